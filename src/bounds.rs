@@ -1,0 +1,59 @@
+//! Every bound that is not a setting, in one place. ARCHITECTURE.md lists these and the settings
+//! with what happens at the bound; a test keeps that table and this file the same.
+
+use std::time::Duration;
+
+/// Levels of nesting in a model; a deeper one is refused at its source.
+pub const DOCUMENT_DEPTH: usize = 128;
+/// Bytes of a model, whatever its source; a larger one is refused at its source.
+pub const DOCUMENT_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes of `since` after decoding; more is 400.
+pub const SINCE_BYTES: usize = 256;
+/// Bytes of the query of a describe request; more is 400.
+pub const QUERY_BYTES: usize = 64 * 1024;
+/// Bytes of an `Agent-Id`; a longer or otherwise wrong one is 400.
+pub const AGENT_ID_BYTES: usize = 253;
+/// Agents whose pace is remembered; beyond, the ones not seen for longest are forgotten.
+pub const PACED_AGENTS: usize = 65_536;
+/// How often an agent may be given the same state in a row before it is held.
+pub const PACE_REPEATS: u8 = 3;
+/// How long an agent that repeats itself is held.
+pub const PACE_HOLD: Duration = Duration::from_secs(1);
+/// Bytes of a request's head on HTTP/1.1; more is 431.
+pub const HEAD_BYTES: usize = 16 * 1024;
+/// Header fields of a request; more is 431.
+pub const HEAD_FIELDS: usize = 100;
+/// From the first byte of a head to its last, and from the connection to its first head; then the connection is closed.
+pub const HEAD_READ: Duration = Duration::from_secs(10);
+/// A connection without a request is closed after this. Above the 600 s for which load balancers keep theirs.
+pub const IDLE_CONNECTION: Duration = Duration::from_secs(620);
+/// A peer that acknowledges nothing for this long is dead: TCP keep-alive, `TCP_USER_TIMEOUT` and HTTP/2 pings.
+pub const DEAD_PEER: Duration = Duration::from_secs(60);
+/// Concurrent streams of one HTTP/2 connection; more are refused.
+pub const HTTP2_STREAMS: u32 = 256;
+/// Bytes of a request body that describe reads and drops; a longer one closes the connection.
+pub const UNUSED_BODY_BYTES: usize = 64 * 1024;
+/// Bytes of a request body to the admin port; more is 413.
+pub const ADMIN_BODY_BYTES: usize = 4 * 1024;
+/// Connections to the admin port; one more waits to be accepted.
+pub const ADMIN_CONNECTIONS: usize = 64;
+/// Idle connections kept to the app.
+pub const UPSTREAM_IDLE_CONNECTIONS: usize = 64;
+/// Until then a source that has nothing keeps the process from being ready.
+pub const READY_WITHOUT_SNAPSHOT: Duration = Duration::from_secs(30);
+/// How long a list or the head of a watch may take at the API server.
+pub const KUBERNETES_REQUEST: Duration = Duration::from_secs(30);
+/// A watch without an event or a bookmark for this long is given up; bookmarks come once a minute.
+pub const KUBERNETES_SILENCE: Duration = Duration::from_secs(90);
+/// First and longest pause between attempts at a source, before jitter.
+pub const BACKOFF: (Duration, Duration) = (Duration::from_millis(800), Duration::from_secs(30));
+/// How often a file is looked at, beside the notices of the kernel.
+pub const FILE_POLL: Duration = Duration::from_millis(500);
+/// A file that is being written in place is read once it is unchanged for this long.
+pub const FILE_QUIET: Duration = Duration::from_millis(200);
+/// Notices of the kernel about files that wait to be handled; beyond, the next look finds the change.
+pub const FILE_NOTICES: usize = 64;
+/// How often the state on disk is marked as still confirmed.
+pub const STATE_CONFIRM: Duration = Duration::from_secs(10);
+/// Reports of a source that wait to be taken.
+pub const REPORTS: usize = 1;

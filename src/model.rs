@@ -1,0 +1,14 @@
+//! PURE. The model and its states: what a document is, what names a state of it, and the one
+//! place that decides whether something changed.
+
+pub mod document;
+pub mod id;
+mod json;
+pub mod snapshot;
+pub mod store;
+mod yaml;
+
+pub use document::{Content, Document, Invalid};
+pub use id::{Digest, Epoch, Since, StateId};
+pub use snapshot::Snapshot;
+pub use store::{Offer, Store};

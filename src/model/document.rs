@@ -1,0 +1,441 @@
+//! A model in memory: an immutable JSON tree with a content digest at each container (a Merkle
+//! tree), or opaque bytes.
+//!
+//! Canonical form: object keys sorted by their UTF-8 bytes, no white space, strings with the
+//! shortest escapes, numbers as their source spelt them (so 1.0 is not 1). Equal canonical
+//! bytes and equal digests are the same thing.
+
+use std::fmt::{self, Write as _};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::id::Digest;
+use super::{json, yaml};
+use crate::bounds::DOCUMENT_DEPTH;
+
+/// What a state says.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// A JSON document.
+    Json(Document),
+    /// Any body, served as it is.
+    Opaque {
+        /// Its media type (RFC 9110, section 8.3.1).
+        media_type: String,
+        /// Its bytes.
+        body: Bytes,
+    },
+}
+
+/// A JSON document.
+#[derive(Debug, Clone)]
+pub struct Document {
+    root: Node,
+}
+
+/// A value in a document.
+#[derive(Debug, Clone)]
+pub(super) enum Node {
+    /// null, a boolean, a number or a string, in canonical text.
+    Scalar(Box<str>),
+    /// An array and its digest.
+    Array(Arc<[Node]>, blake3::Hash),
+    /// An object, sorted by key, and its digest.
+    Object(Arc<[(Box<str>, Node)]>, blake3::Hash),
+}
+
+/// Why bytes are not a document. The text names the place and the remedy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Invalid {
+    /// Zero bytes, white space alone, or null.
+    #[error("it is empty: write a model, {{}} for an empty one")]
+    Empty,
+    /// Not text.
+    #[error("byte {0} is not UTF-8: save it as UTF-8")]
+    NotUtf8(usize),
+    /// The reader's message, with line and column where it knows them.
+    #[error("{format} does not parse: {message}")]
+    Syntax {
+        /// JSON or YAML.
+        format: &'static str,
+        /// What is wrong, and where.
+        message: String,
+    },
+    /// An object has a key twice.
+    #[error("key {key:?} stands twice in {}: keep one", Place(.at))]
+    DuplicateKey {
+        /// The key.
+        key: String,
+        /// JSON Pointer of the object.
+        at: String,
+    },
+    /// Nested too deeply.
+    #[error("nested deeper than {DOCUMENT_DEPTH} levels at {}: flatten it", Place(.at))]
+    TooDeep {
+        /// JSON Pointer of the value.
+        at: String,
+    },
+    /// A value that JSON cannot express.
+    #[error("{what} at {} has no JSON form: {remedy}", Place(.at))]
+    NotJson {
+        /// What was found.
+        what: String,
+        /// JSON Pointer of the value.
+        at: String,
+        /// What to write instead.
+        remedy: &'static str,
+    },
+}
+
+/// A JSON Pointer for people: the empty one is "the top level".
+struct Place<'a>(&'a str);
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "the top level" } else { self.0 })
+    }
+}
+
+impl Content {
+    /// The media type of its bytes.
+    #[must_use]
+    pub fn media_type(&self) -> &str {
+        match self {
+            Self::Json(_) => "application/json",
+            Self::Opaque { media_type, .. } => media_type,
+        }
+    }
+
+    /// Names what it says: media type and content.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        let media_type = self.media_type();
+        match self {
+            Self::Json(document) => Digest::of(media_type, &document.root.own_hash()),
+            Self::Opaque { body, .. } => Digest::of(media_type, &blake3::hash(body)),
+        }
+    }
+
+    /// The bytes that a client gets without an encoding.
+    #[must_use]
+    pub fn bytes(&self) -> Bytes {
+        match self {
+            Self::Json(document) => document.canonical(),
+            Self::Opaque { body, .. } => body.clone(),
+        }
+    }
+}
+
+impl Document {
+    /// Reads JSON (RFC 8259); refuses duplicate keys, null and what is nested too deeply.
+    pub fn from_json(text: &[u8]) -> Result<Self, Invalid> {
+        json::read(text_of(text)?).and_then(Self::of)
+    }
+
+    /// Reads one YAML document whose keys are strings and whose numbers JSON can express.
+    pub fn from_yaml(text: &[u8]) -> Result<Self, Invalid> {
+        yaml::read(text_of(text)?).and_then(Self::of)
+    }
+
+    /// The object with these members, in any order; of members with the same key the last one counts.
+    #[must_use]
+    pub fn object(members: impl IntoIterator<Item = (String, Self)>) -> Self {
+        let sorted: std::collections::BTreeMap<_, _> = members.into_iter().collect();
+        let members = sorted.into_iter().map(|(key, value)| (key.into_boxed_str(), value.root));
+        Self { root: Node::object(members.collect()) }
+    }
+
+    /// The string `text`.
+    #[must_use]
+    pub fn string(text: &str) -> Self {
+        Self { root: Node::string(text) }
+    }
+
+    fn of(root: Node) -> Result<Self, Invalid> {
+        match &root {
+            Node::Scalar(text) if &**text == "null" => Err(Invalid::Empty),
+            Node::Scalar(_) | Node::Array(..) | Node::Object(..) => Ok(Self { root }),
+        }
+    }
+
+    /// The canonical bytes.
+    #[must_use]
+    pub fn canonical(&self) -> Bytes {
+        let mut out = String::new();
+        self.root.write(&mut out);
+        Bytes::from(out)
+    }
+
+    /// The canonical text of the value at a JSON Pointer (RFC 6901), if it is a scalar.
+    #[must_use]
+    pub fn scalar_at(&self, pointer: &str) -> Option<&str> {
+        let mut node = &self.root;
+        for token in pointer.split('/').skip(1) {
+            let token = token.replace("~1", "/").replace("~0", "~");
+            node = match node {
+                Node::Scalar(_) => return None,
+                Node::Array(items, _) => items.get(token.parse::<usize>().ok()?)?,
+                Node::Object(members, _) => {
+                    let at = members.binary_search_by(|(key, _)| (**key).cmp(&token)).ok()?;
+                    &members[at].1
+                }
+            };
+        }
+        match node {
+            Node::Scalar(text) => Some(text),
+            Node::Array(..) | Node::Object(..) => None,
+        }
+    }
+}
+
+impl Node {
+    pub(super) fn string(text: &str) -> Self {
+        Self::Scalar(serde_json::Value::from(text).to_string().into_boxed_str())
+    }
+
+    pub(super) fn array(items: Vec<Self>) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"a");
+        for item in &items {
+            item.feed(&mut hasher);
+        }
+        Self::Array(items.into(), hasher.finalize())
+    }
+
+    /// `members` are sorted by key and distinct.
+    pub(super) fn object(members: Vec<(Box<str>, Self)>) -> Self {
+        debug_assert!(members.is_sorted_by(|(a, _), (b, _)| a < b), "the caller sorts");
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"o");
+        for (key, value) in &members {
+            feed_text(&mut hasher, key);
+            value.feed(&mut hasher);
+        }
+        Self::Object(members.into(), hasher.finalize())
+    }
+
+    /// What a container's digest takes of one child: a scalar's text (hashing each one alone
+    /// would cost more than the text), a container's digest. Lengths and tags keep it prefix-free.
+    fn feed(&self, hasher: &mut blake3::Hasher) {
+        match self {
+            Self::Scalar(text) => {
+                hasher.update(b"s");
+                feed_text(hasher, text);
+            }
+            Self::Array(_, hash) | Self::Object(_, hash) => {
+                hasher.update(b"n");
+                hasher.update(hash.as_bytes());
+            }
+        }
+    }
+
+    fn own_hash(&self) -> blake3::Hash {
+        match self {
+            Self::Scalar(text) => blake3::hash(text.as_bytes()),
+            Self::Array(_, hash) | Self::Object(_, hash) => *hash,
+        }
+    }
+
+    fn write(&self, out: &mut String) {
+        match self {
+            Self::Scalar(text) => out.push_str(text),
+            Self::Array(items, _) => {
+                out.push('[');
+                for (index, item) in items.iter().enumerate() {
+                    if index > 0 {
+                        out.push(',');
+                    }
+                    item.write(out);
+                }
+                out.push(']');
+            }
+            Self::Object(members, _) => {
+                out.push('{');
+                for (index, (key, value)) in members.iter().enumerate() {
+                    let comma = if index > 0 { "," } else { "" };
+                    write!(out, "{comma}{}:", serde_json::Value::from(&**key)).expect("a String takes all");
+                    value.write(out);
+                }
+                out.push('}');
+            }
+        }
+    }
+}
+
+fn feed_text(hasher: &mut blake3::Hasher, text: &str) {
+    hasher.update(&(text.len() as u64).to_le_bytes());
+    hasher.update(text.as_bytes());
+}
+
+/// The text, without the byte order mark that some editors put first (RFC 8259, section 8.1).
+fn text_of(bytes: &[u8]) -> Result<&str, Invalid> {
+    let text = std::str::from_utf8(bytes).map_err(|error| Invalid::NotUtf8(error.valid_up_to()))?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if text.trim().is_empty() { Err(Invalid::Empty) } else { Ok(text) }
+}
+
+/// Where a reader is, as a JSON Pointer; for messages.
+#[derive(Debug, Default)]
+pub(super) struct Path(Vec<String>);
+
+impl Path {
+    pub(super) fn enter(&mut self, token: &str) -> Result<(), Invalid> {
+        if self.0.len() >= DOCUMENT_DEPTH {
+            return Err(Invalid::TooDeep { at: self.to_string() });
+        }
+        self.0.push(token.to_owned());
+        Ok(())
+    }
+
+    pub(super) fn leave(&mut self) {
+        self.0.pop();
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|token| write!(f, "/{}", token.replace('~', "~0").replace('/', "~1")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[track_caller]
+    fn canonical(json: &str) -> String {
+        let bytes = Document::from_json(json.as_bytes()).expect("a document").canonical();
+        String::from_utf8(bytes.to_vec()).expect("JSON is UTF-8")
+    }
+
+    #[test]
+    fn canonical_form_sorts_keys_and_keeps_numbers_as_spelt() {
+        for (from, to) in [
+            (r#" { "b" : [ 1 , 2.50, -0, 1E+05 ] , "a" : { } } "#, r#"{"a":{},"b":[1,2.50,-0,1E+05]}"#),
+            ("\u{feff}{}", "{}"),
+            (r#"{"\u0061":"\u00e9\/\n\u001f"}"#, "{\"a\":\"\u{e9}/\\n\\u001f\"}"),
+            (r#"{"é":1,"z":2,"a b":3}"#, r#"{"a b":3,"z":2,"é":1}"#),
+            ("123456789012345678901234567890.0", "123456789012345678901234567890.0"),
+            ("true", "true"),
+        ] {
+            assert_eq!(canonical(from), to, "of {from}");
+        }
+    }
+
+    #[test]
+    fn digests_tell_contents_and_media_types_apart() {
+        let texts = [
+            "1",
+            "1.0",
+            "\"1\"",
+            "[]",
+            "{}",
+            "[1]",
+            "[[1]]",
+            r#"{"a":1}"#,
+            r#"{"a":"1"}"#,
+            r#"["a",1]"#,
+            r#"[["a",1]]"#,
+        ];
+        let mut digests: Vec<_> = texts
+            .iter()
+            .map(|text| Content::Json(Document::from_json(text.as_bytes()).expect("a document")).digest().to_string())
+            .collect();
+        for media_type in ["text/plain", "application/json"] {
+            let body = Bytes::from_static(b"[]");
+            digests.push(Content::Opaque { media_type: media_type.to_owned(), body }.digest().to_string());
+        }
+        let distinct: std::collections::BTreeSet<_> = digests.iter().collect();
+        assert_eq!(distinct.len(), digests.len(), "{digests:?}");
+    }
+
+    #[test]
+    fn refusals_name_place_and_remedy() {
+        let deep = "[".repeat(200_000) + &"]".repeat(200_000);
+        for (json, expected) in [
+            (" \n", "it is empty: write a model, {} for an empty one"),
+            ("null", "it is empty: write a model, {} for an empty one"),
+            (r#"{"a":[{"k":1,"k":2}]}"#, r#"key "k" stands twice in /a/0: keep one"#),
+            (r#"{"a":1,"\u0061":2}"#, r#"key "a" stands twice in the top level: keep one"#),
+            ("{\"a\":1,\n  \"b\":}", "JSON does not parse: expected value at line 2 column 7"),
+            (r#"{"a":"\ud800"}"#, "JSON does not parse: at /a: unexpected end of hex escape at line 1 column 8"),
+            ("{} {}", "JSON does not parse: trailing characters at line 1 column 4"),
+        ] {
+            let error = Document::from_json(json.as_bytes()).expect_err("refused");
+            assert_eq!(error.to_string(), expected, "of {json}");
+        }
+        let too_deep = Document::from_json(deep.as_bytes()).expect_err("refused").to_string();
+        assert!(too_deep.starts_with("nested deeper than 128 levels at /0/0/"), "{too_deep}");
+        assert_eq!(Document::from_json(b"\"\xff\"").expect_err("refused"), Invalid::NotUtf8(1));
+        let allowed = "[".repeat(128) + &"]".repeat(128);
+        assert!(Document::from_json(allowed.as_bytes()).is_ok(), "128 levels are allowed");
+    }
+
+    #[test]
+    fn yaml_becomes_the_same_document_as_json() {
+        let yaml = "b: [1, 1.10, no, 017]\na: {x: ~, t: true}\n";
+        let document = Document::from_yaml(yaml.as_bytes()).expect("a document");
+        assert_eq!(document.canonical(), r#"{"a":{"t":true,"x":null},"b":[1,1.1,"no","017"]}"#);
+    }
+
+    #[test]
+    fn yaml_refuses_what_json_cannot_express() {
+        for (yaml, expected) in [
+            ("a: [.nan]", ".nan at /a/0 has no JSON form"),
+            ("a: -.inf", "-.inf at /a has no JSON form"),
+            ("a: {1: x}", "key 1 at /a has no JSON form"),
+            ("a: 1\na: 2", "YAML does not parse: duplicate"),
+            ("a: 1\n---\nb: 2", "YAML does not parse: deserializing from YAML containing more than one document"),
+            ("a: !secret x", "tag !secret at /a has no JSON form"),
+            ("a: [", "YAML does not parse:"),
+            ("# nothing", "it is empty"),
+        ] {
+            let error = Document::from_yaml(yaml.as_bytes()).expect_err(yaml).to_string();
+            assert!(error.starts_with(expected), "{yaml}: {error}");
+        }
+    }
+
+    #[test]
+    fn pointers_find_scalars() {
+        let document = Document::from_json(br#"{"a/b":{"~":[7,"x"]},"v":12}"#).expect("a document");
+        assert_eq!(document.scalar_at("/a~1b/~0/0"), Some("7"));
+        assert_eq!(document.scalar_at("/v"), Some("12"));
+        for nowhere in ["/nothing", "/a~1b", "/v/0", "/a~1b/~0/2"] {
+            assert_eq!(document.scalar_at(nowhere), None, "{nowhere}");
+        }
+    }
+
+    fn any_json() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            any::<bool>().prop_map(serde_json::Value::from),
+            any::<i64>().prop_map(serde_json::Value::from),
+            ".{0,8}".prop_map(serde_json::Value::from),
+        ];
+        leaf.prop_recursive(4, 48, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(serde_json::Value::from),
+                prop::collection::btree_map(".{0,6}", inner, 0..6)
+                    .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn canonical_bytes_say_the_same_and_name_the_state(a in any_json(), b in any_json()) {
+            let read = |value: &serde_json::Value| {
+                Document::from_json(serde_json::to_string_pretty(value).expect("JSON").as_bytes()).expect("a document")
+            };
+            let (one, other) = (read(&a), read(&b));
+            let back: serde_json::Value = serde_json::from_slice(&one.canonical()).expect("JSON");
+            prop_assert_eq!(&back, &a);
+            let same = Content::Json(one.clone()).digest() == Content::Json(other.clone()).digest();
+            prop_assert_eq!(same, one.canonical() == other.canonical());
+            let again = Document::from_json(&one.canonical()).expect("canonical JSON is JSON");
+            prop_assert_eq!(Content::Json(again).digest(), Content::Json(one).digest());
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! x
+/// Offer
+#[derive(Debug)]
+pub struct Offer;
+/// S
+#[derive(Debug)]
+pub struct Store;

@@ -1,0 +1,95 @@
+//! Where models come from: each source is a driver (what to do next, a pure fold over what was
+//! seen) and a thin loop that does it. All speak [`Report`]s into one bounded channel.
+
+use std::time::SystemTime;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::model::{Content, Epoch};
+
+/// Where a source speaks to its operation. Bounded at one: a source that is ahead waits, and
+/// what it then says is the newest.
+pub type Reports = mpsc::Sender<Report>;
+
+/// What a source has to say.
+#[derive(Debug, Clone)]
+pub enum Report {
+    /// It holds this content, now.
+    Holds(Draft),
+    /// It still holds what it last said, now: a live watch, a file checked again.
+    Confirmed,
+    /// It answered, and what it holds cannot be served: missing, empty, invalid. The last good state stays.
+    Unusable(Unusable),
+    /// It cannot be asked: what it last said may be out of date.
+    Lost {
+        /// What happened, for logs and `/state`.
+        reason: String,
+    },
+}
+
+/// A state on its way in, not yet compared with what is published.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    /// Which history it belongs to.
+    pub epoch: Epoch,
+    /// How far in it; 0: no order.
+    pub version: u64,
+    /// What it says.
+    pub content: Content,
+    /// How far its version may be believed.
+    pub authority: Authority,
+    /// When the change was seen, for the fan-out time.
+    pub seen: Instant,
+}
+
+/// How far the version of a [`Draft`] may be believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Authority {
+    /// From a stream that may repeat or reorder: an older version than the one held is dropped.
+    Stream,
+    /// From a consistent read: the truth, even where its version is lower (a store restored from a backup).
+    Read,
+}
+
+/// Why what a source holds cannot be served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unusable {
+    /// A closed set, for metrics.
+    pub kind: UnusableKind,
+    /// Names the object, the value and the remedy.
+    pub detail: String,
+}
+
+/// The kinds of [`Unusable`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnusableKind {
+    /// The object, the key or the file is not there.
+    Missing,
+    /// Zero bytes or null.
+    Empty,
+    /// It does not parse, or is over a bound.
+    Invalid,
+    /// The file or object may not be read.
+    Forbidden,
+}
+
+impl UnusableKind {
+    /// The metric label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Empty => "empty",
+            Self::Invalid => "invalid",
+            Self::Forbidden => "forbidden",
+        }
+    }
+}
+
+/// Wall-clock time, taken in one place so that only what survives a restart (the state on disk) uses it.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the age of a state on disk spans restarts")]
+pub fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}
