@@ -7,10 +7,10 @@ use std::time::Duration;
 pub const DOCUMENT_DEPTH: usize = 128;
 /// Bytes of a model, whatever its source; a larger one is refused at its source.
 pub const DOCUMENT_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes of a configuration file; a larger one is refused. The size that a `ConfigMap` can have.
+pub const CONFIG_BYTES: u64 = 1024 * 1024;
 /// Bytes of `since` after decoding; more is 400.
 pub const SINCE_BYTES: usize = 256;
-/// Bytes of the query of a describe request; more is 400.
-pub const QUERY_BYTES: usize = 64 * 1024;
 /// Bytes of an `Agent-Id`; a longer or otherwise wrong one is 400.
 pub const AGENT_ID_BYTES: usize = 253;
 /// Agents whose pace is remembered; beyond, the ones not seen for longest are forgotten.
@@ -23,6 +23,9 @@ pub const PACE_HOLD: Duration = Duration::from_secs(1);
 pub const HEAD_BYTES: usize = 16 * 1024;
 /// Header fields of a request; more is 431.
 pub const HEAD_FIELDS: usize = 100;
+/// Connections that the kernel completes ahead of the process (`net.core.somaxconn` caps it). With the usual 128,
+/// clients that come back all at once after a restart are reset, or wait for seconds.
+pub const BACKLOG: u32 = 4096;
 /// From the first byte of a head to its last, and from the connection to its first head; then the connection is closed.
 pub const HEAD_READ: Duration = Duration::from_secs(10);
 /// A connection without a request is closed after this. Above the 600 s for which load balancers keep theirs.
@@ -31,14 +34,20 @@ pub const IDLE_CONNECTION: Duration = Duration::from_secs(620);
 pub const DEAD_PEER: Duration = Duration::from_secs(60);
 /// Concurrent streams of one HTTP/2 connection; more are refused.
 pub const HTTP2_STREAMS: u32 = 256;
-/// Bytes of a request body that describe reads and drops; a longer one closes the connection.
-pub const UNUSED_BODY_BYTES: usize = 64 * 1024;
 /// Bytes of a request body to the admin port; more is 413.
 pub const ADMIN_BODY_BYTES: usize = 4 * 1024;
 /// Connections to the admin port; one more waits to be accepted.
 pub const ADMIN_CONNECTIONS: usize = 64;
 /// Idle connections kept to the app.
 pub const UPSTREAM_IDLE_CONNECTIONS: usize = 64;
+/// An idle connection to the app is closed after this.
+pub const UPSTREAM_IDLE: Duration = Duration::from_secs(60);
+/// Bytes of an answer's head, and of a body on its way to or from the app, that are held per connection; a longer head is 502.
+pub const UPSTREAM_BUFFER: usize = 64 * 1024;
+/// After the app has answered, an upload that does not move for this long is cut; what nobody wants of one is read and dropped for as long.
+pub const UPLOAD_LINGER: Duration = Duration::from_secs(2);
+/// A client that expects 100 is told to go on after this, whether or not the app has said so.
+pub const CONTINUE_WAIT: Duration = Duration::from_secs(1);
 /// Until then a source that has nothing keeps the process from being ready.
 pub const READY_WITHOUT_SNAPSHOT: Duration = Duration::from_secs(30);
 /// How long a list or the head of a watch may take at the API server.
@@ -53,6 +62,10 @@ pub const FILE_POLL: Duration = Duration::from_millis(500);
 pub const FILE_QUIET: Duration = Duration::from_millis(200);
 /// Notices of the kernel about files that wait to be handled; beyond, the next look finds the change.
 pub const FILE_NOTICES: usize = 64;
+/// A look or a read that the file system has not answered for this long is reported as lost, and waited for.
+pub const FILE_ANSWER: Duration = Duration::from_secs(10);
+/// How long a client that is ahead of what is published is held for it.
+pub const CATCH_UP: Duration = Duration::from_secs(3);
 /// How often the state on disk is marked as still confirmed.
 pub const STATE_CONFIRM: Duration = Duration::from_secs(10);
 /// Reports of a source that wait to be taken.

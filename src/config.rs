@@ -13,7 +13,15 @@ use ipnet::IpNet;
 
 pub mod cli;
 pub mod file;
+mod layer;
+pub mod problem;
 pub mod resolve;
+mod settings;
+mod value;
+
+pub use cli::load;
+pub use problem::Problems;
+pub use value::log_level;
 
 /// Everything that `tidewait serve` was told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +47,7 @@ pub struct Config {
     /// Longest a Kubernetes watch runs before it is renewed; at most 200 s, below the idle
     /// limits of the load balancers that silently drop one (240 s has been seen).
     pub watch_timeout: Duration,
-    /// Where spans are sent (OTLP over HTTP); absent: none are made.
+    /// Where spans are sent (OTLP over HTTP), the whole URL with its path; absent: none are made.
     pub otlp_endpoint: Option<String>,
     /// The describe operations, at least one, with distinct names and paths.
     pub operations: Vec<Operation>,
@@ -112,7 +120,7 @@ pub struct Wait {
 /// The app behind Tidewait.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upstream {
-    /// Host and port; the scheme is http.
+    /// Host and port, always both; the scheme is http.
     pub authority: Authority,
     /// Longest wait for a connection.
     pub connect_timeout: Duration,

@@ -4,5 +4,7 @@
 
 pub mod bounds;
 pub mod config;
+pub mod lifecycle;
 pub mod model;
 pub mod sources;
+pub mod telemetry;

@@ -1,1 +1,3 @@
+//! `tidewait`.
+
 fn main() {}

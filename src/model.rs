@@ -11,4 +11,4 @@ mod yaml;
 pub use document::{Content, Document, Invalid};
 pub use id::{Digest, Epoch, Since, StateId};
 pub use snapshot::Snapshot;
-pub use store::{Offer, Store};
+pub use store::{Offer, Publication, Store};

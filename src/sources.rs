@@ -8,6 +8,13 @@ use tokio::time::Instant;
 
 use crate::model::{Content, Epoch};
 
+pub mod backoff;
+pub mod configmap;
+pub mod disk;
+pub mod file;
+pub mod format;
+pub mod kubernetes;
+
 /// Where a source speaks to its operation. Bounded at one: a source that is ahead waits, and
 /// what it then says is the newest.
 pub type Reports = mpsc::Sender<Report>;

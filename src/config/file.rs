@@ -1,1 +1,499 @@
-//! x
+//! PURE. The configuration file: YAML whose every field is known. Reading it yields the same kind of
+//! layer as the flags; a field that nobody knows, or that is of the wrong type, is a problem
+//! with its path. Relative paths in it start at the working directory, as those of flags do.
+//!
+//! ```yaml
+//! apiVersion: tidewait.dev/v1alpha1
+//! kind: ServeConfig
+//! upstream: {url: "http://127.0.0.1:3000"}
+//! operations:
+//! - path: /network
+//!   source: {configMap: {namespace: net, name: models, key: network.yaml}}
+//!   wait: {max: 30s}
+//! ```
+
+use serde_yaml::Value;
+
+use super::layer::Layer;
+use super::problem::{Problems, quote};
+
+/// A configuration file as it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigFile {
+    /// Its path, as the user wrote it.
+    pub name: String,
+    /// What it holds, or why that is not known.
+    pub text: Result<String, String>,
+}
+
+/// What a file gives.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    pub(super) settings: Layer,
+    pub(super) operations: Operations,
+}
+
+/// The operations of a file.
+#[derive(Debug, Default)]
+pub(super) enum Operations {
+    /// It says nothing of operations.
+    #[default]
+    Absent,
+    /// It lists them.
+    Listed(Vec<Layer>),
+    /// What it says cannot be read, which is a problem already.
+    Unreadable,
+}
+
+/// What a field may hold, and the setting that it gives.
+enum Kind {
+    /// Text.
+    Text(&'static str),
+    /// Text; a number too, so that the reader of durations can tell about the missing unit.
+    Duration(&'static str),
+    /// A number.
+    Count(&'static str),
+    /// true or false.
+    Switch(&'static str),
+    /// A list of texts.
+    Texts(&'static str),
+    /// Exactly this text, and not absent.
+    Exactly(&'static str, &'static str),
+    /// Fields; the setting marks that they are there, and is given if nothing in them is wrong,
+    /// so that what is misspelt is not called missing too.
+    Object(&'static str, Fields),
+    /// The operations.
+    Operations,
+}
+
+type Fields = &'static [(&'static str, Kind)];
+
+use Kind::{Count, Duration, Exactly, Object, Switch, Text, Texts};
+
+const TOP: Fields = &[
+    ("apiVersion", Exactly("apiVersion", "tidewait.dev/v1alpha1")),
+    ("kind", Exactly("kind", "ServeConfig")),
+    ("listen", Text("listen")),
+    ("admin", Text("admin")),
+    ("allowAnonymous", Switch("allow-anonymous")),
+    (
+        "upstream",
+        Object(
+            "upstream object",
+            &[
+                ("url", Text("upstream")),
+                ("connectTimeout", Duration("upstream-connect-timeout")),
+                ("headTimeout", Duration("upstream-head-timeout")),
+                ("bodyIdleTimeout", Duration("upstream-body-idle-timeout")),
+            ],
+        ),
+    ),
+    ("trustedProxies", Texts("trusted-proxies")),
+    ("grace", Duration("grace")),
+    ("maxConnections", Count("max-connections")),
+    ("stateDir", Text("state-dir")),
+    ("kubeconfig", Text("kubeconfig")),
+    ("watchTimeout", Duration("watch-timeout")),
+    (
+        "log",
+        Object(
+            "log object",
+            &[("format", Text("log-format")), ("level", Text("log-level")), ("access", Switch("access-log"))],
+        ),
+    ),
+    ("operations", Kind::Operations),
+];
+
+const OPERATION: Fields = &[
+    ("name", Text("name")),
+    ("path", Text("path")),
+    (
+        "source",
+        Object(
+            "source",
+            &[
+                ("file", Object("source.file", &[("path", Text("file")), ("format", Text("format"))])),
+                (
+                    "configMap",
+                    Object(
+                        "source.configMap",
+                        &[
+                            ("namespace", Text("source.configMap.namespace")),
+                            ("name", Text("source.configMap.name")),
+                            ("key", Text("source.configMap.key")),
+                            ("format", Text("format")),
+                        ],
+                    ),
+                ),
+            ],
+        ),
+    ),
+    ("versionFrom", Text("version-from")),
+    ("wait", Object("wait object", &[("default", Duration("wait-default")), ("max", Duration("wait-max"))])),
+    ("minInterval", Duration("min-interval")),
+    (
+        "limits",
+        Object("limits object", &[("parked", Count("max-parked")), ("parkedPerAgent", Count("max-parked-per-agent"))]),
+    ),
+];
+
+/// What a file gives, and what is wrong with its shape.
+pub(super) fn read(file: &ConfigFile, problems: &mut Problems) -> Contents {
+    let unreadable = || Contents { settings: Layer::new(&file.name), operations: Operations::Unreadable };
+    let text = match &file.text {
+        Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
+        Err(message) => {
+            problems.push(&file.name, message);
+            return unreadable();
+        }
+    };
+    let value = match serde_yaml::from_str::<Value>(text) {
+        Ok(Value::Null) => {
+            problems.push(&file.name, "is empty: write at least apiVersion and kind");
+            return unreadable();
+        }
+        Ok(value) => value,
+        Err(error) => {
+            problems.push(&file.name, format!("YAML does not parse: {error}: repair it there"));
+            return unreadable();
+        }
+    };
+    let mut walk = Walk { file: &file.name, problems, operations: Operations::Absent };
+    let mut settings = Layer::new(&file.name);
+    if walk.object(&value, TOP, "", &mut settings) {
+        walk.must_be_there(&settings);
+        Contents { settings, operations: walk.operations }
+    } else {
+        unreadable()
+    }
+}
+
+struct Walk<'a> {
+    file: &'a str,
+    problems: &'a mut Problems,
+    operations: Operations,
+}
+
+impl Walk<'_> {
+    /// Reads an object's fields to `layer`; false where it is none.
+    fn object(&mut self, value: &Value, fields: Fields, path: &str, layer: &mut Layer) -> bool {
+        let Value::Mapping(members) = value else {
+            self.wrong(path, value, "an object with fields is wanted");
+            return false;
+        };
+        for (key, value) in members {
+            let Value::String(key) = key else {
+                self.push(path, &format!("has a key that is not text ({}): write the name of a field", describe(key)));
+                continue;
+            };
+            match fields.iter().find(|(name, _)| name == key) {
+                Some((name, kind)) => self.field(value, kind, &join(path, name), layer),
+                None => self.push(&join(path, key), &format!("is no field: {}", nearest(key, fields))),
+            }
+        }
+        true
+    }
+
+    fn field(&mut self, value: &Value, kind: &Kind, path: &str, layer: &mut Layer) {
+        let (setting, text, wanted) = match kind {
+            Object(setting, fields) => {
+                layer.mark(setting);
+                let before = self.problems.iter().count();
+                self.object(value, fields, path, layer);
+                if self.problems.iter().count() == before {
+                    layer.add(setting, format!("{}: {path}", self.file), "");
+                }
+                return;
+            }
+            Kind::Operations => return self.list_operations(value, path),
+            Texts(setting) => return self.texts(value, setting, path, layer),
+            Exactly(setting, only) => {
+                layer.mark(setting);
+                if text_of(value).as_deref() != Some(only) {
+                    self.wrong(path, value, &format!("only {only} is known: write that"));
+                }
+                return;
+            }
+            Text(setting) => (setting, text_of(value), "text is wanted: put it in quotes"),
+            Duration(setting) => {
+                (setting, text_of(value).or_else(|| number_of(value)), "a duration is wanted: write one such as 25s")
+            }
+            Count(setting) => (setting, number_of(value), "a number is wanted: write one without quotes"),
+            Switch(setting) => (setting, bool_of(value), "true or false is wanted: write one of them without quotes"),
+        };
+        layer.mark(setting);
+        match text {
+            Some(text) => layer.add(setting, format!("{}: {path}", self.file), text),
+            None => self.wrong(path, value, wanted),
+        }
+    }
+
+    fn texts(&mut self, value: &Value, setting: &'static str, path: &str, layer: &mut Layer) {
+        layer.mark(setting);
+        let Value::Sequence(items) = value else {
+            return self.wrong(path, value, "a list is wanted: write each item after a dash");
+        };
+        for (index, item) in items.iter().enumerate() {
+            self.field(item, &Text(setting), &format!("{path}[{index}]"), layer);
+        }
+    }
+
+    fn list_operations(&mut self, value: &Value, path: &str) {
+        self.operations = Operations::Unreadable;
+        let Value::Sequence(items) = value else {
+            return self.wrong(path, value, "a list is wanted: write each operation after a dash");
+        };
+        if items.is_empty() {
+            return self.push(path, "is empty: list an operation, or leave the field out and name one by flags");
+        }
+        let mut layers = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            let path = format!("{path}[{index}]");
+            let mut layer = Layer::new(format!("{}: {path}", self.file));
+            if self.object(item, OPERATION, &path, &mut layer) {
+                layers.push(layer);
+            }
+        }
+        self.operations = Operations::Listed(layers);
+    }
+
+    fn must_be_there(&mut self, settings: &Layer) {
+        for (name, kind) in TOP {
+            if let Exactly(setting, only) = kind
+                && !settings.contains(setting)
+            {
+                self.push(name, &format!("is missing: write {name}: {only}"));
+            }
+        }
+    }
+
+    fn wrong(&mut self, path: &str, value: &Value, wanted: &str) {
+        self.push(path, &format!("{}, but {wanted}", describe(value)));
+    }
+
+    fn push(&mut self, path: &str, message: &str) {
+        let separator = if path.is_empty() { "" } else { ": " };
+        self.problems.push(format!("{}{separator}{path}", self.file), message);
+    }
+}
+
+// Not the accessors of `Value`: they look through tags, so that `!secret x` would be x.
+
+fn text_of(value: &Value) -> Option<String> {
+    if let Value::String(text) = value { Some(text.clone()) } else { None }
+}
+
+fn number_of(value: &Value) -> Option<String> {
+    if let Value::Number(number) = value { Some(number.to_string()) } else { None }
+}
+
+fn bool_of(value: &Value) -> Option<String> {
+    if let Value::Bool(yes) = value { Some(yes.to_string()) } else { None }
+}
+
+/// A value, for people.
+fn describe(value: &Value) -> String {
+    match value {
+        Value::Null => "has no value".to_owned(),
+        Value::Bool(yes) => format!("{yes} is a truth value"),
+        Value::Number(number) => format!("{number} is a number"),
+        Value::String(text) => format!("{} is text", quote(text)),
+        Value::Sequence(_) => "is a list".to_owned(),
+        Value::Mapping(_) => "is an object".to_owned(),
+        Value::Tagged(tagged) => format!("has the tag {}", quote(&tagged.tag.to_string())),
+    }
+}
+
+/// What the writer of an unknown field may have meant.
+fn nearest(key: &str, fields: Fields) -> String {
+    // Longer keys are nobody's slip, and the distance costs the product of the lengths.
+    let distance = |name: &str| strsim::damerau_levenshtein(&key.to_ascii_lowercase(), &name.to_ascii_lowercase());
+    let near = fields.iter().map(|(name, _)| *name).filter(|_| key.len() <= 64).min_by_key(|name| distance(name));
+    match near {
+        Some(name) if distance(name) <= (name.len() / 3).max(2) => format!("did you mean {name}?"),
+        _ => {
+            let names: Vec<_> = fields.iter().map(|(name, _)| *name).collect();
+            format!("the fields here are {}", names.join(", "))
+        }
+    }
+}
+
+fn join(path: &str, key: &str) -> String {
+    let plain = !key.is_empty()
+        && key.len() <= 64
+        && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    let key = if plain { key.to_owned() } else { quote(key) };
+    if path.is_empty() { key } else { format!("{path}.{key}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const HEAD: &str = "apiVersion: tidewait.dev/v1alpha1\nkind: ServeConfig\n";
+
+    fn problems_of(text: &str) -> Vec<String> {
+        let mut problems = Problems::default();
+        read(&ConfigFile { name: "f".to_owned(), text: Ok(text.to_owned()) }, &mut problems);
+        problems.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_shape_is_told_by_path() {
+        for (yaml, expected) in [
+            ("listen: 8480", "f: listen: 8480 is a number, but text is wanted: put it in quotes"),
+            ("listen:", "f: listen: has no value, but text is wanted: put it in quotes"),
+            ("grace: [1s]", "f: grace: is a list, but a duration is wanted: write one such as 25s"),
+            (
+                "maxConnections: \"5\"",
+                "f: maxConnections: \"5\" is text, but a number is wanted: write one without quotes",
+            ),
+            (
+                "allowAnonymous: yes",
+                "f: allowAnonymous: \"yes\" is text, but true or false is wanted: write one of them",
+            ),
+            ("log: text", "f: log: \"text\" is text, but an object with fields is wanted"),
+            ("log: {level: !x info}", "f: log.level: has the tag \"!x\", but text is wanted: put it in quotes"),
+            ("log: {7: x}", "f: log: has a key that is not text (7 is a number): write the name of a field"),
+            (
+                "trustedProxies: 10.0.0.0/8",
+                "f: trustedProxies: \"10.0.0.0/8\" is text, but a list is wanted: write each item after a dash",
+            ),
+            ("trustedProxies: [a, 5]", "f: trustedProxies[1]: 5 is a number, but text is wanted: put it in quotes"),
+            ("operations: {}", "f: operations: is an object, but a list is wanted: write each operation after a dash"),
+            (
+                "operations: []",
+                "f: operations: is empty: list an operation, or leave the field out and name one by flags",
+            ),
+            ("operations: [x]", "f: operations[0]: \"x\" is text, but an object with fields is wanted"),
+            (
+                "operations: [{wait: {max: {}}}]",
+                "f: operations[0].wait.max: is an object, but a duration is wanted: write one such as 25s",
+            ),
+            ("apiVersion: v1", "f: YAML does not parse: duplicate entry with key \"apiVersion\""),
+        ] {
+            let found = problems_of(&format!("{HEAD}{yaml}\n"));
+            assert!(found.len() == 1 && found[0].starts_with(expected), "{yaml}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn unknown_fields_are_told_with_the_nearest_name() {
+        for (yaml, expected) in [
+            ("listne: x", "f: listne: is no field: did you mean listen?"),
+            ("state_dir: x", "f: state_dir: is no field: did you mean stateDir?"),
+            ("upstream: {URL: x}", "f: upstream.URL: is no field: did you mean url?"),
+            (
+                "operations: [{wait: {maximum: 1s}}]",
+                "f: operations[0].wait.maximum: is no field: the fields here are default, max",
+            ),
+            (
+                "operations: [{source: {configmap: {}}}]",
+                "f: operations[0].source.configmap: is no field: did you mean configMap?",
+            ),
+            ("? \"a b\\n\"\n: 1", "f: \"a b\\n\": is no field: the fields here are apiVersion, kind, listen,"),
+            ("<<: {listen: x}", "f: \"<<\": is no field: the fields here are"),
+        ] {
+            let found = problems_of(&format!("{HEAD}{yaml}\n"));
+            assert!(found.len() == 1 && found[0].starts_with(expected), "{yaml}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_configuration_is_told_once() {
+        for (text, expected) in [
+            ("", &["f: is empty: write at least apiVersion and kind"][..]),
+            ("# nothing", &["f: is empty: write at least apiVersion and kind"]),
+            ("[]", &["f: is a list, but an object with fields is wanted"]),
+            ("a: [", &["f: YAML does not parse: "]),
+            ("a: 1\n---\nb: 1", &["f: YAML does not parse: "]),
+            (
+                "kind: Config",
+                &[
+                    "f: kind: \"Config\" is text, but only ServeConfig is known: write that",
+                    "f: apiVersion: is missing: write apiVersion: tidewait.dev/v1alpha1",
+                ],
+            ),
+        ] {
+            let found = problems_of(text);
+            assert_eq!(found.len(), expected.len(), "{text}: {found:?}");
+            assert!(
+                found.iter().zip(expected).all(|(found, expected)| found.starts_with(expected)),
+                "{text}: {found:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_field_gives_its_setting() {
+        let yaml = format!(
+            "\u{feff}{HEAD}listen: a\ntrustedProxies: [b, c]\nmaxConnections: 7\nlog: {{access: true}}\ngrace: 20\n\
+             operations:\n- name: n\n  source: {{configMap: {{namespace: ns, key: k}}}}\n- wait: {{max: 5s}}\n"
+        );
+        let mut problems = Problems::default();
+        let contents = read(&ConfigFile { name: "f".to_owned(), text: Ok(yaml) }, &mut problems);
+        assert_eq!(problems.to_string(), "");
+        let text =
+            |layer: &Layer, setting| layer.all(setting).iter().map(|given| given.text.clone()).collect::<Vec<_>>();
+        assert_eq!(text(&contents.settings, "trusted-proxies"), ["b", "c"]);
+        assert_eq!(text(&contents.settings, "max-connections"), ["7"]);
+        assert_eq!(text(&contents.settings, "access-log"), ["true"]);
+        assert_eq!(
+            text(&contents.settings, "grace"),
+            ["20"],
+            "its unit is missing, which the reader of durations tells"
+        );
+        let Operations::Listed(operations) = contents.operations else { panic!("two operations") };
+        assert_eq!(text(&operations[0], "source.configMap.namespace"), ["ns"]);
+        assert_eq!(operations[1].all("wait-max")[0].origin, "f: operations[1].wait.max");
+    }
+
+    fn any_yaml() -> impl Strategy<Value = Value> {
+        let key = prop_oneof![
+            prop::sample::select(vec![
+                "apiVersion",
+                "kind",
+                "operations",
+                "source",
+                "file",
+                "configMap",
+                "path",
+                "wait",
+                "max",
+                "log"
+            ])
+            .prop_map(|name| Value::String(name.to_owned())),
+            ".{0,6}".prop_map(Value::String),
+            any::<i64>().prop_map(Value::from),
+            Just(Value::Null),
+        ];
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "[-0-9hms/.:é%]{0,9}".prop_map(Value::String),
+        ];
+        leaf.prop_recursive(5, 40, 6, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::Sequence),
+                prop::collection::vec((key.clone(), inner), 0..6)
+                    .prop_map(|members| Value::Mapping(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_file_is_read_or_refused_with_problems_of_one_line(value in any_yaml(), cut in 0_usize..400) {
+            let mut text = serde_yaml::to_string(&value).expect("YAML");
+            text.truncate((0..=cut.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0));
+            let file = Some(ConfigFile { name: "f".to_owned(), text: Ok(format!("{HEAD}{text}")) });
+            let layers = crate::config::resolve::Layers { file, ..Default::default() };
+            let problems = crate::config::resolve::resolve(&layers).expect_err("it has no source");
+            prop_assert!(!problems.is_empty());
+            prop_assert_eq!(problems.to_string().split('\n').count(), problems.iter().count());
+        }
+    }
+}

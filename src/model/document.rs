@@ -55,7 +55,7 @@ pub enum Invalid {
     #[error("byte {0} is not UTF-8: save it as UTF-8")]
     NotUtf8(usize),
     /// The reader's message, with line and column where it knows them.
-    #[error("{format} does not parse: {message}")]
+    #[error("{format} does not parse: {message}: repair it there")]
     Syntax {
         /// JSON or YAML.
         format: &'static str,
@@ -360,9 +360,12 @@ mod tests {
             ("null", "it is empty: write a model, {} for an empty one"),
             (r#"{"a":[{"k":1,"k":2}]}"#, r#"key "k" stands twice in /a/0: keep one"#),
             (r#"{"a":1,"\u0061":2}"#, r#"key "a" stands twice in the top level: keep one"#),
-            ("{\"a\":1,\n  \"b\":}", "JSON does not parse: expected value at line 2 column 7"),
-            (r#"{"a":"\ud800"}"#, "JSON does not parse: at /a: unexpected end of hex escape at line 1 column 8"),
-            ("{} {}", "JSON does not parse: trailing characters at line 1 column 4"),
+            ("{\"a\":1,\n  \"b\":}", "JSON does not parse: expected value at line 2 column 7: repair it there"),
+            (
+                r#"{"a":"\ud800"}"#,
+                "JSON does not parse: at /a: unexpected end of hex escape at line 1 column 8: repair it there",
+            ),
+            ("{} {}", "JSON does not parse: trailing characters at line 1 column 4: repair it there"),
         ] {
             let error = Document::from_json(json.as_bytes()).expect_err("refused");
             assert_eq!(error.to_string(), expected, "of {json}");

@@ -67,6 +67,15 @@ fn head<const N: usize>(hash: &blake3::Hash) -> [u8; N] {
 }
 
 impl StateId {
+    /// Reads an id as [`fmt::Display`] writes it, and nothing else: for what this program wrote
+    /// itself, as the state on disk. Clients' text is for [`Since::parse`].
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let Since { epoch, version, digest } = Since::parse(text)?;
+        let id = Self { epoch, version: version?, digest };
+        (id.to_string() == text).then_some(id)
+    }
+
     /// Whether both name the same state, whatever their versions.
     #[must_use]
     pub fn is_same_state(&self, since: &Since) -> bool {
@@ -237,6 +246,8 @@ mod tests {
             let text = id.to_string();
             prop_assert!(text.len() <= 128 && text.bytes().all(|c| c.is_ascii_alphanumeric() || b"._~-".contains(&c)));
             prop_assert_eq!(Since::parse(&text), Some(id.into()));
+            prop_assert_eq!(StateId::parse(&text), Some(id));
+            prop_assert_eq!(StateId::parse(&format!("\"{text}\"")), None);
         }
 
         #[test]

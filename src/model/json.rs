@@ -1,4 +1,4 @@
-//! JSON text to a tree. serde_json reads it; this file keeps what a `serde_json::Value` loses:
+//! JSON text to a tree. `serde_json` reads it; this file keeps what a `serde_json::Value` loses:
 //! the spelling of numbers and that a key stood twice. Each level reads its children as raw
 //! text first, so the cost is the text's length times its depth, and the stack is bounded by
 //! the depth check alone.

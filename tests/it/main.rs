@@ -1,1 +1,1 @@
-//! Tests.
+//! All integration tests, one binary.

@@ -1,0 +1,269 @@
+//! PURE. Every setting by its name: its flag, its name in the environment, its default; and what
+//! flags and environment give, as layers. Values stay text here: what is wrong with them is told
+//! by `resolve`, together with what is wrong elsewhere.
+
+use std::ffi::OsString;
+
+use super::layer::Layer;
+use super::problem::Problems;
+
+// Headings of the help.
+const OPERATION: &str = "The operation (for several, see --config)";
+const TRAFFIC: &str = "Traffic";
+const STATE: &str = "State and Kubernetes";
+const LOGS: &str = "Logs";
+
+/// The settings of `serve` and `check`, as text.
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
+pub struct Options {
+    /// Configuration file (YAML); the one place for several operations. Relative paths in it start at the working directory
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<String>,
+
+    /// Serve the model that this file holds
+    #[arg(long, value_name = "PATH", help_heading = OPERATION)]
+    pub file: Option<String>,
+    /// Serve the model that this ConfigMap holds: one key, or all keys as one object
+    #[arg(long, value_name = "NAMESPACE/NAME[:KEY]", help_heading = OPERATION)]
+    pub configmap: Option<String>,
+    /// How the model is read: json, yaml, opaque (served as it is) or opaque:MEDIA/TYPE
+    #[arg(long, value_name = "FORMAT", help_heading = OPERATION)]
+    pub format: Option<String>,
+    /// Path that clients poll
+    #[arg(long, value_name = "PATH", help_heading = OPERATION)]
+    pub path: Option<String>,
+    /// JSON Pointer of an integer in the model that is its version
+    #[arg(long, value_name = "POINTER", help_heading = OPERATION)]
+    pub version_from: Option<String>,
+    /// How long a request is held that does not say; the longest wait, if that is shorter
+    #[arg(long, value_name = "DURATION", help_heading = OPERATION)]
+    pub wait_default: Option<String>,
+    /// How long a request is held at most (up to 1h)
+    #[arg(long, value_name = "DURATION", help_heading = OPERATION)]
+    pub wait_max: Option<String>,
+    /// Least time between two publications (0 to 60s)
+    #[arg(long, value_name = "DURATION", help_heading = OPERATION)]
+    pub min_interval: Option<String>,
+    /// Requests parked at once; one more is answered 503
+    #[arg(long, value_name = "NUMBER", help_heading = OPERATION)]
+    pub max_parked: Option<String>,
+    /// Requests that one agent may have parked at once; one more is answered 429
+    #[arg(long, value_name = "NUMBER", help_heading = OPERATION)]
+    pub max_parked_per_agent: Option<String>,
+
+    /// Address for clients and for the traffic of the app
+    #[arg(long, value_name = "IP:PORT", help_heading = TRAFFIC)]
+    pub listen: Option<String>,
+    /// Let anyone who reaches the port read the model; needed where --listen is not loopback
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = TRAFFIC)]
+    pub allow_anonymous: Option<String>,
+    /// Address for operators and the kubelet
+    #[arg(long, value_name = "IP:PORT", help_heading = TRAFFIC)]
+    pub admin: Option<String>,
+    /// The app behind: gets what is for no operation (port 80 if the URL has none); without it that is 404
+    #[arg(long, value_name = "URL", help_heading = TRAFFIC)]
+    pub upstream: Option<String>,
+    /// Longest wait for a connection to the app (1ms to 1h)
+    #[arg(long, value_name = "DURATION", help_heading = TRAFFIC)]
+    pub upstream_connect_timeout: Option<String>,
+    /// Longest wait for the head of the app's answer (1ms to 1h)
+    #[arg(long, value_name = "DURATION", help_heading = TRAFFIC)]
+    pub upstream_head_timeout: Option<String>,
+    /// Longest silence within a body to or from the app (up to 24h); 0 is unlimited
+    #[arg(long, value_name = "DURATION", help_heading = TRAFFIC)]
+    pub upstream_body_idle_timeout: Option<String>,
+    /// Peers whose forwarding headers are believed
+    #[arg(long, value_name = "CIDR[,CIDR]", value_delimiter = ',', help_heading = TRAFFIC)]
+    pub trusted_proxies: Vec<String>,
+    /// Connections accepted at once; one more is answered 503. The limit of open files caps it
+    #[arg(long, value_name = "NUMBER", help_heading = TRAFFIC)]
+    pub max_connections: Option<String>,
+    /// How long a drain may take (0 to 1h)
+    #[arg(long, value_name = "DURATION", help_heading = TRAFFIC)]
+    pub grace: Option<String>,
+
+    /// Directory in which the last good snapshots survive a restart
+    #[arg(long, value_name = "DIR", help_heading = STATE)]
+    pub state_dir: Option<String>,
+    /// How the API server is found
+    #[arg(long, value_name = "PATH", help_heading = STATE)]
+    pub kubeconfig: Option<String>,
+    /// Longest a Kubernetes watch runs before it is renewed (1s to 200s)
+    #[arg(long, value_name = "DURATION", help_heading = STATE)]
+    pub watch_timeout: Option<String>,
+
+    /// Form of the log: text or json
+    #[arg(long, value_name = "FORMAT", help_heading = LOGS)]
+    pub log_format: Option<String>,
+    /// What is logged: off, error, warn, info, debug, trace, or a filter such as info,tidewait=debug
+    #[arg(long, value_name = "LEVEL", help_heading = LOGS)]
+    pub log_level: Option<String>,
+    /// Log each request
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = LOGS)]
+    pub access_log: Option<String>,
+}
+
+/// What a setting is without being given.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Unset {
+    /// The same as this text.
+    Text(&'static str),
+    /// Nothing; the words are for people.
+    Absent(&'static str),
+}
+
+use Unset::{Absent, Text};
+
+/// One setting: the name of its flag, without the dashes, is its name everywhere.
+pub(super) struct Setting {
+    pub(super) flag: &'static str,
+    pub(super) default: Unset,
+    /// Whether it is of the operation, of which a configuration file may have several.
+    of_operation: bool,
+    pick: fn(&Options) -> &[String],
+}
+
+/// Every setting, in the order of [`Options`].
+pub(super) const SETTINGS: [Setting; 27] = [
+    process("config", Absent("none"), |o| o.config.as_slice()),
+    operation("file", Absent("none"), |o| o.file.as_slice()),
+    operation("configmap", Absent("none"), |o| o.configmap.as_slice()),
+    operation("format", Absent("by the extension"), |o| o.format.as_slice()),
+    operation("path", Text("/describe"), |o| o.path.as_slice()),
+    operation("version-from", Absent("the source's own"), |o| o.version_from.as_slice()),
+    operation("wait-default", Text("25s"), |o| o.wait_default.as_slice()),
+    operation("wait-max", Text("55s"), |o| o.wait_max.as_slice()),
+    operation("min-interval", Text("100ms"), |o| o.min_interval.as_slice()),
+    operation("max-parked", Text("20000"), |o| o.max_parked.as_slice()),
+    operation("max-parked-per-agent", Text("16"), |o| o.max_parked_per_agent.as_slice()),
+    process("listen", Text("127.0.0.1:8480"), |o| o.listen.as_slice()),
+    process("allow-anonymous", Text("false"), |o| o.allow_anonymous.as_slice()),
+    process("admin", Text("127.0.0.1:8481"), |o| o.admin.as_slice()),
+    process("upstream", Absent("none"), |o| o.upstream.as_slice()),
+    process("upstream-connect-timeout", Text("1s"), |o| o.upstream_connect_timeout.as_slice()),
+    process("upstream-head-timeout", Text("60s"), |o| o.upstream_head_timeout.as_slice()),
+    process("upstream-body-idle-timeout", Text("0"), |o| o.upstream_body_idle_timeout.as_slice()),
+    process("trusted-proxies", Absent("none"), |o| &o.trusted_proxies),
+    process("max-connections", Text("20000"), |o| o.max_connections.as_slice()),
+    process("grace", Text("20s"), |o| o.grace.as_slice()),
+    process("state-dir", Absent("in memory only"), |o| o.state_dir.as_slice()),
+    process("kubeconfig", Absent("the usual places, then the pod's service account"), |o| o.kubeconfig.as_slice()),
+    process("watch-timeout", Text("200s"), |o| o.watch_timeout.as_slice()),
+    process("log-format", Text("text"), |o| o.log_format.as_slice()),
+    process("log-level", Text("info"), |o| o.log_level.as_slice()),
+    process("access-log", Text("false"), |o| o.access_log.as_slice()),
+];
+
+/// Where spans go: the variables of OpenTelemetry, whose names everybody knows, and nothing else.
+pub(super) const COLLECTOR: [(&str, &str); 2] = [
+    ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "URL that spans are sent to (OTLP over HTTP), as it is"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "The same, to which /v1/traces is added"),
+];
+
+const fn process(flag: &'static str, default: Unset, pick: fn(&Options) -> &[String]) -> Setting {
+    Setting { flag, default, of_operation: false, pick }
+}
+
+const fn operation(flag: &'static str, default: Unset, pick: fn(&Options) -> &[String]) -> Setting {
+    Setting { flag, default, of_operation: true, pick }
+}
+
+/// `--wait-max` is `TIDEWAIT_WAIT_MAX`. Kubernetes injects `TIDEWAIT_PORT`, `TIDEWAIT_SERVICE_HOST`
+/// and their like where a Service is called tidewait: names that no setting may have.
+pub(super) fn environment_name(flag: &str) -> String {
+    format!("TIDEWAIT_{}", flag.to_ascii_uppercase().replace('-', "_"))
+}
+
+/// The text that a setting has without being given.
+pub(super) fn default_of(flag: &str) -> &'static str {
+    let default = SETTINGS.iter().find(|setting| setting.flag == flag).map(|setting| setting.default);
+    match default {
+        Some(Text(text)) => text,
+        Some(Absent(_)) | None => "",
+    }
+}
+
+/// The settings that describe one operation.
+pub(super) fn of_operation() -> impl Iterator<Item = &'static str> {
+    SETTINGS.iter().filter(|setting| setting.of_operation).map(|setting| setting.flag)
+}
+
+/// The layer of the flags.
+pub(super) fn from_flags(options: &Options) -> Layer {
+    let mut layer = Layer::new("");
+    for setting in &SETTINGS {
+        for text in (setting.pick)(options) {
+            layer.add(setting.flag, format!("--{}", setting.flag), text);
+        }
+    }
+    layer
+}
+
+/// The layer of the environment. What is empty is not set; what is not ours is ignored.
+pub(super) fn from_environment(environment: &[(String, OsString)], problems: &mut Problems) -> Layer {
+    let mut layer = Layer::new("");
+    let ours = SETTINGS.iter().map(|setting| (environment_name(setting.flag), setting.flag));
+    for (name, setting) in ours.chain(COLLECTOR.map(|(name, _)| (name.to_owned(), name))) {
+        let Some((_, value)) = environment.iter().find(|(given, _)| *given == name) else { continue };
+        match value.to_str() {
+            Some("") => {}
+            Some(text) if setting == "trusted-proxies" => {
+                text.split(',').for_each(|text| layer.add(setting, &name, text));
+            }
+            Some(text) => layer.add(setting, &name, text),
+            None => {
+                layer.mark(setting);
+                problems.push(&name, "is not UTF-8: write it as UTF-8");
+            }
+        }
+    }
+    layer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_setting_has_a_name_that_kubernetes_injects() {
+        // For a Service called tidewait, or tidewait-something.
+        let injected = |name: &str| {
+            let port = name.ends_with("_PORT") || name.contains("_PORT_");
+            port || name.ends_with("_SERVICE_HOST")
+        };
+        assert!(
+            injected("TIDEWAIT_PORT") && injected("TIDEWAIT_SERVICE_PORT") && injected("TIDEWAIT_PORT_80_TCP_ADDR")
+        );
+        for setting in &SETTINGS {
+            let name = environment_name(setting.flag);
+            assert!(!injected(&name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_environment_ignores_what_is_empty_or_not_ours() {
+        let variables = [
+            ("TIDEWAIT_PORT", "tcp://10.0.0.1:80"),
+            ("TIDEWAIT_SERVICE_HOST", "10.0.0.1"),
+            ("TIDEWAIT_GRACE", ""),
+            ("TIDEWAIT_TRUSTED_PROXIES", "10.0.0.0/8, 192.0.2.1"),
+            ("TIDEWAIT_WAIT_MAX", "5s"),
+        ];
+        let variables = variables.map(|(name, value)| (name.to_owned(), OsString::from(value)));
+        let mut problems = Problems::default();
+        let layer = from_environment(&variables, &mut problems);
+        assert!(problems.is_empty() && !layer.contains("grace"));
+        assert_eq!(layer.all("trusted-proxies").len(), 2);
+        assert_eq!(layer.all("wait-max")[0].origin, "TIDEWAIT_WAIT_MAX");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_variable_that_is_no_text_is_told() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let mut problems = Problems::default();
+        let variables = [("TIDEWAIT_FILE".to_owned(), OsString::from_vec(vec![0xff]))];
+        from_environment(&variables, &mut problems);
+        assert_eq!(problems.to_string(), "TIDEWAIT_FILE: is not UTF-8: write it as UTF-8");
+    }
+}

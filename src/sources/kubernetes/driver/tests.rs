@@ -1,0 +1,413 @@
+//! The decisions of the loop; rows are those of the reliability table.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A driver with a clock of its own.
+struct Loop {
+    driver: Driver,
+    now: Instant,
+    lists: usize,
+    slept: Duration,
+}
+
+impl Loop {
+    fn new(watch_timeout: u64) -> Self {
+        let driver = Driver::new(Duration::from_secs(watch_timeout), fastrand::Rng::with_seed(1));
+        Self { driver, now: Instant::now(), lists: 0, slept: Duration::ZERO }
+    }
+
+    /// Listed at `version`, with a watch open from there.
+    fn watching(watch_timeout: u64, version: &str) -> Self {
+        let mut this = Self::new(watch_timeout);
+        assert_eq!(this.list(version), None);
+        this.open(version);
+        this
+    }
+
+    fn on(&mut self, outcome: Outcome) -> Option<Notice> {
+        self.driver.on(outcome, self.now)
+    }
+
+    /// The next list or watch; sleeps before it.
+    fn step(&mut self) -> Step {
+        let mut step = self.driver.step();
+        if let Step::Sleep(pause) = step {
+            self.slept += pause;
+            self.now += pause;
+            step = self.driver.step();
+            assert!(!matches!(step, Step::Sleep(_)), "one pause is enough");
+        }
+        step
+    }
+
+    #[track_caller]
+    fn list(&mut self, version: &str) -> Option<Notice> {
+        assert_eq!(self.step(), Step::List);
+        self.lists += 1;
+        self.on(Outcome::Listed { version: version.to_owned() })
+    }
+
+    #[track_caller]
+    fn must_watch(&mut self, from: &str) {
+        let step = self.step();
+        assert!(matches!(&step, Step::Watch { version, .. } if version == from), "{step:?}, not a watch from {from}");
+    }
+
+    #[track_caller]
+    fn open(&mut self, from: &str) {
+        self.must_watch(from);
+        assert_eq!(self.on(Outcome::Opened), None);
+    }
+
+    fn moved(&mut self, version: &str) {
+        assert_eq!(self.on(Outcome::Moved { version: version.to_owned() }), None);
+    }
+
+    fn fail(&mut self, kind: FailureKind) -> Option<Notice> {
+        self.on(Outcome::Failed(Failure::new(kind, "words")))
+    }
+
+    /// Nothing comes until the driver has something to say.
+    fn wait(&mut self) -> Option<Notice> {
+        while let Some(due) = self.driver.due() {
+            self.now = self.now.max(due);
+            let notice = self.on(Outcome::Due);
+            if notice.is_some() {
+                return notice;
+            }
+        }
+        None
+    }
+}
+
+#[test]
+fn a_watch_follows_the_list_and_the_next_watch_the_position_without_a_list() {
+    let mut all = Loop::watching(200, "10");
+    all.moved("12");
+    all.moved("15");
+    all.now += 190 * SECOND;
+    assert_eq!(all.on(Outcome::Ended), None);
+    all.open("15");
+    assert_eq!((all.lists, all.slept), (1, Duration::ZERO));
+}
+
+#[test]
+fn versions_that_go_back_on_a_stream_do_not_move_the_position_back() {
+    let mut all = Loop::watching(200, "10");
+    for (version, position) in [("12", "12"), ("11", "12"), ("12", "12"), ("9", "12"), ("100", "100"), ("odd", "odd")] {
+        all.moved(version);
+        assert_eq!(all.driver.position.as_deref(), Some(position), "after {version}");
+    }
+}
+
+#[test]
+fn watches_are_asked_to_end_a_little_early_and_differently() {
+    let mut driver = Loop::new(200);
+    driver.list("1");
+    let timeouts: Vec<_> = (0..40)
+        .map(|_| match driver.driver.step() {
+            Step::Watch { timeout, .. } => timeout,
+            step @ (Step::List | Step::Sleep(_)) => unreachable!("{step:?}"),
+        })
+        .collect();
+    assert!(timeouts.iter().all(|timeout| (180 * SECOND..=200 * SECOND).contains(timeout)), "{timeouts:?}");
+    assert!(timeouts.iter().any(|timeout| timeout != &timeouts[0]), "{timeouts:?}");
+    let mut short = Loop::new(1);
+    short.list("1");
+    assert_eq!(short.step(), Step::Watch { version: "1".to_owned(), timeout: SECOND });
+}
+
+/// Rows (a) 24, (c) 3: 410, as the answer to a watch or as an event: one list, at once, unnoticed.
+#[test]
+fn gone_leads_to_exactly_one_list() {
+    for opened in [false, true] {
+        let mut all = Loop::watching(200, "10");
+        all.now += 100 * SECOND;
+        assert_eq!(all.on(Outcome::Ended), None);
+        if opened {
+            all.open("10");
+        } else {
+            all.must_watch("10");
+        }
+        assert_eq!(all.fail(FailureKind::Expired), None, "nobody needs to know");
+        assert_eq!(all.list("30"), None);
+        all.open("30");
+        assert_eq!((all.lists, all.slept), (2, Duration::ZERO));
+    }
+}
+
+#[test]
+fn gone_again_and_again_is_asked_with_growing_pauses() {
+    let mut all = Loop::watching(200, "10");
+    for round in 0..10 {
+        assert_eq!(all.fail(FailureKind::Expired), None);
+        let before = all.slept;
+        all.list("30");
+        assert_eq!(all.slept > before, round > 0, "round {round}");
+        all.must_watch("30");
+    }
+    assert!(all.slept > 60 * SECOND, "{:?}", all.slept);
+}
+
+/// Row (a) 25, (c) 5: a watch that is half open is given up, and a list follows.
+#[test]
+fn a_silent_watch_is_given_up_for_a_list() {
+    for (watch_timeout, at_most) in [(200, 90), (60, 65), (5, 10)] {
+        let mut all = Loop::watching(watch_timeout, "10");
+        let opened = all.now;
+        assert_eq!(all.wait(), Some(Notice::Live), "it stood");
+        assert!(all.driver.is_watching());
+        assert_eq!(all.wait(), Some(Notice::Silent));
+        assert!(!all.driver.is_watching());
+        assert!(all.now - opened <= at_most * SECOND, "{watch_timeout}: {:?}", all.now - opened);
+        all.list("10");
+        assert_eq!(all.slept, Duration::ZERO);
+    }
+}
+
+#[test]
+fn events_and_bookmarks_keep_a_watch_from_being_silent() {
+    let mut all = Loop::watching(200, "10");
+    assert_eq!(all.wait(), Some(Notice::Live));
+    for version in ["10", "11", "12"] {
+        all.now += 60 * SECOND;
+        all.moved(version);
+        assert!(all.driver.due().expect("a watch is open") >= all.now + 25 * SECOND, "{version}");
+    }
+}
+
+/// A watch from the future stays silent (a store restored from a backup): also where watches are
+/// shorter than the silence, a list finds it out.
+#[test]
+fn short_watches_that_never_bring_anything_are_silent_together() {
+    let mut all = Loop::watching(5, "10");
+    let opened = all.now;
+    loop {
+        all.now += 4 * SECOND;
+        if all.now >= all.driver.due().expect("a watch is open") && all.on(Outcome::Due) == Some(Notice::Silent) {
+            break;
+        }
+        assert_eq!(all.on(Outcome::Ended), None);
+        all.open("10");
+    }
+    assert!((85 * SECOND..=95 * SECOND).contains(&(all.now - opened)), "{:?}", all.now - opened);
+    all.list("3");
+}
+
+/// Row (a) 27: 50 failures, still trying, and the pauses differ.
+#[test]
+fn fifty_failures_do_not_end_it() {
+    let mut all = Loop::new(200);
+    let mut pauses = std::collections::BTreeSet::new();
+    for _ in 0..50 {
+        let before = all.slept;
+        assert_eq!(all.step(), Step::List);
+        pauses.insert(all.slept.saturating_sub(before));
+        all.fail(FailureKind::Transport);
+    }
+    assert_eq!(pauses.len(), 50, "{pauses:?}");
+    assert_eq!(all.list("1"), None);
+}
+
+/// Rows (a) 28, (c) 4: 429 and 5xx at the watch ask for no list, whatever their number.
+#[test]
+fn overload_at_the_watch_asks_for_no_list() {
+    for kind in [FailureKind::Throttled, FailureKind::Server, FailureKind::Transport] {
+        let mut all = Loop::watching(200, "10");
+        all.moved("11");
+        let told = (0..20).filter(|_| {
+            let notice = all.fail(kind);
+            all.must_watch("11");
+            notice.is_some()
+        });
+        assert_eq!(told.count(), 1, "{kind:?} is told once");
+        assert_eq!(all.on(Outcome::Opened), None);
+        assert_eq!(all.wait(), Some(Notice::Live), "{kind:?}: a watch that stands is contact");
+        assert_eq!(all.lists, 1, "{kind:?}");
+        assert!(all.slept > 200 * SECOND, "{:?}", all.slept);
+    }
+}
+
+#[test]
+fn what_the_position_may_have_caused_and_a_denial_are_listed_after_a_pause() {
+    let kinds = [FailureKind::Refused, FailureKind::NotFound, FailureKind::Malformed];
+    for kind in kinds.into_iter().chain([FailureKind::Unauthorized, FailureKind::Forbidden]) {
+        let mut all = Loop::watching(200, "10");
+        assert!(matches!(all.fail(kind), Some(Notice::Lost(_))));
+        all.list("10");
+        assert!(all.slept >= SECOND * 4 / 5, "{kind:?}: {:?}", all.slept);
+    }
+}
+
+/// Row (a) 30, (c) 1, (c) 2: an outage is told once, goes on for ever, and its end is told.
+#[test]
+fn an_outage_is_told_once_and_so_is_its_end() {
+    let mut all = Loop::watching(200, "10");
+    let failure = Failure::new(FailureKind::Transport, "words");
+    assert_eq!(all.fail(FailureKind::Transport), Some(Notice::Lost(failure)));
+    for _ in 0..30 {
+        all.must_watch("10");
+        assert_eq!(all.fail(FailureKind::Transport), None);
+    }
+    assert!(all.slept > 600 * SECOND, "{:?}", all.slept);
+    all.open("10");
+    all.moved("20");
+    assert!(matches!(all.fail(FailureKind::Transport), Some(Notice::Lost(_))), "contact was there in between");
+}
+
+/// (c) 1: behind a network that swallows everything, the waiting was the pause.
+#[test]
+fn timeouts_do_not_make_the_pauses_grow() {
+    let mut all = Loop::watching(200, "10");
+    for _ in 0..20 {
+        all.fail(FailureKind::Timeout);
+        let before = all.slept;
+        all.must_watch("10");
+        assert!(all.slept.saturating_sub(before) <= SECOND * 8 / 5);
+    }
+}
+
+#[test]
+fn a_denial_is_told_also_in_an_outage() {
+    let mut all = Loop::new(200);
+    let told: Vec<_> = [FailureKind::Transport, FailureKind::Server, FailureKind::Forbidden, FailureKind::Forbidden]
+        .into_iter()
+        .map(|kind| {
+            assert_eq!(all.step(), Step::List);
+            all.fail(kind).is_some()
+        })
+        .collect();
+    assert_eq!(told, [true, false, true, false]);
+}
+
+/// (c) 7: a store restored from a backup. The list is the truth, and the next watch starts there.
+#[test]
+fn an_older_list_is_a_restore_and_the_truth() {
+    let mut all = Loop::watching(200, "1018");
+    all.fail(FailureKind::Expired);
+    assert_eq!(all.list("1003"), Some(Notice::Restored { held: 1018, listed: 1003 }));
+    all.open("1003");
+}
+
+#[test]
+fn a_watch_that_ends_at_once_is_not_opened_again_at_once() {
+    let mut all = Loop::watching(200, "10");
+    assert!(matches!(all.on(Outcome::Ended), Some(Notice::Lost(_))));
+    for _ in 0..9 {
+        all.open("10");
+        assert_eq!(all.on(Outcome::Ended), None);
+    }
+    all.must_watch("10");
+    assert!(all.slept > 120 * SECOND, "the pauses grow: {:?}", all.slept);
+    // One that brings something first is fine, yet paced.
+    let mut all = Loop::watching(200, "10");
+    for version in 11..21 {
+        all.moved(&version.to_string());
+        assert_eq!(all.on(Outcome::Ended), None);
+        all.open(&version.to_string());
+    }
+    assert!((8 * SECOND..=16 * SECOND).contains(&all.slept), "{:?}", all.slept);
+}
+
+#[test]
+fn only_a_success_that_lasted_makes_the_pauses_short_again() {
+    let fail_after = |open_for: Duration| {
+        let mut all = Loop::watching(200, "10");
+        for _ in 0..8 {
+            all.fail(FailureKind::Transport);
+            all.must_watch("10");
+            all.on(Outcome::Opened);
+        }
+        all.now += open_for;
+        all.on(Outcome::Due);
+        all.fail(FailureKind::Transport);
+        let before = all.slept;
+        all.must_watch("10");
+        all.slept.saturating_sub(before)
+    };
+    assert!(fail_after(Duration::ZERO) >= 30 * SECOND);
+    assert!(fail_after(6 * SECOND) < 2 * SECOND);
+}
+
+/// What may happen to a list or a watch.
+#[derive(Debug, Clone)]
+enum Event {
+    Works(u64),
+    Fails(FailureKind),
+    Moves(u64),
+    Ends,
+    Waits,
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        4 => (1_u64..100).prop_map(Event::Works),
+        3 => (0..FailureKind::ALL.len()).prop_map(|at| Event::Fails(FailureKind::ALL[at])),
+        4 => (1_u64..100).prop_map(Event::Moves),
+        2 => Just(Event::Ends),
+        2 => Just(Event::Waits),
+    ]
+}
+
+/// Runs the events against a driver, and counts lists and what may lead to one.
+fn play(events: Vec<Event>, timeout: u64, seed: u64) -> (usize, usize) {
+    let mut driver = Driver::new(Duration::from_secs(timeout), fastrand::Rng::with_seed(seed));
+    let mut now = Instant::now();
+    // The first list needs no reason.
+    let (mut lists, mut reasons) = (0, 1);
+    for event in events {
+        let due = driver.due();
+        let mut listing = false;
+        if due.is_none() {
+            let mut step = driver.step();
+            if let Step::Sleep(pause) = step {
+                now += pause;
+                step = driver.step();
+                assert!(!matches!(step, Step::Sleep(_)), "one pause is enough");
+            }
+            listing = step == Step::List;
+            lists += usize::from(listing);
+        }
+        let outcome = match (event, due) {
+            (Event::Fails(kind), _) => {
+                reasons += usize::from(listing || relists(kind));
+                Outcome::Failed(Failure::new(kind, "words"))
+            }
+            (Event::Works(version) | Event::Moves(version), Some(_)) => Outcome::Moved { version: version.to_string() },
+            (Event::Works(version) | Event::Moves(version), None) if listing => {
+                Outcome::Listed { version: version.to_string() }
+            }
+            (Event::Works(_) | Event::Moves(_), None) => Outcome::Opened,
+            (Event::Ends, Some(_)) => Outcome::Ended,
+            (Event::Waits, Some(due)) => {
+                now = now.max(due);
+                Outcome::Due
+            }
+            (Event::Ends | Event::Waits, None) => {
+                reasons += usize::from(listing);
+                Outcome::Failed(Failure::new(FailureKind::Timeout, "words"))
+            }
+        };
+        let notice = driver.on(outcome, now);
+        reasons += usize::from(notice == Some(Notice::Silent));
+        assert_eq!(driver.is_watching(), driver.due().is_some());
+    }
+    (lists, reasons)
+}
+
+fn relists(kind: FailureKind) -> bool {
+    kind == FailureKind::Expired || kind.needs_list()
+}
+
+proptest! {
+    /// Whatever happens there is a next step, and each list has a reason of its own: at most one for each 410.
+    #[test]
+    fn every_list_has_a_reason(events in prop::collection::vec(any_event(), 1..200), seed: u64, timeout in 1_u64..=200) {
+        let (lists, reasons) = play(events, timeout, seed);
+        prop_assert!(lists <= reasons, "{lists} lists for {reasons} reasons");
+    }
+}
