@@ -4,7 +4,10 @@
 
 pub mod bounds;
 pub mod config;
+pub mod describe;
+pub mod hub;
 pub mod lifecycle;
 pub mod model;
+pub mod operation;
 pub mod sources;
 pub mod telemetry;

@@ -1,0 +1,13 @@
+//! PURE. The describe protocol: a request becomes a [`Want`], and a want and a state an answer.
+//! Nothing here knows how waiting is done, what time it is, or hyper.
+
+pub mod answer;
+pub mod encode;
+pub mod pace;
+pub mod problem;
+pub mod want;
+
+pub use answer::{Arrival, Choice};
+pub use encode::{Coding, Face};
+pub use problem::Problem;
+pub use want::Want;

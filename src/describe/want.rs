@@ -1,0 +1,348 @@
+//! What a describe request asks for: its query and header fields, read once.
+//!
+//! | client sends | read as |
+//! |---|---|
+//! | `since` | a state; empty, or nothing that could be one of our ids: the null state |
+//! | `wait`, else `Prefer: wait` (RFC 7240, section 4.3) | the longest hold in seconds |
+//! | `x-envoy-expected-rq-timeout-ms` | the hold ends [`ENVOY_MARGIN`] before it |
+//! | `If-None-Match` (RFC 9110, section 13.1.2) | states for which no body is wanted |
+//! | `Accept-Encoding` (RFC 9110, section 12.5.3) | the coding of the body |
+//! | `Agent-Id` | who asks |
+//! | anything else in the query | kept for `Link` |
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
+
+use super::encode::Coding;
+use super::problem::{Kind, Problem};
+use crate::bounds::{AGENT_ID_BYTES, SINCE_BYTES};
+use crate::config::Wait;
+use crate::model::Since;
+
+/// Envoy tells when it will give up; the hold ends this much before, so that the answer arrives.
+pub const ENVOY_MARGIN: Duration = Duration::from_secs(1);
+
+/// The parameters of the query that have a meaning here; others are only handed on in `Link`.
+pub const PARAMETERS: [&str; 4] = ["since", "wait", "select", "rejected"];
+
+/// Set by Envoy: the milliseconds after which it gives up.
+pub const ENVOY_TIMEOUT: HeaderName = HeaderName::from_static("x-envoy-expected-rq-timeout-ms");
+
+/// Names the agent that polls.
+pub const AGENT_ID: HeaderName = HeaderName::from_static("agent-id");
+
+/// `Prefer` (RFC 7240).
+pub const PREFER: HeaderName = HeaderName::from_static("prefer");
+
+/// What a describe request asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Want {
+    /// The state that the client has; absent: the null state.
+    pub since: Option<Since>,
+    /// Longest hold, after the limits and before jitter; zero: never parks.
+    pub hold: Duration,
+    /// The seconds of a `Prefer: wait` that was followed.
+    pub preferred_wait: Option<u64>,
+    /// States for which no body is wanted.
+    pub if_none_match: Option<IfNoneMatch>,
+    /// The coding of the body.
+    pub coding: Coding,
+    /// Who asks.
+    pub agent: Option<String>,
+    /// What follows the id in `Link`: the other parameters, each with its `&`.
+    pub link_tail: String,
+    /// Whether the body is left out.
+    pub head: bool,
+}
+
+/// `If-None-Match`: states for which no body is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IfNoneMatch {
+    /// `*`
+    Any,
+    /// Those of the entity tags that could be ours.
+    States(Vec<Since>),
+}
+
+/// The query, taken apart.
+#[derive(Debug, Default)]
+struct Query {
+    since: Option<String>,
+    wait: Option<String>,
+    select: bool,
+    link_tail: String,
+}
+
+/// All but the unreserved characters of RFC 3986, section 2.3.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+impl Want {
+    /// Reads a request with method GET or HEAD.
+    pub fn parse(method: &Method, query: Option<&str>, fields: &HeaderMap, limits: Wait) -> Result<Self, Problem> {
+        let query = Query::parse(query.unwrap_or(""))?;
+        if query.select {
+            let detail = "select is not offered by this version: leave it out to get the whole model";
+            return Err(Problem::new(Kind::SelectionNotOffered, detail));
+        }
+        let since = query.since.as_deref().and_then(Since::parse);
+        let head = *method == Method::HEAD;
+        let asked = query.wait.as_deref().map(seconds).transpose()?;
+        let preferred_wait = if asked.is_none() { preferred(fields) } else { None };
+        let mut hold = asked.or(preferred_wait.map(Duration::from_secs)).unwrap_or(limits.default).min(limits.max);
+        if let Some(expected) = envoy_timeout(fields) {
+            hold = hold.min(expected.saturating_sub(ENVOY_MARGIN));
+        }
+        let if_none_match = if_none_match(fields);
+        // Alone it is a cache that revalidates: it must not hang.
+        if head || since.is_none() {
+            hold = Duration::ZERO;
+        }
+        Ok(Self {
+            since,
+            hold,
+            preferred_wait,
+            if_none_match,
+            coding: Coding::negotiate(fields),
+            agent: agent(fields)?,
+            link_tail: query.link_tail,
+            head,
+        })
+    }
+}
+
+impl Query {
+    fn parse(text: &str) -> Result<Self, Problem> {
+        let mut query = Self::default();
+        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').map_or((pair, None), |(name, value)| (name, Some(value)));
+            let decoded = form_decode(value.unwrap_or(""));
+            match &*form_decode(name) {
+                b"since" => once("since", &mut query.since, since_text(&decoded)?)?,
+                b"rejected" => {}
+                other => {
+                    match other {
+                        b"wait" => once("wait", &mut query.wait, String::from_utf8_lossy(&decoded).into_owned())?,
+                        b"select" => query.select = true,
+                        _ => {}
+                    }
+                    query.link_tail.push('&');
+                    query.link_tail.extend(percent_encode(other, RESERVED));
+                    if value.is_some() {
+                        query.link_tail.push('=');
+                        query.link_tail.extend(percent_encode(&decoded, RESERVED));
+                    }
+                }
+            }
+        }
+        Ok(query)
+    }
+}
+
+fn since_text(decoded: &[u8]) -> Result<String, Problem> {
+    if decoded.len() > SINCE_BYTES {
+        let allowed =
+            format!("it has {} bytes, an id has at most 128: send State-Id of the last answer", decoded.len());
+        return Err(Problem::parameter("since", &String::from_utf8_lossy(decoded), &allowed));
+    }
+    Ok(String::from_utf8_lossy(decoded).into_owned())
+}
+
+fn once(name: &str, slot: &mut Option<String>, value: String) -> Result<(), Problem> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(first) => Err(Problem::parameter(name, &first, "it stands twice or more: give it once")),
+    }
+}
+
+/// A name or value as HTML forms encode it: `+` is a space.
+fn form_decode(text: &str) -> Vec<u8> {
+    let spaced = text.replace('+', " ");
+    percent_decode(spaced.as_bytes()).collect()
+}
+
+/// `wait`: digits, optionally a point and up to three more.
+fn seconds(text: &str) -> Result<Duration, Problem> {
+    let refused = || Problem::parameter("wait", text, "give seconds, digits with at most three decimals, as wait=25");
+    let (whole, fraction) = text.split_once('.').map_or((text, None), |(whole, fraction)| (whole, Some(fraction)));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit());
+    if !digits(whole) || !fraction.is_none_or(|fraction| digits(fraction) && fraction.len() <= 3) {
+        return Err(refused());
+    }
+    // More than a number holds is more than any limit.
+    let whole = Duration::from_secs(whole.parse().unwrap_or(u64::from(u32::MAX)));
+    let millis = fraction.map_or(0, |fraction| format!("{fraction:0<3}").parse().unwrap_or(0));
+    Ok(whole.saturating_add(Duration::from_millis(millis)))
+}
+
+/// The first `wait` of `Prefer`; a malformed one is ignored (RFC 7240, section 2).
+fn preferred(fields: &HeaderMap) -> Option<u64> {
+    let preferences = fields.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
+    preferences.flat_map(|value| value.split(',')).find_map(|preference| {
+        let (name, value) = preference.split(';').next()?.split_once('=')?;
+        if !name.trim().eq_ignore_ascii_case("wait") {
+            return None;
+        }
+        let value = value.trim().trim_matches('"');
+        value.bytes().all(|c| c.is_ascii_digit()).then(|| value.parse().ok())?
+    })
+}
+
+fn envoy_timeout(fields: &HeaderMap) -> Option<Duration> {
+    let millis: u64 = fields.get(ENVOY_TIMEOUT)?.to_str().ok()?.trim().parse().ok()?;
+    // Envoy's 0 means no timeout.
+    (millis > 0).then(|| Duration::from_millis(millis))
+}
+
+fn if_none_match(fields: &HeaderMap) -> Option<IfNoneMatch> {
+    let mut states = None;
+    for value in fields.get_all(header::IF_NONE_MATCH) {
+        let value = value.to_str().unwrap_or("");
+        if value.trim() == "*" {
+            return Some(IfNoneMatch::Any);
+        }
+        // Our tags hold no comma, so the list needs no quote-aware split.
+        states.get_or_insert_with(Vec::new).extend(value.split(',').filter_map(Since::parse));
+    }
+    states.map(IfNoneMatch::States)
+}
+
+fn agent(fields: &HeaderMap) -> Result<Option<String>, Problem> {
+    let mut values = fields.get_all(AGENT_ID).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let text = String::from_utf8_lossy(value.as_bytes());
+    if values.next().is_some() {
+        return Err(Problem::parameter("Agent-Id", &text, "it stands twice or more: give it once"));
+    }
+    let allowed = |c: u8| c.is_ascii_alphanumeric() || b"._:-".contains(&c);
+    if text.is_empty() || text.len() > AGENT_ID_BYTES || !text.bytes().all(allowed) {
+        return Err(Problem::parameter("Agent-Id", &text, "give 1 to 253 characters of A-Z a-z 0-9 . _ : -"));
+    }
+    Ok(Some(text.into_owned()))
+}
+
+/// `Preference-Applied` for a `Prefer: wait` that was followed. It is an upper bound, so a
+/// shorter hold follows it too.
+#[must_use]
+pub fn preference_applied(seconds: u64) -> HeaderValue {
+    HeaderValue::try_from(format!("wait={seconds}")).expect("digits are a field value")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::{Content, Document, Snapshot, StateId};
+
+    const LIMITS: Wait = Wait { default: Duration::from_secs(25), max: Duration::from_secs(55) };
+
+    fn id() -> StateId {
+        let content = Content::Json(Document::from_json(b"{}").expect("a document"));
+        Snapshot::of(crate::model::Epoch::of(&["test"]), 3, &content).id
+    }
+
+    fn fields(pairs: &[(&str, &str)]) -> HeaderMap {
+        let mut fields = HeaderMap::new();
+        for (name, value) in pairs {
+            let name = HeaderName::try_from(*name).expect("a field name");
+            fields.append(name, HeaderValue::try_from(*value).expect("a field value"));
+        }
+        fields
+    }
+
+    fn parse(query: &str, pairs: &[(&str, &str)]) -> Result<Want, Problem> {
+        Want::parse(&Method::GET, Some(query), &fields(pairs), LIMITS)
+    }
+
+    #[track_caller]
+    fn hold(query: &str, pairs: &[(&str, &str)]) -> u128 {
+        parse(&format!("since={}&{query}", id()), pairs).expect(query).hold.as_millis()
+    }
+
+    #[test]
+    fn wait_is_read_clamped_and_defaulted() {
+        assert_eq!(hold("", &[]), 25_000);
+        assert_eq!(hold("wait=0", &[]), 0);
+        assert_eq!(hold("wait=1.5", &[]), 1_500);
+        assert_eq!(hold("wait=0.001", &[]), 1);
+        assert_eq!(hold("wait=999999", &[]), 55_000);
+        assert_eq!(hold(&format!("wait={}", "9".repeat(40)), &[]), 55_000);
+        assert_eq!(hold("", &[("prefer", "respond-async, wait=10")]), 10_000);
+        assert_eq!(hold("", &[("prefer", "Wait = \"7\"; x=y")]), 7_000);
+        assert_eq!(hold("", &[("prefer", "wait=soon"), ("prefer", "wait=8")]), 8_000);
+        assert_eq!(hold("wait=3", &[("prefer", "wait=10")]), 3_000);
+        assert_eq!(hold("wait=30", &[("x-envoy-expected-rq-timeout-ms", "15000")]), 14_000);
+        assert_eq!(hold("wait=30", &[("x-envoy-expected-rq-timeout-ms", "500")]), 0);
+        assert_eq!(hold("wait=30", &[("x-envoy-expected-rq-timeout-ms", "0")]), 30_000);
+        assert_eq!(hold("wait=30", &[("x-envoy-expected-rq-timeout-ms", "soon")]), 30_000);
+        let want = parse(&format!("since={}&wait=3", id()), &[("prefer", "wait=10")]).expect("a want");
+        assert_eq!(want.preferred_wait, None, "the query wins, so nothing was applied");
+    }
+
+    #[test]
+    fn wrong_parameters_are_named_with_value_and_remedy() {
+        for wait in ["", "-1", "+1", "1e3", "1.", ".5", "1.2345", "25s", "1,5", " 1", "%00", "NaN"] {
+            let problem = parse(&format!("wait={wait}"), &[]).expect_err(wait);
+            assert!(problem.detail.starts_with("wait is \""), "{}", problem.detail);
+            assert!(problem.detail.ends_with("as wait=25"), "{}", problem.detail);
+        }
+        let twice = parse("since=a&since=a", &[]).expect_err("twice");
+        assert_eq!(twice.detail, "since is \"a\": it stands twice or more: give it once");
+        assert!(parse("wait=1&%77ait=2", &[]).is_err(), "twice, once encoded");
+        assert!(parse(&format!("since={}", "x".repeat(257)), &[]).is_err());
+        assert!(parse(&format!("since={}", "%41".repeat(256)), &[]).is_ok(), "256 bytes after decoding");
+        assert_eq!(parse("select=/a", &[]).expect_err("select").kind, Kind::SelectionNotOffered);
+        assert_eq!(parse("select", &[]).expect_err("select").kind, Kind::SelectionNotOffered);
+        let long = "x".repeat(254);
+        for agent in ["", "a b", "é", "a/b", &long] {
+            assert!(parse("", &[("agent-id", agent)]).is_err(), "{agent}");
+        }
+        assert!(parse("", &[("agent-id", "a"), ("agent-id", "a")]).is_err());
+        assert_eq!(
+            parse("", &[("agent-id", "rack1:node-7.b_c")]).expect("ok").agent.as_deref(),
+            Some("rack1:node-7.b_c")
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_an_id_is_the_null_state_and_never_parks() {
+        let huge = format!("{}.{}.{}", id().epoch, "18446744073709551616", id().digest);
+        for since in ["", "-1", "%00", "%F0%9F%98%80", "18446744073709551616", "null", &huge] {
+            let want = parse(&format!("since={since}&wait=30"), &[]).expect(since);
+            assert_eq!((want.since, want.hold), (None, Duration::ZERO), "{since}");
+        }
+        let encoded = format!("since=%22{}%22", id().to_string().replace('.', "%2E"));
+        assert_eq!(parse(&encoded, &[]).expect("ok").since, Some(id().into()));
+        assert_eq!(parse("wait=9", &[("if-none-match", "*")]).expect("ok").hold, Duration::ZERO, "a cache never hangs");
+        let head = Want::parse(&Method::HEAD, Some(&format!("since={}", id())), &HeaderMap::new(), LIMITS).expect("ok");
+        assert_eq!(head.hold, Duration::ZERO);
+    }
+
+    #[test]
+    fn if_none_match_keeps_tags_that_could_be_ours() {
+        let tag = format!("\"{}.{}\"", id().epoch, id().digest);
+        let list = format!("\"other\", W/{tag}, \"{}.{}~gzip\"", id().epoch, id().digest);
+        let Some(IfNoneMatch::States(states)) = parse("", &[("if-none-match", &list)]).expect("ok").if_none_match
+        else {
+            panic!("states");
+        };
+        assert_eq!(states.len(), 2);
+        assert!(states.iter().all(|state| id().is_same_state(state)));
+        assert_eq!(parse("", &[]).expect("ok").if_none_match, None);
+    }
+
+    #[test]
+    fn link_keeps_every_parameter_but_since_and_rejected() {
+        let want = parse("a=x+y&since=1&wait=30&b=%2B%2b&rejected=2&flag&c=&d=1=2&&e=%C3%A9", &[]).expect("ok");
+        assert_eq!(want.link_tail, "&a=x%20y&wait=30&b=%2B%2B&flag&c=&d=1%3D2&e=%C3%A9");
+    }
+
+    proptest! {
+        #[test]
+        fn no_query_makes_it_panic(query in "[ -~]{0,200}", agent in "[ -~]{0,300}") {
+            let _ = parse(&query, &[("agent-id", agent.trim()), ("prefer", agent.trim())]);
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Seats in paused time: no lost wake-up, nobody woken for nothing, everything given back.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use prometheus::Registry;
+use tokio::task::JoinSet;
+
+use super::*;
+use crate::model::{Content, Document, Epoch, Since};
+
+fn hub(limit: usize) -> Hub {
+    let registry = Registry::new();
+    Hub::new(limit, Families::register(&registry).expect("new names").of("test"))
+}
+
+fn snapshot(version: u64, value: u64) -> Snapshot {
+    let content = Content::Json(Document::from_json(value.to_string().as_bytes()).expect("a number is a document"));
+    Snapshot::of(Epoch::of(&["test"]), version, &content)
+}
+
+fn publication(version: u64, value: u64) -> Publication {
+    Publication { snapshot: snapshot(version, value), seen: Instant::now().into_std() }
+}
+
+fn differs(since: Since) -> impl Fn(&Served) -> bool {
+    move |served| !served.snapshot.id.is_same_state(&since) && !served.snapshot.id.is_before(&since)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_seat_is_released_by_a_change_and_not_by_a_version() {
+    let hub = hub(10);
+    hub.publish(publication(1, 1));
+    let mut seat = hub.seat().expect("a seat");
+    let since = Since::from(snapshot(1, 1).id);
+    hub.move_version(snapshot(2, 1));
+    let waited = tokio::time::timeout(Duration::from_secs(60), seat.released(differs(since))).await;
+    assert!(waited.is_err(), "a version alone releases nobody");
+    assert_eq!(hub.current().expect("a state").snapshot.id.version, 2);
+    hub.publish(publication(3, 2));
+    seat.released(differs(since)).await;
+    assert_eq!(seat.current().expect("a state").snapshot.id.version, 3);
+    assert_eq!(hub.parked(), 1);
+    drop(seat.leave());
+    assert_eq!(hub.parked(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_back_within_a_wait_releases_nobody_and_never_an_older_state() {
+    let hub = hub(10);
+    hub.publish(publication(5, 1));
+    let since = Since::from(snapshot(5, 1).id);
+    let mut seat = hub.seat().expect("a seat");
+    hub.publish(publication(6, 2));
+    hub.publish(publication(7, 1));
+    assert!(tokio::time::timeout(Duration::from_secs(60), seat.released(differs(since))).await.is_err());
+    hub.publish(publication(4, 3));
+    assert!(tokio::time::timeout(Duration::from_secs(60), seat.released(differs(since))).await.is_err());
+    hub.publish(publication(8, 4));
+    seat.released(differs(since)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn seats_are_limited_and_given_back() {
+    let hub = hub(2);
+    let first = hub.seat().expect("a seat");
+    let _second = hub.seat().expect("a seat");
+    assert_eq!(hub.seat().expect_err("no third"), Full { limit: 2 });
+    drop(first);
+    let _third = hub.seat().expect("a seat again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_fan_out_is_measured_when_the_last_answer_is_written() {
+    let hub = hub(10);
+    hub.publish(publication(1, 1));
+    let since = Since::from(snapshot(1, 1).id);
+    let (mut one, mut other) = (hub.seat().expect("a seat"), hub.seat().expect("a seat"));
+    hub.publish(publication(2, 2));
+    one.released(differs(since)).await;
+    other.released(differs(since)).await;
+    let (one, other) = (one.leave(), other.leave());
+    drop(one);
+    assert_eq!(hub.metrics().fan_out.get_sample_count(), 0, "one answer is still on its way");
+    tokio::time::advance(Duration::from_secs(3)).await;
+    drop(other);
+    assert_eq!(hub.metrics().fan_out.get_sample_count(), 1);
+    assert!((hub.metrics().fan_out.get_sample_sum() - 3.0).abs() < 1e-6);
+    hub.publish(publication(3, 3));
+    assert_eq!(hub.metrics().fan_out.get_sample_count(), 1, "a change that releases nobody is not measured");
+}
+
+/// 10^5 random steps: clients park on what they last got and leave at random; the state changes
+/// at random, also back and forth. After every quiet moment, whoever is parked holds the current
+/// state, and nobody was given an older version after a newer one.
+#[tokio::test(start_paused = true)]
+async fn no_wake_up_is_lost_in_random_interleavings() {
+    let mut rng = fastrand::Rng::with_seed(7);
+    let hub = Arc::new(hub(usize::MAX));
+    hub.publish(publication(1, 1));
+    let mut clients: JoinSet<()> = JoinSet::new();
+    let mut handles = HashMap::new();
+    let held = Arc::new(std::sync::Mutex::new(HashMap::<u64, Snapshot>::new()));
+    let (mut version, mut newcomer) = (1, 0_u64);
+    for step in 0..100_000 {
+        match rng.u8(..10) {
+            0..=4 => {
+                newcomer += 1;
+                let (name, hub, held) = (newcomer, Arc::clone(&hub), Arc::clone(&held));
+                let handle = clients.spawn(async move {
+                    let mut since = hub.current().expect("a state").snapshot.clone();
+                    held.lock().expect("no panic").insert(name, since.clone());
+                    loop {
+                        let mut seat = hub.seat().expect("no limit");
+                        seat.released(differs(since.id.into())).await;
+                        let next = seat.current().expect("a state").snapshot.clone();
+                        assert!(next.id.version > since.id.version, "never backwards");
+                        since = next;
+                        held.lock().expect("no panic").insert(name, since.clone());
+                        drop(seat.leave());
+                    }
+                });
+                handles.insert(name, handle);
+            }
+            5..=7 => {
+                version += 1;
+                hub.publish(publication(version, rng.u64(..3)));
+            }
+            8 if !handles.is_empty() => {
+                let at = rng.usize(..handles.len());
+                let name = *handles.keys().nth(at).expect("in range");
+                handles.remove(&name).expect("known").abort();
+                held.lock().expect("no panic").remove(&name);
+            }
+            _ => tokio::task::yield_now().await,
+        }
+        if step % 500 == 0 {
+            quiet(&mut clients).await;
+            held.lock().expect("no panic").retain(|name, _| handles.contains_key(name));
+            let current = hub.current().expect("a state").snapshot.id;
+            for (name, snapshot) in held.lock().expect("no panic").iter() {
+                assert!(current.is_same_state(&snapshot.id.into()), "client {name} was left behind at step {step}");
+            }
+            assert_eq!(hub.parked(), handles.len(), "everyone who is here is parked");
+            if handles.len() > 400 {
+                clients.abort_all();
+                handles.clear();
+                held.lock().expect("no panic").clear();
+            }
+        }
+    }
+    clients.abort_all();
+    quiet(&mut clients).await;
+    assert_eq!(hub.parked(), 0);
+    assert_eq!(hub.metrics().parked.get(), 0);
+}
+
+/// Lets every task run until none can: paused time moves only then. Panics of clients come to light.
+async fn quiet(clients: &mut JoinSet<()>) {
+    let _ = tokio::time::timeout(Duration::from_millis(1), std::future::pending::<()>()).await;
+    while let Some(ended) = clients.try_join_next() {
+        assert!(!ended.as_ref().is_err_and(tokio::task::JoinError::is_panic), "{ended:?}");
+    }
+}

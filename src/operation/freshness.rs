@@ -1,0 +1,92 @@
+//! How long ago the source last confirmed the state that is served: `State-Age`.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The source confirms the state at every moment: its watch is live.
+const LIVE: i64 = i64::MAX;
+
+/// How fresh a state is. Written by the operation's task, read by every answer.
+#[derive(Debug)]
+pub struct Freshness {
+    started: Instant,
+    /// Milliseconds from `started` to the last contact; negative for a state from before it.
+    contact: AtomicI64,
+    /// The same, or [`LIVE`].
+    confirmed: AtomicI64,
+}
+
+impl Freshness {
+    /// Nothing is confirmed yet.
+    #[must_use]
+    pub fn new(started: Instant) -> Self {
+        Self { started, contact: AtomicI64::new(0), confirmed: AtomicI64::new(0) }
+    }
+
+    /// The state was kept on disk, and last confirmed `age` ago.
+    pub fn restored(&self, age: Duration) {
+        let at = self.now().saturating_sub(millis(age));
+        self.contact.store(at, Ordering::Relaxed);
+        self.confirmed.store(at, Ordering::Relaxed);
+    }
+
+    /// The source holds the state now, and would say if it changed.
+    pub fn live(&self) {
+        self.contact.store(self.now(), Ordering::Relaxed);
+        self.confirmed.store(LIVE, Ordering::Relaxed);
+    }
+
+    /// The source cannot be asked any more, or holds nothing usable: the age counts from the last contact.
+    pub fn lost(&self) {
+        if self.is_live() {
+            self.confirmed.store(self.contact.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the source confirms the state at every moment.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.confirmed.load(Ordering::Relaxed) == LIVE
+    }
+
+    /// How long ago the state was last confirmed.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        match self.confirmed.load(Ordering::Relaxed) {
+            LIVE => Duration::ZERO,
+            at => Duration::from_millis(self.now().saturating_sub(at).try_into().unwrap_or(0)),
+        }
+    }
+
+    fn now(&self) -> i64 {
+        millis(self.started.elapsed())
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(LIVE - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn age_is_zero_while_live_and_grows_from_the_last_contact() {
+        let freshness = Freshness::new(Instant::now());
+        freshness.restored(Duration::from_secs(100));
+        assert_eq!(freshness.age(), Duration::from_secs(100));
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert_eq!(freshness.age(), Duration::from_secs(105));
+        freshness.live();
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!(freshness.age(), Duration::ZERO);
+        freshness.lost();
+        assert_eq!(freshness.age(), Duration::from_secs(60), "silence counts");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        freshness.lost();
+        assert_eq!(freshness.age(), Duration::from_secs(61), "losing twice starts nothing anew");
+    }
+}
