@@ -2,9 +2,12 @@
 //! names it, parks the requests of clients that have that state already, and answers all of them
 //! the moment it changes. ARCHITECTURE.md tells the way of a change through these modules.
 
+pub mod admin;
+pub mod app;
 pub mod bounds;
 pub mod config;
 pub mod describe;
+pub mod http;
 pub mod hub;
 pub mod lifecycle;
 pub mod model;

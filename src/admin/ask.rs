@@ -1,0 +1,45 @@
+//! Asks the admin port of a process on the same host: `tidewait drain`.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use crate::bounds::ADMIN_BODY_BYTES;
+use crate::lifecycle::tasks::Tasks;
+
+/// Why the admin port did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// Nobody listens there.
+    #[error("no tidewait answers at {0}: is it running, with this --admin?")]
+    Connect(SocketAddr, #[source] std::io::Error),
+    /// The exchange broke.
+    #[error("the admin port at {0} broke off")]
+    Exchange(SocketAddr, #[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It refused.
+    #[error("the admin port at {0} answered {1}: {2}")]
+    Refused(SocketAddr, StatusCode, String),
+}
+
+/// Asks the process whose admin port is `admin` to answer its parked requests; returns its answer,
+/// when that is done.
+pub async fn drain(admin: SocketAddr) -> Result<String, AskError> {
+    let stream = TcpStream::connect(admin).await.map_err(|error| AskError::Connect(admin, error))?;
+    let broke = |error: hyper::Error| AskError::Exchange(admin, error.into());
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broke)?;
+    let mut tasks = Tasks::default();
+    tasks.spawn("connection to the admin port", async { Ok(connection.await?) });
+    let request = Request::builder().method(Method::POST).uri("/drain").header(header::HOST, admin.to_string());
+    let request = request.body(Empty::<Bytes>::new()).expect("an address is a field value");
+    let response = sender.send_request(request).await.map_err(broke)?;
+    let status = response.status();
+    let body = Limited::new(response.into_body(), ADMIN_BODY_BYTES).collect().await;
+    let body = body.map_err(|error| AskError::Exchange(admin, error))?.to_bytes();
+    let text = String::from_utf8_lossy(&body).trim().to_owned();
+    if status.is_success() { Ok(text) } else { Err(AskError::Refused(admin, status, text)) }
+}

@@ -1,0 +1,38 @@
+//! `/state`: what each operation holds, for people with `curl` and `jq`.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::operation::{Operation, Status};
+
+/// All operations, by name.
+pub(super) fn of(operations: &[Arc<Operation>]) -> Value {
+    json!({ "operations": operations.iter().map(|operation| one(operation)).collect::<Vec<_>>() })
+}
+
+fn one(operation: &Operation) -> Value {
+    let current = operation.hub.current();
+    let snapshot = current.as_deref().map(|served| &served.snapshot);
+    json!({
+        "name": operation.config.name,
+        "path": operation.config.path,
+        "stateId": snapshot.map(|snapshot| snapshot.id.to_string()),
+        "mediaType": snapshot.map(|snapshot| &snapshot.body.media_type),
+        "bytes": snapshot.map(|snapshot| snapshot.body.identity.len()),
+        "ageSeconds": operation.freshness.age().as_secs(),
+        "parked": operation.hub.parked(),
+        "source": source(&operation.status()),
+    })
+}
+
+fn source(status: &Status) -> Value {
+    match status {
+        Status::Starting => json!({ "status": "starting" }),
+        Status::Live => json!({ "status": "live" }),
+        Status::Lost(reason) => json!({ "status": "lost", "detail": reason }),
+        Status::Unusable(unusable) => {
+            json!({ "status": unusable.kind.as_str(), "detail": unusable.detail })
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! The composition root, and the only file that knows every module: bind (so that ports are
+//! known and refusals come early), then run until told to stop.
+
+use std::fmt::Write as _;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use prometheus::Registry;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admin::{self, Admin};
+use crate::bounds::{BACKLOG, REPORTS};
+use crate::config::{Config, Source};
+use crate::http::{Front, listen, metrics, proxy};
+use crate::hub::{self, Hub};
+use crate::lifecycle::ready::Gate;
+use crate::lifecycle::stop::{Signals, Stop};
+use crate::lifecycle::tasks::{Fatal, Tasks};
+use crate::model::Snapshot;
+use crate::operation::{self, Operation, Run};
+use crate::sources::disk::{Disk, DiskError};
+use crate::sources::{Reports, configmap, file, kubernetes};
+use crate::telemetry::{Level, chain};
+
+/// Descriptors that are not for clients: the app's connections, files, the API server, the admin port.
+const RESERVED_DESCRIPTORS: usize = 256;
+
+/// A process that listens and has not begun to answer.
+#[expect(missing_debug_implementations, reason = "kube's client has none")]
+pub struct App {
+    config: Config,
+    client: Option<kube::Client>,
+    listener: TcpListener,
+    listen: SocketAddr,
+    admin: TcpListener,
+    admin_address: SocketAddr,
+    connections: usize,
+}
+
+/// Why the process cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} ({setting})")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// The setting that names it.
+        setting: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The API server's configuration cannot be had.
+    #[error("the Kubernetes API server cannot be found")]
+    Kubernetes(#[source] kubernetes::client::ConnectError),
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// A metric's name is taken twice.
+    #[error("metrics cannot be registered")]
+    Metrics(#[from] prometheus::Error),
+    /// Signals cannot be taken over.
+    #[error("signals cannot be taken over")]
+    Signals(#[source] io::Error),
+    /// A task ended.
+    #[error(transparent)]
+    Fatal(#[from] Fatal),
+    /// A second signal came.
+    #[error("a second signal came: ended at once")]
+    Aborted,
+}
+
+impl App {
+    /// Listens, and finds the API server where one is needed.
+    pub async fn bind(config: Config) -> Result<Self, AppError> {
+        let connections = descriptors(config.connections);
+        let (listener, listen) = bind(config.listen, "--listen")?;
+        let (admin, admin_address) = bind(config.admin, "--admin")?;
+        tracing::info!(%listen, admin = %admin_address, "listening");
+        let cluster = config.operations.iter().any(|operation| matches!(operation.source, Source::ConfigMap { .. }));
+        let client = if cluster {
+            let connecting = kubernetes::client::connect(config.kubeconfig.as_deref());
+            Some(connecting.await.map_err(AppError::Kubernetes)?)
+        } else {
+            None
+        };
+        Ok(Self { config, client, listener, listen, admin, admin_address, connections })
+    }
+
+    /// For a person who has just started it: where it is and what to try.
+    #[must_use]
+    pub fn banner(&self) -> String {
+        let (listen, admin) = (self.listen, self.admin_address);
+        let mut text = String::new();
+        for operation in &self.config.operations {
+            let url = format!("http://{listen}{}", operation.path);
+            let _ = write!(
+                text,
+                "operation {name} at {url}\n\n  \
+                 curl -s {url} -o model.json -D head.txt && cat head.txt   # the model, and its State-Id\n  \
+                 curl -si \"{url}?since=$(sed -n 's/^state-id: //p' head.txt | tr -d '\\r')\"   # waits until it changes\n\n",
+                name = operation.name,
+            );
+        }
+        let _ = writeln!(text, "operators: curl http://{admin}/state, /metrics, /readyz");
+        text
+    }
+
+    /// Answers until a signal, then drains.
+    pub async fn run(self, level: Level) -> Result<(), AppError> {
+        let mut signals = Signals::new().map_err(AppError::Signals)?;
+        let registry = Registry::new();
+        let stop = Arc::new(Stop::new(self.config.grace));
+        let mut tasks = Tasks::default();
+        let operations = start_operations(&self.config, self.client.as_ref(), &registry, &mut tasks)?;
+        let (connections, cut) = (TaskTracker::new(), CancellationToken::new());
+        let proxy = match &self.config.upstream {
+            None => None,
+            Some(upstream) => {
+                let metrics = proxy::Metrics::register(&registry)?;
+                let trusted = &self.config.trusted_proxies;
+                Some(proxy::Proxy::new(upstream, trusted, metrics, connections.clone(), cut.clone()))
+            }
+        };
+        let front_metrics = metrics::Metrics::register(&registry)?;
+        let access_log = self.config.log.access;
+        let front = Arc::new(Front::new(&operations, proxy, stop.watch(), front_metrics, access_log));
+        let admin = Admin {
+            operations: operations.clone(),
+            gate: Gate::new(stop.watch()),
+            stop: Arc::clone(&stop),
+            level,
+            registry,
+        };
+        let admin = admin::serve(self.admin, Arc::new(admin), TaskTracker::new());
+        tasks.spawn("admin port", async move {
+            admin.await;
+            Ok(())
+        });
+        let accept = listen::accept(self.listener, self.connections, front, stop.watch(), connections.clone());
+        let closing = stop.watch();
+        tasks.spawn("client port", async move {
+            accept.await;
+            // Asked to: the owner of all tasks ends them.
+            let mut closing = closing;
+            closing.closing().await;
+            std::future::pending().await
+        });
+        tokio::select! {
+            fatal = tasks.first_exit() => return Err(fatal.into()),
+            signal = signals.next() => tracing::info!(signal, grace = ?stop.grace(), "stopping"),
+        }
+        let drained = drain(&stop, &operations, &connections);
+        tokio::select! {
+            () = drained => {}
+            _ = signals.next() => return Err(AppError::Aborted),
+        }
+        cut.cancel();
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+/// Answers what is parked, then closes connections, within the grace period.
+async fn drain(stop: &Stop, operations: &[Arc<Operation>], connections: &TaskTracker) {
+    let deadline = Instant::now() + stop.grace();
+    let drain = stop.drain();
+    let emptied = async {
+        for operation in operations {
+            operation.hub.emptied().await;
+        }
+    };
+    let _ = tokio::time::timeout_at(drain.end().min(deadline), emptied).await;
+    stop.close();
+    connections.close();
+    if tokio::time::timeout_at(deadline, connections.wait()).await.is_err() {
+        tracing::warn!(connections = connections.len(), "the grace period is over, connections are cut");
+    }
+}
+
+fn start_operations(
+    config: &Config,
+    client: Option<&kube::Client>,
+    registry: &Registry,
+    tasks: &mut Tasks,
+) -> Result<Vec<Arc<Operation>>, AppError> {
+    let hubs = hub::Families::register(registry)?;
+    let families = operation::Families::register(registry)?;
+    let cluster = kubernetes::Metrics::register(registry)?;
+    let mut operations = Vec::with_capacity(config.operations.len());
+    for settings in &config.operations {
+        let name = &settings.name;
+        let (disk, kept) = open_disk(config, name, matches!(settings.source, Source::File { .. }))?;
+        let hub = Hub::new(settings.parked, hubs.of(name));
+        let operation = Arc::new(Operation::new(settings.clone(), hub, families.of(name)));
+        let run = Run::new(Arc::clone(&operation), disk, kept);
+        let (reports, taken) = mpsc::channel(REPORTS);
+        tasks.spawn(format!("operation {name}"), async move {
+            run.run(taken).await;
+            Ok(())
+        });
+        start_source(config, settings, client.cloned(), cluster.clone(), reports, tasks);
+        operations.push(operation);
+    }
+    Ok(operations)
+}
+
+fn start_source(
+    config: &Config,
+    operation: &crate::config::Operation,
+    client: Option<kube::Client>,
+    metrics: kubernetes::Metrics,
+    reports: Reports,
+    tasks: &mut Tasks,
+) {
+    let name = format!("source of {}", operation.name);
+    match (&operation.source, client) {
+        (Source::File { path, format }, _) => {
+            let (path, format) = (path.clone(), format.clone());
+            let source = file::FileSource { operation: operation.name.clone(), path, format };
+            tasks.spawn(name, async move {
+                file::run(source, reports).await;
+                Ok(())
+            });
+        }
+        (Source::ConfigMap { namespace, name: object, key, format }, Some(client)) => {
+            let source = configmap::ConfigMapSource {
+                namespace: namespace.clone(),
+                name: object.clone(),
+                key: key.clone(),
+                format: format.clone(),
+                watch_timeout: config.watch_timeout,
+            };
+            tasks.spawn(name, async move {
+                configmap::run(source, client, metrics, reports).await;
+                Ok(())
+            });
+        }
+        (Source::ConfigMap { .. }, None) => unreachable!("bind made a client for them"),
+    }
+}
+
+type Kept = Option<(Snapshot, SystemTime)>;
+
+/// The state that a former process left. A corrupt one is set aside: serving begins without it.
+fn open_disk(config: &Config, operation: &str, is_file: bool) -> Result<(Option<Arc<Disk>>, Kept), AppError> {
+    let Some(dir) = &config.state_dir else { return Ok((None, None)) };
+    let disk = Disk::open(dir, operation)?;
+    let kept = match disk.load() {
+        // The state of another source (its configuration changed) is none of this one's history.
+        Ok(kept) => kept
+            .filter(|kept| file::epoch(operation) == kept.snapshot.id.epoch || !is_file)
+            .map(|kept| (kept.snapshot, kept.confirmed)),
+        Err(error) => {
+            tracing::error!(operation, error = %chain(&error), "the state on disk is not used");
+            None
+        }
+    };
+    Ok((Some(Arc::new(disk)), kept))
+}
+
+/// Listens, and tells on which port where any would do.
+fn bind(address: SocketAddr, setting: &'static str) -> Result<(TcpListener, SocketAddr), AppError> {
+    let listen = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // Or a restart would have to wait for the connections of the process before it to time out.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let listener = socket.listen(BACKLOG)?;
+        let bound = listener.local_addr()?;
+        Ok((listener, bound))
+    };
+    listen().map_err(|source| AppError::Bind { address, setting, source })
+}
+
+/// Raises the soft limit of descriptors to the hard one, and gives the connections that fit.
+fn descriptors(wanted: usize) -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let now = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(error) => {
+            tracing::warn!(%error, "could not raise the descriptor limit");
+            limit.current
+        }
+    };
+    // Without a number there is no limit.
+    let now = now.map_or(usize::MAX, |now| usize::try_from(now).unwrap_or(usize::MAX));
+    let fit = now.saturating_sub(RESERVED_DESCRIPTORS).max(1);
+    if fit < wanted {
+        tracing::warn!(
+            descriptors = now,
+            connections = fit,
+            wanted,
+            "the descriptor limit is low: fewer connections than --max-connections, raise it (ulimit -n)"
+        );
+    }
+    wanted.min(fit)
+}

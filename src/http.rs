@@ -1,0 +1,122 @@
+//! The port that clients and the app's users share.
+//!
+//! | request | goes to |
+//! |---|---|
+//! | one that the gate refuses | [`gate`]: 400, 405, 417, 501, and the connection closes |
+//! | the path of an operation, byte for byte | [`describe`]: 200, 204, 304 or a problem |
+//! | any other path, with an app behind | [`proxy`]: whatever the app answers, or 502, 504 |
+//! | any other path | 404 |
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::{HeaderValue, Request, Response, Version, header};
+use hyper::body::Incoming;
+use tokio::time::{Duration, Instant};
+
+use crate::describe::Problem;
+use crate::describe::problem::{self, Kind};
+use crate::lifecycle::stop;
+use crate::operation::Operation;
+
+pub mod access_log;
+pub mod describe;
+pub mod forwarded;
+pub mod gate;
+pub mod listen;
+pub mod metrics;
+pub mod proxy;
+pub mod reply;
+pub mod trace;
+pub mod wire;
+
+use metrics::Route;
+use reply::Body;
+use wire::Marks;
+
+/// Everything that a request can come to.
+#[derive(Debug)]
+pub struct Front {
+    operations: HashMap<String, Arc<Operation>>,
+    proxy: Option<proxy::Proxy>,
+    stop: stop::Watch,
+    metrics: metrics::Metrics,
+    access_log: bool,
+}
+
+impl Front {
+    /// A front for these operations, and this app behind.
+    #[must_use]
+    pub fn new(
+        operations: &[Arc<Operation>],
+        proxy: Option<proxy::Proxy>,
+        stop: stop::Watch,
+        metrics: metrics::Metrics,
+        access_log: bool,
+    ) -> Self {
+        let by_path = operations.iter().map(|operation| (operation.config.path.clone(), Arc::clone(operation)));
+        Self { operations: by_path.collect(), proxy, stop, metrics, access_log }
+    }
+
+    /// Answers a request.
+    pub async fn handle(&self, request: Request<Incoming>, peer: SocketAddr, marks: Marks) -> Response<Body> {
+        let entry = self.access_log.then(|| access_log::Entry::of(&request, peer));
+        let trace = trace::Trace::of(&request, peer);
+        let http2 = request.version() == Version::HTTP_2;
+        let (route, mut response, held) = self.route(request, peer, marks).await;
+        let draining = self.stop.phase().drain.is_some();
+        // HTTP/2 is told by GOAWAY; it has no Connection field (RFC 9113, section 8.2.2).
+        if !http2 && (route == Route::Refused || (route == Route::Describe && draining)) {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        self.metrics.answered(route, &response);
+        if let Some(entry) = entry {
+            entry.log(route, &response, held);
+        }
+        if let Some(trace) = trace {
+            trace.end(route, &response, held);
+        }
+        response
+    }
+
+    async fn route(
+        &self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+        marks: Marks,
+    ) -> (Route, Response<Body>, Duration) {
+        let (mut parts, body) = request.into_parts();
+        if let Err(refused) = gate::check(&parts, marks) {
+            return (Route::Refused, reply::problem(&refused, 0.0), Duration::ZERO);
+        }
+        if let Some(operation) = self.operations.get(parts.uri.path()) {
+            // A body of a describe request has no meaning; hyper drains it or closes.
+            drop(body);
+            // What hyper keeps for an upgrade and for the spelling of fields is not worth holding while parked.
+            parts.extensions.clear();
+            let outcome = describe::answer(operation, &self.stop, &parts.method, &parts.uri, &parts.headers).await;
+            return (Route::Describe, outcome.response, outcome.held);
+        }
+        let Some(proxy) = &self.proxy else {
+            let paths: Vec<_> = self.operations.keys().map(String::as_str).collect();
+            let detail = format!(
+                "no operation has this path, and no app is behind (--upstream): paths here are {}",
+                paths.join(", ")
+            );
+            return (Route::None, reply::problem(&Problem::new(Kind::NotFound, detail), 0.0), Duration::ZERO);
+        };
+        let sent = Instant::now();
+        let response = match proxy.forward(Request::from_parts(parts, body), peer.ip()).await {
+            Ok(response) => response.map(Body::App),
+            Err(error) => {
+                tracing::warn!(error = %crate::telemetry::chain(&error), "the app did not answer");
+                reply::problem_of(
+                    error.status(),
+                    problem::json(error.slug(), error.title(), error.status(), &error.detail()),
+                )
+            }
+        };
+        (Route::App, response, sent.elapsed())
+    }
+}

@@ -1,0 +1,61 @@
+//! One log line for each request, for those who ask for it (`--access-log`): the cost is a few
+//! copies of short strings a request.
+
+use std::net::SocketAddr;
+
+use http::{Request, Response};
+use http_body::Body as _;
+use tokio::time::Duration;
+
+use super::metrics::Route;
+use super::reply::Body;
+use crate::describe::want::AGENT_ID;
+
+/// The longest text of a request that is logged, in characters.
+const SHOWN: usize = 256;
+
+/// What is known of a request when it arrives.
+#[derive(Debug)]
+pub struct Entry {
+    request_id: String,
+    method: String,
+    target: String,
+    agent: String,
+    peer: SocketAddr,
+}
+
+impl Entry {
+    /// The entry of a request.
+    #[must_use]
+    pub fn of<B>(request: &Request<B>, peer: SocketAddr) -> Self {
+        let field = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok()).map(shortened);
+        Self {
+            request_id: field("x-request-id").unwrap_or_else(|| format!("{:016x}", fastrand::u64(..))),
+            method: request.method().to_string(),
+            target: shortened(request.uri().path_and_query().map_or("", |target| target.as_str())),
+            agent: field(AGENT_ID.as_str()).unwrap_or_default(),
+            peer,
+        }
+    }
+
+    /// Writes it, now that the head of the answer is known.
+    pub fn log(&self, route: Route, response: &Response<Body>, held: Duration) {
+        tracing::info!(
+            target: "tidewait::access",
+            request_id = self.request_id,
+            method = self.method,
+            request_target = self.target,
+            agent = self.agent,
+            peer = %self.peer,
+            route = route.as_str(),
+            status = response.status().as_u16(),
+            bytes = response.body().size_hint().exact(),
+            held_ms = u64::try_from(held.as_millis()).unwrap_or(u64::MAX),
+            "request"
+        );
+    }
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(SHOWN).collect()
+}

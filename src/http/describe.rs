@@ -1,0 +1,211 @@
+//! A describe request, from its query to its answer: refuse, answer, or park and then answer.
+//!
+//! Dropping the future at any await gives everything back: seat, place and gauge are guards.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Method, Response, Uri};
+use tokio::time::{Duration, Instant};
+
+use super::reply::{self, About, Body};
+use crate::bounds::PACE_HOLD;
+use crate::describe::problem::Kind;
+use crate::describe::{Arrival, Choice, Problem, Want, answer};
+use crate::hub::{Hold, Seat, Served};
+use crate::lifecycle::stop;
+use crate::operation::Operation;
+
+/// A hold is shortened by up to this share of it, so that clients that parked together do not
+/// come back together.
+const WAIT_JITTER: f64 = 0.1;
+
+/// What a describe request came to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The answer.
+    pub response: Response<Body>,
+    /// How long it was held; zero if it was not.
+    pub held: Duration,
+}
+
+/// Why a hold ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Released,
+    Expired,
+    Drained,
+}
+
+/// A hold that ended.
+struct Held<'a> {
+    watchdog: Watchdog<'a>,
+    seat: Seat,
+    /// The state that released it.
+    released_by: Option<Arc<Served>>,
+}
+
+/// Counts how holds end, also those whose client went away.
+struct Watchdog<'a> {
+    operation: &'a Operation,
+    end: Option<End>,
+}
+
+/// Answers a request to `operation`.
+pub async fn answer(
+    operation: &Operation,
+    stop: &stop::Watch,
+    method: &Method,
+    uri: &Uri,
+    fields: &HeaderMap,
+) -> Outcome {
+    let arrived = Instant::now();
+    match try_answer(operation, stop, method, uri, fields).await {
+        Ok((response, end)) => {
+            let held = if end.is_some() { arrived.elapsed() } else { Duration::ZERO };
+            Outcome { response, held }
+        }
+        Err(problem) => Outcome { response: reply::problem(&problem, fastrand::f64()), held: Duration::ZERO },
+    }
+}
+
+async fn try_answer(
+    operation: &Operation,
+    stop: &stop::Watch,
+    method: &Method,
+    uri: &Uri,
+    fields: &HeaderMap,
+) -> Result<(Response<Body>, Option<End>), Problem> {
+    match *method {
+        Method::GET | Method::HEAD => {}
+        Method::OPTIONS => return Ok((reply::options(), None)),
+        _ => {
+            let detail = format!("{method} is not for {}: send GET, HEAD or OPTIONS", operation.config.path);
+            return Err(Problem::new(Kind::MethodNotAllowed, detail));
+        }
+    }
+    let want = Want::parse(method, uri.query(), fields, operation.config.wait)?;
+    if let Some(since) = &want.since {
+        operation.catch_up(since).await;
+    }
+    let served = operation.hub.current().ok_or_else(|| no_state(operation))?;
+    match answer::at_arrival(&want, &served.snapshot.id, operation.freshness.is_live()) {
+        Arrival::Answer(Choice::State) if must_hold(operation, &want, &served) => {
+            let held = hold(operation, stop, &want, PACE_HOLD, |_| false).await?;
+            finish(operation, &want, held).await
+        }
+        Arrival::Answer(choice) => {
+            if choice == Choice::State {
+                note(operation, &want, &served);
+            }
+            Ok((respond(operation, &want, &served, choice, None).await?, None))
+        }
+        Arrival::Park(longest) => {
+            let longest = longest.mul_f64(1.0 - WAIT_JITTER * fastrand::f64());
+            let releases = |served: &Served| answer::releases(&want, &served.snapshot.id);
+            let held = hold(operation, stop, &want, longest, releases).await?;
+            finish(operation, &want, held).await
+        }
+    }
+}
+
+/// Parks: registers, compares, waits. Refusals for load come before.
+async fn hold<'a>(
+    operation: &'a Operation,
+    stop: &stop::Watch,
+    want: &Want,
+    longest: Duration,
+    releases: impl Fn(&Served) -> bool,
+) -> Result<Held<'a>, Problem> {
+    let place = want.agent.as_deref().map(|agent| operation.agents.take(agent)).transpose();
+    let _place = place.map_err(|too_many| {
+        let agent = want.agent.as_deref().unwrap_or_default();
+        let detail = format!("{too_many} (Agent-Id {agent}): end one, or give each client its own Agent-Id");
+        Problem::retry(Kind::TooManyParked, 1, detail)
+    })?;
+    let mut seat = operation.hub.seat().map_err(|full| {
+        let detail =
+            format!("{full} (limits.parked of operation {}): try again, or another endpoint", operation.config.name);
+        Problem::retry(Kind::Overloaded, 2, detail)
+    })?;
+    let mut watchdog = Watchdog { operation, end: None };
+    let expires = tokio::time::sleep(longest);
+    let mut stop = stop.clone();
+    let slot = async {
+        let drain = stop.draining().await;
+        tokio::time::sleep_until(drain.slot(Instant::now(), fastrand::f64())).await;
+    };
+    let (end, released_by) = tokio::select! {
+        // A change that is here is worth more than the end of the wait.
+        biased;
+        served = seat.released(releases) => (End::Released, Some(served)),
+        () = expires => (End::Expired, None),
+        () = slot => (End::Drained, None),
+    };
+    watchdog.end = Some(end);
+    Ok(Held { watchdog, seat, released_by })
+}
+
+/// The answer after a hold: the state that released it, else what is current now, compared again.
+async fn finish(
+    operation: &Operation,
+    want: &Want,
+    Held { watchdog, seat, released_by }: Held<'_>,
+) -> Result<(Response<Body>, Option<End>), Problem> {
+    let end = watchdog.end;
+    let served = released_by.or_else(|| seat.current()).ok_or_else(|| no_state(operation))?;
+    let hold = seat.leave();
+    let choice = answer::at_end(want, &served.snapshot.id);
+    Ok((respond(operation, want, &served, choice, Some(hold)).await?, end))
+}
+
+async fn respond(
+    operation: &Operation,
+    want: &Want,
+    served: &Served,
+    choice: Choice,
+    hold: Option<Hold>,
+) -> Result<Response<Body>, Problem> {
+    let about = About { want, age: operation.freshness.age() };
+    match choice {
+        Choice::State => Ok(about.state(served, hold).await),
+        Choice::Unchanged => Ok(about.unchanged(served)),
+        Choice::NotModified => Ok(about.not_modified(served).await),
+        Choice::Behind => {
+            let detail = "since names a newer state than this replica could confirm: try again, or another endpoint";
+            Err(Problem::retry(Kind::NotConfirmed, 1, detail))
+        }
+    }
+}
+
+fn no_state(operation: &Operation) -> Problem {
+    let detail = format!(
+        "operation {} has no state yet: its source has not given one, see /readyz and /state of the admin port",
+        operation.config.name
+    );
+    Problem::retry(Kind::NoState, 1, detail)
+}
+
+fn must_hold(operation: &Operation, want: &Want, served: &Served) -> bool {
+    let Some(agent) = &want.agent else { return false };
+    operation.pace(|pace| pace.must_hold(agent, want.since.as_ref(), &served.snapshot.id.into()))
+}
+
+/// Notes what an agent is given at arrival. A release gives another state than the last each
+/// time, so it needs no note, and no lock on the way of a change.
+fn note(operation: &Operation, want: &Want, served: &Served) {
+    if let Some(agent) = &want.agent {
+        operation.pace(|pace| pace.given(agent, want.since.as_ref(), &served.snapshot.id.into()));
+    }
+}
+
+impl Drop for Watchdog<'_> {
+    fn drop(&mut self) {
+        let metrics = self.operation.hub.metrics();
+        match self.end {
+            Some(End::Released) => metrics.changed.inc(),
+            Some(End::Expired) => metrics.expired.inc(),
+            Some(End::Drained) => metrics.drained.inc(),
+            None => metrics.abandoned.inc(),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! What the front counts. Status codes of our own are a closed set; the app's are counted by class.
+
+use http::Response;
+use http_body::Body as _;
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+
+use super::reply::Body;
+
+/// What a request came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// An operation.
+    Describe,
+    /// The app behind.
+    App,
+    /// Neither: 404.
+    None,
+    /// Refused by the gate.
+    Refused,
+}
+
+impl Route {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Describe, Self::App, Self::None, Self::Refused];
+
+    /// The metric label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Describe => "describe",
+            Self::App => "app",
+            Self::None => "none",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// Codes that are counted one by one; others by class.
+const CODES: [&str; 16] =
+    ["200", "204", "304", "400", "404", "405", "417", "429", "501", "502", "503", "504", "1xx", "2xx", "3xx", "4xx"];
+
+/// The counters of the front, each resolved once.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    requests: [[IntCounter; CODES.len() + 1]; 4],
+    bytes: [IntCounter; 4],
+    /// Connections open.
+    pub connections: IntGauge,
+    /// Connections refused, since as many as are allowed are open.
+    pub refused_connections: IntCounter,
+    /// Times that a connection could not be accepted, as when descriptors ran out.
+    pub accept_errors: IntCounter,
+}
+
+impl Metrics {
+    /// Registers them.
+    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let requests = IntCounterVec::new(
+            Opts::new("tidewait_http_requests_total", "Requests answered, by route and status; the app's by class."),
+            &["route", "code"],
+        )?;
+        let bytes = IntCounterVec::new(
+            Opts::new(
+                "tidewait_http_response_bytes_total",
+                "Bytes of bodies whose length is known when they are answered, by route; streams of the app are counted by tidewait_proxy.",
+            ),
+            &["route"],
+        )?;
+        let connections = IntGauge::new("tidewait_http_connections", "Connections of clients open now.")?;
+        let refused_connections = IntCounter::new(
+            "tidewait_http_refused_connections_total",
+            "Connections answered 503 since as many as are allowed were open.",
+        )?;
+        let accept_errors = IntCounter::new(
+            "tidewait_http_accept_errors_total",
+            "Times that a connection could not be accepted, as when descriptors ran out.",
+        )?;
+        registry.register(Box::new(requests.clone()))?;
+        registry.register(Box::new(bytes.clone()))?;
+        registry.register(Box::new(connections.clone()))?;
+        registry.register(Box::new(refused_connections.clone()))?;
+        registry.register(Box::new(accept_errors.clone()))?;
+        Ok(Self {
+            requests: Route::ALL.map(|route| {
+                let counter = |code| requests.with_label_values(&[route.as_str(), code]);
+                std::array::from_fn(|at| counter(CODES.get(at).copied().unwrap_or("5xx")))
+            }),
+            bytes: Route::ALL.map(|route| bytes.with_label_values(&[route.as_str()])),
+            connections,
+            refused_connections,
+            accept_errors,
+        })
+    }
+
+    /// Counts an answer.
+    pub fn answered(&self, route: Route, response: &Response<Body>) {
+        let status = response.status();
+        let class = match status.as_u16() / 100 {
+            1 => 12,
+            2 => 13,
+            3 => 14,
+            4 => 15,
+            _ => CODES.len(),
+        };
+        let exact = || CODES[..12].iter().position(|code| *code == status.as_str());
+        let code = if route == Route::App { class } else { exact().unwrap_or(class) };
+        self.requests[route as usize][code].inc();
+        self.bytes[route as usize].inc_by(response.body().size_hint().exact().unwrap_or(0));
+    }
+}
