@@ -1,0 +1,147 @@
+#!/usr/bin/env bash
+# Builds the programs of the test control plane from their Go modules and prints the folder that holds them.
+#
+# The integration tests speak to a real kube-apiserver and a real etcd. Both come from the Go module proxy, at the
+# versions that go.mod and go.sum beside this script fix: no container engine and no download page is needed. nginx,
+# as a proxy in front and as the app, is the system's or that of Debian's package.
+#
+# usage: build.sh              stdout: one line, the folder; stderr: progress
+# reads: XDG_CACHE_HOME        where the folder lives (default ~/.cache): `cargo clean` must not cost four minutes
+#        KUBEBUILDER_ASSETS    when it holds etcd, kube-apiserver and kubectl, those are used and not built
+set -euo pipefail
+
+here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+started=$SECONDS
+kubernetes_version=v1.36.3
+
+# One program a line: name, module folder, package, extra build tags ("-" for none), who provides it.
+# "kube" programs may come from KUBEBUILDER_ASSETS, "ours" are always built. A new program is a new line (and, when
+# its dependencies do not agree with those of a module here, a new folder with go.mod, go.sum and tools.go).
+programs() {
+    cat <<'END'
+kube-apiserver kubernetes k8s.io/kubernetes/cmd/kube-apiserver - kube
+kubectl kubernetes k8s.io/kubernetes/cmd/kubectl - kube
+etcd etcd go.etcd.io/etcd/server/v3 - kube
+etcdctl etcdctl go.etcd.io/etcd/etcdctl/v3 - ours
+etcdutl etcdutl go.etcd.io/etcd/etcdutl/v3 - ours
+promtool promtool github.com/prometheus/prometheus/cmd/promtool remove_all_sd ours
+END
+}
+
+say() {
+    printf 'control plane: %3ds %s\n' "$((SECONDS - started))" "$*" >&2
+}
+
+# True when KUBEBUILDER_ASSETS names a folder with all three programs: two of one origin and one of another could
+# differ in version, so it is all or none.
+has_assets() {
+    [[ -n ${KUBEBUILDER_ASSETS:-} && -x $KUBEBUILDER_ASSETS/etcd && -x $KUBEBUILDER_ASSETS/kube-apiserver &&
+        -x $KUBEBUILDER_ASSETS/kubectl ]]
+}
+
+# The name of the folder: everything that decides what is in it. A changed version is a new folder, so a checkout of
+# an older commit finds its own programs again.
+key() {
+    local hash
+    hash=$(
+        cd -- "$here"
+        {
+            cat -- build.sh ./*/go.mod ./*/go.sum
+            if has_assets; then printf '%s\n' "$KUBEBUILDER_ASSETS"; fi
+        } | sha256sum
+    )
+    printf '%s-%s\n' "$kubernetes_version" "${hash:0:12}"
+}
+
+need_go() {
+    if ! command -v go >/dev/null; then
+        echo "tests/control-plane/build.sh needs Go 1.21 or newer to build the test control plane: install it from" \
+            "https://go.dev/dl or with your system's packages (golang-go), or set KUBEBUILDER_ASSETS and install Go" \
+            "for the remaining tools, then run this again" >&2
+        exit 1
+    fi
+}
+
+# build_one NAME FOLDER PACKAGE TAGS OUTPUT
+build_one() {
+    local version=k8s.io/component-base/version tags=()
+    [[ $4 == - ]] || tags=(-tags "$4")
+    # Without gitVersion the API server calls itself v0.0.0, and kubectl warns about the difference.
+    # GOWORK=off and -mod=readonly: the committed go.mod and go.sum decide, not what lies around the checkout.
+    (
+        cd -- "$here/$2"
+        GOWORK=off CGO_ENABLED=0 go build -mod=readonly -buildvcs=false -trimpath "${tags[@]}" \
+            -ldflags "-s -w -X $version.gitVersion=$kubernetes_version -X $version.gitMajor=1 -X $version.gitMinor=36" \
+            -o "$5/$1" "$3" >&2
+    )
+}
+
+build_all() {
+    local into=$1 name folder package tags origin before
+    while read -r name folder package tags origin; do
+        if [[ $origin == kube ]] && has_assets; then
+            ln -s -- "$KUBEBUILDER_ASSETS/$name" "$into/$name"
+            say "$name is taken from KUBEBUILDER_ASSETS"
+            continue
+        fi
+        need_go
+        before=$SECONDS
+        say "building $name"
+        # The list is this loop's standard input: a program that read it would eat the next lines.
+        build_one "$name" "$folder" "$package" "$tags" "$into" </dev/null
+        say "built $name in $((SECONDS - before)) s"
+    done < <(programs)
+}
+
+# take_nginx INTO: the system's, or the one of Debian's package, taken out of it without installing anything.
+take_nginx() {
+    local into=$1 unpacked
+    if type -P nginx >/dev/null; then
+        ln -s -- "$(type -P nginx)" "$into/nginx"
+        return
+    fi
+    if ! command -v apt-get >/dev/null || ! command -v dpkg-deb >/dev/null; then
+        echo "tests/control-plane/build.sh needs nginx: install it with your system's packages, then run this again" >&2
+        exit 1
+    fi
+    unpacked=$(mktemp -d -- "$into/.nginx.XXXXXX")
+    (
+        cd -- "$unpacked"
+        # A new machine has no package lists yet; bringing them needs root, as installing nginx would.
+        apt-get download nginx >&2 || { apt-get update >&2 && apt-get download nginx >&2; }
+        dpkg-deb -x nginx_*.deb .
+    )
+    mv -- "$unpacked/usr/sbin/nginx" "$into/nginx"
+    rm -rf -- "$unpacked"
+    say "took nginx out of its package"
+}
+
+main() {
+    local cache folder building
+    cache=${XDG_CACHE_HOME:-$HOME/.cache}/tidewait/control-plane
+    folder=$cache/$(key)
+    if [[ ! -d $folder ]]; then
+        mkdir -p -- "$cache"
+        # Two runs side by side: the second waits here and then finds the folder. The kernel frees the lock when its
+        # holder ends in any way, so a killed run blocks nobody.
+        exec 9>"$cache/lock"
+        if ! flock --nonblock 9; then
+            say "another run is building; waiting for it"
+            flock 9
+        fi
+        if [[ ! -d $folder ]]; then
+            # What a killed run left; nobody else is in here while the lock is held.
+            rm -rf -- "$cache"/.building.*
+            building=$(mktemp -d -- "$cache/.building.XXXXXX")
+            take_nginx "$building"
+            build_all "$building"
+            chmod 755 -- "$building"
+            # The rename is what makes the folder complete: it is there with every program, or not at all.
+            mv -T -- "$building" "$folder"
+            say "all programs are in $folder"
+        fi
+    fi
+    printf '%s\n' "$folder"
+}
+
+main
