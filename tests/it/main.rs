@@ -1,1 +1,26 @@
 //! All integration tests, one binary.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::panic,
+    clippy::format_push_string,
+    reason = "tests spawn tasks of their own, read the environment, and end in a panic with the reason"
+)]
+
+mod agents; // clients that poll and remember
+mod api_proxy; // faults in front of the real API server
+mod cluster; // the built binary and the real API server
+mod configmap; // the source alone and the real API server
+mod control_plane; // the real API server, etcd and kubectl
+mod example; // the example model is made by the code
+mod faults; // killed, stopped, out of disk
+mod hostile; // requests that no sane client sends, and clients that are slow, many or gone
+mod http; // describe through the real router, answer by answer
+mod load; // thousands of clients at once
+mod model_file; // a model in a file, changed the ways that people change files
+mod openapi; // the protocol as a document, held to the code
+mod process; // the built binary as its user sees it
+mod proxy; // the way to the app and back
+mod server; // the built binary, started for a test
+mod talk; // a client that sends any bytes, in pieces
+mod tidy; // rules about the source itself

@@ -1,5 +1,6 @@
 //! A response body on its way through the fault-injecting proxy.
 
+use std::future::pending;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,6 +14,9 @@ use tokio::time::{Instant, timeout_at};
 use super::Fault;
 use super::server::{Body, BoxError, Setting, Shared};
 
+/// How much of a body a silent or slow network may hold; far more than a test sends.
+const HELD_PIECES: usize = 4096;
+
 /// A piece of a body, or its end.
 type Piece = Option<Result<Frame<Bytes>, BoxError>>;
 
@@ -23,7 +27,7 @@ type Piece = Option<Result<Frame<Bytes>, BoxError>>;
 /// like a client that stopped reading.
 #[derive(Debug)]
 pub(crate) struct Flow {
-    arrived: mpsc::UnboundedReceiver<(Instant, Piece)>,
+    arrived: mpsc::Receiver<(Instant, Piece)>,
     settings: watch::Receiver<Setting>,
     watch: Option<RunningWatch>,
     /// The reader and the connection it reads from; they end with this value.
@@ -34,37 +38,26 @@ pub(crate) struct Flow {
 #[derive(Debug)]
 struct RunningWatch {
     cuts: watch::Receiver<u64>,
+    /// Only later orders concern this watch.
+    orders_before: u64,
     shared: Arc<Shared>,
 }
 
 impl Flow {
     /// Starts to read `body`, whose connection is in `tasks`.
-    pub(crate) fn start(
-        mut body: Incoming,
-        mut tasks: JoinSet<()>,
-        is_watch: bool,
-        shared: &Arc<Shared>,
-    ) -> Self {
-        let (sender, arrived) = mpsc::unbounded_channel();
+    pub(crate) fn start(mut body: Incoming, mut tasks: JoinSet<()>, is_watch: bool, shared: &Arc<Shared>) -> Self {
+        let (sender, arrived) = mpsc::channel(HELD_PIECES);
         tasks.spawn(async move {
             loop {
-                let piece = body
-                    .frame()
-                    .await
-                    .map(|frame| frame.map_err(BoxError::from));
+                let piece = body.frame().await.map(|frame| frame.map_err(BoxError::from));
                 let last = !matches!(piece, Some(Ok(_)));
-                if sender.send((Instant::now(), piece)).is_err() || last {
+                if sender.send((Instant::now(), piece)).await.is_err() || last {
                     return;
                 }
             }
         });
         let watch = is_watch.then(|| RunningWatch::new(shared));
-        Self {
-            arrived,
-            settings: shared.setting(),
-            watch,
-            _tasks: tasks,
-        }
+        Self { arrived, settings: shared.setting(), watch, _tasks: tasks }
     }
 
     pub(crate) fn into_body(self) -> Body {
@@ -82,10 +75,7 @@ impl Flow {
     }
 }
 
-async fn next_piece(
-    arrived: &mut mpsc::UnboundedReceiver<(Instant, Piece)>,
-    settings: &mut watch::Receiver<Setting>,
-) -> Piece {
+async fn next_piece(arrived: &mut mpsc::Receiver<(Instant, Piece)>, settings: &mut watch::Receiver<Setting>) -> Piece {
     let (at, piece) = arrived.recv().await?;
     let_through(settings, at).await;
     piece
@@ -94,40 +84,52 @@ async fn next_piece(
 /// Returns when there is an order to cut this watch; never for what is no watch.
 async fn cut(watch: Option<&mut RunningWatch>) {
     match watch {
-        // An error means that the proxy is gone, and with it every stream.
-        Some(watch) => drop(watch.cuts.changed().await),
-        None => std::future::pending().await,
+        Some(watch) => {
+            let orders = watch.orders_before;
+            // An error means that the proxy is gone, and with it every stream.
+            drop(watch.cuts.wait_for(|now| *now > orders).await);
+        }
+        None => pending().await,
     }
 }
 
 /// Waits until something that arrived at `arrived` may go on to the program under test.
 pub(crate) async fn let_through(settings: &mut watch::Receiver<Setting>, arrived: Instant) {
     loop {
-        let due = match settings.borrow_and_update().fault {
-            Fault::Pass | Fault::Answer(_) => return,
-            Fault::Delay(by) => Some(arrived + by),
-            // A refused stream is about to be cut.
-            Fault::Blackhole | Fault::Refuse => None,
+        let (number, due) = {
+            let setting = settings.borrow();
+            match setting.fault {
+                Fault::Pass | Fault::Answer(_) => return,
+                Fault::Delay(by) => (setting.number, Some(arrived + by)),
+                // A refused stream is about to be cut.
+                Fault::Blackhole | Fault::Refuse => (setting.number, None),
+            }
         };
-        let changed = settings.changed();
-        let waited = match due {
-            Some(due) => timeout_at(due, changed).await,
-            None => Ok(changed.await),
-        };
-        // Due, or the proxy is gone; otherwise another fault is in effect, so look again.
-        if !matches!(waited, Ok(Ok(()))) {
-            return;
+        let other = another(settings, number);
+        match due {
+            Some(due) => match timeout_at(due, other).await {
+                Ok(()) => {}
+                Err(_) => return,
+            },
+            None => other.await,
         }
+    }
+}
+
+/// Waits until another fault than that of `number` is in effect.
+pub(crate) async fn another(settings: &mut watch::Receiver<Setting>, number: u64) {
+    if settings.wait_for(|setting| setting.number != number).await.is_err() {
+        // The proxy is gone, and this task with it in a moment; looking again would find the same fault.
+        pending::<()>().await;
     }
 }
 
 impl RunningWatch {
     fn new(shared: &Arc<Shared>) -> Self {
         shared.count_watches(1);
-        Self {
-            cuts: shared.cuts(),
-            shared: Arc::clone(shared),
-        }
+        let cuts = shared.cuts();
+        let orders_before = *cuts.borrow();
+        Self { cuts, orders_before, shared: Arc::clone(shared) }
     }
 }
 

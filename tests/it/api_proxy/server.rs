@@ -31,7 +31,7 @@ pub(crate) type Body = UnsyncBoxBody<Bytes, BoxError>;
 /// The fault in effect and how many were set before it.
 #[derive(Debug)]
 pub(crate) struct Setting {
-    number: u64,
+    pub(crate) number: u64,
     pub(crate) fault: Fault,
 }
 
@@ -63,20 +63,13 @@ impl fmt::Debug for Upstream {
 
 impl Upstream {
     pub(crate) fn new(config: &kube::Config, token: Option<&str>) -> Self {
-        let mut tls = config
-            .rustls_client_config()
-            .expect("the kubeconfig's certificates are valid");
+        let mut tls = config.rustls_client_config().expect("the kubeconfig's certificates are valid");
         // One protocol on both sides makes every chunk of a watch a chunk here.
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let authorization = token.map(|token| {
-            HeaderValue::try_from(format!("Bearer {token}")).expect("a token fits in a header")
-        });
+        let authorization =
+            token.map(|token| HeaderValue::try_from(format!("Bearer {token}")).expect("a token fits in a header"));
         Self {
-            host: config
-                .cluster_url
-                .host()
-                .expect("the API server's address has a host")
-                .to_owned(),
+            host: config.cluster_url.host().expect("the API server's address has a host").to_owned(),
             port: config.cluster_url.port_u16().unwrap_or(443),
             tls: TlsConnector::from(Arc::new(tls)),
             authorization,
@@ -84,23 +77,13 @@ impl Upstream {
     }
 
     /// Forwards one request over a connection of its own, which lives as long as the returned tasks.
-    async fn forward(
-        &self,
-        mut request: Request<Incoming>,
-    ) -> Result<(Response<Incoming>, JoinSet<()>), BoxError> {
+    async fn forward(&self, mut request: Request<Incoming>) -> Result<(Response<Incoming>, JoinSet<()>), BoxError> {
         if let Some(token) = &self.authorization {
-            request
-                .headers_mut()
-                .entry(AUTHORIZATION)
-                .or_insert_with(|| token.clone());
+            request.headers_mut().entry(AUTHORIZATION).or_insert_with(|| token.clone());
         }
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
-        let stream = self
-            .tls
-            .connect(ServerName::try_from(self.host.clone())?, stream)
-            .await?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let stream = self.tls.connect(ServerName::try_from(self.host.clone())?, stream).await?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             // Its error reaches whoever reads the response.
@@ -114,10 +97,7 @@ impl Shared {
     pub(crate) fn new(upstream: Upstream) -> Self {
         Self {
             upstream,
-            setting: watch::Sender::new(Setting {
-                number: 0,
-                fault: Fault::Pass,
-            }),
+            setting: watch::Sender::new(Setting { number: 0, fault: Fault::Pass }),
             seen: watch::Sender::default(),
             cuts: watch::Sender::new(0),
             running: watch::Sender::new(0),
@@ -126,12 +106,7 @@ impl Shared {
 
     /// Replaces the fault and returns its number.
     pub(crate) fn set(&self, fault: Fault) -> u64 {
-        self.setting.send_modify(|setting| {
-            *setting = Setting {
-                number: setting.number + 1,
-                fault,
-            }
-        });
+        self.setting.send_modify(|setting| *setting = Setting { number: setting.number + 1, fault });
         self.setting.borrow().number
     }
 
@@ -148,8 +123,7 @@ impl Shared {
     }
 
     pub(crate) fn count_watches(&self, change: isize) {
-        self.running
-            .send_modify(|running| *running = running.saturating_add_signed(change));
+        self.running.send_modify(|running| *running = running.saturating_add_signed(change));
     }
 
     pub(crate) fn cut_watches(&self) -> usize {
@@ -185,30 +159,24 @@ impl Shared {
 
 /// Accepts connections, and opens and closes the port as the fault demands. Ends when dropped.
 pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener, applied: watch::Sender<u64>) {
-    let address = listener
-        .local_addr()
-        .expect("a bound listener has an address");
+    let address = listener.local_addr().expect("a bound listener has an address");
     let mut listener = Some(listener);
     let mut settings = shared.setting();
     let mut connections = JoinSet::new();
     loop {
         let (number, refuse) = {
-            let setting = settings.borrow_and_update();
+            let setting = settings.borrow();
             (setting.number, matches!(setting.fault, Fault::Refuse))
         };
         if refuse {
             listener = None;
             connections.shutdown().await;
         } else if listener.is_none() {
-            listener = Some(
-                listen(address.port())
-                    .await
-                    .expect("nobody took the proxy's port while it was closed"),
-            );
+            listener = Some(listen(address.port()).await.expect("nobody took the proxy's port while it was closed"));
         }
         applied.send_replace(number);
         tokio::select! {
-            changed = settings.changed() => if changed.is_err() { return },
+            () = flow::another(&mut settings, number) => {}
             accepted = accept(listener.as_ref()) => {
                 connections.spawn(connection(Arc::clone(&shared), accepted));
             }
@@ -220,13 +188,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener, applied: w
 
 async fn accept(listener: Option<&TcpListener>) -> TcpStream {
     match listener {
-        Some(listener) => {
-            listener
-                .accept()
-                .await
-                .expect("a loopback listener accepts")
-                .0
-        }
+        Some(listener) => listener.accept().await.expect("a loopback listener accepts").0,
         None => pending().await,
     }
 }
@@ -234,16 +196,11 @@ async fn accept(listener: Option<&TcpListener>) -> TcpStream {
 async fn connection(shared: Arc<Shared>, stream: TcpStream) {
     let service = service_fn(move |request| respond(Arc::clone(&shared), request));
     // Errors are the point of this proxy; those of the program under test show in the test.
-    let _ = hyper::server::conn::http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
 /// Answers one request. An error closes the connection without an answer, as when the API server is gone.
-async fn respond(
-    shared: Arc<Shared>,
-    request: Request<Incoming>,
-) -> Result<Response<Body>, BoxError> {
+async fn respond(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Body>, BoxError> {
     let seen = Seen {
         method: request.method().clone(),
         path: request.uri().path().to_owned(),
@@ -252,9 +209,7 @@ async fn respond(
     };
     shared.seen.send_modify(|all| all.push(seen.clone()));
     let mut settings = shared.setting();
-    settings
-        .wait_for(|setting| !matches!(setting.fault, Fault::Blackhole))
-        .await?;
+    settings.wait_for(|setting| !matches!(setting.fault, Fault::Blackhole)).await?;
     if let Some(answer) = shared.take_answer(&seen) {
         return Ok(error_response(answer));
     }
@@ -282,22 +237,13 @@ fn error_response(answer: Answer) -> Response<Body> {
         status["details"] = json!({ "retryAfterSeconds": seconds });
     }
     let (code, text) = if answer.as_event {
-        (
-            StatusCode::OK,
-            format!("{}\n", json!({ "type": "ERROR", "object": status })),
-        )
+        (StatusCode::OK, format!("{}\n", json!({ "type": "ERROR", "object": status })))
     } else {
         (code, status.to_string())
     };
-    let mut response = Response::new(
-        Full::from(text)
-            .map_err(|never: Infallible| match never {})
-            .boxed_unsync(),
-    );
+    let mut response = Response::new(Full::from(text).map_err(|never: Infallible| match never {}).boxed_unsync());
     *response.status_mut() = code;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if let Some(seconds) = answer.retry_after {
         response.headers_mut().insert(RETRY_AFTER, seconds.into());
     }

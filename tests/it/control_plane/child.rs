@@ -1,5 +1,6 @@
 //! Child processes of the test control plane that cannot outlive the test run, and ports for them.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -26,35 +27,17 @@ pub(crate) struct Child {
 
 impl Child {
     /// Starts `program` with its output in `log` (appended, so that a restart keeps what the first start said).
-    pub(crate) fn start(
-        name: &'static str,
-        program: &Path,
-        args: &[String],
-        log: &Path,
-    ) -> Result<Self, Failure> {
+    pub(crate) fn start(name: &'static str, program: &Path, args: &[String], log: &Path) -> Result<Self, Failure> {
         let wrap = |error: io::Error| Failure(format!("{name} does not start: {error}"));
-        let output = File::options()
-            .create(true)
-            .append(true)
-            .open(log)
-            .map_err(wrap)?;
+        let output = File::options().create(true).append(true).open(log).map_err(wrap)?;
         let mut command = dies_with_its_thread(program);
-        command
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(output.try_clone().map_err(wrap)?)
-            .stderr(output)
-            .env_clear();
+        command.args(args).stdin(Stdio::null()).stdout(output.try_clone().map_err(wrap)?).stderr(output).env_clear();
         // Cleared, because etcd reads ETCD_* and a server must not depend on who runs the tests; PATH finds setpriv.
-        if let Some(path) = env::var_os("PATH") {
+        if let Some(path) = variable("PATH") {
             command.env("PATH", path);
         }
         let inner = spawn_for_good(command).map_err(wrap)?;
-        Ok(Self {
-            inner,
-            name,
-            log: log.to_owned(),
-        })
+        Ok(Self { inner, name, log: log.to_owned() })
     }
 
     /// An error with the end of the log if the process is gone.
@@ -62,10 +45,7 @@ impl Child {
         match self.inner.try_wait() {
             Ok(None) => Ok(()),
             Ok(Some(status)) => Err(self.ended(status)),
-            Err(error) => Err(Failure(format!(
-                "{} cannot be asked whether it runs: {error}",
-                self.name
-            ))),
+            Err(error) => Err(Failure(format!("{} cannot be asked whether it runs: {error}", self.name))),
         }
     }
 
@@ -77,11 +57,7 @@ impl Child {
     }
 
     fn ended(&self, status: ExitStatus) -> Failure {
-        Failure(format!(
-            "{} ended with {status}; the end of its log:\n{}",
-            self.name,
-            self.last_words()
-        ))
+        Failure(format!("{} ended with {status}; the end of its log:\n{}", self.name, self.last_words()))
     }
 }
 
@@ -99,6 +75,12 @@ pub(crate) fn dies_with_its_thread(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--"]).arg(program);
     command
+}
+
+/// A variable of the environment.
+#[expect(clippy::disallowed_methods, reason = "the rule is for the program; tests have no other configuration")]
+pub(crate) fn variable(name: &str) -> Option<OsString> {
+    env::var_os(name)
 }
 
 /// A free port on the loopback device.
@@ -132,10 +114,6 @@ fn spawn_for_good(command: Command) -> io::Result<std::process::Child> {
         orders
     });
     let (reply, answer) = mpsc::channel();
-    SPAWNER
-        .send((command, reply))
-        .expect("the spawning thread lives as long as the process");
-    answer
-        .recv()
-        .expect("the spawning thread answers every order")
+    SPAWNER.send((command, reply)).expect("the spawning thread lives as long as the process");
+    answer.recv().expect("the spawning thread answers every order")
 }

@@ -35,18 +35,10 @@ impl Servers {
         let token = format!("{:032x}", fastrand::u128(..));
         let write = |name: &str, content: &str| dir.write(name, content).map_err(cannot_write);
         let key = write("service-account.key", &private_key_pem())?;
-        let tokens = write(
-            "tokens.csv",
-            &format!("{token},admin,1,\"system:masters\"\n"),
-        )?;
+        let tokens = write("tokens.csv", &format!("{token},admin,1,\"system:masters\"\n"))?;
         let certificate = dir.join("certificates/apiserver.crt");
         let kubeconfig = write("kubeconfig", &kubeconfig(api_port, &certificate, &token))?;
-        let etcd = Child::start(
-            "etcd",
-            &assets.join("etcd"),
-            &etcd_args(etcd_port, dir),
-            &dir.join("etcd.log"),
-        )?;
+        let etcd = Child::start("etcd", &assets.join("etcd"), &etcd_args(etcd_port, dir), &dir.join("etcd.log"))?;
         let servers = Self {
             api_server: Mutex::new(None),
             etcd: Mutex::new(etcd),
@@ -83,12 +75,7 @@ impl Servers {
         {
             let mut running = self.api_server();
             if running.is_none() {
-                *running = Some(Child::start(
-                    "kube-apiserver",
-                    &self.program,
-                    &self.args,
-                    &self.log,
-                )?);
+                *running = Some(Child::start("kube-apiserver", &self.program, &self.args, &self.log)?);
             }
         }
         self.wait_until_ready().await
@@ -99,26 +86,19 @@ impl Servers {
         let deadline = Instant::now() + START_DEADLINE;
         let mut ticks = interval(Duration::from_millis(50));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut client = None;
         loop {
             ticks.tick().await;
-            if client.is_none() {
-                // Fails until the server has written its certificate, which the kubeconfig names.
-                client = self.probe().await;
-            }
-            let cause = match &client {
-                Some(client) => ready(client).await.err(),
+            // A new client for each question: one that was made from a certificate file that the server had opened and
+            // not yet written trusts nobody, for ever ("invalid peer certificate: UnknownIssuer").
+            let cause = match self.probe().await {
+                Some(client) => ready(&client).await.err(),
                 None => Some("it has not written its certificate".into()),
             };
             // After the question: a server that lost its port to another run's must not pass for that one.
             self.check_running()?;
             let Some(cause) = cause else { return Ok(()) };
             if Instant::now() >= deadline {
-                let log = self
-                    .api_server()
-                    .as_ref()
-                    .map(Child::last_words)
-                    .unwrap_or_default();
+                let log = self.api_server().as_ref().map(Child::last_words).unwrap_or_default();
                 return Err(Failure(format!(
                     "kube-apiserver was not ready within {START_DEADLINE:?} ({cause}); the end of its log:\n{log}"
                 )));
@@ -128,9 +108,7 @@ impl Servers {
 
     fn check_running(&self) -> Result<(), Failure> {
         lock(&self.etcd).check_running()?;
-        self.api_server()
-            .as_mut()
-            .map_or(Ok(()), Child::check_running)
+        self.api_server().as_mut().map_or(Ok(()), Child::check_running)
     }
 
     async fn probe(&self) -> Option<kube::Client> {
@@ -150,25 +128,24 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 async fn ready(client: &kube::Client) -> Result<(), String> {
-    let request = http::Request::get("/readyz")
-        .body(Vec::new())
-        .expect("a constant request is valid");
+    let request = http::Request::get("/readyz").body(Vec::new()).expect("a constant request is valid");
     // A server that has just opened its port may leave the first request without an answer.
     match timeout(Duration::from_secs(2), client.request_text(request)).await {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(format!("/readyz: {error}")),
+        Ok(Err(error)) => Err(format!("/readyz: {}", with_causes(&error))),
         Err(_) => Err("/readyz: no answer within 2 s".into()),
     }
 }
 
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "the signature that map_err wants"
-)]
+#[expect(clippy::needless_pass_by_value, reason = "the signature that map_err wants")]
 fn cannot_write(error: io::Error) -> Failure {
-    Failure(format!(
-        "the control plane's files cannot be written: {error}"
-    ))
+    Failure(format!("the control plane's files cannot be written: {error}"))
+}
+
+/// An error and what it came from: the outermost says only that something failed.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn etcd_args(port: u16, dir: &WorkDir) -> Vec<String> {

@@ -69,8 +69,7 @@ fn is_abandoned(dir: &Path) -> bool {
         let age = file.metadata()?.modified()?.elapsed().unwrap_or_default();
         Ok(age > Duration::from_secs(60))
     };
-    File::open(dir.join(LOCK))
-        .is_ok_and(|lock| old(&lock).unwrap_or(false) && lock.try_lock().is_ok())
+    File::open(dir.join(LOCK)).is_ok_and(|lock| old(&lock).unwrap_or(false) && lock.try_lock().is_ok())
 }
 
 /// A new P-256 private key in PEM, for service account tokens. Any 32 bytes below the group's order are such a key

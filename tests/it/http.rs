@@ -1,0 +1,194 @@
+//! The router over real hyper, in memory and in paused time: what is answered, byte for byte,
+//! and when.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::Registry;
+use tidewait::config;
+use tidewait::http::{Front, listen, metrics};
+use tidewait::hub::{self, Hub};
+use tidewait::lifecycle::stop::Stop;
+use tidewait::model::{Content, Document, Epoch, Snapshot, StateId};
+use tidewait::operation::{self, Operation, Run};
+use tidewait::sources::{Authority, Draft, Report};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::talk::{Answer, Talk, answers};
+
+mod cancel;
+mod drain;
+pub(crate) mod golden;
+mod http2;
+mod time;
+
+/// The model of most tests: long enough for an encoding to be worth it.
+pub(crate) const MODEL: &str = r#"{"mtu":1450,"zones":["zone-a","zone-a","zone-a","zone-a","zone-a","zone-a"]}"#;
+
+/// Bytes that a connection holds either way.
+const ROOM: usize = 64 * 1024;
+
+/// An operation at /describe with a source that the test plays.
+pub(crate) struct Rig {
+    pub(crate) operation: Arc<Operation>,
+    pub(crate) stop: Arc<Stop>,
+    front: Arc<Front>,
+    source: mpsc::Sender<Report>,
+    tasks: JoinSet<()>,
+}
+
+/// A connection to a [`Rig`].
+pub(crate) type Wire = Talk<DuplexStream>;
+
+/// The id of a model at a version.
+pub(crate) fn id(version: u64, json: &str) -> StateId {
+    snapshot(version, json).id
+}
+
+pub(crate) fn snapshot(version: u64, json: &str) -> Snapshot {
+    Snapshot::of(Epoch::of(&["test"]), version, &content(json))
+}
+
+fn content(json: &str) -> Content {
+    Content::Json(Document::from_json(json.as_bytes()).expect("a document"))
+}
+
+impl Rig {
+    /// A rig without a state.
+    pub(crate) fn empty(adjust: impl FnOnce(&mut config::Operation)) -> Self {
+        let mut config = config::Operation {
+            name: "test".to_owned(),
+            path: "/describe".to_owned(),
+            source: config::Source::File { path: "model.json".into(), format: config::Format::Json },
+            version_from: None,
+            wait: config::Wait { default: Duration::from_secs(25), max: Duration::from_secs(55) },
+            min_interval: Duration::from_millis(100),
+            parked: 2000,
+            parked_per_agent: 16,
+        };
+        adjust(&mut config);
+        let registry = Registry::new();
+        let hubs = hub::Families::register(&registry).expect("new names");
+        let families = operation::Families::register(&registry).expect("new names");
+        let hub = Hub::new(config.parked, hubs.of("test"));
+        let operation = Arc::new(Operation::new(config, hub, families.of("test")));
+        let stop = Arc::new(Stop::new(Duration::from_secs(20)));
+        let metrics = metrics::Metrics::register(&registry).expect("new names");
+        let front = Arc::new(Front::new(&[Arc::clone(&operation)], None, stop.watch(), metrics, false));
+        let (source, reports) = mpsc::channel(1);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(Run::new(Arc::clone(&operation), None, None).run(reports));
+        Self { operation, stop, front, source, tasks }
+    }
+
+    /// A rig that serves [`MODEL`] at version 7.
+    pub(crate) async fn serving(adjust: impl FnOnce(&mut config::Operation)) -> Self {
+        let rig = Self::empty(adjust);
+        rig.publish(7, MODEL).await;
+        rig
+    }
+
+    /// The source says that it holds this.
+    pub(crate) async fn says(&self, version: u64, json: &str) {
+        let draft = Draft {
+            epoch: Epoch::of(&["test"]),
+            version,
+            content: content(json),
+            authority: Authority::Stream,
+            seen: Instant::now(),
+        };
+        self.reports(Report::Holds(draft)).await;
+    }
+
+    /// The source says this.
+    pub(crate) async fn reports(&self, report: Report) {
+        self.source.send(report).await.expect("the operation runs");
+    }
+
+    /// The source holds this, and it is served.
+    pub(crate) async fn publish(&self, version: u64, json: &str) {
+        self.says(version, json).await;
+        let id = id(version, json);
+        self.operation.hub.wait_for(|served| served.snapshot.id == id).await;
+    }
+
+    /// A new connection.
+    pub(crate) fn connect(&mut self) -> Wire {
+        Talk::new(self.stream(), usize::MAX)
+    }
+
+    /// The client's end of a new connection.
+    pub(crate) fn stream(&mut self) -> DuplexStream {
+        self.stream_by(|server| server)
+    }
+
+    /// The client's end of a new connection, of which the server sees what `through` lets it.
+    pub(crate) fn stream_by<S>(&mut self, through: impl FnOnce(DuplexStream) -> S) -> DuplexStream
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (client, server) = tokio::io::duplex(ROOM);
+        let server = through(server);
+        let (front, stop) = (Arc::clone(&self.front), self.stop.watch());
+        let peer = SocketAddr::from(([192, 0, 2, 1], 4711));
+        self.tasks.spawn(async move {
+            // How it ends is for the client to see.
+            let _ = listen::serve(server, peer, front, stop).await;
+        });
+        client
+    }
+
+    /// A request on a connection of its own.
+    pub(crate) async fn ask(&mut self, raw: &str) -> Answer {
+        ask(&mut self.connect(), raw).await
+    }
+
+    /// A GET of /describe with this query on a connection of its own, and how long it was held.
+    pub(crate) async fn poll(&mut self, query: &str, fields: &str) -> (Answer, Duration) {
+        let asked = Instant::now();
+        let answer = self.ask(&get(query, fields)).await;
+        (answer, asked.elapsed())
+    }
+
+    /// Waits until so many are parked: other tasks get there without the clock.
+    pub(crate) async fn parked(&self, count: usize) {
+        while self.operation.hub.parked() != count {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Nobody is parked, by any count.
+    pub(crate) fn is_empty(&self) {
+        assert_eq!(self.operation.hub.parked(), 0);
+        assert_eq!(self.operation.hub.metrics().parked.get(), 0, "the gauge");
+    }
+}
+
+/// A GET of /describe.
+pub(crate) fn get(query: &str, fields: &str) -> String {
+    format!("GET /describe?{query} HTTP/1.1\r\nHost: test\r\n{fields}\r\n")
+}
+
+/// Sends a request and reads the next answer.
+pub(crate) async fn ask(wire: &mut Wire, raw: &str) -> Answer {
+    wire.send(raw.as_bytes());
+    next(wire, raw.starts_with("HEAD ")).await
+}
+
+/// Reads the next answer.
+pub(crate) async fn next(wire: &mut Wire, to_head: bool) -> Answer {
+    wire.until(|seen| !answers(seen, to_head).0.is_empty()).await;
+    let (mut found, rest) = answers(&wire.seen, to_head);
+    assert_eq!(
+        (found.len(), rest.len()),
+        (1, 0),
+        "one answer, and nothing else, on {:?}",
+        String::from_utf8_lossy(&wire.seen)
+    );
+    wire.seen.clear();
+    found.remove(0)
+}

@@ -1,0 +1,105 @@
+//! A request may be dropped at any moment: whatever it had taken is given back.
+
+use std::time::Duration;
+
+use futures::future::poll_immediate;
+use http::{HeaderMap, HeaderValue, Method, Uri};
+use tidewait::http::describe::answer;
+use tidewait::model::Publication;
+use tokio::time::Instant;
+
+use super::{MODEL, Rig, id, snapshot};
+
+/// What happens between two polls of the handler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Event {
+    Nothing,
+    Change,
+    Back,
+    Move,
+    Expire,
+    Drain,
+}
+
+use Event::{Back, Change, Drain, Expire, Move, Nothing};
+
+/// Polls after which the handler is dropped; more than any of these needs.
+const POLLS: usize = 8;
+
+async fn happen(rig: &Rig, event: Event) {
+    let publish = |version, json| {
+        let publication = Publication { snapshot: snapshot(version, json), seen: Instant::now().into_std() };
+        rig.operation.hub.publish(publication);
+    };
+    match event {
+        Nothing => {}
+        Change => publish(8, "1"),
+        Back => publish(9, MODEL),
+        Move => rig.operation.hub.move_version(snapshot(10, MODEL)),
+        Expire => tokio::time::advance(Duration::from_secs(60)).await,
+        Drain => {
+            rig.stop.drain();
+            tokio::time::advance(Duration::from_secs(60)).await;
+        }
+    }
+    // Others run: encodings are made on another thread.
+    tokio::task::yield_now().await;
+}
+
+async fn dropped_after(polls: usize, query: &str, events: &[Event]) {
+    let mut rig = Rig::serving(|config| config.parked_per_agent = 1).await;
+    let mut fields = HeaderMap::new();
+    fields.insert("agent-id", HeaderValue::from_static("node-1"));
+    fields.insert("accept-encoding", HeaderValue::from_static("gzip"));
+    for _ in 0..3 {
+        // The next one with this since is held for its pace.
+        rig.poll(&format!("since={}", id(3, "{}")), "Agent-Id: node-1\r\n").await;
+    }
+    let (uri, stop) = (format!("/describe?{query}").parse::<Uri>().expect("a target"), rig.stop.watch());
+    let mut handler = Box::pin(answer(&rig.operation, &stop, &Method::GET, &uri, &fields));
+    let (mut parked, mut done) = (0, false);
+    for poll in 0..polls {
+        let outcome = poll_immediate(&mut handler).await;
+        parked = parked.max(rig.operation.hub.parked());
+        if outcome.is_some() {
+            done = true;
+            break;
+        }
+        happen(&rig, events.get(poll).copied().unwrap_or(Nothing)).await;
+    }
+    if polls == POLLS && !done {
+        // Not dropped: it ends by itself, and gives back the same.
+        tokio::time::timeout(Duration::from_secs(120), &mut handler).await.expect("it is answered");
+    }
+    drop(handler);
+    let case = format!("{query} {events:?} after {polls}");
+    rig.is_empty();
+    assert!(rig.operation.agents.take("node-1").is_ok(), "{case}: the agent's place");
+    let metrics = rig.operation.hub.metrics();
+    let ends =
+        [&metrics.changed, &metrics.expired, &metrics.drained, &metrics.abandoned].map(prometheus::IntCounter::get);
+    assert_eq!(ends.iter().sum::<u64>(), parked as u64, "{case}: each hold ends once: {ends:?}");
+    tokio::time::timeout(Duration::from_secs(1), rig.operation.hub.emptied()).await.expect("told that it is empty");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_is_dropped_after_any_poll_gives_everything_back() {
+    let (current, stale) = (format!("since={}", id(7, MODEL)), format!("since={}", id(3, "{}")));
+    for query in ["", &*current, &format!("{current}&wait=0"), &stale, "wait=x"] {
+        for events in [
+            &[Nothing; POLLS][..],
+            &[Change],
+            &[Change, Back],
+            &[Nothing, Move, Change],
+            &[Expire],
+            &[Nothing, Nothing, Expire],
+            &[Drain],
+            &[Change, Drain],
+            &[Move, Expire],
+        ] {
+            for polls in 0..=POLLS {
+                dropped_after(polls, query, events).await;
+            }
+        }
+    }
+}

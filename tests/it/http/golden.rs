@@ -1,0 +1,304 @@
+//! Requests and their answers, whole: tests/it/http/golden.txt, which
+//! `TIDEWAIT_REGENERATE=1 cargo test --test it golden` writes anew. A changed line there is a
+//! changed promise. Left out: `date`, jitter, and the bytes of an encoding (decoded instead).
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::io::Read as _;
+use std::time::Duration;
+
+use tidewait::sources::Report;
+
+use super::{MODEL, Rig, Wire, answers, get, id, next};
+use crate::talk::Answer;
+
+/// What the operation is like when the request comes.
+#[derive(Debug, Clone, Copy)]
+enum World {
+    /// [`MODEL`] at version 7, live.
+    Serving,
+    /// The same content has been written again, as version 8.
+    Moved,
+    /// No state yet.
+    Empty,
+    /// Serving; the source was lost 7 s ago.
+    Lost,
+    /// Serving; as many are parked as may be.
+    Full,
+    /// Serving; agent node-1 has as many parked as it may, and repeats itself.
+    Busy,
+    /// Serving; the process drains, a moment before the last slot.
+    Draining,
+}
+
+/// A request and what came back.
+pub(crate) struct Exchange {
+    name: &'static str,
+    raw: String,
+    /// The answer as it was sent.
+    text: String,
+    pub(crate) answer: Answer,
+}
+
+impl Exchange {
+    /// The method, if it is a request for describe that got past the gate.
+    pub(crate) fn describe_method(&self) -> Option<&str> {
+        let mut words = self.raw.split([' ', '?']);
+        let (method, path) = (words.next()?, words.next()?);
+        (path == "/describe" && !self.name.starts_with("gate-")).then_some(method)
+    }
+}
+
+type Case = (&'static str, World, String);
+
+fn head(query: &str, fields: &str) -> String {
+    get(query, fields).replacen("GET", "HEAD", 1)
+}
+
+fn line(first: &str, fields: &str) -> String {
+    format!("{first} HTTP/1.1\r\nHost: test\r\n{fields}\r\n")
+}
+
+fn cases() -> Vec<Case> {
+    [states(), conditions(), parked(), refusals(), gate()].concat()
+}
+
+fn states() -> Vec<Case> {
+    use World::{Draining, Lost, Serving};
+    let other = id(6, "{}");
+    vec![
+        ("the-null-state", Serving, line("GET /describe", "")),
+        ("an-empty-since", Serving, get("since=", "")),
+        ("another-state", Serving, get(&format!("since={other}"), "")),
+        ("nothing-of-ours", Serving, get("since=%00nonsense&wait=55", "")),
+        ("link-keeps-parameters", Serving, get("a=x+y&since=&wait=30&b=%2B&rejected=1&flag&c=&e=%C3%A9", "")),
+        ("agent", Serving, get("", "Agent-Id: rack-1:node-7\r\n")),
+        ("gzip", Serving, get("", "Accept-Encoding: gzip\r\n")),
+        ("zstd", Serving, get("", "Accept-Encoding: gzip, deflate, br, zstd\r\n")),
+        ("no-coding-that-we-have", Serving, get("", "Accept-Encoding: br, identity;q=0\r\n")),
+        ("preference-applied", Serving, get("", "Prefer: respond-async, wait=3\r\n")),
+        ("preference-behind-the-query", Serving, get("wait=1", "Prefer: wait=3\r\n")),
+        ("source-lost", Lost, get("", "")),
+        ("http-1-0", Serving, "GET /describe HTTP/1.0\r\n\r\n".to_owned()),
+        ("client-closes", Serving, get("", "Connection: close\r\n")),
+        ("while-draining", Draining, get("", "")),
+        ("head", Serving, head("", "")),
+        ("head-gzip", Serving, head("", "Accept-Encoding: gzip\r\n")),
+        ("head-preference", Serving, head("", "Prefer: wait=3\r\n")),
+        ("options", Serving, line("OPTIONS /describe", "")),
+    ]
+}
+
+fn conditions() -> Vec<Case> {
+    use World::Serving;
+    let id = id(7, MODEL);
+    let tag = format!("If-None-Match: \"{}.{}\"\r\n", id.epoch, id.digest);
+    vec![
+        ("etag-matches", Serving, get("", &tag)),
+        (
+            "etag-of-gzip-matches",
+            Serving,
+            get("", &format!("{}Accept-Encoding: gzip\r\n", tag.replace("\"\r", "~gzip\"\r"))),
+        ),
+        ("any-etag", Serving, get("", "If-None-Match: *\r\nPrefer: wait=3\r\n")),
+        ("etag-of-another", Serving, get("", "If-None-Match: \"other\"\r\n")),
+        ("etag-and-since", Serving, get(&format!("since={id}&wait=0"), &tag)),
+        ("head-etag", Serving, head("", &tag)),
+        ("head-etag-preference", Serving, head("", &format!("{tag}Prefer: wait=3\r\n"))),
+    ]
+}
+
+fn parked() -> Vec<Case> {
+    use World::{Draining, Lost, Moved, Serving};
+    let since = format!("since={}", id(7, MODEL));
+    vec![
+        ("wait-ends", Serving, get(&format!("{since}&wait=1"), "")),
+        ("wait-of-zero", Serving, get(&format!("{since}&wait=0"), "")),
+        ("wait-preferred", Serving, get(&since, "Prefer: wait=1\r\n")),
+        ("wait-ends-with-a-match", Serving, get(&format!("{since}&wait=1"), "If-None-Match: *\r\n")),
+        ("wait-ends-at-a-newer-version", Moved, get(&format!("{since}&wait=1"), "")),
+        ("wait-ends-while-lost", Lost, get(&format!("{since}&wait=1"), "")),
+        ("wait-ends-by-drain", Draining, get(&format!("{since}&wait=30"), "")),
+        ("head-unchanged", Serving, head(&since, "")),
+        ("head-unchanged-preference", Serving, head(&since, "Prefer: wait=3\r\n")),
+    ]
+}
+
+fn refusals() -> Vec<Case> {
+    use World::{Busy, Empty, Full, Lost, Serving};
+    let since = format!("since={}", id(7, MODEL));
+    let (ahead, stale) = (format!("since={}", id(9, "{}")), format!("since={}", id(3, "{}")));
+    let agent = "Agent-Id: node-1\r\n";
+    vec![
+        ("wait-wrong", Serving, get("wait=25s", "")),
+        ("wait-twice", Serving, get("wait=1&wait=2", "")),
+        ("since-twice", Serving, get("since=a&since=b", "")),
+        ("since-long", Serving, get(&format!("since={}", "x".repeat(257)), "")),
+        ("select", Serving, get("select=/zones", "")),
+        ("agent-wrong", Serving, get("", "Agent-Id: a/b\r\n")),
+        ("agent-twice", Serving, get("", "Agent-Id: a\r\nAgent-Id: b\r\n")),
+        ("head-wait-wrong", Serving, head("wait=", "")),
+        ("post", Serving, line("POST /describe", "Content-Length: 0\r\n")),
+        ("no-state", Empty, get("", "")),
+        ("head-no-state", Empty, head("", "")),
+        ("full", Full, get(&since, "")),
+        ("agent-has-too-many", Busy, get(&since, agent)),
+        ("head-agent-has-too-many", Busy, head(&stale, agent)),
+        ("not-confirmed", Lost, get(&ahead, "")),
+    ]
+}
+
+fn gate() -> Vec<Case> {
+    use World::Serving;
+    vec![
+        ("gate-host-twice", Serving, get("", "Host: test\r\n")),
+        ("gate-fragment", Serving, line("GET /describe#x", "")),
+        ("gate-bare-lf", Serving, "GET /describe HTTP/1.1\nHost: test\r\n\r\n".to_owned()),
+        ("gate-look-alike", Serving, get("", "Transfer_Encoding: chunked\r\n")),
+        ("gate-coding", Serving, line("POST /describe", "Transfer-Encoding: gzip, chunked\r\n")),
+        ("gate-expect", Serving, get("", "Expect: 200-maybe\r\n")),
+        ("gate-trace", Serving, line("TRACE /describe", "")),
+        ("options-malformed", Serving, line("OPTIONS /describe", "Host: test\r\n")),
+        ("post-malformed", Serving, line("POST /describe", "Host: test\r\n")),
+        ("no-such-path", Serving, line("GET //describe", "")),
+    ]
+}
+
+/// The world, and what must live as long as it.
+async fn world(world: World) -> (Rig, Vec<Wire>) {
+    if matches!(world, World::Empty) {
+        return (Rig::empty(|_| ()), Vec::new());
+    }
+    let mut rig = Rig::serving(|config| match world {
+        World::Full => config.parked = 1,
+        World::Busy => config.parked_per_agent = 1,
+        World::Serving | World::Moved | World::Empty | World::Lost | World::Draining => {}
+    })
+    .await;
+    let mut wires = Vec::new();
+    match world {
+        World::Moved => {
+            rig.says(8, MODEL).await;
+            // A move wakes nobody, so it is looked for.
+            while rig.operation.hub.current().is_none_or(|served| served.snapshot.id != id(8, MODEL)) {
+                tokio::task::yield_now().await;
+            }
+        }
+        World::Lost => {
+            rig.reports(Report::Lost { reason: "a test".to_owned() }).await;
+            // Taken when the next one fits, and the status is set by then.
+            rig.reports(Report::Lost { reason: "a test".to_owned() }).await;
+            while rig.operation.freshness.is_live() {
+                tokio::task::yield_now().await;
+            }
+            tokio::time::advance(Duration::from_secs(7)).await;
+        }
+        World::Full | World::Busy => {
+            for _ in 0..3 {
+                rig.poll(&format!("since={}", id(3, "{}")), "Agent-Id: node-1\r\n").await;
+            }
+            let mut wire = rig.connect();
+            wire.send(get(&format!("since={}", id(7, MODEL)), "Agent-Id: node-1\r\n").as_bytes());
+            wire.flushed().await;
+            rig.parked(1).await;
+            wires.push(wire);
+        }
+        World::Draining => {
+            let drain = rig.stop.drain();
+            tokio::time::advance(drain.end() - tokio::time::Instant::now()).await;
+        }
+        World::Serving | World::Empty => {}
+    }
+    (rig, wires)
+}
+
+/// Every case, asked and answered.
+pub(crate) async fn exchanges() -> Vec<Exchange> {
+    let mut exchanges = Vec::new();
+    for (name, kind, raw) in cases() {
+        let (mut rig, wires) = world(kind).await;
+        let mut wire = rig.connect();
+        wire.send(raw.as_bytes());
+        let to_head = raw.starts_with("HEAD ");
+        wire.until(|seen| !answers(seen, to_head).0.is_empty()).await;
+        let text = String::from_utf8_lossy(&wire.seen).into_owned();
+        let answer = next(&mut wire, to_head).await;
+        let text = text.split_inclusive("\r\n\r\n").next().unwrap_or_default().to_owned();
+        exchanges.push(Exchange { name, raw, text, answer });
+        drop(wires);
+    }
+    exchanges
+}
+
+fn decoded(answer: &Answer) -> String {
+    let mut text = String::new();
+    let read = match answer.field("content-encoding") {
+        _ if answer.body.is_empty() => Ok(0),
+        "gzip" => flate2::read::GzDecoder::new(&*answer.body).read_to_string(&mut text),
+        "zstd" => zstd::Decoder::new(&*answer.body).and_then(|mut body| body.read_to_string(&mut text)),
+        _ => (&*answer.body).read_to_string(&mut text),
+    };
+    read.expect("text");
+    text.trim_end().to_owned()
+}
+
+fn written(exchanges: &[Exchange]) -> String {
+    let mut text = "Answers to requests, written by golden.rs: * stands for what differs each time.\n".to_owned();
+    for Exchange { name, raw, text: sent, answer } in exchanges {
+        writeln!(text, "\n== {name}").expect("a String takes all");
+        for line in raw.trim_end().split("\r\n") {
+            writeln!(text, "> {}", line.escape_debug().to_string().replace("\\\"", "\"")).expect("a String takes all");
+        }
+        for line in sent.trim_end().split("\r\n") {
+            let line = match line.split_once(": ") {
+                Some((name @ ("date" | "retry-after"), _)) => format!("{name}: *"),
+                _ => line.to_owned(),
+            };
+            writeln!(text, "< {line}").expect("a String takes all");
+        }
+        let body = decoded(answer);
+        if !body.is_empty() {
+            writeln!(text, "{body}").expect("a String takes all");
+        }
+    }
+    text
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_answer_is_the_golden_one() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/http/golden.txt");
+    let made = written(&exchanges().await);
+    if std::env::var_os("TIDEWAIT_REGENERATE").is_some() {
+        std::fs::write(path, &made).expect("it can be written");
+    }
+    let committed = std::fs::read_to_string(path).expect("it is there");
+    for (line, (made, committed)) in made.lines().zip(committed.lines()).enumerate() {
+        assert_eq!(made, committed, "golden.txt, line {}", line + 1);
+    }
+    assert_eq!(made.len(), committed.len(), "run: TIDEWAIT_REGENERATE=1 cargo test --test it golden");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_answer_has_a_field_that_is_not_allowed() {
+    let problem = ["cache-control", "content-type", "content-length", "retry-after", "allow", "connection", "date"];
+    let state =
+        ["state-id", "etag", "link", "state-age", "vary", "cache-control", "preference-applied", "connection", "date"];
+    let body = ["content-type", "content-length", "content-encoding", "state-digest"];
+    for Exchange { name, answer, .. } in exchanges().await {
+        let names: BTreeSet<_> = answer.fields.iter().map(|(name, _)| &**name).collect();
+        assert_eq!(names.len(), answer.fields.len(), "{name}: a field stands twice: {answer:?}");
+        let allowed = match answer.status {
+            200 => [state.as_slice(), &body].concat(),
+            204 if names.contains("allow") => vec!["cache-control", "allow", "date"],
+            204 | 304 => state.to_vec(),
+            _ => problem.to_vec(),
+        };
+        let others: Vec<_> = names.iter().filter(|name| !allowed.contains(name)).collect();
+        assert!(others.is_empty(), "{name}: {others:?}");
+        assert_eq!(answer.field("cache-control"), "no-store", "{name}");
+        if let Ok(seconds) = answer.field("retry-after").parse::<u32>() {
+            assert!((1..=4).contains(&seconds), "{name}: {seconds}");
+        }
+        assert_eq!(names.contains("retry-after"), matches!(answer.status, 429 | 503), "{name}");
+    }
+}

@@ -1,0 +1,116 @@
+//! How it starts: fast and small, or with a refusal that says what to change.
+
+use rustix::process::Signal;
+use tokio::process::Command;
+use tokio::time::{Duration, Instant};
+
+use super::{CHANGES, serve};
+use crate::model_file::ModelFile;
+use crate::server::{Client, STEP, Server, tidewait};
+
+#[tokio::test]
+async fn every_configuration_mistake_is_told_at_once_with_exit_code_2() {
+    let mut command = tidewait(&["serve", "--grace=20", "--log-level=inof", "--format=yamll"]);
+    let output = command.env("TIDEWAIT_MAX_CONNECTIONS", "lots").output().await.expect("it runs");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    for part in ["--grace: ", "--log-level: ", "--format: ", "TIDEWAIT_MAX_CONNECTIONS: ", "name a model with --file"] {
+        assert!(error.contains(part), "{part} in {error}");
+    }
+    let output = tidewait(&["check", "--file=m.json", "--wait-max=soon"]).output().await.expect("it runs");
+    assert_eq!(output.status.code(), Some(2));
+    let output = tidewait(&["check", "--file=m.json"]).output().await.expect("it runs");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_refused_by_address_and_flag() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("bound").to_string();
+    for (flag, other) in [("--listen", "--admin=127.0.0.1:0"), ("--admin", "--listen=127.0.0.1:0")] {
+        let output = tidewait(&["serve", "--file=m.json", flag, &address, other]).output().await.expect("it runs");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(error.contains(&format!("cannot listen on {address} ({flag})")), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn it_answers_within_a_second_and_is_small() {
+    let model = ModelFile::new(&crate::example::network().to_string());
+    let mut best = Duration::MAX;
+    // The machine may be busy with other tests: the best of a few is what it can do.
+    for _ in 0..5 {
+        let start = Instant::now();
+        let mut server = serve(&model, &[]).await;
+        server.ready().await;
+        assert_eq!(server.get("/describe").await.status, 200);
+        best = best.min(start.elapsed());
+        let (resident, own) = (status(&server, "VmRSS:").await, status(&server, "RssAnon:").await);
+        println!("first answer after {:?}, resident {resident} kB, of its own {own} kB", start.elapsed());
+        assert!(own < 10 * 1024, "{own} kB beside the pages of the binary, with the example model");
+        // The binary for debugging has 90 MB, of which the kernel maps a share.
+        let most = if cfg!(debug_assertions) { 40 } else { 20 };
+        assert!(resident < most * 1024, "{resident} kB resident with the example model");
+    }
+    assert!(best < Duration::from_secs(1), "{best:?} to the first answer");
+}
+
+#[tokio::test]
+async fn the_limit_of_descriptors_is_raised() {
+    let model = ModelFile::new("{}");
+    let server = Server::spawn(limited("ulimit -Sn 256", &model, &[])).await;
+    server.metric_becomes(CHANGES, 1.0).await;
+    let id = server.child.id().expect("it runs");
+    let limits = tokio::fs::read_to_string(format!("/proc/{id}/limits")).await.expect("readable");
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("there");
+    let columns: Vec<_> = line.split_whitespace().collect();
+    assert_eq!(columns[3], columns[4], "soft is hard: {line}");
+    assert!(!server.log.borrow().iter().any(|line| line.contains("could not raise")));
+
+    let mut server = Server::spawn(limited("ulimit -n 300", &model, &[])).await;
+    let line = server.logged("the descriptor limit is low").await;
+    assert!(line.contains("\"descriptors\":300") && line.contains("ulimit -n"), "{line}");
+}
+
+/// All clients of a restarted server come back at the same time, while it is busy.
+#[tokio::test]
+async fn a_thousand_clients_that_connect_at_once_are_all_answered() {
+    let model = ModelFile::new("{}");
+    let mut server = serve(&model, &[]).await;
+    server.ready().await;
+    server.signal(Signal::STOP);
+    let connecting = (0..1000).map(|_| Client::connect(server.listen));
+    let connected = tokio::time::timeout(STEP, futures::future::join_all(connecting));
+    let mut clients = connected.await.expect("the kernel completes them ahead of the process");
+    for client in &mut clients {
+        client.send("GET", "/describe", &[]).await;
+    }
+    server.signal(Signal::CONT);
+    for client in &mut clients {
+        assert_eq!(client.reply().await.status, 200);
+    }
+}
+
+/// The server, started by a shell after it changed a limit.
+pub(crate) fn limited(limit: &str, model: &ModelFile, more: &[&str]) -> Command {
+    let serve = ["serve", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--log-format=json", "--file", model.arg()];
+    let inner = tidewait(&[]);
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("{limit}; exec \"$0\" \"$@\"")]).arg(inner.as_std().get_program());
+    command.args(serve).args(more).kill_on_drop(true);
+    for (name, value) in inner.as_std().get_envs() {
+        assert!(value.is_none(), "it only removes some");
+        command.env_remove(name);
+    }
+    command
+}
+
+/// A number of `/proc/PID/status`, in its unit.
+pub(crate) async fn status(server: &Server, field: &str) -> u64 {
+    let id = server.child.id().expect("it runs");
+    let read = tokio::fs::read_to_string(format!("/proc/{id}/status"));
+    let text = tokio::time::timeout(STEP, read).await.expect("in time").expect("readable");
+    let line = text.lines().find(|line| line.starts_with(field)).expect("there");
+    line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
+}

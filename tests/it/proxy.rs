@@ -1,0 +1,10 @@
+//! The transparent reverse proxy: real hyper in front, apps that the tests play behind, raw bytes
+//! on the client's side, so that what is on the wire is what is compared.
+
+mod faults;
+mod fields;
+mod harness;
+mod leaks;
+mod nginx;
+mod streams;
+mod tunnels;

@@ -1,0 +1,321 @@
+//! A server that forwards all it gets, apps behind it, and clients that write bytes.
+
+#![expect(clippy::panic, clippy::match_wild_err_arm, reason = "this is how a test fails, with what it waited for")]
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Either, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use prometheus::Registry;
+use tidewait::config::Upstream;
+use tidewait::http::proxy::{Metrics, Proxy, ProxyBody, ProxyError};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, interval, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Longer than anything but a stuck program takes.
+pub(super) const DEADLINE: Duration = Duration::from_secs(30);
+
+pub(super) type AppBody = UnsyncBoxBody<Bytes, std::io::Error>;
+
+/// The proxy, serving.
+pub(super) struct Front {
+    pub(super) address: SocketAddr,
+    pub(super) tasks: TaskTracker,
+    pub(super) stop: CancellationToken,
+    registry: Registry,
+    _accepting: JoinSet<()>,
+}
+
+/// What a [`Front`] is told; the defaults are those of the program.
+pub(super) struct Settings {
+    pub(super) connect: Duration,
+    pub(super) head: Duration,
+    pub(super) idle: Option<Duration>,
+    pub(super) trusted: &'static str,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(1), head: Duration::from_mins(1), idle: None, trusted: "192.0.2.0/24" }
+    }
+}
+
+impl Front {
+    pub(super) async fn before(app: SocketAddr) -> Self {
+        Self::with(app, Settings::default()).await
+    }
+
+    pub(super) async fn with(app: SocketAddr, settings: Settings) -> Self {
+        let upstream = Upstream {
+            authority: app.to_string().parse().expect("an authority"),
+            connect_timeout: settings.connect,
+            response_head_timeout: settings.head,
+            body_idle_timeout: settings.idle,
+        };
+        let registry = Registry::new();
+        let metrics = Metrics::register(&registry).expect("a fresh registry takes them");
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let trusted = [settings.trusted.parse().expect("a net")];
+        let proxy = Proxy::new(&upstream, &trusted, metrics, tasks.clone(), stop.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("a bound listener has an address");
+        let mut accepting = JoinSet::new();
+        accepting.spawn(accept(listener, proxy));
+        Self { address, tasks, stop, registry, _accepting: accepting }
+    }
+
+    pub(super) async fn client(&self) -> Raw {
+        Raw(TcpStream::connect(self.address).await.expect("the front accepts"))
+    }
+
+    /// The sum of a metric over the series that have this label value; all series without one.
+    pub(super) fn metric(&self, name: &str, label: &str) -> f64 {
+        let families = self.registry.gather();
+        let family = families.iter().find(|family| family.name() == name).expect(name);
+        let series = family.get_metric().iter();
+        series
+            .filter(|series| label.is_empty() || series.get_label().iter().any(|pair| pair.value() == label))
+            .map(|series| series.get_counter().get_value() + series.get_gauge().get_value())
+            .sum()
+    }
+
+    /// Waits until a metric has a value.
+    pub(super) async fn until(&self, name: &str, label: &str, value: f64) {
+        until(&format!("{name} {label} is {value}"), || (self.metric(name, label) - value).abs() < 0.5).await;
+    }
+}
+
+async fn accept(listener: TcpListener, proxy: Proxy) {
+    let mut connections = JoinSet::new();
+    while let Ok((stream, peer)) = listener.accept().await {
+        let proxy = proxy.clone();
+        connections.spawn(async move {
+            let service = service_fn(move |request| {
+                let proxy = proxy.clone();
+                async move { Ok::<_, std::convert::Infallible>(answer(proxy.forward(request, peer.ip()).await)) }
+            });
+            let mut server = auto::Builder::new(TokioExecutor::new());
+            server.http1().preserve_header_case(true).auto_date_header(false);
+            // How a connection ended is seen by its client.
+            let _ = server.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+/// What the router will make a problem document of.
+fn answer(result: Result<Response<ProxyBody>, ProxyError>) -> Response<Either<ProxyBody, Full<Bytes>>> {
+    match result {
+        Ok(response) => response.map(Either::Left),
+        Err(error) => {
+            let text = format!("{}: {}", error.slug(), error.detail());
+            let mut response = Response::new(Either::Right(Full::from(text)));
+            *response.status_mut() = error.status();
+            response
+        }
+    }
+}
+
+/// An app made with hyper. Dropping it kills it: every connection is closed where it stands.
+pub(super) struct App {
+    pub(super) address: SocketAddr,
+    /// Connections open.
+    pub(super) open: Arc<AtomicUsize>,
+    _accepting: JoinSet<()>,
+}
+
+impl App {
+    pub(super) async fn new<F, R>(service: F) -> Self
+    where
+        F: Fn(Request<Incoming>) -> R + Clone + Send + Sync + 'static,
+        R: Future<Output = Response<AppBody>> + Send + 'static,
+    {
+        Self::at("127.0.0.1:0".parse().expect("an address"), service).await
+    }
+
+    pub(super) async fn at<F, R>(address: SocketAddr, service: F) -> Self
+    where
+        F: Fn(Request<Incoming>) -> R + Clone + Send + Sync + 'static,
+        R: Future<Output = Response<AppBody>> + Send + 'static,
+    {
+        let listener = TcpListener::bind(address).await.expect("a free port");
+        let address = listener.local_addr().expect("a bound listener has an address");
+        let open = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&open);
+        let mut accepting = JoinSet::new();
+        accepting.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                let (service, count) = (service.clone(), Arc::clone(&count));
+                count.fetch_add(1, Ordering::SeqCst);
+                connections.spawn(async move {
+                    let service = service_fn(move |request| {
+                        let answer = service(request);
+                        async move { Ok::<_, std::convert::Infallible>(answer.await) }
+                    });
+                    let server = hyper::server::conn::http1::Builder::new();
+                    // How a connection ended is seen by the proxy.
+                    let _ = server.serve_connection(TokioIo::new(stream), service).await;
+                    count.fetch_sub(1, Ordering::SeqCst);
+                });
+            }
+        });
+        Self { address, open, _accepting: accepting }
+    }
+
+    /// Sends back what it gets, as it comes, trailers included.
+    pub(super) async fn echo() -> Self {
+        Self::new(|request: Request<Incoming>| async move {
+            let mut response = Response::new(boxed(request.into_body()));
+            response.headers_mut().insert("trailer", "x-sum".parse().expect("a value"));
+            response
+        })
+        .await
+    }
+}
+
+pub(super) fn boxed<B>(body: B) -> AppBody
+where
+    B: hyper::body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    body.map_err(std::io::Error::other).boxed_unsync()
+}
+
+pub(super) fn full(text: &'static str) -> AppBody {
+    boxed(Full::<Bytes>::from(text))
+}
+
+/// A body that is what is sent into the channel.
+pub(super) fn channel() -> (mpsc::Sender<Bytes>, AppBody) {
+    let (sender, receiver) = mpsc::channel::<Bytes>(1);
+    let frames = futures::stream::unfold(receiver, |mut receiver| async move {
+        receiver.recv().await.map(|bytes| (Ok::<_, std::io::Error>(Frame::data(bytes)), receiver))
+    });
+    (sender, boxed(StreamBody::new(frames)))
+}
+
+/// An app that the test plays byte by byte.
+pub(super) struct RawApp(TcpListener);
+
+impl RawApp {
+    pub(super) fn new() -> Self {
+        Self::with_backlog(64)
+    }
+
+    pub(super) fn with_backlog(backlog: u32) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
+        Self(socket.listen(backlog).expect("a listener"))
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.0.local_addr().expect("a bound listener has an address")
+    }
+
+    pub(super) async fn accept(&self) -> Raw {
+        Raw(within("a connection to the app", self.0.accept()).await.expect("accepts").0)
+    }
+}
+
+/// One end of a connection, byte by byte.
+pub(super) struct Raw(pub(super) TcpStream);
+
+impl Raw {
+    pub(super) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        within("sending", self.0.write_all(bytes.as_ref())).await.expect("the peer takes it");
+    }
+
+    /// Reads up to and including `end`, and not a byte more.
+    pub(super) async fn until(&mut self, end: &str) -> String {
+        let mut got = Vec::new();
+        while !got.ends_with(end.as_bytes()) {
+            let text = String::from_utf8_lossy(&got);
+            match timeout(DEADLINE, self.0.read_u8()).await {
+                Ok(Ok(byte)) => got.push(byte),
+                Ok(Err(error)) => panic!("{error} after {text:?}, without {end:?}"),
+                Err(_) => panic!("{text:?} and no more, without {end:?}"),
+            }
+        }
+        String::from_utf8(got).expect("the test writes text")
+    }
+
+    pub(super) async fn head(&mut self) -> String {
+        self.until("\r\n\r\n").await
+    }
+
+    /// Everything up to the end, orderly or not, and whether it was orderly.
+    pub(super) async fn rest(&mut self) -> (String, bool) {
+        let mut got = Vec::new();
+        let result = within("the end of the connection", self.0.read_to_end(&mut got)).await;
+        (String::from_utf8_lossy(&got).into_owned(), result.is_ok())
+    }
+
+    /// Sends a request and reads an answer with `Content-Length`.
+    pub(super) async fn ask(&mut self, request: &str) -> String {
+        self.send(request).await;
+        self.answer().await
+    }
+
+    /// Reads an answer with `Content-Length`, head and body.
+    pub(super) async fn answer(&mut self) -> String {
+        let head = self.head().await;
+        let length = head.lines().find_map(|line| {
+            let (name, value) = line.split_once(": ")?;
+            name.eq_ignore_ascii_case("content-length").then(|| value.parse::<usize>().expect("a length"))
+        });
+        let mut body = vec![0; length.unwrap_or_else(|| panic!("no length in {head}"))];
+        within("the body", self.0.read_exact(&mut body)).await.expect("the body is whole");
+        head + std::str::from_utf8(&body).expect("the test writes text")
+    }
+}
+
+pub(super) const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+pub(super) const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+pub(super) async fn within<F: Future>(what: &str, future: F) -> F::Output {
+    match timeout(DEADLINE, future).await {
+        Ok(output) => output,
+        Err(_) => panic!("{what}: not within {DEADLINE:?}"),
+    }
+}
+
+/// Waits until something is so.
+pub(super) async fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let mut looks = interval(Duration::from_millis(5));
+    let began = Instant::now();
+    while !so() {
+        assert!(began.elapsed() < DEADLINE, "not within {DEADLINE:?}: {what}");
+        looks.tick().await;
+    }
+}
+
+/// Waits until a count stays the same for a while, and returns it: for what must block.
+pub(super) async fn until_still(count: impl Fn() -> usize) -> usize {
+    let mut looks = interval(Duration::from_millis(20));
+    let (mut last, mut same) = (count(), 0);
+    while same < 15 {
+        looks.tick().await;
+        let now = count();
+        same = if now == last && now > 0 { same + 1 } else { 0 };
+        last = now;
+    }
+    last
+}
+
+pub(super) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;

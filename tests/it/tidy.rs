@@ -1,0 +1,214 @@
+//! Rules about the source itself: arrows between modules, files that nobody declares, sizes, and
+//! the tables of ARCHITECTURE.md and README.md. `TIDEWAIT_REGENERATE=1` writes the tables anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Which modules each module may name. What is absent is a wrong arrow.
+const ARROWS: [(&str, &[&str]); 12] = [
+    ("bounds", &[]),
+    ("model", &["bounds"]),
+    ("config", &["bounds"]),
+    ("describe", &["bounds", "config", "model"]),
+    ("lifecycle", &["bounds"]),
+    ("telemetry", &["config"]),
+    ("hub", &["describe", "model"]),
+    ("sources", &["bounds", "config", "model", "telemetry"]),
+    ("operation", &["bounds", "config", "describe", "hub", "model", "sources", "telemetry"]),
+    ("http", &["bounds", "config", "describe", "hub", "lifecycle", "operation", "telemetry", "model"]),
+    ("admin", &["bounds", "describe", "lifecycle", "operation", "telemetry"]),
+    ("app", &["admin", "bounds", "config", "http", "hub", "lifecycle", "model", "operation", "sources", "telemetry"]),
+];
+
+/// PURE modules, and what none of their lines may name.
+const PURE: [&str; 3] = ["src/model", "src/describe", "src/config/resolve"];
+const IMPURE: [&str; 9] =
+    ["tokio", "hyper::", "kube::", "fastrand", "Instant::now", "SystemTime", "std::env", "std::fs", "std::net::Tcp"];
+
+/// Lines of a file, its tests apart; of a file with its tests.
+const LINES: usize = 400;
+const LINES_WITH_TESTS: usize = 600;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Every Rust file below a folder, as a path from the root.
+fn files(folder: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path.strip_prefix(root()).expect("below the root").to_owned());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The code of a file without its tests and comments.
+fn code(path: &Path) -> String {
+    let text = read(&root().join(path));
+    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+    code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+fn is_test(path: &Path) -> bool {
+    path.file_stem().is_some_and(|stem| stem == "tests") || path.iter().any(|part| part == "tests")
+}
+
+#[test]
+fn modules_name_only_what_the_table_allows() {
+    let arrows: BTreeMap<_, _> = ARROWS.into_iter().collect();
+    let mut wrong = Vec::new();
+    for path in files("src").iter().filter(|path| !is_test(path)) {
+        let module = path.iter().nth(1).map(|part| part.to_string_lossy().trim_end_matches(".rs").to_owned());
+        let module = module.expect("below src");
+        if matches!(&*module, "main" | "lib") {
+            continue;
+        }
+        let allowed = arrows.get(&*module).unwrap_or_else(|| panic!("{} is in no arrow", path.display()));
+        for other in arrows.keys().filter(|other| **other != module && !allowed.contains(other)) {
+            if code(path).contains(&format!("crate::{other}")) {
+                wrong.push(format!("{} names {other}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn pure_modules_know_no_world() {
+    let pure = files("src").into_iter().filter(|path| PURE.iter().any(|pure| path.starts_with(pure)) && !is_test(path));
+    let mut wrong = Vec::new();
+    for path in pure {
+        let code = code(&path);
+        wrong.extend(
+            IMPURE.iter().filter(|word| code.contains(**word)).map(|word| format!("{}: {word}", path.display())),
+        );
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn every_file_is_declared_small_and_says_what_it_is_for() {
+    let all: Vec<_> = ["src", "tests/it"].into_iter().flat_map(files).collect();
+    let mut wrong = Vec::new();
+    for path in &all {
+        let text = read(&root().join(path));
+        if !text.starts_with("//!") {
+            wrong.push(format!("{}: no //! header", path.display()));
+        }
+        let lines = text.lines().count();
+        let without_tests = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().lines().count();
+        if lines > LINES_WITH_TESTS || (!is_test(path) && path.starts_with("src") && without_tests > LINES) {
+            wrong.push(format!("{}: {without_tests} lines, {lines} with tests", path.display()));
+        }
+        let stem = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        let is_root = matches!(&*stem, "main" | "lib");
+        let parent = path.parent().expect("a folder");
+        let declarers = [parent.with_extension("rs"), parent.join("lib.rs"), parent.join("main.rs")];
+        let declared = declarers.iter().map(|file| root().join(file)).filter(|file| file.exists()).any(|file| {
+            let declaration = format!("mod {stem};");
+            let visible = ["", "pub ", "pub(crate) "].map(|visibility| format!("{visibility}{declaration}"));
+            read(&file).lines().any(|line| visible.iter().any(|declaration| line.starts_with(declaration)))
+        });
+        if !is_root && !declared {
+            wrong.push(format!("{}: no mod declares it", path.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// A document whose block between two marks is made by the code.
+#[track_caller]
+fn holds(file: &str, name: &str, made: &str) {
+    let path = root().join(file);
+    let text = read(&path);
+    let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- /{name} -->"));
+    let (before, rest) = text.split_once(&begin).unwrap_or_else(|| panic!("{file} has no {begin}"));
+    let (block, after) = rest.split_once(&end).unwrap_or_else(|| panic!("{file} has no {end}"));
+    if std::env::var_os("TIDEWAIT_REGENERATE").is_some() && block != made {
+        fs::write(&path, format!("{before}{begin}{made}{end}{after}")).expect("it can be written");
+        return;
+    }
+    assert!(block == made, "{file}: the table {name} is not what the code says, run: make regenerate\n{made}");
+}
+
+#[test]
+fn the_readme_lists_every_flag() {
+    let reference = tidewait::config::cli::reference();
+    holds("README.md", "flags", &(reference.trim_end().to_owned() + "\n"));
+}
+
+/// Names of the constants of src/bounds.rs.
+fn constants() -> BTreeSet<String> {
+    let text = read(&root().join("src/bounds.rs"));
+    let named = text.lines().filter_map(|line| line.strip_prefix("pub const "));
+    named.filter_map(|line| line.split(':').next()).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_table_of_bounds_lists_every_constant_and_every_limiting_setting() {
+    let text = read(&root().join("ARCHITECTURE.md"));
+    let section = text.split("## Bounds").nth(1).and_then(|rest| rest.split("## ").next()).expect("a section");
+    let listed: BTreeSet<_> = section
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .filter_map(|line| line.split('`').next())
+        .map(str::to_owned)
+        .collect();
+    let settings = [
+        "--max-connections",
+        "--max-parked",
+        "--max-parked-per-agent",
+        "--wait-default",
+        "--wait-max",
+        "--min-interval",
+        "--grace",
+        "--upstream-connect-timeout",
+        "--upstream-head-timeout",
+        "--upstream-body-idle-timeout",
+        "--watch-timeout",
+    ];
+    let mut expected = constants();
+    let flags = tidewait::config::cli::reference();
+    for setting in settings {
+        assert!(flags.contains(&format!("`{setting}")), "{setting} is no flag");
+        expected.insert(setting.to_owned());
+    }
+    assert_eq!(listed, expected);
+}
+
+/// The value of a constant, as src/bounds.rs spells it, must be used somewhere outside of it.
+#[test]
+fn every_bound_is_used() {
+    let all: Vec<_> =
+        files("src").into_iter().filter(|path| !path.ends_with("bounds.rs")).map(|path| code(&path)).collect();
+    let unused: Vec<_> =
+        constants().into_iter().filter(|name| !all.iter().any(|code| code.contains(&**name))).collect();
+    assert!(unused.is_empty(), "{unused:?}");
+}
+
+/// What the README shows as a configuration is one.
+#[tokio::test]
+async fn the_readme_shows_a_configuration_that_is_good() {
+    let readme = read(&root().join("README.md"));
+    let shown = readme.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block of YAML");
+    let file = tempfile::NamedTempFile::with_suffix(".yaml").expect("a file");
+    fs::write(file.path(), shown).expect("it can be written");
+    let path = file.path().to_str().expect("UTF-8");
+    let output = crate::server::tidewait(&["check", "--config", path]).output().await.expect("it runs");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "the configuration is good, operations: 2\n");
+}
