@@ -192,3 +192,26 @@ async fn look_alikes_of_the_path_reach_the_app_byte_for_byte() {
     assert!(given.requests.iter().map(|(target, _)| target).eq(paths.iter()), "{given:?}");
     assert!(given.wrong.is_empty(), "{:#?}", given.wrong);
 }
+
+#[tokio::test]
+async fn who_asked_is_told_by_the_connection_and_not_by_the_client() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let upstream = format!("http://{}", listener.local_addr().expect("an address"));
+    let given = Shared::default();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(app(listener, Arc::clone(&given)));
+    let (server, _folder) = start(&["--upstream", &upstream]).await;
+    let spoofed = [
+        ("X-Forwarded-For", "192.0.2.66"),
+        ("X-Forwarded-For", "192.0.2.67"),
+        ("X-Real-IP", "192.0.2.66"),
+        ("Forwarded", "for=192.0.2.66"),
+        ("X-Forwarded-Client-Cert", "Subject=192.0.2.66"),
+        ("X-Forwarded-Host", "192.0.2.66"),
+    ];
+    Client::connect(server.listen).await.get("/who", &spoofed).await;
+    let given = given.lock().expect("no panic");
+    let [(_, fields)] = &given.requests[..] else { panic!("one request: {given:?}") };
+    assert!(fields.iter().all(|(_, value)| !value.contains("192.0.2.6")), "{fields:?}");
+    assert!(fields.contains(&("x-forwarded-for".to_owned(), "127.0.0.1".to_owned())), "{fields:?}");
+}
