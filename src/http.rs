@@ -107,7 +107,9 @@ impl Front {
             return (Route::None, reply::problem(&Problem::new(Kind::NotFound, detail), 0.0), Duration::ZERO);
         };
         let sent = Instant::now();
-        let response = match proxy.forward(Request::from_parts(parts, body), peer.ip()).await {
+        // Boxed: a parked request is the same future, and would hold the room that only a proxied one needs.
+        let answer = Box::pin(proxy.forward(Request::from_parts(parts, body), peer.ip()));
+        let response = match answer.await {
             Ok(response) => response.map(Body::App),
             Err(error) => {
                 tracing::warn!(error = %crate::telemetry::chain(&error), "the app did not answer");
