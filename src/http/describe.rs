@@ -84,11 +84,14 @@ async fn try_answer(
         }
     }
     let want = Want::parse(method, uri.query(), fields, operation.config.wait)?;
+    // Read first: a source that comes to life now has a newer state on its way, for which
+    // `catch_up` waits. Read last, the state before it would pass for what the source holds.
+    let live = operation.freshness.is_live();
     if let Some(since) = &want.since {
         operation.catch_up(since).await;
     }
     let served = operation.hub.current().ok_or_else(|| no_state(operation))?;
-    match answer::at_arrival(&want, &served.snapshot.id, operation.freshness.is_live()) {
+    match answer::at_arrival(&want, &served.snapshot.id, live) {
         Arrival::Answer(Choice::State) if must_hold(operation, &want, &served) => {
             let held = hold(operation, stop, &want, PACE_HOLD, |_| false).await?;
             finish(operation, &want, held).await

@@ -35,7 +35,8 @@ impl Freshness {
     /// The source holds the state now, and would say if it changed.
     pub fn live(&self) {
         self.contact.store(self.now(), Ordering::Relaxed);
-        self.confirmed.store(LIVE, Ordering::Relaxed);
+        // Whoever sees it sees also what was offered before.
+        self.confirmed.store(LIVE, Ordering::Release);
     }
 
     /// The source cannot be asked any more, or holds nothing usable: the age counts from the last contact.
@@ -48,7 +49,7 @@ impl Freshness {
     /// Whether the source confirms the state at every moment.
     #[must_use]
     pub fn is_live(&self) -> bool {
-        self.confirmed.load(Ordering::Relaxed) == LIVE
+        self.confirmed.load(Ordering::Acquire) == LIVE
     }
 
     /// How long ago the state was last confirmed.
