@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::interval;
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::server::{Client, Reply, STEP};
 
@@ -56,18 +56,18 @@ impl Agents {
         }
     }
 
-    /// Waits until at least so many agents hold the model with this serial, or a later one.
-    pub(crate) async fn some_hold(&mut self, serial: u64, count: usize) {
-        let holds = |history: &&Arc<Mutex<History>>| {
+    /// Waits until this many agents hold the model with this serial, or a newer one.
+    pub(crate) async fn some_hold(&mut self, count: usize, serial: u64, within: Duration) {
+        let has = |history: &&Arc<Mutex<History>>| {
             history.lock().expect("no panic").serials.last().is_some_and(|last| *last >= serial)
         };
         let mut look = interval(Duration::from_millis(1));
-        let waited = tokio::time::timeout(STEP, async {
-            while self.seen.iter().filter(holds).count() < count {
+        let waited = tokio::time::timeout(within, async {
+            while self.seen.iter().filter(has).count() < count {
                 look.tick().await;
             }
         });
-        waited.await.unwrap_or_else(|_| panic!("not {count} agents hold {serial}"));
+        assert!(waited.await.is_ok(), "{} agents hold {serial}", self.seen.iter().filter(has).count());
     }
 
     /// The ids that the agents hold, each once.
@@ -95,6 +95,8 @@ impl Agents {
 
 async fn poll(agent: usize, address: SocketAddr, path: String, history: Arc<Mutex<History>>) {
     let mut pause = interval(Duration::from_millis(100 + u64::try_from(agent % 100).expect("small")));
+    // A pause each time, not many at once after a long wait.
+    pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut client: Option<Client> = None;
     loop {
         let id = history.lock().expect("no panic").id.clone();

@@ -1,98 +1,187 @@
-//! The server killed, stopped and out of disk at any moment: nothing is lost and nothing is taken back.
+//! Faults under a model in a file: the process killed at any moment or stopped for a while, the
+//! disk full. All clients end with the last state, nobody is given an older one after a newer one,
+//! and nobody sees an error but a lost connection and 503.
 
+use std::time::Duration;
+
+use fastrand::Rng;
 use rustix::process::Signal;
+use serde_json::json;
 
 use crate::agents::Agents;
 use crate::control_plane::free_port;
 use crate::model_file::ModelFile;
-use crate::server::{STEP, Server, tidewait};
+use crate::process::limited;
+use crate::server::{Client, STEP, Server, tidewait};
+
+/// From the end of a fault until everyone holds the last state.
+const CONVERGED: Duration = Duration::from_secs(5);
 
 const AGENTS: usize = 200;
-const ROUNDS: u64 = 20;
+const ROUNDS: usize = 20;
 
-/// The model with this serial, a kilobyte.
-fn model(serial: u64) -> String {
-    serde_json::json!({ "serial": serial, "pad": "x".repeat(1000) }).to_string()
+/// A server that comes back at the same address, and its model.
+struct Rig {
+    model: ModelFile,
+    serial: u64,
+    ports: [String; 2],
+    keeps: bool,
+    server: Server,
 }
 
-/// Serves the file at a fixed port, so that agents find it again after a restart.
-async fn serve(listen: &str, model: &ModelFile, more: &[&str]) -> Server {
-    let all = ["serve", "--listen", listen, "--admin", "127.0.0.1:0", "--log-format", "json", "--file", model.arg()];
-    let all: Vec<_> = all.iter().chain(more).copied().collect();
-    Server::spawn(tidewait(&all)).await
-}
-
-/// In each round the model changes and the server is killed when some of the agents have the
-/// change: none, all, or any number between, as the seed says.
-async fn killed_at_any_moment(more: &[&str], seed: u64) {
-    let mut rng = fastrand::Rng::with_seed(seed);
-    let file = ModelFile::new(&model(1));
-    let listen = format!("127.0.0.1:{}", free_port());
-    let more: Vec<_> = more.iter().chain(&["--version-from", "/serial"]).copied().collect();
-    let mut server = serve(&listen, &file, &more).await;
-    let mut agents = Agents::start(AGENTS, server.listen, "/describe");
-    agents.all_hold(1, STEP).await;
-    for serial in 2..2 + ROUNDS {
-        file.replace(&model(serial));
-        agents.some_hold(serial, rng.usize(..=AGENTS)).await;
-        server.signal(Signal::KILL);
-        server.ended().await;
-        server = serve(&listen, &file, &more).await;
+impl Rig {
+    async fn new(keeps: bool) -> Self {
+        let model = ModelFile::new(&text(1));
+        let ports = [free_port(), free_port()].map(|port| format!("127.0.0.1:{port}"));
+        let server = start(&model, &ports, keeps).await;
+        Self { model, serial: 1, ports, keeps, server }
     }
-    agents.all_hold(1 + ROUNDS, STEP).await;
+
+    /// A newer model, written one way or the other.
+    fn change(&mut self, rng: &mut Rng) {
+        self.serial += 1;
+        let text = text(self.serial);
+        if rng.bool() { self.model.replace(&text) } else { self.model.write(&text) }
+    }
+
+    /// SIGKILL, and a new process at the same address, while the file may change or break.
+    async fn restart(&mut self, rng: &mut Rng) {
+        self.server.child.kill().await.expect("SIGKILL");
+        if rng.bool() {
+            self.change(rng);
+        }
+        let breaks = rng.u8(..4) == 0;
+        if breaks {
+            self.model.write(r#"{"serial":9999"#);
+        }
+        self.server = start(&self.model, &self.ports, self.keeps).await;
+        if breaks {
+            self.server.logged("does not parse").await;
+            self.change(rng);
+        }
+    }
+}
+
+fn text(serial: u64) -> String {
+    json!({ "serial": serial, "padding": "x".repeat(1000) }).to_string()
+}
+
+async fn start(model: &ModelFile, [listen, admin]: &[String; 2], keeps: bool) -> Server {
+    let mut command = tidewait(&["serve", "--log-format=json", "--version-from=/serial", "--file", model.arg()]);
+    command.args(["--listen", listen, "--admin", admin]);
+    if keeps {
+        command.args(["--state-dir", &model.beside("state")]);
+    }
+    Server::spawn(command).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_process_is_killed_at_any_moment() {
+    killed_at_any_moment(false, Rng::with_seed(1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_process_is_killed_at_any_moment_and_keeps_its_state() {
+    killed_at_any_moment(true, Rng::with_seed(2)).await;
+}
+
+async fn killed_at_any_moment(keeps: bool, mut rng: Rng) {
+    let mut rig = Rig::new(keeps).await;
+    let mut agents = Agents::start(AGENTS, rig.server.listen, "/describe");
+    agents.all_hold(1, STEP).await;
+    for _ in 0..ROUNDS {
+        for _ in 0..rng.u8(1..4) {
+            rig.change(&mut rng);
+        }
+        // Before it is noticed, before or in the middle of the fan-out, or after it.
+        match rng.u8(..4) {
+            0 => {}
+            1 => drop(rig.server.logged("\"published\"").await),
+            2 => agents.some_hold(rng.usize(1..AGENTS), rig.serial, STEP).await,
+            _ => agents.all_hold(rig.serial, CONVERGED).await,
+        }
+        rig.restart(&mut rng).await;
+    }
+    agents.all_hold(rig.serial, CONVERGED).await;
+    rig.change(&mut rng);
+    agents.all_hold(rig.serial, CONVERGED).await;
     agents.judge().await;
 }
 
 #[tokio::test]
-async fn killed_at_any_moment_and_started_again() {
-    killed_at_any_moment(&[], 1).await;
-}
-
-#[tokio::test]
-async fn killed_at_any_moment_with_a_state_on_disk() {
-    let folder = tempfile::tempdir().expect("a folder");
-    killed_at_any_moment(&["--state-dir", folder.path().to_str().expect("UTF-8")], 2).await;
-}
-
-#[tokio::test]
-async fn stopped_for_a_while_it_goes_on_with_the_latest() {
-    let file = ModelFile::new(&model(1));
-    let server = serve("127.0.0.1:0", &file, &[]).await;
-    let mut agents = Agents::start(AGENTS, server.listen, "/describe");
+async fn a_process_that_was_stopped_gives_the_last_state_when_it_goes_on() {
+    let mut rig = Rig::new(false).await;
+    let mut agents = Agents::start(AGENTS, rig.server.listen, "/describe");
     agents.all_hold(1, STEP).await;
-    server.signal(Signal::STOP);
-    for serial in 2..=5 {
-        file.replace(&model(serial));
+    let id = rig.server.get("/describe").await.id().to_owned();
+    let mut short = Client::connect(rig.server.listen).await;
+    short.send("GET", &format!("/describe?since={id}&wait=1"), &[]).await;
+    rig.server.metric_becomes("tidewait_parked_requests{operation=\"describe\"}", 201.0).await;
+    rig.server.signal(Signal::STOP);
+    let mut rng = Rng::with_seed(3);
+    for _ in 0..3 {
+        rig.change(&mut rng);
     }
-    server.signal(Signal::CONT);
-    agents.all_hold(5, STEP).await;
+    let mut late = Client::connect(rig.server.listen).await;
+    late.send("GET", &format!("/describe?since={id}&wait=20"), &[]).await;
+    let waited = tokio::time::timeout(Duration::from_secs(3), short.try_reply()).await;
+    assert!(waited.is_err(), "nothing comes from a stopped process: {waited:?}");
+    rig.server.signal(Signal::CONT);
+    agents.all_hold(rig.serial, CONVERGED).await;
+    let (short, late) = (short.reply().await, late.reply().await);
+    assert!(matches!(short.status, 200 | 204), "its wait ended meanwhile: {short:?}");
+    assert_eq!((late.status, late.json()["serial"].as_u64()), (200, Some(rig.serial)));
     agents.judge().await;
 }
 
-/// A file system of 64 kB, for this one process: the state of 200 kB does not fit.
 #[tokio::test]
 async fn a_full_disk_keeps_no_change_from_its_clients() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = ModelFile::new(&model(1));
-    let inner = tidewait(&[]);
-    let binary = inner.as_std().get_program().to_str().expect("UTF-8");
-    let state = folder.path().to_str().expect("UTF-8");
-    let script = "mount -t tmpfs -o size=64k none \"$1\" && shift && exec \"$@\"";
-    let mut command = tidewait(&[]);
-    *command.as_std_mut() = std::process::Command::new("unshare");
-    command.kill_on_drop(true).stdin(std::process::Stdio::null());
-    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh", state, binary, "serve"]);
-    command.args(["--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--log-format=json", "--state-dir", state]);
-    command.args(["--file", file.arg()]);
-    let mut server = Server::spawn(command).await;
+    let model = ModelFile::new(r#"{"n":1}"#);
+    let state = model.beside("state");
+    // 8 KiB a file, and an error instead of the signal that would end the process.
+    let small = "trap '' XFSZ; ulimit -f 16";
+    let mut server = Server::spawn(limited(small, &model, &["--state-dir", &state])).await;
     server.ready().await;
-    let errors = r#"tidewait_state_disk_errors_total{operation="describe"}"#;
-    server.metric_becomes(errors, 0.0).await;
-    let mut agents = Agents::start(10, server.listen, "/describe");
-    agents.all_hold(1, STEP).await;
-    file.replace(&serde_json::json!({ "serial": 2, "pad": "x".repeat(200_000) }).to_string());
-    agents.all_hold(2, STEP).await;
+    let first = server.get("/describe").await;
+    let mut parked = Client::connect(server.listen).await;
+    parked.send("GET", &format!("/describe?since={}&wait=30", first.id()), &[]).await;
+    let large = json!({ "n": 2, "text": "x".repeat(100_000) }).to_string();
+    model.replace(&large);
+    assert_eq!(parked.reply().await.json()["n"], 2, "what cannot be kept is served all the same");
+    let errors = "tidewait_state_disk_errors_total{operation=\"describe\"}";
     server.metric_becomes(errors, 1.0).await;
-    server.logged("could not keep the state on disk").await;
-    agents.judge().await;
+    let line = server.logged("could not keep the state on disk").await;
+    assert!(line.contains(&state) && line.contains("File too large"), "{line}");
+    assert_eq!(server.admin("/readyz").await.status, 200);
+    server.child.kill().await.expect("SIGKILL");
+    model.remove();
+
+    // What was kept before is still whole.
+    let mut server = Server::spawn(limited(small, &model, &["--state-dir", &state])).await;
+    server.logged("serving the state kept on disk").await;
+    assert_eq!(server.get("/describe").await.id(), first.id());
+    model.replace(r#"{"n":3}"#);
+    server.ready().await;
+    server.child.kill().await.expect("SIGKILL");
+    model.remove();
+    let mut server = Server::spawn(limited(small, &model, &["--state-dir", &state])).await;
+    server.logged("serving the state kept on disk").await;
+    assert_eq!(server.get("/describe").await.json()["n"], 3, "kept again, now that it fits");
+}
+
+#[tokio::test]
+async fn a_state_directory_that_vanishes_is_told_and_serving_goes_on() {
+    let model = ModelFile::new(r#"{"n":1}"#);
+    let state = model.beside("state");
+    let mut server = Server::start(&["--file", model.arg(), "--state-dir", &state]).await;
+    server.ready().await;
+    std::fs::remove_dir_all(&state).expect("it is there");
+    for (change, errors) in [(2, 1.0), (3, 2.0)] {
+        model.replace(&json!({ "n": change }).to_string());
+        server.metric_becomes("tidewait_state_disk_errors_total{operation=\"describe\"}", errors).await;
+        let changes = f64::from(change);
+        server.metric_becomes("tidewait_state_changes_total{operation=\"describe\"}", changes).await;
+        assert_eq!(server.get("/describe").await.json()["n"], change);
+    }
+    assert!(server.logged("could not keep the state on disk").await.contains(&state));
 }

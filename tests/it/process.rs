@@ -11,6 +11,8 @@ mod operators;
 mod start;
 mod traces;
 
+pub(crate) use start::limited;
+
 /// A server of this model.
 async fn serve(model: &ModelFile, more: &[&str]) -> Server {
     let arguments: Vec<_> = ["--file", model.arg()].iter().chain(more).copied().collect();
