@@ -86,16 +86,16 @@ impl Front {
         peer: SocketAddr,
         marks: Marks,
     ) -> (Route, Response<Body>, Duration) {
-        let (mut parts, body) = request.into_parts();
+        let (parts, body) = request.into_parts();
         if let Err(refused) = gate::check(&parts, marks) {
             return (Route::Refused, reply::problem(&refused, 0.0), Duration::ZERO);
         }
         if let Some(operation) = self.operations.get(parts.uri.path()) {
-            // A body of a describe request has no meaning; hyper drains it or closes.
-            drop(body);
-            // What hyper keeps for an upgrade and for the spelling of fields is not worth holding while parked.
-            parts.extensions.clear();
-            let outcome = describe::answer(operation, &self.stop, &parts.method, &parts.uri, &parts.headers).await;
+            let asked = describe::asked(operation, &parts);
+            // A parked request keeps nothing of its head: each field is a slice of the connection's read
+            // buffer, 8 KiB. A body has no meaning here; hyper drains it or closes.
+            drop((parts, body));
+            let outcome = describe::answer(operation, &self.stop, asked).await;
             return (Route::Describe, outcome.response, outcome.held);
         }
         let Some(proxy) = &self.proxy else {

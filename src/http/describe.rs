@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, Response, Uri};
+use http::request::Parts;
+use http::{Method, Response};
 use tokio::time::{Duration, Instant};
 
 use super::reply::{self, About, Body};
@@ -50,16 +51,27 @@ struct Watchdog<'a> {
     end: Option<End>,
 }
 
-/// Answers a request to `operation`.
-pub async fn answer(
-    operation: &Operation,
-    stop: &stop::Watch,
-    method: &Method,
-    uri: &Uri,
-    fields: &HeaderMap,
-) -> Outcome {
+/// What a request asks of `operation`; none: `OPTIONS`. The head is not needed after this.
+pub fn asked(operation: &Operation, Parts { method, uri, headers, .. }: &Parts) -> Result<Option<Want>, Problem> {
+    match *method {
+        Method::GET | Method::HEAD => Want::parse(method, uri.query(), headers, operation.config.wait).map(Some),
+        Method::OPTIONS => Ok(None),
+        _ => {
+            let detail = format!("{method} is not for {}: send GET, HEAD or OPTIONS", operation.config.path);
+            Err(Problem::new(Kind::MethodNotAllowed, detail))
+        }
+    }
+}
+
+/// Answers a request to `operation` that asks for this.
+pub async fn answer(operation: &Operation, stop: &stop::Watch, asked: Result<Option<Want>, Problem>) -> Outcome {
     let arrived = Instant::now();
-    match try_answer(operation, stop, method, uri, fields).await {
+    let answered = match asked {
+        Ok(Some(want)) => try_answer(operation, stop, want).await,
+        Ok(None) => Ok((reply::options(), None)),
+        Err(problem) => Err(problem),
+    };
+    match answered {
         Ok((response, end)) => {
             let held = if end.is_some() { arrived.elapsed() } else { Duration::ZERO };
             Outcome { response, held }
@@ -71,19 +83,8 @@ pub async fn answer(
 async fn try_answer(
     operation: &Operation,
     stop: &stop::Watch,
-    method: &Method,
-    uri: &Uri,
-    fields: &HeaderMap,
+    want: Want,
 ) -> Result<(Response<Body>, Option<End>), Problem> {
-    match *method {
-        Method::GET | Method::HEAD => {}
-        Method::OPTIONS => return Ok((reply::options(), None)),
-        _ => {
-            let detail = format!("{method} is not for {}: send GET, HEAD or OPTIONS", operation.config.path);
-            return Err(Problem::new(Kind::MethodNotAllowed, detail));
-        }
-    }
-    let want = Want::parse(method, uri.query(), fields, operation.config.wait)?;
     // Read first: a source that comes to life now has a newer state on its way, for which
     // `catch_up` waits. Read last, the state before it would pass for what the source holds.
     let live = operation.freshness.is_live();
@@ -104,6 +105,8 @@ async fn try_answer(
         }
         Arrival::Park(longest) => {
             let longest = longest.mul_f64(1.0 - WAIT_JITTER * fastrand::f64());
+            // Not kept by those who wait for the next.
+            drop(served);
             let releases = |served: &Served| answer::releases(&want, &served.snapshot.id);
             let held = hold(operation, stop, &want, longest, releases).await?;
             finish(operation, &want, held).await

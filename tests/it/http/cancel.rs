@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use futures::future::poll_immediate;
-use http::{HeaderMap, HeaderValue, Method, Uri};
-use tidewait::http::describe::answer;
+use http::Request;
+use tidewait::http::describe::{answer, asked};
 use tidewait::model::Publication;
 use tokio::time::Instant;
 
@@ -48,15 +48,14 @@ async fn happen(rig: &Rig, event: Event) {
 
 async fn dropped_after(polls: usize, query: &str, events: &[Event]) {
     let mut rig = Rig::serving(|config| config.parked_per_agent = 1).await;
-    let mut fields = HeaderMap::new();
-    fields.insert("agent-id", HeaderValue::from_static("node-1"));
-    fields.insert("accept-encoding", HeaderValue::from_static("gzip"));
     for _ in 0..3 {
         // The next one with this since is held for its pace.
         rig.poll(&format!("since={}", id(3, "{}")), "Agent-Id: node-1\r\n").await;
     }
-    let (uri, stop) = (format!("/describe?{query}").parse::<Uri>().expect("a target"), rig.stop.watch());
-    let mut handler = Box::pin(answer(&rig.operation, &stop, &Method::GET, &uri, &fields));
+    let request = Request::get(format!("/describe?{query}")).header("agent-id", "node-1");
+    let request = request.header("accept-encoding", "gzip").body(()).expect("a request");
+    let (stop, asks) = (rig.stop.watch(), asked(&rig.operation, &request.into_parts().0));
+    let mut handler = Box::pin(answer(&rig.operation, &stop, asks));
     let (mut parked, mut done) = (0, false);
     for poll in 0..polls {
         let outcome = poll_immediate(&mut handler).await;
