@@ -172,8 +172,8 @@ impl Admin {
             }
         };
         let parked = || self.operations.iter().map(|operation| operation.hub.parked()).sum::<usize>();
-        // New polls join the slots, so at the end some may be parked for a moment.
-        let _ = tokio::time::timeout_at(drain.end(), emptied).await;
+        // Whoever is in the last slots is answered within the rest of the grace period.
+        let _ = tokio::time::timeout_at(drain.deadline(), emptied).await;
         text(StatusCode::OK, format!("drained, {} requests are parked\n", parked()))
     }
 }

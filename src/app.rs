@@ -177,7 +177,7 @@ async fn drain(stop: &Stop, operations: &[Arc<Operation>], connections: &TaskTra
             operation.hub.emptied().await;
         }
     };
-    let _ = tokio::time::timeout_at(drain.end().min(deadline), emptied).await;
+    let _ = tokio::time::timeout_at(drain.deadline().min(deadline), emptied).await;
     stop.close();
     connections.close();
     if tokio::time::timeout_at(deadline, connections.wait()).await.is_err() {

@@ -28,6 +28,7 @@ pub struct Phase {
 pub struct Drain {
     from: Instant,
     over: Duration,
+    grace: Duration,
 }
 
 impl Drain {
@@ -43,6 +44,12 @@ impl Drain {
     #[must_use]
     pub fn end(&self) -> Instant {
         self.from + self.over
+    }
+
+    /// When the grace period is over: until then the last of the slots may still be answered.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        self.from + self.grace
     }
 }
 
@@ -79,7 +86,7 @@ impl Stop {
     /// Begins to answer parked requests; does nothing if that has begun. Gives back the drain under way.
     #[expect(clippy::must_use_candidate, reason = "beginning it is what most want")]
     pub fn drain(&self) -> Drain {
-        let begun = Drain { from: Instant::now(), over: self.grace.mul_f64(SLOTS) };
+        let begun = Drain { from: Instant::now(), over: self.grace.mul_f64(SLOTS), grace: self.grace };
         self.phase.send_if_modified(|phase| {
             let first = phase.drain.is_none();
             phase.drain.get_or_insert(begun);
@@ -151,6 +158,7 @@ mod tests {
         assert_eq!(drain.slot(start, 0.0), start);
         assert_eq!(drain.slot(start, 0.5), start + Duration::from_secs(9));
         assert_eq!(drain.end(), start + Duration::from_secs(18));
+        assert_eq!(drain.deadline(), start + Duration::from_secs(20));
         let late = start + Duration::from_secs(17);
         assert_eq!(drain.slot(late, 0.5), start + Duration::from_millis(17_500));
         let after = start + Duration::from_secs(19);

@@ -7,7 +7,7 @@ use super::{PARKED, Port, park, serve, until};
 use crate::model_file::ModelFile;
 use crate::server::{Client, Server, tidewait};
 
-const GRACE: Duration = Duration::from_secs(3);
+const GRACE: Duration = Duration::from_secs(10);
 const CLIENTS: usize = 40;
 
 /// A server with parked requests, and the id on which they are parked.
