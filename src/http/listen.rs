@@ -11,9 +11,9 @@ use std::task::{Context, Poll};
 use http::{Request, Response, StatusCode, Version};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -104,7 +104,11 @@ pub async fn serve<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (wire, line) = Wire::new(stream);
+    let (mut wire, line) = Wire::new(stream);
+    let http2 = tokio::select! {
+        http2 = wire.is_http2() => http2?,
+        () = stop.closing() => return Ok(()),
+    };
     let service = service_fn(move |request: Request<Incoming>| {
         let (front, line) = (Arc::clone(&front), Arc::clone(&line));
         async move {
@@ -114,19 +118,35 @@ where
             Ok::<_, Infallible>(timed(response, busy))
         }
     });
-    let builder = builder();
-    let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(wire), service));
+    let wire = TokioIo::new(wire);
+    let served = if http2 {
+        // Boxed, so that the many of HTTP/1.1 have no room for it.
+        let connection = Box::pin(frames().serve_connection(wire, service));
+        finish(connection, stop, |connection| connection.get_mut().as_mut().graceful_shutdown()).await
+    } else {
+        let connection = lines().serve_connection(wire, service).with_upgrades();
+        finish(connection, stop, http1::UpgradeableConnection::graceful_shutdown).await
+    };
+    Ok(served?)
+}
+
+/// Drives a connection to its end, which `wind_down` brings on once the process closes.
+async fn finish<C>(connection: C, mut stop: stop::Watch, wind_down: impl FnOnce(Pin<&mut C>)) -> hyper::Result<()>
+where
+    C: Future<Output = hyper::Result<()>>,
+{
+    let mut connection = pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => return ended,
-        () = stop.closing() => connection.as_mut().graceful_shutdown(),
+        () = stop.closing() => wind_down(connection.as_mut()),
     }
     connection.await
 }
 
-fn builder() -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
+/// HTTP/1.1.
+fn lines() -> http1::Builder {
+    let mut builder = http1::Builder::new();
     builder
-        .http1()
         .timer(TokioTimer::new())
         // The time from one answer to the next head; a head that has begun is bounded by `Wire`.
         .header_read_timeout(IDLE_CONNECTION)
@@ -135,7 +155,12 @@ fn builder() -> Builder<TokioExecutor> {
         .preserve_header_case(true)
         .max_headers(HEAD_FIELDS);
     builder
-        .http2()
+}
+
+/// HTTP/2.
+fn frames() -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(HTTP2_STREAMS)
         .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX))

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use crate::bounds::HEAD_READ;
@@ -36,6 +36,12 @@ const IDLE: u8 = 2;
 /// HTTP/2: its own limits apply.
 const FRAMES: u8 = 3;
 
+/// What a client of HTTP/2 sends first.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Room for what a client sends first; more is read by hyper.
+const FIRST_READ: usize = 4096;
+
 const BARE_LF: u8 = 1;
 const FRAGMENT: u8 = 2;
 
@@ -50,6 +56,8 @@ pub struct Wire<S> {
     line: Arc<Line>,
     limit: Option<Pin<Box<Sleep>>>,
     scan: Scan,
+    /// What [`Wire::is_http2`] read, to be read again.
+    ahead: Vec<u8>,
 }
 
 /// Where in a head the last read ended.
@@ -100,7 +108,7 @@ impl<S> Wire<S> {
     pub fn new(stream: S) -> (Self, Arc<Line>) {
         let line = Arc::new(Line::default());
         let limit = Some(Box::pin(tokio::time::sleep(HEAD_READ)));
-        (Self { stream, line: Arc::clone(&line), limit, scan: Scan::default() }, line)
+        (Self { stream, line: Arc::clone(&line), limit, scan: Scan::default(), ahead: Vec::new() }, line)
     }
 
     fn has_read(&mut self, bytes: &[u8]) {
@@ -118,6 +126,27 @@ impl<S> Wire<S> {
             }
             _ => self.scan.beyond |= !bytes.is_empty(),
         }
+    }
+}
+
+impl<S: AsyncRead + Unpin> Wire<S> {
+    /// Whether the client begins as one of HTTP/2 does (RFC 9113, section 3.4). Not left to hyper,
+    /// which reads as many bytes as that takes and then makes room for twice a head: 16 KiB,
+    /// of which a parked request would keep half for nothing.
+    pub async fn is_http2(&mut self) -> io::Result<bool> {
+        let mut first = Vec::with_capacity(FIRST_READ);
+        let is_http2 = loop {
+            let read = self.read_buf(&mut first).await?;
+            let known = first.len().min(PREFACE.len());
+            if read == 0 || first[..known] != PREFACE[..known] {
+                break false;
+            }
+            if known == PREFACE.len() {
+                break true;
+            }
+        };
+        self.ahead = first;
+        Ok(is_http2)
     }
 }
 
@@ -152,6 +181,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let this = &mut *self;
+        if !this.ahead.is_empty() {
+            let now = this.ahead.len().min(buf.remaining());
+            buf.put_slice(&this.ahead[..now]);
+            this.ahead.drain(..now);
+            if this.ahead.is_empty() {
+                this.ahead = Vec::new();
+            }
+            return Poll::Ready(Ok(()));
+        }
         if let Poll::Ready(result) = Pin::new(&mut this.stream).poll_read(cx, buf) {
             this.has_read(&buf.filled()[before..]);
             return Poll::Ready(result);
@@ -198,9 +236,39 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::AsyncWriteExt;
 
     use super::*;
+
+    #[tokio::test]
+    async fn how_a_client_begins_is_seen_and_read_again() {
+        for (sent, expected) in [
+            ("GET / HTTP/1.1\r\n\r\n", false),
+            ("POST / HTTP/1.1\r\n\r\n", false),
+            ("PRI * HTTP/1.1\r\n\r\n", false),
+            ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nframes", true),
+            ("PRI *", false),
+            ("", false),
+        ] {
+            for piece in [1, 5, 100] {
+                let (mut client, server) = tokio::io::duplex(7);
+                let (mut wire, _) = Wire::new(server);
+                let send = async move {
+                    for piece in sent.as_bytes().chunks(piece) {
+                        client.write_all(piece).await.expect("it reads");
+                    }
+                };
+                let receive = async {
+                    let is_http2 = wire.is_http2().await.expect("no limit passed");
+                    let mut again = Vec::new();
+                    wire.read_to_end(&mut again).await.expect("to the end");
+                    (is_http2, again)
+                };
+                let ((), received) = tokio::join!(send, receive);
+                assert_eq!(received, (expected, sent.as_bytes().to_vec()), "{sent:?} in pieces of {piece}");
+            }
+        }
+    }
 
     /// Marks of a head that arrives in pieces of every size.
     #[track_caller]
