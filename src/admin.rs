@@ -116,7 +116,7 @@ impl Admin {
 
     fn missing(&self) -> Vec<String> {
         let missing = self.operations.iter().filter(|operation| operation.hub.current().is_none());
-        missing.map(|operation| operation.config.name.clone()).collect()
+        missing.map(|operation| operation.name.clone()).collect()
     }
 
     fn ready(&self) -> Response<Full<Bytes>> {

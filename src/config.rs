@@ -72,6 +72,13 @@ pub struct Operation {
     pub parked: usize,
     /// Requests that one agent may have parked at once; one more is answered 429.
     pub parked_per_agent: usize,
+    /// Over how long a release is spread, to protect what is behind the agents; zero: everyone at once.
+    pub wake_spread: Duration,
+    /// Frozen: clients keep the published state, whatever the source says.
+    pub paused: bool,
+    /// A change that removes more than this percentage of the published model is held until it is
+    /// confirmed; absent: none is.
+    pub guard: Option<u8>,
 }
 
 /// Where a model comes from.

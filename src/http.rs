@@ -55,7 +55,7 @@ impl Front {
         metrics: metrics::Metrics,
         access_log: bool,
     ) -> Self {
-        let by_path = operations.iter().map(|operation| (operation.config.path.clone(), Arc::clone(operation)));
+        let by_path = operations.iter().map(|operation| (operation.config().path.clone(), Arc::clone(operation)));
         Self { operations: by_path.collect(), proxy, stop, metrics, access_log }
     }
 

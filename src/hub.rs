@@ -40,7 +40,7 @@ pub struct Current {
 #[derive(Debug)]
 struct Parked {
     now: AtomicUsize,
-    limit: usize,
+    limit: AtomicUsize,
     gauge: prometheus::IntGauge,
     /// Told when the last one leaves.
     emptied: Notify,
@@ -71,7 +71,12 @@ impl Hub {
     #[must_use]
     pub fn new(limit: usize, metrics: Metrics) -> Self {
         let round = Round::open(metrics.fan_out.clone());
-        let parked = Parked { now: AtomicUsize::new(0), limit, gauge: metrics.parked.clone(), emptied: Notify::new() };
+        let parked = Parked {
+            now: AtomicUsize::new(0),
+            limit: AtomicUsize::new(limit),
+            gauge: metrics.parked.clone(),
+            emptied: Notify::new(),
+        };
         Self { current: watch::Sender::new(Current { served: None, round }), parked: Arc::new(parked), metrics }
     }
 
@@ -85,6 +90,11 @@ impl Hub {
     #[must_use]
     pub fn parked(&self) -> usize {
         self.parked.now.load(Ordering::Relaxed)
+    }
+
+    /// At most `limit` seats from now on; those beyond it that are taken stay taken.
+    pub fn set_limit(&self, limit: usize) {
+        self.parked.limit.store(limit, Ordering::Relaxed);
     }
 
     /// The counters of releases.
@@ -189,9 +199,10 @@ impl Seat {
 
 impl Permit {
     fn take(parked: &Arc<Parked>) -> Result<Self, Full> {
-        let take = |now: usize| (now < parked.limit).then_some(now + 1);
+        let limit = parked.limit.load(Ordering::Relaxed);
+        let take = |now: usize| (now < limit).then_some(now + 1);
         if parked.now.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_err() {
-            return Err(Full { limit: parked.limit });
+            return Err(Full { limit });
         }
         parked.gauge.inc();
         Ok(Self(Arc::clone(parked)))

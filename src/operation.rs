@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
 use crate::bounds::{CATCH_UP, STATE_CONFIRM};
@@ -30,14 +30,16 @@ pub use metrics::{Families, Metrics};
 /// What requests and operators see of an operation.
 #[derive(Debug)]
 pub struct Operation {
-    /// How it is configured.
-    pub config: config::Operation,
+    /// Names it in metrics, logs and, for some sources, in its epoch; fixed.
+    pub name: String,
     /// Its state and who waits for the next.
     pub hub: Hub,
     /// How fresh its state is.
     pub freshness: Freshness,
     /// How many requests each agent has parked.
     pub agents: Agents,
+    /// Read by every request, followed by [`Run`].
+    config: watch::Sender<Arc<config::Operation>>,
     pace: Mutex<Pace>,
     status: Mutex<Status>,
     /// The version that waits for its turn to be published; 0: none.
@@ -65,8 +67,9 @@ impl Operation {
     #[must_use]
     pub fn new(config: config::Operation, hub: Hub, metrics: Metrics) -> Self {
         Self {
+            name: config.name.clone(),
             agents: Agents::new(config.parked_per_agent),
-            config,
+            config: watch::Sender::new(Arc::new(config)),
             hub,
             freshness: Freshness::new(Instant::now()),
             pace: Mutex::default(),
@@ -75,6 +78,23 @@ impl Operation {
             hurry: Notify::new(),
             metrics,
         }
+    }
+
+    /// How it is configured now.
+    #[must_use]
+    pub fn config(&self) -> Arc<config::Operation> {
+        Arc::clone(&self.config.borrow())
+    }
+
+    /// Configures it anew, and releases nobody: who is parked keeps the place and the hold that
+    /// it was given, all else is by the new configuration from now on; `versionFrom` from the
+    /// next state of the source on. The path and the source are for the owner of the router and
+    /// of the source's task to change; the name is that of the operation for good.
+    pub fn change(&self, config: config::Operation) {
+        debug_assert_eq!(config.name, self.name, "another name is another operation");
+        self.hub.set_limit(config.parked);
+        self.agents.set_limit(config.parked_per_agent);
+        self.config.send_replace(Arc::new(config));
     }
 
     /// The health of its source.
@@ -114,7 +134,7 @@ impl Operation {
         if *now == status {
             return;
         }
-        let name = &self.config.name;
+        let name = &self.name;
         match &status {
             Status::Starting => {}
             Status::Live => tracing::info!(operation = %name, "source is live"),
@@ -135,6 +155,8 @@ impl Operation {
 pub struct Run {
     operation: Arc<Operation>,
     store: Store,
+    /// What it goes on by; a newer one may wait in the operation.
+    config: Arc<config::Operation>,
     disk: Option<Arc<Disk>>,
     confirm_due: Instant,
 }
@@ -143,23 +165,25 @@ impl Run {
     /// A run that goes on with what is on disk, if anything is.
     #[must_use]
     pub fn new(operation: Arc<Operation>, disk: Option<Arc<Disk>>, kept: Option<(Snapshot, SystemTime)>) -> Self {
-        let min_interval = operation.config.min_interval;
+        let config = operation.config();
+        let min_interval = config.min_interval;
         let store = match kept {
             None => Store::new(min_interval),
             Some((snapshot, confirmed)) => {
                 let age = wall_clock().duration_since(confirmed).unwrap_or_default();
                 operation.freshness.restored(age);
                 let id = snapshot.id;
-                tracing::info!(operation = %operation.config.name, %id, age_seconds = age.as_secs(), "serving the state kept on disk");
+                tracing::info!(operation = %operation.name, %id, age_seconds = age.as_secs(), "serving the state kept on disk");
                 operation.hub.restore(snapshot.clone());
                 Store::restored(min_interval, snapshot)
             }
         };
-        Self { operation, store, disk, confirm_due: Instant::now() }
+        Self { operation, store, config, disk, confirm_due: Instant::now() }
     }
 
     /// Takes reports until the source ends.
     pub async fn run(mut self, mut reports: mpsc::Receiver<Report>) {
+        let mut configs = self.operation.config.subscribe();
         loop {
             let due = self.store.due(Instant::now().into_std()).map(Instant::from_std);
             let turn = async {
@@ -168,18 +192,29 @@ impl Run {
                     None => std::future::pending().await,
                 }
             };
+            let changed = async {
+                let seen = configs.wait_for(|config| !Arc::ptr_eq(config, &self.config)).await;
+                debug_assert!(seen.is_ok(), "the operation holds the sender");
+            };
             tokio::select! {
                 // What is due goes out before more is taken in: a source that never stops talking
                 // must not keep clients from the newest state.
                 biased;
                 () = turn => self.publish().await,
                 () = self.operation.hurry.notified() => self.publish().await,
+                () = changed => self.follow(),
                 report = reports.recv() => match report {
                     Some(report) => self.take(report).await,
                     None => return,
                 },
             }
         }
+    }
+
+    /// Goes on by the configuration that holds now.
+    fn follow(&mut self) {
+        self.config = self.operation.config();
+        self.store.set_min_interval(self.config.min_interval);
     }
 
     async fn take(&mut self, report: Report) {
@@ -220,7 +255,7 @@ impl Run {
 
     /// The version of a draft: the source's, or the integer in the model that `versionFrom` names.
     fn version_of(&self, draft: &Draft) -> Result<u64, Unusable> {
-        let Some(pointer) = &self.operation.config.version_from else { return Ok(draft.version) };
+        let Some(pointer) = &self.config.version_from else { return Ok(draft.version) };
         let found = match &draft.content {
             Content::Json(document) => document.scalar_at(pointer),
             Content::Opaque { .. } => None,
@@ -238,7 +273,7 @@ impl Run {
     fn offer(&mut self, draft: &Draft, version: u64) {
         let truth = draft.authority == Authority::Read;
         let offer = self.store.offer(draft.epoch, version, &draft.content, truth, draft.seen.into_std());
-        let (name, epoch) = (&self.operation.config.name, draft.epoch);
+        let (name, epoch) = (&self.operation.name, draft.epoch);
         match offer {
             Offer::Changed { restored: true } => {
                 tracing::warn!(operation = %name, %epoch, version, "the source went back to an older version: taken as the truth");
@@ -267,7 +302,7 @@ impl Run {
             self.operation.metrics.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
             self.operation.hub.publish(publication);
             let parked = self.operation.hub.parked();
-            tracing::info!(operation = %self.operation.config.name, %id, bytes, parked, "published");
+            tracing::info!(operation = %self.operation.name, %id, bytes, parked, "published");
         }
         self.operation.waiting.store(0, Ordering::Release);
     }
@@ -296,6 +331,6 @@ impl Run {
     fn disk_failed(&self, error: &crate::sources::disk::DiskError) {
         self.operation.metrics.disk_errors.inc();
         let error = crate::telemetry::chain(error);
-        tracing::error!(operation = %self.operation.config.name, %error, "could not keep the state on disk");
+        tracing::error!(operation = %self.operation.name, %error, "could not keep the state on disk");
     }
 }

@@ -15,8 +15,8 @@ fn one(operation: &Operation) -> Value {
     let current = operation.hub.current();
     let snapshot = current.as_deref().map(|served| &served.snapshot);
     json!({
-        "name": operation.config.name,
-        "path": operation.config.path,
+        "name": operation.name,
+        "path": operation.config().path,
         "stateId": snapshot.map(|snapshot| snapshot.id.to_string()),
         "mediaType": snapshot.map(|snapshot| &snapshot.body.media_type),
         "bytes": snapshot.map(|snapshot| snapshot.body.identity.len()),

@@ -265,6 +265,9 @@ fn operation(reader: &mut Reader<'_>, source: Option<Source>) -> Option<Operatio
         min_interval: min_interval?,
         parked: parked?,
         parked_per_agent: parked_per_agent?,
+        wake_spread: Duration::ZERO,
+        paused: false,
+        guard: None,
     })
 }
 

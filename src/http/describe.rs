@@ -54,10 +54,10 @@ struct Watchdog<'a> {
 /// What a request asks of `operation`; none: `OPTIONS`. The head is not needed after this.
 pub fn asked(operation: &Operation, Parts { method, uri, headers, .. }: &Parts) -> Result<Option<Want>, Problem> {
     match *method {
-        Method::GET | Method::HEAD => Want::parse(method, uri.query(), headers, operation.config.wait).map(Some),
+        Method::GET | Method::HEAD => Want::parse(method, uri.query(), headers, operation.config().wait).map(Some),
         Method::OPTIONS => Ok(None),
         _ => {
-            let detail = format!("{method} is not for {}: send GET, HEAD or OPTIONS", operation.config.path);
+            let detail = format!("{method} is not for {}: send GET, HEAD or OPTIONS", operation.config().path);
             Err(Problem::new(Kind::MethodNotAllowed, detail))
         }
     }
@@ -129,8 +129,7 @@ async fn hold<'a>(
         Problem::retry(Kind::TooManyParked, 1, detail)
     })?;
     let mut seat = operation.hub.seat().map_err(|full| {
-        let detail =
-            format!("{full} (limits.parked of operation {}): try again, or another endpoint", operation.config.name);
+        let detail = format!("{full} (limits.parked of operation {}): try again, or another endpoint", operation.name);
         Problem::retry(Kind::Overloaded, 2, detail)
     })?;
     let mut watchdog = Watchdog { operation, end: None };
@@ -186,7 +185,7 @@ async fn respond(
 fn no_state(operation: &Operation) -> Problem {
     let detail = format!(
         "operation {} has no state yet: its source has not given one, see /readyz and /state of the admin port",
-        operation.config.name
+        operation.name
     );
     Problem::retry(Kind::NoState, 1, detail)
 }

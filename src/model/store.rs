@@ -62,6 +62,11 @@ impl Store {
         Self { published: Some(snapshot), ..Self::new(min_interval) }
     }
 
+    /// Least time between two publications from now on, also for what waits already.
+    pub fn set_min_interval(&mut self, min_interval: Duration) {
+        self.min_interval = min_interval;
+    }
+
     /// Takes a state that the source holds. `truth`: it comes from a consistent read, so that a
     /// lower version is believed; otherwise a lower version is a late or repeated event.
     pub fn offer(&mut self, epoch: Epoch, version: u64, content: &Content, truth: bool, seen: Instant) -> Offer {

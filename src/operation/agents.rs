@@ -11,7 +11,7 @@ const SWEEP_FROM: usize = 1024;
 /// How many requests each agent has parked.
 #[derive(Debug)]
 pub struct Agents {
-    limit: usize,
+    limit: AtomicUsize,
     parked: Mutex<Table>,
 }
 
@@ -37,7 +37,12 @@ impl Agents {
     /// No agent has a request parked; each may have `limit`.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { limit, parked: Mutex::default() }
+        Self { limit: AtomicUsize::new(limit), parked: Mutex::default() }
+    }
+
+    /// Each may have `limit` from now on; those that have more keep what they have.
+    pub fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
     }
 
     /// Takes a place for an agent. The table holds at most the parked requests' agents, twice over.
@@ -52,8 +57,9 @@ impl Agents {
             None => table.counts.entry(agent.into()).or_default(),
         };
         // Only here, under the lock, does it grow; so the check holds.
-        if count.load(Ordering::Relaxed) >= self.limit {
-            return Err(TooMany { limit: self.limit });
+        let limit = self.limit.load(Ordering::Relaxed);
+        if count.load(Ordering::Relaxed) >= limit {
+            return Err(TooMany { limit });
         }
         count.fetch_add(1, Ordering::Relaxed);
         Ok(Place(Arc::clone(count)))

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use crate::talk::{Answer, Talk, answers};
 
 mod cancel;
+mod change;
 mod drain;
 pub(crate) mod golden;
 mod http2;
@@ -69,6 +70,9 @@ impl Rig {
             min_interval: Duration::from_millis(100),
             parked: 2000,
             parked_per_agent: 16,
+            wake_spread: Duration::ZERO,
+            paused: false,
+            guard: None,
         };
         adjust(&mut config);
         let registry = Registry::new();

@@ -54,6 +54,9 @@ fn the_defaults_are_a_configuration() {
             min_interval: Duration::from_millis(100),
             parked: 20_000,
             parked_per_agent: 16,
+            wake_spread: Duration::ZERO,
+            paused: false,
+            guard: None,
         }],
     };
     assert_eq!(config, expected);
@@ -200,6 +203,9 @@ fn flags_and_variables_describe_one_operation() {
         min_interval: Duration::ZERO,
         parked: 3,
         parked_per_agent: 4,
+        wake_spread: Duration::ZERO,
+        paused: false,
+        guard: None,
     };
     assert_eq!(sound(flags, &[], Some("grace: 1s")).operations, std::slice::from_ref(&expected));
     let words: Vec<_> = flags.split_whitespace().collect();
