@@ -32,7 +32,7 @@ use crate::describe::Problem;
 use crate::describe::problem::{self, Kind};
 use crate::lifecycle::ready::{Gate, Readiness};
 use crate::lifecycle::stop::Stop;
-use crate::operation::Operation;
+use crate::operation::Table;
 use crate::telemetry::Level;
 
 pub mod ask;
@@ -45,7 +45,7 @@ pub const OPENAPI: &str = include_str!("admin/openapi.json");
 #[derive(Debug)]
 pub struct Admin {
     /// All operations.
-    pub operations: Vec<Arc<Operation>>,
+    pub operations: Arc<Table>,
     /// Whether the process is ready.
     pub gate: Gate,
     /// Begins a drain.
@@ -98,7 +98,7 @@ impl Admin {
             ("GET" | "HEAD", "/livez") => text(StatusCode::OK, "ok\n"),
             ("GET" | "HEAD", "/readyz") => self.ready(),
             ("GET" | "HEAD", "/metrics") => self.metrics(),
-            ("GET" | "HEAD", "/state") => json(state::of(&self.operations).to_string()),
+            ("GET" | "HEAD", "/state") => json(state::of(&self.operations.all()).to_string()),
             ("GET" | "HEAD", "/openapi.json") => json(OPENAPI),
             ("GET" | "HEAD", "/log-level") => text(StatusCode::OK, self.level.get() + "\n"),
             ("PUT", "/log-level") => self.set_level(request).await,
@@ -114,13 +114,8 @@ impl Admin {
         }
     }
 
-    fn missing(&self) -> Vec<String> {
-        let missing = self.operations.iter().filter(|operation| operation.hub.current().is_none());
-        missing.map(|operation| operation.name.clone()).collect()
-    }
-
     fn ready(&self) -> Response<Full<Bytes>> {
-        match self.gate.check(self.missing()) {
+        match self.gate.check(self.operations.missing()) {
             Readiness::Ready { missing } if missing.is_empty() => text(StatusCode::OK, "ok\n"),
             Readiness::Ready { missing } => {
                 text(StatusCode::OK, format!("ok, but without a snapshot of: {}\n", missing.join(", ")))
@@ -133,7 +128,7 @@ impl Admin {
     }
 
     fn metrics(&self) -> Response<Full<Bytes>> {
-        for operation in &self.operations {
+        for operation in self.operations.all() {
             operation.scrape();
         }
         match TextEncoder::new().encode_to_string(&self.registry.gather()) {
@@ -167,11 +162,11 @@ impl Admin {
         let drain = self.stop.drain();
         tracing::info!("draining, asked for at the admin port");
         let emptied = async {
-            for operation in &self.operations {
+            for operation in self.operations.all() {
                 operation.hub.emptied().await;
             }
         };
-        let parked = || self.operations.iter().map(|operation| operation.hub.parked()).sum::<usize>();
+        let parked = || self.operations.all().iter().map(|operation| operation.hub.parked()).sum::<usize>();
         // Whoever is in the last slots is answered within the rest of the grace period.
         let _ = tokio::time::timeout_at(drain.deadline(), emptied).await;
         text(StatusCode::OK, format!("drained, {} requests are parked\n", parked()))

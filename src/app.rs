@@ -5,28 +5,27 @@ use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use prometheus::Registry;
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::mpsc;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, Admin};
-use crate::bounds::{BACKLOG, REPORTS};
+use crate::bounds::BACKLOG;
 use crate::config::{Config, Source};
 use crate::http::{Front, listen, metrics, proxy};
-use crate::hub::{self, Hub};
+use crate::hub;
 use crate::lifecycle::ready::Gate;
 use crate::lifecycle::stop::{Signals, Stop};
 use crate::lifecycle::tasks::{Fatal, Tasks};
-use crate::model::Snapshot;
-use crate::operation::{self, Operation, Run};
-use crate::sources::disk::{Disk, DiskError};
-use crate::sources::{Reports, configmap, file, kubernetes};
-use crate::telemetry::{Level, chain};
+use crate::operation::{self, Table};
+use crate::operations::{Ground, Operations, Wanted};
+use crate::sources::disk::DiskError;
+use crate::sources::kubernetes;
+use crate::telemetry::Level;
 
 /// Descriptors that are not for clients: the app's connections, files, the API server, the admin port.
 const RESERVED_DESCRIPTORS: usize = 256;
@@ -119,7 +118,18 @@ impl App {
         let registry = Registry::new();
         let stop = Arc::new(Stop::new(self.config.grace));
         let mut tasks = Tasks::default();
-        let operations = start_operations(&self.config, self.client.as_ref(), &registry, &mut tasks)?;
+        let ground = Ground {
+            state_dir: self.config.state_dir.clone(),
+            watch_timeout: self.config.watch_timeout,
+            client: self.client.clone(),
+            cluster: kubernetes::Metrics::register(&registry)?,
+        };
+        let families = operation::Families::register(&registry)?;
+        let mut operations = Operations::new(ground, hub::Families::register(&registry)?, families);
+        operations.start_all(&self.config.operations)?;
+        let table = operations.table();
+        let (_wanted, wants) = watch::channel(Wanted::new(self.config.operations.clone()));
+        tasks.spawn("operations", operations.run(wants));
         let (connections, cut) = (TaskTracker::new(), CancellationToken::new());
         let proxy = match &self.config.upstream {
             None => None,
@@ -131,9 +141,9 @@ impl App {
         };
         let front_metrics = metrics::Metrics::register(&registry)?;
         let access_log = self.config.log.access;
-        let front = Arc::new(Front::new(&operations, proxy, stop.watch(), front_metrics, access_log));
+        let front = Arc::new(Front::new(Arc::clone(&table), proxy, stop.watch(), front_metrics, access_log));
         let admin = Admin {
-            operations: operations.clone(),
+            operations: Arc::clone(&table),
             gate: Gate::new(stop.watch()),
             stop: Arc::clone(&stop),
             level,
@@ -157,7 +167,7 @@ impl App {
             fatal = tasks.first_exit() => return Err(fatal.into()),
             signal = signals.next() => tracing::info!(signal, grace = ?stop.grace(), "stopping"),
         }
-        let drained = drain(&stop, &operations, &connections);
+        let drained = drain(&stop, &table, &connections);
         tokio::select! {
             () = drained => {}
             _ = signals.next() => return Err(AppError::Aborted),
@@ -169,11 +179,11 @@ impl App {
 }
 
 /// Answers what is parked, then closes connections, within the grace period.
-async fn drain(stop: &Stop, operations: &[Arc<Operation>], connections: &TaskTracker) {
+async fn drain(stop: &Stop, operations: &Table, connections: &TaskTracker) {
     let deadline = Instant::now() + stop.grace();
     let drain = stop.drain();
     let emptied = async {
-        for operation in operations {
+        for operation in operations.all() {
             operation.hub.emptied().await;
         }
     };
@@ -183,87 +193,6 @@ async fn drain(stop: &Stop, operations: &[Arc<Operation>], connections: &TaskTra
     if tokio::time::timeout_at(deadline, connections.wait()).await.is_err() {
         tracing::warn!(connections = connections.len(), "the grace period is over, connections are cut");
     }
-}
-
-fn start_operations(
-    config: &Config,
-    client: Option<&kube::Client>,
-    registry: &Registry,
-    tasks: &mut Tasks,
-) -> Result<Vec<Arc<Operation>>, AppError> {
-    let hubs = hub::Families::register(registry)?;
-    let families = operation::Families::register(registry)?;
-    let cluster = kubernetes::Metrics::register(registry)?;
-    let mut operations = Vec::with_capacity(config.operations.len());
-    for settings in &config.operations {
-        let name = &settings.name;
-        let (disk, kept) = open_disk(config, name, matches!(settings.source, Source::File { .. }))?;
-        let hub = Hub::new(settings.parked, hubs.of(name));
-        let operation = Arc::new(Operation::new(settings.clone(), hub, families.of(name)));
-        let run = Run::new(Arc::clone(&operation), disk, kept);
-        let (reports, taken) = mpsc::channel(REPORTS);
-        tasks.spawn(format!("operation {name}"), async move {
-            run.run(taken).await;
-            Ok(())
-        });
-        start_source(config, settings, client.cloned(), cluster.clone(), reports, tasks);
-        operations.push(operation);
-    }
-    Ok(operations)
-}
-
-fn start_source(
-    config: &Config,
-    operation: &crate::config::Operation,
-    client: Option<kube::Client>,
-    metrics: kubernetes::Metrics,
-    reports: Reports,
-    tasks: &mut Tasks,
-) {
-    let name = format!("source of {}", operation.name);
-    match (&operation.source, client) {
-        (Source::File { path, format }, _) => {
-            let (path, format) = (path.clone(), format.clone());
-            let source = file::FileSource { operation: operation.name.clone(), path, format };
-            tasks.spawn(name, async move {
-                file::run(source, reports).await;
-                Ok(())
-            });
-        }
-        (Source::ConfigMap { namespace, name: object, key, format }, Some(client)) => {
-            let source = configmap::ConfigMapSource {
-                namespace: namespace.clone(),
-                name: object.clone(),
-                key: key.clone(),
-                format: format.clone(),
-                watch_timeout: config.watch_timeout,
-            };
-            tasks.spawn(name, async move {
-                configmap::run(source, client, metrics, reports).await;
-                Ok(())
-            });
-        }
-        (Source::ConfigMap { .. }, None) => unreachable!("bind made a client for them"),
-    }
-}
-
-type Kept = Option<(Snapshot, SystemTime)>;
-
-/// The state that a former process left. A corrupt one is set aside: serving begins without it.
-fn open_disk(config: &Config, operation: &str, is_file: bool) -> Result<(Option<Arc<Disk>>, Kept), AppError> {
-    let Some(dir) = &config.state_dir else { return Ok((None, None)) };
-    let disk = Disk::open(dir, operation)?;
-    let kept = match disk.load() {
-        // The state of another source (its configuration changed) is none of this one's history.
-        Ok(kept) => kept
-            .filter(|kept| file::epoch(operation) == kept.snapshot.id.epoch || !is_file)
-            .map(|kept| (kept.snapshot, kept.confirmed)),
-        Err(error) => {
-            tracing::error!(operation, error = %chain(&error), "the state on disk is not used");
-            None
-        }
-    };
-    Ok((Some(Arc::new(disk)), kept))
 }
 
 /// Listens, and tells on which port where any would do.

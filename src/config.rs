@@ -4,6 +4,7 @@
 //! and reports every problem at once. No field here means "use the default": defaults are
 //! already filled in, and what may be absent says why.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -155,6 +156,31 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+impl Source {
+    /// What its history belongs to, the same as in an epoch: of two sources with the same identity
+    /// a state of one is a state of the other. A file's is its operation, whose name is elsewhere.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        match self {
+            Self::File { .. } => "file".to_owned(),
+            Self::ConfigMap { .. } => self.to_string(),
+        }
+    }
+}
+
+/// For people: the kind and where it is.
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { path, .. } => write!(f, "file {}", path.display()),
+            Self::ConfigMap { namespace, name, key, .. } => {
+                write!(f, "ConfigMap {namespace}/{name}")?;
+                key.iter().try_for_each(|key| write!(f, ", key {key}"))
+            }
+        }
+    }
 }
 
 impl Format {

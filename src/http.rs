@@ -7,7 +7,6 @@
 //! | any other path, with an app behind | [`proxy`]: whatever the app answers, or 502, 504 |
 //! | any other path | 404 |
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -18,7 +17,7 @@ use tokio::time::{Duration, Instant};
 use crate::describe::Problem;
 use crate::describe::problem::{self, Kind};
 use crate::lifecycle::stop;
-use crate::operation::Operation;
+use crate::operation::Table;
 
 pub mod access_log;
 pub mod describe;
@@ -38,7 +37,7 @@ use wire::Marks;
 /// Everything that a request can come to.
 #[derive(Debug)]
 pub struct Front {
-    operations: HashMap<String, Arc<Operation>>,
+    operations: Arc<Table>,
     proxy: Option<proxy::Proxy>,
     stop: stop::Watch,
     metrics: metrics::Metrics,
@@ -49,14 +48,13 @@ impl Front {
     /// A front for these operations, and this app behind.
     #[must_use]
     pub fn new(
-        operations: &[Arc<Operation>],
+        operations: Arc<Table>,
         proxy: Option<proxy::Proxy>,
         stop: stop::Watch,
         metrics: metrics::Metrics,
         access_log: bool,
     ) -> Self {
-        let by_path = operations.iter().map(|operation| (operation.config().path.clone(), Arc::clone(operation)));
-        Self { operations: by_path.collect(), proxy, stop, metrics, access_log }
+        Self { operations, proxy, stop, metrics, access_log }
     }
 
     /// Answers a request.
@@ -91,18 +89,17 @@ impl Front {
             return (Route::Refused, reply::problem(&refused, 0.0), Duration::ZERO);
         }
         if let Some(operation) = self.operations.get(parts.uri.path()) {
-            let asked = describe::asked(operation, &parts);
+            let asked = describe::asked(&operation, &parts);
             // A parked request keeps nothing of its head: each field is a slice of the connection's read
             // buffer, 8 KiB. A body has no meaning here; hyper drains it or closes.
             drop((parts, body));
-            let outcome = describe::answer(operation, &self.stop, asked).await;
+            let outcome = describe::answer(&operation, &self.stop, asked).await;
             return (Route::Describe, outcome.response, outcome.held);
         }
         let Some(proxy) = &self.proxy else {
-            let paths: Vec<_> = self.operations.keys().map(String::as_str).collect();
             let detail = format!(
                 "no operation has this path, and no app is behind (--upstream): paths here are {}",
-                paths.join(", ")
+                self.operations.paths().join(", ")
             );
             return (Route::None, reply::problem(&Problem::new(Kind::NotFound, detail), 0.0), Duration::ZERO);
         };

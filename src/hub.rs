@@ -34,6 +34,8 @@ pub struct Hub {
 pub struct Current {
     served: Option<Arc<Served>>,
     round: Arc<Round>,
+    /// The operation has ended: nobody waits any more.
+    closed: bool,
 }
 
 /// How many requests are parked, and how many may be.
@@ -77,7 +79,11 @@ impl Hub {
             gauge: metrics.parked.clone(),
             emptied: Notify::new(),
         };
-        Self { current: watch::Sender::new(Current { served: None, round }), parked: Arc::new(parked), metrics }
+        Self {
+            current: watch::Sender::new(Current { served: None, round, closed: false }),
+            parked: Arc::new(parked),
+            metrics,
+        }
     }
 
     /// What is served now; absent: no state yet.
@@ -139,6 +145,11 @@ impl Hub {
         debug_assert!(seen.is_ok(), "the hub holds the sender");
     }
 
+    /// Ends every wait, now and later: the operation has ended.
+    pub fn close(&self) {
+        self.current.send_modify(|current| current.closed = true);
+    }
+
     /// Waits until nobody is parked.
     pub async fn emptied(&self) {
         loop {
@@ -163,10 +174,14 @@ impl Hub {
 }
 
 impl Seat {
-    /// Waits for a state that releases this seat, and gives it. It may be current already.
-    pub async fn released(&mut self, releases: impl Fn(&Served) -> bool) -> Arc<Served> {
+    /// Waits for a state that releases this seat, and gives it. It may be current already. None: the
+    /// operation has ended.
+    pub async fn released(&mut self, releases: impl Fn(&Served) -> bool) -> Option<Arc<Served>> {
         let round = &mut self.round;
         let seen = self.current.wait_for(|current| {
+            if current.closed {
+                return true;
+            }
             let wanted = current.served.as_deref().is_some_and(&releases);
             // Still parked after a publication (its own state came back, or an older one): it
             // belongs to the next round, or it would stretch the fan-out of this one.
@@ -176,12 +191,7 @@ impl Seat {
             }
             wanted
         });
-        let served = seen.await.ok().and_then(|current| current.served.clone());
-        match served {
-            Some(served) => served,
-            // The hub is gone: its operation ends, and so does the wait, by whoever holds this seat.
-            None => std::future::pending().await,
-        }
+        seen.await.ok().filter(|current| !current.closed).and_then(|current| current.served.clone())
     }
 
     /// What is served now.

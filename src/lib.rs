@@ -12,5 +12,6 @@ pub mod hub;
 pub mod lifecycle;
 pub mod model;
 pub mod operation;
+pub mod operations;
 pub mod sources;
 pub mod telemetry;

@@ -22,16 +22,20 @@ use crate::sources::{Authority, Draft, Report, Unusable, UnusableKind, wall_cloc
 mod agents;
 mod freshness;
 mod metrics;
+mod table;
 
 pub use agents::{Agents, TooMany};
 pub use freshness::Freshness;
 pub use metrics::{Families, Metrics};
+pub use table::Table;
 
 /// What requests and operators see of an operation.
 #[derive(Debug)]
 pub struct Operation {
     /// Names it in metrics, logs and, for some sources, in its epoch; fixed.
     pub name: String,
+    /// The path that clients poll; another path is another operation.
+    pub path: String,
     /// Its state and who waits for the next.
     pub hub: Hub,
     /// How fresh its state is.
@@ -68,6 +72,7 @@ impl Operation {
     pub fn new(config: config::Operation, hub: Hub, metrics: Metrics) -> Self {
         Self {
             name: config.name.clone(),
+            path: config.path.clone(),
             agents: Agents::new(config.parked_per_agent),
             config: watch::Sender::new(Arc::new(config)),
             hub,

@@ -16,7 +16,7 @@ fn one(operation: &Operation) -> Value {
     let snapshot = current.as_deref().map(|served| &served.snapshot);
     json!({
         "name": operation.name,
-        "path": operation.config().path,
+        "path": operation.path,
         "stateId": snapshot.map(|snapshot| snapshot.id.to_string()),
         "mediaType": snapshot.map(|snapshot| &snapshot.body.media_type),
         "bytes": snapshot.map(|snapshot| snapshot.body.identity.len()),

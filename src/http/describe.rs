@@ -35,6 +35,8 @@ enum End {
     Released,
     Expired,
     Drained,
+    /// The operation has ended.
+    Ended,
 }
 
 /// A hold that ended.
@@ -57,7 +59,7 @@ pub fn asked(operation: &Operation, Parts { method, uri, headers, .. }: &Parts) 
         Method::GET | Method::HEAD => Want::parse(method, uri.query(), headers, operation.config().wait).map(Some),
         Method::OPTIONS => Ok(None),
         _ => {
-            let detail = format!("{method} is not for {}: send GET, HEAD or OPTIONS", operation.config().path);
+            let detail = format!("{method} is not for {}: send GET, HEAD or OPTIONS", operation.path);
             Err(Problem::new(Kind::MethodNotAllowed, detail))
         }
     }
@@ -142,7 +144,7 @@ async fn hold<'a>(
     let (end, released_by) = tokio::select! {
         // A change that is here is worth more than the end of the wait.
         biased;
-        served = seat.released(releases) => (End::Released, Some(served)),
+        served = seat.released(releases) => (if served.is_some() { End::Released } else { End::Ended }, served),
         () = expires => (End::Expired, None),
         () = slot => (End::Drained, None),
     };
@@ -210,6 +212,7 @@ impl Drop for Watchdog<'_> {
             Some(End::Released) => metrics.changed.inc(),
             Some(End::Expired) => metrics.expired.inc(),
             Some(End::Drained) => metrics.drained.inc(),
+            Some(End::Ended) => metrics.ended.inc(),
             None => metrics.abandoned.inc(),
         }
     }

@@ -31,9 +31,14 @@ pub struct Metrics {
     pub expired: IntCounter,
     /// Parked requests answered because the process drains.
     pub drained: IntCounter,
+    /// Parked requests answered because their operation ended.
+    pub ended: IntCounter,
     /// Parked requests whose client went away.
     pub abandoned: IntCounter,
 }
+
+/// Why parked requests end.
+const REASONS: [&str; 5] = ["changed", "expired", "drained", "ended", "abandoned"];
 
 impl Families {
     /// Registers them.
@@ -79,7 +84,21 @@ impl Families {
             changed: release("changed"),
             expired: release("expired"),
             drained: release("drained"),
+            ended: release("ended"),
             abandoned: release("abandoned"),
+        }
+    }
+
+    /// Forgets those of an operation that has ended.
+    pub fn forget(&self, operation: &str) {
+        let operation = &[operation];
+        // What was never counted is not there, which is as wanted.
+        let _ = self.parked.remove_label_values(operation);
+        let _ = self.fan_out.remove_label_values(operation);
+        let _ = self.changes.remove_label_values(operation);
+        let _ = self.no_ops.remove_label_values(operation);
+        for reason in REASONS {
+            let _ = self.releases.remove_label_values(&[operation[0], reason]);
         }
     }
 }

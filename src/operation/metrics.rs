@@ -107,6 +107,23 @@ impl Families {
             paced: self.paced.with_label_values(&[operation]),
         }
     }
+
+    /// Forgets those of an operation that has ended.
+    pub fn forget(&self, operation: &str) {
+        // What was never counted is not there, which is as wanted.
+        for gauges in [&self.contact, &self.age] {
+            let _ = gauges.remove_label_values(&[operation]);
+        }
+        for gauges in [&self.live, &self.bytes, &self.paced] {
+            let _ = gauges.remove_label_values(&[operation]);
+        }
+        for counters in [&self.restored, &self.older, &self.disk_errors] {
+            let _ = counters.remove_label_values(&[operation]);
+        }
+        for kind in ["lost", "unusable"] {
+            let _ = self.failures.remove_label_values(&[operation, kind]);
+        }
+    }
 }
 
 impl Metrics {

@@ -19,7 +19,7 @@ use super::wall_clock;
 use crate::model::{Content, Document, Snapshot, StateId};
 
 /// The version of the file's form.
-const FORM: u32 = 1;
+const FORM: u32 = 2;
 /// Bytes of the header line; ours are below 400 but for a long media type.
 const HEADER_BYTES: u64 = 16 * 1024;
 /// What stands for itself in a file name. Not the point, so that no name is `..`.
@@ -28,6 +28,8 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
 /// Where an operation's last good snapshot is kept. It is this process's alone as long as this lives.
 #[derive(Debug)]
 pub struct Disk {
+    /// Whose state it is: that of another source is none of this one's history.
+    source: String,
     directory: PathBuf,
     file: PathBuf,
     #[expect(dead_code, reason = "dropping it gives the lock up")]
@@ -84,6 +86,7 @@ pub enum DiskError {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Header {
     tidewait: u32,
+    source: String,
     id: String,
     media_type: String,
     length: u64,
@@ -91,9 +94,9 @@ struct Header {
 }
 
 impl Disk {
-    /// Opens the state of an operation in a directory, which is created where it is missing, and
-    /// locks it.
-    pub fn open(directory: &Path, operation: &str) -> Result<Self, DiskError> {
+    /// Opens the state of an operation and its source in a directory, which is created where it is
+    /// missing, and locks it.
+    pub fn open(directory: &Path, operation: &str, source: &str) -> Result<Self, DiskError> {
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(io_error("create", directory))?;
         let name = utf8_percent_encode(operation, PLAIN).to_string();
         let path = directory.join(format!("{name}.lock"));
@@ -108,13 +111,13 @@ impl Disk {
             Err(TryLockError::Error(source)) => return Err(DiskError::Io { action: "lock", path, source }),
         }
         let file = directory.join(format!("{name}.snapshot"));
-        Ok(Self { directory: directory.to_owned(), file, lock })
+        Ok(Self { source: source.to_owned(), directory: directory.to_owned(), file, lock })
     }
 
-    /// What is kept. A file that cannot be used is renamed to `….corrupt`, in place of an earlier one.
+    /// What is kept of this source. A file that cannot be used is renamed to `….corrupt`, in place of an earlier one.
     pub fn load(&self) -> Result<Option<Kept>, DiskError> {
         match read(&self.file) {
-            Ok(kept) => Ok(Some(kept)),
+            Ok((kept, source)) => Ok((source == self.source).then_some(kept)),
             Err(Refused::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(Refused::Io(error)) => Err(io_error("read", &self.file)(error)),
             Err(Refused::Corrupt(why)) => {
@@ -146,7 +149,7 @@ impl Disk {
         // One that a crash left; if it cannot be removed, creating it says why.
         let _ = fs::remove_file(&temporary);
         let written = create(&temporary).and_then(|mut file| {
-            file.write_all(header(snapshot).as_bytes())?;
+            file.write_all(header(snapshot, &self.source).as_bytes())?;
             file.write_all(&snapshot.body.identity)?;
             file.sync_all()
         });
@@ -189,16 +192,17 @@ impl From<&str> for Refused {
     }
 }
 
-fn header(snapshot: &Snapshot) -> String {
+fn header(snapshot: &Snapshot, source: &str) -> String {
     let (id, body) = (snapshot.id.to_string(), &snapshot.body);
     let mut hasher = blake3::Hasher::new_derive_key("tidewait.dev v1 state on disk");
     hasher.update(&FORM.to_le_bytes());
-    for part in [id.as_bytes(), body.media_type.as_bytes(), &body.identity] {
+    for part in [source.as_bytes(), id.as_bytes(), body.media_type.as_bytes(), &body.identity] {
         hasher.update(&(part.len() as u64).to_le_bytes());
         hasher.update(part);
     }
     let header = Header {
         tidewait: FORM,
+        source: source.to_owned(),
         id,
         media_type: body.media_type.clone(),
         length: body.identity.len() as u64,
@@ -207,7 +211,8 @@ fn header(snapshot: &Snapshot) -> String {
     serde_json::to_string(&header).expect("strings and numbers have a JSON form") + "\n"
 }
 
-fn read(path: &Path) -> Result<Kept, Refused> {
+/// What is kept, and of which source.
+fn read(path: &Path) -> Result<(Kept, String), Refused> {
     // Before it is opened: a FIFO would be waited for.
     if !fs::symlink_metadata(path)?.is_file() {
         return Err("it is not a regular file".into());
@@ -217,7 +222,7 @@ fn read(path: &Path) -> Result<Kept, Refused> {
     let mut file = BufReader::new(file);
     let mut line = Vec::new();
     (&mut file).take(HEADER_BYTES).read_until(b'\n', &mut line)?;
-    let Ok(Header { tidewait, id, media_type, length, .. }) = serde_json::from_slice(&line) else {
+    let Ok(Header { tidewait, source, id, media_type, length, .. }) = serde_json::from_slice(&line) else {
         return Err("its first line is not a header".into());
     };
     if tidewait != FORM {
@@ -232,13 +237,13 @@ fn read(path: &Path) -> Result<Kept, Refused> {
     file.take(length).read_to_end(&mut body)?;
     let snapshot = Snapshot::from_parts(id, media_type, Bytes::from(body));
     // The one header of this snapshot, byte for byte: the checksum and everything else at once.
-    if header(&snapshot).as_bytes() != line {
+    if header(&snapshot, &source).as_bytes() != line {
         return Err("its checksum is wrong".into());
     }
     if !is_named_by_its_id(&snapshot) {
         return Err("its id is not that of its content".into());
     }
-    Ok(Kept { snapshot, confirmed: metadata.modified()? })
+    Ok((Kept { snapshot, confirmed: metadata.modified()? }, source))
 }
 
 /// The checksum only tells that the file is as it was written, this that what was written is a

@@ -11,7 +11,7 @@ use tidewait::http::{Front, listen, metrics};
 use tidewait::hub::{self, Hub};
 use tidewait::lifecycle::stop::Stop;
 use tidewait::model::{Content, Document, Epoch, Snapshot, StateId};
-use tidewait::operation::{self, Operation, Run};
+use tidewait::operation::{self, Operation, Run, Table};
 use tidewait::sources::{Authority, Draft, Report};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::sync::mpsc;
@@ -82,7 +82,8 @@ impl Rig {
         let operation = Arc::new(Operation::new(config, hub, families.of("test")));
         let stop = Arc::new(Stop::new(Duration::from_secs(20)));
         let metrics = metrics::Metrics::register(&registry).expect("new names");
-        let front = Arc::new(Front::new(&[Arc::clone(&operation)], None, stop.watch(), metrics, false));
+        let front =
+            Arc::new(Front::new(Arc::new(Table::of([Arc::clone(&operation)])), None, stop.watch(), metrics, false));
         let (source, reports) = mpsc::channel(1);
         let mut tasks = JoinSet::new();
         tasks.spawn(Run::new(Arc::clone(&operation), None, None).run(reports));

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which modules each module may name. What is absent is a wrong arrow.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("bounds", &[]),
     ("model", &["bounds"]),
     ("config", &["bounds"]),
@@ -16,9 +16,13 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("hub", &["describe", "model"]),
     ("sources", &["bounds", "config", "model", "telemetry"]),
     ("operation", &["bounds", "config", "describe", "hub", "model", "sources", "telemetry"]),
+    ("operations", &["bounds", "config", "hub", "lifecycle", "model", "operation", "sources", "telemetry"]),
     ("http", &["bounds", "config", "describe", "hub", "lifecycle", "operation", "telemetry", "model"]),
     ("admin", &["bounds", "describe", "lifecycle", "operation", "telemetry"]),
-    ("app", &["admin", "bounds", "config", "http", "hub", "lifecycle", "model", "operation", "sources", "telemetry"]),
+    (
+        "app",
+        &["admin", "bounds", "config", "http", "hub", "lifecycle", "operation", "operations", "sources", "telemetry"],
+    ),
 ];
 
 /// PURE modules, and what none of their lines may name.

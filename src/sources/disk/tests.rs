@@ -15,7 +15,7 @@ fn state_dir() -> TempDir {
 }
 
 fn open(directory: &TempDir) -> Disk {
-    Disk::open(directory.path(), "net").expect("the state directory opens")
+    Disk::open(directory.path(), "net", "file").expect("the state directory opens")
 }
 
 fn snapshot(json: &str) -> Snapshot {
@@ -63,7 +63,7 @@ fn what_is_stored_is_read_back_by_the_next_process() {
 fn a_missing_directory_is_created_and_a_name_cannot_leave_it() {
     let directory = state_dir();
     let below = directory.path().join("a/b");
-    let disk = Disk::open(&below, "../x/..").expect("it is created");
+    let disk = Disk::open(&below, "../x/..", "file").expect("it is created");
     disk.store(&snapshot("{}")).expect("there is room");
     let mut names: Vec<_> =
         fs::read_dir(&below).expect("a directory").map(|entry| entry.expect("one").file_name()).collect();
@@ -75,13 +75,13 @@ fn a_missing_directory_is_created_and_a_name_cannot_leave_it() {
 fn two_processes_do_not_share_an_operation() {
     let directory = state_dir();
     let first = open(&directory);
-    let error = Disk::open(directory.path(), "net").expect_err("locked").to_string();
+    let error = Disk::open(directory.path(), "net", "file").expect_err("locked").to_string();
     let expected = format!(
         "another process keeps the state of operation net in {}: give each process its own --state-dir",
         directory.path().display()
     );
     assert_eq!(error, expected);
-    Disk::open(directory.path(), "other").expect("another operation is free");
+    Disk::open(directory.path(), "other", "file").expect("another operation is free");
     drop(first);
     open(&directory);
 }
@@ -135,7 +135,7 @@ fn what_is_not_ours_is_named_for_what_it_is() {
     let directory = state_dir();
     let disk = open(&directory);
     let good = snapshot("[1]");
-    let text = header(&good);
+    let text = header(&good, "file");
     let foreign = text.replace("\"tidewait\":1", "\"tidewait\":2") + "[1]";
     let id = text.replace(&good.id.to_string(), "-1") + "[1]";
     let spaced = text.replace(',', ", ") + "[1]";
@@ -148,8 +148,8 @@ fn what_is_not_ours_is_named_for_what_it_is() {
         (foreign.into_bytes(), "it has form 2, this version of tidewait writes form 1"),
         (id.into_bytes(), "its id is none of ours"),
         (spaced.into_bytes(), "its checksum is wrong"),
-        ((header(&other) + "[2]").into_bytes(), "its id is not that of its content"),
-        ((header(&unsorted) + "[1] ").into_bytes(), "its id is not that of its content"),
+        ((header(&other, "file") + "[2]").into_bytes(), "its id is not that of its content"),
+        ((header(&unsorted, "file") + "[1] ").into_bytes(), "its id is not that of its content"),
     ] {
         assert_corrupt(&disk, &bytes, expected);
         assert_eq!(fs::read(disk.beside("corrupt")).expect("kept aside"), bytes);

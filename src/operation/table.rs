@@ -1,0 +1,76 @@
+//! Which operations run, by their paths. Replaced as a whole when one comes or goes, so that a
+//! request finds its own without a lock.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use super::Operation;
+
+/// All operations that run.
+#[derive(Debug)]
+pub struct Table {
+    by_path: ArcSwap<HashMap<String, Arc<Operation>>>,
+    /// What else is waited for before all operations are known, for `/readyz`.
+    unknown: watch::Sender<Option<&'static str>>,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self { by_path: ArcSwap::default(), unknown: watch::Sender::new(None) }
+    }
+}
+
+impl Table {
+    /// A table of these operations, to which none will be added.
+    #[must_use]
+    pub fn of(operations: impl IntoIterator<Item = Arc<Operation>>) -> Self {
+        let table = Self::default();
+        table.replace(operations);
+        table
+    }
+
+    /// The operation with this path, compared byte for byte.
+    #[must_use]
+    pub fn get(&self, path: &str) -> Option<Arc<Operation>> {
+        self.by_path.load().get(path).cloned()
+    }
+
+    /// All of them, by name.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Operation>> {
+        let mut all: Vec<_> = self.by_path.load().values().cloned().collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    /// All of their paths, sorted.
+    #[must_use]
+    pub fn paths(&self) -> Vec<String> {
+        let mut paths: Vec<_> = self.by_path.load().keys().cloned().collect();
+        paths.sort();
+        paths
+    }
+
+    /// Serves these from now on. Their paths are distinct.
+    pub fn replace(&self, operations: impl IntoIterator<Item = Arc<Operation>>) {
+        let by_path = operations.into_iter().map(|operation| (operation.path.clone(), operation));
+        self.by_path.store(Arc::new(by_path.collect()));
+    }
+
+    /// Names what must be known before this table is whole; none: it is.
+    pub fn wait_for(&self, unknown: Option<&'static str>) {
+        self.unknown.send_replace(unknown);
+    }
+
+    /// What lacks a state, for `/readyz`: the operations without one, and what is not known yet.
+    #[must_use]
+    pub fn missing(&self) -> Vec<String> {
+        let without = self.all().into_iter().filter(|operation| operation.hub.current().is_none());
+        let mut missing: Vec<_> = without.map(|operation| operation.name.clone()).collect();
+        missing.extend(self.unknown.borrow().map(str::to_owned));
+        missing
+    }
+}

@@ -1,0 +1,237 @@
+//! Operations come, change and go while the process runs: what is wanted is compared with what
+//! runs, by name, and the difference is made.
+//!
+//! Each operation is one task that holds its source and its writer. Other limits are changed in
+//! place and release nobody; another source begins a new history under the same seats; another
+//! path is another endpoint, so the old one ends and a new one begins.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::bounds::REPORTS;
+use crate::config;
+use crate::hub::{self, Hub};
+use crate::lifecycle::tasks::{Fatal, Outcome};
+use crate::model::Snapshot;
+use crate::operation::{self, Operation, Run, Table};
+use crate::sources::Report;
+use crate::sources::disk::{Disk, DiskError};
+use crate::telemetry::chain;
+
+mod ground;
+
+pub use ground::Ground;
+
+/// What is to run: names and paths are distinct.
+pub type Wanted = Arc<Vec<config::Operation>>;
+
+/// The operations that run.
+#[expect(missing_debug_implementations, reason = "kube's client has none")]
+pub struct Operations {
+    ground: Arc<Ground>,
+    hubs: hub::Families,
+    families: operation::Families,
+    table: Arc<Table>,
+    running: BTreeMap<String, Running>,
+    tasks: JoinSet<(String, Outcome)>,
+}
+
+/// One that runs.
+struct Running {
+    operation: Arc<Operation>,
+    /// What its task goes by.
+    wanted: watch::Sender<config::Operation>,
+    /// Ends its task.
+    end: CancellationToken,
+}
+
+impl Operations {
+    /// None runs yet.
+    #[must_use]
+    pub fn new(ground: Ground, hubs: hub::Families, families: operation::Families) -> Self {
+        Self {
+            ground: Arc::new(ground),
+            hubs,
+            families,
+            table: Arc::default(),
+            running: BTreeMap::new(),
+            tasks: JoinSet::new(),
+        }
+    }
+
+    /// Where requests find them.
+    #[must_use]
+    pub fn table(&self) -> Arc<Table> {
+        Arc::clone(&self.table)
+    }
+
+    /// Starts those that the process was started with; one whose state on disk is in use is refused.
+    pub fn start_all(&mut self, configs: &[config::Operation]) -> Result<(), DiskError> {
+        for config in configs {
+            let (disk, kept) = self.open_disk(config)?;
+            self.start(config, disk, kept);
+        }
+        self.publish();
+        Ok(())
+    }
+
+    /// Makes what runs what is wanted, until a task ends that nobody asked to. Once nobody can want
+    /// anything else, it stays as it is.
+    pub async fn run(mut self, mut wanted: watch::Receiver<Wanted>) -> Outcome {
+        let mut made: Option<Wanted> = None;
+        loop {
+            let differs = |wanted: &Wanted| made.as_ref().is_none_or(|made| !Arc::ptr_eq(made, wanted));
+            let next = async {
+                // The guard must not be held over an await.
+                let next = wanted.wait_for(differs).await.ok().map(|wanted| Arc::clone(&wanted));
+                match next {
+                    Some(next) => next,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                Some(ended) = self.tasks.join_next() => match ended {
+                    Ok((_, Ok(()))) => {}
+                    Ok((name, Err(source))) => return Err(Fatal::Failed { name, source }.into()),
+                    Err(panicked) => return Err(Fatal::Panicked(panicked).into()),
+                },
+                next = next => {
+                    self.reconcile(&next).await;
+                    made = Some(next);
+                }
+            }
+        }
+    }
+
+    async fn reconcile(&mut self, wanted: &[config::Operation]) {
+        let gone = |running: &Running, name: &str| {
+            !wanted.iter().any(|config| config.name == name && config.path == running.operation.path)
+        };
+        let gone: Vec<_> =
+            self.running.iter().filter(|(name, it)| gone(it, name)).map(|(name, _)| name.clone()).collect();
+        let mut ending = Vec::new();
+        for name in gone {
+            ending.extend(self.running.remove(&name));
+        }
+        // New polls find it no more, before those who are parked are let go.
+        self.publish();
+        for running in ending {
+            self.end(running).await;
+        }
+        for config in wanted {
+            if let Some(running) = self.running.get(&config.name) {
+                running.change(config);
+                continue;
+            }
+            let (disk, kept) = self.open_disk(config).unwrap_or_else(|error| {
+                tracing::error!(operation = %config.name, error = %chain(&error), "its state is kept in memory only");
+                (None, None)
+            });
+            self.start(config, disk, kept);
+        }
+        self.publish();
+    }
+
+    fn publish(&self) {
+        self.table.replace(self.running.values().map(|running| Arc::clone(&running.operation)));
+    }
+
+    fn start(&mut self, config: &config::Operation, disk: Option<Arc<Disk>>, kept: Kept) {
+        let name = &config.name;
+        let hub = Hub::new(config.parked, self.hubs.of(name));
+        let operation = Arc::new(Operation::new(config.clone(), hub, self.families.of(name)));
+        let run = Run::new(Arc::clone(&operation), disk, kept);
+        let (wanted, goes_by) = watch::channel(config.clone());
+        let end = CancellationToken::new();
+        let task = operate(Arc::clone(&operation), run, Arc::clone(&self.ground), goes_by, end.clone());
+        let task_name = format!("operation {name}");
+        self.tasks.spawn(async move { (task_name, task.await) });
+        tracing::info!(operation = %name, path = %config.path, source = %config.source, "operation started");
+        self.running.insert(name.clone(), Running { operation, wanted, end });
+    }
+
+    /// Answers who is parked, and waits until its task and its state on disk are gone.
+    async fn end(&mut self, running: Running) {
+        let name = running.operation.name.clone();
+        tracing::info!(operation = %name, parked = running.operation.hub.parked(), "operation ended");
+        running.operation.hub.close();
+        running.end.cancel();
+        // Its own end, and not that of another task, which `run` is to hear of.
+        running.wanted.closed().await;
+        self.hubs.forget(&name);
+        self.families.forget(&name);
+    }
+
+    /// The state that a former process left. A corrupt one is set aside: serving begins without it.
+    fn open_disk(&self, config: &config::Operation) -> Result<(Option<Arc<Disk>>, Kept), DiskError> {
+        let Some(dir) = &self.ground.state_dir else { return Ok((None, None)) };
+        let disk = Disk::open(dir, &config.name, &config.source.identity())?;
+        let kept = match disk.load() {
+            Ok(kept) => kept.map(|kept| (kept.snapshot, kept.confirmed)),
+            Err(error) => {
+                tracing::error!(operation = %config.name, error = %chain(&error), "the state on disk is not used");
+                None
+            }
+        };
+        Ok((Some(Arc::new(disk)), kept))
+    }
+}
+
+type Kept = Option<(Snapshot, SystemTime)>;
+
+impl Running {
+    fn change(&self, config: &config::Operation) {
+        let differs = self.wanted.send_if_modified(|now| {
+            let differs = now != config;
+            if differs {
+                now.clone_from(config);
+            }
+            differs
+        });
+        if differs {
+            tracing::info!(operation = %config.name, "operation changed");
+            self.operation.change(config.clone());
+        }
+    }
+}
+
+/// The task of an operation: its writer, and one source after the other. Ends when it is asked to.
+async fn operate(
+    operation: Arc<Operation>,
+    run: Run,
+    ground: Arc<Ground>,
+    mut wanted: watch::Receiver<config::Operation>,
+    end: CancellationToken,
+) -> Outcome {
+    let (reports, taken) = mpsc::channel(REPORTS);
+    let mut writer = Box::pin(run.run(taken));
+    loop {
+        let config = wanted.borrow_and_update().clone();
+        let source = ground.source(&config, &operation, reports.clone())?;
+        let other =
+            |now: &config::Operation| (&now.source, &now.version_from) != (&config.source, &config.version_from);
+        tokio::select! {
+            () = end.cancelled() => break,
+            () = &mut writer => return Err("its writer ended".into()),
+            () = source => return Err("its source ended".into()),
+            changed = wanted.wait_for(other) => if changed.is_err() { break },
+        }
+        let changed = reports.send(Report::Lost { reason: "its source was changed".to_owned() });
+        tokio::select! {
+            _ = changed => {}
+            () = &mut writer => return Err("its writer ended".into()),
+        }
+    }
+    // What it is about to write to disk is written.
+    drop(reports);
+    writer.await;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
