@@ -9,10 +9,12 @@ pub const DOCUMENT_DEPTH: usize = 128;
 pub const DOCUMENT_BYTES: usize = 64 * 1024 * 1024;
 /// Bytes of a configuration file; a larger one is refused. The size that a `ConfigMap` can have.
 pub const CONFIG_BYTES: u64 = 1024 * 1024;
-/// Bytes of `since` after decoding; more is 400.
+/// Bytes of `since` and of `rejected` after decoding; more is 400.
 pub const SINCE_BYTES: usize = 256;
 /// Bytes of an `Agent-Id`; a longer or otherwise wrong one is 400.
 pub const AGENT_ID_BYTES: usize = 253;
+/// Characters of a `Rejected-Reason`; what is longer is cut.
+pub const REJECTED_REASON_CHARACTERS: usize = 256;
 /// Agents whose pace is remembered; beyond, the ones not seen for longest are forgotten.
 pub const PACED_AGENTS: usize = 65_536;
 /// How often an agent may be given the same state in a row before it is held.

@@ -20,7 +20,7 @@ pub enum Arrival {
 pub enum Choice {
     /// 200: the state.
     State,
-    /// 204: the client has it.
+    /// 204: the client has it, or could not apply it.
     Unchanged,
     /// 304: a conditional request matched (RFC 9110, section 15.4.5).
     NotModified,
@@ -32,29 +32,26 @@ pub enum Choice {
 /// has confirmed it, so that it is given even to a client that claims a newer one.
 #[must_use]
 pub fn at_arrival(want: &Want, current: &StateId, live: bool) -> Arrival {
-    match &want.since {
-        Some(since) if current.is_same_state(since) && !want.hold.is_zero() => Arrival::Park(want.hold),
-        Some(since) if current.is_before(since) && !current.is_same_state(since) && !live => {
-            Arrival::Answer(Choice::Behind)
-        }
-        Some(_) | None => Arrival::Answer(choose(want, current)),
+    if want.is_done_with(current) && !want.hold.is_zero() {
+        Arrival::Park(want.hold)
+    } else if want.is_ahead_of(current) && !live {
+        Arrival::Answer(Choice::Behind)
+    } else {
+        Arrival::Answer(choose(want, current))
     }
 }
 
-/// Whether a parked request is released by `current`: another state than the client's, and not
-/// an older one.
+/// Whether a parked request is released by `current`: a state that the client neither has nor
+/// rejected, and none that would take it back.
 #[must_use]
 pub fn releases(want: &Want, current: &StateId) -> bool {
-    want.since.is_none_or(|since| !current.is_same_state(&since) && !current.is_before(&since))
+    !want.is_done_with(current) && !want.is_ahead_of(current)
 }
 
 /// The answer to a parked request whose hold ended, for whatever reason, while `current` was the state.
 #[must_use]
 pub fn at_end(want: &Want, current: &StateId) -> Choice {
-    match &want.since {
-        Some(since) if current.is_before(since) && !current.is_same_state(since) => Choice::Behind,
-        Some(_) | None => choose(want, current),
-    }
+    if want.is_ahead_of(current) { Choice::Behind } else { choose(want, current) }
 }
 
 fn choose(want: &Want, current: &StateId) -> Choice {
@@ -65,7 +62,7 @@ fn choose(want: &Want, current: &StateId) -> Choice {
     };
     if matched {
         Choice::NotModified
-    } else if want.since.is_some_and(|since| current.is_same_state(&since)) {
+    } else if want.is_done_with(current) {
         Choice::Unchanged
     } else {
         Choice::State
@@ -122,6 +119,51 @@ mod tests {
             (format!("since={other}"), Some(&*tag), true, answer(Choice::NotModified)),
         ] {
             assert_eq!(at_arrival(&want(&query, condition), &now, live), expected, "{query} {condition:?} {live}");
+        }
+    }
+
+    #[test]
+    fn what_is_rejected_parks_with_and_without_since() {
+        let now = state("e", 5, "1");
+        let (held, next, foreign) = (state("e", 4, "2"), state("e", 6, "3"), state("f", 9, "4"));
+        let tag = format!("\"{}.{}\"", now.epoch, now.digest);
+        let park = Arrival::Park(Duration::from_secs(25));
+        let answer = Arrival::Answer;
+        for (query, condition, live, expected) in [
+            (format!("rejected={now}"), None, true, park),
+            (format!("rejected={now}"), Some(&*tag), true, park),
+            (format!("rejected={now}&wait=0"), None, true, answer(Choice::Unchanged)),
+            (format!("rejected={now}&wait=0"), Some("*"), true, answer(Choice::NotModified)),
+            (format!("rejected={}", state("e", 1, "1")), None, true, park),
+            (format!("since={held}&rejected={now}"), None, true, park),
+            (format!("since={now}&rejected={held}"), None, true, park),
+            (format!("since={now}&rejected={next}"), None, false, park),
+            (format!("since={held}&rejected={next}"), None, true, answer(Choice::State)),
+            (format!("since={held}&rejected={next}"), None, false, answer(Choice::Behind)),
+            (format!("rejected={next}"), None, false, answer(Choice::Behind)),
+            (format!("since={next}&rejected={held}"), None, false, answer(Choice::Behind)),
+            (format!("since={next}&rejected={foreign}"), None, false, answer(Choice::Behind)),
+            (format!("rejected={foreign}"), None, false, answer(Choice::State)),
+            (format!("rejected={held}"), None, true, answer(Choice::State)),
+            ("rejected=nonsense".to_owned(), None, true, answer(Choice::State)),
+        ] {
+            assert_eq!(at_arrival(&want(&query, condition), &now, live), expected, "{query} {condition:?} {live}");
+        }
+    }
+
+    #[test]
+    fn a_seat_that_rejects_is_released_by_what_is_newer_than_both() {
+        let parked = want(&format!("since={}&rejected={}", state("e", 5, "1"), state("e", 7, "2")), None);
+        for (current, released, end) in [
+            (state("e", 5, "1"), false, Choice::Unchanged),
+            (state("e", 7, "2"), false, Choice::Unchanged),
+            (state("e", 9, "2"), false, Choice::Unchanged),
+            (state("e", 6, "3"), false, Choice::Behind),
+            (state("e", 8, "3"), true, Choice::State),
+            (state("f", 1, "3"), true, Choice::State),
+        ] {
+            assert_eq!(releases(&parked, &current), released, "{current}");
+            assert_eq!(at_end(&parked, &current), end, "{current}");
         }
     }
 

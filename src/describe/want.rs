@@ -8,6 +8,8 @@
 //! | `If-None-Match` (RFC 9110, section 13.1.2) | states for which no body is wanted |
 //! | `Accept-Encoding` (RFC 9110, section 12.5.3) | the coding of the body |
 //! | `Agent-Id` | who asks |
+//! | `rejected`, spelt as `since` is | the state that the client was given and could not apply |
+//! | `Rejected-Reason` | why: cut to [`REJECTED_REASON_CHARACTERS`], what is not printable shown as `?` |
 //! | anything else in the query | kept for `Link` |
 
 use std::time::Duration;
@@ -17,9 +19,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encod
 
 use super::encode::Coding;
 use super::problem::{Kind, Problem};
-use crate::bounds::{AGENT_ID_BYTES, SINCE_BYTES};
+use crate::bounds::{AGENT_ID_BYTES, REJECTED_REASON_CHARACTERS, SINCE_BYTES};
 use crate::config::Wait;
-use crate::model::Since;
+use crate::model::{Since, StateId};
 
 /// Envoy tells when it will give up; the hold ends this much before, so that the answer arrives.
 pub const ENVOY_MARGIN: Duration = Duration::from_secs(1);
@@ -33,6 +35,9 @@ pub const ENVOY_TIMEOUT: HeaderName = HeaderName::from_static("x-envoy-expected-
 /// Names the agent that polls.
 pub const AGENT_ID: HeaderName = HeaderName::from_static("agent-id");
 
+/// Says why a state was rejected.
+pub const REJECTED_REASON: HeaderName = HeaderName::from_static("rejected-reason");
+
 /// `Prefer` (RFC 7240).
 pub const PREFER: HeaderName = HeaderName::from_static("prefer");
 
@@ -41,6 +46,10 @@ pub const PREFER: HeaderName = HeaderName::from_static("prefer");
 pub struct Want {
     /// The state that the client has; absent: the null state.
     pub since: Option<Since>,
+    /// The state that the client could not apply; absent: none.
+    pub rejected: Option<Since>,
+    /// Why, printable; absent: it did not say, or rejects nothing.
+    pub reason: Option<String>,
     /// Longest hold, after the limits and before jitter; zero: never parks.
     pub hold: Duration,
     /// The seconds of a `Prefer: wait` that was followed.
@@ -70,6 +79,7 @@ pub enum IfNoneMatch {
 #[derive(Debug, Default)]
 struct Query {
     since: Option<String>,
+    rejected: Option<String>,
     wait: Option<String>,
     select: bool,
     link_tail: String,
@@ -87,6 +97,7 @@ impl Want {
             return Err(Problem::new(Kind::SelectionNotOffered, detail));
         }
         let since = query.since.as_deref().and_then(Since::parse);
+        let rejected = query.rejected.as_deref().and_then(Since::parse);
         let head = *method == Method::HEAD;
         let asked = query.wait.as_deref().map(seconds).transpose()?;
         let preferred_wait = if asked.is_none() { preferred(fields) } else { None };
@@ -96,11 +107,13 @@ impl Want {
         }
         let if_none_match = if_none_match(fields);
         // Alone it is a cache that revalidates: it must not hang.
-        if head || since.is_none() {
+        if head || (since.is_none() && rejected.is_none()) {
             hold = Duration::ZERO;
         }
         Ok(Self {
             since,
+            rejected,
+            reason: rejected.and_then(|_| reason(fields)),
             hold,
             preferred_wait,
             if_none_match,
@@ -109,6 +122,36 @@ impl Want {
             link_tail: query.link_tail,
             head,
         })
+    }
+
+    /// The states that the client has been given, by its own word: the one it has and the one it rejected.
+    pub fn named(&self) -> impl Iterator<Item = &Since> {
+        self.since.iter().chain(&self.rejected)
+    }
+
+    /// Of the states that it names the newer one: by the version where both are of one history,
+    /// else the rejected one, since it was given after the one that the client has.
+    #[must_use]
+    pub fn newest(&self) -> Option<&Since> {
+        match (&self.since, &self.rejected) {
+            (Some(since), Some(rejected)) if since.epoch == rejected.epoch && since.version > rejected.version => {
+                Some(since)
+            }
+            (since, rejected) => rejected.as_ref().or(since.as_ref()),
+        }
+    }
+
+    /// Whether the client has no use for `current`: it has it, or could not apply it.
+    #[must_use]
+    pub fn is_done_with(&self, current: &StateId) -> bool {
+        self.named().any(|named| current.is_same_state(named))
+    }
+
+    /// Whether `current` would take the client back: it is another state than those that the client
+    /// names, and older than one of them.
+    #[must_use]
+    pub fn is_ahead_of(&self, current: &StateId) -> bool {
+        !self.is_done_with(current) && self.named().any(|named| current.is_before(named))
     }
 }
 
@@ -119,8 +162,8 @@ impl Query {
             let (name, value) = pair.split_once('=').map_or((pair, None), |(name, value)| (name, Some(value)));
             let decoded = form_decode(value.unwrap_or(""));
             match &*form_decode(name) {
-                b"since" => once("since", &mut query.since, since_text(&decoded)?)?,
-                b"rejected" => {}
+                b"since" => once("since", &mut query.since, id_text("since", &decoded)?)?,
+                b"rejected" => once("rejected", &mut query.rejected, id_text("rejected", &decoded)?)?,
                 other => {
                     match other {
                         b"wait" => once("wait", &mut query.wait, String::from_utf8_lossy(&decoded).into_owned())?,
@@ -140,11 +183,11 @@ impl Query {
     }
 }
 
-fn since_text(decoded: &[u8]) -> Result<String, Problem> {
+fn id_text(name: &str, decoded: &[u8]) -> Result<String, Problem> {
     if decoded.len() > SINCE_BYTES {
         let allowed =
             format!("it has {} bytes, an id has at most 128: send State-Id of the last answer", decoded.len());
-        return Err(Problem::parameter("since", &String::from_utf8_lossy(decoded), &allowed));
+        return Err(Problem::parameter(name, &String::from_utf8_lossy(decoded), &allowed));
     }
     Ok(String::from_utf8_lossy(decoded).into_owned())
 }
@@ -222,6 +265,14 @@ fn agent(fields: &HeaderMap) -> Result<Option<String>, Problem> {
     Ok(Some(text.into_owned()))
 }
 
+/// `Rejected-Reason`, the first one. It is for people: what is wrong with it is mended, not refused.
+fn reason(fields: &HeaderMap) -> Option<String> {
+    let text = String::from_utf8_lossy(fields.get(REJECTED_REASON)?.as_bytes());
+    let printable = |c: char| if c == ' ' || c.is_ascii_graphic() || c.is_alphanumeric() { c } else { '?' };
+    let reason: String = text.trim().chars().take(REJECTED_REASON_CHARACTERS).map(printable).collect();
+    (!reason.is_empty()).then_some(reason)
+}
+
 /// `Preference-Applied` for a `Prefer: wait` that was followed. It is an upper bound, so a
 /// shorter hold follows it too.
 #[must_use]
@@ -290,7 +341,11 @@ mod tests {
         }
         let twice = parse("since=a&since=a", &[]).expect_err("twice");
         assert_eq!(twice.detail, "since is \"a\": it stands twice or more: give it once");
+        let twice = parse("rejected=a&rejected=", &[]).expect_err("twice");
+        assert_eq!(twice.detail, "rejected is \"a\": it stands twice or more: give it once");
         assert!(parse("wait=1&%77ait=2", &[]).is_err(), "twice, once encoded");
+        let long = parse(&format!("rejected={}", "x".repeat(257)), &[]).expect_err("long").detail;
+        assert!(long.starts_with("rejected is \"") && long.ends_with("send State-Id of the last answer"), "{long}");
         assert!(parse(&format!("since={}", "x".repeat(257)), &[]).is_err());
         assert!(parse(&format!("since={}", "%41".repeat(256)), &[]).is_ok(), "256 bytes after decoding");
         assert_eq!(parse("select=/a", &[]).expect_err("select").kind, Kind::SelectionNotOffered);
@@ -318,6 +373,55 @@ mod tests {
         assert_eq!(parse("wait=9", &[("if-none-match", "*")]).expect("ok").hold, Duration::ZERO, "a cache never hangs");
         let head = Want::parse(&Method::HEAD, Some(&format!("since={}", id())), &HeaderMap::new(), LIMITS).expect("ok");
         assert_eq!(head.hold, Duration::ZERO);
+    }
+
+    #[test]
+    fn rejected_is_spelt_as_since_and_parks_without_it() {
+        let encoded = format!("rejected=W/%22{}~gzip%22", id());
+        let want = parse(&encoded, &[]).expect("ok");
+        assert_eq!((want.since, want.rejected, want.hold), (None, Some(id().into()), LIMITS.default));
+        for nothing in ["", "-1", "null"] {
+            let want = parse(&format!("rejected={nothing}"), &[("rejected-reason", "why")]).expect(nothing);
+            assert_eq!((want.rejected, want.reason, want.hold), (None, None, Duration::ZERO), "{nothing}");
+        }
+    }
+
+    #[test]
+    fn a_reason_is_mended_and_not_refused() {
+        let long = "x".repeat(300);
+        for (given, expected) in [
+            ("no route to 10.0.0.0/8", Some("no route to 10.0.0.0/8")),
+            (" schéma ", Some("schéma")),
+            ("a\tb\u{202e}c\u{9b}d", Some("a?b?c?d")),
+            (&long, Some(&long[..REJECTED_REASON_CHARACTERS])),
+            ("  ", None),
+            ("", None),
+        ] {
+            let want = parse(&format!("rejected={}", id()), &[("rejected-reason", given)]).expect(given);
+            assert_eq!(want.reason.as_deref(), expected, "{given}");
+        }
+        let mut fields = HeaderMap::new();
+        fields.insert(REJECTED_REASON, HeaderValue::from_bytes(b"\xff!").expect("opaque bytes are a value"));
+        let want = Want::parse(&Method::GET, Some(&format!("rejected={}", id())), &fields, LIMITS).expect("ok");
+        assert_eq!(want.reason.as_deref(), Some("?!"));
+    }
+
+    #[test]
+    fn the_newer_of_since_and_rejected_counts() {
+        let at = |version| StateId { version, ..id() };
+        let foreign = StateId { epoch: crate::model::Epoch::of(&["foreign"]), ..id() };
+        let tag = format!("{}.{}", id().epoch, id().digest);
+        for (query, newest) in [
+            (format!("since={}&rejected={}", at(4), at(5)), Some(at(5).into())),
+            (format!("since={}&rejected={}", at(5), at(4)), Some(at(5).into())),
+            (format!("since={}&rejected={tag}", at(5)), Some(at(5).into())),
+            (format!("since={}&rejected={foreign}", at(5)), Some(foreign.into())),
+            (format!("rejected={}", at(5)), Some(at(5).into())),
+            (format!("since={}", at(5)), Some(at(5).into())),
+            (String::new(), None),
+        ] {
+            assert_eq!(parse(&query, &[]).expect("ok").newest().copied(), newest, "{query}");
+        }
     }
 
     #[test]

@@ -71,7 +71,8 @@ fn it_is_openapi_3_1_and_every_component_is_there_and_used() {
 #[test]
 fn its_parameters_are_those_that_are_read() {
     let document = document();
-    let fields = [want::PREFER, want::AGENT_ID, want::ENVOY_TIMEOUT].map(|name| name.as_str().to_owned());
+    let fields =
+        [want::PREFER, want::AGENT_ID, want::REJECTED_REASON, want::ENVOY_TIMEOUT].map(|name| name.as_str().to_owned());
     let fields = names(fields.iter().map(String::as_str).chain(["if-none-match", "accept-encoding"]));
     for (method, operation) in operations(&document) {
         let of = |place: &str| {

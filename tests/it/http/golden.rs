@@ -114,6 +114,12 @@ fn parked() -> Vec<Case> {
     vec![
         ("wait-ends", Serving, get(&format!("{since}&wait=1"), "")),
         ("wait-of-zero", Serving, get(&format!("{since}&wait=0"), "")),
+        (
+            "rejected-wait-ends",
+            Serving,
+            get(&format!("{since}&wait=1", since = since.replace("since", "rejected")), ""),
+        ),
+        ("rejected-and-since", Serving, get(&format!("since={}&rejected={}&wait=1", id(6, "{}"), id(7, MODEL)), "")),
         ("wait-preferred", Serving, get(&since, "Prefer: wait=1\r\n")),
         ("wait-ends-with-a-match", Serving, get(&format!("{since}&wait=1"), "If-None-Match: *\r\n")),
         ("wait-ends-at-a-newer-version", Moved, get(&format!("{since}&wait=1"), "")),
@@ -133,6 +139,7 @@ fn refusals() -> Vec<Case> {
         ("wait-wrong", Serving, get("wait=25s", "")),
         ("wait-twice", Serving, get("wait=1&wait=2", "")),
         ("since-twice", Serving, get("since=a&since=b", "")),
+        ("rejected-twice", Serving, get("rejected=a&rejected=b", "")),
         ("since-long", Serving, get(&format!("since={}", "x".repeat(257)), "")),
         ("select", Serving, get("select=/zones", "")),
         ("agent-wrong", Serving, get("", "Agent-Id: a/b\r\n")),
