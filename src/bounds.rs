@@ -66,6 +66,19 @@ pub const FILE_QUIET: Duration = Duration::from_millis(200);
 pub const FILE_NOTICES: usize = 64;
 /// A look or a read that the file system has not answered for this long is reported as lost, and waited for.
 pub const FILE_ANSWER: Duration = Duration::from_secs(10);
+/// How long connecting to the app may take when its model is fetched, its name included.
+pub const FETCH_CONNECT: Duration = Duration::from_secs(2);
+/// From there to the last byte of the model.
+pub const FETCH: Duration = Duration::from_secs(30);
+/// Least time between two fetches of the app's model, however often it is told that there is a new one.
+pub const FETCH_PAUSE: Duration = Duration::from_millis(100);
+/// How often the app's model is fetched where a trigger says when: a trigger may be missed.
+pub const TRIGGER_CONFIRM: Duration = Duration::from_secs(60);
+/// Pauses after which the app's model is fetched again while a trigger has shown no change: the
+/// app may learn of it later than we do.
+pub const TRIGGER_ECHOES: [Duration; 3] = [Duration::from_millis(100), Duration::from_secs(1), Duration::from_secs(5)];
+/// Bytes of the app's `Content-Type` for its model.
+pub const MEDIA_TYPE_BYTES: usize = 255;
 /// How long a client that is ahead of what is published is held for it.
 pub const CATCH_UP: Duration = Duration::from_secs(3);
 /// How often the state on disk is marked as still confirmed.

@@ -14,6 +14,7 @@ pub mod disk;
 pub mod file;
 pub mod format;
 pub mod kubernetes;
+pub mod upstream;
 
 /// Where a source speaks to its operation. Bounded at one: a source that is ahead waits, and
 /// what it then says is the newest.

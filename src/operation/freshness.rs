@@ -1,6 +1,6 @@
 //! How long ago the source last confirmed the state that is served: `State-Age`.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -12,6 +12,8 @@ const LIVE: i64 = i64::MAX;
 #[derive(Debug)]
 pub struct Freshness {
     started: Instant,
+    /// The source is asked from time to time: in between it would not say if it changed.
+    polled: AtomicBool,
     /// Milliseconds from `started` to the last contact; negative for a state from before it.
     contact: AtomicI64,
     /// The same, or [`LIVE`].
@@ -22,7 +24,12 @@ impl Freshness {
     /// Nothing is confirmed yet.
     #[must_use]
     pub fn new(started: Instant) -> Self {
-        Self { started, contact: AtomicI64::new(0), confirmed: AtomicI64::new(0) }
+        Self { started, polled: AtomicBool::new(false), contact: AtomicI64::new(0), confirmed: AtomicI64::new(0) }
+    }
+
+    /// The source is asked from time to time and not watched, so that the age counts from its last answer.
+    pub fn polled(&self) {
+        self.polled.store(true, Ordering::Relaxed);
     }
 
     /// The state was kept on disk, and last confirmed `age` ago.
@@ -32,7 +39,7 @@ impl Freshness {
         self.confirmed.store(at, Ordering::Relaxed);
     }
 
-    /// The source holds the state now, and would say if it changed.
+    /// The source holds the state now, and would say if it changed (unless it is [`Freshness::polled`]).
     pub fn live(&self) {
         self.contact.store(self.now(), Ordering::Relaxed);
         // Whoever sees it sees also what was offered before.
@@ -56,9 +63,14 @@ impl Freshness {
     #[must_use]
     pub fn age(&self) -> Duration {
         match self.confirmed.load(Ordering::Relaxed) {
+            LIVE if self.polled.load(Ordering::Relaxed) => self.since(self.contact.load(Ordering::Relaxed)),
             LIVE => Duration::ZERO,
-            at => Duration::from_millis(self.now().saturating_sub(at).try_into().unwrap_or(0)),
+            at => self.since(at),
         }
+    }
+
+    fn since(&self, at: i64) -> Duration {
+        Duration::from_millis(self.now().saturating_sub(at).try_into().unwrap_or(0))
     }
 
     fn now(&self) -> i64 {
@@ -89,5 +101,17 @@ mod tests {
         tokio::time::advance(Duration::from_secs(1)).await;
         freshness.lost();
         assert_eq!(freshness.age(), Duration::from_secs(61), "losing twice starts nothing anew");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_polled_source_ages_between_its_answers_and_counts_as_live() {
+        let freshness = Freshness::new(Instant::now());
+        freshness.polled();
+        freshness.live();
+        tokio::time::advance(Duration::from_secs(40)).await;
+        assert!(freshness.is_live());
+        assert_eq!(freshness.age(), Duration::from_secs(40));
+        freshness.live();
+        assert_eq!(freshness.age(), Duration::ZERO);
     }
 }

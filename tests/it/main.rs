@@ -24,3 +24,4 @@ mod proxy; // the way to the app and back
 mod server; // the built binary, started for a test
 mod talk; // a client that sends any bytes, in pieces
 mod tidy; // rules about the source itself
+mod upstream; // the app as a source

@@ -3,8 +3,8 @@
 
 mod faults;
 mod fields;
-mod harness;
+pub(crate) mod harness;
 mod leaks;
-mod nginx;
+pub(crate) mod nginx;
 mod streams;
 mod tunnels;

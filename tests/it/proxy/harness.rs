@@ -29,25 +29,25 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// Longer than anything but a stuck program takes.
-pub(super) const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
-pub(super) type AppBody = UnsyncBoxBody<Bytes, std::io::Error>;
+pub(crate) type AppBody = UnsyncBoxBody<Bytes, std::io::Error>;
 
 /// The proxy, serving.
-pub(super) struct Front {
-    pub(super) address: SocketAddr,
-    pub(super) tasks: TaskTracker,
-    pub(super) stop: CancellationToken,
+pub(crate) struct Front {
+    pub(crate) address: SocketAddr,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stop: CancellationToken,
     registry: Registry,
     _accepting: JoinSet<()>,
 }
 
 /// What a [`Front`] is told; the defaults are those of the program.
-pub(super) struct Settings {
-    pub(super) connect: Duration,
-    pub(super) head: Duration,
-    pub(super) idle: Option<Duration>,
-    pub(super) trusted: &'static str,
+pub(crate) struct Settings {
+    pub(crate) connect: Duration,
+    pub(crate) head: Duration,
+    pub(crate) idle: Option<Duration>,
+    pub(crate) trusted: &'static str,
 }
 
 impl Default for Settings {
@@ -57,11 +57,11 @@ impl Default for Settings {
 }
 
 impl Front {
-    pub(super) async fn before(app: SocketAddr) -> Self {
+    pub(crate) async fn before(app: SocketAddr) -> Self {
         Self::with(app, Settings::default()).await
     }
 
-    pub(super) async fn with(app: SocketAddr, settings: Settings) -> Self {
+    pub(crate) async fn with(app: SocketAddr, settings: Settings) -> Self {
         let upstream = Upstream {
             authority: app.to_string().parse().expect("an authority"),
             connect_timeout: settings.connect,
@@ -80,12 +80,12 @@ impl Front {
         Self { address, tasks, stop, registry, _accepting: accepting }
     }
 
-    pub(super) async fn client(&self) -> Raw {
+    pub(crate) async fn client(&self) -> Raw {
         Raw(TcpStream::connect(self.address).await.expect("the front accepts"))
     }
 
     /// The sum of a metric over the series that have this label value; all series without one.
-    pub(super) fn metric(&self, name: &str, label: &str) -> f64 {
+    pub(crate) fn metric(&self, name: &str, label: &str) -> f64 {
         let families = self.registry.gather();
         let family = families.iter().find(|family| family.name() == name).expect(name);
         let series = family.get_metric().iter();
@@ -96,7 +96,7 @@ impl Front {
     }
 
     /// Waits until a metric has a value.
-    pub(super) async fn until(&self, name: &str, label: &str, value: f64) {
+    pub(crate) async fn until(&self, name: &str, label: &str, value: f64) {
         until(&format!("{name} {label} is {value}"), || (self.metric(name, label) - value).abs() < 0.5).await;
     }
 }
@@ -132,15 +132,15 @@ fn answer(result: Result<Response<ProxyBody>, ProxyError>) -> Response<Either<Pr
 }
 
 /// An app made with hyper. Dropping it kills it: every connection is closed where it stands.
-pub(super) struct App {
-    pub(super) address: SocketAddr,
+pub(crate) struct App {
+    pub(crate) address: SocketAddr,
     /// Connections open.
-    pub(super) open: Arc<AtomicUsize>,
+    pub(crate) open: Arc<AtomicUsize>,
     _accepting: JoinSet<()>,
 }
 
 impl App {
-    pub(super) async fn new<F, R>(service: F) -> Self
+    pub(crate) async fn new<F, R>(service: F) -> Self
     where
         F: Fn(Request<Incoming>) -> R + Clone + Send + Sync + 'static,
         R: Future<Output = Response<AppBody>> + Send + 'static,
@@ -148,7 +148,7 @@ impl App {
         Self::at("127.0.0.1:0".parse().expect("an address"), service).await
     }
 
-    pub(super) async fn at<F, R>(address: SocketAddr, service: F) -> Self
+    pub(crate) async fn at<F, R>(address: SocketAddr, service: F) -> Self
     where
         F: Fn(Request<Incoming>) -> R + Clone + Send + Sync + 'static,
         R: Future<Output = Response<AppBody>> + Send + 'static,
@@ -179,7 +179,7 @@ impl App {
     }
 
     /// Sends back what it gets, as it comes, trailers included.
-    pub(super) async fn echo() -> Self {
+    pub(crate) async fn echo() -> Self {
         Self::new(|request: Request<Incoming>| async move {
             let mut response = Response::new(boxed(request.into_body()));
             response.headers_mut().insert("trailer", "x-sum".parse().expect("a value"));
@@ -189,7 +189,7 @@ impl App {
     }
 }
 
-pub(super) fn boxed<B>(body: B) -> AppBody
+pub(crate) fn boxed<B>(body: B) -> AppBody
 where
     B: hyper::body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -197,12 +197,12 @@ where
     body.map_err(std::io::Error::other).boxed_unsync()
 }
 
-pub(super) fn full(text: &'static str) -> AppBody {
+pub(crate) fn full(text: &'static str) -> AppBody {
     boxed(Full::<Bytes>::from(text))
 }
 
 /// A body that is what is sent into the channel.
-pub(super) fn channel() -> (mpsc::Sender<Bytes>, AppBody) {
+pub(crate) fn channel() -> (mpsc::Sender<Bytes>, AppBody) {
     let (sender, receiver) = mpsc::channel::<Bytes>(1);
     let frames = futures::stream::unfold(receiver, |mut receiver| async move {
         receiver.recv().await.map(|bytes| (Ok::<_, std::io::Error>(Frame::data(bytes)), receiver))
@@ -211,38 +211,38 @@ pub(super) fn channel() -> (mpsc::Sender<Bytes>, AppBody) {
 }
 
 /// An app that the test plays byte by byte.
-pub(super) struct RawApp(TcpListener);
+pub(crate) struct RawApp(TcpListener);
 
 impl RawApp {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with_backlog(64)
     }
 
-    pub(super) fn with_backlog(backlog: u32) -> Self {
+    pub(crate) fn with_backlog(backlog: u32) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
         Self(socket.listen(backlog).expect("a listener"))
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.0.local_addr().expect("a bound listener has an address")
     }
 
-    pub(super) async fn accept(&self) -> Raw {
+    pub(crate) async fn accept(&self) -> Raw {
         Raw(within("a connection to the app", self.0.accept()).await.expect("accepts").0)
     }
 }
 
 /// One end of a connection, byte by byte.
-pub(super) struct Raw(pub(super) TcpStream);
+pub(crate) struct Raw(pub(crate) TcpStream);
 
 impl Raw {
-    pub(super) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         within("sending", self.0.write_all(bytes.as_ref())).await.expect("the peer takes it");
     }
 
     /// Reads up to and including `end`, and not a byte more.
-    pub(super) async fn until(&mut self, end: &str) -> String {
+    pub(crate) async fn until(&mut self, end: &str) -> String {
         let mut got = Vec::new();
         while !got.ends_with(end.as_bytes()) {
             let text = String::from_utf8_lossy(&got);
@@ -255,25 +255,25 @@ impl Raw {
         String::from_utf8(got).expect("the test writes text")
     }
 
-    pub(super) async fn head(&mut self) -> String {
+    pub(crate) async fn head(&mut self) -> String {
         self.until("\r\n\r\n").await
     }
 
     /// Everything up to the end, orderly or not, and whether it was orderly.
-    pub(super) async fn rest(&mut self) -> (String, bool) {
+    pub(crate) async fn rest(&mut self) -> (String, bool) {
         let mut got = Vec::new();
         let result = within("the end of the connection", self.0.read_to_end(&mut got)).await;
         (String::from_utf8_lossy(&got).into_owned(), result.is_ok())
     }
 
     /// Sends a request and reads an answer with `Content-Length`.
-    pub(super) async fn ask(&mut self, request: &str) -> String {
+    pub(crate) async fn ask(&mut self, request: &str) -> String {
         self.send(request).await;
         self.answer().await
     }
 
     /// Reads an answer with `Content-Length`, head and body.
-    pub(super) async fn answer(&mut self) -> String {
+    pub(crate) async fn answer(&mut self) -> String {
         let head = self.head().await;
         let length = head.lines().find_map(|line| {
             let (name, value) = line.split_once(": ")?;
@@ -285,10 +285,10 @@ impl Raw {
     }
 }
 
-pub(super) const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
-pub(super) const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+pub(crate) const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
-pub(super) async fn within<F: Future>(what: &str, future: F) -> F::Output {
+pub(crate) async fn within<F: Future>(what: &str, future: F) -> F::Output {
     match timeout(DEADLINE, future).await {
         Ok(output) => output,
         Err(_) => panic!("{what}: not within {DEADLINE:?}"),
@@ -296,7 +296,7 @@ pub(super) async fn within<F: Future>(what: &str, future: F) -> F::Output {
 }
 
 /// Waits until something is so.
-pub(super) async fn until(what: &str, mut so: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut so: impl FnMut() -> bool) {
     let mut looks = interval(Duration::from_millis(5));
     let began = Instant::now();
     while !so() {
@@ -306,7 +306,7 @@ pub(super) async fn until(what: &str, mut so: impl FnMut() -> bool) {
 }
 
 /// Waits until a count stays the same for a while, and returns it: for what must block.
-pub(super) async fn until_still(count: impl Fn() -> usize) -> usize {
+pub(crate) async fn until_still(count: impl Fn() -> usize) -> usize {
     let mut looks = interval(Duration::from_millis(20));
     let (mut last, mut same) = (count(), 0);
     while same < 15 {
@@ -318,4 +318,4 @@ pub(super) async fn until_still(count: impl Fn() -> usize) -> usize {
     last
 }
 
-pub(super) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+pub(crate) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;

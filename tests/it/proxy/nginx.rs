@@ -1,6 +1,7 @@
 //! The real nginx on both sides: client, nginx, Tidewait, nginx as the app.
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use tempfile::TempDir;
@@ -10,15 +11,15 @@ use tokio::process::{Child, Command};
 use super::harness::{DEADLINE, Front, Raw, Settings, within};
 
 /// A running nginx; killed when dropped.
-struct Nginx {
-    address: SocketAddr,
-    _child: Child,
-    _dir: TempDir,
+pub(crate) struct Nginx {
+    pub(crate) address: SocketAddr,
+    child: Child,
+    dir: TempDir,
 }
 
 impl Nginx {
     /// Starts nginx with one server, whose configuration follows `listen`.
-    async fn start(http: &str, server: &str) -> Self {
+    pub(crate) async fn start(http: &str, server: &str) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder can be made");
         let root = dir.path().display();
         let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -32,22 +33,42 @@ impl Nginx {
         );
         std::fs::write(dir.path().join("nginx.conf"), config).expect("the folder is ours");
         std::fs::write(dir.path().join("file"), "0123456789").expect("the folder is ours");
-        let child = Command::new(crate::control_plane::tools().await.join("nginx"))
-            .args(["-p".as_ref(), dir.path().as_os_str(), "-e".as_ref(), "stderr".as_ref()])
-            .args(["-c".as_ref(), dir.path().join("nginx.conf").as_os_str()])
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("nginx of the test tools starts");
-        let mut looks = tokio::time::interval(std::time::Duration::from_millis(10));
-        within("nginx listens", async {
-            while TcpStream::connect(address).await.is_err() {
-                looks.tick().await;
-            }
-        })
-        .await;
-        Self { address, _child: child, _dir: dir }
+        let child = serve(&dir, address).await;
+        Self { address, child, dir }
     }
+
+    /// A file below the root that it serves, and where it may log.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Kills it.
+    pub(crate) async fn stop(&mut self) {
+        self.child.kill().await.expect("it was running");
+    }
+
+    /// Starts it again at the same address, after [`Nginx::stop`].
+    pub(crate) async fn again(&mut self) {
+        self.child = serve(&self.dir, self.address).await;
+    }
+}
+
+async fn serve(dir: &TempDir, address: SocketAddr) -> Child {
+    let child = Command::new(crate::control_plane::tools().await.join("nginx"))
+        .args(["-p".as_ref(), dir.path().as_os_str(), "-e".as_ref(), "stderr".as_ref()])
+        .args(["-c".as_ref(), dir.path().join("nginx.conf").as_os_str()])
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("nginx of the test tools starts");
+    let mut looks = tokio::time::interval(std::time::Duration::from_millis(10));
+    within("nginx listens", async {
+        while TcpStream::connect(address).await.is_err() {
+            looks.tick().await;
+        }
+    })
+    .await;
+    child
 }
 
 #[tokio::test]

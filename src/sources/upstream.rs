@@ -1,0 +1,216 @@
+//! The app as a source: its model is fetched from the app behind, at an interval or when told to.
+//!
+//! [`driver`] decides when to ask, [`fetch`] asks, [`answer`] reads the head of what comes; this
+//! file makes a model of it and says what is new. The app is asked as anybody would ask it: with
+//! our own `User-Agent`, and with nothing of any client.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use http::uri::{Authority as Host, PathAndQuery};
+use tokio::time::{Instant, sleep_until};
+
+use self::answer::{Head, Without};
+use self::driver::{Driver, Outcome, Step};
+use self::fetch::Model;
+use super::{Authority, Draft, Report, Reports, Unusable, format};
+use crate::bounds::TRIGGER_CONFIRM;
+use crate::config::Format;
+use crate::model::{Content, Digest, Epoch};
+
+mod answer;
+mod driver;
+mod fetch;
+mod trigger;
+
+pub use trigger::Trigger;
+
+/// Bodies above this are read away from the threads that serve clients.
+const LARGE: usize = 64 * 1024;
+
+/// A model that the app serves.
+#[derive(Debug, Clone)]
+pub struct UpstreamSource {
+    /// The operation's name: the history that the app's states belong to.
+    pub operation: String,
+    /// Where the app is; port 80 where none is named.
+    pub authority: Host,
+    /// What is asked for.
+    pub path: PathAndQuery,
+    /// When it is asked for.
+    pub refresh: Refresh,
+}
+
+/// When the app is asked for its model.
+#[derive(Debug, Clone)]
+pub enum Refresh {
+    /// Each time this is over, less up to a tenth.
+    Every(Duration),
+    /// When this is pulled; also at the start, and once a minute, in case a pull was missed.
+    On(Trigger),
+}
+
+/// Nobody listens any more.
+#[derive(Debug)]
+struct Closed;
+
+/// The epoch of an app: the operation's name, so that a restart and another replica continue it.
+#[must_use]
+pub fn epoch(operation: &str) -> Epoch {
+    Epoch::of(&["upstream", operation])
+}
+
+/// Speaks of the app's model until nobody listens.
+pub async fn run(source: UpstreamSource, reports: Reports) {
+    tokio::select! {
+        () = reports.closed() => {}
+        Err(Closed) = follow(&source, &reports) => {}
+    }
+}
+
+async fn follow(source: &UpstreamSource, reports: &Reports) -> Result<Infallible, Closed> {
+    let (every, trigger) = match &source.refresh {
+        Refresh::Every(every) => (*every, None),
+        Refresh::On(trigger) => (TRIGGER_CONFIRM, Some(trigger)),
+    };
+    let mut pulled = trigger.map_or(0, Trigger::times);
+    let mut driver = Driver::new(every, Instant::now());
+    let mut voice = Voice::new(source);
+    loop {
+        if let Some(trigger) = trigger
+            && trigger.times() != pulled
+        {
+            let times = trigger.times();
+            driver.triggered(times.wrapping_sub(pulled), Instant::now());
+            pulled = times;
+        }
+        match driver.step(Instant::now()) {
+            Step::Sleep(until) => {
+                let told = async {
+                    match trigger {
+                        Some(trigger) => trigger.pulled_since(pulled).await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    () = told => {}
+                    () = sleep_until(until) => {}
+                }
+            }
+            Step::Fetch => {
+                // Not before the report can be taken, so that it is the newest then.
+                let permit = reports.reserve().await.map_err(|_| Closed)?;
+                driver.begins(Instant::now());
+                let (outcome, report) = voice.ask(source).await;
+                driver.ended(outcome, Instant::now(), fastrand::f64());
+                if let Some(report) = report {
+                    permit.send(report);
+                }
+            }
+        }
+    }
+}
+
+/// What was fetched and said last, so that nothing is read or said twice.
+#[derive(Debug)]
+struct Voice {
+    /// Names the request in messages.
+    what: String,
+    epoch: Epoch,
+    known: Option<Known>,
+    said: Said,
+    /// Said after that: that the app cannot be asked.
+    lost: Option<String>,
+}
+
+/// A body that was fetched, with its head.
+#[derive(Debug)]
+struct Known {
+    head: Head,
+    hash: blake3::Hash,
+}
+
+#[derive(Debug)]
+enum Said {
+    Nothing,
+    Good(Digest),
+    Bad(Unusable),
+}
+
+impl Voice {
+    fn new(source: &UpstreamSource) -> Self {
+        let what = format!("GET http://{}{}", source.authority, source.path);
+        Self { what, epoch: epoch(&source.operation), known: None, said: Said::Nothing, lost: None }
+    }
+
+    /// Asks the app, once, and gives what is to be said of its answer.
+    async fn ask(&mut self, source: &UpstreamSource) -> (Outcome, Option<Report>) {
+        let validator = self.known.as_ref().and_then(|known| known.head.validator.as_ref());
+        match fetch::fetch(&source.authority, &source.path, validator, &self.what).await {
+            Ok(model) => self.model(model).await,
+            Err(Without::NotModified) => self.same(),
+            Err(Without::Lost { reason, retry_after }) => {
+                let known = self.lost.replace(reason.clone()).is_some_and(|said| said == reason);
+                (Outcome::Lost(retry_after), (!known).then_some(Report::Lost { reason }))
+            }
+            Err(Without::Unusable(unusable)) => {
+                self.known = None;
+                (Outcome::Unusable, self.bad(unusable))
+            }
+        }
+    }
+
+    async fn model(&mut self, Model { head, bytes }: Model) -> (Outcome, Option<Report>) {
+        let seen = Instant::now();
+        let hash = blake3::hash(&bytes);
+        let format = head.format.clone();
+        let known = self.known.replace(Known { head, hash });
+        if known.is_some_and(|known| (known.hash, known.head.format) == (hash, format.clone())) {
+            return self.same();
+        }
+        match read(bytes, format, &self.what).await {
+            Ok(content) => {
+                let digest = content.digest();
+                let outcome = match &self.said {
+                    // Spelt in another way, perhaps by chance: no sign that the app has learnt of a change.
+                    Said::Good(said) if *said == digest => Outcome::Unchanged,
+                    Said::Good(_) | Said::Bad(_) | Said::Nothing => Outcome::Changed,
+                };
+                (self.said, self.lost) = (Said::Good(digest), None);
+                (outcome, Some(Report::Holds(self.draft(content, seen))))
+            }
+            Err(unusable) => (Outcome::Unusable, self.bad(unusable)),
+        }
+    }
+
+    /// What the app holds may be believed, but has no order of its own.
+    fn draft(&self, content: Content, seen: Instant) -> Draft {
+        Draft { epoch: self.epoch, version: 0, content, authority: Authority::Read, seen }
+    }
+
+    /// The app holds what it held. Nothing is confirmed while that cannot be served: it would make
+    /// the last good state look fresh.
+    fn same(&mut self) -> (Outcome, Option<Report>) {
+        let was_lost = self.lost.take().is_some();
+        match &self.said {
+            Said::Bad(unusable) => (Outcome::Unusable, was_lost.then(|| Report::Unusable(unusable.clone()))),
+            Said::Good(_) | Said::Nothing => (Outcome::Unchanged, Some(Report::Confirmed)),
+        }
+    }
+
+    fn bad(&mut self, unusable: Unusable) -> Option<Report> {
+        let was_lost = self.lost.take().is_some();
+        let known = matches!(&self.said, Said::Bad(said) if *said == unusable);
+        self.said = Said::Bad(unusable.clone());
+        (was_lost || !known).then_some(Report::Unusable(unusable))
+    }
+}
+
+async fn read(bytes: bytes::Bytes, form: Format, what: &str) -> Result<Content, Unusable> {
+    if bytes.len() <= LARGE {
+        return format::read(&bytes, &form, what);
+    }
+    let what = what.to_owned();
+    let reading = tokio::task::spawn_blocking(move || format::read(&bytes, &form, &what));
+    reading.await.expect("reading content does not panic")
+}

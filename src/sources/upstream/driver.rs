@@ -1,0 +1,213 @@
+//! PURE. When the app is asked: at an interval, when told to, and how soon again after a failure.
+//!
+//! Whoever tells us that the app holds something new may be ahead of the app itself. So after a
+//! trigger it is asked again after the pauses of [`TRIGGER_ECHOES`], until a change was seen for
+//! each time that we were told.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::bounds::{FETCH_PAUSE, TRIGGER_ECHOES};
+use crate::sources::backoff::Backoff;
+
+/// An interval is shortened by up to this share of it, so that replicas that started together do
+/// not ask together for ever.
+const JITTER: f64 = 0.1;
+
+/// What to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Ask the app now.
+    Fetch,
+    /// Ask again at this time, if nothing happens before.
+    Sleep(Instant),
+}
+
+/// What a fetch came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// A model, another one than before.
+    Changed,
+    /// The model of before.
+    Unchanged,
+    /// An answer without a model that can be served.
+    Unusable,
+    /// No answer, or one that tells nothing of the model; and the pause that the app asked for.
+    Lost(Option<Duration>),
+}
+
+/// When the app is asked next.
+#[derive(Debug)]
+pub(super) struct Driver {
+    every: Duration,
+    backoff: Backoff,
+    /// When the last fetch began.
+    began: Option<Instant>,
+    due: Instant,
+    /// Triggers for which no change was seen.
+    awaited: u64,
+    /// Pauses of [`TRIGGER_ECHOES`] that were made since the last trigger.
+    echoes: usize,
+}
+
+impl Driver {
+    /// Asks at once, and then each time that `every` is over.
+    pub(super) fn new(every: Duration, now: Instant) -> Self {
+        Self { every, backoff: Backoff::default(), began: None, due: now, awaited: 0, echoes: 0 }
+    }
+
+    /// What to do now.
+    pub(super) fn step(&self, now: Instant) -> Step {
+        if self.due <= now { Step::Fetch } else { Step::Sleep(self.due) }
+    }
+
+    /// A fetch begins.
+    pub(super) fn begins(&mut self, now: Instant) {
+        self.began = Some(now);
+    }
+
+    /// It was told `times` times that the app may hold something new; a fetch that began before does not count.
+    pub(super) fn triggered(&mut self, times: u64, now: Instant) {
+        self.awaited = self.awaited.saturating_add(times);
+        self.echoes = 0;
+        self.due = self.not_too_soon(now);
+    }
+
+    /// The fetch that began last is over. `random` is in 0..1.
+    pub(super) fn ended(&mut self, outcome: Outcome, now: Instant, random: f64) {
+        let regular = self.began.unwrap_or(now) + self.every.mul_f64(1.0 - JITTER * random.clamp(0.0, 1.0));
+        self.due = match outcome {
+            Outcome::Lost(retry_after) => now + self.backoff.failed(random, retry_after),
+            // It answers, so it may be asked as often as ever; but a model that is missing or
+            // broken while the app starts must not stay so for a long interval.
+            Outcome::Unusable => regular.min(now + self.backoff.failed(random, None)),
+            Outcome::Changed | Outcome::Unchanged => {
+                self.backoff.succeeded();
+                regular
+            }
+        };
+        if outcome == Outcome::Changed {
+            self.awaited = self.awaited.saturating_sub(1);
+        }
+        if self.awaited > 0 && !matches!(outcome, Outcome::Lost(_)) {
+            match TRIGGER_ECHOES.get(self.echoes) {
+                Some(pause) => {
+                    self.echoes += 1;
+                    self.due = self.due.min(now + *pause);
+                }
+                None => self.awaited = 0,
+            }
+        }
+        self.due = self.not_too_soon(self.due);
+    }
+
+    fn not_too_soon(&self, at: Instant) -> Instant {
+        self.began.map_or(at, |began| at.max(began + FETCH_PAUSE))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const MILLIS: fn(u64) -> Duration = Duration::from_millis;
+
+    /// Fetches when it is time, each taking 10 ms and coming to the next of `outcomes`; triggers
+    /// at the given times. Returns when each fetch began, from the start.
+    #[track_caller]
+    fn fetches(every: Duration, outcomes: &[Outcome], triggers: &[(u64, u64)], random: f64) -> Vec<u128> {
+        let start = Instant::now();
+        let (mut now, mut driver) = (start, Driver::new(every, start));
+        let mut triggers = triggers.iter().map(|(at, times)| (start + MILLIS(*at), *times)).peekable();
+        let mut began = Vec::new();
+        for outcome in outcomes {
+            while let Step::Sleep(until) = driver.step(now) {
+                assert!(until > now, "no sleep of no time");
+                match triggers.next_if(|(at, _)| *at <= until) {
+                    Some((at, times)) => {
+                        now = now.max(at);
+                        driver.triggered(times, now);
+                    }
+                    None => now = until,
+                }
+            }
+            driver.begins(now);
+            began.push((now - start).as_millis());
+            now += MILLIS(10);
+            driver.ended(*outcome, now, random);
+        }
+        began
+    }
+
+    use Outcome::{Changed, Lost, Unchanged, Unusable};
+
+    #[tokio::test(start_paused = true)]
+    async fn an_interval_counts_from_the_start_of_a_fetch_and_is_jittered_downwards() {
+        assert_eq!(fetches(10 * SECOND, &[Changed, Unchanged, Changed], &[], 0.0), [0, 10_000, 20_000]);
+        assert_eq!(fetches(10 * SECOND, &[Unchanged; 3], &[], 1.0), [0, 9000, 18_000]);
+        assert_eq!(fetches(Duration::ZERO, &[Unchanged; 3], &[], 0.0), [0, 100, 200], "never in a tight loop");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_back_off_and_a_success_ends_that() {
+        for (every, outcomes, expected) in [
+            (60 * SECOND, vec![Lost(None); 4], vec![0, 810, 2420, 5630]),
+            (
+                60 * SECOND,
+                vec![Lost(None), Lost(None), Unchanged, Lost(None), Changed],
+                vec![0, 810, 2420, 62_420, 63_230],
+            ),
+            (60 * SECOND, vec![Lost(Some(7 * SECOND)), Changed], vec![0, 7010]),
+            // A short interval gives way to the back-off, where the app does not answer.
+            (SECOND / 5, vec![Lost(None), Lost(None), Changed, Changed], vec![0, 810, 2420, 2620]),
+            (60 * SECOND, vec![Unusable, Unusable, Changed, Changed], vec![0, 810, 2420, 62_420]),
+            (SECOND / 5, vec![Unusable; 4], vec![0, 200, 400, 600]),
+        ] {
+            assert_eq!(fetches(every, &outcomes, &[], 0.0), expected, "{outcomes:?} every {every:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trigger_fetches_at_once_and_again_while_nothing_changed() {
+        let minute = 60 * SECOND;
+        for (name, outcomes, triggers, expected) in [
+            ("changed at once", vec![Changed, Changed, Unchanged], vec![(5000, 1)], vec![0, 5000, 65_000]),
+            (
+                "never changed",
+                vec![Changed, Unchanged, Unchanged, Unchanged, Unchanged, Unchanged],
+                vec![(5000, 1)],
+                vec![0, 5000, 5110, 6120, 11_130, 71_130],
+            ),
+            ("late by one", vec![Changed, Unchanged, Changed, Unchanged], vec![(5000, 1)], vec![0, 5000, 5110, 65_110]),
+            (
+                "told again before the first change was seen: that change may be the first one's",
+                vec![Changed, Unchanged, Changed, Unchanged, Changed, Unchanged],
+                vec![(5000, 1), (5050, 1)],
+                vec![0, 5000, 5100, 5210, 6220, 66_220],
+            ),
+            (
+                "told often at once, changed once",
+                vec![Changed, Changed, Unchanged, Unchanged, Unchanged, Unchanged],
+                vec![(5000, 3)],
+                vec![0, 5000, 5110, 6120, 11_130, 71_130],
+            ),
+            (
+                "told while it is being fetched: that answer may be the old one",
+                vec![Changed, Changed, Unchanged],
+                vec![(5, 1)],
+                vec![0, 100, 60_100],
+            ),
+            (
+                "the app is lost for a moment",
+                vec![Changed, Lost(None), Unchanged, Changed, Unchanged],
+                vec![(5000, 1)],
+                vec![0, 5000, 5810, 5920, 65_920],
+            ),
+            ("told in a storm", vec![Changed; 4], vec![(5000, 1), (5020, 1), (5040, 1)], vec![0, 5000, 5100, 5210]),
+        ] {
+            assert_eq!(fetches(minute, &outcomes, &triggers, 0.0), expected, "{name}");
+        }
+    }
+}
