@@ -5,7 +5,8 @@
 //! | `GET /livez` | 200 while the process runs |
 //! | `GET /readyz` | 200 when ready, else 503 that names what is missing |
 //! | `GET /metrics` | Prometheus text format |
-//! | `GET /state` | operations, ids, sizes, parked requests, health of sources, as JSON |
+//! | `GET /state` | operations, ids, sizes, parked requests, agents in numbers, health of sources, as JSON |
+//! | `GET /agents` | which agent holds, lacks or rejects which state, as JSON: [`agents`] |
 //! | `GET /log-level` | the level of logs |
 //! | `PUT /log-level` | changes it; same host only |
 //! | `POST /drain` | answers parked requests over the grace period, and then this one; same host only |
@@ -35,6 +36,7 @@ use crate::lifecycle::stop::Stop;
 use crate::operation::Table;
 use crate::telemetry::Level;
 
+mod agents;
 pub mod ask;
 mod state;
 
@@ -99,16 +101,26 @@ impl Admin {
             ("GET" | "HEAD", "/readyz") => self.ready(),
             ("GET" | "HEAD", "/metrics") => self.metrics(),
             ("GET" | "HEAD", "/state") => json(state::of(&self.operations.all()).to_string()),
+            ("GET" | "HEAD", "/agents") => {
+                match agents::of(&self.operations.all(), request.uri().query().unwrap_or("")) {
+                    Ok(page) => json(page.to_string()),
+                    Err(problem) => refusal(&problem),
+                }
+            }
             ("GET" | "HEAD", "/openapi.json") => json(OPENAPI),
             ("GET" | "HEAD", "/log-level") => text(StatusCode::OK, self.level.get() + "\n"),
             ("PUT", "/log-level") => self.set_level(request).await,
             ("POST", "/drain") => self.drain().await,
-            (method, "/livez" | "/readyz" | "/metrics" | "/state" | "/openapi.json" | "/log-level" | "/drain") => {
+            (
+                method,
+                "/livez" | "/readyz" | "/metrics" | "/state" | "/agents" | "/openapi.json" | "/log-level" | "/drain",
+            ) => {
                 refusal(&Problem::new(Kind::MethodNotAllowed, format!("{method} is not for {}", request.uri().path())))
             }
             (_, path) => {
-                let detail =
-                    format!("{path} is not here: try /livez /readyz /metrics /state /log-level /drain /openapi.json");
+                let detail = format!(
+                    "{path} is not here: try /livez /readyz /metrics /state /agents /log-level /drain /openapi.json"
+                );
                 refusal(&Problem::new(Kind::NotFound, detail))
             }
         }

@@ -15,8 +15,15 @@ pub const SINCE_BYTES: usize = 256;
 pub const AGENT_ID_BYTES: usize = 253;
 /// Characters of a `Rejected-Reason`; what is longer is cut.
 pub const REJECTED_REASON_CHARACTERS: usize = 256;
-/// Agents whose pace is remembered; beyond, the ones not seen for longest are forgotten.
-pub const PACED_AGENTS: usize = 65_536;
+/// Agents that an operation knows at once; beyond, a sixteenth of them is forgotten: those without a poll, and of those
+/// the ones not seen for longest.
+pub const AGENTS: usize = 65_536;
+/// An agent whose connection has ended is forgotten after this: what it may take to come back.
+pub const AGENT_SKEW: Duration = Duration::from_secs(10);
+/// Agents named as the worst ones of an operation.
+pub const WORST_AGENTS: usize = 10;
+/// Agents on one page of `/agents`; a larger `limit` is 400.
+pub const AGENTS_PAGE: usize = 1000;
 /// How often an agent may be given the same state in a row before it is held.
 pub const PACE_REPEATS: u8 = 3;
 /// How long an agent that repeats itself is held.

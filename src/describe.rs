@@ -3,7 +3,6 @@
 
 pub mod answer;
 pub mod encode;
-pub mod pace;
 pub mod problem;
 pub mod want;
 

@@ -7,7 +7,6 @@
 //! | any other path, with an app behind | [`proxy`]: whatever the app answers, or 502, 504 |
 //! | any other path | 404 |
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::{HeaderValue, Request, Response, Version, header};
@@ -16,6 +15,7 @@ use tokio::time::{Duration, Instant};
 
 use crate::describe::Problem;
 use crate::describe::problem::{self, Kind};
+use crate::fleet::Connection;
 use crate::lifecycle::stop;
 use crate::operation::Table;
 
@@ -57,12 +57,17 @@ impl Front {
         Self { operations, proxy, stop, metrics, access_log }
     }
 
-    /// Answers a request.
-    pub async fn handle(&self, request: Request<Incoming>, peer: SocketAddr, marks: Marks) -> Response<Body> {
-        let entry = self.access_log.then(|| access_log::Entry::of(&request, peer));
-        let trace = trace::Trace::of(&request, peer);
+    /// Answers a request that came on `connection`.
+    pub async fn handle(
+        &self,
+        request: Request<Incoming>,
+        connection: &Arc<Connection>,
+        marks: Marks,
+    ) -> Response<Body> {
+        let entry = self.access_log.then(|| access_log::Entry::of(&request, connection.peer));
+        let trace = trace::Trace::of(&request, connection.peer);
         let http2 = request.version() == Version::HTTP_2;
-        let (route, mut response, held) = self.route(request, peer, marks).await;
+        let (route, mut response, held) = self.route(request, connection, marks).await;
         let draining = self.stop.phase().drain.is_some();
         // HTTP/2 is told by GOAWAY; it has no Connection field (RFC 9113, section 8.2.2).
         if !http2 && (route == Route::Refused || (route == Route::Describe && draining)) {
@@ -81,7 +86,7 @@ impl Front {
     async fn route(
         &self,
         request: Request<Incoming>,
-        peer: SocketAddr,
+        connection: &Arc<Connection>,
         marks: Marks,
     ) -> (Route, Response<Body>, Duration) {
         let (parts, body) = request.into_parts();
@@ -93,7 +98,7 @@ impl Front {
             // A parked request keeps nothing of its head: each field is a slice of the connection's read
             // buffer, 8 KiB. A body has no meaning here; hyper drains it or closes.
             drop((parts, body));
-            let outcome = describe::answer(&operation, &self.stop, asked).await;
+            let outcome = describe::answer(&operation, &self.stop, connection, asked).await;
             return (Route::Describe, outcome.response, outcome.held);
         }
         let Some(proxy) = &self.proxy else {
@@ -105,7 +110,7 @@ impl Front {
         };
         let sent = Instant::now();
         // Boxed: a parked request is the same future, and would hold the room that only a proxied one needs.
-        let answer = Box::pin(proxy.forward(Request::from_parts(parts, body), peer.ip()));
+        let answer = Box::pin(proxy.forward(Request::from_parts(parts, body), connection.peer.ip()));
         let response = match answer.await {
             Ok(response) => response.map(Body::App),
             Err(error) => {

@@ -117,7 +117,9 @@ impl Hub {
             // Closed before anyone can see the new state, so that the last to leave measures.
             current.round.close(Instant::from_std(publication.seen));
             current.round = next;
-            current.served = Some(served);
+            if let Some(before) = current.served.replace(served) {
+                before.reign.end(Instant::now().into_std());
+            }
         });
         self.metrics.changes.inc();
     }

@@ -7,6 +7,7 @@ pub mod app;
 pub mod bounds;
 pub mod config;
 pub mod describe;
+pub mod fleet;
 pub mod http;
 pub mod hub;
 pub mod lifecycle;

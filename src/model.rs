@@ -4,11 +4,13 @@
 pub mod document;
 pub mod id;
 mod json;
+mod reign;
 pub mod snapshot;
 pub mod store;
 mod yaml;
 
 pub use document::{Content, Document, Invalid};
 pub use id::{Digest, Epoch, Since, StateId};
+pub use reign::Reign;
 pub use snapshot::Snapshot;
 pub use store::{Offer, Publication, Store};

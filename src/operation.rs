@@ -6,25 +6,24 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
-use crate::bounds::{CATCH_UP, STATE_CONFIRM};
+use crate::bounds::{AGENT_SKEW, AGENTS, CATCH_UP, STATE_CONFIRM};
 use crate::config;
-use crate::describe::pace::Pace;
+use crate::fleet::Fleet;
 use crate::hub::Hub;
 use crate::model::{Content, Offer, Since, Snapshot, Store};
 use crate::sources::disk::Disk;
 use crate::sources::{Authority, Draft, Report, Unusable, UnusableKind, wall_clock};
 
-mod agents;
+mod acknowledge;
 mod freshness;
 mod metrics;
 mod table;
 
-pub use agents::{Agents, TooMany};
 pub use freshness::Freshness;
 pub use metrics::{Families, Metrics};
 pub use table::Table;
@@ -40,11 +39,9 @@ pub struct Operation {
     pub hub: Hub,
     /// How fresh its state is.
     pub freshness: Freshness,
-    /// How many requests each agent has parked.
-    pub agents: Agents,
     /// Read by every request, followed by [`Run`].
     config: watch::Sender<Arc<config::Operation>>,
-    pace: Mutex<Pace>,
+    fleet: Mutex<Fleet>,
     status: Mutex<Status>,
     /// The version that waits for its turn to be published; 0: none.
     waiting: AtomicU64,
@@ -70,14 +67,15 @@ impl Operation {
     /// An operation without a state.
     #[must_use]
     pub fn new(config: config::Operation, hub: Hub, metrics: Metrics) -> Self {
+        let now = Instant::now();
+        let expiry = expiry(&config);
         Self {
             name: config.name.clone(),
             path: config.path.clone(),
-            agents: Agents::new(config.parked_per_agent),
             config: watch::Sender::new(Arc::new(config)),
             hub,
-            freshness: Freshness::new(Instant::now()),
-            pace: Mutex::default(),
+            freshness: Freshness::new(now),
+            fleet: Mutex::new(Fleet::new(AGENTS, expiry, now.into_std())),
             status: Mutex::default(),
             waiting: AtomicU64::new(0),
             hurry: Notify::new(),
@@ -98,7 +96,7 @@ impl Operation {
     pub fn change(&self, config: config::Operation) {
         debug_assert_eq!(config.name, self.name, "another name is another operation");
         self.hub.set_limit(config.parked);
-        self.agents.set_limit(config.parked_per_agent);
+        self.fleet().set_expiry(expiry(&config));
         self.config.send_replace(Arc::new(config));
     }
 
@@ -106,11 +104,6 @@ impl Operation {
     #[must_use]
     pub fn status(&self) -> Status {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// What agents were given last.
-    pub fn pace<T>(&self, with: impl FnOnce(&mut Pace) -> T) -> T {
-        with(&mut self.pace.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A client holds a newer state than what is published: if that state is here and only waits
@@ -130,7 +123,7 @@ impl Operation {
     /// Brings up to date what is counted only when somebody looks.
     pub fn scrape(&self) {
         self.metrics.age.set(self.freshness.age().as_secs_f64());
-        self.metrics.paced.set(i64::try_from(self.pace(|pace| pace.len())).unwrap_or(i64::MAX));
+        self.count_agents();
     }
 
     fn set_status(&self, status: Status) {
@@ -153,6 +146,11 @@ impl Operation {
         }
         *now = status;
     }
+}
+
+/// How long a silent agent is remembered.
+fn expiry(config: &config::Operation) -> Duration {
+    (2 * config.wait.max).max(AGENT_SKEW)
 }
 
 /// The task of an operation: from reports to publications. Ends when its source does.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::fleet::Totals;
 use crate::operation::{Operation, Status};
 
 /// All operations, by name.
@@ -22,7 +23,21 @@ fn one(operation: &Operation) -> Value {
         "bytes": snapshot.map(|snapshot| snapshot.body.identity.len()),
         "ageSeconds": operation.freshness.age().as_secs(),
         "parked": operation.hub.parked(),
+        "agents": agents(&operation.totals()),
         "source": source(&operation.status()),
+    })
+}
+
+fn agents(totals: &Totals) -> Value {
+    json!({
+        "total": totals.total,
+        "converged": totals.converged,
+        "lagging": totals.lagging,
+        "rejecting": totals.rejecting,
+        "duplicates": totals.duplicates,
+        "evicted": totals.evicted,
+        "oldestLagSeconds": totals.oldest_lag.map(|lag| lag.as_secs()),
+        "trackedSeconds": totals.tracked.as_secs(),
     })
 }
 

@@ -46,10 +46,8 @@ pub const PREFER: HeaderName = HeaderName::from_static("prefer");
 pub struct Want {
     /// The state that the client has; absent: the null state.
     pub since: Option<Since>,
-    /// The state that the client could not apply; absent: none.
-    pub rejected: Option<Since>,
-    /// Why, printable; absent: it did not say, or rejects nothing.
-    pub reason: Option<String>,
+    /// What the client could not apply; absent: nothing. Boxed, since few send it and all who are parked have the room.
+    pub rejected: Option<Box<Rejected>>,
     /// Longest hold, after the limits and before jitter; zero: never parks.
     pub hold: Duration,
     /// The seconds of a `Prefer: wait` that was followed.
@@ -64,6 +62,15 @@ pub struct Want {
     pub link_tail: String,
     /// Whether the body is left out.
     pub head: bool,
+}
+
+/// A state that a client was given and could not apply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// The state.
+    pub state: Since,
+    /// Why, printable; absent: it did not say.
+    pub reason: Option<String>,
 }
 
 /// `If-None-Match`: states for which no body is wanted.
@@ -98,6 +105,7 @@ impl Want {
         }
         let since = query.since.as_deref().and_then(Since::parse);
         let rejected = query.rejected.as_deref().and_then(Since::parse);
+        let rejected = rejected.map(|state| Box::new(Rejected { state, reason: reason(fields) }));
         let head = *method == Method::HEAD;
         let asked = query.wait.as_deref().map(seconds).transpose()?;
         let preferred_wait = if asked.is_none() { preferred(fields) } else { None };
@@ -113,7 +121,6 @@ impl Want {
         Ok(Self {
             since,
             rejected,
-            reason: rejected.and_then(|_| reason(fields)),
             hold,
             preferred_wait,
             if_none_match,
@@ -126,18 +133,18 @@ impl Want {
 
     /// The states that the client has been given, by its own word: the one it has and the one it rejected.
     pub fn named(&self) -> impl Iterator<Item = &Since> {
-        self.since.iter().chain(&self.rejected)
+        self.since.iter().chain(self.rejected.as_deref().map(|rejected| &rejected.state))
     }
 
     /// Of the states that it names the newer one: by the version where both are of one history,
     /// else the rejected one, since it was given after the one that the client has.
     #[must_use]
     pub fn newest(&self) -> Option<&Since> {
-        match (&self.since, &self.rejected) {
+        match (&self.since, self.rejected.as_deref().map(|rejected| &rejected.state)) {
             (Some(since), Some(rejected)) if since.epoch == rejected.epoch && since.version > rejected.version => {
                 Some(since)
             }
-            (since, rejected) => rejected.as_ref().or(since.as_ref()),
+            (since, rejected) => rejected.or(since.as_ref()),
         }
     }
 
@@ -379,10 +386,11 @@ mod tests {
     fn rejected_is_spelt_as_since_and_parks_without_it() {
         let encoded = format!("rejected=W/%22{}~gzip%22", id());
         let want = parse(&encoded, &[]).expect("ok");
-        assert_eq!((want.since, want.rejected, want.hold), (None, Some(id().into()), LIMITS.default));
+        let rejected = Some(Box::new(Rejected { state: id().into(), reason: None }));
+        assert_eq!((want.since, want.rejected, want.hold), (None, rejected, LIMITS.default));
         for nothing in ["", "-1", "null"] {
             let want = parse(&format!("rejected={nothing}"), &[("rejected-reason", "why")]).expect(nothing);
-            assert_eq!((want.rejected, want.reason, want.hold), (None, None, Duration::ZERO), "{nothing}");
+            assert_eq!((want.rejected, want.hold), (None, Duration::ZERO), "{nothing}");
         }
     }
 
@@ -398,12 +406,12 @@ mod tests {
             ("", None),
         ] {
             let want = parse(&format!("rejected={}", id()), &[("rejected-reason", given)]).expect(given);
-            assert_eq!(want.reason.as_deref(), expected, "{given}");
+            assert_eq!(want.rejected.expect("an id").reason.as_deref(), expected, "{given}");
         }
         let mut fields = HeaderMap::new();
         fields.insert(REJECTED_REASON, HeaderValue::from_bytes(b"\xff!").expect("opaque bytes are a value"));
         let want = Want::parse(&Method::GET, Some(&format!("rejected={}", id())), &fields, LIMITS).expect("ok");
-        assert_eq!(want.reason.as_deref(), Some("?!"));
+        assert_eq!(want.rejected.expect("an id").reason.as_deref(), Some("?!"));
     }
 
     #[test]

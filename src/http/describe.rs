@@ -1,6 +1,6 @@
 //! A describe request, from its query to its answer: refuse, answer, or park and then answer.
 //!
-//! Dropping the future at any await gives everything back: seat, place and gauge are guards.
+//! Dropping the future at any await gives everything back: seat, place, poll and gauge are guards.
 
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use super::reply::{self, About, Body};
 use crate::bounds::PACE_HOLD;
 use crate::describe::problem::Kind;
 use crate::describe::{Arrival, Choice, Problem, Want, answer};
+use crate::fleet::{Connection, LivePoll, Place};
 use crate::hub::{Hold, Seat, Served};
 use crate::lifecycle::stop;
 use crate::operation::Operation;
@@ -65,11 +66,16 @@ pub fn asked(operation: &Operation, Parts { method, uri, headers, .. }: &Parts) 
     }
 }
 
-/// Answers a request to `operation` that asks for this.
-pub async fn answer(operation: &Operation, stop: &stop::Watch, asked: Result<Option<Want>, Problem>) -> Outcome {
+/// Answers a request to `operation` that asks for this and came on `connection`.
+pub async fn answer(
+    operation: &Operation,
+    stop: &stop::Watch,
+    connection: &Arc<Connection>,
+    asked: Result<Option<Want>, Problem>,
+) -> Outcome {
     let arrived = Instant::now();
     let answered = match asked {
-        Ok(Some(want)) => try_answer(operation, stop, want).await,
+        Ok(Some(want)) => try_answer(operation, stop, connection, want).await,
         Ok(None) => Ok((reply::options(), None)),
         Err(problem) => Err(problem),
     };
@@ -85,33 +91,33 @@ pub async fn answer(operation: &Operation, stop: &stop::Watch, asked: Result<Opt
 async fn try_answer(
     operation: &Operation,
     stop: &stop::Watch,
-    want: Want,
+    connection: &Arc<Connection>,
+    mut want: Want,
 ) -> Result<(Response<Body>, Option<End>), Problem> {
     // Read first: a source that comes to life now has a newer state on its way, for which
     // `catch_up` waits. Read last, the state before it would pass for what the source holds.
     let live = operation.freshness.is_live();
-    if let Some(since) = &want.since {
-        operation.catch_up(since).await;
+    if let Some(newest) = want.newest() {
+        operation.catch_up(newest).await;
     }
     let served = operation.hub.current().ok_or_else(|| no_state(operation))?;
-    match answer::at_arrival(&want, &served.snapshot.id, live) {
-        Arrival::Answer(Choice::State) if must_hold(operation, &want, &served) => {
-            let held = hold(operation, stop, &want, PACE_HOLD, |_| false).await?;
-            finish(operation, &want, held).await
+    let arrival = answer::at_arrival(&want, &served.snapshot.id, live);
+    let gives = arrival == Arrival::Answer(Choice::State);
+    let poll = operation.acknowledge(&mut want, connection, &served, gives);
+    let poll = poll.as_ref();
+    match arrival {
+        Arrival::Answer(Choice::State) if poll.is_some_and(LivePoll::is_paced) => {
+            let held = hold(operation, stop, poll, PACE_HOLD, |_| false).await?;
+            finish(operation, &want, poll, held).await
         }
-        Arrival::Answer(choice) => {
-            if choice == Choice::State {
-                note(operation, &want, &served);
-            }
-            Ok((respond(operation, &want, &served, choice, None).await?, None))
-        }
+        Arrival::Answer(choice) => Ok((respond(operation, &want, poll, &served, choice, None).await?, None)),
         Arrival::Park(longest) => {
             let longest = longest.mul_f64(1.0 - WAIT_JITTER * fastrand::f64());
             // Not kept by those who wait for the next.
             drop(served);
             let releases = |served: &Served| answer::releases(&want, &served.snapshot.id);
-            let held = hold(operation, stop, &want, longest, releases).await?;
-            finish(operation, &want, held).await
+            let held = hold(operation, stop, poll, longest, releases).await?;
+            finish(operation, &want, poll, held).await
         }
     }
 }
@@ -120,16 +126,11 @@ async fn try_answer(
 async fn hold<'a>(
     operation: &'a Operation,
     stop: &stop::Watch,
-    want: &Want,
+    poll: Option<&LivePoll>,
     longest: Duration,
     releases: impl Fn(&Served) -> bool,
 ) -> Result<Held<'a>, Problem> {
-    let place = want.agent.as_deref().map(|agent| operation.agents.take(agent)).transpose();
-    let _place = place.map_err(|too_many| {
-        let agent = want.agent.as_deref().unwrap_or_default();
-        let detail = format!("{too_many} (Agent-Id {agent}): end one, or give each client its own Agent-Id");
-        Problem::retry(Kind::TooManyParked, 1, detail)
-    })?;
+    let _place = poll.map(|poll| place(operation, poll)).transpose()?;
     let mut seat = operation.hub.seat().map_err(|full| {
         let detail = format!("{full} (limits.parked of operation {}): try again, or another endpoint", operation.name);
         Problem::retry(Kind::Overloaded, 2, detail)
@@ -152,26 +153,40 @@ async fn hold<'a>(
     Ok(Held { watchdog, seat, released_by })
 }
 
+/// One of the places that an agent has to be parked.
+fn place(operation: &Operation, poll: &LivePoll) -> Result<Place, Problem> {
+    poll.park(operation.config().parked_per_agent).map_err(|too_many| {
+        let agent = poll.key().name();
+        let detail = format!("{too_many} (Agent-Id {agent}): end one, or give each client its own Agent-Id");
+        Problem::retry(Kind::TooManyParked, 1, detail)
+    })
+}
+
 /// The answer after a hold: the state that released it, else what is current now, compared again.
 async fn finish(
     operation: &Operation,
     want: &Want,
+    poll: Option<&LivePoll>,
     Held { watchdog, seat, released_by }: Held<'_>,
 ) -> Result<(Response<Body>, Option<End>), Problem> {
     let end = watchdog.end;
     let served = released_by.or_else(|| seat.current()).ok_or_else(|| no_state(operation))?;
     let hold = seat.leave();
     let choice = answer::at_end(want, &served.snapshot.id);
-    Ok((respond(operation, want, &served, choice, Some(hold)).await?, end))
+    Ok((respond(operation, want, poll, &served, choice, Some(hold)).await?, end))
 }
 
 async fn respond(
     operation: &Operation,
     want: &Want,
+    poll: Option<&LivePoll>,
     served: &Served,
     choice: Choice,
     hold: Option<Hold>,
 ) -> Result<Response<Body>, Problem> {
+    if let (Choice::State, Some(poll)) = (choice, poll) {
+        poll.given(&served.snapshot.id);
+    }
     let about = About { want, age: operation.freshness.age() };
     match choice {
         Choice::State => Ok(about.state(served, hold).await),
@@ -190,19 +205,6 @@ fn no_state(operation: &Operation) -> Problem {
         operation.name
     );
     Problem::retry(Kind::NoState, 1, detail)
-}
-
-fn must_hold(operation: &Operation, want: &Want, served: &Served) -> bool {
-    let Some(agent) = &want.agent else { return false };
-    operation.pace(|pace| pace.must_hold(agent, want.since.as_ref(), &served.snapshot.id.into()))
-}
-
-/// Notes what an agent is given at arrival. A release gives another state than the last each
-/// time, so it needs no note, and no lock on the way of a change.
-fn note(operation: &Operation, want: &Want, served: &Served) {
-    if let Some(agent) = &want.agent {
-        operation.pace(|pace| pace.given(agent, want.since.as_ref(), &served.snapshot.id.into()));
-    }
 }
 
 impl Drop for Watchdog<'_> {

@@ -18,13 +18,14 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::time::Duration;
+use tokio::time::{Duration, Instant};
 use tokio_util::task::TaskTracker;
 
 use super::Front;
 use super::reply::Body;
 use super::wire::{Line, Wire};
 use crate::bounds::{DEAD_PEER, HEAD_BYTES, HEAD_FIELDS, HTTP2_STREAMS, IDLE_CONNECTION};
+use crate::fleet::Connection;
 use crate::lifecycle::stop;
 
 /// After a failed accept (out of descriptors, mostly): long enough not to spin, short enough to
@@ -109,12 +110,14 @@ where
         http2 = wire.is_http2() => http2?,
         () = stop.closing() => return Ok(()),
     };
+    let ends = Ends(Arc::new(Connection::new(peer)));
+    let connection = Arc::clone(&ends.0);
     let service = service_fn(move |request: Request<Incoming>| {
-        let (front, line) = (Arc::clone(&front), Arc::clone(&line));
+        let (front, line, connection) = (Arc::clone(&front), Arc::clone(&line), Arc::clone(&connection));
         async move {
             let marks = line.begin(request.version() == Version::HTTP_2);
             let busy = Busy(Some(line));
-            let response = front.handle(request, peer, marks).await;
+            let response = front.handle(request, &connection, marks).await;
             Ok::<_, Infallible>(timed(response, busy))
         }
     });
@@ -128,6 +131,15 @@ where
         finish(connection, stop, http1::UpgradeableConnection::graceful_shutdown).await
     };
     Ok(served?)
+}
+
+/// Tells those who polled on a connection when it ends, however it does.
+struct Ends(Arc<Connection>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.end(Instant::now().into_std());
+    }
 }
 
 /// Drives a connection to its end, which `wind_down` brings on once the process closes.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::OnceCell;
 
 use crate::describe::{Coding, Face};
-use crate::model::Snapshot;
+use crate::model::{Reign, Snapshot};
 
 /// A published state.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub struct Served {
     pub snapshot: Snapshot,
     /// Its field values.
     pub face: Face,
+    /// For how long it is what is served, at whatever version.
+    pub reign: Arc<Reign>,
     encodings: Arc<Encodings>,
 }
 
@@ -28,12 +30,13 @@ struct Encodings {
 
 impl Served {
     pub(super) fn new(snapshot: Snapshot) -> Self {
-        Self { face: Face::of(&snapshot), snapshot, encodings: Arc::default() }
+        Self { face: Face::of(&snapshot), snapshot, reign: Arc::default(), encodings: Arc::default() }
     }
 
     /// The same bytes under another version.
     pub(super) fn moved(&self, snapshot: Snapshot) -> Self {
-        Self { face: Face::of(&snapshot), snapshot, encodings: Arc::clone(&self.encodings) }
+        let (reign, encodings) = (Arc::clone(&self.reign), Arc::clone(&self.encodings));
+        Self { face: Face::of(&snapshot), snapshot, reign, encodings }
     }
 
     /// The bytes in `coding`, or as they are where that is no larger.

@@ -174,6 +174,15 @@ impl fmt::Display for StateId {
     }
 }
 
+impl fmt::Display for Since {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.version {
+            Some(version) => write!(f, "{}.{version}.{}", self.epoch, self.digest),
+            None => write!(f, "{}.{}", self.epoch, self.digest),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
@@ -246,6 +255,7 @@ mod tests {
             let text = id.to_string();
             prop_assert!(text.len() <= 128 && text.bytes().all(|c| c.is_ascii_alphanumeric() || b"._~-".contains(&c)));
             prop_assert_eq!(Since::parse(&text), Some(id.into()));
+            prop_assert_eq!(Since::from(id).to_string(), text.as_str());
             prop_assert_eq!(StateId::parse(&text), Some(id));
             prop_assert_eq!(StateId::parse(&format!("\"{text}\"")), None);
         }

@@ -5,6 +5,8 @@ use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeV
 use super::Status;
 use crate::sources::wall_clock;
 
+mod agents;
+
 /// The metrics of all operations.
 #[derive(Debug, Clone)]
 pub struct Families {
@@ -16,7 +18,7 @@ pub struct Families {
     disk_errors: IntCounterVec,
     bytes: IntGaugeVec,
     age: GaugeVec,
-    paced: IntGaugeVec,
+    agents: agents::Families,
 }
 
 /// The metrics of one operation.
@@ -36,8 +38,8 @@ pub struct Metrics {
     pub bytes: IntGauge,
     /// `State-Age`.
     pub age: Gauge,
-    /// Agents whose pace is remembered.
-    pub paced: IntGauge,
+    /// Which agents hold the state.
+    pub agents: agents::Metrics,
 }
 
 impl Families {
@@ -65,7 +67,7 @@ impl Families {
                 "When the source last said what it holds.",
             )?,
             age: seconds("tidewait_state_age_seconds", "Since the source last confirmed the state that is served.")?,
-            paced: gauge("tidewait_paced_agents", "Agents whose last answers are remembered for pacing.")?,
+            agents: agents::Families::register(registry)?,
             live: gauge("tidewait_source_live", "1 while the source confirms the state that is served.")?,
             bytes: gauge("tidewait_state_bytes", "Size of the state that is served, without an encoding.")?,
             failures: counter(
@@ -104,7 +106,7 @@ impl Families {
             disk_errors: self.disk_errors.with_label_values(&[operation]),
             bytes: self.bytes.with_label_values(&[operation]),
             age: self.age.with_label_values(&[operation]),
-            paced: self.paced.with_label_values(&[operation]),
+            agents: self.agents.of(operation),
         }
     }
 
@@ -114,12 +116,13 @@ impl Families {
         for gauges in [&self.contact, &self.age] {
             let _ = gauges.remove_label_values(&[operation]);
         }
-        for gauges in [&self.live, &self.bytes, &self.paced] {
+        for gauges in [&self.live, &self.bytes] {
             let _ = gauges.remove_label_values(&[operation]);
         }
         for counters in [&self.restored, &self.older, &self.disk_errors] {
             let _ = counters.remove_label_values(&[operation]);
         }
+        self.agents.forget(operation);
         for kind in ["lost", "unusable"] {
             let _ = self.failures.remove_label_values(&[operation, kind]);
         }

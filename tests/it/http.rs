@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use crate::talk::{Answer, Talk, answers};
 
+mod acknowledge;
 mod cancel;
 mod change;
 mod drain;

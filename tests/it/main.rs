@@ -7,6 +7,7 @@
     reason = "tests spawn tasks of their own, read the environment, and end in a panic with the reason"
 )]
 
+mod acknowledge; // who holds, lacks or rejects the state, as operators see it
 mod agents; // clients that poll and remember
 mod api_proxy; // faults in front of the real API server
 mod cluster; // the built binary and the real API server

@@ -94,12 +94,8 @@ fn methods(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::MalformedRequest => &["GET", "HEAD", "OPTIONS", "POST"],
         Kind::MethodNotAllowed => &["POST"],
-        Kind::BadParameter
-        | Kind::SelectionNotOffered
-        | Kind::TooManyParked
-        | Kind::NoState
-        | Kind::NotConfirmed
-        | Kind::Overloaded => &["GET", "HEAD"],
+        Kind::TooManyParked | Kind::Overloaded => &["GET"],
+        Kind::BadParameter | Kind::SelectionNotOffered | Kind::NoState | Kind::NotConfirmed => &["GET", "HEAD"],
         Kind::ExpectationFailed
         | Kind::TransferCodingNotOffered
         | Kind::LoopbackOnly

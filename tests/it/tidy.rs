@@ -6,19 +6,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which modules each module may name. What is absent is a wrong arrow.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("bounds", &[]),
     ("model", &["bounds"]),
     ("config", &["bounds"]),
     ("describe", &["bounds", "config", "model"]),
+    ("fleet", &["bounds", "model"]),
     ("lifecycle", &["bounds"]),
     ("telemetry", &["config"]),
     ("hub", &["describe", "model"]),
     ("sources", &["bounds", "config", "model", "telemetry"]),
-    ("operation", &["bounds", "config", "describe", "hub", "model", "sources", "telemetry"]),
+    ("operation", &["bounds", "config", "describe", "fleet", "hub", "model", "sources", "telemetry"]),
     ("operations", &["bounds", "config", "hub", "lifecycle", "model", "operation", "sources", "telemetry"]),
-    ("http", &["bounds", "config", "describe", "hub", "lifecycle", "operation", "telemetry", "model"]),
-    ("admin", &["bounds", "describe", "lifecycle", "operation", "telemetry"]),
+    ("http", &["bounds", "config", "describe", "fleet", "hub", "lifecycle", "operation", "telemetry", "model"]),
+    ("admin", &["bounds", "describe", "fleet", "lifecycle", "operation", "telemetry"]),
     (
         "app",
         &["admin", "bounds", "config", "http", "hub", "lifecycle", "operation", "operations", "sources", "telemetry"],
@@ -26,7 +27,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
 ];
 
 /// PURE modules, and what none of their lines may name.
-const PURE: [&str; 3] = ["src/model", "src/describe", "src/config/resolve"];
+const PURE: [&str; 4] = ["src/model", "src/describe", "src/fleet", "src/config/resolve"];
 const IMPURE: [&str; 9] =
     ["tokio", "hyper::", "kube::", "fastrand", "Instant::now", "SystemTime", "std::env", "std::fs", "std::net::Tcp"];
 
@@ -93,7 +94,8 @@ fn modules_name_only_what_the_table_allows() {
 
 #[test]
 fn pure_modules_know_no_world() {
-    let pure = files("src").into_iter().filter(|path| PURE.iter().any(|pure| path.starts_with(pure)) && !is_test(path));
+    let is_pure = |path: &Path| PURE.iter().any(|pure| path.with_extension("").starts_with(pure));
+    let pure = files("src").into_iter().filter(|path| is_pure(path) && !is_test(path));
     let mut wrong = Vec::new();
     for path in pure {
         let code = code(&path);

@@ -1,9 +1,11 @@
 //! A request may be dropped at any moment: whatever it had taken is given back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::poll_immediate;
 use http::Request;
+use tidewait::fleet::{Connection, Listing};
 use tidewait::http::describe::{answer, asked};
 use tidewait::model::Publication;
 use tokio::time::Instant;
@@ -55,7 +57,8 @@ async fn dropped_after(polls: usize, query: &str, events: &[Event]) {
     let request = Request::get(format!("/describe?{query}")).header("agent-id", "node-1");
     let request = request.header("accept-encoding", "gzip").body(()).expect("a request");
     let (stop, asks) = (rig.stop.watch(), asked(&rig.operation, &request.into_parts().0));
-    let mut handler = Box::pin(answer(&rig.operation, &stop, asks));
+    let connection = Arc::new(Connection::new(([192, 0, 2, 1], 4711).into()));
+    let mut handler = Box::pin(answer(&rig.operation, &stop, &connection, asks));
     let (mut parked, mut done) = (0, false);
     for poll in 0..polls {
         let outcome = poll_immediate(&mut handler).await;
@@ -73,12 +76,16 @@ async fn dropped_after(polls: usize, query: &str, events: &[Event]) {
     drop(handler);
     let case = format!("{query} {events:?} after {polls}");
     rig.is_empty();
-    assert!(rig.operation.agents.take("node-1").is_ok(), "{case}: the agent's place");
+    let (agents, _) = rig.operation.agents(&Listing { after: None, standing: None, limit: 1 });
+    assert_eq!(agents[0].polls, 0, "{case}: the agent's poll");
     let metrics = rig.operation.hub.metrics();
     let ends =
         [&metrics.changed, &metrics.expired, &metrics.drained, &metrics.abandoned].map(prometheus::IntCounter::get);
     assert_eq!(ends.iter().sum::<u64>(), parked as u64, "{case}: each hold ends once: {ends:?}");
     tokio::time::timeout(Duration::from_secs(1), rig.operation.hub.emptied()).await.expect("told that it is empty");
+    let current = rig.operation.hub.current().expect("a state").snapshot.id;
+    let (again, _) = rig.poll(&format!("since={current}&wait=0.001"), "Agent-Id: node-1\r\n").await;
+    assert_eq!(again.status, 204, "{case}: the agent's place");
 }
 
 #[tokio::test(start_paused = true)]

@@ -150,7 +150,7 @@ fn refusals() -> Vec<Case> {
         ("head-no-state", Empty, head("", "")),
         ("full", Full, get(&since, "")),
         ("agent-has-too-many", Busy, get(&since, agent)),
-        ("head-agent-has-too-many", Busy, head(&stale, agent)),
+        ("head-is-not-paced", Busy, head(&stale, agent)),
         ("not-confirmed", Lost, get(&ahead, "")),
     ]
 }

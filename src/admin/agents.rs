@@ -1,0 +1,129 @@
+//! `/agents`: which agent holds, lacks or rejects which state, a page at a time.
+//!
+//! | parameter | meaning |
+//! |---|---|
+//! | `operation` | its name; may be left out where there is only one |
+//! | `state` | only agents that are `converged`, `lagging` or `rejecting` |
+//! | `limit` | agents on a page, 1 to [`AGENTS_PAGE`]; [`PAGE`] where it is left out |
+//! | `after` | only agents whose name comes after this one: the `next` of an answer has it |
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
+
+use crate::bounds::{AGENT_ID_BYTES, AGENTS_PAGE};
+use crate::describe::Problem;
+use crate::fleet::{Agent, AgentKey, Listing, Standing};
+use crate::operation::Operation;
+
+/// Agents on a page that names no `limit`.
+const PAGE: usize = 100;
+
+/// What is asked for.
+#[derive(Debug)]
+struct Query<'a> {
+    operation: &'a Operation,
+    listing: Listing,
+}
+
+/// The page that `query` asks for.
+pub(super) fn of(operations: &[Arc<Operation>], query: &str) -> Result<Value, Problem> {
+    let Query { operation, listing } = parse(operations, query)?;
+    let (agents, more) = operation.agents(&listing);
+    let last = agents.last().filter(|_| more);
+    Ok(json!({
+        "operation": operation.name,
+        "stateId": operation.hub.current().map(|served| served.snapshot.id.to_string()),
+        "agents": agents.iter().map(one).collect::<Vec<_>>(),
+        "next": last.map(|last| next(operation, &listing, last)),
+    }))
+}
+
+fn one(agent: &Agent) -> Value {
+    json!({
+        "name": agent.key.name(),
+        "authenticated": agent.key.is_authenticated(),
+        "state": agent.standing.as_str(),
+        "holds": agent.holds.map(|holds| holds.to_string()),
+        "given": agent.given.map(|given| given.to_string()),
+        "rejects": agent.rejects.map(|rejects| rejects.to_string()),
+        "reason": agent.reason,
+        "rejectingSeconds": agent.rejecting.map(|rejecting| rejecting.as_secs()),
+        "laggingSeconds": agent.lagging.map(|lagging| lagging.as_secs()),
+        "lastSeenSeconds": agent.last_seen.as_secs(),
+        "polls": agent.polls,
+        "duplicate": agent.polls > 1,
+        "peer": agent.peer.to_string(),
+    })
+}
+
+/// The target of the next page. Names of operations and agents need no encoding in a query.
+fn next(operation: &Operation, listing: &Listing, last: &Agent) -> String {
+    let mut target = format!("/agents?operation={}", operation.name);
+    if let Some(standing) = listing.standing {
+        let _ = write!(target, "&state={}", standing.as_str());
+    }
+    let _ = write!(target, "&limit={}&after={}", listing.limit, last.key.name());
+    target
+}
+
+fn parse<'a>(operations: &'a [Arc<Operation>], query: &str) -> Result<Query<'a>, Problem> {
+    let [mut operation, mut state, mut limit, mut after] = [const { None }; 4];
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let [name, value] = [name, value].map(|text| percent_decode_str(text).decode_utf8_lossy().into_owned());
+        let slot = match &*name {
+            "operation" => &mut operation,
+            "state" => &mut state,
+            "limit" => &mut limit,
+            "after" => &mut after,
+            _ => {
+                let allowed = "it is no parameter of /agents: give operation, state, limit or after";
+                return Err(Problem::parameter(&name, &value, allowed));
+            }
+        };
+        if slot.replace(value.clone()).is_some() {
+            return Err(Problem::parameter(&name, &value, "it stands twice or more: give it once"));
+        }
+    }
+    let listing = Listing {
+        after: after.as_deref().map(key).transpose()?,
+        standing: state.as_deref().map(standing).transpose()?,
+        limit: limit.as_deref().map_or(Ok(PAGE), page)?,
+    };
+    Ok(Query { operation: named(operations, operation.as_deref())?, listing })
+}
+
+fn named<'a>(operations: &'a [Arc<Operation>], name: Option<&str>) -> Result<&'a Operation, Problem> {
+    let found = match (name, operations) {
+        (None, [only]) => Some(only),
+        (None, _) => None,
+        (Some(name), all) => all.iter().find(|operation| operation.name == name),
+    };
+    found.map(Arc::as_ref).ok_or_else(|| {
+        let names: Vec<_> = operations.iter().map(|operation| &*operation.name).collect();
+        Problem::parameter("operation", name.unwrap_or(""), &format!("name one of {}", names.join(", ")))
+    })
+}
+
+fn standing(text: &str) -> Result<Standing, Problem> {
+    let found = Standing::ALL.into_iter().find(|standing| standing.as_str() == text);
+    found.ok_or_else(|| {
+        let names = Standing::ALL.map(Standing::as_str).join(", ");
+        Problem::parameter("state", text, &format!("give one of {names}, or leave it out for all"))
+    })
+}
+
+fn page(text: &str) -> Result<usize, Problem> {
+    let limit = text.parse().ok().filter(|limit| (1..=AGENTS_PAGE).contains(limit));
+    limit.ok_or_else(|| Problem::parameter("limit", text, &format!("give a number from 1 to {AGENTS_PAGE}")))
+}
+
+fn key(text: &str) -> Result<AgentKey, Problem> {
+    if text.len() > AGENT_ID_BYTES {
+        return Err(Problem::parameter("after", text, "no agent has so long a name: follow next of the page before"));
+    }
+    Ok(AgentKey::claimed(text))
+}

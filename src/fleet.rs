@@ -1,0 +1,293 @@
+//! PURE. Which agent holds, lacks or rejects which state, for one operation.
+//!
+//! An agent says by each poll what it holds (`since`) and what it could not apply (`rejected`), and
+//! is believed until it was given another state. It is converged only if it holds the current state
+//! by its own word; whatever is not known counts as lagging. Nothing here is visited when a
+//! state changes, a request is released or a connection ends: each shares an atomic with the entry
+//! ([`LivePoll`], [`Connection`], [`Reign`]), which is looked at when somebody asks.
+//!
+//! Agents that repeat themselves are paced here, too: one that is given the same state three times in a
+//! row, for the same `since`, is held before the next. By agent and never by connection, since
+//! proxies share those; clients without a key meet admission limits only.
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::model::{Reign, Since, StateId};
+
+mod connection;
+mod entry;
+mod poll;
+mod totals;
+
+pub use connection::Connection;
+use entry::Entry;
+pub use poll::{LivePoll, Place, TooMany};
+pub use totals::{AGES, Totals};
+
+/// The table is not swept below this many agents.
+const SWEEP_FROM: usize = 1024;
+
+/// One in so many agents is forgotten when the table is full: so the search for those seen least lately is rare.
+const EVICTED_SHARE: usize = 16;
+
+/// All agents of an operation.
+#[derive(Debug)]
+pub struct Fleet {
+    agents: HashMap<AgentKey, Entry>,
+    capacity: usize,
+    /// A silent agent is forgotten after this.
+    expiry: Duration,
+    sweep_at: usize,
+    /// When the last agents were evicted, and how many in that spell.
+    evicted: Option<(Instant, usize)>,
+    evictions: u64,
+    rejections: u64,
+    started: Instant,
+}
+
+/// Which agent. Names that agents give themselves never pass for identities that were proved.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AgentKey {
+    name: Arc<str>,
+    authenticated: bool,
+}
+
+/// What an agent says by a poll.
+#[derive(Debug, Clone)]
+pub struct Acknowledgement {
+    /// Who polls.
+    pub key: AgentKey,
+    /// The state that it holds; absent: none yet.
+    pub holds: Option<Since>,
+    /// The state that it could not apply.
+    pub rejected: Option<Since>,
+    /// Why, in its words.
+    pub reason: Option<String>,
+    /// What it polls on.
+    pub connection: Arc<Connection>,
+}
+
+/// The current state.
+#[derive(Debug, Clone, Copy)]
+pub struct Current<'a> {
+    /// Its id.
+    pub id: &'a StateId,
+    /// For how long it is current.
+    pub reign: &'a Arc<Reign>,
+}
+
+/// How an agent stands to the current state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// Its last poll rejected it. Whether or not it also claims to hold it.
+    Rejecting,
+    /// It does not hold it, or was given another state since it said so.
+    Lagging,
+    /// It holds it, by its last poll.
+    Converged,
+}
+
+/// What is known of an agent, for operators.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agent {
+    /// Which agent.
+    pub key: AgentKey,
+    /// How it stands to the current state.
+    pub standing: Standing,
+    /// The state that it holds, by its last poll; absent: none.
+    pub holds: Option<Since>,
+    /// The state that its last poll was answered with; absent: none.
+    pub given: Option<StateId>,
+    /// The state that its last poll rejected, which may have been replaced since.
+    pub rejects: Option<Since>,
+    /// Why, in its words.
+    pub reason: Option<String>,
+    /// For how long it has rejected that.
+    pub rejecting: Option<Duration>,
+    /// For how long it has not held the current state; absent: it does.
+    pub lagging: Option<Duration>,
+    /// How long ago its last poll arrived; zero while one is under way.
+    pub last_seen: Duration,
+    /// Polls under way; more than one: several agents may share the name.
+    pub polls: usize,
+    /// The other end of its last connection, which may be a proxy.
+    pub peer: SocketAddr,
+}
+
+/// A page of agents to list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    /// Only those whose key comes after this one; absent: from the first.
+    pub after: Option<AgentKey>,
+    /// Only those that stand so; absent: however they stand.
+    pub standing: Option<Standing>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+impl Fleet {
+    /// A fleet of at most `capacity` agents, of which silent ones are forgotten after `expiry`.
+    #[must_use]
+    pub fn new(capacity: usize, expiry: Duration, started: Instant) -> Self {
+        Self {
+            agents: HashMap::new(),
+            capacity: capacity.max(1),
+            expiry,
+            sweep_at: 0,
+            evicted: None,
+            evictions: 0,
+            rejections: 0,
+            started,
+        }
+    }
+
+    /// Silent agents are forgotten after `expiry` from now on.
+    pub fn set_expiry(&mut self, expiry: Duration) {
+        self.expiry = expiry;
+    }
+
+    /// An agent polls while `current` is the state; `gives`: it is to be answered with that at once.
+    #[must_use]
+    pub fn arrive(&mut self, said: Acknowledgement, current: Current<'_>, gives: bool, now: Instant) -> LivePoll {
+        // The key of before is kept, so that the name is there once.
+        let (key, before) = match self.agents.remove_entry(&said.key) {
+            Some((key, before)) => (key, Some(before).filter(|before| !before.is_expired(self.expiry, now))),
+            None => (said.key.clone(), None),
+        };
+        if before.is_none() {
+            self.make_room(now);
+        }
+        let (entry, poll, is_new_rejection) = Entry::next(before, key.clone(), said, current, gives, now);
+        self.rejections += u64::from(is_new_rejection);
+        self.agents.insert(key, entry);
+        poll
+    }
+
+    /// How many agents stand where to `current`. Looks at each agent.
+    pub fn totals(&mut self, current: Option<&StateId>, now: Instant) -> Totals {
+        self.sweep(now);
+        let mut totals = Totals {
+            state: current.copied(),
+            evicted: self.spell(now).unwrap_or(0),
+            evictions: self.evictions,
+            rejections: self.rejections,
+            tracked: now.saturating_duration_since(self.started),
+            ..Totals::default()
+        };
+        for entry in self.agents.values() {
+            let lag = now.saturating_duration_since(entry.lags_since(now));
+            totals.count(entry.standing(current), lag, entry.polls());
+        }
+        totals
+    }
+
+    /// The first `limit` of those that do not hold `current`: the rejecting ones before the lagging
+    /// ones, and of each those first that have been so for longest.
+    #[must_use]
+    pub fn worst(&self, limit: usize, current: Option<&StateId>, now: Instant) -> Vec<Agent> {
+        let ranked = self.known(now).map(|(key, entry)| (entry.standing(current), entry.lags_since(now), key, entry));
+        let behind = ranked.filter(|(standing, ..)| *standing != Standing::Converged);
+        let worst =
+            first(limit, behind.collect(), |one, other| (one.0, one.1, one.2).cmp(&(other.0, other.1, other.2)));
+        worst.into_iter().map(|(_, _, key, entry)| entry.view(key, current, now)).collect()
+    }
+
+    /// The agents that `listing` asks for, by key, as they stand to `current`; and whether more follow.
+    #[must_use]
+    pub fn page(&self, listing: &Listing, current: Option<&StateId>, now: Instant) -> (Vec<Agent>, bool) {
+        let follows = |key: &AgentKey| listing.after.as_ref().is_none_or(|after| key > after);
+        let stands = |entry: &Entry| listing.standing.is_none_or(|standing| entry.standing(current) == standing);
+        let wanted: Vec<_> = self.known(now).filter(|(key, entry)| follows(key) && stands(entry)).collect();
+        let more = wanted.len() > listing.limit;
+        let page = first(listing.limit, wanted, |(one, _), (other, _)| one.cmp(other));
+        (page.into_iter().map(|(key, entry)| entry.view(key, current, now)).collect(), more)
+    }
+
+    fn known(&self, now: Instant) -> impl Iterator<Item = (&AgentKey, &Entry)> {
+        self.agents.iter().filter(move |(_, entry)| !entry.is_expired(self.expiry, now))
+    }
+
+    fn sweep(&mut self, now: Instant) {
+        self.agents.retain(|_, entry| !entry.is_expired(self.expiry, now));
+        self.sweep_at = SWEEP_FROM.max(2 * self.agents.len());
+    }
+
+    /// Room for one more.
+    fn make_room(&mut self, now: Instant) {
+        if self.agents.len() < self.sweep_at.min(self.capacity) {
+            return;
+        }
+        self.sweep(now);
+        if self.agents.len() < self.capacity {
+            return;
+        }
+        // Those with a poll under way are seen now.
+        let mut all: Vec<_> =
+            self.agents.iter().map(|(key, entry)| (entry.polls() > 0, entry.seen(), key.clone())).collect();
+        let count = (self.capacity / EVICTED_SHARE).clamp(1, all.len());
+        all.select_nth_unstable(count - 1);
+        for (_, _, key) in &all[..count] {
+            self.agents.remove(key);
+        }
+        self.evicted = Some((now, self.spell(now).unwrap_or(0) + count));
+        self.evictions += u64::try_from(count).unwrap_or(u64::MAX);
+    }
+
+    /// Agents evicted in the spell that lasts at `now`: one that was evicted would be known for
+    /// `expiry` after that, unless it polled again and is known.
+    fn spell(&self, now: Instant) -> Option<usize> {
+        self.evicted.filter(|(last, _)| now < *last + self.expiry).map(|(_, count)| count)
+    }
+}
+
+/// The first `limit` of `all` in an order, sorted: it costs a look at each, and a sort of those.
+fn first<T>(limit: usize, mut all: Vec<T>, order: impl Fn(&T, &T) -> Ordering) -> Vec<T> {
+    if all.len() > limit {
+        all.select_nth_unstable_by(limit, &order);
+        all.truncate(limit);
+    }
+    all.sort_unstable_by(order);
+    all
+}
+
+impl AgentKey {
+    /// An agent that says who it is (`Agent-Id`), and nothing proves it.
+    #[must_use]
+    pub fn claimed(name: &str) -> Self {
+        Self { name: name.into(), authenticated: false }
+    }
+
+    /// The name, unique among those of the same proof.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it was proved.
+    #[must_use]
+    pub fn is_authenticated(&self) -> bool {
+        self.authenticated
+    }
+}
+
+impl Standing {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Converged, Self::Lagging, Self::Rejecting];
+
+    /// As metrics and `/agents` spell it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Converged => "converged",
+            Self::Lagging => "lagging",
+            Self::Rejecting => "rejecting",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+//! What is known of one agent, by its last poll.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::poll::{Counts, Turn};
+use super::{Acknowledgement, Agent, AgentKey, Connection, Current, LivePoll, Standing};
+use crate::bounds::{AGENT_SKEW, PACE_REPEATS};
+use crate::model::{Reign, Since, StateId};
+
+/// What is known of an agent.
+#[derive(Debug)]
+pub(super) struct Entry {
+    holds: Option<Since>,
+    rejection: Option<Box<Rejection>>,
+    turn: Arc<Turn>,
+    row: Row,
+    lag: Lag,
+    seen: Instant,
+    connection: Arc<Connection>,
+}
+
+/// The state that the last poll rejected.
+#[derive(Debug)]
+struct Rejection {
+    state: Since,
+    reason: Option<String>,
+    /// Since when its polls say so.
+    since: Instant,
+}
+
+/// Since when the agent lags, if it does.
+#[derive(Debug)]
+enum Lag {
+    /// The last poll held the state of this reign: since the reign ended.
+    From(Arc<Reign>),
+    /// The last poll did not hold the current state.
+    Since(Instant),
+}
+
+/// How often in a row the agent was given the same state for the same `since`.
+#[derive(Debug, Default)]
+struct Row {
+    state: Option<StateId>,
+    times: u8,
+}
+
+impl Entry {
+    /// An agent polls; `before`: what was known of it. Also whether it is a rejection that is new.
+    pub(super) fn next(
+        before: Option<Self>,
+        key: AgentKey,
+        said: Acknowledgement,
+        current: Current<'_>,
+        gives: bool,
+        now: Instant,
+    ) -> (Self, LivePoll, bool) {
+        let same_since = before.as_ref().is_some_and(|before| same(before.holds.as_ref(), said.holds.as_ref()));
+        let lagged_since = before.as_ref().map_or(now, |before| before.lags_since(now));
+        let (counts, row, rejected) = match before {
+            Some(before) => (Arc::clone(&before.turn.counts), before.row, before.rejection),
+            None => (Arc::<Counts>::default(), Row::default(), None),
+        };
+        let (row, is_paced) = if gives && said.holds.is_some() {
+            row.and(current.id, same_since)
+        } else {
+            // The null state is never held: a client that starts anew each time must be able to.
+            (Row::default(), false)
+        };
+        let known = rejected.filter(|known| said.rejected.is_some_and(|state| same(Some(&known.state), Some(&state))));
+        let is_new = said.rejected.is_some() && known.is_none();
+        let rejection = said.rejected.map(|state| {
+            let since = known.map_or(now, |known| known.since);
+            Box::new(Rejection { state, reason: said.reason, since })
+        });
+        let poll = LivePoll::begin(key, counts, is_paced);
+        let mut entry = Self {
+            holds: said.holds,
+            rejection,
+            turn: poll.turn(),
+            row,
+            lag: Lag::Since(lagged_since),
+            seen: now,
+            connection: said.connection,
+        };
+        if entry.standing(Some(current.id)) == Standing::Converged {
+            entry.lag = Lag::From(Arc::clone(current.reign));
+        }
+        (entry, poll, is_new)
+    }
+
+    /// How the agent stands to the current state.
+    pub(super) fn standing(&self, current: Option<&StateId>) -> Standing {
+        let Some(current) = current else { return Standing::Lagging };
+        let is_rejected = self.rejection.as_ref().is_some_and(|rejection| current.is_same_state(&rejection.state));
+        let holds = self.holds.is_some_and(|holds| current.is_same_state(&holds));
+        let was_given_another = self.turn.given().is_some_and(|given| !current.is_same_state(&(*given).into()));
+        match (is_rejected, holds && !was_given_another) {
+            (true, _) => Standing::Rejecting,
+            (false, true) => Standing::Converged,
+            (false, false) => Standing::Lagging,
+        }
+    }
+
+    /// Since when it lags, if it does at `now`.
+    pub(super) fn lags_since(&self, now: Instant) -> Instant {
+        match &self.lag {
+            Lag::From(reign) => reign.ended().unwrap_or(now),
+            Lag::Since(at) => *at,
+        }
+    }
+
+    /// Polls under way.
+    pub(super) fn polls(&self) -> usize {
+        self.turn.counts.polls()
+    }
+
+    /// When its last poll arrived.
+    pub(super) fn seen(&self) -> Instant {
+        self.seen
+    }
+
+    /// Whether it is to be forgotten: nothing is under way, and its connection ended a while ago, or
+    /// it was silent for `expiry`.
+    pub(super) fn is_expired(&self, expiry: Duration, now: Instant) -> bool {
+        let ended = self.connection.ended().is_some_and(|ended| now >= ended + AGENT_SKEW);
+        self.polls() == 0 && (ended || now >= self.seen + expiry)
+    }
+
+    /// For operators.
+    pub(super) fn view(&self, key: &AgentKey, current: Option<&StateId>, now: Instant) -> Agent {
+        let standing = self.standing(current);
+        let since = |at: Instant| now.saturating_duration_since(at);
+        let polls = self.polls();
+        Agent {
+            key: key.clone(),
+            standing,
+            holds: self.holds,
+            given: self.turn.given().copied(),
+            rejects: self.rejection.as_ref().map(|rejection| rejection.state),
+            reason: self.rejection.as_ref().and_then(|rejection| rejection.reason.clone()),
+            rejecting: self.rejection.as_ref().map(|rejection| since(rejection.since)),
+            lagging: (standing != Standing::Converged).then(|| since(self.lags_since(now))),
+            last_seen: if polls > 0 { Duration::ZERO } else { since(self.seen) },
+            polls,
+            peer: self.connection.peer,
+        }
+    }
+}
+
+impl Row {
+    /// The row when the agent is to be given `state`, and whether it is held before.
+    fn and(self, state: &StateId, same_since: bool) -> (Self, bool) {
+        let goes_on = same_since && self.state.is_some_and(|last| state.is_same_state(&last.into()));
+        let times = if goes_on { self.times } else { 0 };
+        let is_held = times >= PACE_REPEATS;
+        (Self { state: Some(*state), times: if is_held { times } else { times + 1 } }, is_held)
+    }
+}
+
+/// Whether both name the same state, or both none.
+fn same(one: Option<&Since>, other: Option<&Since>) -> bool {
+    one.map(|one| (one.epoch, one.digest)) == other.map(|other| (other.epoch, other.digest))
+}

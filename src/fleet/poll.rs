@@ -1,0 +1,106 @@
+//! A poll that an agent has under way. What happens to it is written into what it shares with the
+//! agent's entry: atomics, so that a release takes no lock.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use super::AgentKey;
+use crate::model::StateId;
+
+/// A poll under way; over when dropped, answered or not.
+#[derive(Debug)]
+pub struct LivePoll {
+    key: AgentKey,
+    turn: Arc<Turn>,
+    is_paced: bool,
+}
+
+/// One of the requests that an agent has parked; gives its place back when dropped.
+#[derive(Debug)]
+pub struct Place(Arc<Turn>);
+
+/// The agent has as many requests parked as it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{limit} requests of this agent are parked, as many as are allowed")]
+pub struct TooMany {
+    /// As many as it may.
+    pub limit: usize,
+}
+
+/// What a poll shares with its agent's entry.
+#[derive(Debug)]
+pub(super) struct Turn {
+    pub(super) counts: Arc<Counts>,
+    given: OnceLock<StateId>,
+}
+
+/// What all polls of an agent share.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    polls: AtomicUsize,
+    parked: AtomicUsize,
+}
+
+impl LivePoll {
+    pub(super) fn begin(key: AgentKey, counts: Arc<Counts>, is_paced: bool) -> Self {
+        counts.polls.fetch_add(1, Ordering::Relaxed);
+        Self { key, turn: Arc::new(Turn { counts, given: OnceLock::new() }), is_paced }
+    }
+
+    pub(super) fn turn(&self) -> Arc<Turn> {
+        Arc::clone(&self.turn)
+    }
+
+    /// Who polls.
+    #[must_use]
+    pub fn key(&self) -> &AgentKey {
+        &self.key
+    }
+
+    /// Whether the agent is to be held before it is given the state: it was given the same one for
+    /// the same `since` several times in a row.
+    #[must_use]
+    pub fn is_paced(&self) -> bool {
+        self.is_paced
+    }
+
+    /// The poll is answered with this state: until the agent says so by its next poll, nobody knows
+    /// what it holds.
+    pub fn given(&self, state: &StateId) {
+        let _ = self.turn.given.set(*state);
+    }
+
+    /// Takes a place for the poll among the at most `limit` that its agent may have parked.
+    pub fn park(&self, limit: usize) -> Result<Place, TooMany> {
+        let take = |now: usize| (now < limit).then_some(now + 1);
+        match self.turn.counts.parked.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
+            Ok(_) => Ok(Place(Arc::clone(&self.turn))),
+            Err(_) => Err(TooMany { limit }),
+        }
+    }
+}
+
+impl Turn {
+    /// What the poll was answered with; absent: no state, or no answer yet.
+    pub(super) fn given(&self) -> Option<&StateId> {
+        self.given.get()
+    }
+}
+
+impl Counts {
+    pub(super) fn polls(&self) -> usize {
+        self.polls.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for LivePoll {
+    fn drop(&mut self) {
+        self.turn.counts.polls.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.counts.parked.fetch_sub(1, Ordering::Relaxed);
+    }
+}

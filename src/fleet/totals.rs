@@ -1,0 +1,73 @@
+//! How many agents stand where: for metrics, and for whoever says whether everyone has a change.
+
+use std::time::Duration;
+
+use super::Standing;
+use crate::model::StateId;
+
+/// How long agents lag, as metrics tell it: the label, and below what it is. The last has no end.
+pub const AGES: [(&str, Duration); 4] = [
+    ("10s", Duration::from_secs(10)),
+    ("1m", Duration::from_secs(60)),
+    ("10m", Duration::from_secs(600)),
+    ("more", Duration::MAX),
+];
+
+/// How many agents stand where, to one state.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Totals {
+    /// The current state that they were compared with; absent: there is none yet.
+    pub state: Option<StateId>,
+    /// All agents that are known: the sum of the next three.
+    pub total: usize,
+    /// Agents that hold the state, by their own polls.
+    pub converged: usize,
+    /// Agents that do not, or of which nobody knows.
+    pub lagging: usize,
+    /// Agents that could not apply it.
+    pub rejecting: usize,
+    /// The lagging ones by how long they lag, as [`AGES`] has it.
+    pub lagging_by_age: [usize; AGES.len()],
+    /// How long the one lags or rejects that has done so for longest; absent: none does.
+    pub oldest_lag: Option<Duration>,
+    /// Agents with two polls or more under way: two that share a name, or one that gave up a
+    /// poll of which the end was not noticed yet.
+    pub duplicates: usize,
+    /// Agents that were forgotten for want of room, and may be out there: counted until there was room
+    /// for all for as long as a silent agent is remembered.
+    pub evicted: usize,
+    /// Agents forgotten for want of room since the start.
+    pub evictions: u64,
+    /// Rejections since the start, each counted once for as long as an agent repeats it.
+    pub rejections: u64,
+    /// For how long agents have been tracked. After a start, those of the process before it may not
+    /// have come back until a silent agent would be forgotten.
+    pub tracked: Duration,
+}
+
+impl Totals {
+    /// Whether every agent holds the state; absent: there is none that could.
+    #[must_use]
+    pub fn is_converged(&self) -> Option<bool> {
+        (self.total + self.evicted > 0).then_some(self.converged == self.total && self.evicted == 0)
+    }
+
+    /// Counts an agent that lags for `lag`, unless it is converged.
+    pub(super) fn count(&mut self, standing: Standing, lag: Duration, polls: usize) {
+        self.total += 1;
+        self.duplicates += usize::from(polls > 1);
+        match standing {
+            Standing::Converged => {
+                self.converged += 1;
+                return;
+            }
+            Standing::Rejecting => self.rejecting += 1,
+            Standing::Lagging => {
+                self.lagging += 1;
+                let age = AGES.iter().position(|(_, below)| lag < *below).unwrap_or(AGES.len() - 1);
+                self.lagging_by_age[age] += 1;
+            }
+        }
+        self.oldest_lag = self.oldest_lag.max(Some(lag));
+    }
+}

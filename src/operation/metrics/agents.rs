@@ -1,0 +1,124 @@
+//! Which agents hold the state, counted when somebody looks.
+
+use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+
+use crate::fleet::{AGES, Standing, Totals};
+
+/// The metrics of all operations.
+#[derive(Debug, Clone)]
+pub(super) struct Families {
+    agents: IntGaugeVec,
+    lagging: IntGaugeVec,
+    oldest_lag: GaugeVec,
+    duplicates: IntGaugeVec,
+    evicted: IntGaugeVec,
+    evictions: IntCounterVec,
+    rejections: IntCounterVec,
+}
+
+/// The metrics of one operation.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    converged: IntGauge,
+    lagging: IntGauge,
+    rejecting: IntGauge,
+    by_age: [IntGauge; AGES.len()],
+    oldest_lag: Gauge,
+    duplicates: IntGauge,
+    evicted: IntGauge,
+    evictions: IntCounter,
+    rejections: IntCounter,
+}
+
+impl Families {
+    /// Registers them.
+    pub(super) fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let gauge = |name: &str, help: &str, labels: &[&str]| -> prometheus::Result<IntGaugeVec> {
+            let gauge = IntGaugeVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok(gauge)
+        };
+        let counter = |name: &str, help: &str| -> prometheus::Result<IntCounterVec> {
+            let counter = IntCounterVec::new(Opts::new(name, help), &["operation"])?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok(counter)
+        };
+        let help = "How long the agent lags or rejects that has done so for longest.";
+        let oldest_lag = GaugeVec::new(Opts::new("tidewait_agents_oldest_lag_seconds", help), &["operation"])?;
+        registry.register(Box::new(oldest_lag.clone()))?;
+        Ok(Self {
+            agents: gauge(
+                "tidewait_agents",
+                "Agents by how they stand to the current state.",
+                &["operation", "state"],
+            )?,
+            lagging: gauge(
+                "tidewait_lagging_agents",
+                "Lagging agents by how long they lag: less than this, and not less than the age before.",
+                &["operation", "age"],
+            )?,
+            oldest_lag,
+            duplicates: gauge("tidewait_duplicate_agents", "Agents with two polls or more under way.", &["operation"])?,
+            evicted: gauge(
+                "tidewait_evicted_agents",
+                "Agents forgotten for want of room that may be out there.",
+                &["operation"],
+            )?,
+            evictions: counter("tidewait_agent_evictions_total", "Agents forgotten for want of room.")?,
+            rejections: counter("tidewait_agent_rejections_total", "States that agents could not apply.")?,
+        })
+    }
+
+    /// Those of one operation.
+    #[must_use]
+    pub(super) fn of(&self, operation: &str) -> Metrics {
+        let agents = |standing: Standing| self.agents.with_label_values(&[operation, standing.as_str()]);
+        Metrics {
+            converged: agents(Standing::Converged),
+            lagging: agents(Standing::Lagging),
+            rejecting: agents(Standing::Rejecting),
+            by_age: AGES.map(|(age, _)| self.lagging.with_label_values(&[operation, age])),
+            oldest_lag: self.oldest_lag.with_label_values(&[operation]),
+            duplicates: self.duplicates.with_label_values(&[operation]),
+            evicted: self.evicted.with_label_values(&[operation]),
+            evictions: self.evictions.with_label_values(&[operation]),
+            rejections: self.rejections.with_label_values(&[operation]),
+        }
+    }
+
+    /// Forgets those of an operation that has ended.
+    pub(super) fn forget(&self, operation: &str) {
+        // What was never counted is not there, which is as wanted.
+        for standing in [Standing::Converged, Standing::Lagging, Standing::Rejecting] {
+            let _ = self.agents.remove_label_values(&[operation, standing.as_str()]);
+        }
+        for (age, _) in AGES {
+            let _ = self.lagging.remove_label_values(&[operation, age]);
+        }
+        let _ = self.oldest_lag.remove_label_values(&[operation]);
+        for gauges in [&self.duplicates, &self.evicted] {
+            let _ = gauges.remove_label_values(&[operation]);
+        }
+        for counters in [&self.evictions, &self.rejections] {
+            let _ = counters.remove_label_values(&[operation]);
+        }
+    }
+}
+
+impl Metrics {
+    /// Says what was counted. Not by two at once: counters follow those of the fleet by the difference.
+    pub fn set(&self, totals: &Totals) {
+        let set = |gauge: &IntGauge, count: usize| gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        set(&self.converged, totals.converged);
+        set(&self.lagging, totals.lagging);
+        set(&self.rejecting, totals.rejecting);
+        for (gauge, count) in self.by_age.iter().zip(totals.lagging_by_age) {
+            set(gauge, count);
+        }
+        self.oldest_lag.set(totals.oldest_lag.unwrap_or_default().as_secs_f64());
+        set(&self.duplicates, totals.duplicates);
+        set(&self.evicted, totals.evicted);
+        self.evictions.inc_by(totals.evictions.saturating_sub(self.evictions.get()));
+        self.rejections.inc_by(totals.rejections.saturating_sub(self.rejections.get()));
+    }
+}
