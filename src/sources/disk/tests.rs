@@ -136,7 +136,7 @@ fn what_is_not_ours_is_named_for_what_it_is() {
     let disk = open(&directory);
     let good = snapshot("[1]");
     let text = header(&good, "file");
-    let foreign = text.replace("\"tidewait\":1", "\"tidewait\":2") + "[1]";
+    let foreign = text.replace("\"tidewait\":2", "\"tidewait\":1") + "[1]";
     let id = text.replace(&good.id.to_string(), "-1") + "[1]";
     let spaced = text.replace(',', ", ") + "[1]";
     let other = Snapshot::from_parts(good.id, "application/json".to_owned(), Bytes::from_static(b"[2]"));
@@ -145,7 +145,7 @@ fn what_is_not_ours_is_named_for_what_it_is() {
     for (bytes, expected) in [
         (b"\0\x01garbage".to_vec(), "its first line is not a header"),
         (vec![b'{'; 100_000], "its first line is not a header"),
-        (foreign.into_bytes(), "it has form 2, this version of tidewait writes form 1"),
+        (foreign.into_bytes(), "it has form 1, this version of tidewait writes form 2"),
         (id.into_bytes(), "its id is none of ours"),
         (spaced.into_bytes(), "its checksum is wrong"),
         ((header(&other, "file") + "[2]").into_bytes(), "its id is not that of its content"),

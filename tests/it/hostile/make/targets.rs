@@ -243,7 +243,7 @@ fn others(book: &mut Book) {
         ("select-many", "select=/a&select=/b&select=/c", "400 open"),
         ("select-as-array", "select[]=/a", "200 open"),
         ("rejected", "rejected=nonsense", "200 open"),
-        ("rejected-twice", "rejected=a&rejected=b", "200 open"),
+        ("rejected-twice", "rejected=a&rejected=b", "400 open"),
         ("query-empty", "", "200 open"),
         ("query-of-ampersands", "&&&&&&&&&&", "200 open"),
         ("query-of-equals", "=&==&===", "200 open"),
