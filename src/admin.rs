@@ -38,7 +38,7 @@ use crate::telemetry::Level;
 
 mod agents;
 pub mod ask;
-mod state;
+pub mod state;
 
 /// The protocol of the describe port.
 pub const OPENAPI: &str = include_str!("admin/openapi.json");

@@ -15,7 +15,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, Admin};
 use crate::bounds::BACKLOG;
-use crate::config::{Config, Source};
+use crate::config::Config;
+use crate::controller;
 use crate::http::{Front, listen, metrics, proxy};
 use crate::hub;
 use crate::lifecycle::ready::Gate;
@@ -83,7 +84,8 @@ impl App {
         let (listener, listen) = bind(config.listen, "--listen")?;
         let (admin, admin_address) = bind(config.admin, "--admin")?;
         tracing::info!(%listen, admin = %admin_address, "listening");
-        let cluster = config.operations.iter().any(|operation| matches!(operation.source, Source::ConfigMap { .. }));
+        let cluster =
+            config.controller.is_some() || config.operations.iter().any(|operation| operation.source.is_in_cluster());
         let client = if cluster {
             let connecting = kubernetes::client::connect(config.kubeconfig.as_deref());
             Some(connecting.await.map_err(AppError::Kubernetes)?)
@@ -108,8 +110,52 @@ impl App {
                 name = operation.name,
             );
         }
+        if let Some(controller) = &self.config.controller {
+            let namespace = &controller.namespace;
+            let _ = writeln!(
+                text,
+                "operations come from the DescribeOperations of namespace {namespace}: kubectl get dop -n {namespace}\n"
+            );
+        }
         let _ = writeln!(text, "operators: curl http://{admin}/state, /metrics, /readyz");
         text
+    }
+
+    /// Starts the operations of the configuration, and what says which others are wanted.
+    fn start_operations(
+        &self,
+        registry: &Registry,
+        tasks: &mut Tasks,
+    ) -> Result<(Arc<Table>, Option<controller::Ground>), AppError> {
+        let ground = Ground {
+            state_dir: self.config.state_dir.clone(),
+            watch_timeout: self.config.watch_timeout,
+            client: self.client.clone(),
+            cluster: kubernetes::Metrics::register(registry)?,
+            app: self.config.upstream.clone(),
+        };
+        let requests = ground.cluster.clone();
+        let families = operation::Families::register(registry)?;
+        let mut operations = Operations::new(ground, hub::Families::register(registry)?, families);
+        operations.start_all(&self.config.operations)?;
+        let table = operations.table();
+        let (wanted, wants) = watch::channel(Wanted::new(self.config.operations.clone()));
+        tasks.spawn("operations", operations.run(wants));
+        let controller = match (&self.config.controller, &self.client) {
+            (Some(settings), Some(client)) => {
+                let ground = controller::Ground {
+                    client: client.clone(),
+                    settings: controller::Settings::of(settings),
+                    watch_timeout: self.config.watch_timeout,
+                    requests,
+                    metrics: controller::Metrics::register(registry)?,
+                };
+                controller::start(&ground, &self.config, &table, wanted, tasks);
+                Some(ground)
+            }
+            (_, _) => None,
+        };
+        Ok((table, controller))
     }
 
     /// Answers until a signal, then drains.
@@ -118,18 +164,7 @@ impl App {
         let registry = Registry::new();
         let stop = Arc::new(Stop::new(self.config.grace));
         let mut tasks = Tasks::default();
-        let ground = Ground {
-            state_dir: self.config.state_dir.clone(),
-            watch_timeout: self.config.watch_timeout,
-            client: self.client.clone(),
-            cluster: kubernetes::Metrics::register(&registry)?,
-        };
-        let families = operation::Families::register(&registry)?;
-        let mut operations = Operations::new(ground, hub::Families::register(&registry)?, families);
-        operations.start_all(&self.config.operations)?;
-        let table = operations.table();
-        let (_wanted, wants) = watch::channel(Wanted::new(self.config.operations.clone()));
-        tasks.spawn("operations", operations.run(wants));
+        let (table, controller) = self.start_operations(&registry, &mut tasks)?;
         let (connections, cut) = (TaskTracker::new(), CancellationToken::new());
         let proxy = match &self.config.upstream {
             None => None,
@@ -173,6 +208,9 @@ impl App {
             _ = signals.next() => return Err(AppError::Aborted),
         }
         cut.cancel();
+        if let Some(ground) = controller {
+            controller::report::withdraw(&ground).await;
+        }
         tracing::info!("stopped");
         Ok(())
     }

@@ -59,10 +59,22 @@ pub const UPLOAD_LINGER: Duration = Duration::from_secs(2);
 pub const CONTINUE_WAIT: Duration = Duration::from_secs(1);
 /// Until then a source that has nothing keeps the process from being ready.
 pub const READY_WITHOUT_SNAPSHOT: Duration = Duration::from_secs(30);
-/// How long a list or the head of a watch may take at the API server.
+/// How long a page of a list or the head of a watch may take at the API server.
 pub const KUBERNETES_REQUEST: Duration = Duration::from_secs(30);
 /// A watch without an event or a bookmark for this long is given up; bookmarks come once a minute.
 pub const KUBERNETES_SILENCE: Duration = Duration::from_secs(90);
+/// How long a consistent read by name may take; one that lasts longer holds up those that come after it.
+pub const KUBERNETES_READ: Duration = Duration::from_secs(10);
+/// From the start of one consistent read to that of the next, however many requests ask for one.
+pub const KUBERNETES_READ_PAUSE: Duration = Duration::from_millis(500);
+/// A source reads consistently on its own this often, a tenth earlier or later.
+pub const KUBERNETES_CONFIRM: Duration = Duration::from_secs(60);
+/// Objects on one page of a list.
+pub const KUBERNETES_PAGE: u32 = 100;
+/// Bytes of all pages of a list, or of what a watch shows of the whole set; more is refused.
+pub const KUBERNETES_LIST_BYTES: usize = 128 * 1024 * 1024;
+/// Bytes of an object or event of the API server, whose own limit is about 1.5 MiB; more is refused.
+pub const KUBERNETES_EVENT_BYTES: usize = 8 * 1024 * 1024;
 /// First and longest pause between attempts at a source, before jitter.
 pub const BACKOFF: (Duration, Duration) = (Duration::from_millis(800), Duration::from_secs(30));
 /// How often a file is looked at, beside the notices of the kernel.
@@ -86,9 +98,36 @@ pub const TRIGGER_CONFIRM: Duration = Duration::from_secs(60);
 pub const TRIGGER_ECHOES: [Duration; 3] = [Duration::from_millis(100), Duration::from_secs(1), Duration::from_secs(5)];
 /// Bytes of the app's `Content-Type` for its model.
 pub const MEDIA_TYPE_BYTES: usize = 255;
-/// How long a client that is ahead of what is published is held for it.
+/// How long a client that is ahead of what is published, or may be, is held until that is settled.
 pub const CATCH_UP: Duration = Duration::from_secs(3);
+/// Of that, how long the watch is waited for before a consistent read is asked for.
+pub const CATCH_UP_WATCH: Duration = Duration::from_millis(250);
+/// Epochs of an operation that are remembered to have ended; beyond, the first is forgotten, and costs a read.
+pub const ENDED_EPOCHS: usize = 64;
 /// How often the state on disk is marked as still confirmed.
 pub const STATE_CONFIRM: Duration = Duration::from_secs(10);
+/// Operations in the status of one replica; further ones are left out, or the object would outgrow what the API server stores.
+pub const REPLICA_OPERATIONS: usize = 128;
+/// Characters of an agent's name, and of its reason, in a status; a longer one is cut. With the two above a status
+/// stays below the size that the API server stores.
+pub const STATUS_AGENT: usize = 256;
+/// Characters of a message or detail in a status; a longer one is cut.
+pub const STATUS_TEXT: usize = 1024;
 /// Reports of a source that wait to be taken.
 pub const REPORTS: usize = 1;
+/// Deletions under one selector count once no other has followed for this long.
+pub const DELETION_SETTLES: Duration = Duration::from_secs(1);
+/// And at the latest after this.
+pub const DELETION_SETTLES_AT_MOST: Duration = Duration::from_secs(5);
+/// Since when there must seem to be no object under a selector before a list that shows none is believed.
+pub const EMPTIED_HOLD: Duration = Duration::from_secs(10);
+/// How long a Lease holds without being renewed.
+pub const LEASE: Duration = Duration::from_secs(15);
+/// How often its holder renews it.
+pub const LEASE_RENEW: Duration = Duration::from_secs(5);
+/// How long after a write of the Lease that failed the next is tried.
+pub const LEASE_RETRY: Duration = Duration::from_secs(2);
+/// How often a replica's own report, and a status, is written at most.
+pub const STATUS_INTERVAL: Duration = Duration::from_secs(2);
+/// How long after a write of a report or status that failed the next is tried.
+pub const STATUS_RETRY: Duration = Duration::from_secs(5);

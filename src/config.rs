@@ -16,12 +16,16 @@ pub mod cli;
 pub mod file;
 mod layer;
 pub mod problem;
+pub(crate) mod ranges;
 pub mod resolve;
 mod settings;
 mod value;
 
 pub use cli::load;
-pub use problem::Problems;
+pub use problem::{Problem, Problems};
+pub use resolve::custom::{Grants, custom};
+
+pub(crate) use value::brief;
 pub use value::log_level;
 
 /// Everything that `tidewait serve` was told.
@@ -50,8 +54,25 @@ pub struct Config {
     pub watch_timeout: Duration,
     /// Where spans are sent (OTLP over HTTP), the whole URL with its path; absent: none are made.
     pub otlp_endpoint: Option<String>,
-    /// The describe operations, at least one, with distinct names and paths.
+    /// Directories below which whoever writes a `DescribeOperation` may name files; empty: none may be named.
+    pub file_roots: Vec<PathBuf>,
+    /// Where further operations come from; absent: nowhere, there are no others.
+    pub controller: Option<Controller>,
+    /// The describe operations, with distinct names and paths; at least one where no others can come.
     pub operations: Vec<Operation>,
+}
+
+/// The `DescribeOperation`s that are served, and who serves them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Controller {
+    /// Their namespace.
+    pub namespace: String,
+    /// Their labels, in the syntax of the API server; empty: all.
+    pub labels: String,
+    /// What this replica calls itself; absent: the host's name, which is a pod's own.
+    pub replica: Option<String>,
+    /// The uid of its pod; absent: nothing removes its report but itself.
+    pub replica_uid: Option<String>,
 }
 
 /// One describe endpoint.
@@ -80,6 +101,23 @@ pub struct Operation {
     /// A change that removes more than this percentage of the published model is held until it is
     /// confirmed; absent: none is.
     pub guard: Option<u8>,
+    /// The state that may be published although it removes so much, as it was written: its id or digest. For once.
+    pub confirmed: Option<String>,
+    /// What selections and deltas may cost.
+    pub limits: Limits,
+}
+
+/// What selections and deltas of an operation may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Pointers in the `select` of one request; one more is 400.
+    pub pointers: usize,
+    /// Distinct selections that are kept; a request for one more is 503.
+    pub selections: usize,
+    /// Former states that deltas can start from; beyond, the oldest is forgotten. Zero: no deltas.
+    pub history_entries: usize,
+    /// Bytes of those states together; absent: as many as the current state has.
+    pub history_bytes: Option<usize>,
 }
 
 /// Where a model comes from.
@@ -91,6 +129,8 @@ pub enum Source {
         path: PathBuf,
         /// How it is read.
         format: Format,
+        /// Links may not lead out of this directory, which holds `path`; absent: they may lead anywhere.
+        below: Option<PathBuf>,
     },
     /// A `ConfigMap`, watched.
     ConfigMap {
@@ -103,6 +143,54 @@ pub enum Source {
         /// How the key is read; without a key, [`Format::Json`] and not used.
         format: Format,
     },
+    /// One field of an object of any kind, or of many objects as one model keyed by name; watched.
+    Resource {
+        /// The namespace of the objects.
+        namespace: String,
+        /// Group and version, or the version alone for the core group. Never a Secret.
+        api_version: String,
+        /// Kind, as in a manifest.
+        kind: String,
+        /// Which objects.
+        objects: Objects,
+        /// The top-level field that holds the model, never `metadata`.
+        field: String,
+    },
+    /// An answer of the app behind; [`Config::upstream`] is then given.
+    Upstream {
+        /// What is asked for: a path, with a query if it has one.
+        path: String,
+        /// When it is asked.
+        refresh: Refresh,
+    },
+}
+
+/// Which objects of a kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Objects {
+    /// The one of this name.
+    Named(String),
+    /// Those that this label selector matches, in the syntax of the API server and in canonical
+    /// order, so that equal selectors are equal texts. Empty: all.
+    Labelled(String),
+}
+
+/// When an answer of the app is asked for again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refresh {
+    /// When this object changes.
+    Trigger {
+        /// Its namespace.
+        namespace: String,
+        /// Group and version, or the version alone for the core group.
+        api_version: String,
+        /// Its kind, as in a manifest.
+        kind: String,
+        /// Its name.
+        name: String,
+    },
+    /// This long after the last time.
+    Interval(Duration),
 }
 
 /// How bytes become a model.
@@ -158,27 +246,56 @@ pub enum LogFormat {
     Json,
 }
 
+impl Config {
+    /// What it leaves to whoever writes a `DescribeOperation`.
+    #[must_use]
+    pub fn grants(&self) -> Grants<'_> {
+        Grants { file_roots: &self.file_roots, app: self.upstream.is_some() }
+    }
+}
+
 impl Source {
-    /// What its history belongs to, the same as in an epoch: of two sources with the same identity
-    /// a state of one is a state of the other. A file's is its operation, whose name is elsewhere.
+    /// What its history belongs to, as in an epoch: of two sources with the same identity a state of
+    /// one is a state of the other. A file's and the app's is their operation, whose name is elsewhere.
     #[must_use]
     pub fn identity(&self) -> String {
         match self {
             Self::File { .. } => "file".to_owned(),
-            Self::ConfigMap { .. } => self.to_string(),
+            Self::Upstream { .. } => "upstream".to_owned(),
+            Self::ConfigMap { namespace, key, .. } => {
+                format!("{self} in {namespace}, {}", if key.is_some() { "one key" } else { "all keys" })
+            }
+            Self::Resource { namespace, api_version, field, .. } => {
+                format!("{self} of {api_version} in {namespace}, field {field}")
+            }
+        }
+    }
+
+    /// Whether the API server is needed for it.
+    #[must_use]
+    pub fn is_in_cluster(&self) -> bool {
+        match self {
+            Self::File { .. } | Self::Upstream { refresh: Refresh::Interval(_), .. } => false,
+            Self::ConfigMap { .. }
+            | Self::Resource { .. }
+            | Self::Upstream { refresh: Refresh::Trigger { .. }, .. } => true,
         }
     }
 }
 
-/// For people: the kind and where it is.
+/// For people: the kind of source and what it reads, without the namespace.
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File { path, .. } => write!(f, "file {}", path.display()),
-            Self::ConfigMap { namespace, name, key, .. } => {
-                write!(f, "ConfigMap {namespace}/{name}")?;
-                key.iter().try_for_each(|key| write!(f, ", key {key}"))
+            Self::ConfigMap { name, key: None, .. } => write!(f, "ConfigMap {name}"),
+            Self::ConfigMap { name, key: Some(key), .. } => write!(f, "ConfigMap {name}:{key}"),
+            Self::Resource { kind, objects: Objects::Named(name), .. } => write!(f, "{kind} {name}"),
+            Self::Resource { kind, objects: Objects::Labelled(labels), .. } if labels.is_empty() => {
+                write!(f, "all {kind}")
             }
+            Self::Resource { kind, objects: Objects::Labelled(labels), .. } => write!(f, "{kind} with {labels}"),
+            Self::Upstream { path, .. } => write!(f, "app {path}"),
         }
     }
 }

@@ -6,7 +6,7 @@ pub mod encode;
 pub mod problem;
 pub mod want;
 
-pub use answer::{Arrival, Choice};
+pub use answer::{Arrival, Choice, Standing};
 pub use encode::{Coding, Face};
 pub use problem::Problem;
 pub use want::Want;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{Notify, watch};
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 
 use crate::model::{Publication, Snapshot};
 
@@ -203,9 +203,10 @@ impl Seat {
     }
 
     /// Gives up the seat; what is left keeps the fan-out of its round open until the answer is written.
+    /// `spread`: how long the answer was put off on purpose.
     #[must_use]
-    pub fn leave(self) -> Hold {
-        Hold::new(self.round)
+    pub fn leave(self, spread: Duration) -> Hold {
+        Hold::new(self.round, spread)
     }
 }
 

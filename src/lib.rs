@@ -6,6 +6,8 @@ pub mod admin;
 pub mod app;
 pub mod bounds;
 pub mod config;
+pub mod controller;
+pub mod crd;
 pub mod describe;
 pub mod fleet;
 pub mod http;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tidewait::admin::ask;
 use tidewait::app::App;
 use tidewait::config::{self, Config, LogFormat, cli};
+use tidewait::crd;
 use tidewait::telemetry::{self, chain};
 
 /// A file system that hangs must not keep a stopped process from ending.
@@ -27,6 +28,10 @@ fn main() -> ExitCode {
             print(&format!("the configuration is good, operations: {}\n", config.operations.len()));
             Ok(())
         }),
+        cli::Command::Crd => {
+            print(&crd::documents());
+            Ok(Ok(()))
+        }
         cli::Command::Drain(options) => cli::load_drain(&options).map(drain),
     };
     match done {

@@ -4,29 +4,37 @@
 //! state, puts that on disk, and publishes it. Everyone else sees the hub, the freshness and the
 //! status, never the store.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
-use crate::bounds::{AGENT_SKEW, AGENTS, CATCH_UP, STATE_CONFIRM};
+use crate::bounds::{AGENT_SKEW, AGENTS, STATE_CONFIRM};
 use crate::config;
 use crate::fleet::Fleet;
 use crate::hub::Hub;
-use crate::model::{Content, Offer, Since, Snapshot, Store};
+use crate::model::{Content, Inputs, Offer, Snapshot, StateId, Store};
 use crate::sources::disk::Disk;
-use crate::sources::{Authority, Draft, Report, Unusable, UnusableKind, wall_clock};
+use crate::sources::reads::Reads;
+use crate::sources::{Authority, Draft, Parts, Report, Unusable, UnusableKind, wall_clock};
 
 mod acknowledge;
+mod catch_up;
+mod ended;
 mod freshness;
 mod metrics;
+mod settings;
 mod table;
+mod withheld;
 
+use ended::Ended;
 pub use freshness::Freshness;
 pub use metrics::{Families, Metrics};
+use settings::Settings;
 pub use table::Table;
+use withheld::Withheld;
 
 /// What requests and operators see of an operation.
 #[derive(Debug)]
@@ -39,14 +47,33 @@ pub struct Operation {
     pub hub: Hub,
     /// How fresh its state is.
     pub freshness: Freshness,
+    /// The consistent reads of its source.
+    pub reads: Arc<Reads>,
     /// Read by every request, followed by [`Run`].
-    config: watch::Sender<Arc<config::Operation>>,
+    settings: watch::Sender<Settings>,
+    /// Of the settings, in nanoseconds: on the way of a change there is no lock.
+    wake_spread: AtomicU64,
     fleet: Mutex<Fleet>,
     status: Mutex<Status>,
-    /// The version that waits for its turn to be published; 0: none.
-    waiting: AtomicU64,
+    /// The state that waits for its turn to be published.
+    waiting: watch::Sender<Option<StateId>>,
+    withheld: Mutex<Withheld>,
     hurry: Notify,
+    inputs: Mutex<Option<Inputs>>,
+    applied: Mutex<Option<Applied>>,
+    ended: Mutex<Ended>,
     metrics: Metrics,
+}
+
+/// The newest state that the source gave, be it published or not.
+#[derive(Debug, Clone)]
+pub struct Applied {
+    /// Its id.
+    pub id: StateId,
+    /// What it was made from.
+    pub inputs: Inputs,
+    /// The objects among these whose statuses are ours to write.
+    pub parts: Parts,
 }
 
 /// The health of the source, for operators.
@@ -72,32 +99,21 @@ impl Operation {
         Self {
             name: config.name.clone(),
             path: config.path.clone(),
-            config: watch::Sender::new(Arc::new(config)),
+            wake_spread: AtomicU64::new(settings::nanos(config.wake_spread)),
+            settings: watch::Sender::new(Settings::of(config)),
             hub,
             freshness: Freshness::new(now),
             fleet: Mutex::new(Fleet::new(AGENTS, expiry, now.into_std())),
+            reads: Arc::default(),
             status: Mutex::default(),
-            waiting: AtomicU64::new(0),
+            waiting: watch::Sender::default(),
+            withheld: Mutex::default(),
             hurry: Notify::new(),
+            inputs: Mutex::default(),
+            applied: Mutex::default(),
+            ended: Mutex::default(),
             metrics,
         }
-    }
-
-    /// How it is configured now.
-    #[must_use]
-    pub fn config(&self) -> Arc<config::Operation> {
-        Arc::clone(&self.config.borrow())
-    }
-
-    /// Configures it anew, and releases nobody: who is parked keeps the place and the hold that
-    /// it was given, all else is by the new configuration from now on; `versionFrom` from the
-    /// next state of the source on. The path and the source are for the owner of the router and
-    /// of the source's task to change; the name is that of the operation for good.
-    pub fn change(&self, config: config::Operation) {
-        debug_assert_eq!(config.name, self.name, "another name is another operation");
-        self.hub.set_limit(config.parked);
-        self.fleet().set_expiry(expiry(&config));
-        self.config.send_replace(Arc::new(config));
     }
 
     /// The health of its source.
@@ -106,24 +122,27 @@ impl Operation {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A client holds a newer state than what is published: if that state is here and only waits
-    /// for its turn, it is published now.
-    pub async fn catch_up(&self, since: &Since) {
-        let Some(version) = since.version else { return };
-        let ahead = self.hub.current().is_some_and(|served| served.snapshot.id.is_before(since));
-        if ahead && self.waiting.load(Ordering::Acquire) >= version {
-            self.hurry.notify_one();
-            let caught_up = self.hub.wait_for(|served| !served.snapshot.id.is_before(since));
-            // It may be replaced by an older one, where a store was restored just now: then the rules for
-            // a client that is ahead decide.
-            let _ = tokio::time::timeout(CATCH_UP, caught_up).await;
-        }
-    }
-
     /// Brings up to date what is counted only when somebody looks.
     pub fn scrape(&self) {
         self.metrics.age.set(self.freshness.age().as_secs_f64());
         self.count_agents();
+    }
+
+    /// Which versions of which objects the published state was made from, or is confirmed by;
+    /// absent until the source has said so.
+    #[must_use]
+    pub fn inputs(&self) -> Option<Inputs> {
+        *self.inputs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The newest state that the source gave; absent until it has given one.
+    #[must_use]
+    pub fn applied(&self) -> Option<Applied> {
+        self.applied.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_inputs(&self, inputs: Option<Inputs>) {
+        *self.inputs.lock().unwrap_or_else(PoisonError::into_inner) = inputs;
     }
 
     fn set_status(&self, status: Status) {
@@ -158,8 +177,8 @@ fn expiry(config: &config::Operation) -> Duration {
 pub struct Run {
     operation: Arc<Operation>,
     store: Store,
-    /// What it goes on by; a newer one may wait in the operation.
-    config: Arc<config::Operation>,
+    /// What it goes on by; newer ones may wait in the operation.
+    settings: Settings,
     disk: Option<Arc<Disk>>,
     confirm_due: Instant,
 }
@@ -168,25 +187,28 @@ impl Run {
     /// A run that goes on with what is on disk, if anything is.
     #[must_use]
     pub fn new(operation: Arc<Operation>, disk: Option<Arc<Disk>>, kept: Option<(Snapshot, SystemTime)>) -> Self {
-        let config = operation.config();
-        let min_interval = config.min_interval;
+        let settings = operation.settings.borrow().clone();
+        let rules = settings.rules();
         let store = match kept {
-            None => Store::new(min_interval),
+            None => Store::new(rules),
             Some((snapshot, confirmed)) => {
                 let age = wall_clock().duration_since(confirmed).unwrap_or_default();
                 operation.freshness.restored(age);
                 let id = snapshot.id;
                 tracing::info!(operation = %operation.name, %id, age_seconds = age.as_secs(), "serving the state kept on disk");
                 operation.hub.restore(snapshot.clone());
-                Store::restored(min_interval, snapshot)
+                Store::restored(rules, snapshot)
             }
         };
-        Self { operation, store, config, disk, confirm_due: Instant::now() }
+        Self { operation, store, settings, disk, confirm_due: Instant::now() }
     }
 
     /// Takes reports until the source ends.
     pub async fn run(mut self, mut reports: mpsc::Receiver<Report>) {
-        let mut configs = self.operation.config.subscribe();
+        let mut settings = self.operation.settings.subscribe();
+        if self.settings.confirmed.is_some() {
+            self.store.confirm(self.settings.confirmed, Instant::now().into_std());
+        }
         loop {
             let due = self.store.due(Instant::now().into_std()).map(Instant::from_std);
             let turn = async {
@@ -196,7 +218,7 @@ impl Run {
                 }
             };
             let changed = async {
-                let seen = configs.wait_for(|config| !Arc::ptr_eq(config, &self.config)).await;
+                let seen = settings.wait_for(|settings| !settings.are(&self.settings)).await;
                 debug_assert!(seen.is_ok(), "the operation holds the sender");
             };
             tokio::select! {
@@ -214,10 +236,21 @@ impl Run {
         }
     }
 
-    /// Goes on by the configuration that holds now.
+    /// Goes on by the settings that hold now.
     fn follow(&mut self) {
-        self.config = self.operation.config();
-        self.store.set_min_interval(self.config.min_interval);
+        let (now, name) = (Instant::now().into_std(), &self.operation.name);
+        let before = std::mem::replace(&mut self.settings, self.operation.settings.borrow().clone());
+        match (before.config.paused, self.settings.config.paused) {
+            (false, true) => tracing::info!(operation = %name, "paused: the published state stays"),
+            (true, false) => tracing::info!(operation = %name, "resumed"),
+            (true, true) | (false, false) => {}
+        }
+        self.store.set_rules(self.settings.rules(), now);
+        // A confirmation is for once, so it is handed on when it changes and not with every other setting.
+        if before.confirmed != self.settings.confirmed {
+            self.store.confirm(self.settings.confirmed, now);
+        }
+        self.tell();
     }
 
     async fn take(&mut self, report: Report) {
@@ -240,6 +273,13 @@ impl Run {
                 operation.set_status(Status::Live);
                 self.confirm_on_disk().await;
             }
+            Report::Settled(number) => {
+                // Somebody waits who may be ahead: not for the turn of what was read.
+                if operation.reads.is_asked(number) {
+                    self.publish().await;
+                }
+                operation.reads.settle(number, operation.freshness.is_live());
+            }
             Report::Unusable(unusable) => self.unusable(unusable),
             Report::Lost { reason } => {
                 operation.freshness.lost();
@@ -258,7 +298,7 @@ impl Run {
 
     /// The version of a draft: the source's, or the integer in the model that `versionFrom` names.
     fn version_of(&self, draft: &Draft) -> Result<u64, Unusable> {
-        let Some(pointer) = &self.config.version_from else { return Ok(draft.version) };
+        let Some(pointer) = &self.settings.config.version_from else { return Ok(draft.version) };
         let found = match &draft.content {
             Content::Json(document) => document.scalar_at(pointer),
             Content::Opaque { .. } => None,
@@ -275,7 +315,12 @@ impl Run {
 
     fn offer(&mut self, draft: &Draft, version: u64) {
         let truth = draft.authority == Authority::Read;
-        let offer = self.store.offer(draft.epoch, version, &draft.content, truth, draft.seen.into_std());
+        let offer = self.store.offer(draft.epoch, version, &draft.content, draft.inputs, truth, draft.seen.into_std());
+        if offer != Offer::Older {
+            let id = StateId { epoch: draft.epoch, version, digest: draft.content.digest() };
+            let applied = Applied { id, inputs: draft.inputs, parts: Arc::clone(&draft.parts) };
+            *self.operation.applied.lock().unwrap_or_else(PoisonError::into_inner) = Some(applied);
+        }
         let (name, epoch) = (&self.operation.name, draft.epoch);
         match offer {
             Offer::Changed { restored: true } => {
@@ -293,7 +338,15 @@ impl Run {
                 self.operation.metrics.older.inc();
             }
         }
-        self.operation.waiting.store(self.store.waiting_version(), Ordering::Release);
+        self.tell();
+    }
+
+    /// Says what waits and what may not be published.
+    fn tell(&self) {
+        self.operation.set_inputs(self.store.inputs());
+        self.operation.waiting.send_replace(self.store.waiting().map(|next| next.id));
+        let (id, held) = (self.store.withheld().map(|next| next.id), self.store.held());
+        self.operation.set_withheld(Withheld { id, held });
     }
 
     /// Publishes what waits, once it is on disk: a client never holds what a restart could not give back.
@@ -302,12 +355,15 @@ impl Run {
         self.keep(snapshot).await;
         if let Some(publication) = self.store.publish(Instant::now().into_std()) {
             let (id, bytes) = (publication.snapshot.id, publication.snapshot.body.identity.len());
+            let before = self.operation.hub.current().map(|served| served.snapshot.id.epoch);
+            self.operation.begins(before, id.epoch);
             self.operation.metrics.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
             self.operation.hub.publish(publication);
+            self.operation.set_inputs(self.store.inputs());
             let parked = self.operation.hub.parked();
             tracing::info!(operation = %self.operation.name, %id, bytes, parked, "published");
         }
-        self.operation.waiting.store(0, Ordering::Release);
+        self.tell();
     }
 
     async fn keep(&mut self, snapshot: Snapshot) {

@@ -1,12 +1,14 @@
 //! Where models come from: each source is a driver (what to do next, a pure fold over what was
 //! seen) and a thin loop that does it. All speak [`Report`]s into one bounded channel.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::model::{Content, Epoch};
+use self::reads::Number;
+use crate::model::{Content, Epoch, Inputs};
 
 pub mod backoff;
 pub mod configmap;
@@ -14,7 +16,12 @@ pub mod disk;
 pub mod file;
 pub mod format;
 pub mod kubernetes;
+pub mod reads;
+pub mod resource;
 pub mod upstream;
+
+/// Content above this is read away from the threads that serve clients.
+const LARGE: usize = 64 * 1024;
 
 /// Where a source speaks to its operation. Bounded at one: a source that is ahead waits, and
 /// what it then says is the newest.
@@ -29,6 +36,8 @@ pub enum Report {
     Confirmed,
     /// It answered, and what it holds cannot be served: missing, empty, invalid. The last good state stays.
     Unusable(Unusable),
+    /// A consistent read has been answered, and what it showed was said before this.
+    Settled(Number),
     /// It cannot be asked: what it last said may be out of date.
     Lost {
         /// What happened, for logs and `/state`.
@@ -47,8 +56,32 @@ pub struct Draft {
     pub content: Content,
     /// How far its version may be believed.
     pub authority: Authority,
+    /// The objects that it was made from.
+    pub inputs: Inputs,
+    /// Those of them whose statuses may be written, and what is to be said there.
+    pub parts: Parts,
     /// When the change was seen, for the fan-out time.
     pub seen: Instant,
+}
+
+/// The objects that a state was made from.
+pub type Parts = Arc<[Part]>;
+
+/// One of the objects that a state was made from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// Its name.
+    pub name: String,
+    /// Tells it from another one that had its name before.
+    pub uid: String,
+    /// Which spec it has, in kinds that count.
+    pub generation: Option<i64>,
+    /// Why it cannot be served as it is now; its last good content, if there is any, is in the state.
+    pub wrong: Option<String>,
+    /// Its status, in JSON.
+    pub status: Option<Arc<str>>,
+    /// Whether it is a `NetworkModel`, whose status is ours to write.
+    pub is_model: bool,
 }
 
 /// How far the version of a [`Draft`] may be believed.

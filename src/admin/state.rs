@@ -8,7 +8,8 @@ use crate::fleet::Totals;
 use crate::operation::{Operation, Status};
 
 /// All operations, by name.
-pub(super) fn of(operations: &[Arc<Operation>]) -> Value {
+#[must_use]
+pub fn of(operations: &[Arc<Operation>]) -> Value {
     json!({ "operations": operations.iter().map(|operation| one(operation)).collect::<Vec<_>>() })
 }
 
@@ -25,6 +26,13 @@ fn one(operation: &Operation) -> Value {
         "parked": operation.hub.parked(),
         "agents": agents(&operation.totals()),
         "source": source(&operation.status()),
+        "paused": operation.config().paused,
+        // The change that waits to be confirmed, and the id that confirms it.
+        "held": operation.held().map(|held| json!({
+            "stateId": held.id.to_string(),
+            "removedPercent": (held.removed_percent * 10.0).round() / 10.0,
+            "limitPercent": held.limit_percent,
+        })),
     })
 }
 

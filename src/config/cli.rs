@@ -34,6 +34,8 @@ pub enum Command {
     Serve(Options),
     /// Validate the configuration that serve would use, and exit: 0 sound, 2 not
     Check(Options),
+    /// Print the custom resource definitions: kubectl apply --server-side -f -
+    Crd,
     /// Tell a running Tidewait to drain, as a preStop hook does
     Drain(DrainOptions),
 }
@@ -188,7 +190,7 @@ mod tests {
     fn options(arguments: &[&str]) -> Options {
         match parsed(arguments).expect("flags").command {
             Command::Serve(options) | Command::Check(options) => options,
-            Command::Drain(_) => panic!("serve or check"),
+            Command::Drain(_) | Command::Crd => panic!("serve or check"),
         }
     }
 
@@ -202,7 +204,7 @@ mod tests {
             assert_eq!(flags, SETTINGS.map(|setting| setting.flag), "{name}");
         }
         let names: BTreeSet<_> = command.get_subcommands().map(clap::Command::get_name).collect();
-        assert_eq!(names, BTreeSet::from(["check", "drain", "serve"]));
+        assert_eq!(names, BTreeSet::from(["check", "crd", "drain", "serve"]));
     }
 
     #[test]

@@ -14,8 +14,13 @@
 
 use serde_yaml::Value;
 
+use self::fields::Kind::{Count, Duration, Exactly, Object, Switch, Text, Texts};
+use self::fields::{Fields, Kind, OPERATION, TOP};
 use super::layer::Layer;
 use super::problem::{Problems, quote};
+
+mod fields;
+mod selector;
 
 /// A configuration file as it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,98 +50,6 @@ pub(super) enum Operations {
     Unreadable,
 }
 
-/// What a field may hold, and the setting that it gives.
-enum Kind {
-    /// Text.
-    Text(&'static str),
-    /// Text; a number too, so that the reader of durations can tell about the missing unit.
-    Duration(&'static str),
-    /// A number.
-    Count(&'static str),
-    /// true or false.
-    Switch(&'static str),
-    /// A list of texts.
-    Texts(&'static str),
-    /// Exactly this text, and not absent.
-    Exactly(&'static str, &'static str),
-    /// Fields; the setting marks that they are there, and is given if nothing in them is wrong,
-    /// so that what is misspelt is not called missing too.
-    Object(&'static str, Fields),
-    /// The operations.
-    Operations,
-}
-
-type Fields = &'static [(&'static str, Kind)];
-
-use Kind::{Count, Duration, Exactly, Object, Switch, Text, Texts};
-
-const TOP: Fields = &[
-    ("apiVersion", Exactly("apiVersion", "tidewait.dev/v1alpha1")),
-    ("kind", Exactly("kind", "ServeConfig")),
-    ("listen", Text("listen")),
-    ("admin", Text("admin")),
-    ("allowAnonymous", Switch("allow-anonymous")),
-    (
-        "upstream",
-        Object(
-            "upstream object",
-            &[
-                ("url", Text("upstream")),
-                ("connectTimeout", Duration("upstream-connect-timeout")),
-                ("headTimeout", Duration("upstream-head-timeout")),
-                ("bodyIdleTimeout", Duration("upstream-body-idle-timeout")),
-            ],
-        ),
-    ),
-    ("trustedProxies", Texts("trusted-proxies")),
-    ("grace", Duration("grace")),
-    ("maxConnections", Count("max-connections")),
-    ("stateDir", Text("state-dir")),
-    ("kubeconfig", Text("kubeconfig")),
-    ("watchTimeout", Duration("watch-timeout")),
-    (
-        "log",
-        Object(
-            "log object",
-            &[("format", Text("log-format")), ("level", Text("log-level")), ("access", Switch("access-log"))],
-        ),
-    ),
-    ("operations", Kind::Operations),
-];
-
-const OPERATION: Fields = &[
-    ("name", Text("name")),
-    ("path", Text("path")),
-    (
-        "source",
-        Object(
-            "source",
-            &[
-                ("file", Object("source.file", &[("path", Text("file")), ("format", Text("format"))])),
-                (
-                    "configMap",
-                    Object(
-                        "source.configMap",
-                        &[
-                            ("namespace", Text("source.configMap.namespace")),
-                            ("name", Text("source.configMap.name")),
-                            ("key", Text("source.configMap.key")),
-                            ("format", Text("format")),
-                        ],
-                    ),
-                ),
-            ],
-        ),
-    ),
-    ("versionFrom", Text("version-from")),
-    ("wait", Object("wait object", &[("default", Duration("wait-default")), ("max", Duration("wait-max"))])),
-    ("minInterval", Duration("min-interval")),
-    (
-        "limits",
-        Object("limits object", &[("parked", Count("max-parked")), ("parkedPerAgent", Count("max-parked-per-agent"))]),
-    ),
-];
-
 /// What a file gives, and what is wrong with its shape.
 pub(super) fn read(file: &ConfigFile, problems: &mut Problems) -> Contents {
     let unreadable = || Contents { settings: Layer::new(&file.name), operations: Operations::Unreadable };
@@ -158,7 +71,7 @@ pub(super) fn read(file: &ConfigFile, problems: &mut Problems) -> Contents {
             return unreadable();
         }
     };
-    let mut walk = Walk { file: &file.name, problems, operations: Operations::Absent };
+    let mut walk = Walk { file: Some(&file.name), problems, operations: Operations::Absent };
     let mut settings = Layer::new(&file.name);
     if walk.object(&value, TOP, "", &mut settings) {
         walk.must_be_there(&settings);
@@ -168,8 +81,21 @@ pub(super) fn read(file: &ConfigFile, problems: &mut Problems) -> Contents {
     }
 }
 
+/// Reads the spec of a `DescribeOperation`, which is as an operation in a file; false where it is none.
+pub(super) fn read_spec(spec: &serde_json::Value, layer: &mut Layer, problems: &mut Problems) -> bool {
+    let mut walk = Walk { file: None, problems, operations: Operations::Absent };
+    match serde_yaml::to_value(spec) {
+        Ok(spec) => walk.object(&spec, OPERATION, "spec", layer),
+        Err(error) => {
+            walk.push("spec", &format!("cannot be read: {error}: write it anew"));
+            false
+        }
+    }
+}
+
 struct Walk<'a> {
-    file: &'a str,
+    /// The file's name; none for a custom resource, whose fields stand for themselves.
+    file: Option<&'a str>,
     problems: &'a mut Problems,
     operations: Operations,
 }
@@ -201,11 +127,12 @@ impl Walk<'_> {
                 let before = self.problems.iter().count();
                 self.object(value, fields, path, layer);
                 if self.problems.iter().count() == before {
-                    layer.add(setting, format!("{}: {path}", self.file), "");
+                    layer.add(setting, self.origin(path), "");
                 }
                 return;
             }
             Kind::Operations => return self.list_operations(value, path),
+            Kind::Selector(setting) => return self.selector(value, setting, path, layer),
             Texts(setting) => return self.texts(value, setting, path, layer),
             Exactly(setting, only) => {
                 layer.mark(setting);
@@ -223,7 +150,7 @@ impl Walk<'_> {
         };
         layer.mark(setting);
         match text {
-            Some(text) => layer.add(setting, format!("{}: {path}", self.file), text),
+            Some(text) => layer.add(setting, self.origin(path), text),
             None => self.wrong(path, value, wanted),
         }
     }
@@ -249,7 +176,7 @@ impl Walk<'_> {
         let mut layers = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
             let path = format!("{path}[{index}]");
-            let mut layer = Layer::new(format!("{}: {path}", self.file));
+            let mut layer = Layer::new(self.origin(&path));
             if self.object(item, OPERATION, &path, &mut layer) {
                 layers.push(layer);
             }
@@ -272,8 +199,16 @@ impl Walk<'_> {
     }
 
     fn push(&mut self, path: &str, message: &str) {
-        let separator = if path.is_empty() { "" } else { ": " };
-        self.problems.push(format!("{}{separator}{path}", self.file), message);
+        self.problems.push(self.origin(path), message);
+    }
+
+    /// Where a field is, as its writer would look for it.
+    fn origin(&self, path: &str) -> String {
+        match self.file {
+            Some(file) if path.is_empty() => file.to_owned(),
+            Some(file) => format!("{file}: {path}"),
+            None => path.to_owned(),
+        }
     }
 }
 

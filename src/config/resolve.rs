@@ -11,8 +11,11 @@ use super::file::{self, ConfigFile, Operations};
 use super::layer::{Given, Layer, Reader};
 use super::problem::{Problems, quote};
 use super::settings::{self, Options};
-use super::value::{self, FormatName, bounds};
-use super::{Config, Format, Log, Operation, Source, Upstream, Wait};
+use super::value;
+use super::{Config, Controller, Limits, Log, Operation, Source, Upstream, Wait, ranges};
+
+pub mod custom;
+mod source;
 
 /// What was given, unread.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,12 +38,14 @@ pub fn resolve(layers: &Layers) -> Result<Config, Problems> {
     let mut reader = Reader { layers: vec![&flags, &environment, &contents.settings], problems: &mut problems };
     let process = process(&mut reader);
     let mut reader = Reader { layers: vec![&flags, &environment], problems: &mut problems };
+    let needed = reader.given("operations").is_none();
     let operations = match &contents.operations {
-        Operations::Absent => Vec::from_iter(single(&mut reader, true)),
+        Operations::Absent => Vec::from_iter(single(&mut reader, needed)),
         Operations::Unreadable => Vec::from_iter(single(&mut reader, false)),
         Operations::Listed(listed) => {
             refuse_flags_of_operation(&mut reader, &contents.settings.origin);
-            several(listed, &mut problems)
+            let app = [&flags, &environment, &contents.settings].iter().any(|layer| layer.contains("upstream"));
+            several(listed, app, &mut problems)
         }
     };
     match process {
@@ -54,11 +59,12 @@ fn process(reader: &mut Reader<'_>) -> Option<Config> {
     let (listen, admin) = addresses(reader);
     let upstream = upstream(reader, listen);
     let trusted_proxies = reader.list("trusted-proxies", value::network);
-    let connections = reader.setting("max-connections", value::count);
-    let grace = duration(reader, "grace", &bounds::GRACE);
+    let connections = number(reader, "max-connections", &ranges::COUNT);
+    let grace = duration(reader, "grace", &ranges::GRACE);
     let state_dir = reader.optional("state-dir", value::file_path);
+    let file_roots = reader.list("allow-file-root", value::file_root);
     let kubeconfig = reader.optional("kubeconfig", value::file_path);
-    let watch_timeout = duration(reader, "watch-timeout", &bounds::WATCH);
+    let watch_timeout = duration(reader, "watch-timeout", &ranges::WATCH);
     let format = reader.setting("log-format", value::log_format);
     let level = reader.setting("log-level", value::log_level);
     let access = reader.setting("access-log", value::switch);
@@ -75,12 +81,32 @@ fn process(reader: &mut Reader<'_>) -> Option<Config> {
         kubeconfig,
         watch_timeout: watch_timeout?,
         otlp_endpoint,
+        file_roots,
+        controller: controller(reader),
         operations: Vec::new(),
     })
 }
 
+/// Where further operations come from.
+fn controller(reader: &mut Reader<'_>) -> Option<Controller> {
+    let operations = reader.optional("operations", value::operations);
+    let replica = reader.optional("replica", value::replica);
+    let replica_uid = reader.optional("replica-uid", value::uid);
+    for flag in ["replica", "replica-uid"] {
+        if let (None, Some(given)) = (reader.given("operations"), reader.given(flag)) {
+            reader.wrong(given, "is of no use without --operations: give that too, or leave this out");
+        }
+    }
+    let (namespace, labels) = operations?;
+    Some(Controller { namespace, labels, replica, replica_uid })
+}
+
 fn duration(reader: &mut Reader<'_>, flag: &str, bounds: &std::ops::RangeInclusive<Duration>) -> Option<Duration> {
     reader.setting(flag, |text| value::duration(text, bounds))
+}
+
+fn number(reader: &mut Reader<'_>, flag: &str, bounds: &std::ops::RangeInclusive<usize>) -> Option<usize> {
+    reader.setting(flag, |text| value::number(text, bounds))
 }
 
 /// Where it listens, and whether it may.
@@ -113,9 +139,9 @@ fn collide(one: SocketAddr, other: SocketAddr) -> bool {
 
 fn upstream(reader: &mut Reader<'_>, listen: Option<SocketAddr>) -> Option<Upstream> {
     let authority = reader.optional("upstream", value::upstream);
-    let connect_timeout = duration(reader, "upstream-connect-timeout", &bounds::TIMEOUT);
-    let response_head_timeout = duration(reader, "upstream-head-timeout", &bounds::TIMEOUT);
-    let body_idle_timeout = duration(reader, "upstream-body-idle-timeout", &bounds::BODY_IDLE);
+    let connect_timeout = duration(reader, "upstream-connect-timeout", &ranges::TIMEOUT);
+    let response_head_timeout = duration(reader, "upstream-head-timeout", &ranges::TIMEOUT);
+    let body_idle_timeout = duration(reader, "upstream-body-idle-timeout", &ranges::BODY_IDLE);
     let authority = authority?;
     if let (Ok(app), Some(listen), Some(given)) =
         (authority.as_str().parse::<SocketAddr>(), listen, reader.given("upstream"))
@@ -155,7 +181,8 @@ fn single(reader: &mut Reader<'_>, needed: bool) -> Option<Operation> {
         (None, None) => {
             if needed {
                 let message = "nothing to serve: name a model with --file PATH or --configmap NAMESPACE/NAME[:KEY], \
-                               or list operations in a configuration file and name that with --config FILE";
+                               list operations in a configuration file and name that with --config FILE, \
+                               or name the namespace of DescribeOperations with --operations NAMESPACE";
                 reader.problems.push("tidewait", message);
             }
             // Without a name there is no format by extension; the word is checked all the same.
@@ -163,8 +190,8 @@ fn single(reader: &mut Reader<'_>, needed: bool) -> Option<Operation> {
             None
         }
         (file, config_map) => {
-            let of_file = file.and_then(|_| file_source(reader));
-            let of_map = config_map.and_then(|_| config_map_source(reader));
+            let of_file = file.and_then(|_| source::file(reader));
+            let of_map = config_map.and_then(|_| source::config_map(reader));
             if let (Some(file), Some(config_map)) = (file, config_map) {
                 let message = format!("is a second source beside {}: give one of them", file.origin);
                 reader.wrong(config_map, &message);
@@ -176,13 +203,13 @@ fn single(reader: &mut Reader<'_>, needed: bool) -> Option<Operation> {
 }
 
 /// The operations that a file lists.
-fn several(listed: &[Layer], problems: &mut Problems) -> Vec<Operation> {
+fn several(listed: &[Layer], app: bool, problems: &mut Problems) -> Vec<Operation> {
     let mut operations: Vec<Operation> = Vec::with_capacity(listed.len());
     let mut names: HashMap<String, &str> = HashMap::new();
     let mut paths: HashMap<String, &str> = HashMap::new();
     for layer in listed {
         let mut reader = Reader { layers: vec![layer], problems };
-        let source = listed_source(&mut reader);
+        let source = source::only(&mut reader, app);
         let Some(operation) = operation(&mut reader, source) else { continue };
         let place = |field: &str| reader.given(field).map_or(format!("{}.{field}", layer.origin), |g| g.origin.clone());
         let twice = |what: &str, value: &str, other: &str| {
@@ -198,63 +225,20 @@ fn several(listed: &[Layer], problems: &mut Problems) -> Vec<Operation> {
     operations
 }
 
-/// The source of an operation in a file: exactly one of the kinds.
-fn listed_source(reader: &mut Reader<'_>) -> Option<Source> {
-    let (file, config_map) = (reader.contains("source.file"), reader.contains("source.configMap"));
-    let of_file = if file { file_source(reader) } else { None };
-    let of_map = if config_map { config_map_source(reader) } else { None };
-    match (file, config_map) {
-        (true, true) => reader.wrong_field("source", "holds both file and configMap: keep one"),
-        (false, false) if reader.given("source").is_some() || !reader.contains("source") => {
-            reader.wrong_field("source", "is missing or empty: write file or configMap in it");
-        }
-        _ => {}
-    }
-    of_file.or(of_map)
-}
-
-fn file_source(reader: &mut Reader<'_>) -> Option<Source> {
-    let format = reader.optional("format", value::format);
-    let path = reader.required("file", ("source.file", "path"), value::file_path)?;
-    let name = path.to_string_lossy();
-    let format = format.map_or_else(|| Format::of_name(&name), |format| format.of(&name));
-    Some(Source::File { path, format })
-}
-
-fn config_map_source(reader: &mut Reader<'_>) -> Option<Source> {
-    let format = reader.optional("format", value::format);
-    let (namespace, name, key) = if reader.contains("configmap") {
-        reader.optional("configmap", value::config_map)?
-    } else {
-        let object = "source.configMap";
-        let namespace = reader.required("source.configMap.namespace", (object, "namespace"), value::namespace);
-        let name = reader.required("source.configMap.name", (object, "name"), value::object_name);
-        let key = reader.optional("source.configMap.key", value::key);
-        (namespace?, name?, key)
-    };
-    let format = match (&key, format) {
-        (Some(key), None) => Format::of_name(key),
-        (Some(key), Some(format)) => format.of(key),
-        (None, None | Some(FormatName::Json)) => Format::Json,
-        (None, Some(FormatName::Yaml | FormatName::Opaque(_))) => {
-            if let Some(given) = reader.given("format") {
-                reader.wrong(given, "is for one key, but all keys together are JSON: name a key, or leave it out");
-            }
-            Format::Json
-        }
-    };
-    Some(Source::ConfigMap { namespace, name, key, format })
-}
-
 /// The rest of an operation, wherever it is described.
 fn operation(reader: &mut Reader<'_>, source: Option<Source>) -> Option<Operation> {
     let path = reader.setting("path", value::operation_path);
     let name = reader.optional("name", value::operation_name);
-    let version_from = version_from(reader, source.as_ref());
+    let version_from = source::version_from(reader, source.as_ref());
     let wait = wait(reader);
-    let min_interval = duration(reader, "min-interval", &bounds::MIN_INTERVAL);
-    let parked = reader.setting("max-parked", value::count);
-    let parked_per_agent = reader.setting("max-parked-per-agent", value::count);
+    let min_interval = duration(reader, "min-interval", &ranges::MIN_INTERVAL);
+    let parked = number(reader, "max-parked", &ranges::COUNT);
+    let parked_per_agent = number(reader, "max-parked-per-agent", &ranges::COUNT);
+    let wake_spread = duration(reader, "wake-spread", &ranges::WAKE_SPREAD);
+    let paused = reader.setting("paused", value::switch);
+    let percent = |text: &str| value::number(text, &ranges::PERCENT);
+    let guard = reader.required("guard.maxRemovedPercent", ("guard", "maxRemovedPercent"), percent);
+    let limits = limits(reader);
     let path = path?;
     Some(Operation {
         name: name.unwrap_or_else(|| value::name_of_path(&path)),
@@ -265,28 +249,27 @@ fn operation(reader: &mut Reader<'_>, source: Option<Source>) -> Option<Operatio
         min_interval: min_interval?,
         parked: parked?,
         parked_per_agent: parked_per_agent?,
-        wake_spread: Duration::ZERO,
-        paused: false,
-        guard: None,
+        wake_spread: wake_spread?,
+        paused: paused?,
+        guard: guard.and_then(|percent| u8::try_from(percent).ok()),
+        confirmed: None,
+        limits: limits?,
     })
 }
 
-/// A pointer finds nothing in a model that is not parsed.
-fn version_from(reader: &mut Reader<'_>, source: Option<&Source>) -> Option<String> {
-    let pointer = reader.optional("version-from", value::pointer)?;
-    if let (Some(Source::File { format, .. } | Source::ConfigMap { format, .. }), Some(given)) =
-        (source, reader.given("version-from"))
-        && matches!(format, Format::Opaque(_))
-    {
-        reader.wrong(given, "points into an opaque model, which is not parsed: set the format to json or yaml");
-    }
-    Some(pointer)
+/// What selections and deltas may cost.
+fn limits(reader: &mut Reader<'_>) -> Option<Limits> {
+    let pointers = number(reader, "max-pointers", &ranges::POINTERS);
+    let selections = number(reader, "max-selections", &ranges::COUNT);
+    let history_entries = number(reader, "history-entries", &ranges::HISTORY_ENTRIES);
+    let history_bytes = reader.optional("history-bytes", |text| value::number(text, &ranges::HISTORY_BYTES));
+    Some(Limits { pointers: pointers?, selections: selections?, history_entries: history_entries?, history_bytes })
 }
 
 /// A default that nobody chose gives way to a shorter maximum; one that somebody chose is a mistake.
 fn wait(reader: &mut Reader<'_>) -> Option<Wait> {
-    let default = duration(reader, "wait-default", &bounds::DEFAULT_WAIT);
-    let max = duration(reader, "wait-max", &bounds::MAX_WAIT);
+    let default = duration(reader, "wait-default", &ranges::DEFAULT_WAIT);
+    let max = duration(reader, "wait-max", &ranges::MAX_WAIT);
     let (default, max) = (default?, max?);
     if let Some(given) = reader.given("wait-default")
         && default > max

@@ -85,9 +85,21 @@ pub struct Options {
     /// Directory in which the last good snapshots survive a restart
     #[arg(long, value_name = "DIR", help_heading = STATE)]
     pub state_dir: Option<String>,
+    /// Directories below which a DescribeOperation may name files (absolute); without it none may be named
+    #[arg(long, value_name = "PATH[,PATH]", value_delimiter = ',', help_heading = STATE)]
+    pub allow_file_root: Vec<String>,
     /// How the API server is found
     #[arg(long, value_name = "PATH", help_heading = STATE)]
     pub kubeconfig: Option<String>,
+    /// Serve what the DescribeOperations of a namespace describe, or those of them with these labels
+    #[arg(long, value_name = "NAMESPACE[/LABEL-SELECTOR]", help_heading = STATE)]
+    pub operations: Option<String>,
+    /// What this replica calls itself in its DescribeReplica and in the Lease: the name of its pod
+    #[arg(long, value_name = "NAME", help_heading = STATE)]
+    pub replica: Option<String>,
+    /// The uid of that pod, so that the DescribeReplica goes with it
+    #[arg(long, value_name = "UID", help_heading = STATE)]
+    pub replica_uid: Option<String>,
     /// Longest a Kubernetes watch runs before it is renewed (1s to 200s)
     #[arg(long, value_name = "DURATION", help_heading = STATE)]
     pub watch_timeout: Option<String>,
@@ -124,7 +136,7 @@ pub(super) struct Setting {
 }
 
 /// Every setting, in the order of [`Options`].
-pub(super) const SETTINGS: [Setting; 27] = [
+pub(super) const SETTINGS: [Setting; 31] = [
     process("config", Absent("none"), |o| o.config.as_slice()),
     operation("file", Absent("none"), |o| o.file.as_slice()),
     operation("configmap", Absent("none"), |o| o.configmap.as_slice()),
@@ -147,12 +159,29 @@ pub(super) const SETTINGS: [Setting; 27] = [
     process("max-connections", Text("20000"), |o| o.max_connections.as_slice()),
     process("grace", Text("20s"), |o| o.grace.as_slice()),
     process("state-dir", Absent("in memory only"), |o| o.state_dir.as_slice()),
+    process("allow-file-root", Absent("none"), |o| &o.allow_file_root),
     process("kubeconfig", Absent("the usual places, then the pod's service account"), |o| o.kubeconfig.as_slice()),
+    process("operations", Absent("none"), |o| o.operations.as_slice()),
+    process("replica", Absent("the host's name"), |o| o.replica.as_slice()),
+    process("replica-uid", Absent("none"), |o| o.replica_uid.as_slice()),
     process("watch-timeout", Text("200s"), |o| o.watch_timeout.as_slice()),
     process("log-format", Text("text"), |o| o.log_format.as_slice()),
     process("log-level", Text("info"), |o| o.log_level.as_slice()),
     process("access-log", Text("false"), |o| o.access_log.as_slice()),
 ];
+
+/// Settings of an operation that only a file or a `DescribeOperation` gives, and what they are without being given.
+const WITHOUT_FLAG: [(&str, &str); 6] = [
+    ("source.resource.field", "spec"),
+    ("wake-spread", "0"),
+    ("paused", "false"),
+    ("max-pointers", "64"),
+    ("max-selections", "16384"),
+    ("history-entries", "32"),
+];
+
+/// Settings that are lists: with commas between the items in the environment.
+const LISTS: [&str; 2] = ["trusted-proxies", "allow-file-root"];
 
 /// Where spans go: the variables of OpenTelemetry, whose names everybody knows, and nothing else.
 pub(super) const COLLECTOR: [(&str, &str); 2] = [
@@ -179,7 +208,8 @@ pub(super) fn default_of(flag: &str) -> &'static str {
     let default = SETTINGS.iter().find(|setting| setting.flag == flag).map(|setting| setting.default);
     match default {
         Some(Text(text)) => text,
-        Some(Absent(_)) | None => "",
+        Some(Absent(_)) => "",
+        None => WITHOUT_FLAG.iter().find(|(name, _)| *name == flag).map_or("", |(_, text)| text),
     }
 }
 
@@ -207,7 +237,7 @@ pub(super) fn from_environment(environment: &[(String, OsString)], problems: &mu
         let Some((_, value)) = environment.iter().find(|(given, _)| *given == name) else { continue };
         match value.to_str() {
             Some("") => {}
-            Some(text) if setting == "trusted-proxies" => {
+            Some(text) if LISTS.contains(&setting) => {
                 text.split(',').for_each(|text| layer.add(setting, &name, text));
             }
             Some(text) => layer.add(setting, &name, text),

@@ -2,28 +2,32 @@
 //! what is wrong, a colon, what to write instead.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::ops::RangeInclusive;
+use std::path::{Component, Path, PathBuf};
 
 use http::uri::{Authority, PathAndQuery};
 use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 
+use super::ranges::{FILE_PATH_BYTES, FORMAT_BYTES, PATH_BYTES, POINTER_BYTES};
 use super::{Format, LogFormat};
 
 mod duration;
 mod kubernetes;
 
-pub(super) use duration::{bounds, brief, duration};
+pub(crate) use duration::brief;
+pub(super) use duration::duration;
 use kubernetes::is_label;
-pub(super) use kubernetes::{config_map, key, namespace, object_name};
+pub(super) use kubernetes::{
+    api_version, config_map, config_map_name, field, is_label_key, is_label_value, key, kind, namespace, object_name,
+    operations, replica, uid,
+};
 
-/// Bytes of an operation's path.
-const PATH_BYTES: usize = 1024;
 /// What refusals are: the rest of the sentence.
 type Parsed<T> = Result<T, String>;
 
-pub(super) fn count(text: &str) -> Parsed<usize> {
-    let bounds = 1..=1_000_000;
+/// A whole number within bounds.
+pub(super) fn number(text: &str, bounds: &RangeInclusive<usize>) -> Parsed<usize> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|number| digits && bounds.contains(number)).ok_or_else(|| {
         let what = if digits { "is out of bounds" } else { "is not a whole number" };
@@ -56,6 +60,9 @@ pub(super) fn file_path(text: &str) -> Parsed<PathBuf> {
     }
     if text.contains('\0') {
         return Err("holds a NUL, which no path can: write it without".to_owned());
+    }
+    if text.len() > FILE_PATH_BYTES {
+        return Err(format!("has {} bytes: write at most {FILE_PATH_BYTES}", text.len()));
     }
     Ok(PathBuf::from(text))
 }
@@ -124,6 +131,9 @@ impl FormatName {
 }
 
 pub(super) fn format(text: &str) -> Parsed<FormatName> {
+    if text.len() > FORMAT_BYTES {
+        return Err(format!("has {} bytes: write at most {FORMAT_BYTES}", text.len()));
+    }
     match text.split_once(':') {
         None if text == "json" => Ok(FormatName::Json),
         None if text == "yaml" => Ok(FormatName::Yaml),
@@ -197,6 +207,34 @@ pub(super) fn operation_path(text: &str) -> Parsed<String> {
     Ok(text.to_owned())
 }
 
+/// What the app is asked for: a path as requests have it, with a query or without.
+pub(super) fn request_target(text: &str) -> Parsed<String> {
+    let (path, query) = text.split_once('?').map_or((text, None), |(path, query)| (path, Some(query)));
+    operation_path(path)?;
+    if text.len() > PATH_BYTES {
+        return Err(format!("has {} bytes: write at most {PATH_BYTES}", text.len()));
+    }
+    let fits = |c: char| c.is_ascii_graphic() && c != '#';
+    if !query.unwrap_or_default().chars().all(fits) || PathAndQuery::try_from(text).is_err() {
+        return Err("has a query that no request can have: percent-encode what is special".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// A directory below which files may be named: what it holds must not depend on the working directory.
+pub(super) fn file_root(text: &str) -> Parsed<PathBuf> {
+    let path = file_path(text)?;
+    if !path.is_absolute() || climbs(&path) {
+        return Err("is not an absolute path without ..: write one such as /var/lib/models".to_owned());
+    }
+    Ok(path)
+}
+
+/// Whether a path goes up somewhere.
+pub(super) fn climbs(path: &Path) -> bool {
+    path.components().any(|component| component == Component::ParentDir)
+}
+
 pub(super) fn operation_name(text: &str) -> Parsed<String> {
     if is_label(text) {
         return Ok(text.to_owned());
@@ -217,6 +255,9 @@ pub(super) fn name_of_path(path: &str) -> String {
 /// The pointer of a member: the empty pointer is syntax, but the model itself is no integer.
 pub(super) fn pointer(text: &str) -> Parsed<String> {
     let such = "write a JSON Pointer such as /metadata/version";
+    if text.len() > POINTER_BYTES {
+        return Err(format!("has {} bytes: write at most {POINTER_BYTES}", text.len()));
+    }
     match text.strip_prefix('/') {
         None if text.is_empty() => Err(format!("is the whole model, which is no integer: {such}")),
         None => Err(format!("does not begin with /: {such}")),
@@ -245,7 +286,7 @@ mod tests {
     #[test]
     fn numbers_and_switches() {
         table(
-            count,
+            |text| number(text, &crate::config::ranges::COUNT),
             |number| number.to_string(),
             &[
                 ("1", "1"),

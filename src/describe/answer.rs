@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::want::{IfNoneMatch, Want};
-use crate::model::StateId;
+use crate::model::{Since, StateId};
 
 /// What happens to a request when it arrives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,13 +28,35 @@ pub enum Choice {
     Behind,
 }
 
-/// What happens to `want` when it arrives and the current state is `current`. `live`: the source
-/// has confirmed it, so that it is given even to a client that claims a newer one.
+/// What is known of the current state when a request arrives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It is not older than what the client holds, whatever that is: nothing the client says can be
+    /// newer, or the source was asked since and gave it.
+    Confirmed,
+    /// The client may hold a newer one, and the source could not be asked.
+    Unconfirmed,
+}
+
+/// Whether a client that holds `held` may hold a newer state than `current`: one of the same
+/// history with a higher version, or one of another history, unless that is known to have `ended`
+/// before the current one began. Whoever holds the current state itself holds no newer one,
+/// whatever the version.
 #[must_use]
-pub fn at_arrival(want: &Want, current: &StateId, live: bool) -> Arrival {
-    if want.is_done_with(current) && !want.hold.is_zero() {
+pub fn may_be_newer(held: &Since, current: &StateId, ended: bool) -> bool {
+    if held.epoch == current.epoch { current.is_before(held) && !current.is_same_state(held) } else { !ended }
+}
+
+/// What happens to `want` when it arrives, the current state is `current`, and `standing` is known of it.
+#[must_use]
+pub fn at_arrival(want: &Want, current: &StateId, standing: Standing) -> Arrival {
+    let is_done = want.is_done_with(current);
+    if is_done && !want.hold.is_zero() {
         Arrival::Park(want.hold)
-    } else if want.is_ahead_of(current) && !live {
+    } else if !is_done
+        && standing == Standing::Unconfirmed
+        && want.named().any(|named| may_be_newer(named, current, false))
+    {
         Arrival::Answer(Choice::Behind)
     } else {
         Arrival::Answer(choose(want, current))
@@ -97,28 +119,39 @@ mod tests {
         let (moved, other) = (state("e", 9, "1"), state("e", 4, "2"));
         let (ahead, foreign) = (state("e", 6, "2"), state("f", 5, "1"));
         let tag = format!("\"{}.{}\"", now.epoch, now.digest);
+        let unversioned = format!("{}.{}", ahead.epoch, ahead.digest);
         let park = Arrival::Park(Duration::from_secs(25));
         let answer = Arrival::Answer;
-        for (query, condition, live, expected) in [
-            (String::new(), None, true, answer(Choice::State)),
-            ("since=".to_owned(), None, true, answer(Choice::State)),
-            (format!("since={now}"), None, true, park),
-            (format!("since={now}"), None, false, park),
-            (format!("since={moved}"), None, false, park),
-            (format!("since={now}&wait=0"), None, true, answer(Choice::Unchanged)),
-            (format!("since={other}"), None, true, answer(Choice::State)),
-            (format!("since={foreign}"), None, true, answer(Choice::State)),
-            (format!("since={ahead}"), None, true, answer(Choice::State)),
-            (format!("since={ahead}"), None, false, answer(Choice::Behind)),
-            ("since=nonsense".to_owned(), None, true, answer(Choice::State)),
-            (String::new(), Some(&*tag), true, answer(Choice::NotModified)),
-            (String::new(), Some("*"), true, answer(Choice::NotModified)),
-            (String::new(), Some("\"x\""), true, answer(Choice::State)),
-            (format!("since={now}"), Some(&*tag), true, park),
-            (format!("since={now}&wait=0"), Some(&*tag), true, answer(Choice::NotModified)),
-            (format!("since={other}"), Some(&*tag), true, answer(Choice::NotModified)),
+        let (known, unknown) = (Standing::Confirmed, Standing::Unconfirmed);
+        for (query, condition, standing, expected) in [
+            (String::new(), None, known, answer(Choice::State)),
+            ("since=".to_owned(), None, known, answer(Choice::State)),
+            (format!("since={now}"), None, known, park),
+            (format!("since={now}"), None, unknown, park),
+            (format!("since={moved}"), None, unknown, park),
+            (format!("since={now}&wait=0"), None, known, answer(Choice::Unchanged)),
+            (format!("since={other}"), None, known, answer(Choice::State)),
+            (format!("since={foreign}"), None, known, answer(Choice::State)),
+            (format!("since={ahead}"), None, known, answer(Choice::State)),
+            (format!("since={ahead}"), None, unknown, answer(Choice::Behind)),
+            (format!("since={foreign}"), None, unknown, answer(Choice::Behind)),
+            (format!("since={moved}&wait=0"), None, unknown, answer(Choice::Unchanged)),
+            (format!("since={other}"), None, unknown, answer(Choice::State)),
+            (format!("since={unversioned}"), None, unknown, answer(Choice::State)),
+            (String::new(), None, unknown, answer(Choice::State)),
+            ("since=nonsense".to_owned(), None, known, answer(Choice::State)),
+            (String::new(), Some(&*tag), known, answer(Choice::NotModified)),
+            (String::new(), Some("*"), known, answer(Choice::NotModified)),
+            (String::new(), Some("\"x\""), known, answer(Choice::State)),
+            (format!("since={now}"), Some(&*tag), known, park),
+            (format!("since={now}&wait=0"), Some(&*tag), known, answer(Choice::NotModified)),
+            (format!("since={other}"), Some(&*tag), known, answer(Choice::NotModified)),
         ] {
-            assert_eq!(at_arrival(&want(&query, condition), &now, live), expected, "{query} {condition:?} {live}");
+            assert_eq!(
+                at_arrival(&want(&query, condition), &now, standing),
+                expected,
+                "{query} {condition:?} {standing:?}"
+            );
         }
     }
 
@@ -129,25 +162,29 @@ mod tests {
         let tag = format!("\"{}.{}\"", now.epoch, now.digest);
         let park = Arrival::Park(Duration::from_secs(25));
         let answer = Arrival::Answer;
-        for (query, condition, live, expected) in [
-            (format!("rejected={now}"), None, true, park),
-            (format!("rejected={now}"), Some(&*tag), true, park),
-            (format!("rejected={now}&wait=0"), None, true, answer(Choice::Unchanged)),
-            (format!("rejected={now}&wait=0"), Some("*"), true, answer(Choice::NotModified)),
-            (format!("rejected={}", state("e", 1, "1")), None, true, park),
-            (format!("since={held}&rejected={now}"), None, true, park),
-            (format!("since={now}&rejected={held}"), None, true, park),
-            (format!("since={now}&rejected={next}"), None, false, park),
-            (format!("since={held}&rejected={next}"), None, true, answer(Choice::State)),
-            (format!("since={held}&rejected={next}"), None, false, answer(Choice::Behind)),
-            (format!("rejected={next}"), None, false, answer(Choice::Behind)),
-            (format!("since={next}&rejected={held}"), None, false, answer(Choice::Behind)),
-            (format!("since={next}&rejected={foreign}"), None, false, answer(Choice::Behind)),
-            (format!("rejected={foreign}"), None, false, answer(Choice::State)),
-            (format!("rejected={held}"), None, true, answer(Choice::State)),
-            ("rejected=nonsense".to_owned(), None, true, answer(Choice::State)),
+        for (query, condition, standing, expected) in [
+            (format!("rejected={now}"), None, Standing::Confirmed, park),
+            (format!("rejected={now}"), Some(&*tag), Standing::Confirmed, park),
+            (format!("rejected={now}&wait=0"), None, Standing::Confirmed, answer(Choice::Unchanged)),
+            (format!("rejected={now}&wait=0"), Some("*"), Standing::Confirmed, answer(Choice::NotModified)),
+            (format!("rejected={}", state("e", 1, "1")), None, Standing::Confirmed, park),
+            (format!("since={held}&rejected={now}"), None, Standing::Confirmed, park),
+            (format!("since={now}&rejected={held}"), None, Standing::Confirmed, park),
+            (format!("since={now}&rejected={next}"), None, Standing::Unconfirmed, park),
+            (format!("since={held}&rejected={next}"), None, Standing::Confirmed, answer(Choice::State)),
+            (format!("since={held}&rejected={next}"), None, Standing::Unconfirmed, answer(Choice::Behind)),
+            (format!("rejected={next}"), None, Standing::Unconfirmed, answer(Choice::Behind)),
+            (format!("since={next}&rejected={held}"), None, Standing::Unconfirmed, answer(Choice::Behind)),
+            (format!("since={next}&rejected={foreign}"), None, Standing::Unconfirmed, answer(Choice::Behind)),
+            (format!("rejected={foreign}"), None, Standing::Unconfirmed, answer(Choice::Behind)),
+            (format!("rejected={held}"), None, Standing::Confirmed, answer(Choice::State)),
+            ("rejected=nonsense".to_owned(), None, Standing::Confirmed, answer(Choice::State)),
         ] {
-            assert_eq!(at_arrival(&want(&query, condition), &now, live), expected, "{query} {condition:?} {live}");
+            assert_eq!(
+                at_arrival(&want(&query, condition), &now, standing),
+                expected,
+                "{query} {condition:?} {standing:?}"
+            );
         }
     }
 
@@ -165,6 +202,27 @@ mod tests {
             assert_eq!(releases(&parked, &current), released, "{current}");
             assert_eq!(at_end(&parked, &current), end, "{current}");
         }
+    }
+
+    #[test]
+    fn newer_is_a_higher_version_of_this_history_or_a_history_that_is_not_known_to_have_ended() {
+        let now = state("e", 5, "1");
+        let etag = |id: StateId| Since { version: None, ..id.into() };
+        for (held, ended, expected) in [
+            (state("e", 6, "2").into(), false, true),
+            (state("e", u64::MAX, "2").into(), false, true),
+            (state("e", 6, "1").into(), false, false),
+            (state("e", 5, "2").into(), false, false),
+            (state("e", 4, "2").into(), false, false),
+            (etag(state("e", 6, "2")), false, false),
+            (state("f", 1, "2").into(), false, true),
+            (state("f", 1, "1").into(), false, true),
+            (state("f", 9, "2").into(), true, false),
+            (etag(state("f", 9, "2")), false, true),
+        ] {
+            assert_eq!(may_be_newer(&held, &now, ended), expected, "{held:?} {ended}");
+        }
+        assert!(!may_be_newer(&state("e", 6, "2").into(), &state("e", 0, "1"), false), "a source without order");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use tokio::time::{Duration, Instant};
 use super::reply::{self, About, Body};
 use crate::bounds::PACE_HOLD;
 use crate::describe::problem::Kind;
-use crate::describe::{Arrival, Choice, Problem, Want, answer};
+use crate::describe::{Arrival, Choice, Problem, Standing, Want, answer};
 use crate::fleet::{Connection, LivePoll, Place};
 use crate::hub::{Hold, Seat, Served};
 use crate::lifecycle::stop;
@@ -46,6 +46,8 @@ struct Held<'a> {
     seat: Seat,
     /// The state that released it.
     released_by: Option<Arc<Served>>,
+    /// How long it was put off after that, on purpose.
+    spread: Duration,
 }
 
 /// Counts how holds end, also those whose client went away.
@@ -94,14 +96,13 @@ async fn try_answer(
     connection: &Arc<Connection>,
     mut want: Want,
 ) -> Result<(Response<Body>, Option<End>), Problem> {
-    // Read first: a source that comes to life now has a newer state on its way, for which
-    // `catch_up` waits. Read last, the state before it would pass for what the source holds.
-    let live = operation.freshness.is_live();
-    if let Some(newest) = want.newest() {
-        operation.catch_up(newest).await;
-    }
+    let is_done = operation.hub.current().is_some_and(|served| want.is_done_with(&served.snapshot.id));
+    let standing = match want.newest() {
+        Some(newest) if !is_done => operation.catch_up(newest).await,
+        Some(_) | None => Standing::Confirmed,
+    };
     let served = operation.hub.current().ok_or_else(|| no_state(operation))?;
-    let arrival = answer::at_arrival(&want, &served.snapshot.id, live);
+    let arrival = answer::at_arrival(&want, &served.snapshot.id, standing);
     let gives = arrival == Arrival::Answer(Choice::State);
     let poll = operation.acknowledge(&mut want, connection, &served, gives);
     let poll = poll.as_ref();
@@ -136,21 +137,47 @@ async fn hold<'a>(
         Problem::retry(Kind::Overloaded, 2, detail)
     })?;
     let mut watchdog = Watchdog { operation, end: None };
-    let expires = tokio::time::sleep(longest);
+    let expires = Instant::now() + longest;
+    let mut timer = std::pin::pin!(tokio::time::sleep_until(expires));
     let mut stop = stop.clone();
-    let slot = async {
+    let mut slot = std::pin::pin!(async {
         let drain = stop.draining().await;
         tokio::time::sleep_until(drain.slot(Instant::now(), fastrand::f64())).await;
-    };
-    let (end, released_by) = tokio::select! {
-        // A change that is here is worth more than the end of the wait.
-        biased;
-        served = seat.released(releases) => (if served.is_some() { End::Released } else { End::Ended }, served),
-        () = expires => (End::Expired, None),
-        () = slot => (End::Drained, None),
+    });
+    let (end, released_by, spread) = loop {
+        let served = tokio::select! {
+            // A change that is here is worth more than the end of the wait.
+            biased;
+            served = seat.released(&releases) => match served {
+                Some(served) => served,
+                None => break (End::Ended, None, Duration::ZERO),
+            },
+            () = &mut timer => break (End::Expired, None, Duration::ZERO),
+            () = &mut slot => break (End::Drained, None, Duration::ZERO),
+        };
+        let spread = operation.wake_spread();
+        if spread.is_zero() {
+            break (End::Released, Some(served), spread);
+        }
+        // Put off, at most to the end of the hold; then what is current by then is compared again.
+        drop(served);
+        let woken = Instant::now();
+        timer.as_mut().reset((woken + spread.mul_f64(fastrand::f64())).min(expires));
+        let end = tokio::select! {
+            biased;
+            () = &mut timer => End::Released,
+            () = &mut slot => End::Drained,
+        };
+        let current = seat.current().filter(|served| releases(served));
+        match (current, end) {
+            (Some(served), _) => break (End::Released, Some(served), woken.elapsed()),
+            (None, End::Drained) => break (End::Drained, None, Duration::ZERO),
+            // Taken back meanwhile: it stays for the rest of its hold.
+            (None, End::Released | End::Expired | End::Ended) => timer.as_mut().reset(expires),
+        }
     };
     watchdog.end = Some(end);
-    Ok(Held { watchdog, seat, released_by })
+    Ok(Held { watchdog, seat, released_by, spread })
 }
 
 /// One of the places that an agent has to be parked.
@@ -167,11 +194,11 @@ async fn finish(
     operation: &Operation,
     want: &Want,
     poll: Option<&LivePoll>,
-    Held { watchdog, seat, released_by }: Held<'_>,
+    Held { watchdog, seat, released_by, spread }: Held<'_>,
 ) -> Result<(Response<Body>, Option<End>), Problem> {
     let end = watchdog.end;
     let served = released_by.or_else(|| seat.current()).ok_or_else(|| no_state(operation))?;
-    let hold = seat.leave();
+    let hold = seat.leave(spread);
     let choice = answer::at_end(want, &served.snapshot.id);
     Ok((respond(operation, want, poll, &served, choice, Some(hold)).await?, end))
 }

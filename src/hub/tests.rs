@@ -41,7 +41,7 @@ async fn a_seat_is_released_by_a_change_and_not_by_a_version() {
     seat.released(differs(since)).await;
     assert_eq!(seat.current().expect("a state").snapshot.id.version, 3);
     assert_eq!(hub.parked(), 1);
-    drop(seat.leave());
+    drop(seat.leave(Duration::ZERO));
     assert_eq!(hub.parked(), 0);
 }
 
@@ -79,7 +79,7 @@ async fn the_fan_out_is_measured_when_the_last_answer_is_written() {
     hub.publish(publication(2, 2));
     one.released(differs(since)).await;
     other.released(differs(since)).await;
-    let (one, other) = (one.leave(), other.leave());
+    let (one, other) = (one.leave(Duration::ZERO), other.leave(Duration::ZERO));
     drop(one);
     assert_eq!(hub.metrics().fan_out.get_sample_count(), 0, "one answer is still on its way");
     tokio::time::advance(Duration::from_secs(3)).await;
@@ -117,7 +117,7 @@ async fn no_wake_up_is_lost_in_random_interleavings() {
                         assert!(next.id.version > since.id.version, "never backwards");
                         since = next;
                         held.lock().expect("no panic").insert(name, since.clone());
-                        drop(seat.leave());
+                        drop(seat.leave(Duration::ZERO));
                     }
                 });
                 handles.insert(name, handle);

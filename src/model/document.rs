@@ -159,6 +159,10 @@ impl Document {
         }
     }
 
+    pub(super) fn root(&self) -> &Node {
+        &self.root
+    }
+
     /// The canonical bytes.
     #[must_use]
     pub fn canonical(&self) -> Bytes {

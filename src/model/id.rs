@@ -50,6 +50,12 @@ impl Epoch {
 }
 
 impl Digest {
+    /// Reads a digest as it stands in an id.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        unhex(text).map(Self)
+    }
+
     /// The digest of content of a media type, whose own hash is given.
     #[must_use]
     pub(super) fn of(media_type: &str, content: &blake3::Hash) -> Self {

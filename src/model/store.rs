@@ -3,24 +3,49 @@
 //! A change is published at once when the last one is `min_interval` ago, else when it is; of
 //! several in between only the newest. What is published and then taken back within the interval
 //! was never seen by anyone.
+//!
+//! A change may also be withheld: all of them while paused, and by the guard one that removes too
+//! much of what is published, until it is confirmed. Again only the newest is remembered, and
+//! what the source offers next is compared anew.
 
 use std::time::{Duration, Instant};
 
-use super::{Content, Epoch, Snapshot};
+use super::removal::{Baseline, Confirmed, Held, Removal};
+use super::{Content, Epoch, Inputs, Snapshot};
 
 /// What is published and what waits for its turn.
 #[derive(Debug)]
 pub struct Store {
-    min_interval: Duration,
+    rules: Rules,
+    confirmed: Option<Confirmed>,
     published: Option<Snapshot>,
+    /// What it was made from, or is confirmed by; absent until the source has said so.
+    inputs: Option<Inputs>,
+    /// What is published, as the guard compares it; kept only while there is one.
+    baseline: Option<Baseline>,
     last: Option<Instant>,
     next: Option<Next>,
+}
+
+/// When what is offered is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// Least time between two publications.
+    pub min_interval: Duration,
+    /// Nothing is published.
+    pub paused: bool,
+    /// What removes more than this percentage is not published before it is confirmed; absent: everything is.
+    pub guard: Option<u8>,
 }
 
 /// The newest state, not yet published.
 #[derive(Debug)]
 struct Next {
     snapshot: Snapshot,
+    inputs: Inputs,
+    content: Content,
+    /// Known while there is a guard, and something published to compare with.
+    removal: Option<Removal>,
     seen: Instant,
 }
 
@@ -49,27 +74,71 @@ pub struct Publication {
     pub seen: Instant,
 }
 
+impl Rules {
+    /// Nothing is withheld.
+    #[must_use]
+    pub fn every(min_interval: Duration) -> Self {
+        Self { min_interval, paused: false, guard: None }
+    }
+}
+
 impl Store {
     /// An empty store: the first offer is published at once.
     #[must_use]
-    pub fn new(min_interval: Duration) -> Self {
-        Self { min_interval, published: None, last: None, next: None }
+    pub fn new(rules: Rules) -> Self {
+        Self { rules, confirmed: None, published: None, inputs: None, baseline: None, last: None, next: None }
     }
 
     /// The store of a restarted process, which goes on serving `snapshot`.
     #[must_use]
-    pub fn restored(min_interval: Duration, snapshot: Snapshot) -> Self {
-        Self { published: Some(snapshot), ..Self::new(min_interval) }
+    pub fn restored(rules: Rules, snapshot: Snapshot) -> Self {
+        Self { published: Some(snapshot), ..Self::new(rules) }
     }
 
-    /// Least time between two publications from now on, also for what waits already.
-    pub fn set_min_interval(&mut self, min_interval: Duration) {
-        self.min_interval = min_interval;
+    /// Goes by these rules from `now` on, also with what waits already.
+    pub fn set_rules(&mut self, rules: Rules, now: Instant) {
+        self.changes(now, |store| {
+            store.rules = rules;
+            if rules.guard.is_none() {
+                store.baseline = None;
+            }
+            if let Some(next) = store.next.take() {
+                let removal = store.removal(&next.content);
+                store.next = Some(Next { removal, ..next });
+            }
+        });
+    }
+
+    /// The state that `confirmed` names may be published whatever it removes, once: now, or when it
+    /// is offered. Absent: none may.
+    pub fn confirm(&mut self, confirmed: Option<Confirmed>, now: Instant) {
+        self.changes(now, |store| store.confirmed = confirmed);
+    }
+
+    /// What was withheld and is not any more counts as seen `now`: the time before was wanted.
+    fn changes(&mut self, now: Instant, change: impl FnOnce(&mut Self)) {
+        let withheld = self.withheld().is_some();
+        change(self);
+        if withheld
+            && self.withheld().is_none()
+            && let Some(next) = &mut self.next
+        {
+            next.seen = now;
+        }
     }
 
     /// Takes a state that the source holds. `truth`: it comes from a consistent read, so that a
-    /// lower version is believed; otherwise a lower version is a late or repeated event.
-    pub fn offer(&mut self, epoch: Epoch, version: u64, content: &Content, truth: bool, seen: Instant) -> Offer {
+    /// lower version is believed; otherwise a lower version is a late or repeated event. `inputs`:
+    /// what it was made from, which is kept also where nothing else is new.
+    pub fn offer(
+        &mut self,
+        epoch: Epoch,
+        version: u64,
+        content: &Content,
+        inputs: Inputs,
+        truth: bool,
+        seen: Instant,
+    ) -> Offer {
         let digest = content.digest();
         let newest = self.next.as_ref().map(|next| &next.snapshot).or(self.published.as_ref());
         let lower = newest.is_some_and(|newest| newest.id.epoch == epoch && version < newest.id.version);
@@ -82,6 +151,7 @@ impl Store {
         {
             // Also what was on its way is taken back: A-B-A within the interval releases nobody.
             let back = self.next.take().is_some();
+            self.inputs = Some(inputs);
             if !back && published.id.version == version {
                 return Offer::Same;
             }
@@ -93,38 +163,72 @@ impl Store {
             && next.snapshot.id.digest == digest
         {
             next.snapshot = next.snapshot.at_version(version);
+            next.inputs = inputs;
             return Offer::Same;
         }
-        let seen = self.next.as_ref().map_or(seen, |next| next.seen);
-        self.next = Some(Next { snapshot: Snapshot::of(epoch, version, content), seen });
+        let waiting = self.next.as_ref().filter(|_| self.withheld().is_none());
+        let seen = waiting.map_or(seen, |next| next.seen);
+        let removal = self.removal(content);
+        let (snapshot, content) = (Snapshot::of(epoch, version, content), content.clone());
+        self.next = Some(Next { snapshot, inputs, content, removal, seen });
         Offer::Changed { restored: lower }
     }
 
-    /// When the next state may be published; absent: nothing waits.
+    /// What `content` removes of what is published, where that matters.
+    fn removal(&mut self, content: &Content) -> Option<Removal> {
+        self.rules.guard?;
+        let published = self.published.as_ref()?;
+        let baseline = self.baseline.get_or_insert_with(|| Baseline::of(published.content()));
+        Some(baseline.removal(content))
+    }
+
+    /// When the next state may be published; absent: nothing waits, or it is withheld.
     #[must_use]
     pub fn due(&self, now: Instant) -> Option<Instant> {
-        self.next.as_ref()?;
-        Some(self.last.map_or(now, |last| last + self.min_interval))
+        self.waiting()?;
+        Some(self.last.map_or(now, |last| last + self.rules.min_interval))
     }
 
-    /// The version that waits for its turn; 0: none, or one without order.
-    #[must_use]
-    pub fn waiting_version(&self) -> u64 {
-        self.next.as_ref().map_or(0, |next| next.snapshot.id.version)
-    }
-
-    /// What would be published; [`Store::publish`] follows once it is safe on disk.
+    /// What would be published, were it due; [`Store::publish`] follows once it is safe on disk.
     #[must_use]
     pub fn waiting(&self) -> Option<&Snapshot> {
-        self.next.as_ref().map(|next| &next.snapshot)
+        self.next.as_ref().map(|next| &next.snapshot).filter(|_| self.withheld().is_none())
     }
 
-    /// Publishes what waits.
+    /// The newest state, if it may not be published: [`Store::held`] by the guard, or paused.
+    #[must_use]
+    pub fn withheld(&self) -> Option<&Snapshot> {
+        let next = self.next.as_ref()?;
+        (self.rules.paused || self.held().is_some()).then_some(&next.snapshot)
+    }
+
+    /// The change that waits to be confirmed, paused or not.
+    #[must_use]
+    pub fn held(&self) -> Option<Held> {
+        let Next { snapshot, removal, .. } = self.next.as_ref()?;
+        let (removal, limit_percent) = ((*removal)?, self.rules.guard?);
+        let is_confirmed = self.confirmed.is_some_and(|confirmed| confirmed.names(&snapshot.id));
+        let held = Held { id: snapshot.id, removed_percent: removal.percent(), limit_percent };
+        (removal.exceeds(limit_percent) && !is_confirmed).then_some(held)
+    }
+
+    /// Publishes what waits, unless it is withheld.
     pub fn publish(&mut self, now: Instant) -> Option<Publication> {
-        let Next { snapshot, seen } = self.next.take()?;
+        self.waiting()?;
+        let Next { snapshot, content, inputs, seen, .. } = self.next.take()?;
         self.last = Some(now);
+        self.inputs = Some(inputs);
+        // Spent: the same removal another time is another accident.
+        self.confirmed = self.confirmed.filter(|confirmed| !confirmed.names(&snapshot.id));
+        self.baseline = self.rules.guard.map(|_| Baseline::of(content));
         self.published = Some(snapshot.clone());
         Some(Publication { snapshot, seen })
+    }
+
+    /// What the published state was made from, or is confirmed by.
+    #[must_use]
+    pub fn inputs(&self) -> Option<Inputs> {
+        self.inputs
     }
 
     /// What is published.
@@ -135,128 +239,4 @@ impl Store {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::model::Document;
-
-    const INTERVAL: Duration = Duration::from_millis(100);
-
-    fn content(value: u8) -> Content {
-        Content::Json(Document::from_json(value.to_string().as_bytes()).expect("a number is a document"))
-    }
-
-    fn epoch() -> Epoch {
-        Epoch::of(&["test"])
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "a starting point; no test waits for real time")]
-    fn start() -> Instant {
-        Instant::now()
-    }
-
-    /// Offers a version and a value from a stream, `at` milliseconds after the start.
-    #[track_caller]
-    fn offer(store: &mut Store, t0: Instant, at: u64, version: u64, value: u8, expected: &Offer) {
-        let seen = t0 + Duration::from_millis(at);
-        assert_eq!(store.offer(epoch(), version, &content(value), false, seen), *expected);
-    }
-
-    const CHANGED: Offer = Offer::Changed { restored: false };
-
-    #[test]
-    fn the_first_change_is_due_at_once_and_later_ones_after_the_interval() {
-        let t0 = start();
-        let mut store = Store::new(INTERVAL);
-        assert_eq!(store.due(t0), None);
-        offer(&mut store, t0, 0, 1, 1, &CHANGED);
-        assert_eq!(store.due(t0), Some(t0));
-        let first = store.publish(t0).expect("due");
-        assert_eq!((first.snapshot.id.version, first.seen), (1, t0));
-        offer(&mut store, t0, 10, 2, 2, &CHANGED);
-        offer(&mut store, t0, 20, 3, 3, &CHANGED);
-        assert_eq!(store.due(t0), Some(t0 + INTERVAL));
-        assert_eq!(store.waiting_version(), 3);
-        let second = store.publish(t0 + INTERVAL).expect("due");
-        assert_eq!(second.snapshot.id.version, 3, "the newest");
-        assert_eq!(second.seen, t0 + Duration::from_millis(10), "counted from the first change");
-        assert_eq!(store.due(t0 + INTERVAL), None);
-        assert!(store.publish(t0 + INTERVAL).is_none());
-    }
-
-    #[test]
-    fn a_change_taken_back_releases_nobody_and_moves_the_version() {
-        let t0 = start();
-        let mut store = Store::new(INTERVAL);
-        offer(&mut store, t0, 0, 1, 1, &CHANGED);
-        store.publish(t0).expect("due");
-        offer(&mut store, t0, 1, 2, 2, &CHANGED);
-        offer(&mut store, t0, 2, 3, 1, &Offer::Moved);
-        assert_eq!(store.due(t0), None);
-        assert_eq!(store.published().expect("published").id.version, 3);
-    }
-
-    #[test]
-    fn a_write_without_a_change_moves_the_version_only() {
-        let t0 = start();
-        let mut store = Store::new(INTERVAL);
-        offer(&mut store, t0, 0, 1, 1, &CHANGED);
-        offer(&mut store, t0, 0, 2, 1, &Offer::Same);
-        let body = store.publish(t0).expect("due").snapshot;
-        assert_eq!(body.id.version, 2, "the newest version of what waited");
-        offer(&mut store, t0, 1, 2, 1, &Offer::Same);
-        offer(&mut store, t0, 1, 5, 1, &Offer::Moved);
-        let moved = store.published().expect("published");
-        assert_eq!(moved.id.version, 5);
-        assert!(std::sync::Arc::ptr_eq(&moved.body, &body.body), "the bytes are shared");
-    }
-
-    #[test]
-    fn a_lower_version_is_believed_only_from_a_read() {
-        let t0 = start();
-        let mut store = Store::new(INTERVAL);
-        offer(&mut store, t0, 0, 9, 1, &CHANGED);
-        store.publish(t0).expect("due");
-        offer(&mut store, t0, 1, 8, 2, &Offer::Older);
-        assert_eq!(store.offer(epoch(), 8, &content(2), true, t0), Offer::Changed { restored: true });
-        assert_eq!(store.offer(Epoch::of(&["other"]), 1, &content(3), false, t0), CHANGED, "a new history");
-    }
-
-    proptest! {
-        /// Against the obvious reference: a list of what was offered. Published states are a
-        /// subsequence of it with no two equal in a row, at most one an interval, ending on the newest.
-        #[test]
-        fn published_is_a_thinned_out_subsequence(steps in prop::collection::vec((0_u64..60, 0_u8..4), 1..80)) {
-            let t0 = start();
-            let mut store = Store::new(INTERVAL);
-            let (mut now, mut offered, mut published) = (t0, Vec::new(), Vec::<(Instant, u64, String)>::new());
-            for (version, (pause, value)) in (1..).zip(steps) {
-                let until = now + Duration::from_millis(pause);
-                if let Some(due) = store.due(now).filter(|due| *due <= until) {
-                    let at = due.max(now);
-                    let snapshot = store.publish(at).expect("due").snapshot;
-                    published.push((at, snapshot.id.version, snapshot.id.digest.to_string()));
-                }
-                now = until;
-                store.offer(epoch(), version, &content(value), false, now);
-                offered.push((version, content(value).digest().to_string()));
-            }
-            if let Some(due) = store.due(now) {
-                let snapshot = store.publish(due.max(now)).expect("due").snapshot;
-                published.push((due.max(now), snapshot.id.version, snapshot.id.digest.to_string()));
-            }
-            let last = offered.last().expect("at least one");
-            let held = store.published().expect("published").id;
-            prop_assert_eq!((held.version, held.digest.to_string()), last.clone());
-            for pair in published.windows(2) {
-                prop_assert!(pair[1].0 >= pair[0].0 + INTERVAL, "at most one an interval");
-                prop_assert!(pair[1].1 > pair[0].1, "ascending");
-                prop_assert!(pair[1].2 != pair[0].2, "no release without a change");
-            }
-            for (_, version, digest) in published {
-                prop_assert!(offered.contains(&(version, digest)), "nothing is invented");
-            }
-        }
-    }
-}
+mod tests;

@@ -27,9 +27,9 @@ impl Freshness {
         Self { started, polled: AtomicBool::new(false), contact: AtomicI64::new(0), confirmed: AtomicI64::new(0) }
     }
 
-    /// The source is asked from time to time and not watched, so that the age counts from its last answer.
-    pub fn polled(&self) {
-        self.polled.store(true, Ordering::Relaxed);
+    /// Whether the source is asked from time to time and not watched, so that the age counts from its last answer.
+    pub fn polled(&self, polled: bool) {
+        self.polled.store(polled, Ordering::Relaxed);
     }
 
     /// The state was kept on disk, and last confirmed `age` ago.
@@ -106,7 +106,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_polled_source_ages_between_its_answers_and_counts_as_live() {
         let freshness = Freshness::new(Instant::now());
-        freshness.polled();
+        freshness.polled(true);
         freshness.live();
         tokio::time::advance(Duration::from_secs(40)).await;
         assert!(freshness.is_live());

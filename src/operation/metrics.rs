@@ -19,6 +19,7 @@ pub struct Families {
     bytes: IntGaugeVec,
     age: GaugeVec,
     agents: agents::Families,
+    held: IntGaugeVec,
 }
 
 /// The metrics of one operation.
@@ -40,6 +41,8 @@ pub struct Metrics {
     pub age: Gauge,
     /// Which agents hold the state.
     pub agents: agents::Metrics,
+    /// 1 while a change waits to be confirmed.
+    pub held: IntGauge,
 }
 
 impl Families {
@@ -68,6 +71,10 @@ impl Families {
             )?,
             age: seconds("tidewait_state_age_seconds", "Since the source last confirmed the state that is served.")?,
             agents: agents::Families::register(registry)?,
+            held: gauge(
+                "tidewait_held_changes",
+                "1 while a change is held since it removes more of the model than the guard allows.",
+            )?,
             live: gauge("tidewait_source_live", "1 while the source confirms the state that is served.")?,
             bytes: gauge("tidewait_state_bytes", "Size of the state that is served, without an encoding.")?,
             failures: counter(
@@ -107,6 +114,7 @@ impl Families {
             bytes: self.bytes.with_label_values(&[operation]),
             age: self.age.with_label_values(&[operation]),
             agents: self.agents.of(operation),
+            held: self.held.with_label_values(&[operation]),
         }
     }
 
@@ -116,7 +124,7 @@ impl Families {
         for gauges in [&self.contact, &self.age] {
             let _ = gauges.remove_label_values(&[operation]);
         }
-        for gauges in [&self.live, &self.bytes] {
+        for gauges in [&self.live, &self.bytes, &self.held] {
             let _ = gauges.remove_label_values(&[operation]);
         }
         for counters in [&self.restored, &self.older, &self.disk_errors] {

@@ -4,11 +4,13 @@
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{self, Source};
 use crate::operation::Operation;
-use crate::sources::{Reports, configmap, file, kubernetes};
+use crate::sources::resource::trigger::{self, TriggerObject};
+use crate::sources::{Reports, configmap, file, kubernetes, resource, upstream};
 
 /// What every operation stands on.
 #[expect(missing_debug_implementations, reason = "kube's client has none")]
@@ -21,6 +23,8 @@ pub struct Ground {
     pub client: Option<kube::Client>,
     /// What its requests count.
     pub cluster: kubernetes::Metrics,
+    /// The app behind, if there is one.
+    pub app: Option<config::Upstream>,
 }
 
 /// A source at work; it ends when nobody listens to its reports.
@@ -31,7 +35,13 @@ pub(super) type Working = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(super) enum GroundError {
     /// No client was made at the start.
     #[error("its source {0} is in Kubernetes, and nothing made this process look for an API server")]
-    NoCluster(Source),
+    NoCluster(String),
+    /// No app is behind.
+    #[error("its source {0} is the app, and no app is behind (--upstream)")]
+    NoApp(String),
+    /// What is asked of the app has no path.
+    #[error("its source {0} cannot be asked for")]
+    Path(String, #[source] http::uri::InvalidUri),
 }
 
 impl Ground {
@@ -39,14 +49,19 @@ impl Ground {
     pub(super) fn source(
         &self,
         config: &config::Operation,
-        _operation: &Operation,
+        operation: &Operation,
         reports: Reports,
     ) -> Result<Working, GroundError> {
-        let client = || self.client.clone().ok_or_else(|| GroundError::NoCluster(config.source.clone()));
+        let client = || self.client.clone().ok_or_else(|| GroundError::NoCluster(config.source.to_string()));
+        operation.freshness.polled(matches!(config.source, Source::Upstream { .. }));
         Ok(match &config.source {
-            Source::File { path, format } => {
-                let source =
-                    file::FileSource { operation: config.name.clone(), path: path.clone(), format: format.clone() };
+            Source::File { path, format, below } => {
+                let source = file::FileSource {
+                    operation: config.name.clone(),
+                    path: path.clone(),
+                    format: format.clone(),
+                    below: below.clone(),
+                };
                 Box::pin(file::run(source, reports))
             }
             Source::ConfigMap { namespace, name, key, format } => {
@@ -57,7 +72,58 @@ impl Ground {
                     format: format.clone(),
                     watch_timeout: self.watch_timeout,
                 };
-                Box::pin(configmap::run(source, client()?, self.cluster.clone(), reports))
+                Box::pin(configmap::run(source, client()?, self.cluster.clone(), operation.reads.reader(), reports))
+            }
+            Source::Resource { namespace, api_version, kind, objects, field } => {
+                let source = resource::ResourceSource {
+                    namespace: namespace.clone(),
+                    api_version: api_version.clone(),
+                    kind: kind.clone(),
+                    objects: objects.clone(),
+                    field: field.clone(),
+                    watch_timeout: self.watch_timeout,
+                };
+                let reads = Arc::clone(&operation.reads);
+                Box::pin(resource::run(source, client()?, self.cluster.clone(), reads, reports))
+            }
+            Source::Upstream { path, refresh } => {
+                let app = self.app.as_ref().ok_or_else(|| GroundError::NoApp(config.source.to_string()))?;
+                let (refresh, triggered) = self.refresh(refresh, client)?;
+                let source = upstream::UpstreamSource {
+                    operation: config.name.clone(),
+                    authority: app.authority.clone(),
+                    path: path.parse().map_err(|error| GroundError::Path(config.source.to_string(), error))?,
+                    refresh,
+                };
+                Box::pin(async move {
+                    tokio::select! {
+                        () = upstream::run(source, reports) => {}
+                        () = triggered => {}
+                    }
+                })
+            }
+        })
+    }
+
+    /// When the app is asked, and what has to go on for that.
+    fn refresh(
+        &self,
+        refresh: &config::Refresh,
+        client: impl Fn() -> Result<kube::Client, GroundError>,
+    ) -> Result<(upstream::Refresh, Working), GroundError> {
+        Ok(match refresh {
+            config::Refresh::Interval(every) => (upstream::Refresh::Every(*every), Box::pin(std::future::pending())),
+            config::Refresh::Trigger { namespace, api_version, kind, name } => {
+                let object = TriggerObject {
+                    namespace: namespace.clone(),
+                    api_version: api_version.clone(),
+                    kind: kind.clone(),
+                    name: name.clone(),
+                };
+                let trigger = upstream::Trigger::new();
+                let watch =
+                    trigger::watch(object, client()?, self.watch_timeout, self.cluster.clone(), trigger.clone());
+                (upstream::Refresh::On(trigger), Box::pin(watch))
             }
         })
     }

@@ -30,6 +30,7 @@ impl Rig {
             state_dir: Some(directory.path().join("state")),
             watch_timeout: Duration::from_secs(200),
             client: None,
+            app: None,
             cluster: kubernetes::Metrics::register(&registry).expect("new names"),
         };
         let hubs = hub::Families::register(&registry).expect("new names");
@@ -72,7 +73,7 @@ fn operation(directory: &Path, path: &str, file: &str) -> config::Operation {
     config::Operation {
         name: "net".to_owned(),
         path: path.to_owned(),
-        source: Source::File { path: directory.join(file), format: Format::Json },
+        source: Source::File { path: directory.join(file), format: Format::Json, below: None },
         version_from: None,
         wait: Wait { default: Duration::from_secs(25), max: Duration::from_secs(55) },
         min_interval: Duration::ZERO,
@@ -81,6 +82,8 @@ fn operation(directory: &Path, path: &str, file: &str) -> config::Operation {
         wake_spread: Duration::ZERO,
         paused: false,
         guard: None,
+        confirmed: None,
+        limits: config::Limits { pointers: 64, selections: 16_384, history_entries: 32, history_bytes: None },
     }
 }
 
@@ -105,7 +108,7 @@ async fn limits_change_in_place_and_release_nobody_and_another_source_does() {
     assert!(running.hub.seat().is_err(), "the new limit holds");
     assert!(seat.released(another("1")).now_or_never().is_none(), "nobody is released");
 
-    let two = Source::File { path: rig.directory.path().join("two.json"), format: Format::Json };
+    let two = Source::File { path: rig.directory.path().join("two.json"), format: Format::Json, below: None };
     rig.wants(vec![config::Operation { source: two, ..changed }]);
     let released = tokio::time::timeout(Duration::from_secs(20), seat.released(another("1"))).await;
     let served = released.expect("in time").expect("the operation goes on");
@@ -148,5 +151,5 @@ async fn a_source_that_cannot_begin_ends_the_process_with_a_reason() {
     let fatal = ended.expect("it runs").expect("no panic").expect_err("it cannot go on");
     assert_eq!(fatal.to_string(), "task operation net failed");
     let cause = fatal.source().expect("a cause").to_string();
-    assert!(cause.starts_with("its source ConfigMap n/m is in Kubernetes"), "{cause}");
+    assert!(cause.starts_with("its source ConfigMap m is in Kubernetes"), "{cause}");
 }

@@ -4,19 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{Api, Client, ResourceExt as _};
+use kube::Client;
+use kube::core::ApiResource;
 use tokio::time::Instant;
 
-use super::kubernetes::fold::{Change, One};
-use super::kubernetes::{ListWatch, Metrics, Selector, Target};
-use super::{Draft, Report, Reports, Unusable, UnusableKind};
+use super::kubernetes::{ListWatch, Metrics, Object, Seen, Selector, Target};
+use super::reads::Reader;
+use super::{Authority, Draft, LARGE, Report, Reports, Unusable, UnusableKind};
 use crate::config::Format;
-use crate::model::{Content, Epoch};
+use crate::model::{Content, Epoch, Input, Inputs};
 
 pub mod content;
-
-/// Content above this is read away from the threads that serve clients.
-const LARGE: usize = 64 * 1024;
 
 /// Which `ConfigMap`, and what of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,35 +40,37 @@ struct Said {
     lost: bool,
 }
 
-/// Watches the `ConfigMap` and reports, until nobody listens.
-pub async fn run(source: ConfigMapSource, client: Client, metrics: Metrics, reports: Reports) {
+/// Watches the `ConfigMap`, reads it when `reader` is asked to, and reports, until nobody listens.
+pub async fn run(source: ConfigMapSource, client: Client, metrics: Metrics, reader: Reader, reports: Reports) {
     tokio::select! {
         () = reports.closed() => {}
-        () = watch(source, client, metrics, &reports) => {}
+        () = watch(source, client, metrics, reader, &reports) => {}
     }
 }
 
-async fn watch(source: ConfigMapSource, client: Client, metrics: Metrics, reports: &Reports) {
+async fn watch(source: ConfigMapSource, client: Client, metrics: Metrics, reader: Reader, reports: &Reports) {
     let target = Target {
-        resource: "configmaps".to_owned(),
-        namespace: source.namespace.clone(),
+        resource: ApiResource::erase::<ConfigMap>(&()),
+        namespace: Some(source.namespace.clone()),
         selector: Selector::Name(source.name.clone()),
     };
-    let api: Api<ConfigMap> = Api::namespaced(client, &source.namespace);
-    let mut watching = ListWatch::new(api, target, source.watch_timeout, metrics);
-    let (mut one, mut said) = (One::default(), Said::default());
+    let mut watching = ListWatch::new(client, target, source.watch_timeout, metrics, reader);
+    let mut said = Said::default();
     let source = Arc::new(source);
     loop {
-        let report = match one.take(watching.next().await) {
-            Change::Holds { object, version, authority } => {
-                let (seen, epoch) = (Instant::now(), source.epoch(&object.uid().unwrap_or_default()));
-                let content = read(object, &source).await;
-                Some(said.answered(content.map(|content| Draft { epoch, version, content, authority, seen })))
-            }
-            Change::Gone => Some(said.answered(Err(source.missing()))),
-            Change::Same => said.same(),
-            Change::Lost { reason } => Some(said.lost(Report::Lost { reason })),
-            Change::Denied { reason } => {
+        let report = match watching.next().await {
+            Seen::Listed { mut objects, mut malformed, .. } => Some(match (objects.pop(), malformed.pop()) {
+                (Some(object), _) => said.answered(draft(object, Authority::Read, &source).await),
+                (None, Some(malformed)) => said.answered(Err(source.invalid(&malformed.why))),
+                (None, None) => said.answered(Err(source.missing())),
+            }),
+            Seen::Applied(object) => Some(said.answered(draft(object, Authority::Stream, &source).await)),
+            Seen::Malformed(malformed) => Some(said.answered(Err(source.invalid(&malformed.why)))),
+            Seen::Deleted(_) => Some(said.answered(Err(source.missing()))),
+            Seen::Live => said.same(),
+            Seen::Settled(number) => Some(Report::Settled(number)),
+            Seen::Lost { reason } => Some(said.lost(Report::Lost { reason })),
+            Seen::Denied { reason } => {
                 Some(said.lost(Report::Unusable(Unusable { kind: UnusableKind::Forbidden, detail: reason })))
             }
         };
@@ -82,12 +82,20 @@ async fn watch(source: ConfigMapSource, client: Client, metrics: Metrics, report
     }
 }
 
-async fn read(map: ConfigMap, source: &Arc<ConfigMapSource>) -> Result<Content, Unusable> {
-    if content::size(&map) <= LARGE {
-        return content::of(&map, source);
+async fn draft(object: Object, authority: Authority, source: &Arc<ConfigMapSource>) -> Result<Draft, Unusable> {
+    let (seen, epoch, version) = (Instant::now(), source.epoch(&object.uid), object.version);
+    // A ConfigMap has no generation.
+    let inputs = Inputs::of([Input { uid: &object.uid, revision: version }]);
+    let content = read(object, source).await?;
+    Ok(Draft { epoch, version, content, authority, inputs, parts: Arc::default(), seen })
+}
+
+async fn read(object: Object, source: &Arc<ConfigMapSource>) -> Result<Content, Unusable> {
+    if object.body.len() <= LARGE {
+        return content::read(&object.body, source);
     }
     let source = Arc::clone(source);
-    let reading = tokio::task::spawn_blocking(move || content::of(&map, &source));
+    let reading = tokio::task::spawn_blocking(move || content::read(&object.body, &source));
     reading.await.expect("reading content does not panic")
 }
 
@@ -100,6 +108,11 @@ impl ConfigMapSource {
         let Self { namespace, name, .. } = self;
         let detail = format!("ConfigMap {namespace}/{name} does not exist: create it, or correct namespace and name");
         Unusable { kind: UnusableKind::Missing, detail }
+    }
+
+    fn invalid(&self, why: &str) -> Unusable {
+        let Self { namespace, name, .. } = self;
+        Unusable { kind: UnusableKind::Invalid, detail: format!("ConfigMap {namespace}/{name}: {why}") }
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::convert::Infallible;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -16,7 +17,7 @@ use self::watch::Watcher;
 use super::{Authority, Draft, Report, Reports, Unusable};
 use crate::bounds::{FILE_ANSWER, FILE_NOTICES, FILE_POLL};
 use crate::config::Format;
-use crate::model::Epoch;
+use crate::model::{Epoch, Inputs};
 
 mod read;
 mod settle;
@@ -34,6 +35,8 @@ pub struct FileSource {
     pub path: PathBuf,
     /// How it is read.
     pub format: Format,
+    /// Links may not lead out of this directory, which holds `path`; absent: they may lead anywhere.
+    pub below: Option<PathBuf>,
 }
 
 /// Nobody listens any more.
@@ -115,8 +118,8 @@ impl Driver {
     async fn read(&mut self, woken: Instant) -> Result<Step, Closed> {
         // Not before the report can be taken, so that it is the newest then.
         drop(self.reports.reserve().await.map_err(|_| Closed)?);
-        let (FileSource { path, format, .. }, known) = (self.file.clone(), self.voice.known());
-        let (met, found) = self.answer(move || read::read(&path, &format, known)).await?;
+        let (FileSource { path, format, below, .. }, known) = (self.file.clone(), self.voice.known());
+        let (met, found) = self.answer(move || read::read(&path, below.as_deref(), &format, known)).await?;
         let now = Instant::now();
         let (counts, step) = self.settle.has_read(met, now);
         if counts && let Some(report) = self.voice.say(found, self.epoch, woken) {
@@ -189,7 +192,15 @@ impl Voice {
             }
             Found::Good(content, hash) => {
                 *self = Self { said: Said::Good(hash), lost: None, confirmed: Some(seen) };
-                Some(Report::Holds(Draft { epoch, version: 0, content, authority: Authority::Read, seen }))
+                Some(Report::Holds(Draft {
+                    epoch,
+                    version: 0,
+                    content,
+                    authority: Authority::Read,
+                    inputs: Inputs::NONE,
+                    parts: Arc::default(),
+                    seen,
+                }))
             }
             Found::Bad(unusable, hash) => {
                 let was_lost = self.lost.take().is_some();

@@ -1,48 +1,72 @@
 //! The list-and-watch loop over the API server, for any resource. Ours and not kube's `watcher`,
 //! since the position and the bookmarks say how fresh a state is, and since who retries, and when
-//! a list is asked for, is part of what we promise.
+//! a list is asked for, is part of what we promise. Beside it the loop reads consistently: when
+//! somebody asks ([`Reader`]), and once in a while on its own.
 //!
-//! [`driver`] decides, [`ListWatch`] does it and says what it has [`Seen`], [`fold`] keeps the order.
+//! [`driver`] decides on lists and watches, [`schedule`] on reads, [`order`] what of all that is
+//! shown is news; [`ListWatch`] does it and says what it has [`Seen`]. Objects come raw
+//! ([`Object`]): what cannot be read marks itself only.
 
+use std::collections::VecDeque;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt as _;
-use futures::stream::BoxStream;
-use kube::api::{ListParams, WatchEvent, WatchParams};
-use kube::{Api, Resource, ResourceExt as _};
-use serde::de::DeserializeOwned;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use kube::Client;
+use tokio::time::Instant;
 
-use crate::bounds::KUBERNETES_REQUEST;
+use super::reads::{Number, Reader};
 
+mod api;
 pub mod client;
+mod decode;
+pub mod discover;
+mod doing;
 pub mod driver;
 pub mod failure;
-pub mod fold;
 pub mod metrics;
+pub mod object;
+mod order;
+mod reading;
+mod schedule;
+pub mod set;
+pub mod target;
 
-use driver::{Driver, Notice, Outcome, Step};
+use api::{Api, Set};
+use decode::Event;
+use doing::{Doing, Done};
+use driver::{Driver, Notice, Outcome, Step, number};
 use failure::{Failure, FailureKind};
-pub use failure::{Selector, Target};
 pub use metrics::Metrics;
+pub use object::{Malformed, Object};
+use order::Order;
+use reading::{Blind, Reading, answered, read_is_due};
+use schedule::Schedule;
+pub use target::{Selector, Target};
 
 /// What was seen of the objects.
 #[derive(Debug, Clone)]
-pub enum Seen<K> {
-    /// These, and no other, by a consistent read.
+pub enum Seen {
+    /// These, and no other, by a consistent read, or by a watch that shows the set not older than
+    /// what was known: the truth, also where a version is lower. By name at most one, always of a read.
     Listed {
         /// All of them.
-        objects: Vec<K>,
-        /// The version of the list.
-        version: String,
+        objects: Vec<Object>,
+        /// Those whose metadata cannot be read.
+        malformed: Vec<Malformed>,
+        /// The version of the list; by name that of the object. 0: none, or no order.
+        version: u64,
     },
-    /// This one is new or changed. Events may come twice and in another order.
-    Applied(K),
+    /// This one is new or changed. Repetitions and what is out of order are left out.
+    Applied(Object),
     /// This one is gone.
-    Deleted(K),
+    Deleted(Object),
+    /// This one changed somehow.
+    Malformed(Malformed),
     /// Nothing new, and the API server is in contact.
     Live,
+    /// A consistent read has been answered; what it showed was told before this.
+    Settled(Number),
     /// The API server cannot be asked. Told once; any other thing seen ends it.
     Lost {
         /// Why.
@@ -56,169 +80,264 @@ pub enum Seen<K> {
 }
 
 /// A running loop.
-pub struct ListWatch<K> {
-    api: Api<K>,
+pub struct ListWatch {
+    api: Arc<Api>,
     target: Target,
     driver: Driver,
+    order: Order,
+    schedule: Schedule,
+    reader: Reader,
     metrics: Metrics,
-    watch: Option<BoxStream<'static, kube::Result<WatchEvent<K>>>>,
+    doing: Doing,
+    reading: Option<Reading>,
+    /// What is still to be said: never more than a few.
+    told: VecDeque<Seen>,
+    /// By name: list or watch have shown that there may be something new, and no read has confirmed it yet.
+    blind: Option<Blind>,
+    /// That watching fails, as it was told. A read that succeeds meanwhile does not end that.
+    lost: Option<Seen>,
 }
 
-impl<K> fmt::Debug for ListWatch<K> {
+impl fmt::Debug for ListWatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ListWatch").field("target", &self.target).field("driver", &self.driver).finish_non_exhaustive()
     }
 }
 
-impl<K> ListWatch<K>
-where
-    K: Resource + Clone + fmt::Debug + DeserializeOwned + Send + 'static,
-{
-    /// A loop that has not begun. `api` is of the target's namespace; `watch_timeout` is the
-    /// longest that one watch is asked to last.
+impl ListWatch {
+    /// A loop that has not begun. `watch_timeout` is the longest that one watch is asked to last.
     #[must_use]
-    pub fn new(api: Api<K>, target: Target, watch_timeout: Duration, metrics: Metrics) -> Self {
-        let driver = Driver::new(watch_timeout, fastrand::Rng::new());
-        Self { api, target, driver, metrics, watch: None }
+    pub fn new(client: Client, target: Target, watch_timeout: Duration, metrics: Metrics, reader: Reader) -> Self {
+        Self {
+            api: Arc::new(Api::new(client, &target)),
+            driver: Driver::new(watch_timeout, fastrand::Rng::new()),
+            order: Order::new(matches!(target.selector, Selector::Name(_))),
+            schedule: Schedule::new(Instant::now(), fastrand::Rng::new()),
+            target,
+            reader,
+            metrics,
+            doing: Doing::Nothing,
+            reading: None,
+            told: VecDeque::new(),
+            blind: None,
+            lost: None,
+        }
     }
 
-    /// Waits for the next thing seen; goes on for ever. To be awaited to its end or dropped with
-    /// the loop: a call that is dropped midway loses the pause that it was in.
-    pub async fn next(&mut self) -> Seen<K> {
+    /// Waits for the next thing seen; goes on for ever. Nothing is lost when this is dropped midway.
+    pub async fn next(&mut self) -> Seen {
         loop {
-            let seen = if self.watch.is_some() {
-                self.read().await
-            } else {
-                match self.driver.step() {
-                    Step::List => self.list().await,
-                    Step::Watch { version, timeout } => self.open(&version, timeout).await,
-                    Step::Sleep(pause) => {
-                        sleep(pause).await;
-                        None
-                    }
-                }
-            };
-            if let Some(seen) = seen {
+            if let Some(seen) = self.told.pop_front() {
                 return seen;
             }
-        }
-    }
-
-    async fn list(&mut self) -> Option<Seen<K>> {
-        self.metrics.list();
-        // Neither limit nor version: all pages at once, and a consistent read.
-        let params = match &self.target.selector {
-            Selector::Name(name) => ListParams::default().fields(&format!("metadata.name={name}")),
-            Selector::Labels(labels) => ListParams::default().labels(labels),
-        };
-        let answer = match timeout(KUBERNETES_REQUEST, self.api.list(&params)).await {
-            Ok(Ok(list)) => list.metadata.resource_version.clone().filter(|version| !version.is_empty()).map_or_else(
-                || Err(Failure::new(FailureKind::Malformed, "the list has no resourceVersion")),
-                |version| Ok((list.items, version)),
-            ),
-            Ok(Err(error)) => Err(error.into()),
-            Err(_) => Err(no_answer()),
-        };
-        match answer {
-            Ok((objects, version)) => {
-                // A restore is logged; the list itself is what counts.
-                let _ = self.tell(Outcome::Listed { version: version.clone() }, "list");
-                Some(Seen::Listed { objects, version })
+            self.proceed();
+            let may_read = self.reading.is_none() && (self.is_by_name() || !self.driver.is_listing());
+            tokio::select! {
+                // A read first: it is the truth of a moment that has passed.
+                biased;
+                answer = answered(&mut self.reading) => self.has_read(answer),
+                () = read_is_due(&self.schedule, &mut self.reader), if may_read => self.read(),
+                done = self.doing.next(self.driver.due()) => self.did(done),
             }
-            Err(failure) => self.fail(failure, "list"),
         }
     }
 
-    async fn open(&mut self, version: &str, lasting: Duration) -> Option<Seen<K>> {
-        self.metrics.watch();
-        let seconds = u32::try_from(lasting.as_secs()).unwrap_or(u32::MAX);
-        let params = WatchParams::default().timeout(seconds);
-        let params = match &self.target.selector {
-            Selector::Name(name) => params.fields(&format!("metadata.name={name}")),
-            Selector::Labels(labels) => params.labels(labels),
-        };
-        match timeout(KUBERNETES_REQUEST, self.api.watch(&params, version)).await {
-            Ok(Ok(events)) => {
-                self.watch = Some(events.boxed());
-                self.tell(Outcome::Opened, "watch")
+    /// How far the objects are known: the position of list and watch, bookmarks included. 0: not yet, or no order.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.order.known()
+    }
+
+    fn is_by_name(&self) -> bool {
+        matches!(self.target.selector, Selector::Name(_))
+    }
+
+    /// Begins what the driver wants next, unless something is under way.
+    fn proceed(&mut self) {
+        if !matches!(self.doing, Doing::Nothing) {
+            return;
+        }
+        let api = Arc::clone(&self.api);
+        self.doing = match self.driver.step() {
+            Step::Sleep(pause) => Doing::pausing(pause),
+            Step::List => {
+                self.metrics.list();
+                let read = (!self.is_by_name()).then(|| {
+                    // The list is a read of its own.
+                    self.reading = None;
+                    self.schedule.begins(Instant::now());
+                    self.reader.begin()
+                });
+                Doing::Listing(Box::pin(async move { api.list().await }), read)
             }
-            Ok(Err(error)) => self.fail(error.into(), "watch"),
-            Err(_) => self.fail(no_answer(), "watch"),
+            Step::Watch { version, timeout, initial } => {
+                self.metrics.watch();
+                Doing::Opening(Box::pin(async move { api.watch(&version, timeout, initial).await }), initial)
+            }
+        };
+    }
+
+    fn did(&mut self, done: Done) {
+        match done {
+            Done::Paused => self.doing = Doing::Nothing,
+            Done::Listed(answer, read) => {
+                self.doing = Doing::Nothing;
+                match answer {
+                    Ok(set) => self.listed(set, read),
+                    Err(failure) => self.fail(failure, "list"),
+                }
+            }
+            Done::Opened(Ok(events), initial) => {
+                self.doing = Doing::watching(events, initial);
+                self.tell(Outcome::Opened, "watch");
+            }
+            Done::Opened(Err(failure), _) | Done::Event(Some(Err(failure))) => {
+                self.doing = Doing::Nothing;
+                self.fail(failure, "watch");
+            }
+            Done::Event(Some(Ok(event))) => self.event(event),
+            Done::Synced(set) => self.synced(set),
+            Done::Event(None) => self.tell(Outcome::Ended, "watch"),
+            Done::Due => self.tell(Outcome::Due, "watch"),
         }
     }
 
-    async fn read(&mut self) -> Option<Seen<K>> {
-        let (Some(watch), Some(due)) = (&mut self.watch, self.driver.due()) else {
-            self.watch = None;
-            return None;
-        };
-        // What lies ready is read first, also where this loop itself was held up beyond `due`.
-        let Ok(event) = timeout_at(due, watch.next()).await else {
-            return self.tell(Outcome::Due, "watch");
+    fn listed(&mut self, set: Set, read: Option<Number>) {
+        let version = number(&set.version).unwrap_or(0);
+        self.tell(Outcome::Listed { version: set.version.clone() }, "list");
+        self.order.listed(version);
+        match read {
+            Some(number) => {
+                self.schedule.answered(false);
+                self.told.push_back(listing(set));
+                self.told.push_back(Seen::Settled(number));
+            }
+            None => self.goes_blind(),
+        }
+    }
+
+    fn synced(&mut self, set: Set) {
+        let version = number(&set.version).unwrap_or(0);
+        self.tell(Outcome::Synced { version: set.version.clone() }, "watch");
+        let news = self.order.synced(version);
+        if self.is_by_name() {
+            self.goes_blind();
+        } else if news {
+            self.told.push_back(listing(set));
+        } else {
+            // A read has shown more already; the stream goes on from what it shows.
+            self.told.push_back(Seen::Live);
+        }
+    }
+
+    /// What list and watch show of one object may come from a cache: a read says what it is.
+    fn goes_blind(&mut self) {
+        self.blind.get_or_insert_default();
+        // One that is under way may hang on a connection that died in an outage before this.
+        self.reading = None;
+        self.schedule.owe();
+    }
+
+    fn event(&mut self, event: Event) {
+        let event = match self.doing.keep(event) {
+            Ok(Some(event)) => event,
+            // A sign of life, and no more until the set is whole.
+            Ok(None) => return self.tell(Outcome::Moved { version: "0".to_owned() }, "watch"),
+            Err(failure) => {
+                self.doing = Doing::Nothing;
+                return self.fail(failure, "watch");
+            }
         };
         match event {
-            Some(Ok(WatchEvent::Added(object) | WatchEvent::Modified(object))) => {
-                self.moved(&object);
-                Some(Seen::Applied(object))
+            Event::Applied(object) => self.moved(object.version, Seen::Applied(object)),
+            Event::Deleted(object) => self.moved(object.version, Seen::Deleted(object)),
+            Event::Malformed(malformed) => self.moved(0, Seen::Malformed(malformed)),
+            Event::Bookmark { version, .. } => {
+                if let Some(version) = number(&version) {
+                    self.order.bookmark(version);
+                }
+                self.tell(Outcome::Moved { version }, "watch");
+                self.live();
             }
-            Some(Ok(WatchEvent::Deleted(object))) => {
-                self.moved(&object);
-                Some(Seen::Deleted(object))
+            Event::Error(status) => {
+                self.doing = Doing::Nothing;
+                self.fail(Failure::of_status(&status), "watch");
             }
-            Some(Ok(WatchEvent::Bookmark(bookmark))) => {
-                let version = bookmark.metadata.resource_version;
-                self.tell(Outcome::Moved { version }, "watch").or(Some(Seen::Live))
-            }
-            Some(Ok(WatchEvent::Error(status))) => self.fail(Failure::of_status(&status), "watch"),
-            Some(Err(error)) => self.fail(error.into(), "watch"),
-            None => self.tell(Outcome::Ended, "watch"),
         }
     }
 
-    fn moved(&mut self, object: &K) {
-        if let Some(version) = object.resource_version() {
-            // Says nothing by itself: the object does.
-            let _ = self.tell(Outcome::Moved { version }, "watch");
+    fn moved(&mut self, version: u64, seen: Seen) {
+        self.tell(Outcome::Moved { version: version.to_string() }, "watch");
+        if self.order.event(version) {
+            self.blind = None;
+            self.told.push_back(seen);
+        } else {
+            self.live();
         }
     }
 
-    fn fail(&mut self, failure: Failure, verb: &'static str) -> Option<Seen<K>> {
+    fn live(&mut self) {
+        if self.blind.is_none() && !matches!(self.told.back(), Some(Seen::Live)) {
+            self.told.push_back(Seen::Live);
+        }
+    }
+
+    fn fail(&mut self, failure: Failure, verb: &'static str) {
         self.metrics.error(failure.kind);
         tracing::debug!(target = %self.target, kind = failure.kind.as_str(), "{verb} failed: {}", failure.message);
-        self.tell(Outcome::Failed(failure), verb)
+        self.tell(Outcome::Failed(failure), verb);
     }
 
     /// Tells the driver what happened, and the world what the driver has to say.
-    fn tell(&mut self, outcome: Outcome, verb: &'static str) -> Option<Seen<K>> {
+    fn tell(&mut self, outcome: Outcome, verb: &'static str) {
         let notice = self.driver.on(outcome, Instant::now());
-        if !self.driver.is_watching() {
-            self.watch = None;
+        let given_up = match self.doing {
+            Doing::Watching(..) => !self.driver.is_watching(),
+            Doing::Opening(..) => self.driver.is_listing(),
+            Doing::Nothing | Doing::Pausing(_) | Doing::Listing(..) => false,
+        };
+        if given_up {
+            self.doing = Doing::Nothing;
         }
-        match notice? {
-            Notice::Live => Some(Seen::Live),
-            Notice::Lost(failure) => {
-                let reason = failure.sentence(verb, &self.target);
-                Some(if failure.kind.is_denial() { Seen::Denied { reason } } else { Seen::Lost { reason } })
+        if self.driver.is_live() {
+            self.lost = None;
+        }
+        match notice {
+            None => {}
+            Some(Notice::Live) => self.live(),
+            Some(Notice::Lost(failure)) => {
+                let lost = self.lost_by(&failure, verb);
+                self.lost = Some(lost.clone());
+                self.told.push_back(lost);
             }
-            Notice::Silent => {
+            Some(Notice::Silent) => {
                 self.metrics.error(FailureKind::Silent);
                 tracing::info!(target = %self.target, "the watch fell silent; listing");
-                None
             }
-            Notice::Restored { held, listed } => {
+            Some(Notice::NoStreaming) => {
+                tracing::info!(
+                    target = %self.target,
+                    "the API server does not offer sendInitialEvents: a watch that broke goes on from its position"
+                );
+            }
+            Some(Notice::Restored { held, listed }) => {
                 self.metrics.restore();
                 tracing::warn!(
                     target = %self.target, held, listed,
                     "the list is older than what was known: the API server's store was restored from a backup"
                 );
-                None
             }
         }
     }
+
+    fn lost_by(&self, failure: &Failure, verb: &str) -> Seen {
+        let reason = failure.sentence(verb, &self.target);
+        if failure.kind.is_denial() { Seen::Denied { reason } } else { Seen::Lost { reason } }
+    }
 }
 
-fn no_answer() -> Failure {
-    Failure::new(FailureKind::Timeout, format!("no answer within {} s", KUBERNETES_REQUEST.as_secs()))
+fn listing(Set { objects, malformed, version }: Set) -> Seen {
+    Seen::Listed { objects, malformed, version: number(&version).unwrap_or(0) }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! our own `User-Agent`, and with nothing of any client.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::{Authority as Host, PathAndQuery};
@@ -13,10 +14,10 @@ use tokio::time::{Instant, sleep_until};
 use self::answer::{Head, Without};
 use self::driver::{Driver, Outcome, Step};
 use self::fetch::Model;
-use super::{Authority, Draft, Report, Reports, Unusable, format};
+use super::{Authority, Draft, LARGE, Report, Reports, Unusable, format};
 use crate::bounds::TRIGGER_CONFIRM;
 use crate::config::Format;
-use crate::model::{Content, Digest, Epoch};
+use crate::model::{Content, Digest, Epoch, Inputs};
 
 mod answer;
 mod driver;
@@ -24,9 +25,6 @@ mod fetch;
 mod trigger;
 
 pub use trigger::Trigger;
-
-/// Bodies above this are read away from the threads that serve clients.
-const LARGE: usize = 64 * 1024;
 
 /// A model that the app serves.
 #[derive(Debug, Clone)]
@@ -185,7 +183,15 @@ impl Voice {
 
     /// What the app holds may be believed, but has no order of its own.
     fn draft(&self, content: Content, seen: Instant) -> Draft {
-        Draft { epoch: self.epoch, version: 0, content, authority: Authority::Read, seen }
+        Draft {
+            epoch: self.epoch,
+            version: 0,
+            content,
+            authority: Authority::Read,
+            inputs: Inputs::NONE,
+            parts: Arc::default(),
+            seen,
+        }
     }
 
     /// The app holds what it held. Nothing is confirmed while that cannot be served: it would make

@@ -62,6 +62,8 @@ pub(crate) enum Fault {
     Answer(Answer),
     /// Everything from the API server, watch events included, arrives this much later, in order.
     Delay(Duration),
+    /// The same for matching requests alone.
+    DelayOf(Matches, Duration),
 }
 
 /// An error in place of the API server's answer.

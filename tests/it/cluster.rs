@@ -1,5 +1,9 @@
 //! The built binary with a `ConfigMap` of a real API server, changed by the real kubectl.
 
+mod ahead;
+mod objects;
+mod restore;
+
 use rustix::process::Signal;
 
 use crate::agents::Agents;

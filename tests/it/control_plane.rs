@@ -7,6 +7,7 @@
 //!
 //! Nothing of this works in a runtime with paused time: deadlines would pass at once.
 
+mod backup;
 mod child;
 mod self_test;
 mod servers;
@@ -25,6 +26,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
+pub(crate) use self::backup::Restore;
 pub(crate) use self::child::free_port;
 use self::child::{Failure, dies_with_its_thread, variable};
 use self::servers::Servers;

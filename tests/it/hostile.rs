@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use tempfile::TempDir;
-use tidewait::model::{Content, Document};
+use tidewait::model::{Content, Document, Inputs};
 use tidewait::sources::{Authority, Draft, Report};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
@@ -90,7 +90,15 @@ async fn the_same_where_each_read_gives_one_byte() {
     let document = Document::from_json(make::MODEL.as_bytes()).expect("a document");
     let id = make::current();
     let (content, seen) = (Content::Json(document), tokio::time::Instant::now());
-    let draft = Draft { epoch: id.epoch, version: id.version, content, authority: Authority::Stream, seen };
+    let draft = Draft {
+        epoch: id.epoch,
+        version: id.version,
+        content,
+        authority: Authority::Stream,
+        inputs: Inputs::NONE,
+        parts: std::sync::Arc::default(),
+        seen,
+    };
     rig.reports(Report::Holds(draft)).await;
     rig.operation.hub.wait_for(|served| served.snapshot.id == id).await;
     let mut wrong = Vec::new();

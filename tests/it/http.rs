@@ -10,7 +10,7 @@ use tidewait::config;
 use tidewait::http::{Front, listen, metrics};
 use tidewait::hub::{self, Hub};
 use tidewait::lifecycle::stop::Stop;
-use tidewait::model::{Content, Document, Epoch, Snapshot, StateId};
+use tidewait::model::{Content, Document, Epoch, Inputs, Snapshot, StateId};
 use tidewait::operation::{self, Operation, Run, Table};
 use tidewait::sources::{Authority, Draft, Report};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
@@ -21,12 +21,15 @@ use tokio::time::Instant;
 use crate::talk::{Answer, Talk, answers};
 
 mod acknowledge;
+mod ahead;
 mod cancel;
 mod change;
 mod drain;
 pub(crate) mod golden;
 mod http2;
+mod spread;
 mod time;
+mod withheld;
 
 /// The model of most tests: long enough for an encoding to be worth it.
 pub(crate) const MODEL: &str = r#"{"mtu":1450,"zones":["zone-a","zone-a","zone-a","zone-a","zone-a","zone-a"]}"#;
@@ -40,6 +43,7 @@ pub(crate) struct Rig {
     pub(crate) stop: Arc<Stop>,
     front: Arc<Front>,
     source: mpsc::Sender<Report>,
+    registry: Registry,
     tasks: JoinSet<()>,
 }
 
@@ -65,7 +69,7 @@ impl Rig {
         let mut config = config::Operation {
             name: "test".to_owned(),
             path: "/describe".to_owned(),
-            source: config::Source::File { path: "model.json".into(), format: config::Format::Json },
+            source: config::Source::File { path: "model.json".into(), format: config::Format::Json, below: None },
             version_from: None,
             wait: config::Wait { default: Duration::from_secs(25), max: Duration::from_secs(55) },
             min_interval: Duration::from_millis(100),
@@ -74,6 +78,8 @@ impl Rig {
             wake_spread: Duration::ZERO,
             paused: false,
             guard: None,
+            confirmed: None,
+            limits: config::Limits { pointers: 64, selections: 16_384, history_entries: 32, history_bytes: None },
         };
         adjust(&mut config);
         let registry = Registry::new();
@@ -88,7 +94,7 @@ impl Rig {
         let (source, reports) = mpsc::channel(1);
         let mut tasks = JoinSet::new();
         tasks.spawn(Run::new(Arc::clone(&operation), None, None).run(reports));
-        Self { operation, stop, front, source, tasks }
+        Self { operation, stop, front, source, registry, tasks }
     }
 
     /// A rig that serves [`MODEL`] at version 7.
@@ -105,6 +111,8 @@ impl Rig {
             version,
             content: content(json),
             authority: Authority::Stream,
+            inputs: Inputs::NONE,
+            parts: Arc::default(),
             seen: Instant::now(),
         };
         self.reports(Report::Holds(draft)).await;
@@ -165,6 +173,13 @@ impl Rig {
         while self.operation.hub.parked() != count {
             tokio::task::yield_now().await;
         }
+    }
+
+    /// The values of a gauge, of each operation.
+    pub(crate) fn metric(&self, name: &str) -> Vec<f64> {
+        let families = self.registry.gather();
+        let family = families.iter().find(|family| family.name() == name).expect("a metric of this name");
+        family.get_metric().iter().map(|series| series.get_gauge().get_value()).collect()
     }
 
     /// Nobody is parked, by any count.

@@ -13,6 +13,8 @@ mod api_proxy; // faults in front of the real API server
 mod cluster; // the built binary and the real API server
 mod configmap; // the source alone and the real API server
 mod control_plane; // the real API server, etcd and kubectl
+mod controller; // DescribeOperations and statuses, by kubectl, against a real API server
+mod crd; // the API types and the real API server
 mod example; // the example model is made by the code
 mod faults; // killed, stopped, out of disk
 mod hostile; // requests that no sane client sends, and clients that are slow, many or gone

@@ -6,10 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which modules each module may name. What is absent is a wrong arrow.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     ("bounds", &[]),
     ("model", &["bounds"]),
     ("config", &["bounds"]),
+    ("crd", &["bounds", "config"]),
     ("describe", &["bounds", "config", "model"]),
     ("fleet", &["bounds", "model"]),
     ("lifecycle", &["bounds"]),
@@ -18,11 +19,24 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("sources", &["bounds", "config", "model", "telemetry"]),
     ("operation", &["bounds", "config", "describe", "fleet", "hub", "model", "sources", "telemetry"]),
     ("operations", &["bounds", "config", "hub", "lifecycle", "model", "operation", "sources", "telemetry"]),
+    ("controller", &["bounds", "config", "crd", "fleet", "lifecycle", "model", "operation", "operations", "sources"]),
     ("http", &["bounds", "config", "describe", "fleet", "hub", "lifecycle", "operation", "telemetry", "model"]),
     ("admin", &["bounds", "describe", "fleet", "lifecycle", "operation", "telemetry"]),
     (
         "app",
-        &["admin", "bounds", "config", "http", "hub", "lifecycle", "operation", "operations", "sources", "telemetry"],
+        &[
+            "admin",
+            "bounds",
+            "config",
+            "controller",
+            "http",
+            "hub",
+            "lifecycle",
+            "operation",
+            "operations",
+            "sources",
+            "telemetry",
+        ],
     ),
 ];
 

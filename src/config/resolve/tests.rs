@@ -3,6 +3,7 @@
 use clap::FromArgMatches as _;
 
 use super::*;
+use crate::config::Format;
 
 const HEAD: &str = "apiVersion: tidewait.dev/v1alpha1\nkind: ServeConfig\n";
 
@@ -45,10 +46,12 @@ fn the_defaults_are_a_configuration() {
         kubeconfig: None,
         watch_timeout: Duration::from_secs(200),
         otlp_endpoint: None,
+        file_roots: Vec::new(),
+        controller: None,
         operations: vec![Operation {
             name: "describe".to_owned(),
             path: "/describe".to_owned(),
-            source: Source::File { path: "models/model.json".into(), format: Format::Json },
+            source: Source::File { path: "models/model.json".into(), format: Format::Json, below: None },
             version_from: None,
             wait: Wait { default: Duration::from_secs(25), max: Duration::from_secs(55) },
             min_interval: Duration::from_millis(100),
@@ -57,6 +60,8 @@ fn the_defaults_are_a_configuration() {
             wake_spread: Duration::ZERO,
             paused: false,
             guard: None,
+            confirmed: None,
+            limits: Limits { pointers: 64, selections: 16_384, history_entries: 32, history_bytes: None },
         }],
     };
     assert_eq!(config, expected);
@@ -69,7 +74,7 @@ fn the_defaults_are_a_configuration() {
 /// Of each setting: the flag's value, the variable's, the file's line, and what the configuration then says.
 type Case = (&'static str, &'static str, &'static str, &'static str, fn(&Config) -> String, [&'static str; 3]);
 
-const PRECEDENCE: [Case; 16] = [
+const PRECEDENCE: [Case; 17] = [
     ("listen", "127.0.0.1:1", "127.0.0.1:2", "listen: 127.0.0.1:3", |c| c.listen.port().to_string(), ["1", "2", "3"]),
     ("admin", "0.0.0.0:1", "0.0.0.0:2", "admin: 0.0.0.0:3", |c| c.admin.port().to_string(), ["1", "2", "3"]),
     (
@@ -121,6 +126,14 @@ const PRECEDENCE: [Case; 16] = [
         "stateDir: c",
         |c| format!("{:?}", c.state_dir),
         ["Some(\"a\")", "Some(\"b\")", "Some(\"c\")"],
+    ),
+    (
+        "allow-file-root",
+        "/a,/b",
+        "/c",
+        "allowFileRoots: [/d]",
+        |c| format!("{:?}", c.file_roots),
+        ["[\"/a\", \"/b\"]", "[\"/c\"]", "[\"/d\"]"],
     ),
     (
         "kubeconfig",
@@ -206,6 +219,8 @@ fn flags_and_variables_describe_one_operation() {
         wake_spread: Duration::ZERO,
         paused: false,
         guard: None,
+        confirmed: None,
+        limits: Limits { pointers: 64, selections: 16_384, history_entries: 32, history_bytes: None },
     };
     assert_eq!(sound(flags, &[], Some("grace: 1s")).operations, std::slice::from_ref(&expected));
     let words: Vec<_> = flags.split_whitespace().collect();
@@ -241,6 +256,29 @@ fn a_file_describes_several_operations() {
 }
 
 #[test]
+fn a_file_describes_objects_of_any_kind_and_the_app() {
+    let yaml = "upstream: {url: 'http://app'}\noperations:\n\
+        - {path: /a, source: {resource: {apiVersion: tidewait.dev/v1alpha1, kind: NetworkModel, namespace: net, name: zone-a}}}\n\
+        - path: /b\n  source:\n    resource:\n      apiVersion: v1\n      kind: Node\n      namespace: net\n      field: status\n\
+        \x20     selector: {matchLabels: {b: c, a: ''}, matchExpressions: [{key: x/y, operator: NotIn, values: [q, p]}, {key: d, operator: DoesNotExist}]}\n\
+        - {path: /c, source: {upstream: {path: '/m?a=?', interval: 90s}}, wakeSpread: 2s, paused: true, guard: {maxRemovedPercent: 0}}\n\
+        - path: /d\n  source: {upstream: {path: /m, trigger: {apiVersion: v1, kind: ConfigMap, namespace: net, name: n}}}\n\
+        \x20 limits: {pointers: 1, selections: 2, historyEntries: 0, historyBytes: 4}\n";
+    let operations = sound("", &[], Some(yaml)).operations;
+    let sources: Vec<_> = operations.iter().map(|operation| operation.source.to_string()).collect();
+    assert_eq!(sources, ["NetworkModel zone-a", "Node with !d,a=,b=c,x/y notin (p,q)", "app /m?a=?", "app /m"]);
+    let in_cluster: Vec<_> = operations.iter().map(|operation| operation.source.is_in_cluster()).collect();
+    assert_eq!(in_cluster, [true, true, false, true]);
+    let has_field =
+        |at: usize, name: &str| matches!(&operations[at].source, Source::Resource { field, .. } if field == name);
+    assert!(has_field(0, "spec") && has_field(1, "status"));
+    let third = &operations[2];
+    assert_eq!((millis(third.wake_spread), third.paused, third.guard), (2000, true, Some(0)));
+    let limits = Limits { pointers: 1, selections: 2, history_entries: 0, history_bytes: Some(4) };
+    assert_eq!((operations[3].limits, operations[3].guard), (limits, None));
+}
+
+#[test]
 fn spans_go_where_the_standard_variables_say() {
     let endpoint = |variables: &[(&str, &str)]| sound("--file x", variables, None).otlp_endpoint;
     let base = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318/");
@@ -273,7 +311,7 @@ fn every_mistake_is_told_at_once() {
     let expected = "\
 t.yaml: listne: is no field: did you mean listen?
 t.yaml: grace: is a list, but a duration is wanted: write one such as 25s
-t.yaml: operations[1].limits.perAgent: is no field: the fields here are parked, parkedPerAgent
+t.yaml: operations[1].limits.perAgent: is no field: the fields here are parked, parkedPerAgent, pointers, selections, historyEntries, historyBytes
 --listen: \"0.0.0.0:8480\" is reached from other machines, and Tidewait asks nobody who they are: give --allow-anonymous if anyone who reaches the port may read the model, or listen on a loopback address such as 127.0.0.1:8480
 --upstream: \"https://***@app/base\" is https, but the way to the app is not encrypted: write a URL such as http://127.0.0.1:3000
 TIDEWAIT_TRUSTED_PROXIES: \"proxy\" is not a network: write an address and the length of its prefix, such as 10.0.0.0/8
@@ -284,7 +322,7 @@ TIDEWAIT_WATCH_TIMEOUT: \"5m\" is out of bounds: write 1s to 200s
 --log-level: \"inof\" is not a log level: write off, error, warn, info, debug or trace, or a filter such as info,tidewait=debug
 --wait-max: \"5s\" describes the only operation, but t.yaml lists operations: write it there
 t.yaml: operations[0].source.configMap.namespace: \"N\" is not a namespace: write at most 63 of a-z, 0-9 and -, not beginning or ending with -
-t.yaml: operations[0].source: holds both file and configMap: keep one
+t.yaml: operations[0].source: holds file and configMap: keep one
 t.yaml: operations[0].path: \"describe\" does not begin with /: write a path such as /describe
 t.yaml: operations[1].versionFrom: \"/v\" points into an opaque model, which is not parsed: set the format to json or yaml
 t.yaml: operations[1].wait.default: \"2m\" is longer than the longest wait, 60s: lower it, or raise that
@@ -292,11 +330,12 @@ t.yaml: operations[1].limits.parked: \"0\" is out of bounds: write 1 to 1000000
 t.yaml: operations[2].source.file.format: \"xml\" is not a format: write json, yaml, opaque or opaque:MEDIA/TYPE
 t.yaml: operations[2].source.file.path: is missing: write it
 t.yaml: operations[2].name: \"A\" is not a name: write at most 63 of a-z, 0-9 and -, not beginning or ending with -
-t.yaml: operations[3].source: is missing or empty: write file or configMap in it";
+t.yaml: operations[3].source: is missing or empty: write file, configMap, resource or upstream in it";
     assert_eq!(problems(flags, &variables, Some(yaml)), expected);
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn what_does_not_fit_together_is_told() {
     for (flags, yaml, expected) in [
         ("", None, "tidewait: nothing to serve: name a model with --file PATH or"),
@@ -350,6 +389,22 @@ fn what_does_not_fit_together_is_told() {
             Some("operations: [{source: {file: {pth: x}}}]"),
             "t.yaml: operations[0].source.file.pth: is no field: did you mean path?",
         ),
+        (
+            "",
+            Some("operations: [{source: {upstream: {path: /m, interval: 5s}}}]"),
+            "t.yaml: operations[0].source.upstream: asks the app, but none is behind: name it with --upstream",
+        ),
+        (
+            "--upstream http://app",
+            Some("operations: [{source: {upstream: {path: /m}}}]"),
+            "t.yaml: operations[0].source.upstream: holds neither trigger nor interval: write one of them",
+        ),
+        (
+            "--file a --allow-file-root models",
+            None,
+            "--allow-file-root: \"models\" is not an absolute path without ..: write one such as",
+        ),
+        ("--file a --allow-file-root /a/../b", None, "--allow-file-root: \"/a/../b\" is not an absolute path without"),
         ("", Some("operations: 5"), "t.yaml: operations: 5 is a number, but a list is wanted"),
         ("--wait-max 5s", Some("operations: []"), "t.yaml: operations: is empty: list an operation"),
     ] {

@@ -5,21 +5,6 @@ use std::time::Duration;
 
 use super::Parsed;
 
-const HOUR: Duration = Duration::from_hours(1);
-
-/// The bounds of the durations.
-pub(in crate::config) mod bounds {
-    use super::{Duration, HOUR, RangeInclusive};
-
-    pub(crate) const DEFAULT_WAIT: RangeInclusive<Duration> = Duration::ZERO..=HOUR;
-    pub(crate) const MAX_WAIT: RangeInclusive<Duration> = Duration::from_millis(1)..=HOUR;
-    pub(crate) const MIN_INTERVAL: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_mins(1);
-    pub(crate) const GRACE: RangeInclusive<Duration> = Duration::ZERO..=HOUR;
-    pub(crate) const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=HOUR;
-    pub(crate) const BODY_IDLE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(24);
-    pub(crate) const WATCH: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(200);
-}
-
 /// Whole numbers with units, the largest first: `25s`, `100ms`, `1m30s`, `2h`; zero needs no unit.
 pub(in crate::config) fn duration(text: &str, bounds: &RangeInclusive<Duration>) -> Parsed<Duration> {
     let out_of_bounds = || format!("is out of bounds: write {} to {}", brief(*bounds.start()), brief(*bounds.end()));
@@ -56,7 +41,7 @@ fn milliseconds(text: &str) -> Parsed<Option<u64>> {
 }
 
 /// A bound as people write it.
-pub(in crate::config) fn brief(length: Duration) -> String {
+pub(crate) fn brief(length: Duration) -> String {
     match length.as_millis() {
         0 => "0".to_owned(),
         millis if millis % 3_600_000 == 0 => format!("{}h", millis / 3_600_000),
@@ -69,10 +54,11 @@ pub(in crate::config) fn brief(length: Duration) -> String {
 mod tests {
     use super::super::tests::table;
     use super::*;
+    use crate::config::ranges;
 
     #[test]
     fn durations() {
-        let parse = |text: &str| duration(text, &bounds::MAX_WAIT);
+        let parse = |text: &str| duration(text, &ranges::MAX_WAIT);
         table(
             parse,
             |length| format!("{length:?}"),
@@ -101,7 +87,7 @@ mod tests {
                 ("1m30", "is not a duration"),
             ],
         );
-        assert_eq!(duration("0", &bounds::GRACE), Ok(Duration::ZERO), "zero needs no unit");
+        assert_eq!(duration("0", &ranges::GRACE), Ok(Duration::ZERO), "zero needs no unit");
         for (millis, shown) in [(0, "0"), (1, "1ms"), (1500, "1500ms"), (200_000, "200s"), (7_200_000, "2h")] {
             assert_eq!(brief(Duration::from_millis(millis)), shown);
         }

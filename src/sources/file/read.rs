@@ -7,7 +7,8 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 
 use super::settle::{Identity, Met};
 use crate::bounds::{DOCUMENT_BYTES, FILE_QUIET};
@@ -42,10 +43,10 @@ pub(super) fn is_at_rest(path: &Path) -> bool {
     age >= FILE_QUIET
 }
 
-/// Reads the file. Bytes whose hash is `known` are not parsed again.
-pub(super) fn read(path: &Path, format: &Format, known: Option<blake3::Hash>) -> (Met, Found) {
+/// Reads the file. Bytes whose hash is `known` are not parsed again; `below`: links may not lead out of there.
+pub(super) fn read(path: &Path, below: Option<&Path>, format: &Format, known: Option<blake3::Hash>) -> (Met, Found) {
     let what = format!("file {}", path.display());
-    match read_bytes(path, &what) {
+    match read_bytes(path, below, &what) {
         Ok((met, Ok(bytes))) => {
             let hash = blake3::hash(&bytes);
             if known == Some(hash) {
@@ -61,7 +62,7 @@ pub(super) fn read(path: &Path, format: &Format, known: Option<blake3::Hash>) ->
     }
 }
 
-fn read_bytes(path: &Path, what: &str) -> io::Result<(Met, Result<Bytes, Unusable>)> {
+fn read_bytes(path: &Path, below: Option<&Path>, what: &str) -> io::Result<(Met, Result<Bytes, Unusable>)> {
     // Looked at before it is opened, since opening a device may do something; and not waited for,
     // since it may have become a FIFO since.
     let metadata = fs::metadata(path)?;
@@ -69,7 +70,13 @@ fn read_bytes(path: &Path, what: &str) -> io::Result<(Met, Result<Bytes, Unusabl
     if let Some(unusable) = refusal(&metadata, what) {
         return Ok((Met::File(identity, identity), Err(unusable)));
     }
-    let file = File::options().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+    let file = match below {
+        None => File::options().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?,
+        Some(root) => match open_below(root, path)? {
+            Some(file) => file,
+            None => return Ok((Met::File(identity, identity), Err(leads_out(root, what)))),
+        },
+    };
     let metadata = file.metadata()?;
     let before = Identity::of(&metadata);
     if let Some(unusable) = refusal(&metadata, what) {
@@ -81,6 +88,26 @@ fn read_bytes(path: &Path, what: &str) -> io::Result<(Met, Result<Bytes, Unusabl
     (&file).take(bound).read_to_end(&mut bytes)?;
     let after = Identity::of(&file.metadata()?);
     Ok((Met::File(before, after), Ok(Bytes::from(bytes))))
+}
+
+/// Opens a file below a directory; none where a link on the way leads out of it. The kernel resolves the path, so
+/// that no link can be swapped between a check and the use.
+fn open_below(root: &Path, path: &Path) -> io::Result<Option<File>> {
+    let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(root, directory, Mode::empty())?;
+    let within = path.strip_prefix(root).unwrap_or(path);
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    match rustix::fs::openat2(directory, within, flags, Mode::empty(), ResolveFlags::BENEATH) {
+        Ok(file) => Ok(Some(File::from(file))),
+        Err(Errno::XDEV) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn leads_out(root: &Path, what: &str) -> Unusable {
+    let root = root.display();
+    let detail = format!("{what}: a link on the way leads out of {root}: put the file itself there");
+    Unusable { kind: UnusableKind::Forbidden, detail }
 }
 
 /// Why what stands there is not even opened.
@@ -121,7 +148,41 @@ fn refused(error: &io::Error, what: &str) -> (Met, Found) {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
+
+    /// As the kubelet mounts a `ConfigMap`: by links, all of them within.
+    #[test]
+    fn links_are_followed_only_below_the_root() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path().join("root");
+        fs::create_dir_all(root.join("..2024")).expect("a folder");
+        fs::write(root.join("..2024/m.json"), "{}").expect("written");
+        fs::write(folder.path().join("secret.json"), "{}").expect("written");
+        let link = |target: &str, name: &str| symlink(target, root.join(name)).expect("a link");
+        link("..2024", "..data");
+        link("..data/m.json", "m.json");
+        link("../secret.json", "relative.json");
+        link(folder.path().join("secret.json").to_str().expect("UTF-8"), "absolute.json");
+        link("..", "up");
+        for (name, fits) in [
+            ("m.json", true),
+            ("..2024/m.json", true),
+            ("relative.json", false),
+            ("absolute.json", false),
+            ("up/secret.json", false),
+        ] {
+            let (_, found) = read(&root.join(name), Some(&root), &Format::Json, None);
+            let refused = matches!(&found, Found::Bad(unusable, None) if unusable.kind == UnusableKind::Forbidden
+                && unusable.detail.contains("a link on the way leads out of "));
+            assert_eq!((matches!(found, Found::Good(..)), refused), (fits, !fits), "{name}: {found:?}");
+            let (_, found) = read(&root.join(name), None, &Format::Json, None);
+            assert!(matches!(found, Found::Good(..)), "{name}: an operator's own file may be anywhere");
+        }
+        let (_, found) = read(&root.join("gone.json"), Some(&root), &Format::Json, None);
+        assert!(matches!(found, Found::Bad(unusable, None) if unusable.kind == UnusableKind::Missing));
+    }
 
     /// The system's own error numbers, since a test that runs as root is never denied anything.
     #[test]

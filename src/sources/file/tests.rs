@@ -25,14 +25,14 @@ struct Running {
 
 impl Running {
     fn start(path: &Path, format: Format) -> Self {
-        let file = FileSource { operation: "net".to_owned(), path: path.to_owned(), format };
+        let file = FileSource { operation: "net".to_owned(), path: path.to_owned(), format, below: None };
         let (sender, reports) = mpsc::channel(crate::bounds::REPORTS);
         Self { reports, source: Box::pin(run(file, sender)) }
     }
 
     /// One that gets no notices, as where the kernel has no watch to give.
     fn start_blind(path: &Path) -> Self {
-        let file = FileSource { operation: "net".to_owned(), path: path.to_owned(), format: Format::Json };
+        let file = FileSource { operation: "net".to_owned(), path: path.to_owned(), format: Format::Json, below: None };
         let (sender, reports) = mpsc::channel(crate::bounds::REPORTS);
         let (_, noticed) = mpsc::channel(1);
         let source = Box::pin(async move {
@@ -65,14 +65,18 @@ impl Running {
     async fn holds(&mut self) -> String {
         match self.next().await {
             Report::Holds(draft) => String::from_utf8(draft.content.bytes().to_vec()).expect("text"),
-            other @ (Report::Unusable(_) | Report::Lost { .. } | Report::Confirmed) => panic!("{other:?}"),
+            other @ (Report::Unusable(_) | Report::Lost { .. } | Report::Confirmed | Report::Settled(_)) => {
+                panic!("{other:?}")
+            }
         }
     }
 
     async fn unusable(&mut self) -> (UnusableKind, String) {
         match self.next().await {
             Report::Unusable(Unusable { kind, detail }) => (kind, detail),
-            other @ (Report::Holds(_) | Report::Lost { .. } | Report::Confirmed) => panic!("{other:?}"),
+            other @ (Report::Holds(_) | Report::Lost { .. } | Report::Confirmed | Report::Settled(_)) => {
+                panic!("{other:?}")
+            }
         }
     }
 
@@ -361,7 +365,7 @@ async fn it_ends_when_nobody_listens() {
 #[tokio::test(start_paused = true)]
 async fn a_file_system_that_hangs_is_reported_and_waited_for() {
     let (sender, mut reports) = mpsc::channel(crate::bounds::REPORTS);
-    let file = FileSource { operation: "net".to_owned(), path: "model.json".into(), format: Format::Json };
+    let file = FileSource { operation: "net".to_owned(), path: "model.json".into(), format: Format::Json, below: None };
     let mut driver = Driver::new(file, sender);
     let (release, hung) = std::sync::mpsc::channel();
     let released = async {

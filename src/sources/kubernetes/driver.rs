@@ -1,80 +1,36 @@
 //! PURE. What the list-and-watch loop does next, and what it has to say; told what happened and when.
 //!
-//! First a consistent list, then watches, each from the position where the last one ended. Only
-//! what makes the position useless leads to another list: 410, a watch that fell silent, or an
-//! answer that the position may have caused. Everything else is tried again from the position, so
-//! that an overloaded API server is not asked for lists too.
+//! First a consistent list, then watches, each from the position where the last one ended. After
+//! one that broke the next shows the whole set first (`sendInitialEvents`), so that nothing is
+//! missed in silence where the store is another one since: a plain watch from a version that a
+//! restored store has not reached is answered 200 and stays silent. Only what makes the position
+//! useless leads to another list: 410, a version that the server has not reached, a watch that
+//! fell silent, an answer that the position may have caused, a consistent read that contradicts
+//! the stream. Everything else is tried again from the position, so that an overloaded API server
+//! is not asked for lists too.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::failure::{Failure, FailureKind};
-use crate::bounds::KUBERNETES_SILENCE;
+use crate::bounds::{KUBERNETES_CONFIRM, KUBERNETES_SILENCE};
 use crate::sources::backoff::Backoff;
+
+mod words;
+
+pub use words::{Contradiction, Notice, Outcome, Step};
 
 /// A watch that stays open for this long has succeeded, also when it brings nothing. One that ends
 /// sooner is not opened again at once.
 const STANDS: Duration = Duration::from_secs(5);
 /// How much longer than asked a watch may last without a sign of life.
 const OVERTIME: Duration = Duration::from_secs(5);
-
-/// What to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
-    /// A list without a resourceVersion: a consistent read.
-    List,
-    /// A watch from a position.
-    Watch {
-        /// The position.
-        version: String,
-        /// Ask the server to end it after this long: whole seconds, at least one.
-        timeout: Duration,
-    },
-    /// Nothing, for so long.
-    Sleep(Duration),
-}
-
-/// What happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// A list was answered.
-    Listed {
-        /// The version of the list, not of an object in it.
-        version: String,
-    },
-    /// The head of a watch was answered.
-    Opened,
-    /// A watch brought an event or a bookmark.
-    Moved {
-        /// Its version.
-        version: String,
-    },
-    /// Nothing came until [`Driver::due`].
-    Due,
-    /// A watch ended as it should.
-    Ended,
-    /// A list or watch failed; an ERROR event is a failure too.
-    Failed(Failure),
-}
-
-/// What is to be told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Notice {
-    /// The server is in contact, and there is nothing new.
-    Live,
-    /// Contact was lost, or a denial took the place of another failure; not told again on each retry.
-    Lost(Failure),
-    /// A watch was given up for its silence.
-    Silent,
-    /// A list is older than what was known: the store went back in time. The list is the truth.
-    Restored {
-        /// The position that was held.
-        held: u64,
-        /// The version that the list showed.
-        listed: u64,
-    },
-}
+/// How much earlier than asked a watch may end and still have ended on time: the server's clock
+/// runs from before we hear of it.
+const EARLY: Duration = Duration::from_secs(1);
+/// Servers without it name it when they refuse it.
+const STREAMING_LISTS: &str = "sendInitialEvents";
 
 /// The state of the loop.
 #[derive(Debug)]
@@ -83,12 +39,16 @@ pub struct Driver {
     watch_timeout: Duration,
     /// Where the next watch starts.
     position: Option<String>,
-    /// Whether a list must come before the next watch.
-    list: bool,
+    next: Next,
+    /// Whether the server can show the whole set at the start of a watch.
+    streams: bool,
+    /// When a contradiction last led to a list. It may be there to stay: an API server that was kept
+    /// running while its etcd was restored lists the past until it is started anew.
+    contradicted: Option<Instant>,
     pause: Option<Duration>,
     lists: Backoff,
     watches: Backoff,
-    /// Whether a 410 came since the last watch that stood.
+    /// Whether the position was of no use since the last watch that stood.
     expired: bool,
     contact: Contact,
     watch: Option<Watch>,
@@ -98,6 +58,17 @@ pub struct Driver {
     sign: Option<Instant>,
     /// What the last watch was asked to last.
     asked: Duration,
+}
+
+/// How it goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// By a list.
+    List,
+    /// By a watch that shows the whole set first: the last one broke.
+    Resync,
+    /// By a watch from the position.
+    Resume,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +84,8 @@ enum Contact {
 struct Watch {
     opened: Instant,
     stood: bool,
+    /// It has not shown the whole set yet.
+    syncing: bool,
 }
 
 impl Driver {
@@ -123,7 +96,9 @@ impl Driver {
             random,
             watch_timeout,
             position: None,
-            list: true,
+            next: Next::List,
+            streams: true,
+            contradicted: None,
             pause: None,
             lists: Backoff::default(),
             watches: Backoff::default(),
@@ -141,14 +116,26 @@ impl Driver {
             return Step::Sleep(pause);
         }
         match &self.position {
-            Some(version) if !self.list => {
+            Some(version) if self.next != Next::List => {
                 // Downward only: the limit has a reason (load balancers that drop what is idle).
                 let seconds = self.watch_timeout.mul_f64(1.0 - self.random.f64() / 10.0).as_secs().max(1);
                 self.asked = Duration::from_secs(seconds);
-                Step::Watch { version: version.clone(), timeout: self.asked }
+                Step::Watch { version: version.clone(), timeout: self.asked, initial: self.next == Next::Resync }
             }
             Some(_) | None => Step::List,
         }
+    }
+
+    /// Whether a list is next, or under way.
+    #[must_use]
+    pub fn is_listing(&self) -> bool {
+        self.next == Next::List || self.position.is_none()
+    }
+
+    /// Whether the server was in contact last.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.contact == Contact::Live
     }
 
     /// Whether a watch is open and to be read. Where this is false after an outcome, the watch is to be dropped.
@@ -162,7 +149,7 @@ impl Driver {
     pub fn due(&self) -> Option<Instant> {
         let watch = self.watch?;
         let silent = self.silent(watch);
-        Some(if watch.stood { silent } else { silent.min(self.stands(watch)) })
+        Some(if watch.stood || watch.syncing { silent } else { silent.min(self.stands(watch)) })
     }
 
     /// Takes what happened at `now`.
@@ -170,16 +157,34 @@ impl Driver {
         match outcome {
             Outcome::Listed { version } => self.listed(version, now),
             Outcome::Opened => {
-                self.watch = Some(Watch { opened: now, stood: false });
+                self.watch = Some(Watch { opened: now, stood: false, syncing: self.next == Next::Resync });
                 self.sign.get_or_insert(now);
                 None
             }
             Outcome::Moved { version } => {
                 self.sign = Some(now);
-                self.contact = Contact::Live;
-                if self.advance(version) {
-                    self.stood();
+                // Within the whole set versions are in no order, and the set counts from its end.
+                if !self.watch.is_some_and(|watch| watch.syncing) {
+                    self.contact = Contact::Live;
+                    if self.advance(version) {
+                        self.stood();
+                    }
                 }
+                None
+            }
+            Outcome::Synced { version } => {
+                self.sign = Some(now);
+                self.contact = Contact::Live;
+                self.position = Some(version);
+                self.next = Next::Resume;
+                if let Some(watch) = &mut self.watch {
+                    // It has yet to last: what breaks each time it has shown all is not asked at once.
+                    watch.syncing = false;
+                }
+                None
+            }
+            Outcome::Contradicted(contradiction) => {
+                self.contradicted(contradiction, now);
                 None
             }
             Outcome::Due => self.waited(now),
@@ -192,7 +197,7 @@ impl Driver {
         let held = self.position.as_deref().and_then(number);
         let listed = number(&version);
         self.position = Some(version);
-        self.list = false;
+        self.next = Next::Resume;
         self.lists.succeeded();
         self.sign = Some(now);
         self.contact = Contact::Live;
@@ -202,14 +207,28 @@ impl Driver {
         }
     }
 
+    /// List anew, at once and then at most once in a while.
+    fn contradicted(&mut self, contradiction: Contradiction, now: Instant) {
+        if self.contradicted.is_some_and(|last| now < last + KUBERNETES_CONFIRM) {
+            return;
+        }
+        self.contradicted = Some(now);
+        if contradiction == Contradiction::Older {
+            // It is of a history that has ended, and was told of already.
+            self.position = None;
+        }
+        self.watch = None;
+        self.next = Next::List;
+    }
+
     fn waited(&mut self, now: Instant) -> Option<Notice> {
         let watch = self.watch?;
         if now >= self.silent(watch) {
             self.watch = None;
-            self.list = true;
+            self.next = Next::List;
             return Some(Notice::Silent);
         }
-        if now >= self.stands(watch) && !watch.stood {
+        if now >= self.stands(watch) && !watch.stood && !watch.syncing {
             self.stood();
             self.contact = Contact::Live;
             return Some(Notice::Live);
@@ -219,6 +238,12 @@ impl Driver {
 
     fn ended(&mut self, now: Instant) -> Option<Notice> {
         let watch = self.watch?;
+        if watch.syncing {
+            return self.failed(Failure::new(FailureKind::Transport, "the watch ended before it had shown all"));
+        }
+        // Else the server, or something on the way to it, stopped.
+        let on_time = now + EARLY.min(self.asked / 2) >= watch.opened + self.asked;
+        self.next = if on_time { Next::Resume } else { self.after_a_break() };
         if now >= self.stands(watch) {
             self.watch = None;
             return None;
@@ -233,13 +258,22 @@ impl Driver {
     }
 
     fn failed(&mut self, failure: Failure) -> Option<Notice> {
-        let listing = self.list || self.position.is_none();
+        let listing = self.is_listing();
         self.watch = None;
         // What is silent from now on is the network, and the next watch has its full time.
         self.sign = None;
-        let expired = failure.kind == FailureKind::Expired;
+        if self.next == Next::Resync && !listing && refuses_streaming(&failure) {
+            self.streams = false;
+            self.next = Next::Resume;
+            return Some(Notice::NoStreaming);
+        }
+        if !listing {
+            self.next = self.after_a_break();
+        }
+        // Both say that the position is of no use, and nothing else is wrong.
+        let expired = matches!(failure.kind, FailureKind::Expired | FailureKind::Unreached);
         if expired && !listing {
-            self.list = true;
+            self.next = Next::List;
             // At once, unless the list before led here too.
             if !std::mem::replace(&mut self.expired, true) {
                 return None;
@@ -252,8 +286,14 @@ impl Driver {
         } else {
             backoff.failed(random, failure.retry_after)
         });
-        self.list |= failure.kind.needs_list();
+        if failure.kind.needs_list() {
+            self.next = Next::List;
+        }
         if expired && !listing { None } else { self.lose(failure) }
+    }
+
+    fn after_a_break(&self) -> Next {
+        if self.streams { Next::Resync } else { Next::Resume }
     }
 
     fn lose(&mut self, failure: Failure) -> Option<Notice> {
@@ -291,6 +331,11 @@ impl Driver {
         let sign = self.sign.unwrap_or(watch.opened);
         (sign + KUBERNETES_SILENCE).min(sign.max(watch.opened) + self.asked + OVERTIME)
     }
+}
+
+/// Whether it is `sendInitialEvents` that a server does not want.
+fn refuses_streaming(failure: &Failure) -> bool {
+    matches!(failure.kind, FailureKind::Refused | FailureKind::Forbidden) && failure.message.contains(STREAMING_LISTS)
 }
 
 /// Versions of one resource type are numbers that can be compared (KEP-5504); what is none has no order.

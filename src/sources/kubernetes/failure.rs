@@ -1,10 +1,11 @@
 //! PURE. Why a request to the API server failed: the kind decides what follows, the text is for people.
 
 use std::error::Error as _;
-use std::fmt;
 use std::time::Duration;
 
 use kube::core::Status;
+
+use super::target::Target;
 
 /// A request that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +31,9 @@ pub enum FailureKind {
     Forbidden,
     /// 404: there is no such resource.
     NotFound,
+    /// 504 `ResourceVersionTooLarge`: the server has not reached the version that was named. It lags, or its store was
+    /// restored from a backup.
+    Unreached,
     /// 400 and every other status below 500: the request is not understood.
     Refused,
     /// 500 and above.
@@ -44,34 +48,15 @@ pub enum FailureKind {
     Silent,
 }
 
-/// What is asked of the API server, for messages.
-#[derive(Debug, Clone)]
-pub struct Target {
-    /// The plural, with its group where it has one: `configmaps`.
-    pub resource: String,
-    /// Its namespace.
-    pub namespace: String,
-    /// Which of them.
-    pub selector: Selector,
-}
-
-/// Which objects are meant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Selector {
-    /// The one with this name. Asked for by field, which a Role with `resourceNames` allows.
-    Name(String),
-    /// Those with these labels.
-    Labels(String),
-}
-
 impl FailureKind {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Expired,
         Self::Throttled,
         Self::Unauthorized,
         Self::Forbidden,
         Self::NotFound,
+        Self::Unreached,
         Self::Refused,
         Self::Server,
         Self::Transport,
@@ -89,6 +74,7 @@ impl FailureKind {
             Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
             Self::NotFound => "not-found",
+            Self::Unreached => "unreached",
             Self::Refused => "refused",
             Self::Server => "server",
             Self::Transport => "transport",
@@ -112,6 +98,10 @@ impl FailureKind {
     }
 
     fn of(status: &Status) -> Self {
+        let mut causes = status.details.iter().flat_map(|details| &details.causes);
+        if causes.any(|cause| cause.reason == "ResourceVersionTooLarge") {
+            return Self::Unreached;
+        }
         match (status.code, status.reason.as_str()) {
             (410, _) | (_, "Expired" | "Gone") => Self::Expired,
             (429, _) => Self::Throttled,
@@ -151,12 +141,13 @@ impl Failure {
             FailureKind::Unauthorized => {
                 "; the API server does not know who asks: check the token of the pod's service account, or the user in the kubeconfig".to_owned()
             }
-            FailureKind::Forbidden => format!("; {}", target.role()),
+            FailureKind::Forbidden => format!("; {}", target.role(verb)),
             FailureKind::NotFound => {
-                format!("; check that the cluster serves {} and that the namespace exists", target.resource)
+                format!("; check that the cluster serves {} and that the namespace exists", target.plural())
             }
             FailureKind::Expired
             | FailureKind::Throttled
+            | FailureKind::Unreached
             | FailureKind::Refused
             | FailureKind::Server
             | FailureKind::Transport
@@ -169,17 +160,8 @@ impl Failure {
 }
 
 impl From<kube::Error> for Failure {
+    /// What kept an answer from being had at all: statuses are read by ourselves.
     fn from(error: kube::Error) -> Self {
-        if let kube::Error::Api(status) = &error {
-            // What kube makes of an event that it cannot read: every JSON object is a Status to it.
-            if **status == Status::default() {
-                return Self::new(FailureKind::Malformed, "an event cannot be read");
-            }
-            return Self::of_status(status);
-        }
-        if matches!(error, kube::Error::SerdeError(_) | kube::Error::FromUtf8(_)) {
-            return Self::new(FailureKind::Malformed, format!("the answer cannot be read: {error}"));
-        }
         Self::new(FailureKind::Transport, chain(&error))
     }
 }
@@ -199,38 +181,14 @@ fn chain(error: &kube::Error) -> String {
     text
 }
 
-impl Target {
-    /// What to write, so that it may be read.
-    fn role(&self) -> String {
-        let (group, resource) = match self.resource.split_once('.') {
-            Some((resource, group)) => (group, resource),
-            None => ("", self.resource.as_str()),
-        };
-        let names = match &self.selector {
-            Selector::Name(name) => format!(", resourceNames [{name:?}]"),
-            Selector::Labels(_) => String::new(),
-        };
-        format!(
-            "bind a Role in namespace {:?} with apiGroups [{group:?}], resources [{resource:?}], verbs [\"list\", \"watch\"]{names} to it",
-            self.namespace
-        )
-    }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.resource)?;
-        match &self.selector {
-            Selector::Name(name) => write!(f, " {name:?}")?,
-            Selector::Labels(labels) => write!(f, " with labels {labels:?}")?,
-        }
-        write!(f, " in namespace {:?}", self.namespace)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::core::response::{StatusCause, StatusDetails};
+    use kube::core::{ApiResource, GroupVersionKind};
+
     use super::*;
+    use crate::sources::kubernetes::Selector;
 
     fn status(code: u16, reason: &str) -> Status {
         Status::failure("words", reason).with_code(code)
@@ -260,22 +218,51 @@ mod tests {
         assert_eq!(labels.len(), FailureKind::ALL.len(), "each kind has its own label");
     }
 
+    /// As API server 1.36 says it.
+    #[test]
+    fn a_version_that_the_server_has_not_reached_has_a_kind_of_its_own() {
+        let cause = StatusCause {
+            reason: "ResourceVersionTooLarge".to_owned(),
+            message: "Too large resource version".to_owned(),
+            field: String::new(),
+        };
+        let details = StatusDetails {
+            name: String::new(),
+            group: String::new(),
+            kind: String::new(),
+            uid: String::new(),
+            causes: vec![cause],
+            retry_after_seconds: 1,
+        };
+        let failure = Failure::of_status(&status(504, "Timeout").with_details(details));
+        assert_eq!((failure.kind, failure.retry_after), (FailureKind::Unreached, Some(Duration::from_secs(1))));
+    }
+
     #[test]
     fn a_denial_names_verb_resource_place_and_remedy() {
         let target = Target {
-            resource: "configmaps".to_owned(),
-            namespace: "apps".to_owned(),
+            resource: ApiResource::erase::<ConfigMap>(&()),
+            namespace: Some("apps".to_owned()),
             selector: Selector::Name("model".to_owned()),
         };
         assert_eq!(
-            Failure::of_status(&status(403, "Forbidden")).sentence("list", &target),
-            "cannot list configmaps \"model\" in namespace \"apps\": words (403); bind a Role in namespace \"apps\" with \
-             apiGroups [\"\"], resources [\"configmaps\"], verbs [\"list\", \"watch\"], resourceNames [\"model\"] to it"
+            Failure::of_status(&status(403, "Forbidden")).sentence("get", &target),
+            "cannot get configmaps \"model\" in namespace \"apps\": words (403); bind a Role in namespace \"apps\" with \
+             apiGroups [\"\"], resources [\"configmaps\"], verbs [\"get\", \"list\", \"watch\"], resourceNames [\"model\"] to it"
         );
-        let target =
-            Target { resource: "zones.net.example".to_owned(), selector: Selector::Labels("a=b".to_owned()), ..target };
+        let kind = GroupVersionKind::gvk("net.example", "v1", "Zone");
+        let target = Target {
+            resource: ApiResource::from_gvk_with_plural(&kind, "zones"),
+            selector: Selector::Labels("a=b".to_owned()),
+            namespace: None,
+        };
         let sentence = Failure::of_status(&status(403, "Forbidden")).sentence("watch", &target);
-        assert!(sentence.starts_with("cannot watch zones.net.example with labels \"a=b\" in namespace"), "{sentence}");
-        assert!(sentence.contains("apiGroups [\"net.example\"], resources [\"zones\"]"), "{sentence}");
+        assert!(sentence.starts_with("cannot watch zones.net.example with labels \"a=b\": words"), "{sentence}");
+        assert!(
+            sentence.contains("a ClusterRole with apiGroups [\"net.example\"], resources [\"zones\"]"),
+            "{sentence}"
+        );
+        let all = Target { selector: Selector::Labels(String::new()), ..target };
+        assert_eq!(all.to_string(), "zones.net.example");
     }
 }

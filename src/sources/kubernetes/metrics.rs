@@ -1,6 +1,6 @@
 //! What the list-and-watch loops count, all sources together.
 
-use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 use super::failure::FailureKind;
 
@@ -11,7 +11,24 @@ pub struct Metrics {
     watches: IntCounter,
     errors: IntCounterVec,
     restores: IntCounter,
+    reads: IntCounterVec,
+    reading: IntGauge,
 }
+
+/// Why a consistent read began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// A request may be ahead of what is held.
+    Asked,
+    /// What list or watch showed is to be confirmed, or a read failed or decided nothing.
+    Owed,
+    /// It was time for one.
+    Due,
+}
+
+/// Counts a read as under way while it lives.
+#[derive(Debug)]
+pub(super) struct InFlight(IntGauge);
 
 impl Metrics {
     /// Registers the counters; each kind of error is there from the start, at 0.
@@ -20,13 +37,24 @@ impl Metrics {
             lists: IntCounter::new("tidewait_kubernetes_lists_total", "Lists asked of the API server.")?,
             watches: IntCounter::new("tidewait_kubernetes_watches_total", "Watches asked of the API server.")?,
             errors: IntCounterVec::new(
-                Opts::new("tidewait_kubernetes_errors_total", "Lists and watches that failed, by kind."),
+                Opts::new(
+                    "tidewait_kubernetes_errors_total",
+                    "Lists, watches and consistent reads that failed, by kind.",
+                ),
                 &["kind"],
             )?,
             restores: IntCounter::new(
                 "tidewait_kubernetes_restores_total",
-                "Lists older than what was known: the API server's store was restored from a backup.",
+                "Lists and reads older than what was known: the API server's store was restored from a backup.",
             )?,
+            reads: IntCounterVec::new(
+                Opts::new(
+                    "tidewait_kubernetes_reads_total",
+                    "Consistent reads by cause (asked by a request, owed after a list or failure, due once a minute) and result.",
+                ),
+                &["cause", "result"],
+            )?,
+            reading: IntGauge::new("tidewait_kubernetes_reads_in_flight", "Consistent reads that are under way.")?,
         };
         for kind in FailureKind::ALL {
             metrics.errors.with_label_values(&[kind.as_str()]);
@@ -35,6 +63,8 @@ impl Metrics {
         registry.register(Box::new(metrics.watches.clone()))?;
         registry.register(Box::new(metrics.errors.clone()))?;
         registry.register(Box::new(metrics.restores.clone()))?;
+        registry.register(Box::new(metrics.reads.clone()))?;
+        registry.register(Box::new(metrics.reading.clone()))?;
         Ok(metrics)
     }
 
@@ -52,5 +82,32 @@ impl Metrics {
 
     pub(super) fn restore(&self) {
         self.restores.inc();
+    }
+
+    /// A consistent read ended.
+    pub(super) fn read(&self, cause: Cause, result: &str) {
+        self.reads.with_label_values(&[cause.as_str(), result]).inc();
+    }
+
+    /// A consistent read is under way until what is given is dropped.
+    pub(super) fn reading(&self) -> InFlight {
+        self.reading.inc();
+        InFlight(self.reading.clone())
+    }
+}
+
+impl Cause {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Asked => "asked",
+            Self::Owed => "owed",
+            Self::Due => "due",
+        }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }

@@ -1,6 +1,9 @@
-//! For tests: a client whose requests arrive at the test, which says what came of each.
+//! For tests: a client whose requests arrive at the test, which says what came of each. Reads by
+//! name are answered by themselves, with what lists and events have shown last, unless a test
+//! wants to have them.
 
 use std::io;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,6 +25,16 @@ const DEADLINE: Duration = Duration::from_mins(10);
 /// The requests of a client.
 pub(crate) struct Script {
     asked: mpsc::Receiver<Asked>,
+    gets: mpsc::Receiver<Asked>,
+    store: Arc<Mutex<Store>>,
+}
+
+/// What reads by name show.
+#[derive(Default)]
+struct Store {
+    object: Option<Value>,
+    /// Whether they arrive at the test.
+    held: bool,
 }
 
 /// A request that waits for its answer; dropped, its connection broke.
@@ -29,27 +42,58 @@ pub(crate) struct Asked {
     pub(crate) uri: String,
     pub(crate) at: Instant,
     reply: oneshot::Sender<Response<Body>>,
+    store: Arc<Mutex<Store>>,
 }
 
 /// An answered watch; dropped, it ends as it should.
 pub(crate) struct Running {
     lines: mpsc::Sender<io::Result<Bytes>>,
+    store: Arc<Mutex<Store>>,
 }
 
 impl Script {
     pub(crate) fn new() -> (Client, Self) {
-        let (asks, asked) = mpsc::channel(8);
+        let ((asks, asked), (gets_asks, gets)) = (mpsc::channel(8), mpsc::channel(64));
+        let store = Arc::<Mutex<Store>>::default();
+        let shared = Arc::clone(&store);
         let service = tower::service_fn(move |request: Request<kube::client::Body>| {
-            let asks = asks.clone();
+            let (asks, gets_asks, store) = (asks.clone(), gets_asks.clone(), Arc::clone(&shared));
             async move {
                 let (reply, answer) = oneshot::channel();
-                let ask = Asked { uri: request.uri().to_string(), at: Instant::now(), reply };
+                let is_get = !request.uri().path().ends_with("/configmaps");
+                let held = store.lock().expect("no panic").held;
+                let ask = Asked { uri: request.uri().to_string(), at: Instant::now(), reply, store };
                 let broken = || io::Error::new(io::ErrorKind::ConnectionRefused, "connection refused");
-                asks.send(ask).await.map_err(|_| broken())?;
+                match (is_get, held) {
+                    (true, false) => ask.shows_the_store(),
+                    (true, true) => gets_asks.send(ask).await.map_err(|_| broken())?,
+                    (false, _) => asks.send(ask).await.map_err(|_| broken())?,
+                }
                 answer.await.map_err(|_| broken())
             }
         });
-        (Client::new(service, "default"), Self { asked })
+        (Client::new(service, "default"), Self { asked, gets, store })
+    }
+
+    /// From now on reads by name arrive at [`Self::get`].
+    pub(crate) fn hold_gets(&self) {
+        self.store.lock().expect("no panic").held = true;
+    }
+
+    /// From now on they are answered again.
+    pub(crate) fn answer_gets(&self) {
+        self.store.lock().expect("no panic").held = false;
+    }
+
+    /// The next read by name.
+    pub(crate) async fn get(&mut self) -> Asked {
+        let asked = timeout(DEADLINE, self.gets.recv()).await.expect("a read before the deadline");
+        asked.expect("the client lives")
+    }
+
+    /// Whether a read by name waits.
+    pub(crate) fn no_get(&mut self) -> bool {
+        self.gets.try_recv().is_err()
     }
 
     pub(crate) async fn asked(&mut self) -> Asked {
@@ -87,16 +131,42 @@ impl Asked {
 
     /// Answers a list.
     pub(crate) fn listed(self, version: u64, items: &[Value]) {
+        self.store.lock().expect("no panic").object = items.first().cloned();
+        self.page(version, items, "");
+    }
+
+    /// Answers with a page of a list.
+    pub(crate) fn page(self, version: u64, items: &[Value], more: &str) {
         let list = json!({
             "apiVersion": "v1", "kind": "ConfigMapList",
-            "metadata": { "resourceVersion": version.to_string() }, "items": items,
+            "metadata": { "resourceVersion": version.to_string(), "continue": more }, "items": items,
         });
         self.answer(200).line(&list);
+    }
+
+    /// Answers a read by name.
+    pub(crate) fn got(self, object: Option<&Value>) {
+        if let Some(object) = object {
+            return self.answer(200).line(object);
+        }
+        let mut status = status(404, 0);
+        status["details"]["name"] = json!("model");
+        self.answer(404).line(&status);
+    }
+
+    fn shows_the_store(self) {
+        let object = self.store.lock().expect("no panic").object.clone();
+        self.got(object.as_ref());
     }
 
     /// Answers with an error.
     pub(crate) fn refused(self, code: u16, retry_after: u32) {
         self.answer(code).line(&status(code, retry_after));
+    }
+
+    /// Answers that the version lies ahead.
+    pub(crate) fn refused_as_unreached(self) {
+        self.answer(504).line(&unreached());
     }
 
     /// Answers a watch.
@@ -113,7 +183,7 @@ impl Asked {
         let response = Response::builder().status(code).body(StreamBody::new(frames).boxed_unsync());
         // The client may have given up already, as the test wants it.
         let _ = self.reply.send(response.expect("a response"));
-        Running { lines }
+        Running { lines, store: self.store }
     }
 }
 
@@ -128,6 +198,14 @@ impl Running {
 
     /// Sends an event.
     pub(crate) fn event(&self, kind: &str, object: &Value) {
+        if kind != "BOOKMARK" && kind != "ERROR" {
+            self.store.lock().expect("no panic").object = (kind != "DELETED").then(|| object.clone());
+        }
+        self.late(kind, object);
+    }
+
+    /// Sends an event of what the store may hold no more.
+    pub(crate) fn late(&self, kind: &str, object: &Value) {
         self.line(&json!({ "type": kind, "object": object }));
     }
 
@@ -136,8 +214,20 @@ impl Running {
         self.event("BOOKMARK", &json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata }));
     }
 
+    /// Ends the synthetic events.
+    pub(crate) fn synced(&self, version: u64) {
+        let annotations = json!({ "k8s.io/initial-events-end": "true" });
+        let metadata = json!({ "resourceVersion": version.to_string(), "annotations": annotations });
+        self.event("BOOKMARK", &json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata }));
+    }
+
     pub(crate) fn error(&self, code: u16) {
         self.event("ERROR", &status(code, 0));
+    }
+
+    /// Says that the version lies ahead, as the API server says it to a watch.
+    pub(crate) fn unreached(&self) {
+        self.event("ERROR", &unreached());
     }
 
     /// Breaks the connection.
@@ -152,6 +242,14 @@ pub(crate) fn map(uid: &str, version: u64, data: &Value) -> Value {
         "apiVersion": "v1", "kind": "ConfigMap", "data": data,
         "metadata": { "name": "model", "namespace": "apps", "uid": uid, "resourceVersion": version.to_string() },
     })
+}
+
+fn unreached() -> Value {
+    let mut status = status(504, 1);
+    status["reason"] = json!("Timeout");
+    status["details"]["causes"] =
+        json!([{ "reason": "ResourceVersionTooLarge", "message": "Too large resource version" }]);
+    status
 }
 
 fn status(code: u16, retry_after: u32) -> Value {

@@ -1,18 +1,27 @@
 //! The loop over a scripted client, in paused time; rows are those of the reliability table.
 
 use k8s_openapi::api::core::v1::ConfigMap;
+use kube::core::ApiResource;
 use prometheus::Registry;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::script::{Script, map};
 use super::*;
+use crate::sources::reads::Reads;
+
+mod reads;
+mod sets;
 
 /// A loop that runs, with what it sees and what it asks.
 struct Setup {
     script: Script,
-    seen: mpsc::Receiver<Seen<ConfigMap>>,
+    seen: mpsc::Receiver<Seen>,
+    /// What it was seen to hold last: a confirming read that shows the same is left out.
+    held: String,
+    reads: Arc<Reads>,
     registry: Registry,
     _running: JoinSet<()>,
 }
@@ -22,12 +31,14 @@ impl Setup {
         let (client, script) = Script::new();
         let registry = Registry::new();
         let metrics = Metrics::register(&registry).expect("an empty registry");
-        let target = Target { resource: "configmaps".to_owned(), namespace: "apps".to_owned(), selector };
-        let mut watching = ListWatch::new(Api::namespaced(client, "apps"), target, Duration::from_secs(200), metrics);
+        let resource = ApiResource::erase::<ConfigMap>(&());
+        let target = Target { resource, namespace: Some("apps".to_owned()), selector };
+        let reads = Arc::new(Reads::default());
+        let mut watching = ListWatch::new(client, target, Duration::from_secs(200), metrics, reads.reader());
         let (sender, seen) = mpsc::channel(64);
         let mut running = JoinSet::new();
         running.spawn(async move { while sender.send(watching.next().await).await.is_ok() {} });
-        Self { script, seen, registry, _running: running }
+        Self { script, seen, held: String::new(), reads, registry, _running: running }
     }
 
     fn new() -> Self {
@@ -36,20 +47,52 @@ impl Setup {
 
     /// What is seen next, in short.
     async fn seen(&mut self) -> String {
-        let seen = timeout(Duration::from_mins(10), self.seen.recv()).await.expect("something before the deadline");
-        let version = |map: &ConfigMap| map.resource_version().unwrap_or_default();
-        match seen.expect("the loop runs") {
-            Seen::Listed { objects, version } => format!("{} listed at {version}", objects.len()),
-            Seen::Applied(map) => format!("applied {}", version(&map)),
-            Seen::Deleted(map) => format!("deleted {}", version(&map)),
-            Seen::Live => "live".to_owned(),
-            Seen::Lost { reason } => format!("lost: {reason}"),
-            Seen::Denied { reason } => format!("denied: {reason}"),
+        loop {
+            let seen = timeout(Duration::from_mins(10), self.seen.recv()).await.expect("something before the deadline");
+            if let Some(short) = self.short(seen.expect("the loop runs")) {
+                return short;
+            }
         }
     }
 
+    fn short(&mut self, seen: Seen) -> Option<String> {
+        let short = match seen {
+            Seen::Listed { objects, malformed, version } => {
+                assert!(malformed.is_empty(), "{malformed:?}");
+                let short = format!("{} listed at {version}", objects.len());
+                if short == self.held {
+                    return None;
+                }
+                self.held.clone_from(&short);
+                return Some(short);
+            }
+            Seen::Applied(object) => {
+                self.held = format!("1 listed at {}", object.version);
+                return Some(format!("applied {}", object.version));
+            }
+            Seen::Deleted(object) => {
+                "0 listed at 0".clone_into(&mut self.held);
+                return Some(format!("deleted {}", object.version));
+            }
+            Seen::Settled(number) => {
+                self.reads.settle(number, true);
+                return None;
+            }
+            Seen::Malformed(malformed) => format!("malformed {:?}", malformed.name),
+            Seen::Live => "live".to_owned(),
+            Seen::Lost { reason } => format!("lost: {reason}"),
+            Seen::Denied { reason } => format!("denied: {reason}"),
+        };
+        if short != "live" {
+            self.held.clear();
+        }
+        Some(short)
+    }
+
     fn nothing_more(&mut self) {
-        assert!(self.seen.try_recv().is_err(), "nothing more was to be seen");
+        while let Ok(seen) = self.seen.try_recv() {
+            assert_eq!(self.short(seen), None, "nothing more was to be seen");
+        }
     }
 
     fn count(&self, name: &str) -> String {
@@ -69,9 +112,14 @@ async fn asks_for_one_object_by_field_and_from_the_position() {
     for absent in ["limit", "continue", "resourceVersion", "resourceVersionMatch"] {
         assert_eq!(list.param(absent), None, "{absent}");
     }
+    all.script.hold_gets();
     list.listed(10, &[map("u", 7, &json!({}))]);
-    assert_eq!(all.seen().await, "1 listed at 10");
+    let get = all.script.get().await;
+    assert_eq!(get.uri.trim_end_matches('?'), "/api/v1/namespaces/apps/configmaps/model");
+    get.got(Some(&map("u", 8, &json!({}))));
+    assert_eq!(all.seen().await, "1 listed at 8", "by name the list gives the position and the read the object");
     let watch = all.script.watch().await;
+    assert_eq!(watch.param("sendInitialEvents"), None);
     assert_eq!(watch.param("fieldSelector"), Some("metadata.name%3Dmodel"));
     assert_eq!((watch.param("resourceVersion"), watch.param("allowWatchBookmarks")), (Some("10"), Some("true")));
     let seconds: u64 = watch.param("timeoutSeconds").and_then(|text| text.parse().ok()).expect("a number");
@@ -79,6 +127,7 @@ async fn asks_for_one_object_by_field_and_from_the_position() {
     let mut others = Setup::of(Selector::Labels("app=a".to_owned()));
     let list = others.script.list().await;
     assert_eq!((list.param("labelSelector"), list.param("fieldSelector")), (Some("app%3Da"), None));
+    assert_eq!((list.param("limit"), list.param("resourceVersion")), (Some("100"), None));
     list.listed(1, &[]);
     assert_eq!(others.script.watch().await.param("labelSelector"), Some("app%3Da"));
 }
@@ -92,12 +141,15 @@ async fn events_and_bookmarks_move_the_position_of_the_next_watch() {
     watch.event("MODIFIED", &map("u", 12, &json!({})));
     watch.event("DELETED", &map("u", 13, &json!({})));
     watch.bookmark(20);
-    for expected in ["0 listed at 10", "applied 11", "applied 12", "deleted 13", "live"] {
+    for expected in ["0 listed at 0", "applied 11", "applied 12", "deleted 13", "live"] {
         assert_eq!(all.seen().await, expected);
     }
     // Its own pause follows, since it ended so early; a list does not.
     drop(watch);
-    assert_eq!(all.script.watch().await.param("resourceVersion"), Some("20"));
+    let watch = all.script.watch().await;
+    assert_eq!(watch.param("resourceVersion"), Some("20"));
+    assert_eq!(watch.param("sendInitialEvents"), Some("true"));
+    assert_eq!(watch.param("resourceVersionMatch"), Some("NotOlderThan"));
     all.nothing_more();
     assert_eq!(all.count("tidewait_kubernetes_lists_total"), "1");
     assert_eq!(all.count("tidewait_kubernetes_watches_total"), "2");
@@ -116,7 +168,7 @@ async fn gone_is_one_list() {
     watch.error(410);
     all.script.list().await.listed(30, &[map("u", 21, &json!({}))]);
     assert_eq!(all.script.watch().await.param("resourceVersion"), Some("30"));
-    for expected in ["0 listed at 10", "0 listed at 20", "applied 21", "1 listed at 30"] {
+    for expected in ["0 listed at 0", "applied 21"] {
         assert_eq!(all.seen().await, expected);
     }
     all.nothing_more();
@@ -128,6 +180,9 @@ async fn gone_is_one_list() {
 async fn overload_is_no_list() {
     let mut all = Setup::new();
     all.script.list().await.listed(10, &[]);
+    let watch = all.script.watch().await;
+    all.script.hold_gets();
+    watch.refused(429, 20);
     let mut before = None;
     for round in 0..20 {
         let watch = all.script.watch().await;
@@ -139,9 +194,10 @@ async fn overload_is_no_list() {
     let watch = all.script.watch().await;
     assert_eq!(watch.param("resourceVersion"), Some("10"));
     let watch = watch.opened();
+    watch.synced(10);
     watch.event("ADDED", &map("u", 11, &json!({})));
     let lost = "lost: cannot watch configmaps \"model\" in namespace \"apps\": scripted (429)";
-    for expected in ["0 listed at 10", lost, "applied 11"] {
+    for expected in ["0 listed at 0", lost, "applied 11"] {
         assert_eq!(all.seen().await, expected);
     }
     assert_eq!(all.count("tidewait_kubernetes_lists_total"), "1");
@@ -151,6 +207,7 @@ async fn overload_is_no_list() {
 #[tokio::test(start_paused = true)]
 async fn an_outage_of_an_hour_is_told_once_and_survived() {
     let mut all = Setup::new();
+    all.script.hold_gets();
     let start = Instant::now();
     let mut pauses = std::collections::BTreeSet::new();
     let mut before = start;
@@ -161,10 +218,12 @@ async fn an_outage_of_an_hour_is_told_once_and_survived() {
         drop(list);
     }
     assert!(pauses.len() > 50 && pauses.last() <= Some(&Duration::from_mins(1)), "{pauses:?}");
-    all.script.list().await.listed(10, &[]);
+    let asked = all.script.list().await;
+    all.script.answer_gets();
+    asked.listed(10, &[]);
     let lost = all.seen().await;
     assert!(lost.starts_with("lost: cannot list") && lost.ends_with("connection refused"), "{lost}");
-    assert_eq!(all.seen().await, "0 listed at 10");
+    assert_eq!(all.seen().await, "0 listed at 0");
     all.nothing_more();
 }
 
@@ -176,6 +235,7 @@ async fn a_blackhole_is_found_out() {
     all.script.list().await.listed(10, &[]);
     let watch = all.script.watch().await.opened();
     let silent_from = Instant::now();
+    all.script.hold_gets();
     let mut hung = vec![all.script.list().await];
     assert!(silent_from.elapsed() <= Duration::from_secs(90), "{:?}", silent_from.elapsed());
     for _ in 0..10 {
@@ -183,9 +243,11 @@ async fn a_blackhole_is_found_out() {
         assert!((30_800..=31_600).contains(&(list.at - before).as_millis()), "{:?}", list.at - before);
         hung.push(list);
     }
-    all.script.list().await.listed(12, &[map("u", 11, &json!({}))]);
+    let healed = all.script.list().await;
+    all.script.answer_gets();
+    healed.listed(12, &[map("u", 11, &json!({}))]);
     let lost = "lost: cannot list configmaps \"model\" in namespace \"apps\": no answer within 30 s";
-    for expected in ["0 listed at 10", "live", lost, "1 listed at 12"] {
+    for expected in ["0 listed at 0", "live", lost, "1 listed at 11"] {
         assert_eq!(all.seen().await, expected);
     }
     drop(watch);
@@ -201,7 +263,7 @@ async fn a_half_open_watch_is_late_and_loses_nothing() {
     all.script.list().await.listed(15, &[map("u", 14, &json!({}))]);
     assert!(opened.elapsed() <= Duration::from_secs(205), "{:?}", opened.elapsed());
     all.script.watch().await;
-    for expected in ["0 listed at 10", "live", "1 listed at 15"] {
+    for expected in ["0 listed at 0", "live", "1 listed at 14"] {
         assert_eq!(all.seen().await, expected);
     }
     drop(watch);
@@ -228,10 +290,13 @@ async fn a_watch_that_is_cut_goes_on_from_its_position() {
     let watch = all.script.watch().await;
     assert_eq!(watch.param("resourceVersion"), Some("11"));
     let watch = watch.opened();
-    assert_eq!(all.seen().await, "0 listed at 10");
+    watch.event("ADDED", &map("u", 14, &json!({})));
+    watch.synced(15);
+    watch.event("MODIFIED", &map("u", 16, &json!({})));
+    assert_eq!(all.seen().await, "0 listed at 0");
     assert_eq!(all.seen().await, "applied 11");
     assert!(all.seen().await.starts_with("lost: cannot watch"));
-    assert_eq!(all.seen().await, "live");
+    assert_eq!(all.seen().await, "applied 16");
     drop(watch);
 }
 
@@ -240,11 +305,13 @@ async fn what_cannot_be_read_is_listed_anew() {
     let mut all = Setup::new();
     all.script.list().await.listed(10, &[]);
     let watch = all.script.watch().await.opened();
-    watch.raw(r#"{"type":"ADDED","object":{"metadata":[]}}"#);
+    watch.raw(r#"{"type":"ADDED","object":{"metadata":{"name":"odd"}}}"#);
+    watch.raw(r#"{"type":"ADDED"}"#);
     all.script.list().await.listed(12, &[]);
-    assert_eq!(all.seen().await, "0 listed at 10");
+    assert_eq!(all.seen().await, "0 listed at 0");
+    assert_eq!(all.seen().await, "malformed Some(\"odd\")", "it concerns only itself");
     assert!(all.seen().await.contains("an event cannot be read"));
-    assert_eq!(all.seen().await, "0 listed at 12");
+    assert_eq!(all.seen().await, "0 listed at 0");
 }
 
 #[tokio::test(start_paused = true)]
@@ -259,7 +326,7 @@ async fn denials_name_the_remedy_and_are_asked_again() {
             "{seen}"
         );
         all.script.list().await.listed(10, &[]);
-        assert_eq!(all.seen().await, "0 listed at 10");
+        assert_eq!(all.seen().await, "0 listed at 0");
     }
 }
 

@@ -11,8 +11,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-use super::Fault;
 use super::server::{Body, BoxError, Setting, Shared};
+use super::{Fault, Seen};
 
 /// How much of a body a silent or slow network may hold; far more than a test sends.
 const HELD_PIECES: usize = 4096;
@@ -30,6 +30,7 @@ pub(crate) struct Flow {
     arrived: mpsc::Receiver<(Instant, Piece)>,
     settings: watch::Receiver<Setting>,
     watch: Option<RunningWatch>,
+    request: Seen,
     /// The reader and the connection it reads from; they end with this value.
     _tasks: JoinSet<()>,
 }
@@ -45,7 +46,7 @@ struct RunningWatch {
 
 impl Flow {
     /// Starts to read `body`, whose connection is in `tasks`.
-    pub(crate) fn start(mut body: Incoming, mut tasks: JoinSet<()>, is_watch: bool, shared: &Arc<Shared>) -> Self {
+    pub(crate) fn start(mut body: Incoming, mut tasks: JoinSet<()>, request: Seen, shared: &Arc<Shared>) -> Self {
         let (sender, arrived) = mpsc::channel(HELD_PIECES);
         tasks.spawn(async move {
             loop {
@@ -56,8 +57,8 @@ impl Flow {
                 }
             }
         });
-        let watch = is_watch.then(|| RunningWatch::new(shared));
-        Self { arrived, settings: shared.setting(), watch, _tasks: tasks }
+        let watch = request.is_watch().then(|| RunningWatch::new(shared));
+        Self { arrived, settings: shared.setting(), watch, request, _tasks: tasks }
     }
 
     pub(crate) fn into_body(self) -> Body {
@@ -69,15 +70,19 @@ impl Flow {
             // First, so that a cut is not overtaken by pieces that lie ready.
             biased;
             () = cut(self.watch.as_mut()) => Some(Err("cut by the test".into())),
-            piece = next_piece(&mut self.arrived, &mut self.settings) => piece,
+            piece = next_piece(&mut self.arrived, &mut self.settings, &self.request) => piece,
         };
         piece.map(|piece| (piece, self))
     }
 }
 
-async fn next_piece(arrived: &mut mpsc::Receiver<(Instant, Piece)>, settings: &mut watch::Receiver<Setting>) -> Piece {
+async fn next_piece(
+    arrived: &mut mpsc::Receiver<(Instant, Piece)>,
+    settings: &mut watch::Receiver<Setting>,
+    request: &Seen,
+) -> Piece {
     let (at, piece) = arrived.recv().await?;
-    let_through(settings, at).await;
+    let_through(settings, request, at).await;
     piece
 }
 
@@ -93,14 +98,15 @@ async fn cut(watch: Option<&mut RunningWatch>) {
     }
 }
 
-/// Waits until something that arrived at `arrived` may go on to the program under test.
-pub(crate) async fn let_through(settings: &mut watch::Receiver<Setting>, arrived: Instant) {
+/// Waits until something of the answer to `request` that arrived at `arrived` may go on to the program under test.
+pub(crate) async fn let_through(settings: &mut watch::Receiver<Setting>, request: &Seen, arrived: Instant) {
     loop {
         let (number, due) = {
             let setting = settings.borrow();
             match setting.fault {
                 Fault::Pass | Fault::Answer(_) => return,
-                Fault::Delay(by) => (setting.number, Some(arrived + by)),
+                Fault::DelayOf(which, _) if !request.is(which) => return,
+                Fault::Delay(by) | Fault::DelayOf(_, by) => (setting.number, Some(arrived + by)),
                 // A refused stream is about to be cut.
                 Fault::Blackhole | Fault::Refuse => (setting.number, None),
             }

@@ -217,8 +217,8 @@ async fn respond(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Resp
     let arrived = Instant::now();
     let (head, body) = response.into_parts();
     // Reads from now on, so that the delay of the body runs at the same time as that of the head.
-    let flow = Flow::start(body, tasks, seen.is_watch(), &shared);
-    flow::let_through(&mut settings, arrived).await;
+    let flow = Flow::start(body, tasks, seen.clone(), &shared);
+    flow::let_through(&mut settings, &seen, arrived).await;
     Ok(Response::from_parts(head, flow.into_body()))
 }
 

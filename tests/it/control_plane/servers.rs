@@ -19,7 +19,9 @@ const START_DEADLINE: Duration = Duration::from_secs(120);
 pub(crate) struct Servers {
     // Before etcd: fields are dropped in order, and an API server without its etcd fills the log with complaints.
     api_server: Mutex<Option<Child>>,
-    etcd: Mutex<Child>,
+    etcd: Mutex<Option<Child>>,
+    etcd_program: PathBuf,
+    etcd_log: PathBuf,
     etcd_port: u16,
     api_port: u16,
     program: PathBuf,
@@ -38,10 +40,11 @@ impl Servers {
         let tokens = write("tokens.csv", &format!("{token},admin,1,\"system:masters\"\n"))?;
         let certificate = dir.join("certificates/apiserver.crt");
         let kubeconfig = write("kubeconfig", &kubeconfig(api_port, &certificate, &token))?;
-        let etcd = Child::start("etcd", &assets.join("etcd"), &etcd_args(etcd_port, dir), &dir.join("etcd.log"))?;
         let servers = Self {
             api_server: Mutex::new(None),
-            etcd: Mutex::new(etcd),
+            etcd: Mutex::new(None),
+            etcd_program: assets.join("etcd"),
+            etcd_log: dir.join("etcd.log"),
             etcd_port,
             api_port,
             program: assets.join("kube-apiserver"),
@@ -49,6 +52,7 @@ impl Servers {
             log: dir.join("kube-apiserver.log"),
             kubeconfig,
         };
+        servers.start_etcd(&dir.join("etcd"))?;
         servers.start_api_server().await?;
         Ok(servers)
     }
@@ -63,6 +67,18 @@ impl Servers {
 
     pub(crate) fn etcd_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.etcd_port)
+    }
+
+    /// Kills etcd. Its port stays.
+    pub(crate) fn stop_etcd(&self) {
+        drop(lock(&self.etcd).take());
+    }
+
+    /// Starts etcd with the data in a folder.
+    pub(crate) fn start_etcd(&self, data: &Path) -> Result<(), Failure> {
+        let args = etcd_args(self.etcd_port, data);
+        *lock(&self.etcd) = Some(Child::start("etcd", &self.etcd_program, &args, &self.etcd_log)?);
+        Ok(())
     }
 
     /// Kills the API server; nothing happens if it does not run.
@@ -82,7 +98,7 @@ impl Servers {
     }
 
     /// Waits until /readyz is ok. No event tells that, so it is asked again and again.
-    async fn wait_until_ready(&self) -> Result<(), Failure> {
+    pub(crate) async fn wait_until_ready(&self) -> Result<(), Failure> {
         let deadline = Instant::now() + START_DEADLINE;
         let mut ticks = interval(Duration::from_millis(50));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -107,7 +123,7 @@ impl Servers {
     }
 
     fn check_running(&self) -> Result<(), Failure> {
-        lock(&self.etcd).check_running()?;
+        lock(&self.etcd).as_mut().map_or(Ok(()), Child::check_running)?;
         self.api_server().as_mut().map_or(Ok(()), Child::check_running)
     }
 
@@ -148,10 +164,10 @@ fn with_causes(error: &dyn std::error::Error) -> String {
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
-fn etcd_args(port: u16, dir: &WorkDir) -> Vec<String> {
+fn etcd_args(port: u16, data: &Path) -> Vec<String> {
     let url = format!("http://127.0.0.1:{port}");
     vec![
-        format!("--data-dir={}", dir.join("etcd").display()),
+        format!("--data-dir={}", data.display()),
         format!("--listen-client-urls={url}"),
         format!("--advertise-client-urls={url}"),
         // There is no second member: any port does, and nobody is told which.

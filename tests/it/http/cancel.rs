@@ -48,8 +48,12 @@ async fn happen(rig: &Rig, event: Event) {
     tokio::task::yield_now().await;
 }
 
-async fn dropped_after(polls: usize, query: &str, events: &[Event]) {
-    let mut rig = Rig::serving(|config| config.parked_per_agent = 1).await;
+async fn dropped_after(polls: usize, query: &str, events: &[Event], spread: Duration) {
+    let adjust = |config: &mut tidewait::config::Operation| {
+        config.parked_per_agent = 1;
+        config.wake_spread = spread;
+    };
+    let mut rig = Rig::serving(adjust).await;
     for _ in 0..3 {
         // The next one with this since is held for its pace.
         rig.poll(&format!("since={}", id(3, "{}")), "Agent-Id: node-1\r\n").await;
@@ -74,7 +78,7 @@ async fn dropped_after(polls: usize, query: &str, events: &[Event]) {
         tokio::time::timeout(Duration::from_secs(120), &mut handler).await.expect("it is answered");
     }
     drop(handler);
-    let case = format!("{query} {events:?} after {polls}");
+    let case = format!("{query} {events:?} after {polls}, spread over {spread:?}");
     rig.is_empty();
     let (agents, _) = rig.operation.agents(&Listing { after: None, standing: None, limit: 1 });
     assert_eq!(agents[0].polls, 0, "{case}: the agent's poll");
@@ -104,7 +108,8 @@ async fn a_handler_that_is_dropped_after_any_poll_gives_everything_back() {
             &[Move, Expire],
         ] {
             for polls in 0..=POLLS {
-                dropped_after(polls, query, events).await;
+                dropped_after(polls, query, events, Duration::ZERO).await;
+                dropped_after(polls, query, events, Duration::from_secs(5)).await;
             }
         }
     }

@@ -10,14 +10,14 @@ use super::{MODEL, Rig, Wire, get, id, next};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn change(rig: &Rig, adjust: impl FnOnce(&mut config::Operation)) {
+pub(super) fn change(rig: &Rig, adjust: impl FnOnce(&mut config::Operation)) {
     let mut config = config::Operation::clone(&rig.operation.config());
     adjust(&mut config);
     rig.operation.change(config);
 }
 
 /// A request that is parked on the current state.
-async fn park(rig: &mut Rig, query: &str, fields: &str) -> Wire {
+pub(super) async fn park(rig: &mut Rig, query: &str, fields: &str) -> Wire {
     let before = rig.operation.hub.parked();
     let mut wire = rig.connect();
     wire.send(get(&format!("since={}{query}", id(7, MODEL)), fields).as_bytes());

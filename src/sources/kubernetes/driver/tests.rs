@@ -61,6 +61,22 @@ impl Loop {
     fn open(&mut self, from: &str) {
         self.must_watch(from);
         assert_eq!(self.on(Outcome::Opened), None);
+        if self.driver.next == Next::Resync {
+            self.synced(from);
+        }
+    }
+
+    fn synced(&mut self, version: &str) {
+        assert_eq!(self.on(Outcome::Synced { version: version.to_owned() }), None);
+    }
+
+    /// The next watch is from here; whether it is asked to show the whole set first.
+    #[track_caller]
+    fn resyncs(&mut self, from: &str) -> bool {
+        match self.step() {
+            Step::Watch { version, initial, .. } if version == from => initial,
+            step @ (Step::List | Step::Watch { .. } | Step::Sleep(_)) => panic!("{step:?}, not a watch from {from}"),
+        }
     }
 
     fn moved(&mut self, version: &str) {
@@ -89,9 +105,9 @@ fn a_watch_follows_the_list_and_the_next_watch_the_position_without_a_list() {
     let mut all = Loop::watching(200, "10");
     all.moved("12");
     all.moved("15");
-    all.now += 190 * SECOND;
+    all.now += 200 * SECOND;
     assert_eq!(all.on(Outcome::Ended), None);
-    all.open("15");
+    assert!(!all.resyncs("15"), "it ended on time");
     assert_eq!((all.lists, all.slept), (1, Duration::ZERO));
 }
 
@@ -118,7 +134,7 @@ fn watches_are_asked_to_end_a_little_early_and_differently() {
     assert!(timeouts.iter().any(|timeout| timeout != &timeouts[0]), "{timeouts:?}");
     let mut short = Loop::new(1);
     short.list("1");
-    assert_eq!(short.step(), Step::Watch { version: "1".to_owned(), timeout: SECOND });
+    assert_eq!(short.step(), Step::Watch { version: "1".to_owned(), timeout: SECOND, initial: false });
 }
 
 /// Rows (a) 24, (c) 3: 410, as the answer to a watch or as an event: one list, at once, unnoticed.
@@ -226,6 +242,7 @@ fn overload_at_the_watch_asks_for_no_list() {
         });
         assert_eq!(told.count(), 1, "{kind:?} is told once");
         assert_eq!(all.on(Outcome::Opened), None);
+        all.synced("11");
         assert_eq!(all.wait(), Some(Notice::Live), "{kind:?}: a watch that stands is contact");
         assert_eq!(all.lists, 1, "{kind:?}");
         assert!(all.slept > 200 * SECOND, "{:?}", all.slept);
@@ -293,12 +310,125 @@ fn an_older_list_is_a_restore_and_the_truth() {
     all.open("1003");
 }
 
+/// One that broke, or ended before its time, as those of a server that stops: the store may be another one since.
+#[test]
+fn after_a_watch_that_broke_the_whole_set_is_shown_from_the_position() {
+    for broken in [true, false] {
+        let mut all = Loop::watching(200, "10");
+        all.moved("15");
+        all.now += 100 * SECOND;
+        if broken {
+            assert!(all.fail(FailureKind::Transport).is_some());
+        } else {
+            assert_eq!(all.on(Outcome::Ended), None);
+        }
+        assert!(all.resyncs("15"));
+        assert_eq!(all.on(Outcome::Opened), None);
+        // The set is in no order, and no position until it is whole.
+        for version in ["3", "40", "12"] {
+            all.moved(version);
+        }
+        assert_eq!(all.fail(FailureKind::Transport).is_some(), !broken, "told once");
+        assert!(all.resyncs("15"));
+        assert_eq!(all.on(Outcome::Opened), None);
+        all.synced("41");
+        all.moved("42");
+        all.now += 200 * SECOND;
+        assert_eq!(all.on(Outcome::Ended), None);
+        assert!(!all.resyncs("42"), "this one ended on time");
+        assert_eq!(all.lists, 1);
+    }
+}
+
+#[test]
+fn a_set_that_is_never_whole_is_no_contact_and_silent_in_the_end() {
+    let mut all = Loop::watching(200, "10");
+    all.fail(FailureKind::Server);
+    all.must_watch("10");
+    assert_eq!(all.on(Outcome::Opened), None);
+    let opened = all.now;
+    assert_eq!(all.wait(), Some(Notice::Silent));
+    assert!(all.now - opened <= 90 * SECOND, "{:?}", all.now - opened);
+    all.list("11");
+    assert!(!all.resyncs("11"));
+    // Or it ends early.
+    let mut all = Loop::watching(200, "10");
+    all.fail(FailureKind::Server);
+    all.must_watch("10");
+    all.on(Outcome::Opened);
+    all.now += 200 * SECOND;
+    assert_eq!(all.on(Outcome::Ended), None, "told before");
+    assert!(all.resyncs("10"));
+}
+
+/// A store restored from a backup, whose versions have not come so far again.
+#[test]
+fn a_version_that_the_server_has_not_reached_leads_to_one_list_at_once() {
+    let mut all = Loop::watching(200, "1018");
+    all.fail(FailureKind::Transport);
+    all.must_watch("1018");
+    let slept = all.slept;
+    assert_eq!(all.on(Outcome::Opened), None);
+    assert_eq!(all.fail(FailureKind::Unreached), None, "nothing is wrong but the position");
+    assert_eq!(all.list("1003"), Some(Notice::Restored { held: 1018, listed: 1003 }));
+    assert!(!all.resyncs("1003"));
+    assert_eq!((all.lists, all.slept), (2, slept));
+}
+
+#[test]
+fn a_server_without_streaming_lists_is_asked_once() {
+    let refused = |kind| {
+        let message = "sendInitialEvents: Forbidden: sendInitialEvents is forbidden for watch unless the WatchList \
+                       feature gate is enabled (422)";
+        Outcome::Failed(Failure::new(kind, message))
+    };
+    for kind in [FailureKind::Refused, FailureKind::Forbidden] {
+        let mut all = Loop::watching(200, "10");
+        all.fail(FailureKind::Transport);
+        assert!(all.resyncs("10"));
+        let slept = all.slept;
+        assert_eq!(all.on(refused(kind)), Some(Notice::NoStreaming));
+        assert!(!all.resyncs("10"));
+        assert_eq!((all.lists, all.slept), (1, slept));
+        all.on(Outcome::Opened);
+        all.moved("11");
+        all.fail(FailureKind::Transport);
+        assert!(!all.resyncs("11"), "for good");
+    }
+    // The same words for another reason.
+    let mut all = Loop::watching(200, "10");
+    assert!(matches!(all.on(refused(FailureKind::Refused)), Some(Notice::Lost(_))));
+}
+
+/// An API server that was kept running while its etcd was restored lists the past, each time.
+#[test]
+fn a_read_that_contradicts_the_stream_leads_to_a_list_and_never_to_a_loop_of_them() {
+    for how in [Contradiction::Older, Contradiction::Missed] {
+        let mut all = Loop::watching(200, "1018");
+        for round in 0..10 {
+            assert_eq!(all.on(Outcome::Contradicted(how)), None);
+            assert_eq!(all.driver.is_watching(), round > 0, "{how:?} {round}");
+            if round == 0 {
+                assert_eq!(all.list("1018"), None);
+                all.open("1018");
+            }
+            all.now += 5 * SECOND;
+        }
+        assert_eq!((all.lists, all.slept), (2, Duration::ZERO));
+        all.now += 60 * SECOND;
+        all.on(Outcome::Contradicted(how));
+        // Of the other history, where it was told that there is one.
+        assert_eq!(all.list("1003").is_some(), how == Contradiction::Missed);
+    }
+}
+
 #[test]
 fn a_watch_that_ends_at_once_is_not_opened_again_at_once() {
     let mut all = Loop::watching(200, "10");
     assert!(matches!(all.on(Outcome::Ended), Some(Notice::Lost(_))));
     for _ in 0..9 {
-        all.open("10");
+        all.must_watch("10");
+        all.on(Outcome::Opened);
         assert_eq!(all.on(Outcome::Ended), None);
     }
     all.must_watch("10");
@@ -319,8 +449,7 @@ fn only_a_success_that_lasted_makes_the_pauses_short_again() {
         let mut all = Loop::watching(200, "10");
         for _ in 0..8 {
             all.fail(FailureKind::Transport);
-            all.must_watch("10");
-            all.on(Outcome::Opened);
+            all.open("10");
         }
         all.now += open_for;
         all.on(Outcome::Due);
@@ -339,6 +468,8 @@ enum Event {
     Works(u64),
     Fails(FailureKind),
     Moves(u64),
+    Syncs(u64),
+    Contradicts(bool),
     Ends,
     Waits,
 }
@@ -348,6 +479,8 @@ fn any_event() -> impl Strategy<Value = Event> {
         4 => (1_u64..100).prop_map(Event::Works),
         3 => (0..FailureKind::ALL.len()).prop_map(|at| Event::Fails(FailureKind::ALL[at])),
         4 => (1_u64..100).prop_map(Event::Moves),
+        2 => (1_u64..100).prop_map(Event::Syncs),
+        1 => any::<bool>().prop_map(Event::Contradicts),
         2 => Just(Event::Ends),
         2 => Just(Event::Waits),
     ]
@@ -360,6 +493,11 @@ fn play(events: Vec<Event>, timeout: u64, seed: u64) -> (usize, usize) {
     // The first list needs no reason.
     let (mut lists, mut reasons) = (0, 1);
     for event in events {
+        if let Event::Contradicts(older) = event {
+            let how = if older { Contradiction::Older } else { Contradiction::Missed };
+            reasons += usize::from(driver.on(Outcome::Contradicted(how), now).is_none());
+            continue;
+        }
         let due = driver.due();
         let mut listing = false;
         if due.is_none() {
@@ -378,10 +516,14 @@ fn play(events: Vec<Event>, timeout: u64, seed: u64) -> (usize, usize) {
                 Outcome::Failed(Failure::new(kind, "words"))
             }
             (Event::Works(version) | Event::Moves(version), Some(_)) => Outcome::Moved { version: version.to_string() },
-            (Event::Works(version) | Event::Moves(version), None) if listing => {
+            (Event::Works(version) | Event::Moves(version) | Event::Syncs(version), None) if listing => {
                 Outcome::Listed { version: version.to_string() }
             }
-            (Event::Works(_) | Event::Moves(_), None) => Outcome::Opened,
+            (Event::Works(_) | Event::Moves(_) | Event::Syncs(_), None) => Outcome::Opened,
+            (Event::Syncs(version), Some(_)) if driver.watch.is_some_and(|watch| watch.syncing) => {
+                Outcome::Synced { version: version.to_string() }
+            }
+            (Event::Syncs(_), Some(_)) | (Event::Contradicts(_), _) => continue,
             (Event::Ends, Some(_)) => Outcome::Ended,
             (Event::Waits, Some(due)) => {
                 now = now.max(due);
@@ -400,7 +542,7 @@ fn play(events: Vec<Event>, timeout: u64, seed: u64) -> (usize, usize) {
 }
 
 fn relists(kind: FailureKind) -> bool {
-    kind == FailureKind::Expired || kind.needs_list()
+    matches!(kind, FailureKind::Expired | FailureKind::Unreached) || kind.needs_list()
 }
 
 proptest! {

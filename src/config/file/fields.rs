@@ -1,0 +1,139 @@
+//! PURE. Every field that a configuration file knows, and the setting that each gives.
+
+/// What a field may hold, and the setting that it gives.
+pub(super) enum Kind {
+    /// Text.
+    Text(&'static str),
+    /// Text; a number too, so that the reader of durations can tell about the missing unit.
+    Duration(&'static str),
+    /// A number.
+    Count(&'static str),
+    /// true or false.
+    Switch(&'static str),
+    /// A list of texts.
+    Texts(&'static str),
+    /// Exactly this text, and not absent.
+    Exactly(&'static str, &'static str),
+    /// Fields; the setting marks that they are there, and is given if nothing in them is wrong,
+    /// so that what is misspelt is not called missing too.
+    Object(&'static str, Fields),
+    /// A label selector, as Kubernetes structures it: its requirements.
+    Selector(&'static str),
+    /// The operations.
+    Operations,
+}
+
+pub(super) type Fields = &'static [(&'static str, Kind)];
+
+use Kind::{Count, Duration, Exactly, Object, Switch, Text, Texts};
+
+pub(super) const TOP: Fields = &[
+    ("apiVersion", Exactly("apiVersion", "tidewait.dev/v1alpha1")),
+    ("kind", Exactly("kind", "ServeConfig")),
+    ("listen", Text("listen")),
+    ("admin", Text("admin")),
+    ("allowAnonymous", Switch("allow-anonymous")),
+    (
+        "upstream",
+        Object(
+            "upstream object",
+            &[
+                ("url", Text("upstream")),
+                ("connectTimeout", Duration("upstream-connect-timeout")),
+                ("headTimeout", Duration("upstream-head-timeout")),
+                ("bodyIdleTimeout", Duration("upstream-body-idle-timeout")),
+            ],
+        ),
+    ),
+    ("trustedProxies", Texts("trusted-proxies")),
+    ("grace", Duration("grace")),
+    ("maxConnections", Count("max-connections")),
+    ("stateDir", Text("state-dir")),
+    ("allowFileRoots", Texts("allow-file-root")),
+    ("operationsFrom", Text("operations")),
+    ("kubeconfig", Text("kubeconfig")),
+    ("watchTimeout", Duration("watch-timeout")),
+    (
+        "log",
+        Object(
+            "log object",
+            &[("format", Text("log-format")), ("level", Text("log-level")), ("access", Switch("access-log"))],
+        ),
+    ),
+    ("operations", Kind::Operations),
+];
+
+/// An operation in a file, and the spec of a `DescribeOperation` (which has no namespaces and no name).
+pub(super) const OPERATION: Fields = &[
+    ("name", Text("name")),
+    ("path", Text("path")),
+    ("source", Object("source", SOURCE)),
+    ("versionFrom", Text("version-from")),
+    ("wait", Object("wait object", &[("default", Duration("wait-default")), ("max", Duration("wait-max"))])),
+    ("minInterval", Duration("min-interval")),
+    ("wakeSpread", Duration("wake-spread")),
+    (
+        "limits",
+        Object(
+            "limits object",
+            &[
+                ("parked", Count("max-parked")),
+                ("parkedPerAgent", Count("max-parked-per-agent")),
+                ("pointers", Count("max-pointers")),
+                ("selections", Count("max-selections")),
+                ("historyEntries", Count("history-entries")),
+                ("historyBytes", Count("history-bytes")),
+            ],
+        ),
+    ),
+    ("paused", Switch("paused")),
+    ("guard", Object("guard", &[("maxRemovedPercent", Count("guard.maxRemovedPercent"))])),
+];
+
+const SOURCE: Fields = &[
+    ("file", Object("source.file", &[("path", Text("file")), ("format", Text("format"))])),
+    (
+        "configMap",
+        Object(
+            "source.configMap",
+            &[
+                ("namespace", Text("source.configMap.namespace")),
+                ("name", Text("source.configMap.name")),
+                ("key", Text("source.configMap.key")),
+                ("format", Text("format")),
+            ],
+        ),
+    ),
+    (
+        "resource",
+        Object(
+            "source.resource",
+            &[
+                ("apiVersion", Text("source.resource.apiVersion")),
+                ("kind", Text("source.resource.kind")),
+                ("namespace", Text("source.resource.namespace")),
+                ("name", Text("source.resource.name")),
+                ("selector", Kind::Selector("source.resource.selector")),
+                ("field", Text("source.resource.field")),
+            ],
+        ),
+    ),
+    (
+        "upstream",
+        Object(
+            "source.upstream",
+            &[
+                ("path", Text("source.upstream.path")),
+                ("interval", Duration("source.upstream.interval")),
+                ("trigger", Object("source.upstream.trigger", TRIGGER)),
+            ],
+        ),
+    ),
+];
+
+const TRIGGER: Fields = &[
+    ("apiVersion", Text("source.upstream.trigger.apiVersion")),
+    ("kind", Text("source.upstream.trigger.kind")),
+    ("namespace", Text("source.upstream.trigger.namespace")),
+    ("name", Text("source.upstream.trigger.name")),
+];

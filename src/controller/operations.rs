@@ -1,0 +1,214 @@
+//! Watches the `DescribeOperation`s of a namespace and says which operations are wanted.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::ApiResource;
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use super::plan::{Asked, Plan, Planner};
+use super::{Ground, Known};
+use crate::config::{self, Grants};
+use crate::crd::describe_operation::{DescribeOperationSpec, DescribeOperationStatus};
+use crate::crd::{CONFIRM_REMOVAL, DescribeOperation};
+use crate::operation::Table;
+use crate::operations::Wanted;
+use crate::sources::kubernetes::set::{Change, Entry, Set};
+use crate::sources::kubernetes::{ListWatch, Malformed, Object, Seen, Selector, Target};
+use crate::sources::reads::Reads;
+
+/// What `/readyz` waits for until the objects were listed once.
+const UNLISTED: &str = "the list of DescribeOperations";
+
+/// One object, as far as it matters here.
+#[derive(Debug, Clone)]
+struct Read {
+    asked: Asked,
+    status: Option<DescribeOperationStatus>,
+}
+
+/// The parts of an object, each read alone, so that a strange status does not spoil a good spec.
+#[derive(Deserialize)]
+struct Parts {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: Value,
+    #[serde(default)]
+    status: Value,
+}
+
+/// Watches the objects; ends with the process.
+pub(super) struct Operations {
+    ground: Ground,
+    config: Arc<config::Config>,
+    planner: Planner,
+    set: Set<Read>,
+    table: Arc<Table>,
+    wanted: watch::Sender<Wanted>,
+    known: watch::Sender<Arc<Known>>,
+}
+
+impl Operations {
+    /// Says to `wanted` what is to run beside the operations of `config`, and to `known` what is to be said of each.
+    pub(super) fn new(
+        ground: Ground,
+        config: Arc<config::Config>,
+        table: Arc<Table>,
+        wanted: watch::Sender<Wanted>,
+        known: watch::Sender<Arc<Known>>,
+    ) -> Self {
+        table.wait_for(Some(UNLISTED));
+        let planner = Planner::new(&config.operations);
+        Self { ground, config, planner, set: Set::default(), table, wanted, known }
+    }
+
+    /// Watches for ever.
+    pub(super) async fn run(mut self) {
+        let settings = &self.ground.settings;
+        let target = Target {
+            resource: ApiResource::erase::<DescribeOperation>(&()),
+            namespace: Some(settings.namespace.clone()),
+            selector: Selector::Labels(settings.labels.clone()),
+        };
+        let reads = Arc::new(Reads::default());
+        let (client, requests) = (self.ground.client.clone(), self.ground.requests.clone());
+        let mut watching = ListWatch::new(client, target, self.ground.watch_timeout, requests, reads.reader());
+        let mut asking = None;
+        loop {
+            let due = self.set.due();
+            let settles = async {
+                match due {
+                    Some(due) => sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let asked = async {
+                match asking {
+                    Some(number) => reads.ask(number).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let change = tokio::select! {
+                seen = watching.next() => {
+                    if let Seen::Settled(number) = seen {
+                        reads.settle(number, true);
+                    }
+                    self.see(seen)
+                }
+                _ = asked => {
+                    asking = None;
+                    Change::Same
+                }
+                () = settles => self.set.settle(Instant::now()),
+            };
+            match change {
+                Change::Changed => self.plan(),
+                Change::Same => {}
+                Change::AskList => asking = asking.or_else(|| reads.next()),
+            }
+        }
+    }
+
+    fn see(&mut self, seen: Seen) -> Change {
+        let now = Instant::now();
+        match seen {
+            Seen::Listed { objects, malformed, version } => {
+                malformed.iter().for_each(complain);
+                let objects = objects.into_iter().map(|object| (object.name.clone(), self.entry(&object))).collect();
+                let change = self.set.listed(objects, version, now);
+                self.table.wait_for(None);
+                change
+            }
+            Seen::Applied(object) => {
+                let entry = self.entry(&object);
+                self.set.applied(object.name, entry, now)
+            }
+            Seen::Deleted(object) => {
+                self.set.deleted(&object.name, object.version, now);
+                Change::Same
+            }
+            Seen::Malformed(malformed) => {
+                complain(&malformed);
+                Change::Same
+            }
+            Seen::Live | Seen::Settled(_) => Change::Same,
+            Seen::Lost { reason } | Seen::Denied { reason } => {
+                tracing::warn!(%reason, "DescribeOperations cannot be watched, what runs goes on");
+                Change::Same
+            }
+        }
+    }
+
+    fn entry(&self, object: &Object) -> Entry<Read> {
+        let (uid, version, generation) = (object.uid.clone(), object.version, object.generation);
+        Entry { payload: read(object, self.config.grants()), uid, version, generation }
+    }
+
+    fn plan(&mut self) {
+        let entries = self.set.entries();
+        let asked: BTreeMap<_, _> =
+            entries.iter().map(|(name, entry)| (name.clone(), entry.payload.asked.clone())).collect();
+        let Plan { wanted, verdicts } = self.planner.plan(&asked);
+        let statuses = entries.iter().filter_map(|(name, entry)| Some((name.clone(), entry.payload.status.clone()?)));
+        let known = Known { verdicts, statuses: statuses.collect() };
+        for (name, verdict) in &known.verdicts {
+            let before = self.known.borrow().verdicts.get(name).cloned();
+            if let Some(refused) = &verdict.refused
+                && before.is_none_or(|before| before != *verdict)
+            {
+                let (reason, message) = (refused.reason, &refused.message);
+                tracing::warn!(operation = %name, reason, %message, "DescribeOperation is not accepted");
+            }
+        }
+        self.known.send_replace(Arc::new(known));
+        // Writes to statuses come here too, and change nothing that runs.
+        self.wanted.send_if_modified(|now| {
+            let differs = **now != wanted;
+            if differs {
+                *now = Arc::new(wanted);
+            }
+            differs
+        });
+    }
+}
+
+fn complain(malformed: &Malformed) {
+    let (name, why) = (malformed.name.as_deref().unwrap_or("of an unknown name"), &malformed.why);
+    tracing::warn!(operation = %name, %why, "a DescribeOperation cannot be read, it is left as it was");
+}
+
+/// Reads an object. Whatever is wrong with it is said of this one alone.
+fn read(object: &Object, grants: Grants<'_>) -> Read {
+    let broken = |message: String| Read {
+        asked: Asked {
+            uid: object.uid.clone(),
+            created: 0,
+            generation: object.generation.unwrap_or(0),
+            config: Err(message),
+        },
+        status: None,
+    };
+    let parts: Parts = match serde_json::from_slice(&object.body) {
+        Ok(parts) => parts,
+        Err(error) => return broken(format!("the object cannot be read: {error}")),
+    };
+    let confirmed = parts.metadata.annotations.iter().flatten().find(|(key, _)| *key == CONFIRM_REMOVAL);
+    let confirmed = confirmed.map(|(_, value)| value.clone());
+    let created = parts.metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second());
+    let config = match serde_json::from_value::<DescribeOperationSpec>(parts.spec) {
+        Ok(spec) => {
+            let operation = DescribeOperation { metadata: parts.metadata, spec, status: None };
+            let config = operation.operation(grants).map_err(|problems| problems.to_string());
+            config.map(|config| config::Operation { confirmed, ..config })
+        }
+        Err(error) => Err(format!("spec cannot be read: {error}")),
+    };
+    let mut read = broken(String::new());
+    read.asked = Asked { created, config, ..read.asked };
+    read.status = serde_json::from_value(parts.status).ok();
+    read
+}

@@ -1,0 +1,263 @@
+//! What this replica says of itself: its own `DescribeReplica`, written by nobody else.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
+use k8s_openapi::jiff;
+use kube::Api;
+use kube::api::{DeleteParams, PostParams};
+use kube::core::ApiResource;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+use super::metrics::Written;
+use super::{Ground, patch};
+use crate::bounds::{
+    AGENT_SKEW, KUBERNETES_READ, REPLICA_OPERATIONS, STATUS_AGENT, STATUS_INTERVAL, STATUS_RETRY, STATUS_TEXT,
+};
+use crate::crd::condition::{Agent, Reason, cut};
+use crate::crd::describe_replica::{
+    AgentTotals, DescribeReplica, DescribeReplicaSpec, DescribeReplicaStatus, ReplicaTotals, Reported, SourceHealth,
+};
+use crate::fleet::{Standing, Totals};
+use crate::model::Inputs;
+use crate::operation::{Operation, Status, Table};
+use crate::sources::kubernetes::failure::{Failure, FailureKind};
+use crate::sources::kubernetes::{Selector, Target};
+use crate::sources::wall_clock;
+
+/// Parked requests come and go while nothing changes: what differs by less is no news.
+const PARKED_SHARE: u64 = 20;
+
+/// Writes the object when there is news.
+pub(super) struct Reporter {
+    ground: Ground,
+    table: Arc<Table>,
+    target: Target,
+    /// The object's uid, once it is known to be there.
+    uid: Option<String>,
+    written: Option<DescribeReplicaStatus>,
+    retry: Instant,
+    failed: bool,
+}
+
+impl Reporter {
+    /// Reports what the operations of `table` hold.
+    pub(super) fn new(ground: Ground, table: Arc<Table>) -> Self {
+        let target = Target {
+            resource: ApiResource::erase::<DescribeReplica>(&()),
+            namespace: Some(ground.settings.namespace.clone()),
+            selector: Selector::Name(ground.settings.replica.clone()),
+        };
+        Self { ground, table, target, uid: None, written: None, retry: Instant::now(), failed: false }
+    }
+
+    /// Reports for ever.
+    pub(super) async fn run(mut self) {
+        let mut turn = interval(STATUS_INTERVAL);
+        turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            turn.tick().await;
+            let status = of(&self.table.all(), wall_clock());
+            let news = self.written.as_ref().is_none_or(|written| is_news(written, &status));
+            if news && Instant::now() >= self.retry {
+                self.write(status).await;
+            }
+        }
+    }
+
+    async fn write(&mut self, status: DescribeReplicaStatus) {
+        let (verb, result) = match self.uid.clone() {
+            None => ("create", self.create().await),
+            Some(uid) => ("patch", self.patch(&uid, &status).await),
+        };
+        match result {
+            // Created without a status: that is written next.
+            Ok(()) if verb == "create" => Box::pin(self.write(status)).await,
+            Ok(()) => {
+                self.ground.metrics.wrote(Written::Report, true);
+                self.written = Some(status);
+                self.failed = false;
+            }
+            Err(failure) => {
+                self.ground.metrics.wrote(Written::Report, false);
+                // It was removed, or another has its name: begun anew.
+                self.uid = None;
+                self.written = None;
+                self.retry = Instant::now() + STATUS_RETRY;
+                if !std::mem::replace(&mut self.failed, true) {
+                    let reason = failure.sentence(verb, &self.target);
+                    tracing::warn!(%reason, "what this replica holds cannot be reported");
+                }
+            }
+        }
+    }
+
+    /// Makes the object, or finds the one that a former process of this Pod made.
+    async fn create(&mut self) -> Result<(), Failure> {
+        let settings = &self.ground.settings;
+        let api: Api<DescribeReplica> = Api::namespaced(self.ground.client.clone(), &settings.namespace);
+        let owner = settings.replica_uid.as_ref().map(|uid| OwnerReference {
+            api_version: "v1".to_owned(),
+            kind: "Pod".to_owned(),
+            name: settings.replica.clone(),
+            uid: uid.clone(),
+            ..OwnerReference::default()
+        });
+        let metadata = ObjectMeta {
+            name: Some(settings.replica.clone()),
+            namespace: Some(settings.namespace.clone()),
+            owner_references: owner.map(|owner| vec![owner]),
+            ..ObjectMeta::default()
+        };
+        let object = DescribeReplica { metadata, spec: DescribeReplicaSpec::default(), status: None };
+        let made = timeout(KUBERNETES_READ, api.create(&PostParams::default(), &object)).await;
+        let found = match made.map_err(|_| no_answer())? {
+            Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => {
+                timeout(KUBERNETES_READ, api.get(&settings.replica)).await.map_err(|_| no_answer())?
+            }
+            made => made,
+        };
+        self.uid = found?.metadata.uid;
+        Ok(())
+    }
+
+    async fn patch(&self, uid: &str, status: &DescribeReplicaStatus) -> Result<(), Failure> {
+        let at = (&*self.ground.settings.namespace, &*self.ground.settings.replica);
+        patch::status(&self.ground.client, &self.target.resource, at, uid, status).await
+    }
+}
+
+/// Removes the object of a replica that ends, as far as that is possible within a moment: its Pod's end does it else.
+pub async fn withdraw(ground: &Ground) {
+    let api: Api<DescribeReplica> = Api::namespaced(ground.client.clone(), &ground.settings.namespace);
+    let params = DeleteParams::default();
+    match timeout(Duration::from_secs(2), api.delete(&ground.settings.replica, &params)).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "the report of this replica was not removed"),
+        Err(_) => tracing::debug!("the report of this replica was not removed in time"),
+    }
+}
+
+fn no_answer() -> Failure {
+    Failure::new(FailureKind::Timeout, "no answer in time")
+}
+
+/// What is to be said of these operations at `now`.
+fn of(operations: &[Arc<Operation>], now: SystemTime) -> DescribeReplicaStatus {
+    let all: Vec<_> = operations.iter().map(|operation| one(operation, now)).collect();
+    let sum = |number: fn(&Reported) -> u64| all.iter().map(number).sum();
+    let totals = ReplicaTotals {
+        operations: all.len() as u64,
+        parked: sum(|it| it.parked),
+        agents: sum(|it| it.agents.total),
+        lagging: sum(|it| it.agents.lagging),
+        rejecting: sum(|it| it.agents.rejecting),
+    };
+    DescribeReplicaStatus {
+        version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        written_at: moment(now),
+        totals: Some(totals),
+        operations: all.into_iter().take(REPLICA_OPERATIONS).collect(),
+    }
+}
+
+fn one(operation: &Operation, now: SystemTime) -> Reported {
+    let (inputs, totals) = of_one_state(operation);
+    let count = |number: usize| number as u64;
+    let ago = |ago: Duration| now.checked_sub(ago).and_then(moment);
+    let worst = operation.worst().into_iter().filter_map(|agent| {
+        Some(Agent {
+            name: cut(agent.key.name(), STATUS_AGENT),
+            state_id: agent.holds.map(|holds| holds.to_string()),
+            reason: if agent.standing == Standing::Rejecting { Reason::Rejecting } else { Reason::Lagging },
+            message: agent
+                .reason
+                .filter(|_| agent.standing == Standing::Rejecting)
+                .map(|reason| cut(&reason, STATUS_AGENT)),
+            since: ago(agent.rejecting.or(agent.lagging).unwrap_or_default())?,
+        })
+    });
+    Reported {
+        name: operation.name.clone(),
+        path: operation.path.clone(),
+        state_id: totals.state.map(|id| id.to_string()),
+        inputs: inputs.map(|inputs| inputs.to_string()),
+        source: health(&operation.status()),
+        parked: count(operation.hub.parked()),
+        agents: AgentTotals {
+            total: count(totals.total),
+            converged: count(totals.converged),
+            lagging: count(totals.lagging),
+            rejecting: count(totals.rejecting),
+            evicted: count(totals.evicted),
+        },
+        lagging_since: totals.oldest_lag.and_then(ago),
+        worst_agents: worst.collect(),
+    }
+}
+
+/// Numbers, and what the state that they are of was made from; the latter absent where changes are too fast to tell.
+fn of_one_state(operation: &Operation) -> (Option<Inputs>, Totals) {
+    const ATTEMPTS: usize = 3;
+    for _ in 0..ATTEMPTS {
+        let inputs = operation.inputs();
+        let totals = operation.totals();
+        let served = operation.hub.current().map(|served| served.snapshot.id);
+        if inputs == operation.inputs() && served == totals.state {
+            // Agents of the process before may be out there, and unknown here, for as long as it takes to
+            // forget one whose connection ended.
+            return (inputs.filter(|_| totals.tracked >= AGENT_SKEW), totals);
+        }
+    }
+    (None, operation.totals())
+}
+
+fn health(status: &Status) -> SourceHealth {
+    let (status, detail) = match status {
+        Status::Starting => ("starting", None),
+        Status::Live => ("live", None),
+        Status::Lost(reason) => ("lost", Some(reason)),
+        Status::Unusable(unusable) => (unusable.kind.as_str(), Some(&unusable.detail)),
+    };
+    SourceHealth { status: status.to_owned(), detail: detail.map(|detail| cut(detail, STATUS_TEXT)) }
+}
+
+fn moment(time: SystemTime) -> Option<Time> {
+    // To the second: what Kubernetes keeps of a time.
+    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
+    jiff::Timestamp::from_second(i64::try_from(seconds).ok()?).ok().map(Time)
+}
+
+/// Whether `new` says something that `old` did not: not its own time, nor times that moved by a
+/// rounding, nor a few parked requests more or less, nor another version of the same state.
+fn is_news(old: &DescribeReplicaStatus, new: &DescribeReplicaStatus) -> bool {
+    let few = |old: u64, new: u64| old.abs_diff(new) <= old.max(new) / PARKED_SHARE && (old == 0) == (new == 0);
+    let close = |old: Option<&Time>, new: Option<&Time>| match (old, new) {
+        (Some(old), Some(new)) => (old.0.as_second() - new.0.as_second()).abs() <= 2,
+        (old, new) => old == new,
+    };
+    let same_agents = |old: &[Agent], new: &[Agent]| {
+        let key =
+            |agent: &Agent| (agent.name.clone(), state(agent.state_id.as_deref()), agent.reason, agent.message.clone());
+        old.len() == new.len()
+            && old.iter().zip(new).all(|(old, new)| key(old) == key(new) && close(Some(&old.since), Some(&new.since)))
+    };
+    let same = |old: &Reported, new: &Reported| {
+        (&old.name, &old.path, state(old.state_id.as_deref()), &old.inputs, &old.source, old.agents)
+            == (&new.name, &new.path, state(new.state_id.as_deref()), &new.inputs, &new.source, new.agents)
+            && few(old.parked, new.parked)
+            && close(old.lagging_since.as_ref(), new.lagging_since.as_ref())
+            && same_agents(&old.worst_agents, &new.worst_agents)
+    };
+    old.version != new.version
+        || old.operations.len() != new.operations.len()
+        || !old.operations.iter().zip(&new.operations).all(|(old, new)| same(old, new))
+}
+
+/// Epoch and digest of an id: the version does not tell states apart.
+pub(super) fn state(id: Option<&str>) -> Option<String> {
+    let (epoch, rest) = id?.split_once('.')?;
+    let digest = rest.rsplit_once('.').map_or(rest, |(_, digest)| digest);
+    Some(format!("{epoch}.{digest}"))
+}

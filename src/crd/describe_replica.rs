@@ -1,0 +1,152 @@
+//! `DescribeReplica`: what one sidecar says of itself. Each writes its own and nobody else's, since many writers of
+//! one object wait for each other; the holder of the namespace's Lease adds them up.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::columns::Column;
+use super::condition::Agent;
+use super::fields;
+
+/// What `kubectl get` shows.
+pub(super) const COLUMNS: [Column; 8] = [
+    Column::new("Operations", "integer", ".status.totals.operations", "Operations that it serves"),
+    Column::new("Parked", "integer", ".status.totals.parked", "Requests parked now"),
+    Column::new("Agents", "integer", ".status.totals.agents", "Live agents, of all operations"),
+    Column::new("Lagging", "integer", ".status.totals.lagging", "Agents without the current state"),
+    Column::new("Rejecting", "integer", ".status.totals.rejecting", "Agents that could not apply the current state"),
+    Column::new("Written", "date", ".status.writtenAt", "When it last had something to say"),
+    Column::new("Age", "date", ".metadata.creationTimestamp", "How old it is"),
+    Column::new("Version", "string", ".status.version", "Version of the program").wide(),
+];
+
+/// Nothing: its name is its Pod's, which owns it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, CustomResource, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "tidewait.dev",
+    version = "v1alpha1",
+    kind = "DescribeReplica",
+    namespaced,
+    no_spec,
+    shortname = "drep",
+    category = "tidewait",
+    status = "DescribeReplicaStatus",
+    derive = "PartialEq",
+    doc = "What one sidecar says of itself. It has the name of its Pod, is owned by it, and is written by that sidecar alone: at most every 2 s, and only when something changed."
+)]
+pub struct DescribeReplicaSpec {}
+
+/// What the sidecar says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DescribeReplicaStatus {
+    /// Version of the program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "fields::word")]
+    pub version: Option<String>,
+    /// When this was written. A sidecar that has nothing new to say writes nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "fields::moment")]
+    pub written_at: Option<Time>,
+    /// Sums over its operations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub totals: Option<ReplicaTotals>,
+    /// Its operations by name, at most 128; those beyond are left out and only counted in the totals.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "fields::reported")]
+    pub operations: Vec<Reported>,
+}
+
+/// Sums over the operations of one sidecar.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplicaTotals {
+    /// Operations that it serves.
+    #[schemars(schema_with = "fields::total")]
+    pub operations: u64,
+    /// Requests parked now.
+    #[schemars(schema_with = "fields::total")]
+    pub parked: u64,
+    /// Live agents.
+    #[schemars(schema_with = "fields::total")]
+    pub agents: u64,
+    /// Agents that do not hold the current state and do not reject it.
+    #[schemars(schema_with = "fields::total")]
+    pub lagging: u64,
+    /// Agents that could not apply the current state.
+    #[schemars(schema_with = "fields::total")]
+    pub rejecting: u64,
+}
+
+/// What a sidecar says of one operation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Reported {
+    /// Name of the `DescribeOperation`.
+    #[schemars(schema_with = "fields::operation_name")]
+    pub name: String,
+    /// What clients poll.
+    #[schemars(schema_with = "fields::reported_path")]
+    pub path: String,
+    /// The state that it publishes; absent: none yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "fields::state_id")]
+    pub state_id: Option<String>,
+    /// What that state was made from: a hash over the uid and the generation of the objects. Equal texts on two
+    /// sidecars mean the same objects as they were at one time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "fields::inputs")]
+    pub inputs: Option<String>,
+    /// The health of its source.
+    pub source: SourceHealth,
+    /// Requests parked now.
+    #[schemars(schema_with = "fields::total")]
+    pub parked: u64,
+    /// Its live agents.
+    pub agents: AgentTotals,
+    /// Since when the agent that is furthest behind has been; absent: none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "fields::moment")]
+    pub lagging_since: Option<Time>,
+    /// The agents that are furthest from the current state, at most 10: those that reject it, then by how long.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "fields::worst_agents")]
+    pub worst_agents: Vec<Agent>,
+}
+
+/// The health of a source.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceHealth {
+    /// starting, live, lost (it cannot be asked), missing, empty, invalid or forbidden.
+    #[schemars(schema_with = "fields::word")]
+    pub status: String,
+    /// What is wrong, and the remedy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "fields::sentence")]
+    pub detail: Option<String>,
+}
+
+/// The live agents of one operation at one sidecar.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentTotals {
+    /// All of them.
+    #[schemars(schema_with = "fields::total")]
+    pub total: u64,
+    /// Those that hold the current state.
+    #[schemars(schema_with = "fields::total")]
+    pub converged: u64,
+    /// Those that do not hold it and do not reject it.
+    #[schemars(schema_with = "fields::total")]
+    pub lagging: u64,
+    /// Those that could not apply it.
+    #[schemars(schema_with = "fields::total")]
+    pub rejecting: u64,
+    /// Those that were forgotten since the sidecar started, because there were too many to remember: the other
+    /// numbers may then be too low, and Converged cannot be said.
+    #[schemars(schema_with = "fields::total")]
+    pub evicted: u64,
+}

@@ -1,0 +1,142 @@
+//! The schema of each kind of field, where the Rust type says too little.
+
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::json;
+
+use super::condition::Agent;
+use super::describe_replica::Reported;
+use super::schema::{LABEL_KEY, LABEL_VALUE, SUBDOMAIN, also, duration, list, matching, number, rule, text};
+use super::selector::Requirement;
+use crate::bounds::{REPLICA_OPERATIONS, STATUS_AGENT, STATUS_TEXT, WORST_AGENTS};
+use crate::config::ranges;
+
+/// What a path of a request can hold.
+const PATH: &str = "^/([!\"$&-;=@-_a-~]|%[0-9A-Fa-f]{2})*$";
+const PATH_AND_QUERY: &str = "^/([!\"$&-;=@-_a-~]|%[0-9A-Fa-f]{2})*([?][!$-;=?-~]*)?$";
+/// RFC 9110, section 8.3.1.
+const FORMAT: &str = "^(json|yaml|opaque|opaque:TOKEN/TOKEN *(; *TOKEN=(TOKEN|\"[ !#-:<-\\[\\]-~]*\") *)*)$";
+const TOKEN: &str = "[!#-&\\x27*+.^_`|~0-9A-Za-z-]+";
+
+/// A function for each, as `schemars` wants them.
+macro_rules! fields {
+    ($($name:ident => $schema:expr;)*) => {
+        $(pub(super) fn $name(_: &mut SchemaGenerator) -> Schema { $schema })*
+    };
+}
+
+// What people write.
+fields! {
+    path => matching(ranges::PATH_BYTES, PATH, "write a path such as /describe, percent-encoded, without ? and #");
+    path_and_query => matching(
+        ranges::PATH_BYTES,
+        PATH_AND_QUERY,
+        "write a path such as /model, percent-encoded, with a query or without",
+    );
+    pointer => matching(
+        ranges::POINTER_BYTES,
+        "^(/([^~/]|~[01])*)+$",
+        "write a JSON Pointer such as /metadata/version, with ~0 for ~ and ~1 for / within a key",
+    );
+    format => matching(
+        ranges::FORMAT_BYTES,
+        &FORMAT.replace("TOKEN", TOKEN),
+        "write json, yaml, opaque or opaque:MEDIA/TYPE",
+    );
+    config_map_name => matching(253, SUBDOMAIN, "write the name of a ConfigMap: at most 253 of a-z, 0-9, - and .");
+    config_map_key => matching(
+        253,
+        "^([-_a-zA-Z0-9]|[.][-_a-zA-Z0-9])[-._a-zA-Z0-9]*$",
+        "write the key of a ConfigMap: at most 253 of a-z, A-Z, 0-9, -, . and _",
+    );
+    file_path => file_path_schema();
+    api_version => matching(
+        317,
+        "^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$",
+        "write GROUP/VERSION such as tidewait.dev/v1alpha1, or v1 for the core group",
+    );
+    kind => matching(63, "^[A-Za-z]([-A-Za-z0-9]*[A-Za-z0-9])?$", "write a kind as manifests do, such as NetworkModel");
+    object_name => matching(
+        253,
+        "^[A-Za-z0-9]([-_.:A-Za-z0-9]*[A-Za-z0-9])?$",
+        "write 1 to 253 of a-z, A-Z, 0-9, -, _, . and :, beginning and ending with a letter or digit",
+    );
+    model_field => model_field_schema();
+    min_interval => duration(&ranges::MIN_INTERVAL);
+    wake_spread => duration(&ranges::WAKE_SPREAD);
+    interval => duration(&ranges::INTERVAL);
+    wait_default => duration(&ranges::DEFAULT_WAIT);
+    wait_max => duration(&ranges::MAX_WAIT);
+    count => number(&ranges::COUNT);
+    pointers => number(&ranges::POINTERS);
+    history_entries => number(&ranges::HISTORY_ENTRIES);
+    history_bytes => number(&ranges::HISTORY_BYTES);
+    percent => number(&ranges::PERCENT);
+    label_key => matching(317, LABEL_KEY, KEY_HINT);
+    label_values => list(VALUES, &matching(63, LABEL_VALUE, VALUE_HINT));
+    labels => labels_schema();
+    operator => json_schema!({ "type": "string", "enum": ["In", "NotIn", "Exists", "DoesNotExist"] });
+}
+
+// What statuses say: bounded, since whoever writes a status may write any.
+fields! {
+    state_id => text(128);
+    inputs => text(128);
+    sentence => text(STATUS_TEXT);
+    of_agent => text(STATUS_AGENT);
+    operation_name => text(63);
+    reported_path => text(ranges::PATH_BYTES);
+    // No enumeration: replicas of a later version may have more to say.
+    word => text(64);
+    total => json_schema!({ "type": "integer", "format": "int64", "minimum": 0 });
+    moment => json_schema!({ "type": "string", "format": "date-time", "maxLength": 40 });
+}
+
+pub(super) fn expressions(generator: &mut SchemaGenerator) -> Schema {
+    list(REQUIREMENTS, &generator.subschema_for::<Requirement>())
+}
+
+/// The agents that are furthest from the current state.
+pub(super) fn worst_agents(generator: &mut SchemaGenerator) -> Schema {
+    list(WORST_AGENTS, &generator.subschema_for::<Agent>())
+}
+
+/// What a replica says of its operations, by name.
+pub(super) fn reported(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = list(REPLICA_OPERATIONS, &generator.subschema_for::<Reported>());
+    schema.insert("x-kubernetes-list-type".to_owned(), json!("map"));
+    schema.insert("x-kubernetes-list-map-keys".to_owned(), json!(["name"]));
+    schema
+}
+
+/// Requirements of one selector, and values of one requirement: together they fit into the URL of a list.
+const REQUIREMENTS: usize = 16;
+const VALUES: usize = 16;
+const VALUE_HINT: &str = "write the value of a label: at most 63 of a-z, A-Z, 0-9, -, _ and .";
+const KEY_HINT: &str = "write the key of a label, such as tier or example.org/tier";
+
+fn labels_schema() -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": REQUIREMENTS,
+        "additionalProperties": matching(63, LABEL_VALUE, VALUE_HINT),
+        "x-kubernetes-validations": [
+            rule(&format!("self.all(key, key.size() <= 317 && key.matches(r'{LABEL_KEY}'))"), KEY_HINT),
+        ],
+    })
+}
+
+fn file_path_schema() -> Schema {
+    let hint = "write an absolute path such as /var/lib/models/network.json";
+    let mut schema = matching(ranges::FILE_PATH_BYTES, "^/[^\\x00-\\x1f\\x7f]*$", hint);
+    also(&mut schema, rule("!self.matches(r'(^|/)[.][.](/|$)')", "write the path without .."));
+    schema
+}
+
+fn model_field_schema() -> Schema {
+    let mut schema = matching(63, "^[A-Za-z][A-Za-z0-9]*$", "write a top-level field, such as spec or data");
+    also(
+        &mut schema,
+        rule("self != 'metadata'", "metadata changes with every write to the object: name the field of the model"),
+    );
+    schema
+}

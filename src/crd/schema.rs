@@ -1,0 +1,76 @@
+//! Pieces of schema. Each says the bound, and how to write a value that is refused: the message of a `pattern` alone
+//! is the pattern.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use schemars::{Schema, json_schema};
+use serde_json::{Value, json};
+
+use crate::config::brief;
+
+/// A DNS label (RFC 1123), as a pattern. No pattern here may hold a single quote: rules quote them.
+pub(super) const LABEL: &str = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$";
+/// A DNS name.
+pub(super) const SUBDOMAIN: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+/// The value of a label.
+pub(super) const LABEL_VALUE: &str = "^([A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?)?$";
+/// The key of a label.
+pub(super) const LABEL_KEY: &str = "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?$";
+/// `25s`, `1m30s`, `100ms`; the digits are so few that no sum overflows.
+const DURATION: &str = "^(0|([0-9]{1,4}h)?([0-9]{1,6}m)?([0-9]{1,8}s)?([0-9]{1,11}ms)?)$";
+/// A rule for `x-kubernetes-validations`.
+pub(super) fn rule(rule: &str, message: &str) -> Value {
+    json!({ "rule": rule, "message": message })
+}
+
+/// Text of a pattern; `hint` says how to write it.
+pub(super) fn matching(length: usize, pattern: &str, hint: &str) -> Schema {
+    json_schema!({
+        "type": "string",
+        "maxLength": length,
+        "pattern": pattern,
+        "x-kubernetes-validations": [rule(&format!("self.matches(r'{pattern}')"), hint)],
+    })
+}
+
+/// A whole number.
+pub(super) fn number(range: &RangeInclusive<usize>) -> Schema {
+    json_schema!({ "type": "integer", "format": "int64", "minimum": range.start(), "maximum": range.end() })
+}
+
+/// A duration.
+pub(super) fn duration(range: &RangeInclusive<Duration>) -> Schema {
+    let (start, end) = (brief(*range.start()), brief(*range.end()));
+    let bounds = format!("duration(self) >= duration('{start}') && duration(self) <= duration('{end}')");
+    let mut schema = matching(32, DURATION, "write whole numbers with h, m, s or ms, such as 1m30s or 100ms");
+    schema.insert("minLength".to_owned(), json!(1));
+    // What does not match is told by the other rule; here it would be an error of the rule itself.
+    let bounds = format!("!self.matches(r'{DURATION}') || self.size() == 0 || ({bounds})");
+    also(&mut schema, rule(&bounds, &format!("write a duration from {start} to {end}")));
+    schema
+}
+
+/// Adds a rule.
+pub(super) fn also(schema: &mut Schema, rule: Value) {
+    if let Some(Value::Array(rules)) = schema.get_mut("x-kubernetes-validations") {
+        rules.push(rule);
+    }
+}
+
+/// A list that is replaced as a whole.
+pub(super) fn list(length: usize, item: &Schema) -> Schema {
+    json_schema!({ "type": "array", "maxItems": length, "items": item, "x-kubernetes-list-type": "atomic" })
+}
+
+/// Text that is only bounded.
+pub(super) fn text(length: usize) -> Schema {
+    json_schema!({ "type": "string", "maxLength": length })
+}
+
+/// That one duration is not longer than another; both are durations or told elsewhere.
+pub(super) fn not_longer(one: &str, other: &str) -> String {
+    let sound =
+        |field: &str| format!("!has(self.{field}) || !self.{field}.matches(r'{DURATION}') || self.{field}.size() == 0");
+    format!("{} || {} || duration(self.{one}) <= duration(self.{other})", sound(one), sound(other))
+}

@@ -1,0 +1,79 @@
+//! Never backwards: what happens to a request whose client may hold a newer state than this replica.
+//!
+//! It waits for the watch, which is mostly a few milliseconds behind another replica's, then for
+//! one consistent read that began after it arrived. What the read shows is published before the
+//! request goes on, and is the truth, whatever the client claims.
+
+use std::sync::PoisonError;
+
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::Operation;
+use crate::bounds::{CATCH_UP, CATCH_UP_WATCH};
+use crate::describe::Standing;
+use crate::describe::answer::may_be_newer;
+use crate::model::{Epoch, Since, StateId};
+
+impl Operation {
+    /// Settles whether a client that holds this state is ahead of what is published; at most [`CATCH_UP`].
+    pub async fn catch_up(&self, held: &Since) -> Standing {
+        // Read first: a source that comes to life now has a newer state on its way, for which is
+        // waited below. Read last, the state before it would pass for what the source holds.
+        let live = self.freshness.is_live();
+        let read = self.reads.next();
+        let Some(current) = self.hub.current().map(|served| served.snapshot.id) else { return Standing::Unconfirmed };
+        if !self.is_ahead(held, &current) {
+            return Standing::Confirmed;
+        }
+        // Another replica has given it what is withheld here, and must not be made a liar.
+        if self.withholds(held) {
+            return Standing::Unconfirmed;
+        }
+        let deadline = Instant::now() + CATCH_UP;
+        let confirmed = if let Some(read) = read {
+            timeout(CATCH_UP_WATCH, self.caught_up(held)).await.is_ok()
+                || timeout_at(deadline, self.reads.ask(read)).await.unwrap_or(false)
+        } else {
+            // It holds what it says, and cannot be asked more often than it says it. Another history
+            // was another source's.
+            let waits = self.waiting.borrow().is_some_and(|waiting| brings(&waiting, held));
+            let caught_up = waits && timeout_at(deadline, self.caught_up(held)).await.is_ok();
+            caught_up || live || held.epoch != current.epoch
+        };
+        if confirmed && !self.withholds(held) { Standing::Confirmed } else { Standing::Unconfirmed }
+    }
+
+    /// Waits until what is published is not older than what the client holds. What only waits for
+    /// its turn is published for it.
+    async fn caught_up(&self, held: &Since) {
+        let hurry = async {
+            let mut waiting = self.waiting.subscribe();
+            // The sender lives in `self`.
+            let _ = waiting.wait_for(|waiting| waiting.is_some_and(|waiting| brings(&waiting, held))).await;
+            self.hurry.notify_one();
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = self.hub.wait_for(|served| !self.is_ahead(held, &served.snapshot.id)) => {}
+            () = hurry => {}
+        }
+    }
+
+    fn is_ahead(&self, held: &Since, current: &StateId) -> bool {
+        let ended = held.epoch != current.epoch
+            && self.ended.lock().unwrap_or_else(PoisonError::into_inner).contains(held.epoch);
+        may_be_newer(held, current, ended)
+    }
+
+    /// An epoch begins to be served, after another.
+    pub(super) fn begins(&self, before: Option<Epoch>, epoch: Epoch) {
+        if let Some(before) = before {
+            self.ended.lock().unwrap_or_else(PoisonError::into_inner).follows(before, epoch);
+        }
+    }
+}
+
+/// Whether a state that waits for its turn is as new as what the client holds.
+fn brings(waiting: &StateId, held: &Since) -> bool {
+    waiting.epoch == held.epoch && !may_be_newer(held, waiting, false)
+}

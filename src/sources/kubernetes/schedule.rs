@@ -1,0 +1,140 @@
+//! PURE. When a source reads consistently: when it owes a read (what it holds is not confirmed
+//! yet), when somebody asks, and once in a while on its own, so that a watch that fell silent is
+//! found out. Never twice within [`KUBERNETES_READ_PAUSE`], however many ask.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::bounds::{KUBERNETES_CONFIRM, KUBERNETES_READ_PAUSE};
+use crate::sources::backoff::Backoff;
+
+/// How far a confirming read may be from its time, either way, so that replicas do not read together.
+const JITTER: f64 = 0.1;
+
+/// When the next read begins.
+#[derive(Debug)]
+pub(super) struct Schedule {
+    random: fastrand::Rng,
+    last: Option<Instant>,
+    /// When it reads on its own.
+    confirm: Instant,
+    owed: bool,
+    backoff: Backoff,
+    /// Not before, after one that failed.
+    retry: Option<Instant>,
+}
+
+impl Schedule {
+    pub(super) fn new(now: Instant, random: fastrand::Rng) -> Self {
+        Self {
+            random,
+            last: None,
+            confirm: now + KUBERNETES_CONFIRM,
+            owed: false,
+            backoff: Backoff::default(),
+            retry: None,
+        }
+    }
+
+    /// When the next read begins; `now` is what "at once" means.
+    pub(super) fn due(&self, asked: bool, now: Instant) -> Instant {
+        let earliest = self.last.map_or(now, |last| last + KUBERNETES_READ_PAUSE).max(self.retry.unwrap_or(now));
+        if asked || self.owed { earliest } else { earliest.max(self.confirm) }
+    }
+
+    /// Whether the next read is owed: for what was shown, or after one that failed or was ambiguous.
+    pub(super) fn is_owed(&self) -> bool {
+        self.owed
+    }
+
+    /// What the source holds is not confirmed; and the server is in contact, so that earlier
+    /// failures say nothing any more.
+    pub(super) fn owe(&mut self) {
+        self.owed = true;
+        self.retry = None;
+        self.backoff.succeeded();
+    }
+
+    /// A read begins.
+    pub(super) fn begins(&mut self, now: Instant) {
+        self.last = Some(now);
+        self.owed = false;
+        let jitter = 1.0 - JITTER + 2.0 * JITTER * self.random.f64();
+        self.confirm = now + KUBERNETES_CONFIRM.mul_f64(jitter);
+    }
+
+    /// It was answered; `again`: the answer decides nothing.
+    pub(super) fn answered(&mut self, again: bool) {
+        self.owed |= again;
+        self.retry = None;
+        self.backoff.succeeded();
+    }
+
+    /// It failed, and is owed from now on.
+    pub(super) fn failed(&mut self, retry_after: Option<Duration>, now: Instant) {
+        self.owed = true;
+        let random = self.random.f64();
+        self.retry = Some(now + self.backoff.failed(random, retry_after));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn schedule() -> (Schedule, Instant) {
+        let now = Instant::now();
+        (Schedule::new(now, fastrand::Rng::with_seed(1)), now)
+    }
+
+    #[test]
+    fn reads_once_in_a_while_on_its_own_and_not_always_at_the_same_time() {
+        let (mut schedule, mut now) = schedule();
+        let mut pauses = std::collections::BTreeSet::new();
+        for _ in 0..20 {
+            schedule.begins(now);
+            schedule.answered(false);
+            let due = schedule.due(false, now);
+            assert!((54 * SECOND..=66 * SECOND).contains(&(due - now)), "{:?}", due - now);
+            pauses.insert(due - now);
+            now = due;
+        }
+        assert!(pauses.len() > 10, "{pauses:?}");
+    }
+
+    #[test]
+    fn what_is_asked_or_owed_is_read_at_once_and_never_twice_within_the_pause() {
+        let (mut schedule, now) = schedule();
+        assert_eq!(schedule.due(true, now), now);
+        schedule.owe();
+        assert_eq!(schedule.due(false, now), now);
+        schedule.begins(now);
+        assert!(!schedule.is_owed());
+        for asked in [false, true] {
+            schedule.owe();
+            assert_eq!(schedule.due(asked, now), now + KUBERNETES_READ_PAUSE);
+        }
+        schedule.begins(now);
+        schedule.answered(true);
+        assert_eq!(schedule.due(false, now), now + KUBERNETES_READ_PAUSE, "ambiguous: again");
+    }
+
+    #[test]
+    fn failures_are_paced_until_the_server_is_in_contact() {
+        let (mut schedule, now) = schedule();
+        for _ in 0..9 {
+            schedule.begins(now);
+            schedule.failed(None, now);
+        }
+        assert!(schedule.due(true, now) >= now + 30 * SECOND, "also for those who ask");
+        schedule.owe();
+        assert_eq!(schedule.due(false, now), now + KUBERNETES_READ_PAUSE);
+        schedule.begins(now);
+        schedule.failed(Some(7 * SECOND), now);
+        let due = schedule.due(false, now);
+        assert!((7 * SECOND..=14 * SECOND).contains(&(due - now)), "{:?}", due - now);
+    }
+}

@@ -1,0 +1,261 @@
+//! PURE. The objects of one selector, by name, as their changes become true.
+//!
+//! What is new or changed counts at once. A deletion counts when no other followed it for
+//! [`DELETION_SETTLES`]: objects that go together are one change. A change that would leave none
+//! is not believed before a list says so that began [`EMPTIED_HOLD`] after the first sign: when a
+//! `CustomResourceDefinition` is removed, all its objects are deleted one after the other, and then
+//! the list itself is gone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio::time::Instant;
+
+use crate::bounds::{DELETION_SETTLES, DELETION_SETTLES_AT_MOST, EMPTIED_HOLD};
+
+/// One object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry<P> {
+    /// Tells it from another one that had its name before.
+    pub uid: String,
+    /// Its resourceVersion; 0: no order.
+    pub version: u64,
+    /// Its generation, where its kind has one.
+    pub generation: Option<i64>,
+    /// What was read of it.
+    pub payload: P,
+}
+
+/// The objects.
+#[derive(Debug)]
+pub struct Set<P> {
+    entries: BTreeMap<String, Entry<P>>,
+    /// How far they are known; 0: no order.
+    version: u64,
+    /// Those whose deletion does not count yet.
+    leaving: BTreeSet<String>,
+    /// When the first and the last of these went.
+    left: Option<(Instant, Instant)>,
+    /// Since when they seem to be none.
+    empty: Option<Instant>,
+}
+
+/// What has become true.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// The objects differ from before.
+    Changed,
+    /// They are the same as before.
+    Same,
+    /// There seem to be none: ask for a list.
+    AskList,
+}
+
+impl<P> Default for Set<P> {
+    fn default() -> Self {
+        Self { entries: BTreeMap::new(), version: 0, leaving: BTreeSet::new(), left: None, empty: None }
+    }
+}
+
+impl<P> Set<P> {
+    /// The objects, by name.
+    #[must_use]
+    pub fn entries(&self) -> &BTreeMap<String, Entry<P>> {
+        &self.entries
+    }
+
+    /// How far they are known: the position of list and watch.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// A consistent list shows these and no other.
+    pub fn listed(&mut self, objects: BTreeMap<String, Entry<P>>, version: u64, now: Instant) -> Change {
+        self.version = version;
+        if objects.is_empty() && !self.entries.is_empty() {
+            let since = *self.empty.get_or_insert(now);
+            if now < since + EMPTIED_HOLD {
+                self.leaving = self.entries.keys().cloned().collect();
+                return Change::Same;
+            }
+        }
+        self.empty = None;
+        self.left = None;
+        self.leaving.clear();
+        let differ = self.entries.len() != objects.len()
+            || self.entries.iter().zip(&objects).any(|((a, old), (b, new))| {
+                (a, &old.uid, old.version, old.generation) != (b, &new.uid, new.version, new.generation)
+            });
+        self.entries = objects;
+        if differ { Change::Changed } else { Change::Same }
+    }
+
+    /// An object is new or changed.
+    pub fn applied(&mut self, name: String, object: Entry<P>, now: Instant) -> Change {
+        if !self.advance(object.version) {
+            return Change::Same;
+        }
+        self.leaving.remove(&name);
+        if self.leaving.is_empty() {
+            self.left = None;
+        } else if self.empty.is_some() {
+            // Not all are gone, so the others may be.
+            self.left = Some((now, now));
+        }
+        self.empty = None;
+        self.entries.insert(name, object);
+        Change::Changed
+    }
+
+    /// An object is gone; its version is that of the deletion.
+    pub fn deleted(&mut self, name: &str, version: u64, now: Instant) {
+        if self.advance(version) && self.entries.contains_key(name) && self.leaving.insert(name.to_owned()) {
+            let first = self.left.map_or(now, |(first, _)| first);
+            self.left = Some((first, now));
+        }
+    }
+
+    /// A bookmark: nothing changed until this version.
+    pub fn reached(&mut self, version: u64) {
+        self.version = self.version.max(version);
+    }
+
+    /// When [`Set::settle`] has something to do; none: nothing is on its way.
+    #[must_use]
+    pub fn due(&self) -> Option<Instant> {
+        match (self.empty, self.left) {
+            (Some(since), _) => Some(since + EMPTIED_HOLD),
+            (None, Some((first, last))) => Some((last + DELETION_SETTLES).min(first + DELETION_SETTLES_AT_MOST)),
+            (None, None) => None,
+        }
+    }
+
+    /// Lets deletions count that are due. After [`Change::AskList`] it is due again one hold later.
+    pub fn settle(&mut self, now: Instant) -> Change {
+        if self.due().is_none_or(|due| now < due) {
+            return Change::Same;
+        }
+        if self.empty.is_some() {
+            return Change::AskList;
+        }
+        self.left = None;
+        if self.leaving.len() == self.entries.len() {
+            self.empty = Some(now);
+            return Change::Same;
+        }
+        for name in std::mem::take(&mut self.leaving) {
+            self.entries.remove(&name);
+        }
+        Change::Changed
+    }
+
+    fn advance(&mut self, version: u64) -> bool {
+        let news = version == 0 || version > self.version;
+        self.version = self.version.max(version);
+        news
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn entry(version: u64) -> Entry<()> {
+        Entry { uid: "u".to_owned(), version, generation: Some(1), payload: () }
+    }
+
+    fn list(names: &[(&str, u64)]) -> BTreeMap<String, Entry<()>> {
+        names.iter().map(|(name, version)| ((*name).to_owned(), entry(*version))).collect()
+    }
+
+    fn names(set: &Set<()>) -> Vec<&str> {
+        set.entries().keys().map(String::as_str).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn deletions_that_come_together_are_one_change() {
+        let t0 = Instant::now();
+        let mut set = Set::default();
+        assert_eq!(set.listed(list(&[("a", 1), ("b", 2), ("c", 3)]), 5, t0), Change::Changed);
+        set.deleted("a", 6, t0);
+        set.deleted("b", 7, t0 + DELETION_SETTLES / 2);
+        assert_eq!(set.settle(t0 + DELETION_SETTLES), Change::Same, "another followed");
+        assert_eq!(names(&set), ["a", "b", "c"]);
+        let due = set.due().expect("on their way");
+        assert_eq!(due, t0 + DELETION_SETTLES * 3 / 2);
+        assert_eq!(set.settle(due), Change::Changed);
+        assert_eq!((names(&set), set.version(), set.due()), (vec!["c"], 7, None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_object_that_comes_back_was_never_gone() {
+        let t0 = Instant::now();
+        let mut set = Set::default();
+        set.listed(list(&[("a", 1), ("b", 1)]), 5, t0);
+        set.deleted("a", 6, t0);
+        assert_eq!(set.applied("a".to_owned(), entry(7), t0), Change::Changed);
+        assert_eq!(set.due(), None);
+        assert_eq!(set.applied("b".to_owned(), entry(4), t0), Change::Same, "history");
+        set.deleted("b", 7, t0);
+        assert_eq!(set.due(), None, "history too");
+        set.reached(9);
+        assert_eq!(set.version(), 9);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn none_is_believed_only_of_a_list_after_the_hold() {
+        let t0 = Instant::now();
+        let mut set = Set::default();
+        set.listed(list(&[("a", 1), ("b", 1)]), 5, t0);
+        set.deleted("a", 6, t0);
+        set.deleted("b", 7, t0);
+        let settled = t0 + DELETION_SETTLES;
+        assert_eq!(set.settle(settled), Change::Same);
+        assert_eq!(names(&set), ["a", "b"], "the last good ones stay");
+        assert_eq!(set.listed(BTreeMap::new(), 8, settled), Change::Same, "a list within the hold proves nothing");
+        assert_eq!(set.settle(settled + EMPTIED_HOLD), Change::AskList);
+        assert_eq!(set.listed(BTreeMap::new(), 9, settled + EMPTIED_HOLD), Change::Changed);
+        assert!(set.entries().is_empty() && set.due().is_none());
+        let mut set = Set::default();
+        assert_eq!(set.listed(BTreeMap::<_, Entry<()>>::new(), 1, t0), Change::Same, "there never was any");
+        set.listed(list(&[("a", 2)]), 2, t0);
+        assert_eq!(set.listed(BTreeMap::new(), 3, t0), Change::Same);
+        assert_eq!(set.applied("x".to_owned(), entry(4), t0), Change::Changed);
+        assert_eq!(set.settle(t0 + DELETION_SETTLES), Change::Changed);
+        assert_eq!(names(&set), ["x"], "not all are gone, so the others are");
+    }
+
+    proptest! {
+        /// Whatever comes, once all has settled and a list has confirmed it, the set is what the list says.
+        #[test]
+        fn it_ends_on_what_a_list_says(steps in prop::collection::vec((0_u8..3, 0_u8..4, 0_u64..3000), 0..60)) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+            runtime.block_on(async {
+                let (mut now, mut set, mut truth) = (Instant::now(), Set::default(), BTreeMap::new());
+                for (version, (what, name, pause)) in (1..).zip(steps) {
+                    now += Duration::from_millis(pause);
+                    let name = name.to_string();
+                    match what {
+                        0 => { truth.insert(name.clone(), entry(version)); set.applied(name, entry(version), now); }
+                        1 => { truth.remove(&name); set.deleted(&name, version, now); }
+                        _ => { set.settle(now); }
+                    }
+                    for name in truth.keys() {
+                        prop_assert!(set.entries().contains_key(name), "what is there is never missing");
+                    }
+                }
+                for _ in 0..3 {
+                    now = set.due().unwrap_or(now).max(now);
+                    set.settle(now);
+                    set.listed(truth.clone(), 1000, now);
+                }
+                prop_assert_eq!(set.entries(), &truth);
+                Ok(())
+            })?;
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Consistent reads of a source, shared by those who ask for one (requests whose clients may hold
+//! a newer state) and the one who reads (the source).
+//!
+//! Reads are numbered as they begin. A request notes on arrival the number that the next read will
+//! have: only that one or a later one began after it. Whoever asks meanwhile shares it.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+/// The reads of one operation's source.
+#[derive(Debug, Default)]
+pub struct Reads {
+    asked: watch::Sender<Asked>,
+    settled: watch::Sender<Settled>,
+}
+
+/// The number of a read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Number(u64);
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Asked {
+    begun: Number,
+    wanted: Number,
+    /// Whether a source is there that reads.
+    reads: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Settled {
+    number: Number,
+    confirmed: bool,
+}
+
+/// The source's end.
+#[derive(Debug)]
+pub struct Reader {
+    reads: Arc<Reads>,
+    asked: watch::Receiver<Asked>,
+}
+
+impl Reads {
+    /// The number of the next read, for a request that has just arrived; none where the source does
+    /// not read, as a file.
+    #[must_use]
+    pub fn next(&self) -> Option<Number> {
+        let asked = *self.asked.borrow();
+        asked.reads.then_some(Number(asked.begun.0 + 1))
+    }
+
+    /// Asks for this read, unless it has begun, and waits until it or a later one is settled. Says
+    /// whether what is published since is what the source holds.
+    pub async fn ask(&self, number: Number) -> bool {
+        let mut settled = self.settled.subscribe();
+        self.asked.send_if_modified(|asked| {
+            let more = asked.wanted < number;
+            asked.wanted = asked.wanted.max(number);
+            more
+        });
+        match settled.wait_for(|settled| settled.number >= number).await {
+            Ok(settled) => settled.confirmed,
+            // Not while `self` lives.
+            Err(_) => false,
+        }
+    }
+
+    /// Whether somebody asked for this read.
+    #[must_use]
+    pub fn is_asked(&self, number: Number) -> bool {
+        self.asked.borrow().wanted >= number
+    }
+
+    /// What the read showed is published.
+    pub fn settle(&self, number: Number, confirmed: bool) {
+        self.settled.send_replace(Settled { number, confirmed });
+    }
+
+    /// The end for the one source that reads, until it is dropped.
+    #[must_use]
+    pub fn reader(self: &Arc<Self>) -> Reader {
+        self.asked.send_modify(|asked| asked.reads = true);
+        Reader { reads: Arc::clone(self), asked: self.asked.subscribe() }
+    }
+}
+
+impl Reader {
+    /// Whether a read is asked for that has not begun.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        let asked = *self.asked.borrow();
+        asked.wanted > asked.begun
+    }
+
+    /// Waits until a read is asked for that has not begun.
+    pub async fn asked(&mut self) {
+        // The sender lives in `reads`.
+        let _ = self.asked.wait_for(|asked| asked.wanted > asked.begun).await;
+    }
+
+    /// The number of a read that begins: to be called before anything of it is sent.
+    #[must_use]
+    pub fn begin(&self) -> Number {
+        let mut number = Number::default();
+        self.reads.asked.send_modify(|asked| {
+            asked.begun.0 += 1;
+            number = asked.begun;
+        });
+        number
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.reads.asked.send_modify(|asked| asked.reads = false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_uses_only_a_read_that_began_after_it() {
+        let reads = Arc::new(Reads::default());
+        assert_eq!(reads.next(), None, "nobody reads");
+        let mut reader = reads.reader();
+        let early = reads.next().expect("a reader");
+        assert!(!reader.is_asked(), "to know the number is not to ask");
+        let mut first = Box::pin(reads.ask(early));
+        assert!(first.as_mut().now_or_never().is_none());
+        reader.asked().now_or_never().expect("asked for");
+        let one = reader.begin();
+        assert!(!reader.is_asked() && reads.is_asked(one));
+        // Arrived while it is under way: the next one is theirs, and shared.
+        let late = reads.next().expect("a reader");
+        assert!(late > one);
+        let (mut second, mut third) = (Box::pin(reads.ask(late)), Box::pin(reads.ask(late)));
+        assert!(second.as_mut().now_or_never().is_none() && third.as_mut().now_or_never().is_none());
+        reads.settle(one, true);
+        assert_eq!(first.now_or_never(), Some(true));
+        assert!(second.as_mut().now_or_never().is_none() && third.as_mut().now_or_never().is_none());
+        // One that failed is never settled; the next covers what it was for.
+        let _ = reader.begin();
+        let three = reader.begin();
+        assert!(!reads.is_asked(three));
+        reads.settle(three, false);
+        assert_eq!((second.now_or_never(), third.now_or_never()), (Some(false), Some(false)));
+        drop(reader);
+        assert_eq!(reads.next(), None);
+    }
+
+    #[tokio::test]
+    async fn a_read_that_began_for_another_reason_is_used() {
+        let reads = Arc::new(Reads::default());
+        let reader = reads.reader();
+        let number = reads.next().expect("a reader");
+        assert_eq!(reader.begin(), number);
+        let asking = reads.ask(number);
+        assert!(!reader.is_asked());
+        reads.settle(number, true);
+        assert_eq!(asking.now_or_never(), Some(true));
+    }
+}

@@ -1,0 +1,325 @@
+//! One field of objects of any kind as a source: of one object by name, or of all that a label
+//! selector matches as one model keyed by name. Custom resources come in by this, without a type
+//! of their own.
+//!
+//! Objects are read one by one: what is wrong with one concerns that one, whose last good content stays.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Client;
+use kube::core::ApiResource;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::backoff::Backoff;
+use super::kubernetes::set::{Change, Entry, Set};
+use super::kubernetes::{ListWatch, Malformed, Metrics, Object, Seen, Selector, Target, discover};
+use super::reads::{Number, Reads};
+use super::{Authority, Draft, LARGE, Part, Report, Reports, Unusable, UnusableKind};
+use crate::config::Objects;
+use crate::model::{Content, Document, Epoch, Input, Inputs};
+
+pub mod content;
+pub mod trigger;
+
+use content::Held;
+
+/// Which objects, and what of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResourceSource {
+    /// Their namespace.
+    pub namespace: String,
+    /// Group and version, or the version alone for the core group.
+    pub api_version: String,
+    /// Their kind, as in a manifest.
+    pub kind: String,
+    /// Which of them.
+    pub objects: Objects,
+    /// The top-level field that holds the model.
+    pub field: String,
+    /// Longest a watch runs before it is renewed.
+    pub watch_timeout: Duration,
+}
+
+/// Watches the objects, reads them when `reader` is asked to, and reports, until nobody listens.
+pub async fn run(source: ResourceSource, client: Client, metrics: Metrics, reads: Arc<Reads>, reports: Reports) {
+    tokio::select! {
+        () = reports.closed() => {}
+        () = watch(source, client, metrics, reads, &reports) => {}
+    }
+}
+
+async fn watch(source: ResourceSource, client: Client, metrics: Metrics, reads: Arc<Reads>, reports: &Reports) {
+    let Some(resource) = resolve(&source, &client, reports).await else { return };
+    let selector = match &source.objects {
+        Objects::Named(name) => Selector::Name(name.clone()),
+        Objects::Labelled(labels) => Selector::Labels(labels.clone()),
+    };
+    let target = Target { resource, namespace: Some(source.namespace.clone()), selector };
+    let watching = ListWatch::new(client, target, source.watch_timeout, metrics, reads.reader());
+    let objects = Watched { source: Arc::new(source), watching, set: Set::default(), said: Said::default() };
+    objects.run(&reads, reports).await;
+}
+
+/// Finds the resource of a kind; the definition of a custom resource may come later. None: nobody listens any more.
+async fn resolve(source: &ResourceSource, client: &Client, reports: &Reports) -> Option<ApiResource> {
+    let mut backoff = Backoff::default();
+    let mut told = None;
+    loop {
+        let report = match discover::resource(client, &source.api_version, &source.kind).await {
+            Ok(resource) => return Some(resource),
+            Err(report) => report,
+        };
+        let text = format!("{report:?}");
+        if told.as_ref() != Some(&text) {
+            told = Some(text);
+            reports.send(report).await.ok()?;
+        }
+        sleep(backoff.failed(fastrand::f64(), None)).await;
+    }
+}
+
+/// The objects under watch.
+struct Watched {
+    source: Arc<ResourceSource>,
+    watching: ListWatch,
+    set: Set<Held>,
+    said: Said,
+}
+
+/// What was last said, so that contact regained says the right thing again.
+#[derive(Debug, Default)]
+struct Said {
+    /// Why nothing can be served, if so.
+    unusable: Option<Unusable>,
+    /// Whether contact is lost.
+    lost: bool,
+    /// Whether anything was said of the objects.
+    any: bool,
+    version: u64,
+}
+
+impl Watched {
+    async fn run(mut self, reads: &Arc<Reads>, reports: &Reports) {
+        let mut asking: Option<Number> = None;
+        loop {
+            let due = self.set.due();
+            let settles = async {
+                match due {
+                    Some(due) => sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let asked = async {
+                match asking {
+                    Some(number) => reads.ask(number).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let report = tokio::select! {
+                seen = self.watching.next() => self.see(seen).await,
+                _ = asked => {
+                    asking = None;
+                    None
+                }
+                () = settles => match self.set.settle(Instant::now()) {
+                    Change::Changed => Some(self.draft(Authority::Stream)),
+                    Change::Same => None,
+                    Change::AskList => {
+                        asking = asking.or_else(|| reads.next());
+                        None
+                    }
+                },
+            };
+            if let Some(report) = report
+                && reports.send(report).await.is_err()
+            {
+                return;
+            }
+        }
+    }
+
+    async fn see(&mut self, seen: Seen) -> Option<Report> {
+        let now = Instant::now();
+        match seen {
+            Seen::Listed { objects, malformed, version } => {
+                let mut entries = BTreeMap::new();
+                for object in objects {
+                    let before = self.before(&object);
+                    let (name, entry) = read(object, before, &self.source).await;
+                    entries.insert(name, entry);
+                }
+                for malformed in malformed {
+                    entries.extend(self.keep(&malformed));
+                }
+                let by_name = matches!(self.source.objects, Objects::Named(_));
+                let change = self.set.listed(entries, version, now);
+                // By name, gone is gone: the last good state stays by the rule for every source.
+                let is_empty = by_name && self.set.due().is_some();
+                match change {
+                    _ if is_empty => Some(self.said.answered(Err(self.source.missing()))),
+                    Change::Same if self.said.any && !self.said.lost && self.said.version == self.set.version() => {
+                        self.said.same()
+                    }
+                    Change::Changed | Change::Same | Change::AskList => Some(self.draft(Authority::Read)),
+                }
+            }
+            Seen::Applied(object) => {
+                let before = self.before(&object);
+                let (name, entry) = read(object, before, &self.source).await;
+                match self.set.applied(name, entry, now) {
+                    Change::Changed => Some(self.draft(Authority::Stream)),
+                    Change::Same | Change::AskList => self.said.same(),
+                }
+            }
+            Seen::Malformed(malformed) => {
+                let (name, entry) = self.keep(&malformed)?;
+                self.set.applied(name, entry, now);
+                Some(self.draft(Authority::Stream))
+            }
+            Seen::Deleted(object) => {
+                self.set.deleted(&object.name, object.version, now);
+                match &self.source.objects {
+                    Objects::Named(_) => Some(self.said.answered(Err(self.source.missing()))),
+                    Objects::Labelled(_) => self.said.same(),
+                }
+            }
+            Seen::Live => {
+                self.set.reached(self.watching.position());
+                let moved = self.set.version() != self.said.version;
+                // A bookmark moves the version of many, as an event would.
+                match &self.source.objects {
+                    Objects::Labelled(_) if moved && self.said.any => Some(self.draft(Authority::Stream)),
+                    Objects::Labelled(_) | Objects::Named(_) => self.said.same(),
+                }
+            }
+            Seen::Settled(number) => Some(Report::Settled(number)),
+            Seen::Lost { reason } => Some(self.said.lost(Report::Lost { reason })),
+            Seen::Denied { reason } => {
+                let unusable = Unusable { kind: UnusableKind::Forbidden, detail: reason };
+                Some(self.said.lost(Report::Unusable(unusable)))
+            }
+        }
+    }
+
+    fn before(&self, object: &Object) -> Option<Entry<Held>> {
+        self.set.entries().get(&object.name).filter(|before| before.uid == object.uid).cloned()
+    }
+
+    /// An object whose metadata cannot be read keeps its last good content, if it has one.
+    fn keep(&self, malformed: &Malformed) -> Option<(String, Entry<Held>)> {
+        let name = malformed.name.clone()?;
+        tracing::warn!(kind = %self.source.kind, %name, why = %malformed.why, "an object cannot be read");
+        let mut entry = self.set.entries().get(&name)?.clone();
+        entry.payload.wrong = Some(malformed.why.clone());
+        Some((name, entry))
+    }
+
+    /// The state that the objects are.
+    fn draft(&mut self, authority: Authority) -> Report {
+        let seen = Instant::now();
+        let entries = self.set.entries();
+        let parts: Arc<[Part]> = entries.iter().map(|(name, entry)| part(&self.source, name, entry)).collect();
+        let good = || entries.iter().filter_map(|(name, entry)| Some((name, entry, entry.payload.good.as_ref()?)));
+        let inputs = Inputs::of(good().map(|(_, entry, good)| Input { uid: &entry.uid, revision: good.revision }));
+        let (content, epoch, version) = match &self.source.objects {
+            Objects::Named(_) => match entries.values().next() {
+                None => return self.said.answered(Err(self.source.missing())),
+                Some(Entry { uid, version, payload: Held { good: Some(good), wrong: None, .. }, .. }) => {
+                    (good.document.clone(), self.source.epoch_of_one(uid), *version)
+                }
+                Some(Entry { payload, .. }) => {
+                    let kind = payload.kind;
+                    let detail = payload.wrong.clone().unwrap_or_default();
+                    return self.said.answered(Err(Unusable { kind, detail }));
+                }
+            },
+            Objects::Labelled(labels) => {
+                let members = good().map(|(name, _, good)| (name.clone(), good.document.clone()));
+                (Document::object(members), self.source.epoch_of_many(labels), self.set.version())
+            }
+        };
+        self.said.version = version;
+        self.said.any = true;
+        let content = Content::Json(content);
+        self.said.answered(Ok(Draft { epoch, version, content, authority, inputs, parts, seen }))
+    }
+}
+
+/// Reads an object; what its last good content was stays where it is wrong now.
+async fn read(object: Object, before: Option<Entry<Held>>, source: &Arc<ResourceSource>) -> (String, Entry<Held>) {
+    let (name, uid, version, generation) = (object.name.clone(), object.uid.clone(), object.version, object.generation);
+    let revision = generation.map_or(version, i64::unsigned_abs);
+    if let Some(before) = before.as_ref().filter(|before| before.version == version) {
+        return (name, before.clone());
+    }
+    let good = before.and_then(|before| before.payload.good);
+    let source = Arc::clone(source);
+    let payload = if object.body.len() <= LARGE {
+        content::read(&object, revision, good, &source)
+    } else {
+        let reading = tokio::task::spawn_blocking(move || content::read(&object, revision, good, &source));
+        reading.await.expect("reading content does not panic")
+    };
+    (name, Entry { uid, version, generation, payload })
+}
+
+fn part(source: &ResourceSource, name: &str, Entry { uid, generation, payload, .. }: &Entry<Held>) -> Part {
+    Part {
+        name: name.to_owned(),
+        uid: uid.clone(),
+        generation: *generation,
+        wrong: payload.wrong.clone(),
+        status: payload.status.clone(),
+        is_model: source.is_of_models(),
+    }
+}
+
+impl ResourceSource {
+    /// The epoch of the object with this uid.
+    fn epoch_of_one(&self, uid: &str) -> Epoch {
+        Epoch::of(&["resource", uid, &self.field])
+    }
+
+    /// The epoch of all objects with these labels.
+    fn epoch_of_many(&self, labels: &str) -> Epoch {
+        Epoch::of(&["resources", &self.api_version, &self.kind, &self.namespace, labels, &self.field])
+    }
+
+    fn missing(&self) -> Unusable {
+        let Self { namespace, kind, objects, .. } = self;
+        let detail = match objects {
+            Objects::Named(name) => format!("{kind} {namespace}/{name} does not exist: create it, or correct its name"),
+            Objects::Labelled(labels) => format!("no {kind} in {namespace} has the labels {labels:?}"),
+        };
+        Unusable { kind: UnusableKind::Missing, detail }
+    }
+
+    /// Whether statuses of the objects are written.
+    fn is_of_models(&self) -> bool {
+        self.kind == "NetworkModel" && self.api_version.starts_with("tidewait.dev/")
+    }
+}
+
+impl Said {
+    fn answered(&mut self, result: Result<Draft, Unusable>) -> Report {
+        self.lost = false;
+        self.unusable = result.as_ref().err().cloned();
+        result.map_or_else(Report::Unusable, Report::Holds)
+    }
+
+    fn lost(&mut self, report: Report) -> Report {
+        self.lost = true;
+        report
+    }
+
+    /// Nothing changed. While nothing can be served nothing is confirmed.
+    fn same(&mut self) -> Option<Report> {
+        let was_lost = std::mem::take(&mut self.lost);
+        match &self.unusable {
+            None => Some(Report::Confirmed),
+            Some(unusable) => was_lost.then(|| Report::Unusable(unusable.clone())),
+        }
+    }
+}

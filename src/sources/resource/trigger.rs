@@ -1,0 +1,63 @@
+//! An object whose changes tell that the app may hold something new.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Client;
+use tokio::time::sleep;
+
+use crate::sources::backoff::Backoff;
+use crate::sources::kubernetes::discover;
+use crate::sources::kubernetes::{ListWatch, Metrics, Seen, Selector, Target};
+use crate::sources::reads::Reads;
+use crate::sources::upstream::Trigger;
+
+/// Which object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TriggerObject {
+    /// Its namespace.
+    pub namespace: String,
+    /// Group and version, or the version alone for the core group.
+    pub api_version: String,
+    /// Its kind, as in a manifest.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// Pulls `trigger` whenever the object changes, comes or goes; for ever. While it cannot be watched,
+/// the app is asked as often as without it.
+pub async fn watch(object: TriggerObject, client: Client, watch_timeout: Duration, metrics: Metrics, trigger: Trigger) {
+    let TriggerObject { namespace, api_version, kind, name } = object;
+    let mut backoff = Backoff::default();
+    let resource = loop {
+        match discover::resource(&client, &api_version, &kind).await {
+            Ok(resource) => break resource,
+            Err(why) => tracing::warn!(?why, "the trigger cannot be watched"),
+        }
+        sleep(backoff.failed(fastrand::f64(), None)).await;
+    };
+    let target = Target { resource, namespace: Some(namespace), selector: Selector::Name(name) };
+    let reads = Arc::new(Reads::default());
+    let mut watching = ListWatch::new(client, target, watch_timeout, metrics, reads.reader());
+    let mut known = None;
+    loop {
+        match watching.next().await {
+            Seen::Listed { version, .. } => {
+                // The first look is no change, and a look that shows the same is none either.
+                if known.replace(version).is_some_and(|known| known != version) {
+                    trigger.pull();
+                }
+            }
+            Seen::Applied(object) | Seen::Deleted(object) => {
+                known = Some(object.version);
+                trigger.pull();
+            }
+            Seen::Malformed(_) => trigger.pull(),
+            Seen::Live | Seen::Settled(_) => {}
+            Seen::Lost { reason } | Seen::Denied { reason } => {
+                tracing::warn!(%reason, "the trigger cannot be watched");
+            }
+        }
+    }
+}

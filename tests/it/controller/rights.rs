@@ -1,0 +1,111 @@
+//! The rights of deploy/rbac: what the sidecar needs, no verb more, and what it says where one is missing.
+
+use serde_json::{Value, json};
+
+use super::{apply, becomes, model, one, operation, serves, sidecar};
+use crate::control_plane::{ControlPlane, WorkDir};
+use crate::crd;
+use crate::server::{Client, STEP, Server};
+
+/// The committed manifests, in another namespace.
+fn rbac(namespace: &str) -> Vec<Value> {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/rbac.yaml")).expect("it is there");
+    let mut documents = Vec::new();
+    for document in text.split("\n---\n") {
+        let mut document: Value = serde_yaml::from_str(document).expect("YAML");
+        document["metadata"]["namespace"] = json!(namespace);
+        if let Some(subjects) = document.get_mut("subjects").and_then(Value::as_array_mut) {
+            for subject in subjects {
+                subject["namespace"] = json!(namespace);
+            }
+        }
+        documents.push(document);
+    }
+    documents
+}
+
+async fn apply_all(plane: &ControlPlane, documents: &[Value]) {
+    for document in documents {
+        apply(plane, &document.to_string()).await;
+    }
+}
+
+/// A kubeconfig for the service account of the manifests, and nothing else.
+async fn kubeconfig(plane: &ControlPlane, namespace: &str, dir: &WorkDir) -> std::path::PathBuf {
+    let token = plane.kubectl_ok(&["create", "token", "tidewait", "-n", namespace], None).await;
+    let admin: Value =
+        serde_yaml::from_str(&std::fs::read_to_string(plane.kubeconfig()).expect("a kubeconfig")).expect("YAML");
+    let mut config = admin;
+    config["users"][0]["user"] = json!({ "token": token.trim() });
+    dir.write("kubeconfig", &config.to_string()).expect("it can be written")
+}
+
+#[tokio::test]
+async fn the_committed_role_is_enough() {
+    let plane = ControlPlane::shared().await;
+    crd::installed(plane).await;
+    let namespace = plane.namespace("rights").await;
+    apply_all(plane, &rbac(&namespace)).await;
+    let dir = WorkDir::new().expect("a folder");
+    let kubeconfig = kubeconfig(plane, &namespace, &dir).await;
+    let server: Server = sidecar(&kubeconfig, &namespace, "replica-a", &[]).await;
+    apply(plane, &model(&namespace, "zone-a", 1)).await;
+    apply(plane, &operation(&namespace, "zone-a", "/zone-a", &one("zone-a"), &json!({}))).await;
+    let first = serves(&server, "/zone-a", 200).await;
+    let mut client = Client::connect(server.listen).await;
+    client.send("GET", &format!("/zone-a?since={}&wait=50", first.id()), &[("Agent-Id", "node-1")]).await;
+    becomes(plane, &namespace, "netm/zone-a", "/status/conditions/2/status", &json!("True")).await;
+    becomes(plane, &namespace, "dop/zone-a", "/status/totals/agents", &json!(1)).await;
+    // A condition that turns bad is an Event, which needs a right of its own.
+    apply(plane, &operation(&namespace, "zone-b", "/zone-a", &one("zone-a"), &json!({}))).await;
+    becomes(plane, &namespace, "dop/zone-b", "/status/conditions/0/reason", &json!("PathConflict")).await;
+    let log = server.log.borrow().join("\n");
+    assert!(!log.contains("cannot be") && !log.contains("forbidden"), "{log}");
+}
+
+/// Each verb in turn is taken away; the log names it and its resource.
+#[tokio::test]
+async fn one_verb_less_is_told_by_its_name_and_resource() {
+    let plane = ControlPlane::shared().await;
+    crd::installed(plane).await;
+    for (resource, verb) in [
+        ("describeoperations", "list"),
+        ("describeoperations/status", "patch"),
+        ("networkmodels", "get"),
+        ("networkmodels/status", "patch"),
+        ("describereplicas", "create"),
+        ("describereplicas/status", "patch"),
+        ("describereplicas", "watch"),
+        ("leases", "create"),
+        ("leases", "update"),
+    ] {
+        let namespace = plane.namespace("less").await;
+        let mut documents = rbac(&namespace);
+        let mut taken = 0;
+        for document in &mut documents {
+            for rule in document.get_mut("rules").and_then(Value::as_array_mut).into_iter().flatten() {
+                let resources = rule["resources"].as_array().expect("resources");
+                if resources.contains(&json!(resource)) {
+                    let verbs = rule["verbs"].as_array_mut().expect("verbs");
+                    let before = verbs.len();
+                    verbs.retain(|one| one != verb);
+                    taken += before - verbs.len();
+                    if verbs.is_empty() {
+                        // A rule must have one: one that nobody asks for.
+                        verbs.push(json!("deletecollection"));
+                    }
+                }
+            }
+        }
+        assert_eq!(taken, 1, "{verb} {resource} stands once in deploy/rbac.yaml");
+        apply_all(plane, &documents).await;
+        let dir = WorkDir::new().expect("a folder");
+        let kubeconfig = kubeconfig(plane, &namespace, &dir).await;
+        let mut server = sidecar(&kubeconfig, &namespace, "replica-a", &[]).await;
+        apply(plane, &model(&namespace, "zone-a", 1)).await;
+        apply(plane, &operation(&namespace, "zone-a", "/zone-a", &one("zone-a"), &json!({}))).await;
+        let said = format!("cannot {verb} resource \\\"{resource}\\\"");
+        let told = tokio::time::timeout(STEP * 2, server.logged(&said)).await;
+        assert!(told.is_ok(), "{verb} {resource}");
+    }
+}

@@ -1,0 +1,227 @@
+//! Clients that may be ahead of this replica: what is waited for, what is read, and what is answered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidewait::model::{Epoch, Inputs, Snapshot, StateId};
+use tidewait::sources::reads::Reader;
+use tidewait::sources::{Authority, Draft, Report, Unusable, UnusableKind};
+use tokio::time::Instant;
+
+use super::{MODEL, Rig, Wire, content, get, id, next};
+
+const SECOND: Duration = Duration::from_secs(1);
+const WATCH: Duration = Duration::from_millis(250);
+/// The clock of tokio ticks in milliseconds.
+const TICK: Duration = Duration::from_millis(2);
+
+/// A rig that serves [`MODEL`] at version 7, and whose source can be read.
+async fn readable() -> (Rig, Reader) {
+    let rig = Rig::serving(|config| config.min_interval = 10 * SECOND).await;
+    let reader = rig.operation.reads.reader();
+    (rig, reader)
+}
+
+/// Sends a poll and leaves it there.
+async fn poll(rig: &mut Rig, query: &str) -> Wire {
+    let mut wire = rig.connect();
+    wire.send(get(query, "").as_bytes());
+    wire.flushed().await;
+    wire
+}
+
+/// The read shows this.
+async fn shows(rig: &Rig, version: u64, json: &str) {
+    let draft = Draft {
+        epoch: Epoch::of(&["test"]),
+        version,
+        content: content(json),
+        authority: Authority::Read,
+        inputs: Inputs::NONE,
+        parts: Arc::default(),
+        seen: Instant::now(),
+    };
+    rig.reports(Report::Holds(draft)).await;
+}
+
+fn foreign() -> StateId {
+    Snapshot::of(Epoch::of(&["another"]), 3, &content(MODEL)).id
+}
+
+#[track_caller]
+fn took(started: Instant, expected: Duration) {
+    let took = started.elapsed();
+    assert!((expected..expected + TICK).contains(&took), "{took:?}, not {expected:?}");
+}
+
+/// A lie, or a store restored from a backup: what the read shows is answered.
+#[tokio::test(start_paused = true)]
+async fn a_read_is_the_truth_whatever_the_client_claims_and_wakes_nobody_for_a_lie() {
+    let (mut rig, mut reader) = readable().await;
+    let mut parked = poll(&mut rig, &format!("since={}&wait=50", id(7, MODEL))).await;
+    rig.parked(1).await;
+    for since in [id(u64::MAX, "0"), foreign()] {
+        let started = Instant::now();
+        let mut wire = poll(&mut rig, &format!("since={since}&wait=30")).await;
+        reader.asked().await;
+        took(started, WATCH);
+        let number = reader.begin();
+        shows(&rig, 7, MODEL).await;
+        rig.reports(Report::Settled(number)).await;
+        let answer = next(&mut wire, false).await;
+        assert_eq!((answer.status, answer.field("state-id")), (200, &*id(7, MODEL).to_string()));
+        took(started, WATCH);
+    }
+    assert_eq!((rig.operation.hub.parked(), rig.operation.hub.metrics().changed.get()), (1, 0));
+    // Restored: those who hold the newer state are answered when their wait ends, and then ask.
+    let mut wire = poll(&mut rig, &format!("since={}", id(9, "0"))).await;
+    reader.asked().await;
+    let number = reader.begin();
+    shows(&rig, 5, "5").await;
+    rig.reports(Report::Settled(number)).await;
+    assert_eq!(next(&mut wire, false).await.body, b"5");
+    assert_eq!(next(&mut parked, false).await.status, 503, "the end of its wait");
+}
+
+/// What is read is not kept back for the pace of publications.
+#[tokio::test(start_paused = true)]
+async fn what_a_read_shows_is_published_before_those_who_asked_go_on() {
+    let (mut rig, mut reader) = readable().await;
+    let started = Instant::now();
+    let mut wires = Vec::new();
+    for _ in 0..100 {
+        wires.push(poll(&mut rig, &format!("since={}&wait=2", id(9, "9"))).await);
+    }
+    reader.asked().await;
+    let number = reader.begin();
+    assert!(!reader.is_asked(), "one read for all");
+    shows(&rig, 9, "9").await;
+    rig.reports(Report::Settled(number)).await;
+    rig.parked(100).await;
+    took(started, WATCH);
+    for wire in &mut wires {
+        assert_eq!(next(wire, false).await.status, 204, "it is the state that they hold");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_watch_is_waited_for_first() {
+    let (mut rig, reader) = readable().await;
+    let started = Instant::now();
+    let mut wire = poll(&mut rig, &format!("since={}&wait=0", id(9, "9"))).await;
+    tokio::time::advance(WATCH / 2).await;
+    // It would wait for its turn for 10 s.
+    rig.says(9, "9").await;
+    assert_eq!(next(&mut wire, false).await.status, 204);
+    took(started, WATCH / 2);
+    assert!(!reader.is_asked());
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_an_answer_it_is_503_after_three_seconds_however_short_the_wait() {
+    let (mut rig, mut reader) = readable().await;
+    for (query, began_before) in [("wait=0", false), ("wait=1", true), ("wait=50", false)] {
+        // One that began before does not count.
+        let early = began_before.then(|| reader.begin());
+        let started = Instant::now();
+        let mut wire = poll(&mut rig, &format!("since={}&{query}", id(9, "9"))).await;
+        reader.asked().await;
+        if let Some(early) = early {
+            shows(&rig, 7, MODEL).await;
+            rig.reports(Report::Settled(early)).await;
+        }
+        let answer = next(&mut wire, false).await;
+        assert_eq!(answer.status, 503, "{query}");
+        assert!(!answer.field("retry-after").is_empty());
+        took(started, 3 * SECOND);
+        let _ = reader.begin();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_that_finds_nothing_to_serve_confirms_nothing() {
+    let (mut rig, mut reader) = readable().await;
+    let mut wire = poll(&mut rig, &format!("since={}", id(9, "9"))).await;
+    reader.asked().await;
+    let number = reader.begin();
+    let gone = Unusable { kind: UnusableKind::Missing, detail: "gone".to_owned() };
+    rig.reports(Report::Unusable(gone)).await;
+    rig.reports(Report::Settled(number)).await;
+    assert_eq!(next(&mut wire, false).await.status, 503);
+    // Whoever is not ahead is served the last good state all the same.
+    assert_eq!(rig.poll(&format!("since={}", id(6, "6")), "").await.0.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_cannot_be_ahead_costs_no_read_and_no_time() {
+    let (mut rig, reader) = readable().await;
+    let etag = id(9, "9");
+    for (since, status) in [
+        (id(7, MODEL).to_string(), 204),
+        (id(u64::MAX, MODEL).to_string(), 204),
+        (id(6, "6").to_string(), 200),
+        (format!("{}.{}", etag.epoch, etag.digest), 200),
+    ] {
+        let (answer, held) = rig.poll(&format!("since={since}&wait=0"), "").await;
+        assert_eq!((answer.status, held), (status, Duration::ZERO), "{since}");
+    }
+    let _parked = poll(&mut rig, &format!("since={}", id(u64::MAX, MODEL))).await;
+    rig.parked(1).await;
+    // An epoch that this replica has seen end.
+    let anew = Draft {
+        epoch: Epoch::of(&["anew"]),
+        version: 1,
+        content: content("1"),
+        authority: Authority::Stream,
+        inputs: Inputs::NONE,
+        parts: Arc::default(),
+        seen: Instant::now(),
+    };
+    rig.reports(Report::Holds(anew)).await;
+    rig.operation.hub.wait_for(|served| served.snapshot.id.epoch == Epoch::of(&["anew"])).await;
+    let (answer, held) = rig.poll(&format!("since={}", id(9, "9")), "").await;
+    assert_eq!((answer.status, held, &*answer.body), (200, Duration::ZERO, b"1".as_slice()));
+    assert!(!reader.is_asked());
+}
+
+/// A file: it holds what it says, and cannot be asked more often.
+#[tokio::test(start_paused = true)]
+async fn a_source_without_reads_is_believed_while_it_is_live() {
+    let mut rig = Rig::serving(|_| ()).await;
+    for (lost, ahead, other) in [(false, 200, 200), (true, 503, 200)] {
+        if lost {
+            rig.reports(Report::Lost { reason: "a test".to_owned() }).await;
+            while rig.operation.freshness.is_live() {
+                tokio::task::yield_now().await;
+            }
+        }
+        for (since, status) in [(id(9, "9"), ahead), (foreign(), other)] {
+            let (answer, held) = rig.poll(&format!("since={since}"), "").await;
+            assert_eq!((answer.status, held), (status, Duration::ZERO), "{since} {lost}");
+        }
+    }
+}
+
+/// A write that changes no content releases nobody, and yet it is known that it is held.
+#[tokio::test(start_paused = true)]
+async fn inputs_follow_what_is_published_or_confirmed() {
+    let rig = Rig::empty(|_| ());
+    assert_eq!(rig.operation.inputs(), None);
+    for revision in 1..4 {
+        let inputs = Inputs::of([tidewait::model::Input { uid: "u", revision }]);
+        let draft = Draft {
+            epoch: Epoch::of(&["test"]),
+            version: revision,
+            content: content(MODEL),
+            authority: Authority::Stream,
+            inputs,
+            parts: Arc::default(),
+            seen: Instant::now(),
+        };
+        rig.reports(Report::Holds(draft)).await;
+        while rig.operation.inputs() != Some(inputs) {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(rig.operation.hub.current().expect("a state").snapshot.id, id(revision, MODEL));
+    }
+}
