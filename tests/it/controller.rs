@@ -10,6 +10,7 @@ use crate::crd;
 use crate::server::{Client, STEP, Server};
 
 mod aggregate;
+mod models;
 mod quiet;
 mod rights;
 mod statuses;
