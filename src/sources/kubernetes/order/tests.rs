@@ -155,6 +155,11 @@ enum Step {
     Write,
     /// The stream brings the next write.
     Deliver,
+    /// The stream is complete, and says so.
+    Bookmark,
+    /// The watch broke; a list, or a watch that shows the whole set, gives the position.
+    List,
+    Sync,
     /// A read begins, is served, and is answered, unless one is at that already.
     Begin,
     Serve,
@@ -168,6 +173,9 @@ fn steps(restores: bool) -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         6 => Just(Step::Write),
         6 => Just(Step::Deliver),
+        2 => Just(Step::Bookmark),
+        1 => Just(Step::List),
+        1 => Just(Step::Sync),
         4 => Just(Step::Begin),
         4 => Just(Step::Serve),
         4 => Just(Step::Answer),
@@ -220,6 +228,16 @@ impl World {
                     self.held = event;
                 }
             }
+            Step::Bookmark if self.stream.is_empty() => self.order.bookmark(self.now().0),
+            Step::List => {
+                self.stream.clear();
+                self.order.listed(self.now().0);
+            }
+            // Not older than the position: a server that has not come so far refuses.
+            Step::Sync if self.order.floor <= self.now().0 => {
+                self.stream.clear();
+                self.order.synced(self.now().0);
+            }
             Step::Begin if self.begun.is_none() => {
                 self.begun = Some(self.now());
                 self.order.read_begins();
@@ -240,7 +258,7 @@ impl World {
                 // The server is started anew, and the watch with it.
                 self.stream.clear();
             }
-            Step::Begin | Step::Serve | Step::Answer => {}
+            Step::Bookmark | Step::Sync | Step::Begin | Step::Serve | Step::Answer => {}
         }
         None
     }
