@@ -139,7 +139,7 @@ impl App {
         let mut operations = Operations::new(ground, hub::Families::register(registry)?, families);
         operations.start_all(&self.config.operations)?;
         let table = operations.table();
-        let (wanted, wants) = watch::channel(Wanted::new(self.config.operations.clone()));
+        let (wanted, wants) = watch::channel(Wanted::all(self.config.operations.clone()));
         tasks.spawn("operations", operations.run(wants));
         let controller = match (&self.config.controller, &self.client) {
             (Some(settings), Some(client)) => {

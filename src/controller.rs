@@ -99,8 +99,7 @@ pub fn start(
 ) {
     let (says, knows) = watch::channel(Arc::default());
     let (leads, led) = watch::channel(false);
-    let operations =
-        operations::Operations::new(ground.clone(), Arc::new(config.clone()), Arc::clone(table), wanted, says);
+    let operations = operations::Operations::new(ground.clone(), Arc::new(config.clone()), table, wanted, says);
     let reporter = report::Reporter::new(ground.clone(), Arc::clone(table));
     let leader = leader::Leader::new(ground.clone(), leads);
     let statuses = statuses::Statuses::new(ground.clone(), Arc::clone(table), knows, led);

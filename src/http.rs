@@ -102,11 +102,7 @@ impl Front {
             return (Route::Describe, outcome.response, outcome.held);
         }
         let Some(proxy) = &self.proxy else {
-            let detail = format!(
-                "no operation has this path, and no app is behind (--upstream): paths here are {}",
-                self.operations.paths().join(", ")
-            );
-            return (Route::None, reply::problem(&Problem::new(Kind::NotFound, detail), 0.0), Duration::ZERO);
+            return (Route::None, reply::problem(&self.nothing_here(), fastrand::f64()), Duration::ZERO);
         };
         let sent = Instant::now();
         // Boxed: a parked request is the same future, and would hold the room that only a proxied one needs.
@@ -122,5 +118,17 @@ impl Front {
             }
         };
         (Route::App, response, sent.elapsed())
+    }
+
+    /// No operation has the path of a request, and no app is behind.
+    fn nothing_here(&self) -> Problem {
+        // A client that comes to a replica which has just started is not to take its endpoint for removed.
+        if let Some(unknown) = self.operations.unknown() {
+            let detail = format!("whether an operation has this path is not known yet: {unknown} has not been read");
+            return Problem::retry(Kind::NoState, 1, detail);
+        }
+        let paths = self.operations.paths().join(", ");
+        let detail = format!("no operation has this path, and no app is behind (--upstream): paths here are {paths}");
+        Problem::new(Kind::NotFound, detail)
     }
 }

@@ -27,8 +27,14 @@ mod ground;
 
 pub use ground::Ground;
 
-/// What is to run: names and paths are distinct.
-pub type Wanted = Arc<Vec<config::Operation>>;
+/// What is to run.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// Names and paths are distinct.
+    pub operations: Arc<Vec<config::Operation>>,
+    /// What must be known before these are all; none: they are.
+    pub unknown: Option<&'static str>,
+}
 
 /// The operations that run.
 #[expect(missing_debug_implementations, reason = "kube's client has none")]
@@ -48,6 +54,18 @@ struct Running {
     wanted: watch::Sender<config::Operation>,
     /// Ends its task.
     end: CancellationToken,
+}
+
+impl Wanted {
+    /// Exactly these operations.
+    #[must_use]
+    pub fn all(operations: Vec<config::Operation>) -> Self {
+        Self { operations: Arc::new(operations), unknown: None }
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.operations, &other.operations) && self.unknown == other.unknown
+    }
 }
 
 impl Operations {
@@ -85,10 +103,10 @@ impl Operations {
     pub async fn run(mut self, mut wanted: watch::Receiver<Wanted>) -> Outcome {
         let mut made: Option<Wanted> = None;
         loop {
-            let differs = |wanted: &Wanted| made.as_ref().is_none_or(|made| !Arc::ptr_eq(made, wanted));
+            let differs = |wanted: &Wanted| made.as_ref().is_none_or(|made| !made.is(wanted));
             let next = async {
                 // The guard must not be held over an await.
-                let next = wanted.wait_for(differs).await.ok().map(|wanted| Arc::clone(&wanted));
+                let next = wanted.wait_for(differs).await.ok().map(|wanted| wanted.clone());
                 match next {
                     Some(next) => next,
                     None => std::future::pending().await,
@@ -101,7 +119,9 @@ impl Operations {
                     Err(panicked) => return Err(Fatal::Panicked(panicked).into()),
                 },
                 next = next => {
-                    self.reconcile(&next).await;
+                    self.reconcile(&next.operations).await;
+                    // Not before they are found: until then a path may be one of theirs.
+                    self.table.wait_for(next.unknown);
                     made = Some(next);
                 }
             }

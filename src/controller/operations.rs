@@ -21,7 +21,7 @@ use crate::sources::kubernetes::set::{Change, Entry, Set};
 use crate::sources::kubernetes::{ListWatch, Malformed, Object, Seen, Selector, Target};
 use crate::sources::reads::Reads;
 
-/// What `/readyz` waits for until the objects were listed once.
+/// What `/readyz` and unknown paths wait for until the objects were listed once.
 const UNLISTED: &str = "the list of DescribeOperations";
 
 /// One object, as far as it matters here.
@@ -47,7 +47,6 @@ pub(super) struct Operations {
     config: Arc<config::Config>,
     planner: Planner,
     set: Set<Read>,
-    table: Arc<Table>,
     wanted: watch::Sender<Wanted>,
     known: watch::Sender<Arc<Known>>,
 }
@@ -57,13 +56,15 @@ impl Operations {
     pub(super) fn new(
         ground: Ground,
         config: Arc<config::Config>,
-        table: Arc<Table>,
+        table: &Table,
         wanted: watch::Sender<Wanted>,
         known: watch::Sender<Arc<Known>>,
     ) -> Self {
+        // At once for the requests that come first, and for what is made of `wanted` until the list is here.
         table.wait_for(Some(UNLISTED));
+        wanted.send_modify(|wanted| wanted.unknown = Some(UNLISTED));
         let planner = Planner::new(&config.operations);
-        Self { ground, config, planner, set: Set::default(), table, wanted, known }
+        Self { ground, config, planner, set: Set::default(), wanted, known }
     }
 
     /// Watches for ever.
@@ -120,8 +121,8 @@ impl Operations {
                 malformed.iter().for_each(complain);
                 let objects = objects.into_iter().map(|object| (object.name.clone(), self.entry(&object))).collect();
                 let change = self.set.listed(objects, version, now);
-                self.table.wait_for(None);
-                change
+                // The first list is news even if it is empty: now it is known that nothing else runs.
+                if self.wanted.borrow().unknown.is_some() { Change::Changed } else { change }
             }
             Seen::Applied(object) => {
                 let entry = self.entry(&object);
@@ -167,9 +168,9 @@ impl Operations {
         self.known.send_replace(Arc::new(known));
         // Writes to statuses come here too, and change nothing that runs.
         self.wanted.send_if_modified(|now| {
-            let differs = **now != wanted;
+            let differs = *now.operations != wanted || now.unknown.is_some();
             if differs {
-                *now = Arc::new(wanted);
+                *now = Wanted::all(wanted);
             }
             differs
         });

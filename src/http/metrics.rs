@@ -13,7 +13,7 @@ pub enum Route {
     Describe,
     /// The app behind.
     App,
-    /// Neither: 404.
+    /// Neither: 404, or 503 while not all operations are known.
     None,
     /// Refused by the gate.
     Refused,

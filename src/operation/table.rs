@@ -13,7 +13,7 @@ use super::Operation;
 #[derive(Debug)]
 pub struct Table {
     by_path: ArcSwap<HashMap<String, Arc<Operation>>>,
-    /// What else is waited for before all operations are known, for `/readyz`.
+    /// What else is waited for before all operations are known: until then a path that none has may be one of theirs.
     unknown: watch::Sender<Option<&'static str>>,
 }
 
@@ -65,12 +65,18 @@ impl Table {
         self.unknown.send_replace(unknown);
     }
 
+    /// What must be known before this table is whole.
+    #[must_use]
+    pub fn unknown(&self) -> Option<&'static str> {
+        *self.unknown.borrow()
+    }
+
     /// What lacks a state, for `/readyz`: the operations without one, and what is not known yet.
     #[must_use]
     pub fn missing(&self) -> Vec<String> {
         let without = self.all().into_iter().filter(|operation| operation.hub.current().is_none());
         let mut missing: Vec<_> = without.map(|operation| operation.name.clone()).collect();
-        missing.extend(self.unknown.borrow().map(str::to_owned));
+        missing.extend(self.unknown().map(str::to_owned));
         missing
     }
 }

@@ -38,7 +38,7 @@ impl Rig {
         let mut operations = Operations::new(ground, hubs, families);
         let configs = configs(directory.path());
         operations.start_all(&configs).expect("nobody else keeps state there");
-        let (wanted, wants) = watch::channel(Arc::new(configs));
+        let (wanted, wants) = watch::channel(Wanted::all(configs));
         let table = operations.table();
         let mut running = JoinSet::new();
         running.spawn(operations.run(wants));
@@ -46,7 +46,7 @@ impl Rig {
     }
 
     fn wants(&self, configs: Vec<config::Operation>) {
-        self.wanted.send_replace(Arc::new(configs));
+        self.wanted.send_replace(Wanted::all(configs));
     }
 
     /// Waits until this operation serves this model.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::api_proxy::{ApiProxy, Fault};
 use crate::control_plane::ControlPlane;
 use crate::crd;
 use crate::server::{Client, STEP, Server};
@@ -13,6 +14,7 @@ mod aggregate;
 mod models;
 mod quiet;
 mod rights;
+mod roam;
 mod statuses;
 
 /// A sidecar that serves the `DescribeOperation`s of a namespace.
@@ -106,7 +108,8 @@ async fn an_operation_comes_changes_and_goes_by_kubectl_alone() {
     crd::installed(plane).await;
     let namespace = plane.namespace("operations").await;
     let server = sidecar(plane.kubeconfig(), &namespace, "replica-a", &[]).await;
-    assert_eq!(server.get("/zone-a").await.status, 404, "nothing runs yet");
+    // Nothing runs yet.
+    serves(&server, "/zone-a", 404).await;
     apply(plane, &model(&namespace, "zone-a", 1)).await;
     apply(plane, &operation(&namespace, "zone-a", "/zone-a", &one("zone-a"), &json!({}))).await;
     let first = serves(&server, "/zone-a", 200).await;
@@ -137,6 +140,29 @@ async fn an_operation_comes_changes_and_goes_by_kubectl_alone() {
     plane.kubectl_ok(&["delete", "-n", &namespace, "dop/zone-a"], None).await;
     assert_eq!(client.reply().await.status, 204);
     assert_eq!(server.get("/zones/a").await.status, 404);
+}
+
+#[tokio::test]
+async fn who_comes_before_the_operations_are_listed_is_told_to_come_back_and_never_404() {
+    let plane = ControlPlane::shared().await;
+    crd::installed(plane).await;
+    let namespace = plane.namespace("unlisted").await;
+    apply(plane, &model(&namespace, "zone-a", 1)).await;
+    apply(plane, &operation(&namespace, "zone-a", "/zone-a", &one("zone-a"), &json!({}))).await;
+    let proxy = ApiProxy::start(plane).await;
+    proxy.set(Fault::Blackhole).await;
+    let server = sidecar(proxy.kubeconfig(), &namespace, "replica-a", &[]).await;
+    let early = server.get("/zone-a").await;
+    assert_eq!((early.status, early.json()["type"].as_str()), (503, Some("https://tidewait.dev/problems/no-state")));
+    assert!(early.field("retry-after").parse::<u64>().is_ok(), "{early:?}");
+    assert_eq!(server.admin("/readyz").await.status, 503);
+    proxy.set(Fault::Pass).await;
+    let mut reply = early;
+    while reply.status != 200 {
+        assert_eq!(reply.status, 503, "{reply:?}");
+        reply = server.get("/zone-a").await;
+    }
+    assert_eq!(server.get("/zone-b").await.status, 404, "now it is known");
 }
 
 #[tokio::test]
