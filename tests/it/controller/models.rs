@@ -22,8 +22,8 @@ async fn a_model_as_large_as_an_object_can_be_is_served_with_its_nulls() {
     assert!((1_000_000..1_400_000).contains(&text.len()), "{} bytes", text.len());
     apply(plane, &text).await;
     apply(plane, &operation(&namespace, "large", "/large", &one("large"), &json!({}))).await;
-    let served = serves(&server, "/large", 200).await;
-    assert_eq!(served.json(), large["spec"]);
+    let reply = serves(&server, "/large", 200).await;
+    assert_eq!(reply.json(), large["spec"]);
     becomes(plane, &namespace, "netm/large", "/status/conditions/1/status", &json!("True")).await;
 }
 
