@@ -18,6 +18,7 @@ pub mod format;
 pub mod kubernetes;
 pub mod reads;
 pub mod resource;
+mod said;
 pub mod upstream;
 
 /// Content above this is read away from the threads that serve clients.

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::kubernetes::{ListWatch, Metrics, Object, Seen, Selector, Target};
 use super::reads::Reader;
+use super::said::Said;
 use super::{Authority, Draft, LARGE, Report, Reports, Unusable, UnusableKind};
 use crate::config::Format;
 use crate::model::{Content, Epoch, Input, Inputs};
@@ -29,15 +30,6 @@ pub struct ConfigMapSource {
     pub format: Format,
     /// Longest a watch runs before it is renewed.
     pub watch_timeout: Duration,
-}
-
-/// What was last said, so that contact regained says the right thing again.
-#[derive(Debug, Default)]
-struct Said {
-    /// Why the object itself cannot be served, if so.
-    unusable: Option<Unusable>,
-    /// Whether contact is lost.
-    lost: bool,
 }
 
 /// Watches the `ConfigMap`, reads it when `reader` is asked to, and reports, until nobody listens.
@@ -113,29 +105,6 @@ impl ConfigMapSource {
     fn invalid(&self, why: &str) -> Unusable {
         let Self { namespace, name, .. } = self;
         Unusable { kind: UnusableKind::Invalid, detail: format!("ConfigMap {namespace}/{name}: {why}") }
-    }
-}
-
-impl Said {
-    fn answered(&mut self, result: Result<Draft, Unusable>) -> Report {
-        self.lost = false;
-        self.unusable = result.as_ref().err().cloned();
-        result.map_or_else(Report::Unusable, Report::Holds)
-    }
-
-    fn lost(&mut self, report: Report) -> Report {
-        self.lost = true;
-        report
-    }
-
-    /// Nothing changed. While the object cannot be served nothing is confirmed: that would make
-    /// the last good state look fresh.
-    fn same(&mut self) -> Option<Report> {
-        let was_lost = std::mem::take(&mut self.lost);
-        match &self.unusable {
-            None => Some(Report::Confirmed),
-            Some(unusable) => was_lost.then(|| Report::Unusable(unusable.clone())),
-        }
     }
 }
 

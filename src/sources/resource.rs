@@ -16,6 +16,7 @@ use super::backoff::Backoff;
 use super::kubernetes::set::{Change, Entry, Set};
 use super::kubernetes::{ListWatch, Malformed, Metrics, Object, Seen, Selector, Target, discover};
 use super::reads::{Number, Reads};
+use super::said::Said;
 use super::{Authority, Draft, LARGE, Part, Report, Reports, Unusable, UnusableKind};
 use crate::config::Objects;
 use crate::model::{Content, Document, Epoch, Input, Inputs};
@@ -58,7 +59,8 @@ async fn watch(source: ResourceSource, client: Client, metrics: Metrics, reads: 
     };
     let target = Target { resource, namespace: Some(source.namespace.clone()), selector };
     let watching = ListWatch::new(client, target, source.watch_timeout, metrics, reads.reader());
-    let objects = Watched { source: Arc::new(source), watching, set: Set::default(), said: Said::default() };
+    let objects =
+        Watched { source: Arc::new(source), watching, set: Set::default(), said: Said::default(), version: None };
     objects.run(&reads, reports).await;
 }
 
@@ -86,18 +88,8 @@ struct Watched {
     watching: ListWatch,
     set: Set<Held>,
     said: Said,
-}
-
-/// What was last said, so that contact regained says the right thing again.
-#[derive(Debug, Default)]
-struct Said {
-    /// Why nothing can be served, if so.
-    unusable: Option<Unusable>,
-    /// Whether contact is lost.
-    lost: bool,
-    /// Whether anything was said of the objects.
-    any: bool,
-    version: u64,
+    /// The version that was said last; absent: nothing was said of the objects yet.
+    version: Option<u64>,
 }
 
 impl Watched {
@@ -159,9 +151,7 @@ impl Watched {
                 let is_empty = by_name && self.set.due().is_some();
                 match change {
                     _ if is_empty => Some(self.said.answered(Err(self.source.missing()))),
-                    Change::Same if self.said.any && !self.said.lost && self.said.version == self.set.version() => {
-                        self.said.same()
-                    }
+                    Change::Same if !self.said.lost && self.version == Some(self.set.version()) => self.said.same(),
                     Change::Changed | Change::Same | Change::AskList => Some(self.draft(Authority::Read)),
                 }
             }
@@ -187,10 +177,10 @@ impl Watched {
             }
             Seen::Live => {
                 self.set.reached(self.watching.position());
-                let moved = self.set.version() != self.said.version;
+                let moved = self.version.is_some_and(|version| version != self.set.version());
                 // A bookmark moves the version of many, as an event would.
                 match &self.source.objects {
-                    Objects::Labelled(_) if moved && self.said.any => Some(self.draft(Authority::Stream)),
+                    Objects::Labelled(_) if moved => Some(self.draft(Authority::Stream)),
                     Objects::Labelled(_) | Objects::Named(_) => self.said.same(),
                 }
             }
@@ -240,8 +230,7 @@ impl Watched {
                 (Document::object(members), self.source.epoch_of_many(labels), self.set.version())
             }
         };
-        self.said.version = version;
-        self.said.any = true;
+        self.version = Some(version);
         let content = Content::Json(content);
         self.said.answered(Ok(Draft { epoch, version, content, authority, inputs, parts, seen }))
     }
@@ -299,27 +288,5 @@ impl ResourceSource {
     /// Whether statuses of the objects are written.
     fn is_of_models(&self) -> bool {
         self.kind == "NetworkModel" && self.api_version.starts_with("tidewait.dev/")
-    }
-}
-
-impl Said {
-    fn answered(&mut self, result: Result<Draft, Unusable>) -> Report {
-        self.lost = false;
-        self.unusable = result.as_ref().err().cloned();
-        result.map_or_else(Report::Unusable, Report::Holds)
-    }
-
-    fn lost(&mut self, report: Report) -> Report {
-        self.lost = true;
-        report
-    }
-
-    /// Nothing changed. While nothing can be served nothing is confirmed.
-    fn same(&mut self) -> Option<Report> {
-        let was_lost = std::mem::take(&mut self.lost);
-        match &self.unusable {
-            None => Some(Report::Confirmed),
-            Some(unusable) => was_lost.then(|| Report::Unusable(unusable.clone())),
-        }
     }
 }

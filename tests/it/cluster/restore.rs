@@ -67,11 +67,12 @@ async fn everybody_has_the_restored_state(Form { how, restarted, within }: Form)
     // It stays, and nobody loops.
     let settled = [(starting.gets(), starting.lists()), (staying.gets(), staying.lists())];
     let calm = Instant::now() + Duration::from_secs(8);
+    let mut look = tokio::time::interval(Duration::from_millis(100));
     while Instant::now() < calm {
+        look.tick().await;
         for replica in [&starting, &staying] {
             assert_eq!(serial_of(&replica.poll("").await), 100);
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     for (replica, (gets, lists)) in [&starting, &staying].into_iter().zip(settled) {
         // At most the one that confirms, and what it may lead to.
