@@ -213,6 +213,11 @@ impl World {
         *self.store.last().expect("never empty")
     }
 
+    /// As the loop does once it has the position anew: a read that was under way may hang on a dead connection.
+    fn drop_read(&mut self) {
+        (self.begun, self.served) = (None, None);
+    }
+
     /// Says what a read came to.
     fn step(&mut self, step: &Step) -> Option<Verdict> {
         match step {
@@ -230,11 +235,13 @@ impl World {
             }
             Step::Bookmark if self.stream.is_empty() => self.order.bookmark(self.now().0),
             Step::List => {
+                self.drop_read();
                 self.stream.clear();
                 self.order.listed(self.now().0);
             }
             // Not older than the position: a server that has not come so far refuses.
             Step::Sync if self.order.floor <= self.now().0 => {
+                self.drop_read();
                 self.stream.clear();
                 self.order.synced(self.now().0);
             }
