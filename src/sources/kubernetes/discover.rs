@@ -20,8 +20,10 @@ pub async fn resource(client: &Client, api_version: &str, kind: &str) -> Result<
             let detail = format!("{kind} of {api_version} belongs to no namespace: name a kind that does");
             return Err(Report::Unusable(Unusable { kind: UnusableKind::Invalid, detail }));
         }
-        // kube has words of its own for a group or kind that is not there.
+        // kube has words of its own for a kind that its group has not; of a group that is not there the server
+        // says it in plain text.
         Ok(Err(kube::Error::Discovery(_))) => Failure::new(FailureKind::NotFound, String::new()),
+        Ok(Err(kube::Error::Api(status))) if status.code == 404 => Failure::new(FailureKind::NotFound, String::new()),
         Ok(Err(error)) => error.into(),
         Err(_) => Failure::new(FailureKind::Timeout, "no answer in time"),
     };

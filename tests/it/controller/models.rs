@@ -1,10 +1,13 @@
 //! Models that are large, hold nulls, or are of a kind that nobody serves.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{apply, becomes, field, model, one, operation, serves, sidecar};
 use crate::control_plane::ControlPlane;
 use crate::crd;
+use crate::server::STEP;
 
 #[tokio::test]
 async fn a_model_as_large_as_an_object_can_be_is_served_with_its_nulls() {
@@ -37,8 +40,19 @@ async fn a_kind_that_nobody_serves_is_named_and_its_coming_is_waited_for() {
     apply(plane, &operation(&namespace, "nothing", "/nothing", &source, &json!({}))).await;
     let refused = serves(&server, "/nothing", 503).await;
     assert!(refused.field("retry-after").parse::<u32>().is_ok());
-    becomes(plane, &namespace, "dop/nothing", "/status/conditions/1/status", &json!("False")).await;
-    let ready = field(plane, &namespace, "dop/nothing", "/status/conditions/1/message").await;
-    let said = ready.as_str().unwrap_or_default();
-    assert!(said.contains("the cluster serves no Nothing of nobody.example/v1: install its"), "{said}");
+    // What the replica reports first is that its source has only begun.
+    let mut look = tokio::time::interval(Duration::from_millis(200));
+    let named = async {
+        loop {
+            let ready = field(plane, &namespace, "dop/nothing", "/status/conditions/1/message").await;
+            let said = ready.as_str().unwrap_or_default();
+            if said.contains("the cluster serves no Nothing of nobody.example/v1: install its") {
+                return;
+            }
+            look.tick().await;
+        }
+    };
+    let is_named = tokio::time::timeout(STEP, named).await.is_ok();
+    assert!(is_named, "{}", String::from_utf8_lossy(&server.admin("/state").await.body));
+    assert_eq!(field(plane, &namespace, "dop/nothing", "/status/conditions/1/status").await, json!("False"));
 }
