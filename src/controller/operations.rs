@@ -8,7 +8,7 @@ use kube::core::ApiResource;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::plan::{Asked, Plan, Planner};
 use super::{Ground, Known};
@@ -18,6 +18,7 @@ use crate::crd::{CONFIRM_REMOVAL, DescribeOperation};
 use crate::operation::Table;
 use crate::operations::Wanted;
 use crate::sources::kubernetes::set::{Change, Entry, Set};
+use crate::sources::kubernetes::settling::Settling;
 use crate::sources::kubernetes::{ListWatch, Malformed, Object, Seen, Selector, Target};
 use crate::sources::reads::Reads;
 
@@ -78,21 +79,9 @@ impl Operations {
         let reads = Arc::new(Reads::default());
         let (client, requests) = (self.ground.client.clone(), self.ground.requests.clone());
         let mut watching = ListWatch::new(client, target, self.ground.watch_timeout, requests, reads.reader());
-        let mut asking = None;
+        let mut settling = Settling::default();
         loop {
             let due = self.set.due();
-            let settles = async {
-                match due {
-                    Some(due) => sleep_until(due).await,
-                    None => std::future::pending().await,
-                }
-            };
-            let asked = async {
-                match asking {
-                    Some(number) => reads.ask(number).await,
-                    None => std::future::pending().await,
-                }
-            };
             let change = tokio::select! {
                 seen = watching.next() => {
                     if let Seen::Settled(number) = seen {
@@ -100,16 +89,12 @@ impl Operations {
                     }
                     self.see(seen)
                 }
-                _ = asked => {
-                    asking = None;
-                    Change::Same
-                }
-                () = settles => self.set.settle(Instant::now()),
+                () = settling.due(due, &reads) => self.set.settle(Instant::now()),
             };
             match change {
                 Change::Changed => self.plan(),
                 Change::Same => {}
-                Change::AskList => asking = asking.or_else(|| reads.next()),
+                Change::AskList => settling.ask(&reads),
             }
         }
     }

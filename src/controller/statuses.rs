@@ -24,7 +24,8 @@ use crate::crd::{CONFIRM_REMOVAL, DescribeOperation, NetworkModel};
 use crate::operation::{Operation, Table};
 use crate::sources::Part;
 use crate::sources::kubernetes::failure::Failure;
-use crate::sources::kubernetes::set::{Entry, Set};
+use crate::sources::kubernetes::set::{Change, Entry, Set};
+use crate::sources::kubernetes::settling::Settling;
 use crate::sources::kubernetes::{ListWatch, Object, Seen, Selector, Target};
 use crate::sources::reads::Reads;
 use crate::sources::wall_clock;
@@ -80,6 +81,7 @@ impl Statuses {
         let (client, requests) = (self.ground.client.clone(), self.ground.requests.clone());
         let mut watching = ListWatch::new(client, target, self.ground.watch_timeout, requests, reads.reader());
         let mut replicas: Set<DescribeReplicaStatus> = Set::default();
+        let mut settling = Settling::default();
         let mut listed = false;
         let mut leads = self.leads.clone();
         let mut turn = interval(STATUS_INTERVAL);
@@ -96,10 +98,10 @@ impl Statuses {
                     }
                     see(&mut replicas, seen);
                 }
-                _ = turn.tick(), if listed => {
-                    replicas.settle(Instant::now());
-                    self.write_all(&replicas).await;
-                }
+                () = settling.due(replicas.due(), &reads) => if replicas.settle(Instant::now()) == Change::AskList {
+                    settling.ask(&reads);
+                },
+                _ = turn.tick(), if listed => self.write_all(&replicas).await,
             }
         }
     }

@@ -30,6 +30,7 @@ mod order;
 mod reading;
 mod schedule;
 pub mod set;
+pub mod settling;
 pub mod target;
 
 use api::{Api, Set};

@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use kube::Client;
 use kube::core::ApiResource;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use super::backoff::Backoff;
 use super::kubernetes::set::{Change, Entry, Set};
+use super::kubernetes::settling::Settling;
 use super::kubernetes::{ListWatch, Malformed, Metrics, Object, Seen, Selector, Target, discover};
-use super::reads::{Number, Reads};
+use super::reads::Reads;
 use super::said::Said;
 use super::{Authority, Draft, LARGE, Part, Report, Reports, Unusable, UnusableKind};
 use crate::config::Objects;
@@ -94,32 +95,16 @@ struct Watched {
 
 impl Watched {
     async fn run(mut self, reads: &Arc<Reads>, reports: &Reports) {
-        let mut asking: Option<Number> = None;
+        let mut settling = Settling::default();
         loop {
             let due = self.set.due();
-            let settles = async {
-                match due {
-                    Some(due) => sleep_until(due).await,
-                    None => std::future::pending().await,
-                }
-            };
-            let asked = async {
-                match asking {
-                    Some(number) => reads.ask(number).await,
-                    None => std::future::pending().await,
-                }
-            };
             let report = tokio::select! {
                 seen = self.watching.next() => self.see(seen).await,
-                _ = asked => {
-                    asking = None;
-                    None
-                }
-                () = settles => match self.set.settle(Instant::now()) {
+                () = settling.due(due, reads) => match self.set.settle(Instant::now()) {
                     Change::Changed => Some(self.draft(Authority::Stream)),
                     Change::Same => None,
                     Change::AskList => {
-                        asking = asking.or_else(|| reads.next());
+                        settling.ask(reads);
                         None
                     }
                 },

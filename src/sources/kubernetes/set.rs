@@ -36,7 +36,21 @@ pub struct Set<P> {
     /// When the first and the last of these went.
     left: Option<(Instant, Instant)>,
     /// Since when they seem to be none.
-    empty: Option<Instant>,
+    empty: Option<Empty>,
+}
+
+/// There seem to be no objects.
+#[derive(Debug, Clone, Copy)]
+struct Empty {
+    since: Instant,
+    /// When a list is to be asked for, again if none has come.
+    ask: Instant,
+}
+
+impl Empty {
+    fn since(since: Instant) -> Self {
+        Self { since, ask: since + EMPTIED_HOLD }
+    }
 }
 
 /// What has become true.
@@ -73,7 +87,7 @@ impl<P> Set<P> {
     pub fn listed(&mut self, objects: BTreeMap<String, Entry<P>>, version: u64, now: Instant) -> Change {
         self.version = version;
         if objects.is_empty() && !self.entries.is_empty() {
-            let since = *self.empty.get_or_insert(now);
+            let since = self.empty.get_or_insert(Empty::since(now)).since;
             if now < since + EMPTIED_HOLD {
                 self.leaving = self.entries.keys().cloned().collect();
                 return Change::Same;
@@ -124,7 +138,7 @@ impl<P> Set<P> {
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
         match (self.empty, self.left) {
-            (Some(since), _) => Some(since + EMPTIED_HOLD),
+            (Some(empty), _) => Some(empty.ask),
             (None, Some((first, last))) => Some((last + DELETION_SETTLES).min(first + DELETION_SETTLES_AT_MOST)),
             (None, None) => None,
         }
@@ -135,12 +149,14 @@ impl<P> Set<P> {
         if self.due().is_none_or(|due| now < due) {
             return Change::Same;
         }
-        if self.empty.is_some() {
+        if let Some(empty) = &mut self.empty {
+            // It may not come for long: the list itself can be gone.
+            empty.ask = now + EMPTIED_HOLD;
             return Change::AskList;
         }
         self.left = None;
         if self.leaving.len() == self.entries.len() {
-            self.empty = Some(now);
+            self.empty = Some(Empty::since(now));
             return Change::Same;
         }
         for name in std::mem::take(&mut self.leaving) {
@@ -218,6 +234,8 @@ mod tests {
         assert_eq!(names(&set), ["a", "b"], "the last good ones stay");
         assert_eq!(set.listed(BTreeMap::new(), 8, settled), Change::Same, "a list within the hold proves nothing");
         assert_eq!(set.settle(settled + EMPTIED_HOLD), Change::AskList);
+        assert_eq!(set.due(), Some(settled + 2 * EMPTIED_HOLD), "not again before that");
+        assert_eq!(set.settle(settled + EMPTIED_HOLD), Change::Same);
         assert_eq!(set.listed(BTreeMap::new(), 9, settled + EMPTIED_HOLD), Change::Changed);
         assert!(set.entries().is_empty() && set.due().is_none());
         let mut set = Set::default();
