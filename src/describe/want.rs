@@ -154,6 +154,17 @@ impl Want {
         self.named().any(|named| current.is_same_state(named))
     }
 
+    /// The version to tell a client that has no use for `current`: its own where it has been given the same state
+    /// at a newer one, by a replica that is ahead. With a lower one it could be given what came in between.
+    #[must_use]
+    pub fn version_of(&self, current: &StateId) -> u64 {
+        if current.version == 0 {
+            return 0;
+        }
+        let same = self.named().filter(|named| current.is_same_state(named));
+        same.filter_map(|named| named.version).fold(current.version, u64::max)
+    }
+
     /// Whether `current` would take the client back: it is another state than those that the client
     /// names, and older than one of them.
     #[must_use]
@@ -449,6 +460,26 @@ mod tests {
     fn link_keeps_every_parameter_but_since_and_rejected() {
         let want = parse("a=x+y&since=1&wait=30&b=%2B%2b&rejected=2&flag&c=&d=1=2&&e=%C3%A9", &[]).expect("ok");
         assert_eq!(want.link_tail, "&a=x%20y&wait=30&b=%2B%2B&flag&c=&d=1%3D2&e=%C3%A9");
+    }
+
+    #[test]
+    fn who_has_the_state_is_never_told_a_lower_version() {
+        let current = id();
+        let at = |version: u64| StateId { version, ..current };
+        let other = current.to_string().replace(&current.digest.to_string(), &"0".repeat(32)).replace(".3.", ".9.");
+        for (query, version) in [
+            (String::new(), 3),
+            (format!("since={}", at(2)), 3),
+            (format!("since={}", at(5)), 5),
+            (format!("since={}.{}", current.epoch, current.digest), 3),
+            (format!("since={other}"), 3),
+            (format!("since={other}&rejected={}", at(4)), 4),
+            (format!("since={}&rejected={}", at(6), at(4)), 6),
+        ] {
+            assert_eq!(parse(&query, &[]).expect(&query).version_of(&current), version, "{query}");
+        }
+        let want = parse(&format!("since={}", at(5)), &[]).expect("a want");
+        assert_eq!(want.version_of(&at(0)), 0, "a source without order");
     }
 
     proptest! {

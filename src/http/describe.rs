@@ -217,8 +217,11 @@ async fn respond(
     let about = About { want, age: operation.freshness.age() };
     match choice {
         Choice::State => Ok(about.state(served, hold).await),
-        Choice::Unchanged => Ok(about.unchanged(served)),
-        Choice::NotModified => Ok(about.not_modified(served).await),
+        Choice::Unchanged | Choice::NotModified => {
+            let ahead = served.at_least(want.version_of(&served.snapshot.id));
+            let served = ahead.as_ref().unwrap_or(served);
+            Ok(if choice == Choice::Unchanged { about.unchanged(served) } else { about.not_modified(served).await })
+        }
         Choice::Behind => {
             let detail = "since names a newer state than this replica could confirm: try again, or another endpoint";
             Err(Problem::retry(Kind::NotConfirmed, 1, detail))

@@ -39,6 +39,12 @@ impl Served {
         Self { face: Face::of(&snapshot), snapshot, reign, encodings }
     }
 
+    /// The same at `version`; none: its own is not lower.
+    #[must_use]
+    pub fn at_least(&self, version: u64) -> Option<Self> {
+        (version > self.snapshot.id.version).then(|| self.moved(self.snapshot.at_version(version)))
+    }
+
     /// The bytes in `coding`, or as they are where that is no larger.
     pub async fn bytes(&self, coding: Coding) -> (Coding, Bytes) {
         let cell = match coding {

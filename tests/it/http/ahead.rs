@@ -54,6 +54,22 @@ fn took(started: Instant, expected: Duration) {
     assert!((expected..expected + TICK).contains(&took), "{took:?}, not {expected:?}");
 }
 
+/// Its replica was at version 9 when it was given this state, and may have had another one at 8 before: with 7 for
+/// an id it could be given that one elsewhere.
+#[tokio::test(start_paused = true)]
+async fn who_has_the_state_at_a_newer_version_keeps_that_version() {
+    let (mut rig, _reader) = readable().await;
+    let held = id(9, MODEL);
+    let tag = format!("\"{}.{}\"", held.epoch, held.digest);
+    for (fields, status) in [(String::new(), 204), (format!("If-None-Match: {tag}\r\n"), 304)] {
+        let mut wire = rig.connect();
+        wire.send(get(&format!("since={held}&wait=1"), &fields).as_bytes());
+        let answer = next(&mut wire, false).await;
+        assert_eq!((answer.status, answer.field("state-id")), (status, &*held.to_string()));
+        assert!(answer.field("link").contains(&held.to_string()), "{answer:?}");
+    }
+}
+
 /// A lie, or a store restored from a backup: what the read shows is answered.
 #[tokio::test(start_paused = true)]
 async fn a_read_is_the_truth_whatever_the_client_claims_and_wakes_nobody_for_a_lie() {
