@@ -1,20 +1,35 @@
-//! PURE. The model and its states: what a document is, what names a state of it, and the one
-//! place that decides whether something changed.
+//! PURE. The model and its states: what a document is, what names a state of it, which part of it
+//! someone asked for, how to get from one state to another, and the one place that decides whether
+//! something changed.
 
+mod diff;
 pub mod document;
+pub mod history;
 pub mod id;
+pub mod index;
 pub mod inputs;
 mod json;
+mod members;
+pub mod patch;
 mod reign;
 pub mod removal;
+pub mod selection;
+mod sharing;
 pub mod snapshot;
 pub mod store;
+mod tree;
 mod yaml;
 
+#[cfg(test)]
+mod tests;
+
 pub use document::{Content, Document, Invalid};
+pub use history::History;
 pub use id::{Digest, Epoch, Since, StateId};
+pub use index::Index;
 pub use inputs::{Input, Inputs};
 pub use reign::Reign;
 pub use removal::{Confirmed, Held};
+pub use selection::{InvalidSelection, Pointer, Selection};
 pub use snapshot::Snapshot;
 pub use store::{Offer, Publication, Rules, Store};

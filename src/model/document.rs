@@ -1,17 +1,18 @@
 //! A model in memory: an immutable JSON tree with a content digest at each container (a Merkle
-//! tree), or opaque bytes.
+//! tree), or opaque bytes. States share the parts in which they agree.
 //!
 //! Canonical form: object keys sorted by their UTF-8 bytes, no white space, strings with the
 //! shortest escapes, numbers as their source spelt them (so 1.0 is not 1). Equal canonical
 //! bytes and equal digests are the same thing.
 
-use std::fmt::{self, Write as _};
-use std::sync::Arc;
+use std::fmt;
 
 use bytes::Bytes;
 
 use super::id::Digest;
-use super::{json, yaml};
+use super::members::Members;
+use super::tree::Node;
+use super::{json, sharing, yaml};
 use crate::bounds::DOCUMENT_DEPTH;
 
 /// What a state says.
@@ -31,18 +32,7 @@ pub enum Content {
 /// A JSON document.
 #[derive(Debug, Clone)]
 pub struct Document {
-    root: Node,
-}
-
-/// A value in a document.
-#[derive(Debug, Clone)]
-pub(super) enum Node {
-    /// null, a boolean, a number or a string, in canonical text.
-    Scalar(Box<str>),
-    /// An array and its digest.
-    Array(Arc<[Node]>, blake3::Hash),
-    /// An object, sorted by key, and its digest.
-    Object(Arc<[(Box<str>, Node)]>, blake3::Hash),
+    pub(super) root: Node,
 }
 
 /// Why bytes are not a document. The text names the place and the remedy.
@@ -97,12 +87,15 @@ impl fmt::Display for Place<'_> {
     }
 }
 
+/// The media type of a document (RFC 8259, section 11).
+const JSON: &str = "application/json";
+
 impl Content {
     /// The media type of its bytes.
     #[must_use]
     pub fn media_type(&self) -> &str {
         match self {
-            Self::Json(_) => "application/json",
+            Self::Json(_) => JSON,
             Self::Opaque { media_type, .. } => media_type,
         }
     }
@@ -110,10 +103,9 @@ impl Content {
     /// Names what it says: media type and content.
     #[must_use]
     pub fn digest(&self) -> Digest {
-        let media_type = self.media_type();
         match self {
-            Self::Json(document) => Digest::of(media_type, &document.root.own_hash()),
-            Self::Opaque { body, .. } => Digest::of(media_type, &blake3::hash(body)),
+            Self::Json(document) => document.digest(),
+            Self::Opaque { media_type, body } => Digest::of(media_type, &blake3::hash(body)),
         }
     }
 
@@ -159,14 +151,51 @@ impl Document {
         }
     }
 
-    pub(super) fn root(&self) -> &Node {
-        &self.root
+    /// This document with the member `key` set to `value`. All else is shared; what it costs is one
+    /// run of members and a pass over the members' digests, whatever is below them. A document
+    /// that is no object has no members: then the result has this one alone.
+    #[must_use]
+    pub fn with_member(&self, key: &str, value: Self) -> Self {
+        self.edited(key, Some(value.root))
+    }
+
+    /// This document without the member `key`, at the cost of [`Document::with_member`].
+    #[must_use]
+    pub fn without_member(&self, key: &str) -> Self {
+        match self.root.members().and_then(|members| members.get(key)) {
+            Some(_) => self.edited(key, None),
+            None => self.clone(),
+        }
+    }
+
+    fn edited(&self, key: &str, value: Option<Node>) -> Self {
+        let none = Members::new(Vec::new());
+        let members = self.root.members().unwrap_or(&none);
+        Self { root: Node::of_members(members.edited(vec![(key.into(), value)])) }
+    }
+
+    /// The same document, in memory made of the parts of `old` wherever both agree.
+    #[must_use]
+    pub fn sharing(&self, old: &Self) -> Self {
+        Self { root: sharing::shared(&self.root, &old.root) }
+    }
+
+    /// Names what it says: media type and content.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        Digest::of(JSON, &self.root.hash())
+    }
+
+    /// How many bytes [`Document::canonical`] has; known without writing them.
+    #[must_use]
+    pub fn canonical_len(&self) -> usize {
+        self.root.len()
     }
 
     /// The canonical bytes.
     #[must_use]
     pub fn canonical(&self) -> Bytes {
-        let mut out = String::new();
+        let mut out = String::with_capacity(self.root.len());
         self.root.write(&mut out);
         Bytes::from(out)
     }
@@ -180,10 +209,7 @@ impl Document {
             node = match node {
                 Node::Scalar(_) => return None,
                 Node::Array(items, _) => items.get(token.parse::<usize>().ok()?)?,
-                Node::Object(members, _) => {
-                    let at = members.binary_search_by(|(key, _)| (**key).cmp(&token)).ok()?;
-                    &members[at].1
-                }
+                Node::Object(members, _) => members.get(&token)?,
             };
         }
         match node {
@@ -191,85 +217,6 @@ impl Document {
             Node::Array(..) | Node::Object(..) => None,
         }
     }
-}
-
-impl Node {
-    pub(super) fn string(text: &str) -> Self {
-        Self::Scalar(serde_json::Value::from(text).to_string().into_boxed_str())
-    }
-
-    pub(super) fn array(items: Vec<Self>) -> Self {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(b"a");
-        for item in &items {
-            item.feed(&mut hasher);
-        }
-        Self::Array(items.into(), hasher.finalize())
-    }
-
-    /// `members` are sorted by key and distinct.
-    pub(super) fn object(members: Vec<(Box<str>, Self)>) -> Self {
-        debug_assert!(members.is_sorted_by(|(a, _), (b, _)| a < b), "the caller sorts");
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(b"o");
-        for (key, value) in &members {
-            feed_text(&mut hasher, key);
-            value.feed(&mut hasher);
-        }
-        Self::Object(members.into(), hasher.finalize())
-    }
-
-    /// What a container's digest takes of one child: a scalar's text (hashing each one alone
-    /// would cost more than the text), a container's digest. Lengths and tags keep it prefix-free.
-    fn feed(&self, hasher: &mut blake3::Hasher) {
-        match self {
-            Self::Scalar(text) => {
-                hasher.update(b"s");
-                feed_text(hasher, text);
-            }
-            Self::Array(_, hash) | Self::Object(_, hash) => {
-                hasher.update(b"n");
-                hasher.update(hash.as_bytes());
-            }
-        }
-    }
-
-    fn own_hash(&self) -> blake3::Hash {
-        match self {
-            Self::Scalar(text) => blake3::hash(text.as_bytes()),
-            Self::Array(_, hash) | Self::Object(_, hash) => *hash,
-        }
-    }
-
-    fn write(&self, out: &mut String) {
-        match self {
-            Self::Scalar(text) => out.push_str(text),
-            Self::Array(items, _) => {
-                out.push('[');
-                for (index, item) in items.iter().enumerate() {
-                    if index > 0 {
-                        out.push(',');
-                    }
-                    item.write(out);
-                }
-                out.push(']');
-            }
-            Self::Object(members, _) => {
-                out.push('{');
-                for (index, (key, value)) in members.iter().enumerate() {
-                    let comma = if index > 0 { "," } else { "" };
-                    write!(out, "{comma}{}:", serde_json::Value::from(&**key)).expect("a String takes all");
-                    value.write(out);
-                }
-                out.push('}');
-            }
-        }
-    }
-}
-
-fn feed_text(hasher: &mut blake3::Hasher, text: &str) {
-    hasher.update(&(text.len() as u64).to_le_bytes());
-    hasher.update(text.as_bytes());
 }
 
 /// The text, without the byte order mark that some editors put first (RFC 8259, section 8.1).

@@ -8,7 +8,8 @@ use std::fmt;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::document::{Invalid, Node, Path};
+use super::document::{Invalid, Path};
+use super::tree::Node;
 
 /// An object's members as they stand.
 struct Members<'a>(Vec<(String, &'a RawValue)>);

@@ -10,7 +10,8 @@
 //! document that gives way to an opaque model is removed whole: that is how an app looks that
 //! serves a page with an error.
 
-use super::document::Node;
+use super::members::{Pair, Pairs};
+use super::tree::Node;
 use super::{Content, Digest, Epoch, Since, StateId};
 
 /// What is published, to compare with.
@@ -54,7 +55,7 @@ impl Baseline {
     #[must_use]
     pub fn of(content: Content) -> Self {
         let whole = match &content {
-            Content::Json(document) => leaves(document.root()),
+            Content::Json(document) => leaves(&document.root),
             Content::Opaque { body, .. } => body.len() as u64,
         };
         Self { content, whole }
@@ -64,7 +65,7 @@ impl Baseline {
     #[must_use]
     pub fn removal(&self, next: &Content) -> Removal {
         let removed = match (&self.content, next) {
-            (Content::Json(published), Content::Json(next)) => removed(published.root(), next.root()),
+            (Content::Json(published), Content::Json(next)) => removed(&published.root, &next.root),
             (Content::Json(_), Content::Opaque { .. }) => self.whole,
             (Content::Opaque { .. }, next) => self.whole.saturating_sub(next.bytes().len() as u64),
         };
@@ -109,7 +110,7 @@ fn leaves(node: &Node) -> u64 {
     match node {
         Node::Scalar(_) => 1,
         Node::Array(items, _) if items.is_empty() => 1,
-        Node::Object(members, _) if members.is_empty() => 1,
+        Node::Object(members, _) if members.len() == 0 => 1,
         Node::Array(items, _) => items.iter().map(leaves).sum(),
         Node::Object(members, _) => members.iter().map(|(_, value)| leaves(value)).sum(),
     }
@@ -119,28 +120,20 @@ fn leaves(node: &Node) -> u64 {
 fn removed(from: &Node, to: &Node) -> u64 {
     match (from, to) {
         (Node::Scalar(_), _) => 0,
-        (Node::Array(_, one), Node::Array(_, other)) | (Node::Object(_, one), Node::Object(_, other))
-            if one == other =>
-        {
-            0
-        }
+        _ if from.same(to) => 0,
         (Node::Array(items, _), _) if items.is_empty() => 0,
-        (Node::Object(members, _), _) if members.is_empty() => 0,
+        (Node::Object(members, _), _) if members.len() == 0 => 0,
         (Node::Array(from, _), Node::Array(to, _)) => {
             let kept: u64 = from.iter().zip(to.iter()).map(|(from, to)| removed(from, to)).sum();
             kept + from.iter().skip(to.len()).map(leaves).sum::<u64>()
         }
         (Node::Object(from, _), Node::Object(to, _)) => {
-            // Both are sorted by key.
-            let mut to = to.iter().peekable();
-            let gone = |(key, value): &(Box<str>, Node)| {
-                while to.next_if(|(other, _)| other < key).is_some() {}
-                match to.next_if(|(other, _)| other == key) {
-                    Some((_, next)) => removed(value, next),
-                    None => leaves(value),
-                }
+            let gone = |pair: Pair<'_>| match (pair.old, pair.new) {
+                (Some(value), Some(next)) => removed(value, next),
+                (Some(value), None) => leaves(value),
+                (None, _) => 0,
             };
-            from.iter().map(gone).sum()
+            Pairs::of(Some(from), Some(to)).map(gone).sum()
         }
         (Node::Array(..) | Node::Object(..), _) => leaves(from),
     }

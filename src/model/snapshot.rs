@@ -1,27 +1,27 @@
-//! A state with its id and its bytes, ready to be served; immutable.
+//! A state with its id, ready to be served; immutable. Its bytes are made when somebody wants them.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use base64::Engine as _;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
-use super::{Content, Document, Epoch, StateId};
+use super::{Content, Document, Epoch, Selection, StateId};
 
-/// A state with its id and its bytes.
+/// A state with its id. Cheap to clone; clones share the bytes, by whomever they are made.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     /// Names the state.
     pub id: StateId,
+    /// What it says.
+    pub content: Content,
     /// What every id of the same state shares.
-    pub body: Arc<Body>,
+    body: Arc<OnceLock<Body>>,
 }
 
 /// The bytes of a state.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Body {
-    /// The media type (RFC 9110, section 8.3.1).
-    pub media_type: String,
     /// The bytes without an encoding.
     pub identity: Bytes,
     /// `State-Digest`: SHA-256 of them in the syntax of RFC 9530, `sha-256=:...:`.
@@ -29,35 +29,64 @@ pub struct Body {
 }
 
 impl Snapshot {
-    /// The snapshot of content; costs its canonical bytes and one SHA-256.
+    /// The snapshot of content.
     #[must_use]
     pub fn of(epoch: Epoch, version: u64, content: &Content) -> Self {
         let id = StateId { epoch, version, digest: content.digest() };
-        Self::from_parts(id, content.media_type().to_owned(), content.bytes())
+        Self { id, content: content.clone(), body: Arc::default() }
     }
 
-    /// A snapshot whose id is known already, as one read back from disk.
+    /// A snapshot whose id is known already, as one read back from disk; none: the id is not that of
+    /// these bytes.
     #[must_use]
-    pub fn from_parts(id: StateId, media_type: String, identity: Bytes) -> Self {
-        let sha256 = base64::engine::general_purpose::STANDARD.encode(Sha256::digest(&identity));
-        let body = Body { media_type, identity, sha256: format!("sha-256=:{sha256}:") };
-        Self { id, body: Arc::new(body) }
-    }
-
-    /// What it says, read back from its bytes.
-    #[must_use]
-    pub fn content(&self) -> Content {
-        let Body { media_type, identity, .. } = &*self.body;
-        let read = Document::from_json(identity).ok().map(Content::Json);
+    pub fn from_parts(id: StateId, media_type: &str, identity: Bytes) -> Option<Self> {
         // An opaque model may look like JSON, and even say that it is: its digest is another.
-        read.filter(|content| content.digest() == self.id.digest)
-            .unwrap_or_else(|| Content::Opaque { media_type: media_type.clone(), body: identity.clone() })
+        let opaque = Content::Opaque { media_type: media_type.to_owned(), body: identity.clone() };
+        let content = if opaque.digest() == id.digest {
+            opaque
+        } else {
+            let json = Document::from_json(&identity).ok().map(Content::Json);
+            let is_it = |json: &Content| {
+                json.digest() == id.digest && json.media_type() == media_type && json.bytes() == identity
+            };
+            json.filter(is_it)?
+        };
+        Some(Self { id, content, body: Arc::default() })
     }
 
     /// The same state at another version.
     #[must_use]
     pub fn at_version(&self, version: u64) -> Self {
-        Self { id: StateId { version, ..self.id }, body: Arc::clone(&self.body) }
+        Self { id: StateId { version, ..self.id }, ..self.clone() }
+    }
+
+    /// The part of it that a selection names, as a state of its own; none: it has no parts, since it is opaque.
+    #[must_use]
+    pub fn select(&self, selection: &Selection) -> Option<Self> {
+        match &self.content {
+            _ if selection.is_whole() => Some(self.clone()),
+            Content::Json(document) => {
+                let StateId { epoch, version, .. } = self.id;
+                Some(Self::of(epoch, version, &Content::Json(selection.prune(document))))
+            }
+            Content::Opaque { .. } => None,
+        }
+    }
+
+    /// Its bytes. Whoever comes first pays for canonical text and one SHA-256; who comes meanwhile waits.
+    #[must_use]
+    pub fn body(&self) -> &Body {
+        self.body.get_or_init(|| {
+            let identity = self.content.bytes();
+            let sha256 = base64::engine::general_purpose::STANDARD.encode(Sha256::digest(&identity));
+            Body { identity, sha256: format!("sha-256=:{sha256}:") }
+        })
+    }
+
+    /// Whether [`Snapshot::body`] costs nothing any more.
+    #[must_use]
+    pub fn has_body(&self) -> bool {
+        self.body.get().is_some()
     }
 }
 
@@ -66,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn content_reads_back_as_what_it_was() {
+    fn parts_are_read_back_as_what_they_were_and_nothing_else() {
         let json = || Content::Json(Document::from_json(br#"{"b":1.0,"a":[]}"#).expect("a document"));
         let opaque = |media_type: &str, text: &'static str| Content::Opaque {
             media_type: media_type.to_owned(),
@@ -78,9 +107,35 @@ mod tests {
             opaque("application/json", r#"{"a":[],"b":1.0}"#),
             opaque("a/b", "1"),
         ] {
-            let back = Snapshot::of(Epoch::of(&["test"]), 3, &content).content();
-            assert_eq!(std::mem::discriminant(&back), std::mem::discriminant(&content), "{content:?}");
-            assert_eq!((back.digest(), back.bytes()), (content.digest(), content.bytes()), "{content:?}");
+            let Snapshot { id, .. } = Snapshot::of(Epoch::of(&["test"]), 3, &content);
+            let back = Snapshot::from_parts(id, content.media_type(), content.bytes()).expect("it is what it was");
+            assert_eq!(std::mem::discriminant(&back.content), std::mem::discriminant(&content), "{content:?}");
+            assert_eq!((back.content.digest(), &back.body().identity), (content.digest(), &content.bytes()));
+            assert!(Snapshot::from_parts(id, "x/y", content.bytes()).is_none(), "another media type: {content:?}");
+            let other = [&content.bytes()[..], b" "].concat();
+            assert!(Snapshot::from_parts(id, content.media_type(), other.into()).is_none(), "other bytes: {content:?}");
         }
+    }
+
+    #[test]
+    fn what_is_selected_is_a_state_of_its_own_at_the_same_version() {
+        let content = |json: &str| Content::Json(Document::from_json(json.as_bytes()).expect("a document"));
+        let whole = Snapshot::of(Epoch::of(&["test"]), 3, &content(r#"{"a":1,"b":2}"#));
+        let part = whole.select(&Selection::parse(&["/a"]).expect("a selection")).expect("JSON has parts");
+        assert_eq!(part.id, Snapshot::of(Epoch::of(&["test"]), 3, &content(r#"{"a":1}"#)).id);
+        assert_eq!(whole.select(&Selection::whole()).map(|part| part.id), Some(whole.id));
+        let opaque = Content::Opaque { media_type: "text/plain".to_owned(), body: Bytes::new() };
+        let opaque = Snapshot::of(Epoch::of(&["test"]), 3, &opaque);
+        assert!(opaque.select(&Selection::parse(&["/a"]).expect("a selection")).is_none());
+    }
+
+    #[test]
+    fn bytes_are_made_once_for_all_versions() {
+        let content = Content::Json(Document::from_json(b"{}").expect("a document"));
+        let snapshot = Snapshot::of(Epoch::of(&["test"]), 3, &content);
+        assert!(!snapshot.has_body());
+        let later = snapshot.at_version(4);
+        assert_eq!(later.body().sha256, "sha-256=:RBNvo1WzZ4oRRq0W9+hknpT7T8If536DEMBg9hyq/4o=:");
+        assert!(std::ptr::eq(snapshot.body(), later.body()));
     }
 }

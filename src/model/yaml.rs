@@ -4,7 +4,8 @@
 
 use serde_yaml::Value;
 
-use super::document::{Invalid, Node, Path};
+use super::document::{Invalid, Path};
+use super::tree::Node;
 
 /// Reads one YAML document.
 pub(super) fn read(text: &str) -> Result<Node, Invalid> {

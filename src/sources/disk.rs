@@ -149,8 +149,8 @@ impl Disk {
         // One that a crash left; if it cannot be removed, creating it says why.
         let _ = fs::remove_file(&temporary);
         let written = create(&temporary).and_then(|mut file| {
-            file.write_all(header(snapshot, &self.source).as_bytes())?;
-            file.write_all(&snapshot.body.identity)?;
+            file.write_all(header(&snapshot.id, snapshot.content.media_type(), &snapshot.body().identity, &self.source).as_bytes())?;
+            file.write_all(&snapshot.body().identity)?;
             file.sync_all()
         });
         let kept = match written {
@@ -235,28 +235,15 @@ fn read(path: &Path) -> Result<(Kept, String), Refused> {
     let mut body = Vec::new();
     // Not more than there was, should it grow.
     file.take(length).read_to_end(&mut body)?;
-    let snapshot = Snapshot::from_parts(id, media_type, Bytes::from(body));
-    // The one header of this snapshot, byte for byte: the checksum and everything else at once.
-    if header(&snapshot, &source).as_bytes() != line {
+    let body = Bytes::from(body);
+    // The one header of this state, byte for byte: the checksum and everything else at once.
+    if header(&id, &media_type, &body, &source).as_bytes() != line {
         return Err("its checksum is wrong".into());
     }
-    if !is_named_by_its_id(&snapshot) {
-        return Err("its id is not that of its content".into());
-    }
+    // The checksum only tells that the file is as it was written, this that what was written is a state
+    // of ours: the digest of an older or newer version of tidewait may mean something else.
+    let snapshot = Snapshot::from_parts(id, &media_type, body).ok_or("its id is not that of its content")?;
     Ok((Kept { snapshot, confirmed: metadata.modified()? }, source))
-}
-
-/// The checksum only tells that the file is as it was written, this that what was written is a
-/// state of ours: the digest of an older or newer version of tidewait may mean something else.
-fn is_named_by_its_id(snapshot: &Snapshot) -> bool {
-    let body = &snapshot.body;
-    let opaque = Content::Opaque { media_type: body.media_type.clone(), body: body.identity.clone() };
-    if opaque.digest() == snapshot.id.digest {
-        return true;
-    }
-    let Ok(document) = Document::from_json(&body.identity) else { return false };
-    let json = Content::Json(document);
-    json.media_type() == body.media_type && json.digest() == snapshot.id.digest && json.bytes() == body.identity
 }
 
 #[cfg(test)]

@@ -1,0 +1,28 @@
+//! Where two nodes differ, one level at a time. Whoever walks on takes the steps that this gives,
+//! so that a walk goes only where digests differ. Objects are compared by key; what is below an
+//! array belongs to the array.
+
+use super::members::{Pair, Pairs};
+use super::tree::Node;
+
+/// The members that differ, by key. What is no object, or absent, has none.
+pub(super) fn changed<'a>(old: Option<&'a Node>, new: Option<&'a Node>) -> impl Iterator<Item = Pair<'a>> {
+    Pairs::of(old.and_then(Node::members), new.and_then(Node::members)).filter(|pair| !same(pair.old, pair.new))
+}
+
+/// Whether both say the same, or both are absent.
+pub(super) fn same(old: Option<&Node>, new: Option<&Node>) -> bool {
+    match (old, new) {
+        (Some(old), Some(new)) => old.same(new),
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
+/// How many items two arrays have in common at the beginning, and of the rest at the end.
+pub(super) fn ends(old: &[Node], new: &[Node]) -> (usize, usize) {
+    let begin = old.iter().zip(new).take_while(|(old, new)| old.same(new)).count();
+    let (old, new) = (&old[begin..], &new[begin..]);
+    let end = old.iter().rev().zip(new.iter().rev()).take_while(|(old, new)| old.same(new)).count();
+    (begin, end)
+}
