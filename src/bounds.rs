@@ -7,14 +7,14 @@ use std::time::Duration;
 pub const DOCUMENT_DEPTH: usize = 128;
 /// Bytes of a model, whatever its source; a larger one is refused at its source.
 pub const DOCUMENT_BYTES: usize = 64 * 1024 * 1024;
-/// Pointers of one selection; more are 400.
-pub const SELECT_POINTERS: usize = 64;
-/// Different selections that are waited for at one operation; one more is 503.
-pub const SELECTIONS: usize = 16_384;
 /// Items that a patch adds to and removes from one array by shortest script; beyond, it goes place by place.
 pub const PATCH_ARRAY_EDITS: usize = 256;
 /// Bytes of memory that past states may hold beside the current one, where its text is shorter and no bound is set.
 pub const HISTORY_BYTES: usize = 1024 * 1024;
+/// Deltas to one state that are kept; further ones are made for each request.
+pub const DELTAS: usize = 256;
+/// Bytes of the deltas to one state that are kept, where the state itself is smaller.
+pub const DELTA_BYTES: usize = 1024 * 1024;
 /// Bytes of a configuration file; a larger one is refused. The size that a `ConfigMap` can have.
 pub const CONFIG_BYTES: u64 = 1024 * 1024;
 /// Bytes of `since` and of `rejected` after decoding; more is 400.

@@ -1,6 +1,7 @@
 //! PURE. The describe protocol: a request becomes a [`Want`], and a want and a state an answer.
 //! Nothing here knows how waiting is done, what time it is, or hyper.
 
+pub mod accept;
 pub mod answer;
 pub mod encode;
 pub mod problem;

@@ -34,10 +34,11 @@ const SWEEP_FROM: usize = 1024;
 /// One in so many agents is forgotten when the table is full: so the search for those seen least lately is rare.
 const EVICTED_SHARE: usize = 16;
 
-/// All agents of an operation.
+/// All agents of an operation. `V` is what an agent looks at that selects a part of the model; it is kept for as
+/// long as the agent is known, since the end of a reign is told to views that somebody keeps, and to no others.
 #[derive(Debug)]
-pub struct Fleet {
-    agents: HashMap<AgentKey, Entry>,
+pub struct Fleet<V> {
+    agents: HashMap<AgentKey, Entry<V>>,
     capacity: usize,
     /// A silent agent is forgotten after this.
     expiry: Duration,
@@ -71,14 +72,24 @@ pub struct Acknowledgement {
     pub connection: Arc<Connection>,
 }
 
-/// The current state.
-#[derive(Debug, Clone, Copy)]
-pub struct Current<'a> {
+/// The current state of what an agent looks at.
+#[derive(Debug)]
+pub struct Current<'a, V> {
     /// Its id.
     pub id: &'a StateId,
     /// For how long it is current.
     pub reign: &'a Arc<Reign>,
+    /// What it looks at; absent: the whole model.
+    pub selected: Option<&'a Arc<V>>,
 }
+
+impl<V> Clone for Current<'_, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<V> Copy for Current<'_, V> {}
 
 /// How an agent stands to the current state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,11 +103,13 @@ pub enum Standing {
 }
 
 /// What is known of an agent, for operators.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Agent {
+#[derive(Debug)]
+pub struct Agent<V> {
     /// Which agent.
     pub key: AgentKey,
-    /// How it stands to the current state.
+    /// What it looks at; absent: the whole model.
+    pub selected: Option<Arc<V>>,
+    /// How it stands to the current state of that.
     pub standing: Standing,
     /// The state that it holds, by its last poll; absent: none.
     pub holds: Option<Since>,
@@ -129,7 +142,7 @@ pub struct Listing {
     pub limit: usize,
 }
 
-impl Fleet {
+impl<V: PartialEq> Fleet<V> {
     /// A fleet of at most `capacity` agents, of which silent ones are forgotten after `expiry`.
     #[must_use]
     pub fn new(capacity: usize, expiry: Duration, started: Instant) -> Self {
@@ -152,7 +165,7 @@ impl Fleet {
 
     /// An agent polls while `current` is the state; `gives`: it is to be answered with that at once.
     #[must_use]
-    pub fn arrive(&mut self, said: Acknowledgement, current: Current<'_>, gives: bool, now: Instant) -> LivePoll {
+    pub fn arrive(&mut self, said: Acknowledgement, current: Current<'_, V>, gives: bool, now: Instant) -> LivePoll {
         // The key of before is kept, so that the name is there once.
         let (key, before) = match self.agents.remove_entry(&said.key) {
             Some((key, before)) => (key, Some(before).filter(|before| !before.is_expired(self.expiry, now))),
@@ -167,7 +180,8 @@ impl Fleet {
         poll
     }
 
-    /// How many agents stand where to `current`. Looks at each agent.
+    /// How many agents stand where to `current`, the state of the whole model; those that select, to what is current
+    /// of that. Looks at each agent.
     pub fn totals(&mut self, current: Option<&StateId>, now: Instant) -> Totals {
         self.sweep(now);
         let mut totals = Totals {
@@ -188,7 +202,7 @@ impl Fleet {
     /// The first `limit` of those that do not hold `current`: the rejecting ones before the lagging
     /// ones, and of each those first that have been so for longest.
     #[must_use]
-    pub fn worst(&self, limit: usize, current: Option<&StateId>, now: Instant) -> Vec<Agent> {
+    pub fn worst(&self, limit: usize, current: Option<&StateId>, now: Instant) -> Vec<Agent<V>> {
         let ranked = self.known(now).map(|(key, entry)| (entry.standing(current), entry.lags_since(now), key, entry));
         let behind = ranked.filter(|(standing, ..)| *standing != Standing::Converged);
         let worst =
@@ -198,16 +212,16 @@ impl Fleet {
 
     /// The agents that `listing` asks for, by key, as they stand to `current`; and whether more follow.
     #[must_use]
-    pub fn page(&self, listing: &Listing, current: Option<&StateId>, now: Instant) -> (Vec<Agent>, bool) {
+    pub fn page(&self, listing: &Listing, current: Option<&StateId>, now: Instant) -> (Vec<Agent<V>>, bool) {
         let follows = |key: &AgentKey| listing.after.as_ref().is_none_or(|after| key > after);
-        let stands = |entry: &Entry| listing.standing.is_none_or(|standing| entry.standing(current) == standing);
+        let stands = |entry: &Entry<V>| listing.standing.is_none_or(|standing| entry.standing(current) == standing);
         let wanted: Vec<_> = self.known(now).filter(|(key, entry)| follows(key) && stands(entry)).collect();
         let more = wanted.len() > listing.limit;
         let page = first(listing.limit, wanted, |(one, _), (other, _)| one.cmp(other));
         (page.into_iter().map(|(key, entry)| entry.view(key, current, now)).collect(), more)
     }
 
-    fn known(&self, now: Instant) -> impl Iterator<Item = (&AgentKey, &Entry)> {
+    fn known(&self, now: Instant) -> impl Iterator<Item = (&AgentKey, &Entry<V>)> {
         self.agents.iter().filter(move |(_, entry)| !entry.is_expired(self.expiry, now))
     }
 

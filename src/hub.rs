@@ -11,31 +11,33 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Duration, Instant};
 
-use crate::model::{Publication, Snapshot};
+use crate::config::Limits;
+use crate::model::{History, Publication, Selection, Snapshot};
 
+mod delta;
+mod encodings;
 mod metrics;
 mod round;
 mod served;
+mod view;
+mod viewer;
 
+use delta::Past;
 pub use metrics::{Families, Metrics};
-pub use round::{Hold, Round};
+pub use round::Hold;
+use round::{Change, Round};
 pub use served::Served;
+use view::Current;
+pub use view::Missing;
+use viewer::Views;
+pub use viewer::{TooManySelections, Viewer};
 
 /// The current state of one operation and those who wait for the next.
 #[derive(Debug)]
 pub struct Hub {
-    current: watch::Sender<Current>,
-    parked: Arc<Parked>,
-    metrics: Metrics,
-}
-
-/// What is served now.
-#[derive(Debug, Clone)]
-pub struct Current {
-    served: Option<Arc<Served>>,
-    round: Arc<Round>,
-    /// The operation has ended: nobody waits any more.
-    closed: bool,
+    views: Arc<Views>,
+    /// One for all who look at the whole model.
+    whole: Arc<Viewer>,
 }
 
 /// How many requests are parked, and how many may be.
@@ -69,94 +71,90 @@ pub struct Full {
 }
 
 impl Hub {
-    /// A hub without a state and with at most `limit` seats.
+    /// A hub without a state and with at most `parked` seats.
     #[must_use]
-    pub fn new(limit: usize, metrics: Metrics) -> Self {
-        let round = Round::open(metrics.fan_out.clone());
-        let parked = Parked {
+    pub fn new(parked: usize, limits: Limits, metrics: Metrics) -> Self {
+        let parked = Arc::new(Parked {
             now: AtomicUsize::new(0),
-            limit: AtomicUsize::new(limit),
+            limit: AtomicUsize::new(parked),
             gauge: metrics.parked.clone(),
             emptied: Notify::new(),
-        };
-        Self {
-            current: watch::Sender::new(Current { served: None, round, closed: false }),
-            parked: Arc::new(parked),
-            metrics,
-        }
+        });
+        let past = Past::new(History::new(limits.history_entries, limits.history_bytes));
+        let views = Arc::new(Views::new(past, parked, limits.selections, metrics));
+        Self { whole: Arc::new(Viewer::of_whole(&views)), views }
     }
 
-    /// What is served now; absent: no state yet.
+    /// What is served of the whole model now; absent: no state yet.
     #[must_use]
     pub fn current(&self) -> Option<Arc<Served>> {
-        self.current.borrow().served.clone()
+        self.whole.current().ok()
+    }
+
+    /// One who looks at a selection, or (none) at the whole model.
+    pub fn viewer(&self, selection: Option<&Selection>) -> Result<Arc<Viewer>, TooManySelections> {
+        match selection.filter(|selection| !selection.is_whole()) {
+            Some(selection) => Viewer::of_part(&self.views, selection).map(Arc::new),
+            None => Ok(Arc::clone(&self.whole)),
+        }
     }
 
     /// How many requests are parked.
     #[must_use]
     pub fn parked(&self) -> usize {
-        self.parked.now.load(Ordering::Relaxed)
+        self.views.parked.now.load(Ordering::Relaxed)
     }
 
-    /// At most `limit` seats from now on; those beyond it that are taken stay taken.
-    pub fn set_limit(&self, limit: usize) {
-        self.parked.limit.store(limit, Ordering::Relaxed);
+    /// At most so many seats, selections and past states from now on; seats and selections beyond
+    /// that which are taken stay taken.
+    pub fn set_limits(&self, parked: usize, limits: Limits) {
+        self.views.parked.limit.store(parked, Ordering::Relaxed);
+        self.views.set_limit(limits.selections);
+        self.views.past.lock().set_bounds(limits.history_entries, limits.history_bytes);
     }
 
     /// The counters of releases.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
-        &self.metrics
+        &self.views.metrics
     }
 
-    /// Serves a new state and wakes everyone who is parked.
-    pub fn publish(&self, publication: Publication) {
-        let served = Arc::new(Served::new(publication.snapshot));
-        let next = Round::open(self.metrics.fan_out.clone());
-        self.current.send_modify(|current| {
-            // Closed before anyone can see the new state, so that the last to leave measures.
-            current.round.close(Instant::from_std(publication.seen));
-            current.round = next;
-            if let Some(before) = current.served.replace(served) {
-                before.reign.end(Instant::now().into_std());
-            }
-        });
-        self.metrics.changes.inc();
+    /// Serves a new state and wakes everyone who is parked at what changed.
+    pub fn publish(&self, publication: &Publication) {
+        let Publication { snapshot, seen } = publication;
+        let change = Change::new(self.metrics().fan_out.clone(), Instant::from_std(*seen));
+        self.views.publish(snapshot, &change);
+        self.metrics().changes.inc();
     }
 
     /// Serves the state that a former process left, before anyone can be parked.
-    pub fn restore(&self, snapshot: Snapshot) {
-        self.current.send_modify(|current| current.served = Some(Arc::new(Served::new(snapshot))));
+    pub fn restore(&self, snapshot: &Snapshot) {
+        self.views.restore(snapshot);
     }
 
     /// Serves the same state at another version: nobody is woken, the bytes stay shared.
-    pub fn move_version(&self, snapshot: Snapshot) {
-        self.current.send_if_modified(|current| {
-            if let Some(served) = &mut current.served {
-                *served = Arc::new(served.moved(snapshot));
-            }
-            false
-        });
-        self.metrics.no_ops.inc();
+    pub fn move_version(&self, version: u64) {
+        self.views.move_version(version);
+        self.metrics().no_ops.inc();
     }
 
-    /// Waits until a state is served for which `wanted` holds.
+    /// Waits until a state of the whole model is served for which `wanted` holds.
     pub async fn wait_for(&self, wanted: impl Fn(&Served) -> bool) {
-        let mut current = self.current.subscribe();
-        let seen = current.wait_for(|current| current.served.as_deref().is_some_and(&wanted)).await;
+        let mut current = self.views.whole.subscribe();
+        let seen = current.wait_for(|current| current.state.as_deref().is_ok_and(&wanted)).await;
         debug_assert!(seen.is_ok(), "the hub holds the sender");
     }
 
     /// Ends every wait, now and later: the operation has ended.
     pub fn close(&self) {
-        self.current.send_modify(|current| current.closed = true);
+        self.views.close();
     }
 
     /// Waits until nobody is parked.
     pub async fn emptied(&self) {
         loop {
             // Registered before the look, so that the last one to leave is not missed.
-            let mut emptied = std::pin::pin!(self.parked.emptied.notified());
+            let mut emptied = std::pin::pin!(self.views.parked.emptied.notified());
             emptied.as_mut().enable();
             if self.parked() == 0 {
                 return;
@@ -164,27 +162,21 @@ impl Hub {
             emptied.await;
         }
     }
-
-    /// Takes a seat. The caller then compares and parks: registered first, so that no change falls in between.
-    pub fn seat(&self) -> Result<Seat, Full> {
-        let permit = Permit::take(&self.parked)?;
-        let mut current = self.current.subscribe();
-        let round = Arc::clone(&current.borrow_and_update().round);
-        round.join();
-        Ok(Seat { current, round, _permit: permit })
-    }
 }
 
 impl Seat {
-    /// Waits for a state that releases this seat, and gives it. It may be current already. None: the
-    /// operation has ended.
+    /// Waits for a state that releases this seat, and gives it. It may be current already. None: there will be none, since
+    /// the operation has ended or its model has no parts any more.
     pub async fn released(&mut self, releases: impl Fn(&Served) -> bool) -> Option<Arc<Served>> {
         let round = &mut self.round;
         let seen = self.current.wait_for(|current| {
             if current.closed {
                 return true;
             }
-            let wanted = current.served.as_deref().is_some_and(&releases);
+            let wanted = match &current.state {
+                Ok(served) => releases(served),
+                Err(missing) => *missing == Missing::NoParts,
+            };
             // Still parked after a publication (its own state came back, or an older one): it
             // belongs to the next round, or it would stretch the fan-out of this one.
             if !wanted && !Arc::ptr_eq(round, &current.round) {
@@ -193,13 +185,13 @@ impl Seat {
             }
             wanted
         });
-        seen.await.ok().filter(|current| !current.closed).and_then(|current| current.served.clone())
+        seen.await.ok().filter(|current| !current.closed).and_then(|current| current.state.clone().ok())
     }
 
-    /// What is served now.
+    /// What is served here now, at the version of its last change.
     #[must_use]
     pub fn current(&self) -> Option<Arc<Served>> {
-        self.current.borrow().served.clone()
+        self.current.borrow().state.clone().ok()
     }
 
     /// Gives up the seat; what is left keeps the fan-out of its round open until the answer is written.

@@ -27,7 +27,7 @@ pub use document::{Content, Document, Invalid};
 pub use history::History;
 pub use id::{Digest, Epoch, Since, StateId};
 pub use index::Index;
-pub use inputs::{Input, Inputs};
+pub use inputs::{Input, InputHash, Inputs};
 pub use reign::Reign;
 pub use removal::{Confirmed, Held};
 pub use selection::{InvalidSelection, Pointer, Selection};

@@ -163,7 +163,7 @@ impl Operations {
 
     fn start(&mut self, config: &config::Operation, disk: Option<Arc<Disk>>, kept: Kept) {
         let name = &config.name;
-        let hub = Hub::new(config.parked, self.hubs.of(name));
+        let hub = Hub::new(config.parked, config.limits, self.hubs.of(name));
         let operation = Arc::new(Operation::new(config.clone(), hub, self.families.of(name)));
         let run = Run::new(Arc::clone(&operation), disk, kept);
         let (wanted, goes_by) = watch::channel(config.clone());

@@ -65,8 +65,8 @@ pub struct Draft {
     pub seen: Instant,
 }
 
-/// The objects that a state was made from.
-pub type Parts = Arc<[Part]>;
+/// The objects that a state was made from; each shared by all states in which it is the same.
+pub type Parts = Arc<[Arc<Part>]>;
 
 /// One of the objects that a state was made from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 
 use crate::bounds::{AGENT_ID_BYTES, AGENTS_PAGE};
 use crate::describe::Problem;
-use crate::fleet::{Agent, AgentKey, Listing, Standing};
-use crate::operation::Operation;
+use crate::fleet::{AgentKey, Listing, Standing};
+use crate::operation::{Agent, Operation};
 
 /// Agents on a page that names no `limit`.
 const PAGE: usize = 100;
@@ -45,6 +45,9 @@ fn one(agent: &Agent) -> Value {
     json!({
         "name": agent.key.name(),
         "authenticated": agent.key.is_authenticated(),
+        "select": agent.selected.as_ref().and_then(|viewer| viewer.selection()).map(|selection| {
+            selection.pointers().iter().map(ToString::to_string).collect::<Vec<_>>()
+        }),
         "state": agent.standing.as_str(),
         "holds": agent.holds.map(|holds| holds.to_string()),
         "given": agent.given.map(|given| given.to_string()),

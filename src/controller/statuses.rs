@@ -22,13 +22,13 @@ use crate::crd::describe_replica::{DescribeReplica, DescribeReplicaStatus, Repor
 use crate::crd::network_model::NetworkModelStatus;
 use crate::crd::{CONFIRM_REMOVAL, DescribeOperation, NetworkModel};
 use crate::operation::{Operation, Table};
-use crate::sources::Part;
 use crate::sources::kubernetes::failure::Failure;
 use crate::sources::kubernetes::set::{Change, Entry, Set};
 use crate::sources::kubernetes::settling::Settling;
 use crate::sources::kubernetes::{ListWatch, Object, Seen, Selector, Target};
 use crate::sources::reads::Reads;
 use crate::sources::wall_clock;
+use crate::sources::{Part, Parts};
 
 /// Writes statuses while this replica leads.
 pub(super) struct Statuses {
@@ -229,7 +229,7 @@ async fn lost(leads: &mut watch::Receiver<bool>) {
 
 /// A model, and who serves it.
 struct Model<'a> {
-    part: Part,
+    part: Arc<Part>,
     serving: Vec<Serving<'a>>,
 }
 
@@ -297,7 +297,7 @@ fn report(replica: &str, reported: &Reported) -> Report {
 }
 
 /// What this replica knows of an operation, and the objects that its newest state was made from.
-fn mine(operation: &Operation) -> (Mine, Arc<[Part]>) {
+fn mine(operation: &Operation) -> (Mine, Parts) {
     let config = operation.config();
     let applied = operation.applied();
     let served = operation.hub.current().map(|served| served.snapshot.id);

@@ -110,7 +110,7 @@ mod tests {
             fields.insert("if-none-match", HeaderValue::try_from(value).expect("a value"));
         }
         let limits = Wait { default: Duration::from_secs(25), max: Duration::from_secs(55) };
-        Want::parse(&Method::GET, Some(query), &fields, limits).expect("a want")
+        Want::parse(&Method::GET, Some(query), &fields, limits, 64).expect("a want")
     }
 
     #[test]

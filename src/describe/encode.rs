@@ -7,6 +7,7 @@ use flate2::write::GzEncoder;
 use http::{HeaderMap, HeaderValue, header};
 
 use crate::model::Snapshot;
+use crate::model::snapshot::Body;
 
 /// A content coding (RFC 9110, section 8.4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +33,6 @@ pub struct Face {
     pub etag_zstd: HeaderValue,
     /// `Link` to the next poll of a client that sent no other parameter.
     pub link: HeaderValue,
-    /// `State-Digest`.
-    pub state_digest: HeaderValue,
     /// `Content-Type`.
     pub content_type: HeaderValue,
 }
@@ -102,7 +101,7 @@ impl Coding {
 }
 
 /// A quality (RFC 9110, section 12.4.2) in thousandths; a malformed one counts as 0.
-fn quality(text: &str) -> u16 {
+pub(super) fn quality(text: &str) -> u16 {
     let value: f32 = text.parse().unwrap_or(0.0);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=1000")]
     let thousandths = (value.clamp(0.0, 1.0) * 1000.0).round() as u16;
@@ -122,8 +121,7 @@ impl Face {
             etag_gzip: etag("~gzip"),
             etag_zstd: etag("~zstd"),
             link: ours(link(snapshot, "")),
-            state_digest: ours(snapshot.body.sha256.clone()),
-            content_type: HeaderValue::try_from(&snapshot.body.media_type)
+            content_type: HeaderValue::try_from(snapshot.content.media_type())
                 .unwrap_or(HeaderValue::from_static("application/octet-stream")),
         }
     }
@@ -146,6 +144,12 @@ impl Face {
         }
         HeaderValue::try_from(link(snapshot, tail)).expect("percent-encoded text is a field value")
     }
+}
+
+/// `State-Digest` of these bytes.
+#[must_use]
+pub fn state_digest(body: &Body) -> HeaderValue {
+    HeaderValue::try_from(&body.sha256).expect("base64 is a field value")
 }
 
 fn link(snapshot: &Snapshot, tail: &str) -> String {
@@ -207,6 +211,6 @@ mod tests {
         assert_eq!(face.etag(Coding::Identity), format!("\"{epoch}.{digest}\""));
         assert_eq!(face.etag(Coding::Gzip), format!("\"{epoch}.{digest}~gzip\""));
         assert_eq!(face.link(&snapshot, "&wait=30"), format!("<?since={epoch}.7.{digest}&wait=30>; rel=\"next\""));
-        assert_eq!(face.state_digest, "sha-256=:RBNvo1WzZ4oRRq0W9+hknpT7T8If536DEMBg9hyq/4o=:");
+        assert_eq!(state_digest(snapshot.body()), "sha-256=:RBNvo1WzZ4oRRq0W9+hknpT7T8If536DEMBg9hyq/4o=:");
     }
 }

@@ -4,7 +4,7 @@
 //! | type (after [`TYPE_PREFIX`]) | status | who reads it, and does what |
 //! |---|---|---|
 //! | bad-parameter | 400 | the author of the client: the parameter, its value and what is allowed |
-//! | selection-not-offered | 400 | the author of the client: ask for the whole model |
+//! | selection-not-offered | 400 | the author of the client: this model has no parts, ask for the whole |
 //! | malformed-request | 400 | the author of the client: the request breaks HTTP |
 //! | not-found | 404 | the author of the client: the paths that exist |
 //! | method-not-allowed | 405 | the author of the client: `Allow` |
@@ -14,6 +14,7 @@
 //! | transfer-coding-not-offered | 501 | the author of the client: only chunked |
 //! | no-state | 503 | the client: tries again after `Retry-After`; the operator: the source |
 //! | not-confirmed | 503 | the client: tries again; its state is newer than what could be confirmed |
+//! | too-many-selections | 503 | the client: tries again, elsewhere if it can; the operator: the limit named |
 //! | overloaded | 503 | the client: tries again, elsewhere if it can; the operator: the limit named |
 //! | loopback-only | 403 | the operator, on the admin port: asks from the same host |
 
@@ -70,8 +71,8 @@ macro_rules! kinds {
 kinds! {
     /// A parameter or header field of describe has a wrong form.
     BadParameter = BAD_REQUEST "bad-parameter" "A parameter has a wrong form";
-    /// `select` was given, and there are no selections.
-    SelectionNotOffered = BAD_REQUEST "selection-not-offered" "Selections are not offered";
+    /// `select` was given, and the model is opaque.
+    SelectionNotOffered = BAD_REQUEST "selection-not-offered" "Selections are not offered of this model";
     /// The request breaks HTTP in a way that could be used to smuggle another one.
     MalformedRequest = BAD_REQUEST "malformed-request" "The request is malformed";
     /// The admin port refuses changes from other hosts.
@@ -92,6 +93,8 @@ kinds! {
     NoState = SERVICE_UNAVAILABLE "no-state" "There is no state yet";
     /// The client's state is newer than ours, and ours could not be confirmed.
     NotConfirmed = SERVICE_UNAVAILABLE "not-confirmed" "The state could not be confirmed";
+    /// As many different selections are in use as are allowed.
+    TooManySelections = SERVICE_UNAVAILABLE "too-many-selections" "Too many different selections are in use";
     /// Refused for load, before parking.
     Overloaded = SERVICE_UNAVAILABLE "overloaded" "Too many requests are parked";
 }

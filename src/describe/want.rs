@@ -10,6 +10,8 @@
 //! | `Agent-Id` | who asks |
 //! | `rejected`, spelt as `since` is | the state that the client was given and could not apply |
 //! | `Rejected-Reason` | why: cut to [`REJECTED_REASON_CHARACTERS`], what is not printable shown as `?` |
+//! | `select`, any number of times: JSON Pointers (RFC 6901) | the part of the model that is asked for |
+//! | `Accept` naming a JSON Patch above JSON | deltas where there are any: [`super::accept`] |
 //! | anything else in the query | kept for `Link` |
 
 use std::time::Duration;
@@ -17,11 +19,12 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
 
+use super::accept::prefers_deltas;
 use super::encode::Coding;
 use super::problem::{Kind, Problem};
 use crate::bounds::{AGENT_ID_BYTES, REJECTED_REASON_CHARACTERS, SINCE_BYTES};
 use crate::config::Wait;
-use crate::model::{Since, StateId};
+use crate::model::{InvalidSelection, Selection, Since, StateId};
 
 /// Envoy tells when it will give up; the hold ends this much before, so that the answer arrives.
 pub const ENVOY_MARGIN: Duration = Duration::from_secs(1);
@@ -54,6 +57,10 @@ pub struct Want {
     pub preferred_wait: Option<u64>,
     /// States for which no body is wanted.
     pub if_none_match: Option<IfNoneMatch>,
+    /// The part of the model that is asked for; absent: the whole.
+    pub select: Option<Selection>,
+    /// Whether a delta from `since` is preferred to the full state.
+    pub delta: bool,
     /// The coding of the body.
     pub coding: Coding,
     /// Who asks.
@@ -88,7 +95,7 @@ struct Query {
     since: Option<String>,
     rejected: Option<String>,
     wait: Option<String>,
-    select: bool,
+    select: Vec<String>,
     link_tail: String,
 }
 
@@ -96,13 +103,15 @@ struct Query {
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 impl Want {
-    /// Reads a request with method GET or HEAD.
-    pub fn parse(method: &Method, query: Option<&str>, fields: &HeaderMap, limits: Wait) -> Result<Self, Problem> {
+    /// Reads a request with method GET or HEAD, that may select by at most so many `pointers`.
+    pub fn parse(
+        method: &Method,
+        query: Option<&str>,
+        fields: &HeaderMap,
+        limits: Wait,
+        pointers: usize,
+    ) -> Result<Self, Problem> {
         let query = Query::parse(query.unwrap_or(""))?;
-        if query.select {
-            let detail = "select is not offered by this version: leave it out to get the whole model";
-            return Err(Problem::new(Kind::SelectionNotOffered, detail));
-        }
         let since = query.since.as_deref().and_then(Since::parse);
         let rejected = query.rejected.as_deref().and_then(Since::parse);
         let rejected = rejected.map(|state| Box::new(Rejected { state, reason: reason(fields) }));
@@ -124,6 +133,8 @@ impl Want {
             hold,
             preferred_wait,
             if_none_match,
+            select: selection(&query.select, pointers)?,
+            delta: prefers_deltas(fields),
             coding: Coding::negotiate(fields),
             agent: agent(fields)?,
             link_tail: query.link_tail,
@@ -185,7 +196,7 @@ impl Query {
                 other => {
                     match other {
                         b"wait" => once("wait", &mut query.wait, String::from_utf8_lossy(&decoded).into_owned())?,
-                        b"select" => query.select = true,
+                        b"select" => query.select.push(pointer(&decoded)?),
                         _ => {}
                     }
                     query.link_tail.push('&');
@@ -199,6 +210,22 @@ impl Query {
         }
         Ok(query)
     }
+}
+
+fn pointer(decoded: &[u8]) -> Result<String, Problem> {
+    std::str::from_utf8(decoded).map(str::to_owned).map_err(|error| {
+        let allowed = format!("byte {} is not UTF-8: encode it so", error.valid_up_to());
+        Problem::parameter("select", &String::from_utf8_lossy(decoded), &allowed)
+    })
+}
+
+/// What is selected; none: the whole.
+fn selection(pointers: &[String], most: usize) -> Result<Option<Selection>, Problem> {
+    let selection = Selection::parse(pointers, most).map_err(|invalid: InvalidSelection| match invalid.pointer() {
+        Some(pointer) => Problem::parameter("select", pointer, &invalid.to_string()),
+        None => Problem::new(Kind::BadParameter, format!("select names {invalid}")),
+    })?;
+    Ok((!selection.is_whole()).then_some(selection))
 }
 
 fn id_text(name: &str, decoded: &[u8]) -> Result<String, Problem> {
@@ -322,7 +349,7 @@ mod tests {
     }
 
     fn parse(query: &str, pairs: &[(&str, &str)]) -> Result<Want, Problem> {
-        Want::parse(&Method::GET, Some(query), &fields(pairs), LIMITS)
+        Want::parse(&Method::GET, Some(query), &fields(pairs), LIMITS, 64)
     }
 
     #[track_caller]
@@ -366,8 +393,21 @@ mod tests {
         assert!(long.starts_with("rejected is \"") && long.ends_with("send State-Id of the last answer"), "{long}");
         assert!(parse(&format!("since={}", "x".repeat(257)), &[]).is_err());
         assert!(parse(&format!("since={}", "%41".repeat(256)), &[]).is_ok(), "256 bytes after decoding");
-        assert_eq!(parse("select=/a", &[]).expect_err("select").kind, Kind::SelectionNotOffered);
-        assert_eq!(parse("select", &[]).expect_err("select").kind, Kind::SelectionNotOffered);
+        for (select, detail) in [
+            (
+                "select=a/b",
+                "select is \"a/b\": it does not begin with /: write it as /a/b, or leave it empty for the whole model",
+            ),
+            (
+                "select=/x&select=/a~2",
+                "select is \"/a~2\": ~ at byte 2 has neither 0 nor 1 behind it: write ~0 for ~ and ~1 for /",
+            ),
+            ("select=%2fa%ff", r#"select is "/a\u{fffd}": byte 2 is not UTF-8: encode it so"#),
+        ] {
+            assert_eq!(parse(select, &[]).expect_err(select).detail, detail);
+        }
+        let many = parse(&"&select=/a".repeat(10_000), &[]).expect_err("too many").detail;
+        assert_eq!(many, "select names 10000 pointers: give at most 64, or one to what they have in common");
         let long = "x".repeat(254);
         for agent in ["", "a b", "é", "a/b", &long] {
             assert!(parse("", &[("agent-id", agent)]).is_err(), "{agent}");
@@ -389,7 +429,8 @@ mod tests {
         let encoded = format!("since=%22{}%22", id().to_string().replace('.', "%2E"));
         assert_eq!(parse(&encoded, &[]).expect("ok").since, Some(id().into()));
         assert_eq!(parse("wait=9", &[("if-none-match", "*")]).expect("ok").hold, Duration::ZERO, "a cache never hangs");
-        let head = Want::parse(&Method::HEAD, Some(&format!("since={}", id())), &HeaderMap::new(), LIMITS).expect("ok");
+        let head =
+            Want::parse(&Method::HEAD, Some(&format!("since={}", id())), &HeaderMap::new(), LIMITS, 64).expect("ok");
         assert_eq!(head.hold, Duration::ZERO);
     }
 
@@ -421,7 +462,7 @@ mod tests {
         }
         let mut fields = HeaderMap::new();
         fields.insert(REJECTED_REASON, HeaderValue::from_bytes(b"\xff!").expect("opaque bytes are a value"));
-        let want = Want::parse(&Method::GET, Some(&format!("rejected={}", id())), &fields, LIMITS).expect("ok");
+        let want = Want::parse(&Method::GET, Some(&format!("rejected={}", id())), &fields, LIMITS, 64).expect("ok");
         assert_eq!(want.rejected.expect("an id").reason.as_deref(), Some("?!"));
     }
 
@@ -460,6 +501,30 @@ mod tests {
     fn link_keeps_every_parameter_but_since_and_rejected() {
         let want = parse("a=x+y&since=1&wait=30&b=%2B%2b&rejected=2&flag&c=&d=1=2&&e=%C3%A9", &[]).expect("ok");
         assert_eq!(want.link_tail, "&a=x%20y&wait=30&b=%2B%2B&flag&c=&d=1%3D2&e=%C3%A9");
+    }
+
+    #[test]
+    fn what_is_selected_is_a_set_that_goes_on_in_the_link() {
+        let selected = |query: &str| {
+            let want = parse(query, &[]).expect(query);
+            let pointers = want.select.map_or_else(Vec::new, |selection| selection.pointers().to_vec());
+            (pointers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "), want.link_tail)
+        };
+        for (query, pointers, link) in [
+            ("", "", ""),
+            ("select=", "", "&select="),
+            ("select", "", "&select"),
+            ("select=/b&since=x&select=/a", "/a /b", "&select=%2Fb&select=%2Fa"),
+            (
+                "select=/a+b&select=/c%2Bd&select=%2Fa+b",
+                "/a b /c+d",
+                "&select=%2Fa%20b&select=%2Fc%2Bd&select=%2Fa%20b",
+            ),
+            ("select=/b/c&wait=3&select=/b&select=", "", "&select=%2Fb%2Fc&wait=3&select=%2Fb&select="),
+            ("%73elect=/a", "/a", "&select=%2Fa"),
+        ] {
+            assert_eq!(selected(query), (pointers.to_owned(), link.to_owned()), "{query}");
+        }
     }
 
     #[test]

@@ -10,7 +10,8 @@ use crate::model::{Reign, Since, StateId};
 
 /// What is known of an agent.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct Entry<V> {
+    selected: Option<Selected<V>>,
     holds: Option<Since>,
     rejection: Option<Box<Rejection>>,
     turn: Arc<Turn>,
@@ -18,6 +19,14 @@ pub(super) struct Entry {
     lag: Lag,
     seen: Instant,
     connection: Arc<Connection>,
+}
+
+/// What an agent selects, and the state of that when it polled last.
+#[derive(Debug)]
+struct Selected<V> {
+    view: Arc<V>,
+    id: StateId,
+    reign: Arc<Reign>,
 }
 
 /// The state that the last poll rejected.
@@ -45,17 +54,19 @@ struct Row {
     times: u8,
 }
 
-impl Entry {
+impl<V: PartialEq> Entry<V> {
     /// An agent polls; `before`: what was known of it. Also whether it is a rejection that is new.
     pub(super) fn next(
         before: Option<Self>,
         key: AgentKey,
         said: Acknowledgement,
-        current: Current<'_>,
+        current: Current<'_, V>,
         gives: bool,
         now: Instant,
     ) -> (Self, LivePoll, bool) {
-        let same_since = before.as_ref().is_some_and(|before| same(before.holds.as_ref(), said.holds.as_ref()));
+        let same_since = before.as_ref().is_some_and(|before| {
+            same(before.holds.as_ref(), said.holds.as_ref()) && before.looks_at(current.selected)
+        });
         let lagged_since = before.as_ref().map_or(now, |before| before.lags_since(now));
         let (counts, row, rejected) = match before {
             Some(before) => (Arc::clone(&before.turn.counts), before.row, before.rejection),
@@ -74,7 +85,13 @@ impl Entry {
             Box::new(Rejection { state, reason: said.reason, since })
         });
         let poll = LivePoll::begin(key, counts, is_paced);
+        let selected = current.selected.map(|view| Selected {
+            view: Arc::clone(view),
+            id: *current.id,
+            reign: Arc::clone(current.reign),
+        });
         let mut entry = Self {
+            selected,
             holds: said.holds,
             rejection,
             turn: poll.turn(),
@@ -89,8 +106,13 @@ impl Entry {
         (entry, poll, is_new)
     }
 
-    /// How the agent stands to the current state.
+    /// How the agent stands to `current`, the state of the whole model; one that selects, to what is current of that,
+    /// which is known until its reign ends: then the agent lags until it says otherwise.
     pub(super) fn standing(&self, current: Option<&StateId>) -> Standing {
+        let current = match &self.selected {
+            Some(selected) => selected.reign.ended().is_none().then_some(&selected.id),
+            None => current,
+        };
         let Some(current) = current else { return Standing::Lagging };
         let is_rejected = self.rejection.as_ref().is_some_and(|rejection| current.is_same_state(&rejection.state));
         let holds = self.holds.is_some_and(|holds| current.is_same_state(&holds));
@@ -100,6 +122,10 @@ impl Entry {
             (false, true) => Standing::Converged,
             (false, false) => Standing::Lagging,
         }
+    }
+
+    fn looks_at(&self, view: Option<&Arc<V>>) -> bool {
+        self.selected.as_ref().map(|selected| &selected.view) == view
     }
 
     /// Since when it lags, if it does at `now`.
@@ -128,12 +154,13 @@ impl Entry {
     }
 
     /// For operators.
-    pub(super) fn view(&self, key: &AgentKey, current: Option<&StateId>, now: Instant) -> Agent {
+    pub(super) fn view(&self, key: &AgentKey, current: Option<&StateId>, now: Instant) -> Agent<V> {
         let standing = self.standing(current);
         let since = |at: Instant| now.saturating_duration_since(at);
         let polls = self.polls();
         Agent {
             key: key.clone(),
+            selected: self.selected.as_ref().map(|selected| Arc::clone(&selected.view)),
             standing,
             holds: self.holds,
             given: self.turn.given().copied(),

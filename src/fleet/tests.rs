@@ -18,7 +18,7 @@ fn state(number: u8) -> StateId {
 
 /// A fleet, its operation, its clock.
 struct World {
-    fleet: Fleet,
+    fleet: Fleet<&'static str>,
     current: u8,
     reign: Arc<Reign>,
     now: Instant,
@@ -49,7 +49,7 @@ impl World {
         };
         let gives = since != Some(self.current) && rejected != Some(self.current);
         let id = state(self.current);
-        let poll = self.fleet.arrive(said, Current { id: &id, reign: &self.reign }, gives, self.now);
+        let poll = self.fleet.arrive(said, Current { id: &id, reign: &self.reign, selected: None }, gives, self.now);
         if gives {
             poll.given(&id);
         }
@@ -68,7 +68,7 @@ impl World {
         (totals.converged, totals.lagging, totals.rejecting)
     }
 
-    fn agent(&self, name: &str) -> Agent {
+    fn agent(&self, name: &str) -> Agent<&'static str> {
         let (agents, _) = self.fleet.page(&listing(None, 1000), Some(&state(self.current)), self.now);
         agents.into_iter().find(|agent| agent.key.name() == name).expect("it is known")
     }

@@ -13,7 +13,7 @@ use crate::bounds::PACE_HOLD;
 use crate::describe::problem::Kind;
 use crate::describe::{Arrival, Choice, Problem, Standing, Want, answer};
 use crate::fleet::{Connection, LivePoll, Place};
-use crate::hub::{Hold, Seat, Served};
+use crate::hub::{Hold, Missing, Seat, Served, Viewer};
 use crate::lifecycle::stop;
 use crate::operation::Operation;
 
@@ -59,7 +59,10 @@ struct Watchdog<'a> {
 /// What a request asks of `operation`; none: `OPTIONS`. The head is not needed after this.
 pub fn asked(operation: &Operation, Parts { method, uri, headers, .. }: &Parts) -> Result<Option<Want>, Problem> {
     match *method {
-        Method::GET | Method::HEAD => Want::parse(method, uri.query(), headers, operation.config().wait).map(Some),
+        Method::GET | Method::HEAD => {
+            let config = operation.config();
+            Want::parse(method, uri.query(), headers, config.wait, config.limits.pointers).map(Some)
+        }
         Method::OPTIONS => Ok(None),
         _ => {
             let detail = format!("{method} is not for {}: send GET, HEAD or OPTIONS", operation.path);
@@ -96,29 +99,30 @@ async fn try_answer(
     connection: &Arc<Connection>,
     mut want: Want,
 ) -> Result<(Response<Body>, Option<End>), Problem> {
-    let is_done = operation.hub.current().is_some_and(|served| want.is_done_with(&served.snapshot.id));
+    let viewer = viewer(operation, &want)?;
+    let is_done = viewer.current().is_ok_and(|served| want.is_done_with(&served.snapshot.id));
     let standing = match want.newest() {
         Some(newest) if !is_done => operation.catch_up(newest).await,
         Some(_) | None => Standing::Confirmed,
     };
-    let served = operation.hub.current().ok_or_else(|| no_state(operation))?;
+    let served = viewer.current().map_err(|missing| nothing(operation, missing))?;
     let arrival = answer::at_arrival(&want, &served.snapshot.id, standing);
     let gives = arrival == Arrival::Answer(Choice::State);
-    let poll = operation.acknowledge(&mut want, connection, &served, gives);
+    let poll = operation.acknowledge(&mut want, connection, &viewer, &served, gives);
     let poll = poll.as_ref();
     match arrival {
         Arrival::Answer(Choice::State) if poll.is_some_and(LivePoll::is_paced) => {
-            let held = hold(operation, stop, poll, PACE_HOLD, |_| false).await?;
-            finish(operation, &want, poll, held).await
+            let held = hold(operation, stop, poll, &viewer, PACE_HOLD, |_| false).await?;
+            finish(operation, &want, poll, &viewer, held).await
         }
-        Arrival::Answer(choice) => Ok((respond(operation, &want, poll, &served, choice, None).await?, None)),
+        Arrival::Answer(choice) => Ok((respond(operation, &want, poll, &viewer, &served, choice, None).await?, None)),
         Arrival::Park(longest) => {
             let longest = longest.mul_f64(1.0 - WAIT_JITTER * fastrand::f64());
             // Not kept by those who wait for the next.
             drop(served);
             let releases = |served: &Served| answer::releases(&want, &served.snapshot.id);
-            let held = hold(operation, stop, poll, longest, releases).await?;
-            finish(operation, &want, poll, held).await
+            let held = hold(operation, stop, poll, &viewer, longest, releases).await?;
+            finish(operation, &want, poll, &viewer, held).await
         }
     }
 }
@@ -128,11 +132,12 @@ async fn hold<'a>(
     operation: &'a Operation,
     stop: &stop::Watch,
     poll: Option<&LivePoll>,
+    viewer: &Viewer,
     longest: Duration,
     releases: impl Fn(&Served) -> bool,
 ) -> Result<Held<'a>, Problem> {
     let _place = poll.map(|poll| place(operation, poll)).transpose()?;
-    let mut seat = operation.hub.seat().map_err(|full| {
+    let mut seat = viewer.seat().map_err(|full| {
         let detail = format!("{full} (limits.parked of operation {}): try again, or another endpoint", operation.name);
         Problem::retry(Kind::Overloaded, 2, detail)
     })?;
@@ -194,19 +199,21 @@ async fn finish(
     operation: &Operation,
     want: &Want,
     poll: Option<&LivePoll>,
+    viewer: &Viewer,
     Held { watchdog, seat, released_by, spread }: Held<'_>,
 ) -> Result<(Response<Body>, Option<End>), Problem> {
     let end = watchdog.end;
-    let served = released_by.or_else(|| seat.current()).ok_or_else(|| no_state(operation))?;
+    let served = released_by.map_or_else(|| viewer.current(), Ok).map_err(|missing| nothing(operation, missing))?;
     let hold = seat.leave(spread);
     let choice = answer::at_end(want, &served.snapshot.id);
-    Ok((respond(operation, want, poll, &served, choice, Some(hold)).await?, end))
+    Ok((respond(operation, want, poll, viewer, &served, choice, Some(hold)).await?, end))
 }
 
 async fn respond(
     operation: &Operation,
     want: &Want,
     poll: Option<&LivePoll>,
+    viewer: &Viewer,
     served: &Served,
     choice: Choice,
     hold: Option<Hold>,
@@ -216,7 +223,14 @@ async fn respond(
     }
     let about = About { want, age: operation.freshness.age() };
     match choice {
-        Choice::State => Ok(about.state(served, hold).await),
+        Choice::State => {
+            if let (true, Some(since)) = (want.delta, &want.since)
+                && let Some(patch) = viewer.delta(served, since, want.coding).await
+            {
+                return Ok(about.delta(served, since, patch, hold).await);
+            }
+            Ok(about.state(served, hold).await)
+        }
         Choice::Unchanged | Choice::NotModified => {
             let ahead = served.at_least(want.version_of(&served.snapshot.id));
             let served = ahead.as_ref().unwrap_or(served);
@@ -229,7 +243,20 @@ async fn respond(
     }
 }
 
-fn no_state(operation: &Operation) -> Problem {
+/// What the request looks at.
+fn viewer(operation: &Operation, want: &Want) -> Result<Arc<Viewer>, Problem> {
+    operation.hub.viewer(want.select.as_ref()).map_err(|too_many| {
+        let name = &operation.name;
+        let detail = format!("{too_many} (limits.selections of operation {name}): select what others do, or try again");
+        Problem::retry(Kind::TooManySelections, 2, detail)
+    })
+}
+
+fn nothing(operation: &Operation, missing: Missing) -> Problem {
+    if missing == Missing::NoParts {
+        let detail = format!("the model of operation {} is opaque: leave select out to get it whole", operation.name);
+        return Problem::new(Kind::SelectionNotOffered, detail);
+    }
     let detail = format!(
         "operation {} has no state yet: its source has not given one, see /readyz and /state of the admin port",
         operation.name

@@ -17,8 +17,9 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body::{Frame, SizeHint};
 
 use super::proxy::ProxyBody;
-use crate::describe::{Coding, Problem, Want, problem, want};
+use crate::describe::{Coding, Problem, Want, accept, problem, want};
 use crate::hub::{Hold, Served};
+use crate::model::Since;
 
 /// Names the state.
 pub const STATE_ID: HeaderName = HeaderName::from_static("state-id");
@@ -26,6 +27,8 @@ pub const STATE_ID: HeaderName = HeaderName::from_static("state-id");
 pub const STATE_AGE: HeaderName = HeaderName::from_static("state-age");
 /// SHA-256 of the bytes without an encoding, in the syntax of RFC 9530.
 pub const STATE_DIGEST: HeaderName = HeaderName::from_static("state-digest");
+/// The state that a delta leads on from.
+pub const DELTA_BASE: HeaderName = HeaderName::from_static("delta-base");
 /// RFC 7240, section 3.
 pub const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
@@ -102,16 +105,46 @@ impl About<'_> {
         let (coding, bytes) = served.bytes(self.want.coding).await;
         let mut response = self.fields(StatusCode::OK, served, coding);
         let fields = response.headers_mut();
-        fields.insert(header::CONTENT_TYPE, served.face.content_type.clone());
+        fields.insert(header::CONTENT_TYPE, served.face().content_type.clone());
+        self.give(&mut response, served, (coding, bytes), hold).await;
+        response
+    }
+
+    /// 200: what leads from `base`, which the client has, to the state. `State-Digest` is that of the state; there is no
+    /// `ETag`, since what is given is no representation of it.
+    pub async fn delta(
+        &self,
+        served: &Served,
+        base: &Since,
+        patch: (Coding, Bytes),
+        hold: Option<Hold>,
+    ) -> Response<Body> {
+        let mut response = self.fields(StatusCode::OK, served, Coding::Identity);
+        let fields = response.headers_mut();
+        fields.remove(header::ETAG);
+        fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(accept::JSON_PATCH));
+        fields.insert(DELTA_BASE, HeaderValue::try_from(base.to_string()).expect("an id is a field value"));
+        self.give(&mut response, served, patch, hold).await;
+        response
+    }
+
+    /// Writes a body and the fields that tell of it.
+    async fn give(
+        &self,
+        response: &mut Response<Body>,
+        served: &Served,
+        (coding, bytes): (Coding, Bytes),
+        hold: Option<Hold>,
+    ) {
+        let fields = response.headers_mut();
         fields.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
-        fields.insert(STATE_DIGEST, served.face.state_digest.clone());
+        fields.insert(STATE_DIGEST, served.digest().await);
         if let Some(encoding) = coding.content_encoding() {
             fields.insert(header::CONTENT_ENCODING, encoding);
         }
         if !self.want.head {
             *response.body_mut() = Body::Whole { bytes: Some(bytes), hold };
         }
-        response
     }
 
     /// 204: the client has the state.
@@ -130,9 +163,9 @@ impl About<'_> {
     fn fields(&self, status: StatusCode, served: &Served, coding: Coding) -> Response<Body> {
         let mut response = empty(status);
         let fields = response.headers_mut();
-        fields.insert(STATE_ID, served.face.state_id.clone());
-        fields.insert(header::ETAG, served.face.etag(coding));
-        fields.insert(header::LINK, served.face.link(&served.snapshot, &self.want.link_tail));
+        fields.insert(STATE_ID, served.face().state_id.clone());
+        fields.insert(header::ETAG, served.face().etag(coding));
+        fields.insert(header::LINK, served.face().link(&served.snapshot, &self.want.link_tail));
         fields.insert(STATE_AGE, HeaderValue::from(self.age.as_secs()));
         fields.insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding, Prefer"));
         if let Some(seconds) = self.want.preferred_wait {

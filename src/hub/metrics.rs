@@ -12,6 +12,14 @@ pub struct Families {
     fan_out: HistogramVec,
     changes: IntCounterVec,
     no_ops: IntCounterVec,
+    selections: IntGaugeVec,
+    visited: IntCounterVec,
+    touched: IntCounterVec,
+    history_states: IntGaugeVec,
+    history_bytes: IntGaugeVec,
+    history: IntCounterVec,
+    delta_bytes: IntCounterVec,
+    delta_full_bytes: IntCounterVec,
 }
 
 /// The metrics of one operation.
@@ -35,7 +43,28 @@ pub struct Metrics {
     pub ended: IntCounter,
     /// Parked requests whose client went away.
     pub abandoned: IntCounter,
+    /// Selections that someone looks at.
+    pub selections: IntGauge,
+    /// Changed paths that were looked at to find the selections that a change touches.
+    pub selections_visited: IntCounter,
+    /// Selections that changes touched.
+    pub selections_changed: IntCounter,
+    /// Past states that are held.
+    pub history_states: IntGauge,
+    /// Bytes of memory that they hold beside the current one.
+    pub history_bytes: IntGauge,
+    /// Deltas asked for from a state in history.
+    pub history_hits: IntCounter,
+    /// Deltas asked for from a state that is not.
+    pub history_misses: IntCounter,
+    /// Bytes of the patches that were given, before content coding.
+    pub delta_bytes: IntCounter,
+    /// Bytes of the full states in whose place they were given.
+    pub delta_full_bytes: IntCounter,
 }
+
+/// Whether a state from which a delta was asked for is in history.
+const RESULTS: [&str; 2] = ["hit", "miss"];
 
 /// Why parked requests end.
 const REASONS: [&str; 5] = ["changed", "expired", "drained", "ended", "abandoned"];
@@ -43,33 +72,69 @@ const REASONS: [&str; 5] = ["changed", "expired", "drained", "ended", "abandoned
 impl Families {
     /// Registers them.
     pub fn register(registry: &Registry) -> prometheus::Result<Self> {
-        let operation = &["operation"];
-        let families = Self {
-            parked: IntGaugeVec::new(Opts::new("tidewait_parked_requests", "Requests parked now."), operation)?,
-            releases: IntCounterVec::new(
-                Opts::new("tidewait_released_requests_total", "Parked requests that ended, by reason."),
+        let gauges = |name: &str, help: &str| {
+            let gauges = IntGaugeVec::new(Opts::new(name, help), &["operation"])?;
+            registry.register(Box::new(gauges.clone())).map(|()| gauges)
+        };
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(counters.clone())).map(|()| counters)
+        };
+        let operation = &["operation"][..];
+        let fan_out = HistogramVec::new(
+            HistogramOpts::new(
+                "tidewait_fan_out_seconds",
+                "From a change seen to its last answer handed to its connection, for changes that released someone.",
+            )
+            .buckets(prometheus::exponential_buckets(0.001, 2.0, 16)?),
+            operation,
+        )?;
+        registry.register(Box::new(fan_out.clone()))?;
+        Ok(Self {
+            fan_out,
+            parked: gauges("tidewait_parked_requests", "Requests parked now.")?,
+            releases: counters(
+                "tidewait_released_requests_total",
+                "Parked requests that ended, by reason.",
                 &["operation", "reason"],
             )?,
-            fan_out: HistogramVec::new(
-                HistogramOpts::new(
-                    "tidewait_fan_out_seconds",
-                    "From a change seen to its last answer handed to its connection, for changes that released someone.",
-                )
-                .buckets(prometheus::exponential_buckets(0.001, 2.0, 16)?),
+            changes: counters("tidewait_state_changes_total", "States published.", operation)?,
+            no_ops: counters(
+                "tidewait_suppressed_changes_total",
+                "Writes at the source that changed no content and released nobody.",
                 operation,
             )?,
-            changes: IntCounterVec::new(Opts::new("tidewait_state_changes_total", "States published."), operation)?,
-            no_ops: IntCounterVec::new(
-                Opts::new("tidewait_suppressed_changes_total", "Writes at the source that changed no content and released nobody."),
+            selections: gauges(
+                "tidewait_selections",
+                "Different selections that clients wait for or are known to hold.",
+            )?,
+            visited: counters(
+                "tidewait_visited_selection_paths_total",
+                "Changed paths that were looked at to find the selections that a change touches.",
                 operation,
             )?,
-        };
-        registry.register(Box::new(families.parked.clone()))?;
-        registry.register(Box::new(families.releases.clone()))?;
-        registry.register(Box::new(families.fan_out.clone()))?;
-        registry.register(Box::new(families.changes.clone()))?;
-        registry.register(Box::new(families.no_ops.clone()))?;
-        Ok(families)
+            touched: counters("tidewait_changed_selections_total", "Selections that changes touched.", operation)?,
+            history_states: gauges("tidewait_history_states", "Past states from which deltas can lead.")?,
+            history_bytes: gauges(
+                "tidewait_history_bytes",
+                "Memory that past states hold beside the current one, without what allocation costs.",
+            )?,
+            history: counters(
+                "tidewait_history_lookups_total",
+                "Deltas asked for, by whether the state that they begin at was in history.",
+                &["operation", "result"],
+            )?,
+            delta_bytes: counters(
+                "tidewait_delta_bytes_total",
+                "Bytes of the patches that were given, before content coding.",
+                operation,
+            )?,
+            delta_full_bytes: counters(
+                "tidewait_delta_full_bytes_total",
+                "Bytes of the full states in whose place patches were given.",
+                operation,
+            )?,
+        })
     }
 
     /// Those of one operation.
@@ -86,19 +151,35 @@ impl Families {
             drained: release("drained"),
             ended: release("ended"),
             abandoned: release("abandoned"),
+            selections: self.selections.with_label_values(&[operation]),
+            selections_visited: self.visited.with_label_values(&[operation]),
+            selections_changed: self.touched.with_label_values(&[operation]),
+            history_states: self.history_states.with_label_values(&[operation]),
+            history_bytes: self.history_bytes.with_label_values(&[operation]),
+            history_hits: self.history.with_label_values(&[operation, "hit"]),
+            history_misses: self.history.with_label_values(&[operation, "miss"]),
+            delta_bytes: self.delta_bytes.with_label_values(&[operation]),
+            delta_full_bytes: self.delta_full_bytes.with_label_values(&[operation]),
         }
     }
 
     /// Forgets those of an operation that has ended.
     pub fn forget(&self, operation: &str) {
-        let operation = &[operation];
         // What was never counted is not there, which is as wanted.
-        let _ = self.parked.remove_label_values(operation);
-        let _ = self.fan_out.remove_label_values(operation);
-        let _ = self.changes.remove_label_values(operation);
-        let _ = self.no_ops.remove_label_values(operation);
+        for gauges in [&self.parked, &self.selections, &self.history_states, &self.history_bytes] {
+            let _ = gauges.remove_label_values(&[operation]);
+        }
+        for counters in
+            [&self.changes, &self.no_ops, &self.visited, &self.touched, &self.delta_bytes, &self.delta_full_bytes]
+        {
+            let _ = counters.remove_label_values(&[operation]);
+        }
+        let _ = self.fan_out.remove_label_values(&[operation]);
+        for result in RESULTS {
+            let _ = self.history.remove_label_values(&[operation, result]);
+        }
         for reason in REASONS {
-            let _ = self.releases.remove_label_values(&[operation[0], reason]);
+            let _ = self.releases.remove_label_values(&[operation, reason]);
         }
     }
 }

@@ -1,68 +1,93 @@
-//! A published state with everything that its answers share: field values, and each encoding
-//! made once, by the first who wants it, on a thread where that stalls nobody.
+//! A state that is served, of the whole model or of a selection, with everything that its answers
+//! share: field values, bytes, encodings and deltas, each made once, by the first who wants it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use http::HeaderValue;
 use tokio::sync::OnceCell;
 
-use crate::describe::{Coding, Face};
-use crate::model::{Reign, Snapshot};
+use super::delta::{Delta, Deltas, Past};
+use super::encodings::Encodings;
+use crate::describe::{Coding, Face, encode};
+use crate::model::{Reign, Selection, Since, Snapshot};
 
-/// A published state.
+/// Content of more bytes is written away from the threads that serve clients.
+const LARGE: usize = 64 * 1024;
+
+/// A state that is served.
 #[derive(Debug)]
 pub struct Served {
     /// The state.
     pub snapshot: Snapshot,
-    /// Its field values.
-    pub face: Face,
     /// For how long it is what is served, at whatever version.
     pub reign: Arc<Reign>,
-    encodings: Arc<Encodings>,
+    face: OnceLock<Face>,
+    shared: Arc<Shared>,
 }
 
-/// Each holds nothing when the encoding is not smaller.
+/// What the same state at any version shares.
 #[derive(Debug, Default)]
-struct Encodings {
-    gzip: OnceCell<Option<Bytes>>,
-    zstd: OnceCell<Option<Bytes>>,
+struct Shared {
+    /// The bytes are written by one, while others wait without a thread.
+    written: OnceCell<()>,
+    digest: OnceLock<HeaderValue>,
+    encodings: Encodings,
+    deltas: Deltas,
 }
 
 impl Served {
     pub(super) fn new(snapshot: Snapshot) -> Self {
-        Self { face: Face::of(&snapshot), snapshot, reign: Arc::default(), encodings: Arc::default() }
+        Self { snapshot, reign: Arc::default(), face: OnceLock::new(), shared: Arc::default() }
     }
 
     /// The same bytes under another version.
-    pub(super) fn moved(&self, snapshot: Snapshot) -> Self {
-        let (reign, encodings) = (Arc::clone(&self.reign), Arc::clone(&self.encodings));
-        Self { face: Face::of(&snapshot), snapshot, reign, encodings }
+    pub(super) fn at_version(&self, version: u64) -> Self {
+        let (reign, shared) = (Arc::clone(&self.reign), Arc::clone(&self.shared));
+        Self { snapshot: self.snapshot.at_version(version), reign, face: OnceLock::new(), shared }
     }
 
     /// The same at `version`; none: its own is not lower.
     #[must_use]
     pub fn at_least(&self, version: u64) -> Option<Self> {
-        (version > self.snapshot.id.version).then(|| self.moved(self.snapshot.at_version(version)))
+        (version > self.snapshot.id.version).then(|| self.at_version(version))
+    }
+
+    /// Its field values.
+    #[must_use]
+    pub fn face(&self) -> &Face {
+        self.face.get_or_init(|| Face::of(&self.snapshot))
     }
 
     /// The bytes in `coding`, or as they are where that is no larger.
     pub async fn bytes(&self, coding: Coding) -> (Coding, Bytes) {
-        let cell = match coding {
-            Coding::Identity => return (Coding::Identity, self.snapshot.body.identity.clone()),
-            Coding::Gzip => &self.encodings.gzip,
-            Coding::Zstd => &self.encodings.zstd,
-        };
-        let encoded = cell
-            .get_or_init(|| async {
-                let identity = self.snapshot.body.identity.clone();
-                let encoding = tokio::task::spawn_blocking(move || coding.encode(&identity));
-                // It fails only while the runtime shuts down; the bytes as they are serve as well.
-                encoding.await.ok().flatten().map(Bytes::from)
-            })
-            .await;
-        match encoded {
-            Some(bytes) => (coding, bytes.clone()),
-            None => (Coding::Identity, self.snapshot.body.identity.clone()),
+        self.write().await;
+        self.shared.encodings.get(coding, &self.snapshot.body().identity).await
+    }
+
+    /// `State-Digest`, which is of the bytes without a coding.
+    pub async fn digest(&self) -> HeaderValue {
+        self.write().await;
+        self.shared.digest.get_or_init(|| encode::state_digest(self.snapshot.body())).clone()
+    }
+
+    /// What leads to it from `base`, which is a state of the same selection.
+    pub(super) async fn delta(&self, past: &Arc<Past>, selection: &Selection, base: &Since) -> Delta {
+        if base.epoch != self.snapshot.id.epoch {
+            return Delta::Gone;
         }
+        self.shared.deltas.get(past, selection, base.digest, &self.snapshot.content).await
+    }
+
+    async fn write(&self) {
+        if self.snapshot.has_body() || self.snapshot.content.len() <= LARGE {
+            return;
+        }
+        let write = || async {
+            let snapshot = self.snapshot.clone();
+            // It fails only while the runtime shuts down; then who wants the bytes writes them.
+            let _ = tokio::task::spawn_blocking(move || drop(snapshot.body().identity.clone())).await;
+        };
+        self.shared.written.get_or_init(write).await;
     }
 }

@@ -61,8 +61,10 @@ pub enum Invalid {
         at: String,
     },
     /// Nested too deeply.
-    #[error("nested deeper than {DOCUMENT_DEPTH} levels at {}: flatten it", Place(.at))]
+    #[error("nested deeper than {most} levels at {}: flatten it", Place(.at))]
     TooDeep {
+        /// How deep it may be.
+        most: usize,
         /// JSON Pointer of the value.
         at: String,
     },
@@ -109,6 +111,30 @@ impl Content {
         }
     }
 
+    /// The same content, in memory made of the parts of `old` wherever both agree.
+    #[must_use]
+    pub fn sharing(&self, old: &Self) -> Self {
+        match (self, old) {
+            (Self::Json(new), Self::Json(old)) => Self::Json(new.sharing(old)),
+            _ => self.clone(),
+        }
+    }
+
+    /// How many bytes [`Content::bytes`] has; known without writing them.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Json(document) => document.canonical_len(),
+            Self::Opaque { body, .. } => body.len(),
+        }
+    }
+
+    /// Whether it has none: only an opaque body may be empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// The bytes that a client gets without an encoding.
     #[must_use]
     pub fn bytes(&self) -> Bytes {
@@ -122,7 +148,12 @@ impl Content {
 impl Document {
     /// Reads JSON (RFC 8259); refuses duplicate keys, null and what is nested too deeply.
     pub fn from_json(text: &[u8]) -> Result<Self, Invalid> {
-        json::read(text_of(text)?).and_then(Self::of)
+        Self::from_json_within(text, DOCUMENT_DEPTH)
+    }
+
+    /// The same, nested at most so many levels: one less than [`DOCUMENT_DEPTH`] for what becomes a member.
+    pub fn from_json_within(text: &[u8], levels: usize) -> Result<Self, Invalid> {
+        json::read(text_of(text)?, levels).and_then(Self::of)
     }
 
     /// Reads one YAML document whose keys are strings and whose numbers JSON can express.
@@ -227,26 +258,35 @@ fn text_of(bytes: &[u8]) -> Result<&str, Invalid> {
 }
 
 /// Where a reader is, as a JSON Pointer; for messages.
-#[derive(Debug, Default)]
-pub(super) struct Path(Vec<String>);
+#[derive(Debug)]
+pub(super) struct Path {
+    tokens: Vec<String>,
+    /// Levels of nesting that are allowed.
+    levels: usize,
+}
 
 impl Path {
+    pub(super) fn new(levels: usize) -> Self {
+        Self { tokens: Vec::new(), levels }
+    }
+
+    /// Enters a container, which is one level below the one that it is in.
     pub(super) fn enter(&mut self, token: &str) -> Result<(), Invalid> {
-        if self.0.len() >= DOCUMENT_DEPTH {
-            return Err(Invalid::TooDeep { at: self.to_string() });
+        if self.tokens.len() + 1 >= self.levels {
+            return Err(Invalid::TooDeep { most: self.levels, at: self.to_string() });
         }
-        self.0.push(token.to_owned());
+        self.tokens.push(token.to_owned());
         Ok(())
     }
 
     pub(super) fn leave(&mut self) {
-        self.0.pop();
+        self.tokens.pop();
     }
 }
 
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|token| write!(f, "/{}", token.replace('~', "~0").replace('/', "~1")))
+        self.tokens.iter().try_for_each(|token| write!(f, "/{}", token.replace('~', "~0").replace('/', "~1")))
     }
 }
 
@@ -326,6 +366,13 @@ mod tests {
         assert_eq!(Document::from_json(b"\"\xff\"").expect_err("refused"), Invalid::NotUtf8(1));
         let allowed = "[".repeat(128) + &"]".repeat(128);
         assert!(Document::from_json(allowed.as_bytes()).is_ok(), "128 levels are allowed");
+        let member = Document::from_json_within(allowed.as_bytes(), 127).expect_err("a level too deep");
+        assert!(member.to_string().starts_with("nested deeper than 127 levels at /0/0/"), "{member}");
+        for (levels, is_ok) in [(127, true), (128, true), (129, false)] {
+            let json = "{\"a\":".repeat(levels - 1) + "[]" + &"}".repeat(levels - 1);
+            assert_eq!(Document::from_json(json.as_bytes()).is_ok(), is_ok, "{levels} levels of JSON");
+            assert_eq!(Document::from_yaml(json.as_bytes()).is_ok(), is_ok, "{levels} levels of YAML");
+        }
     }
 
     #[test]

@@ -37,6 +37,11 @@ impl History {
         Self { entries, bytes, past: VecDeque::new(), held: 0 }
     }
 
+    /// Goes by these bounds from the next state on.
+    pub fn set_bounds(&mut self, entries: usize, bytes: Option<usize>) {
+        (self.entries, self.bytes) = (entries, bytes);
+    }
+
     /// How many states it holds.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -138,7 +143,7 @@ mod tests {
         for pair in states.windows(2) {
             history.push(pair[0].clone(), &pair[1]);
         }
-        let a = Selection::parse(&["/a"]).expect("a selection");
+        let a = Selection::parse(&["/a"], 64).expect("a selection");
         for (digest_of, found) in [(r#"{"a":2}"#, true), (r#"{"a":1}"#, true), (r#"{"a":3}"#, false), ("{}", false)] {
             let document = history.find(&a, json(digest_of).digest());
             assert_eq!(document.map(|document| document.canonical()), found.then(|| json(digest_of).canonical()));

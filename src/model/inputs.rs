@@ -4,12 +4,16 @@
 
 use std::fmt;
 
-/// A hash of the objects that a state was made from.
+/// A hash of the objects that a state was made from: the sum of theirs, so that one that changes costs one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Inputs([u8; 16]);
+pub struct Inputs(u128);
+
+/// The hash of one object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InputHash(u128);
 
 /// One object that a state was made from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Input<'a> {
     /// Its uid.
     pub uid: &'a str,
@@ -17,28 +21,34 @@ pub struct Input<'a> {
     pub revision: u64,
 }
 
+impl Input<'_> {
+    /// Its hash.
+    #[must_use]
+    pub fn hash(self) -> InputHash {
+        let mut hasher = blake3::Hasher::new_derive_key("tidewait.dev v1 inputs");
+        hasher.update(&(self.uid.len() as u64).to_le_bytes());
+        hasher.update(self.uid.as_bytes());
+        hasher.update(&self.revision.to_le_bytes());
+        let hash = hasher.finalize();
+        InputHash(u128::from_le_bytes(*hash.as_bytes().first_chunk().expect("a hash has 32 bytes")))
+    }
+}
+
 impl Inputs {
     /// Of what has no objects, as a file.
-    pub const NONE: Self = Self([0; 16]);
+    pub const NONE: Self = Self(0);
 
     /// Of these objects, in whatever order.
     #[must_use]
-    pub fn of<'a>(objects: impl IntoIterator<Item = Input<'a>>) -> Self {
-        let mut objects: Vec<_> = objects.into_iter().collect();
-        objects.sort_unstable();
-        let mut hasher = blake3::Hasher::new_derive_key("tidewait.dev v1 inputs");
-        for Input { uid, revision } in objects {
-            hasher.update(&(uid.len() as u64).to_le_bytes());
-            hasher.update(uid.as_bytes());
-            hasher.update(&revision.to_le_bytes());
-        }
-        Self(*hasher.finalize().as_bytes().first_chunk().expect("a hash has 32 bytes"))
+    pub fn of(objects: impl IntoIterator<Item = InputHash>) -> Self {
+        // From 1, so that no objects are another thing than nothing of the kind.
+        Self(objects.into_iter().fold(1, |sum, InputHash(hash)| sum.wrapping_add(hash)))
     }
 }
 
 impl fmt::Display for Inputs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        write!(f, "{:032x}", self.0)
     }
 }
 
@@ -55,15 +65,16 @@ mod tests {
     #[test]
     fn uid_and_revision_of_each_object_count_and_their_order_does_not() {
         let (a, b) = (Input { uid: "a", revision: 1 }, Input { uid: "b", revision: 2 });
-        assert_eq!(Inputs::of([a, b]), Inputs::of([b, a]));
+        let of = |objects: &[Input<'_>]| Inputs::of(objects.iter().map(|object| object.hash()));
+        assert_eq!(of(&[a, b]), of(&[b, a]));
         let all = [
             Inputs::NONE,
-            Inputs::of([]),
-            Inputs::of([a]),
-            Inputs::of([a, b]),
-            Inputs::of([Input { revision: 2, ..a }]),
-            Inputs::of([Input { uid: "b", ..a }]),
-            Inputs::of([a, a]),
+            of(&[]),
+            of(&[a]),
+            of(&[a, b]),
+            of(&[Input { revision: 2, ..a }]),
+            of(&[Input { uid: "b", ..a }]),
+            of(&[a, a]),
         ];
         let distinct: std::collections::BTreeSet<_> = all.iter().map(Inputs::to_string).collect();
         assert_eq!(distinct.len(), all.len(), "{all:?}");

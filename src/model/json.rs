@@ -37,9 +37,9 @@ impl<'de: 'a, 'a> serde::Deserialize<'de> for Members<'a> {
 }
 
 /// Reads one JSON text.
-pub(super) fn read(text: &str) -> Result<Node, Invalid> {
+pub(super) fn read(text: &str, levels: usize) -> Result<Node, Invalid> {
     let raw: &RawValue = serde_json::from_str(text).map_err(|error| syntax(&error, None))?;
-    node(raw, &mut Path::default())
+    node(raw, &mut Path::new(levels))
 }
 
 fn node(raw: &RawValue, path: &mut Path) -> Result<Node, Invalid> {

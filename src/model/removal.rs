@@ -67,7 +67,7 @@ impl Baseline {
         let removed = match (&self.content, next) {
             (Content::Json(published), Content::Json(next)) => removed(&published.root, &next.root),
             (Content::Json(_), Content::Opaque { .. }) => self.whole,
-            (Content::Opaque { .. }, next) => self.whole.saturating_sub(next.bytes().len() as u64),
+            (Content::Opaque { .. }, next) => self.whole.saturating_sub(next.len() as u64),
         };
         Removal { removed, whole: self.whole }
     }

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use super::Document;
 use super::members::Members;
 use super::tree::Node;
-use crate::bounds::SELECT_POINTERS;
 
 /// A set of pointers: sorted as they are written, none twice, none below another, at least one. The same set given in
 /// another order is the same selection. Cheap to clone.
@@ -32,11 +31,13 @@ pub struct Pointer(Arc<str>);
 /// Why pointers are not a selection. The text names the place and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSelection {
-    /// More than [`SELECT_POINTERS`].
-    #[error("{count} pointers: give at most {SELECT_POINTERS}, or one to what they have in common")]
+    /// More than are allowed.
+    #[error("{count} pointers: give at most {most}, or one to what they have in common")]
     TooMany {
         /// How many were given.
         count: usize,
+        /// How many may be.
+        most: usize,
     },
     /// Neither empty nor beginning with `/` (RFC 6901, section 3).
     #[error("it does not begin with /: write it as /a/b, or leave it empty for the whole model")]
@@ -61,10 +62,10 @@ impl Selection {
         Self { pointers: Arc::from([Pointer(Arc::from(""))]) }
     }
 
-    /// Reads the pointers of a request, in any order. None at all select the whole model.
-    pub fn parse(pointers: &[impl AsRef<str>]) -> Result<Self, InvalidSelection> {
-        if pointers.len() > SELECT_POINTERS {
-            return Err(InvalidSelection::TooMany { count: pointers.len() });
+    /// Reads the pointers of a request, in any order and at most so many. None at all select the whole model.
+    pub fn parse(pointers: &[impl AsRef<str>], most: usize) -> Result<Self, InvalidSelection> {
+        if pointers.len() > most {
+            return Err(InvalidSelection::TooMany { count: pointers.len(), most });
         }
         if pointers.is_empty() {
             return Ok(Self::whole());
@@ -214,7 +215,7 @@ mod tests {
 
     #[track_caller]
     fn pruned(json: &str, pointers: &[&str]) -> String {
-        text(&Selection::parse(pointers).expect("a selection").prune(&document(json)))
+        text(&Selection::parse(pointers, 64).expect("a selection").prune(&document(json)))
     }
 
     /// The document of RFC 6901, section 5.
@@ -280,14 +281,14 @@ mod tests {
             (&["/", "//", "/a"], "/ /a"),
             (&["/x", "", "/y"], ""),
         ] {
-            let selection = Selection::parse(given).expect("a selection");
+            let selection = Selection::parse(given, 64).expect("a selection");
             let pointers: Vec<_> = selection.pointers().iter().map(ToString::to_string).collect();
             assert_eq!(pointers.join(" "), expected, "of {given:?}");
             assert_eq!(selection.is_whole(), expected.is_empty());
             let reversed: Vec<_> = given.iter().rev().collect();
-            assert_eq!(Selection::parse(&reversed), Ok(selection));
+            assert_eq!(Selection::parse(&reversed, 64), Ok(selection));
         }
-        assert_eq!(Selection::parse(&[""; 0]), Ok(Selection::whole()));
+        assert_eq!(Selection::parse(&[""; 0], 64), Ok(Selection::whole()));
     }
 
     #[test]
@@ -301,19 +302,19 @@ mod tests {
             ("/~/a", "~ at byte 1 has neither 0 nor 1 behind it: write ~0 for ~ and ~1 for /"),
             ("/~~0", "~ at byte 1 has neither 0 nor 1 behind it: write ~0 for ~ and ~1 for /"),
         ] {
-            let error = Selection::parse(&["/fine", pointer]).expect_err(pointer);
+            let error = Selection::parse(&["/fine", pointer], 64).expect_err(pointer);
             assert_eq!((error.pointer(), error.to_string().as_str()), (Some(pointer), expected));
         }
         let many = vec!["/a"; 10_000];
-        assert!(Selection::parse(&many[..SELECT_POINTERS]).is_ok());
-        let error = Selection::parse(&many).expect_err("too many");
+        assert!(Selection::parse(&many[..64], 64).is_ok());
+        let error = Selection::parse(&many, 64).expect_err("too many");
         assert_eq!(error.to_string(), "10000 pointers: give at most 64, or one to what they have in common");
     }
 
     #[test]
     fn what_is_selected_is_shared_with_the_model() {
         let model = document(r#"{"a":{"b":{"c":[1,2,3]}},"d":{"e":"f"}}"#);
-        let pruned = Selection::parse(&["/a/b", "/d"]).expect("a selection").prune(&model);
+        let pruned = Selection::parse(&["/a/b", "/d"], 64).expect("a selection").prune(&model);
         let alone = crate::model::sharing::alone(&pruned.root, Some(&model.root));
         let shell = document(r#"{"a":{"b":{}},"d":{}}"#);
         assert_eq!(alone, crate::model::sharing::alone(&shell.root, None), "only the ancestors are new");

@@ -178,7 +178,7 @@ impl Store {
     fn removal(&mut self, content: &Content) -> Option<Removal> {
         self.rules.guard?;
         let published = self.published.as_ref()?;
-        let baseline = self.baseline.get_or_insert_with(|| Baseline::of(published.content()));
+        let baseline = self.baseline.get_or_insert_with(|| Baseline::of(published.content.clone()));
         Some(baseline.removal(content))
     }
 

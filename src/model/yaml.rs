@@ -6,12 +6,13 @@ use serde_yaml::Value;
 
 use super::document::{Invalid, Path};
 use super::tree::Node;
+use crate::bounds::DOCUMENT_DEPTH;
 
 /// Reads one YAML document.
 pub(super) fn read(text: &str) -> Result<Node, Invalid> {
     let value: Value =
         serde_yaml::from_str(text).map_err(|error| Invalid::Syntax { format: "YAML", message: error.to_string() })?;
-    node(value, &mut Path::default())
+    node(value, &mut Path::new(DOCUMENT_DEPTH))
 }
 
 fn node(value: Value, path: &mut Path) -> Result<Node, Invalid> {

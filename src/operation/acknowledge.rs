@@ -5,20 +5,21 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-use super::Operation;
+use super::{Agent, Operation};
 use crate::bounds::WORST_AGENTS;
 use crate::describe::Want;
-use crate::fleet::{Acknowledgement, Agent, AgentKey, Connection, Current, Fleet, Listing, LivePoll, Totals};
-use crate::hub::Served;
+use crate::fleet::{Acknowledgement, AgentKey, Connection, Current, Fleet, Listing, LivePoll, Totals};
+use crate::hub::{Served, Viewer};
 
 impl Operation {
-    /// Notes that an agent polls, what it says by that, and (`gives`) that it is answered with
-    /// `served` at once. None: a client that is no agent, or HEAD, which acknowledges nothing. Takes
+    /// Notes that an agent polls for what `viewer` looks at, what it says by that, and (`gives`) that it is
+    /// answered with `served` at once. None: a client that is no agent, or HEAD, which acknowledges nothing. Takes
     /// the agent and its reason out of `want`: a parked request has no use for them.
     pub fn acknowledge(
         &self,
         want: &mut Want,
         connection: &Arc<Connection>,
+        viewer: &Arc<Viewer>,
         served: &Served,
         gives: bool,
     ) -> Option<LivePoll> {
@@ -30,7 +31,8 @@ impl Operation {
             reason: want.rejected.as_mut().and_then(|rejected| rejected.reason.take()),
             connection: Arc::clone(connection),
         };
-        let current = Current { id: &served.snapshot.id, reign: &served.reign };
+        let selected = viewer.selection().is_some().then_some(viewer);
+        let current = Current { id: &served.snapshot.id, reign: &served.reign, selected };
         Some(self.fleet().arrive(said, current, gives, Instant::now().into_std()))
     }
 
@@ -69,7 +71,7 @@ impl Operation {
         self.fleet().page(listing, id, Instant::now().into_std())
     }
 
-    pub(super) fn fleet(&self) -> MutexGuard<'_, Fleet> {
+    pub(super) fn fleet(&self) -> MutexGuard<'_, Fleet<Viewer>> {
         self.fleet.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

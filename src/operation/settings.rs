@@ -29,7 +29,7 @@ impl Operation {
     /// of the source's task to change; the name is that of the operation for good.
     pub fn change(&self, config: config::Operation) {
         debug_assert_eq!(config.name, self.name, "another name is another operation");
-        self.hub.set_limit(config.parked);
+        self.hub.set_limits(config.parked, config.limits);
         self.fleet().set_expiry(super::expiry(&config));
         self.wake_spread.store(nanos(config.wake_spread), Ordering::Relaxed);
         self.settings.send_replace(Settings::of(config));

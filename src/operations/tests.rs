@@ -55,7 +55,7 @@ impl Rig {
         let found = async {
             loop {
                 if let Some(operation) = self.table.get(path) {
-                    operation.hub.wait_for(|served| &served.snapshot.body.identity[..] == model.as_bytes()).await;
+                    operation.hub.wait_for(|served| &served.snapshot.body().identity[..] == model.as_bytes()).await;
                     return operation;
                 }
                 look.tick().await;
@@ -88,14 +88,14 @@ fn operation(directory: &Path, path: &str, file: &str) -> config::Operation {
 }
 
 fn another(model: &'static str) -> impl Fn(&Served) -> bool {
-    move |served| &served.snapshot.body.identity[..] != model.as_bytes()
+    move |served| &served.snapshot.body().identity[..] != model.as_bytes()
 }
 
 #[tokio::test]
 async fn limits_change_in_place_and_release_nobody_and_another_source_does() {
     let mut rig = Rig::start(|directory| vec![operation(directory, "/net", "one.json")]);
     let running = rig.serves("/net", "1").await;
-    let mut seat = running.hub.seat().expect("a seat");
+    let mut seat = running.hub.viewer(None).expect("the whole").seat().expect("a seat");
     let changed = config::Operation { parked: 1, ..operation(rig.directory.path(), "/net", "one.json") };
     rig.wants(vec![changed.clone()]);
     let full = async {
@@ -105,14 +105,14 @@ async fn limits_change_in_place_and_release_nobody_and_another_source_does() {
     };
     tokio::time::timeout(Duration::from_secs(20), full).await.expect("it changes");
     assert!(Arc::ptr_eq(&running, &rig.table.get("/net").expect("it runs")), "it is the same operation");
-    assert!(running.hub.seat().is_err(), "the new limit holds");
+    assert!(running.hub.viewer(None).expect("the whole").seat().is_err(), "the new limit holds");
     assert!(seat.released(another("1")).now_or_never().is_none(), "nobody is released");
 
     let two = Source::File { path: rig.directory.path().join("two.json"), format: Format::Json, below: None };
     rig.wants(vec![config::Operation { source: two, ..changed }]);
     let released = tokio::time::timeout(Duration::from_secs(20), seat.released(another("1"))).await;
     let served = released.expect("in time").expect("the operation goes on");
-    assert_eq!(&served.snapshot.body.identity[..], b"2");
+    assert_eq!(&served.snapshot.body().identity[..], b"2");
     assert!(rig.running.try_join_next().is_none());
 }
 
@@ -120,7 +120,7 @@ async fn limits_change_in_place_and_release_nobody_and_another_source_does() {
 async fn who_is_parked_at_an_operation_that_ends_is_let_go_and_its_name_is_free() {
     let mut rig = Rig::start(|directory| vec![operation(directory, "/old", "one.json")]);
     let old = rig.serves("/old", "1").await;
-    let mut seat = old.hub.seat().expect("a seat");
+    let mut seat = old.hub.viewer(None).expect("the whole").seat().expect("a seat");
     // Another path is another endpoint; its state on disk, which one process may hold once, is free by then.
     rig.wants(vec![operation(rig.directory.path(), "/new", "one.json")]);
     let ended = tokio::time::timeout(Duration::from_secs(20), seat.released(another("1"))).await;

@@ -77,7 +77,7 @@ async fn watch(source: ConfigMapSource, client: Client, metrics: Metrics, reader
 async fn draft(object: Object, authority: Authority, source: &Arc<ConfigMapSource>) -> Result<Draft, Unusable> {
     let (seen, epoch, version) = (Instant::now(), source.epoch(&object.uid), object.version);
     // A ConfigMap has no generation.
-    let inputs = Inputs::of([Input { uid: &object.uid, revision: version }]);
+    let inputs = Inputs::of([Input { uid: &object.uid, revision: version }.hash()]);
     let content = read(object, source).await?;
     Ok(Draft { epoch, version, content, authority, inputs, parts: Arc::default(), seen })
 }

@@ -16,7 +16,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
 use super::wall_clock;
-use crate::model::{Content, Document, Snapshot, StateId};
+use crate::model::{Snapshot, StateId};
 
 /// The version of the file's form.
 const FORM: u32 = 2;
@@ -148,9 +148,11 @@ impl Disk {
         let temporary = self.beside("tmp");
         // One that a crash left; if it cannot be removed, creating it says why.
         let _ = fs::remove_file(&temporary);
+        let body = &snapshot.body().identity;
+        let header = header(&snapshot.id, snapshot.content.media_type(), body, &self.source);
         let written = create(&temporary).and_then(|mut file| {
-            file.write_all(header(&snapshot.id, snapshot.content.media_type(), &snapshot.body().identity, &self.source).as_bytes())?;
-            file.write_all(&snapshot.body().identity)?;
+            file.write_all(header.as_bytes())?;
+            file.write_all(body)?;
             file.sync_all()
         });
         let kept = match written {
@@ -192,11 +194,11 @@ impl From<&str> for Refused {
     }
 }
 
-fn header(snapshot: &Snapshot, source: &str) -> String {
-    let (id, body) = (snapshot.id.to_string(), &snapshot.body);
+fn header(id: &StateId, media_type: &str, body: &[u8], source: &str) -> String {
+    let id = id.to_string();
     let mut hasher = blake3::Hasher::new_derive_key("tidewait.dev v1 state on disk");
     hasher.update(&FORM.to_le_bytes());
-    for part in [source.as_bytes(), id.as_bytes(), body.media_type.as_bytes(), &body.identity] {
+    for part in [source.as_bytes(), id.as_bytes(), media_type.as_bytes(), body] {
         hasher.update(&(part.len() as u64).to_le_bytes());
         hasher.update(part);
     }
@@ -204,8 +206,8 @@ fn header(snapshot: &Snapshot, source: &str) -> String {
         tidewait: FORM,
         source: source.to_owned(),
         id,
-        media_type: body.media_type.clone(),
-        length: body.identity.len() as u64,
+        media_type: media_type.to_owned(),
+        length: body.len() as u64,
         checksum: hasher.finalize().to_hex().to_string(),
     };
     serde_json::to_string(&header).expect("strings and numbers have a JSON form") + "\n"
@@ -242,7 +244,7 @@ fn read(path: &Path) -> Result<(Kept, String), Refused> {
     }
     // The checksum only tells that the file is as it was written, this that what was written is a state
     // of ours: the digest of an older or newer version of tidewait may mean something else.
-    let snapshot = Snapshot::from_parts(id, &media_type, body).ok_or("its id is not that of its content")?;
+    let snapshot = Snapshot::from_parts(id, &media_type, &body).ok_or("its id is not that of its content")?;
     Ok((Kept { snapshot, confirmed: metadata.modified()? }, source))
 }
 

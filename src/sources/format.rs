@@ -25,7 +25,13 @@ pub fn read(bytes: &Bytes, format: &Format, what: &str) -> Result<Content, Unusa
             return Ok(Content::Opaque { media_type: media_type.clone(), body: bytes.clone() });
         }
     };
-    document.map(Content::Json).map_err(|error| Unusable { kind: kind(&error), detail: format!("{what}: {error}") })
+    document.map(Content::Json).map_err(|error| unusable(&error, what))
+}
+
+/// Why `what` is no document.
+#[must_use]
+pub fn unusable(error: &Invalid, what: &str) -> Unusable {
+    Unusable { kind: kind(error), detail: format!("{what}: {error}") }
 }
 
 /// The refusal of content over [`DOCUMENT_BYTES`], for callers that know the length before they have the bytes.

@@ -18,13 +18,16 @@ use super::kubernetes::settling::Settling;
 use super::kubernetes::{ListWatch, Malformed, Metrics, Object, Seen, Selector, Target, discover};
 use super::reads::Reads;
 use super::said::Said;
-use super::{Authority, Draft, LARGE, Part, Report, Reports, Unusable, UnusableKind};
+use super::{Authority, Draft, LARGE, Part, Report, Reports, Unusable, UnusableKind, format};
+use crate::bounds::DOCUMENT_BYTES;
 use crate::config::Objects;
-use crate::model::{Content, Document, Epoch, Input, Inputs};
+use crate::model::{Content, Epoch};
 
+pub mod aggregate;
 pub mod content;
 pub mod trigger;
 
+use aggregate::{Aggregate, Known};
 use content::Held;
 
 /// Which objects, and what of them.
@@ -60,8 +63,8 @@ async fn watch(source: ResourceSource, client: Client, metrics: Metrics, reads: 
     };
     let target = Target { resource, namespace: Some(source.namespace.clone()), selector };
     let watching = ListWatch::new(client, target, source.watch_timeout, metrics, reads.reader());
-    let objects =
-        Watched { source: Arc::new(source), watching, set: Set::default(), said: Said::default(), version: None };
+    let (source, aggregate) = (Arc::new(source), Aggregate::default());
+    let objects = Watched { source, watching, set: Set::default(), aggregate, said: Said::default(), version: None };
     objects.run(&reads, reports).await;
 }
 
@@ -87,7 +90,9 @@ async fn resolve(source: &ResourceSource, client: &Client, reports: &Reports) ->
 struct Watched {
     source: Arc<ResourceSource>,
     watching: ListWatch,
-    set: Set<Held>,
+    set: Set<Known>,
+    /// What those of a selector are together.
+    aggregate: Aggregate,
     said: Said,
     /// The version that was said last; absent: nothing was said of the objects yet.
     version: Option<u64>,
@@ -101,7 +106,10 @@ impl Watched {
             let report = tokio::select! {
                 seen = self.watching.next() => self.see(seen).await,
                 () = settling.due(due, reads) => match self.set.settle(Instant::now()) {
-                    Change::Changed => Some(self.draft(Authority::Stream)),
+                    Change::Changed => {
+                        self.aggregate.replace(self.set.entries());
+                        Some(self.draft(Authority::Stream))
+                    }
                     Change::Same => None,
                     Change::AskList => {
                         settling.ask(reads);
@@ -132,6 +140,7 @@ impl Watched {
                 }
                 let by_name = matches!(self.source.objects, Objects::Named(_));
                 let change = self.set.listed(entries, version, now);
+                self.aggregate.replace(self.set.entries());
                 // By name, gone is gone: the last good state stays by the rule for every source.
                 let is_empty = by_name && self.set.due().is_some();
                 match change {
@@ -143,8 +152,11 @@ impl Watched {
             Seen::Applied(object) => {
                 let before = self.before(&object);
                 let (name, entry) = read(object, before, &self.source).await;
-                match self.set.applied(name, entry, now) {
-                    Change::Changed => Some(self.draft(Authority::Stream)),
+                match self.set.applied(name.clone(), entry, now) {
+                    Change::Changed => {
+                        self.aggregate.change(&name, self.set.entries());
+                        Some(self.draft(Authority::Stream))
+                    }
                     Change::Same | Change::AskList => self.said.same(),
                 }
             }
@@ -178,76 +190,83 @@ impl Watched {
         }
     }
 
-    fn before(&self, object: &Object) -> Option<Entry<Held>> {
+    fn before(&self, object: &Object) -> Option<Entry<Known>> {
         self.set.entries().get(&object.name).filter(|before| before.uid == object.uid).cloned()
     }
 
     /// An object whose metadata cannot be read keeps its last good content, if it has one.
-    fn keep(&self, malformed: &Malformed) -> Option<(String, Entry<Held>)> {
+    fn keep(&self, malformed: &Malformed) -> Option<(String, Entry<Known>)> {
         let name = malformed.name.clone()?;
         tracing::warn!(kind = %self.source.kind, %name, why = %malformed.why, "an object cannot be read");
-        let mut entry = self.set.entries().get(&name)?.clone();
-        entry.payload.wrong = Some(malformed.why.clone());
-        Some((name, entry))
+        let Entry { uid, version, generation, payload } = self.set.entries().get(&name)?.clone();
+        let held = Held { wrong: Some(malformed.why.clone()), ..payload.held };
+        let payload = known(&self.source, &name, &uid, generation, held);
+        Some((name, Entry { uid, version, generation, payload }))
     }
 
     /// The state that the objects are.
     fn draft(&mut self, authority: Authority) -> Report {
         let seen = Instant::now();
         let entries = self.set.entries();
-        let parts: Arc<[Part]> = entries.iter().map(|(name, entry)| part(&self.source, name, entry)).collect();
-        let good = || entries.iter().filter_map(|(name, entry)| Some((name, entry, entry.payload.good.as_ref()?)));
-        let inputs = Inputs::of(good().map(|(_, entry, good)| Input { uid: &entry.uid, revision: good.revision }));
-        let (content, epoch, version) = match &self.source.objects {
+        let (parts, inputs) = (aggregate::parts(entries), aggregate::inputs(entries));
+        let (document, epoch, version) = match &self.source.objects {
             Objects::Named(_) => match entries.values().next() {
                 None => return self.said.answered(Err(self.source.missing())),
-                Some(Entry { uid, version, payload: Held { good: Some(good), wrong: None, .. }, .. }) => {
-                    (good.document.clone(), self.source.epoch_of_one(uid), *version)
-                }
-                Some(Entry { payload, .. }) => {
-                    let kind = payload.kind;
-                    let detail = payload.wrong.clone().unwrap_or_default();
-                    return self.said.answered(Err(Unusable { kind, detail }));
-                }
+                Some(Entry { uid, version, payload: Known { held, .. }, .. }) => match held {
+                    Held { good: Some(good), wrong: None, .. } => {
+                        (good.document.clone(), self.source.epoch_of_one(uid), *version)
+                    }
+                    Held { wrong, kind, .. } => {
+                        let detail = wrong.clone().unwrap_or_default();
+                        return self.said.answered(Err(Unusable { kind: *kind, detail }));
+                    }
+                },
             },
             Objects::Labelled(labels) => {
-                let members = good().map(|(name, _, good)| (name.clone(), good.document.clone()));
-                (Document::object(members), self.source.epoch_of_many(labels), self.set.version())
+                let document = self.aggregate.document();
+                if document.canonical_len() > DOCUMENT_BYTES {
+                    let what = format!("all {} with {labels} in {}", self.source.kind, self.source.namespace);
+                    let unusable = format::too_large(document.canonical_len() as u64, &what);
+                    return self.said.answered(Err(unusable));
+                }
+                (document.clone(), self.source.epoch_of_many(labels), self.set.version())
             }
         };
         self.version = Some(version);
-        let content = Content::Json(content);
+        let content = Content::Json(document);
         self.said.answered(Ok(Draft { epoch, version, content, authority, inputs, parts, seen }))
     }
 }
 
 /// Reads an object; what its last good content was stays where it is wrong now.
-async fn read(object: Object, before: Option<Entry<Held>>, source: &Arc<ResourceSource>) -> (String, Entry<Held>) {
+async fn read(object: Object, before: Option<Entry<Known>>, source: &Arc<ResourceSource>) -> (String, Entry<Known>) {
     let (name, uid, version, generation) = (object.name.clone(), object.uid.clone(), object.version, object.generation);
     let revision = generation.map_or(version, i64::unsigned_abs);
     if let Some(before) = before.as_ref().filter(|before| before.version == version) {
         return (name, before.clone());
     }
-    let good = before.and_then(|before| before.payload.good);
-    let source = Arc::clone(source);
-    let payload = if object.body.len() <= LARGE {
-        content::read(&object, revision, good, &source)
+    let good = before.and_then(|before| before.payload.held.good);
+    let reader = Arc::clone(source);
+    let held = if object.body.len() <= LARGE {
+        content::read(&object, revision, good, &reader)
     } else {
-        let reading = tokio::task::spawn_blocking(move || content::read(&object, revision, good, &source));
+        let reading = tokio::task::spawn_blocking(move || content::read(&object, revision, good, &reader));
         reading.await.expect("reading content does not panic")
     };
+    let payload = known(source, &name, &uid, generation, held);
     (name, Entry { uid, version, generation, payload })
 }
 
-fn part(source: &ResourceSource, name: &str, Entry { uid, generation, payload, .. }: &Entry<Held>) -> Part {
-    Part {
+fn known(source: &ResourceSource, name: &str, uid: &str, generation: Option<i64>, held: Held) -> Known {
+    let part = Part {
         name: name.to_owned(),
-        uid: uid.clone(),
-        generation: *generation,
-        wrong: payload.wrong.clone(),
-        status: payload.status.clone(),
+        uid: uid.to_owned(),
+        generation,
+        wrong: held.wrong.clone(),
+        status: held.status.clone(),
         is_model: source.is_of_models(),
-    }
+    };
+    Known { held, part: Arc::new(part) }
 }
 
 impl ResourceSource {

@@ -73,7 +73,7 @@ fn its_parameters_are_those_that_are_read() {
     let document = document();
     let fields =
         [want::PREFER, want::AGENT_ID, want::REJECTED_REASON, want::ENVOY_TIMEOUT].map(|name| name.as_str().to_owned());
-    let fields = names(fields.iter().map(String::as_str).chain(["if-none-match", "accept-encoding"]));
+    let fields = names(fields.iter().map(String::as_str).chain(["if-none-match", "accept", "accept-encoding"]));
     for (method, operation) in operations(&document) {
         let of = |place: &str| {
             let all = operation["parameters"].as_array().into_iter().flatten();
@@ -95,7 +95,11 @@ fn methods(kind: Kind) -> &'static [&'static str] {
         Kind::MalformedRequest => &["GET", "HEAD", "OPTIONS", "POST"],
         Kind::MethodNotAllowed => &["POST"],
         Kind::TooManyParked | Kind::Overloaded => &["GET"],
-        Kind::BadParameter | Kind::SelectionNotOffered | Kind::NoState | Kind::NotConfirmed => &["GET", "HEAD"],
+        Kind::BadParameter
+        | Kind::SelectionNotOffered
+        | Kind::NoState
+        | Kind::NotConfirmed
+        | Kind::TooManySelections => &["GET", "HEAD"],
         Kind::ExpectationFailed
         | Kind::TransferCodingNotOffered
         | Kind::LoopbackOnly

@@ -15,7 +15,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
     ("fleet", &["bounds", "model"]),
     ("lifecycle", &["bounds"]),
     ("telemetry", &["config"]),
-    ("hub", &["describe", "model"]),
+    ("hub", &["bounds", "config", "describe", "model"]),
     ("sources", &["bounds", "config", "model", "telemetry"]),
     ("operation", &["bounds", "config", "describe", "fleet", "hub", "model", "sources", "telemetry"]),
     ("operations", &["bounds", "config", "hub", "lifecycle", "model", "operation", "sources", "telemetry"]),

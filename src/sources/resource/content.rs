@@ -6,8 +6,9 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use super::ResourceSource;
-use crate::config::Format;
-use crate::model::{Content, Document};
+use crate::bounds::DOCUMENT_DEPTH;
+use crate::config::Objects;
+use crate::model::{Document, Input, InputHash};
 use crate::sources::kubernetes::Object;
 use crate::sources::{Unusable, UnusableKind, format};
 
@@ -32,14 +33,15 @@ pub struct Held {
 pub struct Good {
     /// The generation that it is of, or the resourceVersion of a kind without generations.
     pub revision: u64,
+    /// Which object it is of, at which revision.
+    pub input: InputHash,
     /// What it says.
     pub document: Document,
 }
 
 impl PartialEq for Good {
     fn eq(&self, other: &Self) -> bool {
-        let digest = |good: &Self| Content::Json(good.document.clone()).digest();
-        self.revision == other.revision && digest(self) == digest(other)
+        self.input == other.input && self.document.digest() == other.document.digest()
     }
 }
 
@@ -54,9 +56,10 @@ pub fn read(object: &Object, revision: u64, before: Option<Good>, source: &Resou
     if let Some(before) = before.as_ref().filter(|before| object.generation.is_some() && before.revision == revision) {
         return Held { good: Some(before.clone()), wrong: None, kind: UnusableKind::Invalid, status };
     }
-    match fields.and_then(|fields| document(fields.get(&source.field).copied(), &what, &source.field)) {
+    match fields.and_then(|fields| document(fields.get(&source.field).copied(), &what, source)) {
         Ok(document) => {
-            Held { good: Some(Good { revision, document }), wrong: None, kind: UnusableKind::Invalid, status }
+            let input = Input { uid: &object.uid, revision }.hash();
+            Held { good: Some(Good { revision, input, document }), wrong: None, kind: UnusableKind::Invalid, status }
         }
         Err(Unusable { kind, detail }) => Held { good: before, wrong: Some(detail), kind, status },
     }
@@ -70,16 +73,19 @@ fn fields(object: &Object) -> Result<BTreeMap<String, &RawValue>, Unusable> {
     })
 }
 
-fn document(text: Option<&RawValue>, what: &str, field: &str) -> Result<Document, Unusable> {
+fn document(text: Option<&RawValue>, what: &str, source: &ResourceSource) -> Result<Document, Unusable> {
+    let field = &source.field;
     let Some(text) = text else {
         let detail = format!("{what} has no field {field:?}: write it, or name another");
         return Err(Unusable { kind: UnusableKind::Missing, detail });
     };
-    let bytes = bytes::Bytes::copy_from_slice(text.get().as_bytes());
-    match format::read(&bytes, &Format::Json, &format!("{what}, field {field:?}"))? {
-        Content::Json(document) => Ok(document),
-        Content::Opaque { .. } => unreachable!("JSON is read as JSON"),
-    }
+    // As a member of the whole it is a level further down.
+    let levels = match source.objects {
+        Objects::Named(_) => DOCUMENT_DEPTH,
+        Objects::Labelled(_) => DOCUMENT_DEPTH - 1,
+    };
+    let read = Document::from_json_within(text.get().as_bytes(), levels);
+    read.map_err(|error| format::unusable(&error, &format!("{what}, field {field:?}")))
 }
 
 #[cfg(test)]
@@ -89,7 +95,6 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::config::Objects;
 
     fn source() -> ResourceSource {
         ResourceSource {

@@ -62,6 +62,31 @@ async fn a_head_that_trickles_is_cut_off_while_others_are_served() {
     is_well(&mut server).await;
 }
 
+/// More than a head may be: refused for that, whatever it asks for.
+#[tokio::test]
+async fn ten_thousand_pointers_and_a_query_of_a_megabyte_are_refused_while_others_are_served() {
+    let (mut server, _folder) = start(&[]).await;
+    let many = server.get(&format!("/describe?{}", "select=/a&".repeat(1500))).await;
+    let detail = many.json()["detail"].as_str().expect("a detail").to_owned();
+    assert_eq!(
+        (many.status, &*detail),
+        (400, "select names 1500 pointers: give at most 64, or one to what they have in common")
+    );
+    let deep = server.get(&format!("/describe?select={}", "/a".repeat(7000))).await;
+    assert_eq!((deep.status, &*deep.body), (200, &b"{}"[..]));
+    for query in ["select=/a&".repeat(10_000), format!("select=/{}", "a".repeat(1024 * 1024))] {
+        let mut stream = TcpStream::connect(server.listen).await.expect("it listens");
+        // It may close before it has read everything.
+        let _ = stream.write_all(format!("GET /describe?{query} HTTP/1.1\r\nHost: test\r\n\r\n").as_bytes()).await;
+        let mut seen = Vec::new();
+        let _ = stream.read_to_end(&mut seen).await;
+        let seen = String::from_utf8_lossy(&seen);
+        assert!(seen.is_empty() || seen.starts_with("HTTP/1.1 414 ") || seen.starts_with("HTTP/1.1 431 "), "{seen}");
+        assert_eq!(server.get("/describe").await.status, 200);
+    }
+    is_well(&mut server).await;
+}
+
 #[tokio::test]
 async fn a_second_head_that_trickles_is_cut_off_too() {
     let (mut server, _folder) = start(&[]).await;

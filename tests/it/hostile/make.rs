@@ -96,6 +96,7 @@ fn made() -> Vec<Case> {
     targets::add(&mut book);
     fields::add(&mut book);
     frames::add(&mut book);
+    targets::selections(&mut book);
     book.0
 }
 

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use tidewait::bounds::AGENT_SKEW;
-use tidewait::fleet::{Agent, Listing, Standing};
+use tidewait::fleet::{Listing, Standing};
+use tidewait::operation::Agent;
 
 use super::{MODEL, Rig, Wire, ask, get, id, next};
 

@@ -224,7 +224,7 @@ async fn inputs_follow_what_is_published_or_confirmed() {
     let rig = Rig::empty(|_| ());
     assert_eq!(rig.operation.inputs(), None);
     for revision in 1..4 {
-        let inputs = Inputs::of([tidewait::model::Input { uid: "u", revision }]);
+        let inputs = Inputs::of([tidewait::model::Input { uid: "u", revision }.hash()]);
         let draft = Draft {
             epoch: Epoch::of(&["test"]),
             version: revision,

@@ -31,13 +31,13 @@ const POLLS: usize = 8;
 async fn happen(rig: &Rig, event: Event) {
     let publish = |version, json| {
         let publication = Publication { snapshot: snapshot(version, json), seen: Instant::now().into_std() };
-        rig.operation.hub.publish(publication);
+        rig.operation.hub.publish(&publication);
     };
     match event {
         Nothing => {}
         Change => publish(8, "1"),
         Back => publish(9, MODEL),
-        Move => rig.operation.hub.move_version(snapshot(10, MODEL)),
+        Move => rig.operation.hub.move_version(10),
         Expire => tokio::time::advance(Duration::from_secs(60)).await,
         Drain => {
             rig.stop.drain();

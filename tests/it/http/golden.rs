@@ -19,6 +19,8 @@ enum World {
     Serving,
     /// The same content has been written again, as version 8.
     Moved,
+    /// Another MTU followed, as version 8: [`NEXT`].
+    Changed,
     /// No state yet.
     Empty,
     /// Serving; the source was lost 7 s ago.
@@ -30,6 +32,10 @@ enum World {
     /// Serving; the process drains, a moment before the last slot.
     Draining,
 }
+
+/// [`MODEL`] with another MTU.
+const NEXT: &str = r#"{"mtu":9000,"zones":["zone-a","zone-a","zone-a","zone-a","zone-a","zone-a"]}"#;
+const DELTA: &str = "Accept: application/json-patch+json, application/json;q=0.9\r\n";
 
 /// A request and what came back.
 pub(crate) struct Exchange {
@@ -60,7 +66,7 @@ fn line(first: &str, fields: &str) -> String {
 }
 
 fn cases() -> Vec<Case> {
-    [states(), conditions(), parked(), refusals(), gate()].concat()
+    [states(), parts(), conditions(), parked(), refusals(), gate()].concat()
 }
 
 fn states() -> Vec<Case> {
@@ -86,6 +92,27 @@ fn states() -> Vec<Case> {
         ("head-gzip", Serving, head("", "Accept-Encoding: gzip\r\n")),
         ("head-preference", Serving, head("", "Prefer: wait=3\r\n")),
         ("options", Serving, line("OPTIONS /describe", "")),
+    ]
+}
+
+fn parts() -> Vec<Case> {
+    use World::{Changed, Serving};
+    let before = id(7, MODEL);
+    let since = format!("since={before}");
+    vec![
+        ("select", Serving, get("select=/mtu", "")),
+        ("select-several", Serving, get("select=/zones&select=/zones/0&wait=3&select=/a+b%2Bc", "")),
+        ("select-nothing", Serving, get("select=/zones/0", "")),
+        ("select-whole", Serving, get("select=", "")),
+        ("select-wait-ends", Serving, get(&format!("select=/mtu&wait=1&since={}", id(7, r#"{"mtu":1450}"#)), "")),
+        ("head-select", Serving, head("select=/mtu", "")),
+        ("delta", Changed, get(&since, DELTA)),
+        ("delta-from-an-etag", Changed, get(&format!("since={}.{}", before.epoch, before.digest), DELTA)),
+        ("delta-preference", Changed, get(&since, &format!("{DELTA}Prefer: wait=3\r\n"))),
+        ("head-delta", Changed, head(&since, DELTA)),
+        ("delta-is-not-smaller", Changed, get(&format!("select=/mtu&since={}", id(7, r#"{"mtu":1450}"#)), DELTA)),
+        ("delta-from-nowhere", Changed, get(&format!("since={}", id(6, "{}")), DELTA)),
+        ("delta-not-preferred", Changed, get(&since, "Accept: application/json-patch+json, */*\r\n")),
     ]
 }
 
@@ -141,7 +168,9 @@ fn refusals() -> Vec<Case> {
         ("since-twice", Serving, get("since=a&since=b", "")),
         ("rejected-twice", Serving, get("rejected=a&rejected=b", "")),
         ("since-long", Serving, get(&format!("since={}", "x".repeat(257)), "")),
-        ("select", Serving, get("select=/zones", "")),
+        ("select-wrong", Serving, get("select=zones/0", "")),
+        ("select-wrong-escape", Serving, get("select=/zones&select=/a~2", "")),
+        ("select-too-many", Serving, get(&"select=/a&".repeat(65), "")),
         ("agent-wrong", Serving, get("", "Agent-Id: a/b\r\n")),
         ("agent-twice", Serving, get("", "Agent-Id: a\r\nAgent-Id: b\r\n")),
         ("head-wait-wrong", Serving, head("wait=", "")),
@@ -179,7 +208,7 @@ async fn world(world: World) -> (Rig, Vec<Wire>) {
     let mut rig = Rig::serving(|config| match world {
         World::Full => config.parked = 1,
         World::Busy => config.parked_per_agent = 1,
-        World::Serving | World::Moved | World::Empty | World::Lost | World::Draining => {}
+        World::Serving | World::Moved | World::Changed | World::Empty | World::Lost | World::Draining => {}
     })
     .await;
     let mut wires = Vec::new();
@@ -191,6 +220,7 @@ async fn world(world: World) -> (Rig, Vec<Wire>) {
                 tokio::task::yield_now().await;
             }
         }
+        World::Changed => rig.publish(8, NEXT).await,
         World::Lost => {
             rig.reports(Report::Lost { reason: "a test".to_owned() }).await;
             // Taken when the next one fits, and the status is set by then.
@@ -290,7 +320,7 @@ async fn no_answer_has_a_field_that_is_not_allowed() {
     let problem = ["cache-control", "content-type", "content-length", "retry-after", "allow", "connection", "date"];
     let state =
         ["state-id", "etag", "link", "state-age", "vary", "cache-control", "preference-applied", "connection", "date"];
-    let body = ["content-type", "content-length", "content-encoding", "state-digest"];
+    let body = ["content-type", "content-length", "content-encoding", "state-digest", "delta-base"];
     for Exchange { name, answer, .. } in exchanges().await {
         let names: BTreeSet<_> = answer.fields.iter().map(|(name, _)| &**name).collect();
         assert_eq!(names.len(), answer.fields.len(), "{name}: a field stands twice: {answer:?}");

@@ -1,0 +1,77 @@
+//! Whether a client asks for deltas: `Accept` (RFC 9110, section 12.5.1) names
+//! `application/json-patch+json` with a quality above that of JSON. What it names never leads to a
+//! refusal: a full state is served to everyone.
+
+use http::{HeaderMap, header};
+
+use super::encode::quality;
+
+/// The media type of a delta (RFC 6902, section 6).
+pub const JSON_PATCH: &str = "application/json-patch+json";
+
+/// Whether deltas are preferred to full states.
+#[must_use]
+pub fn prefers_deltas(fields: &HeaderMap) -> bool {
+    let mut patch = 0;
+    // By how exactly a range names JSON: the most exact one counts.
+    let mut json = (0, 0);
+    for value in fields.get_all(header::ACCEPT) {
+        for range in value.to_str().unwrap_or("").split(',') {
+            let mut parts = range.split(';');
+            let name = parts.next().unwrap_or("").trim().to_ascii_lowercase();
+            let quality = parts.find_map(|part| {
+                let (name, value) = part.split_once('=')?;
+                name.trim().eq_ignore_ascii_case("q").then(|| quality(value.trim()))
+            });
+            let quality = quality.unwrap_or(1000);
+            let exactness = match name.as_str() {
+                JSON_PATCH => {
+                    patch = quality;
+                    continue;
+                }
+                "application/json" => 3,
+                "application/*" => 2,
+                "*/*" => 1,
+                _ => continue,
+            };
+            if exactness > json.0 {
+                json = (exactness, quality);
+            }
+        }
+    }
+    patch > json.1
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn deltas_are_named_and_above_json() {
+        for (accept, expected) in [
+            (&[][..], false),
+            (&["application/json-patch+json"], true),
+            (&["Application/JSON-Patch+JSON;q=0.5, application/json;q=0.4"], true),
+            (&["application/json-patch+json, application/json;q=0.9, */*;q=0.8"], true),
+            (&["application/json;q=0.9", "application/json-patch+json"], true),
+            (&["application/json-patch+json, application/json"], false),
+            (&["application/json-patch+json, */*"], false),
+            (&["application/json-patch+json, application/*;q=0.1, */*"], true),
+            (&["application/json-patch+json, */*, application/json;q=0.1"], true),
+            (&["application/json-patch+json;q=0"], false),
+            (&["application/json-patch+json;q=x"], false),
+            (&["*/*"], false),
+            (&["application/*"], false),
+            (&["text/html, \"\u{e9}"], false),
+        ] {
+            let mut fields = HeaderMap::new();
+            for accept in accept {
+                let value = HeaderValue::from_bytes(accept.as_bytes()).expect("a field value");
+                fields.append(header::ACCEPT, value);
+            }
+            assert_eq!(prefers_deltas(&fields), expected, "{accept:?}");
+        }
+    }
+}

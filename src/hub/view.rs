@@ -1,0 +1,105 @@
+//! What clients look at: the whole model or a selection of it, with its current state and those who
+//! wait for the next. A change replaces the state of the views that it touches and of no others.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::round::{Change, Round};
+use super::{Permit, Seat, Served};
+use crate::model::{Selection, Snapshot};
+
+/// The whole model or a selection of it.
+#[derive(Debug)]
+pub(super) struct View {
+    pub(super) selection: Selection,
+    current: watch::Sender<Current>,
+}
+
+/// What is served now, and to whom.
+#[derive(Debug)]
+pub(super) struct Current {
+    pub(super) state: State,
+    pub(super) round: Arc<Round>,
+    /// The operation has ended: nobody waits any more.
+    pub(super) closed: bool,
+}
+
+/// The state of a view.
+pub(super) type State = Result<Arc<Served>, Missing>;
+
+/// Why a view has no state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// The source has not given one yet.
+    NoState,
+    /// The model is opaque, and this is a selection of it.
+    NoParts,
+}
+
+impl View {
+    /// A view of `whole`, of which its own state is made.
+    pub(super) fn of(selection: Selection, whole: &State, closed: bool) -> Self {
+        let state = match whole {
+            Ok(whole) => part(&whole.snapshot, &selection),
+            Err(missing) => Err(*missing),
+        };
+        Self { selection, current: watch::Sender::new(Current { state, round: Arc::default(), closed }) }
+    }
+
+    /// What is served now.
+    pub(super) fn state(&self) -> State {
+        self.current.borrow().state.clone()
+    }
+
+    /// Serves its part of a new state, and wakes everyone who is parked.
+    pub(super) fn publish(&self, whole: &Snapshot, change: &Arc<Change>) {
+        let next = part(whole, &self.selection);
+        self.current.send_modify(|current| {
+            // Closed before anyone can see the new state, so that the last to leave measures.
+            current.round.close(change);
+            current.round = Arc::default();
+            if let Ok(before) = std::mem::replace(&mut current.state, next) {
+                before.reign.end(tokio::time::Instant::now().into_std());
+            }
+        });
+    }
+
+    /// Serves a state before anyone can be parked.
+    pub(super) fn restore(&self, snapshot: &Snapshot) {
+        self.current.send_modify(|current| current.state = part(snapshot, &self.selection));
+    }
+
+    /// Serves the same state at another version: nobody is woken, the bytes stay shared.
+    pub(super) fn move_version(&self, version: u64) {
+        self.current.send_if_modified(|current| {
+            if let Ok(served) = &mut current.state
+                && served.snapshot.id.version != version
+            {
+                *served = Arc::new(served.at_version(version));
+            }
+            false
+        });
+    }
+
+    /// Ends every wait, now and later.
+    pub(super) fn close(&self) {
+        self.current.send_modify(|current| current.closed = true);
+    }
+
+    pub(super) fn subscribe(&self) -> watch::Receiver<Current> {
+        self.current.subscribe()
+    }
+
+    /// A seat here. Registered before whoever takes it compares, so that no change falls in between.
+    pub(super) fn seat(&self, permit: Permit) -> Seat {
+        let mut current = self.subscribe();
+        let round = Arc::clone(&current.borrow_and_update().round);
+        round.join();
+        Seat { current, round, _permit: permit }
+    }
+}
+
+fn part(whole: &Snapshot, selection: &Selection) -> State {
+    whole.select(selection).map(|part| Arc::new(Served::new(part))).ok_or(Missing::NoParts)
+}

@@ -1,0 +1,241 @@
+//! The views of selections, kept while someone looks at them, and the share in one that a request
+//! or the memory of an agent holds.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::delta::{Delta, Past};
+use super::round::Change;
+use super::view::{Missing, State, View};
+use super::{Full, Metrics, Parked, Permit, Seat, Served};
+use crate::describe::Coding;
+use crate::model::{Content, Index, Selection, Since, Snapshot};
+
+/// What the views of an operation share.
+#[derive(Debug)]
+pub(super) struct Views {
+    pub(super) whole: View,
+    /// Of the whole: views that a change does not touch learn it when somebody looks.
+    version: AtomicU64,
+    parts: Mutex<Parts>,
+    pub(super) past: Arc<Past>,
+    pub(super) parked: Arc<Parked>,
+    pub(super) metrics: Metrics,
+}
+
+/// Those of selections.
+#[derive(Debug)]
+struct Parts {
+    index: Index<Part>,
+    limit: usize,
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Part {
+    view: Arc<View>,
+    viewers: usize,
+}
+
+/// A share in a view, which is there for as long as anyone has one.
+#[derive(Debug)]
+pub struct Viewer {
+    /// None: the whole model.
+    part: Option<Arc<View>>,
+    views: Arc<Views>,
+}
+
+/// So many selections are looked at already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{limit} different selections are in use, as many as are allowed")]
+pub struct TooManySelections {
+    /// As many as are allowed.
+    pub limit: usize,
+}
+
+impl Views {
+    pub(super) fn new(past: Past, parked: Arc<Parked>, selections: usize, metrics: Metrics) -> Self {
+        let whole = View::of(Selection::whole(), &Err(Missing::NoState), false);
+        let parts = Parts { index: Index::new(), limit: selections, closed: false };
+        Self { whole, version: AtomicU64::new(0), parts: Mutex::new(parts), past: Arc::new(past), parked, metrics }
+    }
+
+    pub(super) fn set_limit(&self, selections: usize) {
+        self.parts().limit = selections;
+    }
+
+    /// Serves a state before anyone looks.
+    pub(super) fn restore(&self, snapshot: &Snapshot) {
+        self.version.store(snapshot.id.version, Ordering::Relaxed);
+        self.whole.restore(snapshot);
+    }
+
+    /// Serves a new state to whoever looks at what changed.
+    pub(super) fn publish(&self, snapshot: &Snapshot, change: &Arc<Change>) {
+        // Held until the whole is published too: a view that is made meanwhile is of the new state.
+        let parts = self.parts();
+        let before = self.whole.state().ok();
+        let before = before.as_deref().map(|before| &before.snapshot);
+        self.remember(before, snapshot);
+        let (touched, visited) = parts.touched(before, snapshot);
+        self.metrics.selections_visited.inc_by(visited as u64);
+        self.metrics.selections_changed.inc_by(touched.len() as u64);
+        // The parts first: who sees the new state of the whole may rely on the ends of their reigns.
+        for view in touched {
+            view.publish(snapshot, change);
+        }
+        self.version.store(snapshot.id.version, Ordering::Relaxed);
+        self.whole.publish(snapshot, change);
+    }
+
+    /// What was served becomes the past of what follows.
+    fn remember(&self, before: Option<&Snapshot>, next: &Snapshot) {
+        let mut past = self.past.lock();
+        match (before.map(|before| (before.id.epoch, &before.content)), &next.content) {
+            (Some((epoch, Content::Json(before))), Content::Json(document)) if epoch == next.id.epoch => {
+                past.push(before.clone(), document);
+            }
+            _ => past.clear(),
+        }
+        self.metrics.history_states.set(i64::try_from(past.len()).unwrap_or(i64::MAX));
+        self.metrics.history_bytes.set(i64::try_from(past.bytes()).unwrap_or(i64::MAX));
+    }
+
+    /// The same state at another version.
+    pub(super) fn move_version(&self, version: u64) {
+        let _parts = self.parts();
+        self.version.store(version, Ordering::Relaxed);
+        self.whole.move_version(version);
+    }
+
+    pub(super) fn close(&self) {
+        let mut parts = self.parts();
+        parts.closed = true;
+        parts.index.values().for_each(|part| part.view.close());
+        self.whole.close();
+    }
+
+    fn parts(&self) -> MutexGuard<'_, Parts> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Parts {
+    /// The views that a change touches, and how many changed paths were looked at to find them.
+    fn touched(&self, before: Option<&Snapshot>, next: &Snapshot) -> (Vec<&View>, usize) {
+        if let Some(before) = before
+            && before.id.epoch == next.id.epoch
+            && let (Content::Json(old), Content::Json(new)) = (&before.content, &next.content)
+        {
+            let touched = self.index.touched(old, new);
+            return (touched.changed.into_iter().map(|(_, part)| &*part.view).collect(), touched.visited);
+        }
+        // Another history, or no parts to compare: every id is another one.
+        let all: Vec<_> = self.index.values().map(|part| &*part.view).collect();
+        let visited = all.len();
+        (all, visited)
+    }
+}
+
+impl Viewer {
+    /// One who looks at the whole model.
+    pub(super) fn of_whole(views: &Arc<Views>) -> Self {
+        Self { part: None, views: Arc::clone(views) }
+    }
+
+    /// One who looks at a selection.
+    pub(super) fn of_part(views: &Arc<Views>, selection: &Selection) -> Result<Self, TooManySelections> {
+        let mut parts = views.parts();
+        let view = if let Some(part) = parts.index.get_mut(selection) {
+            part.viewers += 1;
+            Arc::clone(&part.view)
+        } else {
+            if parts.index.len() >= parts.limit {
+                return Err(TooManySelections { limit: parts.limit });
+            }
+            let view = Arc::new(View::of(selection.clone(), &views.whole.state(), parts.closed));
+            parts.index.insert(selection.clone(), Part { view: Arc::clone(&view), viewers: 1 });
+            views.metrics.selections.inc();
+            view
+        };
+        Ok(Self { part: Some(view), views: Arc::clone(views) })
+    }
+
+    /// The selection; none: the whole model.
+    #[must_use]
+    pub fn selection(&self) -> Option<&Selection> {
+        self.part.as_deref().map(|view| &view.selection)
+    }
+
+    /// What is served now, at the newest version.
+    pub fn current(&self) -> Result<Arc<Served>, Missing> {
+        let state = self.view().state();
+        let Some(view) = &self.part else { return state };
+        let is_behind = |served: &Arc<Served>| served.snapshot.id.version != self.views.version.load(Ordering::Relaxed);
+        if state.as_ref().is_ok_and(is_behind) {
+            return self.catch_up(view);
+        }
+        state
+    }
+
+    /// A change that is under way may have published this view and not the version, or the other way round: it is
+    /// waited for.
+    fn catch_up(&self, view: &View) -> State {
+        let _parts = self.views.parts();
+        view.move_version(self.views.version.load(Ordering::Relaxed));
+        view.state()
+    }
+
+    /// Takes a seat. The caller then compares and parks: registered first, so that no change falls in between.
+    pub fn seat(&self) -> Result<Seat, Full> {
+        Permit::take(&self.views.parked).map(|permit| self.view().seat(permit))
+    }
+
+    /// What leads from `base`, a state of this view, to what is `served`.
+    pub async fn delta(&self, served: &Served, base: &Since, coding: Coding) -> Option<(Coding, bytes::Bytes)> {
+        let metrics = &self.views.metrics;
+        let patch = match served.delta(&self.views.past, &self.view().selection, base).await {
+            Delta::Patch(patch) => patch,
+            Delta::Gone => {
+                metrics.history_misses.inc();
+                return None;
+            }
+            Delta::NotSmaller => {
+                metrics.history_hits.inc();
+                return None;
+            }
+        };
+        metrics.history_hits.inc();
+        metrics.delta_bytes.inc_by(patch.size() as u64);
+        metrics.delta_full_bytes.inc_by(served.snapshot.content.len() as u64);
+        Some(patch.bytes(coding).await)
+    }
+
+    fn view(&self) -> &View {
+        self.part.as_deref().unwrap_or(&self.views.whole)
+    }
+}
+
+impl PartialEq for Viewer {
+    /// Whether both look at the same.
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.part, &other.part) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (None, None) => Arc::ptr_eq(&self.views, &other.views),
+            (Some(_), None) | (None, Some(_)) => false,
+        }
+    }
+}
+
+impl Drop for Viewer {
+    fn drop(&mut self) {
+        let Some(view) = &self.part else { return };
+        let mut parts = self.views.parts();
+        let Some(part) = parts.index.get_mut(&view.selection) else { return };
+        part.viewers -= 1;
+        if part.viewers == 0 {
+            parts.index.remove(&view.selection);
+            self.views.metrics.selections.dec();
+        }
+    }
+}
