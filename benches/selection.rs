@@ -1,5 +1,6 @@
 //! What a change costs where 10,000 selections are waited for: a model of 5 MB and 10,000 nodes,
-//! one selection on each, one node changed. Run with `cargo bench --bench selection`.
+//! one parked request on each, one node changed; through the store and the hub, to the answer of
+//! the one that is released. Run with `cargo bench --bench selection`.
 //!
 //! Criterion gives the times; the last lines give them in units of one parse of the whole model,
 //! which is what is promised, and the run fails where a promise is broken:
@@ -11,10 +12,18 @@
 
 use std::fmt::Write as _;
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::Criterion;
-use tidewait::model::{Document, History, Index, Selection, patch};
+use futures::FutureExt as _;
+use tidewait::config::Limits;
+use tidewait::hub::{Families, Hub, Seat, Viewer};
+use tidewait::model::{Content, Document, Epoch, Input, Inputs, Rules, Selection, Store};
+use tidewait::sources::kubernetes::set::Entry;
+use tidewait::sources::resource::aggregate::{self, Aggregate, Entries, Known};
+use tidewait::sources::resource::content::{Good, Held};
+use tidewait::sources::{Part, UnusableKind};
 
 const NODES: usize = 10_000;
 const CHANGED: usize = 7_777;
@@ -62,39 +71,93 @@ fn parse(text: &str) -> Document {
     Document::from_json(text.as_bytes()).expect("a document")
 }
 
-/// One selection on each node, below `prefix`.
-fn parked(prefix: &str) -> Index<usize> {
-    let mut index = Index::new();
-    for at in 0..NODES {
-        let selection = Selection::parse(&[format!("{prefix}/{}", name(at))], 64).expect("a selection");
-        index.insert(selection, at);
+/// An operation that serves a model, with one request parked on each node.
+struct Operation {
+    store: Store,
+    hub: Hub,
+    parked: Vec<(Arc<Viewer>, Seat)>,
+    version: u64,
+}
+
+impl Operation {
+    /// The nodes are below `prefix`.
+    fn serving(model: &Document, prefix: &str) -> Self {
+        let metrics = Families::register(&prometheus::Registry::new()).expect("new names").of("bench");
+        let limits = Limits { pointers: 64, selections: NODES, history_entries: 32, history_bytes: None };
+        let store = Store::new(Rules::every(Duration::ZERO));
+        let mut operation = Self { store, hub: Hub::new(NODES, limits, metrics), parked: Vec::new(), version: 0 };
+        operation.publish(model);
+        for at in 0..NODES {
+            let selection = Selection::parse(&[format!("{prefix}/{}", name(at))], 64).expect("a selection");
+            let viewer = operation.hub.viewer(Some(&selection)).expect("room");
+            let seat = viewer.seat().expect("room");
+            operation.parked.push((viewer, seat));
+        }
+        operation
     }
-    index
-}
 
-/// All that a change makes necessary once `new` shares with `old`: its id, who is released, and for
-/// those the pruned document, its id, its bytes and the patch.
-fn released(index: &Index<usize>, history: &mut History, old: &Document, new: &Document) -> usize {
-    let id = new.digest();
-    let touched = index.touched(old, new);
-    for (selection, at) in &touched.changed {
-        assert_eq!(**at, CHANGED, "nobody else is released");
-        let (before, after) = (selection.prune(old), selection.prune(new));
-        black_box((after.digest(), after.canonical(), patch::between(&before, &after)));
+    /// What the source says is published.
+    fn publish(&mut self, model: &Document) {
+        self.version += 1;
+        #[expect(clippy::disallowed_methods, reason = "a benchmark is about real time")]
+        let now = Instant::now();
+        let content = Content::Json(model.clone());
+        self.store.offer(Epoch::of(&["bench"]), self.version, &content, Inputs::NONE, true, now);
+        self.hub.publish(&self.store.publish(now).expect("it has changed"));
     }
-    black_box((id, patch::between(old, new)));
-    history.push(old.clone(), new);
-    touched.changed.len()
+
+    /// The same, and the one request that it releases gets field values and bytes.
+    fn change(&mut self, model: &Document) {
+        let selections = self.hub.metrics().selections_changed.get();
+        let (_, seat) = &mut self.parked[CHANGED];
+        let version = self.version;
+        let released = |served: &tidewait::hub::Served| served.snapshot.id.version > version;
+        assert!(seat.released(released).now_or_never().is_none(), "it is parked");
+        self.publish(model);
+        let (_, seat) = &mut self.parked[CHANGED];
+        let served = seat.released(released).now_or_never().flatten().expect("it is released");
+        black_box((served.face(), served.snapshot.body()));
+        assert_eq!(self.hub.metrics().selections_changed.get() - selections, 1, "nobody else is released");
+    }
 }
 
-fn read_anew(index: &Index<usize>, history: &mut History, old: &Document, read: &Document) {
-    let new = read.sharing(old);
-    assert_eq!(released(index, history, old, &new), 1);
+fn read_anew(operation: &mut Operation, read: &Document) {
+    let published = operation.store.published().expect("a state").content.clone();
+    let Content::Json(published) = published else { unreachable!("it is JSON") };
+    operation.change(&read.sharing(&published));
 }
 
-fn aggregated(index: &Index<usize>, history: &mut History, old: &Document, member: &str) {
-    let new = old.with_member(&name(CHANGED), parse(member));
-    assert_eq!(released(index, history, old, &new), 1);
+/// 10,000 objects under a selector, as `sources::resource` holds them.
+struct Objects {
+    entries: Entries,
+    aggregate: Aggregate,
+    revision: u64,
+}
+
+impl Objects {
+    fn new() -> Self {
+        let entries = (0..NODES).map(|at| (name(at), entry(at, &node(at, 1_500), 1))).collect();
+        let mut aggregate = Aggregate::default();
+        aggregate.replace(&entries);
+        Self { entries, aggregate, revision: 1 }
+    }
+
+    /// One is read anew, and takes its place in the model that is there.
+    fn change(&mut self, operation: &mut Operation, object: &str) {
+        self.revision += 1;
+        self.entries.insert(name(CHANGED), entry(CHANGED, object, self.revision));
+        self.aggregate.change(&name(CHANGED), &self.entries);
+        black_box((aggregate::inputs(&self.entries), aggregate::parts(&self.entries)));
+        operation.change(self.aggregate.document());
+    }
+}
+
+fn entry(at: usize, object: &str, revision: u64) -> Entry<Known> {
+    let uid = format!("uid-{at}");
+    let good = Good { revision, input: Input { uid: &uid, revision }.hash(), document: parse(object) };
+    let held = Held { good: Some(good), wrong: None, kind: UnusableKind::Invalid, status: None };
+    let part = Part { name: name(at), uid: uid.clone(), generation: None, wrong: None, status: None, is_model: true };
+    Entry { uid, version: revision, generation: None, payload: Known { held, part: Arc::new(part) } }
 }
 
 fn median(mut run: impl FnMut()) -> Duration {
@@ -116,28 +179,28 @@ fn report(line: &str) {
 }
 
 fn main() {
-    let text = format!(r#"{{"nodes":{},"version":1}}"#, nodes(1_500));
-    let (whole, whole_index) = (parse(&text), parked("/nodes"));
-    let read = parse(&format!(r#"{{"nodes":{},"version":1}}"#, nodes(9_000)));
-    let (objects, objects_index, member) = (parse(&nodes(1_500)), parked(""), node(CHANGED, 9_000));
-    let mut history = History::new(64, None);
+    let model = |mtu: usize| format!(r#"{{"nodes":{},"version":1}}"#, nodes(mtu));
+    let (text, mtus) = (model(1_500), [9_000, 1_500]);
+    let mut whole = Operation::serving(&parse(&text), "/nodes");
+    let mut objects = Objects::new();
+    let mut aggregate = Operation::serving(objects.aggregate.document(), "");
+    let read = mtus.map(|mtu| parse(&model(mtu)));
+    let members = mtus.map(|mtu| node(CHANGED, mtu));
+    // Each change is another one than the last.
+    let (mut reads, mut changes) = (read.iter().cycle(), members.iter().cycle());
+    let mut read_anew = || read_anew(&mut whole, reads.next().expect("endless"));
+    let mut aggregated = || objects.change(&mut aggregate, changes.next().expect("endless"));
 
     let mut criterion = Criterion::default().sample_size(20).configure_from_args();
     criterion.bench_function("parse the whole", |bencher| bencher.iter(|| parse(&text)));
-    criterion.bench_function("share what was read anew", |bencher| bencher.iter(|| read.sharing(&whole)));
-    criterion.bench_function("one node changed, model read anew", |bencher| {
-        bencher.iter(|| read_anew(&whole_index, &mut history, &whole, &read));
-    });
-    criterion.bench_function("one node changed, of 10,000 aggregated", |bencher| {
-        bencher.iter(|| aggregated(&objects_index, &mut history, &objects, &member));
-    });
+    criterion.bench_function("one node changed, model read anew", |bencher| bencher.iter(&mut read_anew));
+    criterion.bench_function("one node changed, of 10,000 aggregated", |bencher| bencher.iter(&mut aggregated));
     criterion.final_summary();
 
     let unit = median(|| drop(black_box(parse(&text)))).as_secs_f64();
     let ratio = |time: Duration| time.as_secs_f64() / unit;
-    let read = ratio(median(|| read_anew(&whole_index, &mut history, &whole, &read)));
-    let one = ratio(median(|| aggregated(&objects_index, &mut history, &objects, &member)));
-    report(&format!("model: {} bytes, {NODES} nodes, {} selections", text.len(), whole_index.len()));
+    let (read, one) = (ratio(median(read_anew)), ratio(median(aggregated)));
+    report(&format!("model: {} bytes, {NODES} nodes, {NODES} parked requests of different selections", text.len()));
     report(&format!("model read anew: {read:.4} parses, at most 3"));
     report(&format!("one of 10,000 aggregated: 1/{:.0} of a parse, at most 1/50", 1.0 / one));
     assert!(read <= 3.0 && one <= 1.0 / 50.0, "a change costs more than is promised");

@@ -21,7 +21,7 @@ mod tree;
 mod yaml;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use document::{Content, Document, Invalid};
 pub use history::History;

@@ -9,6 +9,8 @@ use tokio::task::JoinSet;
 use super::*;
 use crate::model::{Content, Document, Epoch, Since};
 
+mod parts;
+
 fn hub(limit: usize) -> Hub {
     let registry = Registry::new();
     let limits = Limits { pointers: 64, selections: 100, history_entries: 32, history_bytes: None };

@@ -11,7 +11,7 @@ use super::{Document, Index, Selection, patch, sharing};
 
 /// A document of an obvious shape.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Json {
+pub(crate) enum Json {
     Leaf(String),
     Array(Vec<Json>),
     Object(BTreeMap<String, Json>),
@@ -64,7 +64,7 @@ impl Json {
         Self::from(&document(text).root)
     }
 
-    pub(super) fn document(&self) -> Document {
+    pub(crate) fn document(&self) -> Document {
         document(&self.to_string())
     }
 
@@ -122,13 +122,13 @@ impl Json {
         }
     }
 
-    fn pruned(&self, pointers: &[String]) -> Self {
+    pub(crate) fn pruned(&self, pointers: &[String]) -> Self {
         let found = pointers.iter().filter_map(|pointer| self.pruned_to(pointer));
         found.reduce(Self::united).unwrap_or(Self::Object(BTreeMap::new()))
     }
 }
 
-pub(super) fn document(text: &str) -> Document {
+pub(crate) fn document(text: &str) -> Document {
     Document::from_json(text.as_bytes()).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
@@ -147,7 +147,7 @@ pub(super) fn any_json() -> impl Strategy<Value = Json> {
 }
 
 /// A document, and what a few changes make of it.
-pub(super) fn any_step() -> impl Strategy<Value = (Json, Json)> {
+pub(crate) fn any_step() -> impl Strategy<Value = (Json, Json)> {
     let change = (
         prop::collection::vec(any::<prop::sample::Index>(), 0..5),
         prop::sample::select(&KEYS[..]),
@@ -163,7 +163,7 @@ pub(super) fn any_step() -> impl Strategy<Value = (Json, Json)> {
     })
 }
 
-fn any_pointers() -> impl Strategy<Value = Vec<String>> {
+pub(crate) fn any_pointers() -> impl Strategy<Value = Vec<String>> {
     let token =
         prop::sample::select(&KEYS[..]).prop_map(|key| format!("/{}", key.replace('~', "~0").replace('/', "~1")));
     let pointer = prop::collection::vec(token, 0..4).prop_map(|tokens| tokens.concat());
