@@ -103,7 +103,7 @@ impl About<'_> {
     /// 200: the state. For HEAD the same without the body.
     pub async fn state(&self, served: &Served, hold: Option<Hold>) -> Response<Body> {
         let (coding, bytes) = served.bytes(self.want.coding).await;
-        let mut response = self.fields(StatusCode::OK, served, coding);
+        let mut response = self.fields(StatusCode::OK, served, Some(coding));
         let fields = response.headers_mut();
         fields.insert(header::CONTENT_TYPE, served.face().content_type.clone());
         self.give(&mut response, served, (coding, bytes), hold).await;
@@ -119,9 +119,8 @@ impl About<'_> {
         patch: (Coding, Bytes),
         hold: Option<Hold>,
     ) -> Response<Body> {
-        let mut response = self.fields(StatusCode::OK, served, Coding::Identity);
+        let mut response = self.fields(StatusCode::OK, served, None);
         let fields = response.headers_mut();
-        fields.remove(header::ETAG);
         fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(accept::JSON_PATCH));
         fields.insert(DELTA_BASE, HeaderValue::try_from(base.to_string()).expect("an id is a field value"));
         self.give(&mut response, served, patch, hold).await;
@@ -150,21 +149,24 @@ impl About<'_> {
     /// 204: the client has the state.
     #[must_use]
     pub fn unchanged(&self, served: &Served) -> Response<Body> {
-        self.fields(StatusCode::NO_CONTENT, served, Coding::Identity)
+        self.fields(StatusCode::NO_CONTENT, served, Some(Coding::Identity))
     }
 
     /// 304: a conditional request matched.
     pub async fn not_modified(&self, served: &Served) -> Response<Body> {
         // The tag of what a 200 would have carried (RFC 9110, section 15.4.5).
         let (coding, _) = served.bytes(self.want.coding).await;
-        self.fields(StatusCode::NOT_MODIFIED, served, coding)
+        self.fields(StatusCode::NOT_MODIFIED, served, Some(coding))
     }
 
-    fn fields(&self, status: StatusCode, served: &Served, coding: Coding) -> Response<Body> {
+    /// The fields of a state, with the tag of it in a coding; none: without a tag.
+    fn fields(&self, status: StatusCode, served: &Served, coding: Option<Coding>) -> Response<Body> {
         let mut response = empty(status);
         let fields = response.headers_mut();
         fields.insert(STATE_ID, served.face().state_id.clone());
-        fields.insert(header::ETAG, served.face().etag(coding));
+        if let Some(coding) = coding {
+            fields.insert(header::ETAG, served.face().etag(coding));
+        }
         fields.insert(header::LINK, served.face().link(&served.snapshot, &self.want.link_tail));
         fields.insert(STATE_AGE, HeaderValue::from(self.age.as_secs()));
         fields.insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding, Prefer"));
