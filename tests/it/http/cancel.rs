@@ -29,13 +29,13 @@ use Event::{Back, Change, Drain, Expire, Move, Nothing};
 const POLLS: usize = 8;
 
 async fn happen(rig: &Rig, event: Event) {
-    let publish = |version, json| {
+    let publish = |version, json: &str| {
         let publication = Publication { snapshot: snapshot(version, json), seen: Instant::now().into_std() };
         rig.operation.hub.publish(&publication);
     };
     match event {
         Nothing => {}
-        Change => publish(8, "1"),
+        Change => publish(8, &MODEL.replace("1450", "9000")),
         Back => publish(9, MODEL),
         Move => rig.operation.hub.move_version(10),
         Expire => tokio::time::advance(Duration::from_secs(60)).await,
@@ -59,6 +59,7 @@ async fn dropped_after(polls: usize, query: &str, events: &[Event], spread: Dura
         rig.poll(&format!("since={}", id(3, "{}")), "Agent-Id: node-1\r\n").await;
     }
     let request = Request::get(format!("/describe?{query}")).header("agent-id", "node-1");
+    let request = request.header("accept", "application/json-patch+json");
     let request = request.header("accept-encoding", "gzip").body(()).expect("a request");
     let (stop, asks) = (rig.stop.watch(), asked(&rig.operation, &request.into_parts().0));
     let connection = Arc::new(Connection::new(([192, 0, 2, 1], 4711).into()));
@@ -82,6 +83,7 @@ async fn dropped_after(polls: usize, query: &str, events: &[Event], spread: Dura
     rig.is_empty();
     let (agents, _) = rig.operation.agents(&Listing { after: None, standing: None, limit: 1 });
     assert_eq!(agents[0].polls, 0, "{case}: the agent's poll");
+    drop(agents);
     let metrics = rig.operation.hub.metrics();
     let ends =
         [&metrics.changed, &metrics.expired, &metrics.drained, &metrics.abandoned].map(prometheus::IntCounter::get);
@@ -90,12 +92,15 @@ async fn dropped_after(polls: usize, query: &str, events: &[Event], spread: Dura
     let current = rig.operation.hub.current().expect("a state").snapshot.id;
     let (again, _) = rig.poll(&format!("since={current}&wait=0.001"), "Agent-Id: node-1\r\n").await;
     assert_eq!(again.status, 204, "{case}: the agent's place");
+    assert_eq!(rig.operation.hub.metrics().selections.get(), 0, "{case}: the share in a view");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_handler_that_is_dropped_after_any_poll_gives_everything_back() {
     let (current, stale) = (format!("since={}", id(7, MODEL)), format!("since={}", id(3, "{}")));
-    for query in ["", &*current, &format!("{current}&wait=0"), &stale, "wait=x"] {
+    let part = format!("select=/mtu&since={}", id(7, r#"{"mtu":1450}"#));
+    let part_of_stale = format!("select=/zones&{stale}");
+    for query in ["", &*current, &format!("{current}&wait=0"), &stale, "wait=x", &part, &part_of_stale] {
         for events in [
             &[Nothing; POLLS][..],
             &[Change],
