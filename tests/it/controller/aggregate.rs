@@ -33,12 +33,32 @@ async fn a_thousand_objects_are_one_model_and_a_change_of_one_is_one_update() {
 
     let mut client = Client::connect(server.listen).await;
     client.send("GET", &format!("/zones?since={}&wait=50", first.id()), &[]).await;
+    let mut selecting = Vec::new();
+    for object in [499, 500, 501] {
+        let select = format!("select=/zone-{object:04}");
+        let mut client = Client::connect(server.listen).await;
+        let part = client.get(&format!("/zones?{select}"), &[]).await;
+        client.send("GET", &format!("/zones?since={}&{select}&wait=50", part.id()), &[]).await;
+        selecting.push((client, part));
+    }
+    server.metric_becomes(r#"tidewait_parked_requests{operation="zones"}"#, 4.0).await;
     let changes = server.metric(r#"tidewait_state_changes_total{operation="zones"}"#).await;
     let lists = server.metric("tidewait_kubernetes_lists_total").await;
     apply(plane, &model(&namespace, "zone-0500", 7)).await;
     let second = client.reply().await;
     assert_eq!((second.status, &second.json()["zone-0500"]["serial"]), (200, &json!(7)));
     assert_eq!(second.json()["zone-0501"], first.json()["zone-0501"]);
+    let (one, part) = &mut selecting[1];
+    let woken = one.reply().await;
+    assert_eq!((woken.status, woken.json()), (200, json!({ "zone-0500": second.json()["zone-0500"] })));
+    let patch = [("Accept", "application/json-patch+json")];
+    let patch = one.get(&format!("/zones?since={}&select=/zone-0500", part.id()), &patch).await;
+    assert_eq!(patch.json(), json!([{ "op": "replace", "path": "/zone-0500/serial", "value": 7 }]));
+    let counts = ["tidewait_parked_requests", "tidewait_changed_selections_total"];
+    for (name, count) in counts.into_iter().zip([2.0, 1.0]) {
+        let seen = server.metric(&format!(r#"{name}{{operation="zones"}}"#)).await;
+        assert!((seen - count).abs() < 0.5, "{name} is {seen}: nobody else was woken");
+    }
     let after = server.metric(r#"tidewait_state_changes_total{operation="zones"}"#).await;
     assert!((after - changes - 1.0).abs() < 0.5, "one update");
     let listed = server.metric("tidewait_kubernetes_lists_total").await;
@@ -66,7 +86,7 @@ async fn a_strange_object_marks_itself_only() {
     apply(plane, &manifest).await;
     becomes(plane, &namespace, "netm/deep", "/status/conditions/0/status", &json!("False")).await;
     let message = field(plane, &namespace, "netm/deep", "/status/conditions/0/message").await;
-    assert!(message.as_str().is_some_and(|text| text.contains("nested deeper than 128 levels")), "{message}");
+    assert!(message.as_str().is_some_and(|text| text.contains("nested deeper than 127 levels")), "{message}");
     apply(plane, &model(&namespace, "good", 3)).await;
     becomes(plane, &namespace, "netm/good", "/status/observedGeneration", &json!(2)).await;
     let zones = server.get("/zones").await.json();
