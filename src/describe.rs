@@ -6,6 +6,7 @@ pub mod answer;
 pub mod encode;
 pub mod problem;
 pub mod want;
+mod weights;
 
 pub use answer::{Arrival, Choice, Standing};
 pub use encode::{Coding, Face};

@@ -4,7 +4,7 @@
 
 use http::{HeaderMap, header};
 
-use super::encode::quality;
+use super::weights::weighted;
 
 /// The media type of a delta (RFC 6902, section 6).
 pub const JSON_PATCH: &str = "application/json-patch+json";
@@ -15,28 +15,19 @@ pub fn prefers_deltas(fields: &HeaderMap) -> bool {
     let mut patch = 0;
     // By how exactly a range names JSON: the most exact one counts.
     let mut json = (0, 0);
-    for value in fields.get_all(header::ACCEPT) {
-        for range in value.to_str().unwrap_or("").split(',') {
-            let mut parts = range.split(';');
-            let name = parts.next().unwrap_or("").trim().to_ascii_lowercase();
-            let quality = parts.find_map(|part| {
-                let (name, value) = part.split_once('=')?;
-                name.trim().eq_ignore_ascii_case("q").then(|| quality(value.trim()))
-            });
-            let quality = quality.unwrap_or(1000);
-            let exactness = match name.as_str() {
-                JSON_PATCH => {
-                    patch = quality;
-                    continue;
-                }
-                "application/json" => 3,
-                "application/*" => 2,
-                "*/*" => 1,
-                _ => continue,
-            };
-            if exactness > json.0 {
-                json = (exactness, quality);
+    for (range, quality) in weighted(fields, &header::ACCEPT) {
+        let exactness = match &*range {
+            JSON_PATCH => {
+                patch = quality;
+                continue;
             }
+            "application/json" => 3,
+            "application/*" => 2,
+            "*/*" => 1,
+            _ => continue,
+        };
+        if exactness > json.0 {
+            json = (exactness, quality);
         }
     }
     patch > json.1

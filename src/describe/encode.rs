@@ -6,6 +6,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::{HeaderMap, HeaderValue, header};
 
+use super::weights::weighted;
 use crate::model::Snapshot;
 use crate::model::snapshot::Body;
 
@@ -44,22 +45,13 @@ impl Coding {
     pub fn negotiate(fields: &HeaderMap) -> Self {
         // Qualities in thousandths; identity is acceptable unless it is excluded.
         let (mut gzip, mut zstd, mut identity, mut rest) = (None, None, None, None);
-        for value in fields.get_all(header::ACCEPT_ENCODING) {
-            for item in value.to_str().unwrap_or("").split(',') {
-                let mut parts = item.split(';');
-                let name = parts.next().unwrap_or("").trim();
-                let quality = parts.find_map(|part| {
-                    let (name, value) = part.split_once('=')?;
-                    name.trim().eq_ignore_ascii_case("q").then(|| quality(value.trim()))
-                });
-                let quality = Some(quality.unwrap_or(1000));
-                match name.to_ascii_lowercase().as_str() {
-                    "gzip" | "x-gzip" => gzip = quality,
-                    "zstd" => zstd = quality,
-                    "identity" => identity = quality,
-                    "*" => rest = quality,
-                    _ => {}
-                }
+        for (name, quality) in weighted(fields, &header::ACCEPT_ENCODING) {
+            match &*name {
+                "gzip" | "x-gzip" => gzip = Some(quality),
+                "zstd" => zstd = Some(quality),
+                "identity" => identity = Some(quality),
+                "*" => rest = Some(quality),
+                _ => {}
             }
         }
         let gzip = gzip.or(rest).unwrap_or(0);
@@ -98,14 +90,6 @@ impl Coding {
         // Both write to memory; if one fails all the same, the bytes as they are serve as well.
         encoded.ok().filter(|encoded| encoded.len() < bytes.len())
     }
-}
-
-/// A quality (RFC 9110, section 12.4.2) in thousandths; a malformed one counts as 0.
-pub(super) fn quality(text: &str) -> u16 {
-    let value: f32 = text.parse().unwrap_or(0.0);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=1000")]
-    let thousandths = (value.clamp(0.0, 1.0) * 1000.0).round() as u16;
-    thousandths
 }
 
 impl Face {

@@ -170,6 +170,16 @@ impl Rig {
         (answer, asked.elapsed())
     }
 
+    /// A request that is parked.
+    pub(crate) async fn park(&mut self, query: &str, fields: &str) -> Wire {
+        let before = self.operation.hub.parked();
+        let mut wire = self.connect();
+        wire.send(get(query, fields).as_bytes());
+        wire.flushed().await;
+        self.parked(before + 1).await;
+        wire
+    }
+
     /// Waits until so many are parked: other tasks get there without the clock.
     pub(crate) async fn parked(&self, count: usize) {
         while self.operation.hub.parked() != count {

@@ -6,7 +6,7 @@ use tidewait::bounds::AGENT_SKEW;
 use tidewait::fleet::{Listing, Standing};
 use tidewait::operation::Agent;
 
-use super::{MODEL, Rig, Wire, ask, get, id, next};
+use super::{MODEL, Rig, ask, get, id, next};
 
 const SECOND: Duration = Duration::from_secs(1);
 const AGENT: &str = "Agent-Id: node-1\r\n";
@@ -24,15 +24,6 @@ fn only(rig: &Rig) -> Agent {
     agents.remove(0)
 }
 
-/// A request that is parked, as the so-manieth.
-async fn park(rig: &mut Rig, query: &str, fields: &str, count: usize) -> Wire {
-    let mut wire = rig.connect();
-    wire.send(get(query, fields).as_bytes());
-    wire.flushed().await;
-    rig.parked(count).await;
-    wire
-}
-
 #[tokio::test(start_paused = true)]
 async fn what_an_agent_could_not_apply_parks_until_the_next_state() {
     let (held, current) = (id(6, "{}"), id(7, MODEL));
@@ -48,7 +39,7 @@ async fn what_an_agent_could_not_apply_parks_until_the_next_state() {
         let agent = only(&rig);
         assert_eq!((agent.standing, agent.reason.as_deref()), (Standing::Rejecting, Some("no such zone")));
         assert_eq!(rig.operation.totals().rejections, 1, "five polls of one rejection");
-        let mut wire = park(&mut rig, &query, AGENT, 1).await;
+        let mut wire = rig.park(&query, AGENT).await;
         rig.publish(8, NEXT).await;
         assert_eq!(next(&mut wire, false).await.body, NEXT.as_bytes(), "{query}");
         assert_eq!(count(&rig), (0, 1, 0), "given");
@@ -64,7 +55,7 @@ async fn a_rejected_state_is_not_followed_by_an_older_one() {
     let mut rig = Rig::serving(|_| ()).await;
     // Another replica gave it version 9, and it went back to what it had.
     let query = format!("since={}&rejected={}&wait=20", id(7, MODEL), id(9, "9"));
-    let mut wire = park(&mut rig, &query, AGENT, 1).await;
+    let mut wire = rig.park(&query, AGENT).await;
     rig.publish(8, NEXT).await;
     rig.publish(9, "9").await;
     tokio::time::advance(SECOND).await;
@@ -84,7 +75,7 @@ async fn a_poll_without_a_wait_says_the_same_and_is_not_held() {
 #[tokio::test(start_paused = true)]
 async fn a_change_is_acknowledged_by_the_next_poll_and_not_by_its_answer() {
     let mut rig = Rig::serving(|_| ()).await;
-    let mut wire = park(&mut rig, &format!("since={}", id(7, MODEL)), AGENT, 1).await;
+    let mut wire = rig.park(&format!("since={}", id(7, MODEL)), AGENT).await;
     assert_eq!(count(&rig), (1, 0, 0));
     tokio::time::advance(5 * SECOND).await;
     rig.publish(8, NEXT).await;
@@ -116,8 +107,8 @@ async fn only_a_get_with_a_name_acknowledges() {
 async fn two_under_one_name_are_seen_and_one_that_left_is_not() {
     let mut rig = Rig::serving(|_| ()).await;
     let since = format!("since={}", id(7, MODEL));
-    let first = park(&mut rig, &since, AGENT, 1).await;
-    let second = park(&mut rig, &since, AGENT, 2).await;
+    let first = rig.park(&since, AGENT).await;
+    let second = rig.park(&since, AGENT).await;
     assert_eq!((rig.operation.totals().duplicates, only(&rig).polls), (1, 2));
     drop(first);
     rig.parked(1).await;
@@ -131,13 +122,13 @@ async fn two_under_one_name_are_seen_and_one_that_left_is_not() {
 async fn an_agent_is_forgotten_some_seconds_after_its_connection() {
     let mut rig = Rig::serving(|_| ()).await;
     let since = format!("since={}", id(7, MODEL));
-    let mut shared = park(&mut rig, &since, AGENT, 1).await;
+    let mut shared = rig.park(&since, AGENT).await;
     tokio::time::advance(30 * SECOND).await;
     next(&mut shared, false).await;
     assert_eq!(ask(&mut shared, &get(&format!("{since}&wait=0"), "Agent-Id: node-2\r\n")).await.status, 204);
     tokio::time::advance(60 * SECOND).await;
     assert_eq!(count(&rig), (2, 0, 0), "silent, but there");
-    let third = park(&mut rig, &since, "Agent-Id: node-3\r\n", 1).await;
+    let third = rig.park(&since, "Agent-Id: node-3\r\n").await;
     drop(shared);
     tokio::time::sleep(9 * SECOND).await;
     assert_eq!(count(&rig), (3, 0, 0), "it may come back");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tidewait::config;
 use tokio::time::Instant;
 
-use super::{MODEL, Rig, Wire, get, id, next};
+use super::{MODEL, Rig, Wire, id, next};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -18,12 +18,7 @@ pub(super) fn change(rig: &Rig, adjust: impl FnOnce(&mut config::Operation)) {
 
 /// A request that is parked on the current state.
 pub(super) async fn park(rig: &mut Rig, query: &str, fields: &str) -> Wire {
-    let before = rig.operation.hub.parked();
-    let mut wire = rig.connect();
-    wire.send(get(&format!("since={}{query}", id(7, MODEL)), fields).as_bytes());
-    wire.flushed().await;
-    rig.parked(before + 1).await;
-    wire
+    rig.park(&format!("since={}{query}", id(7, MODEL)), fields).await
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 use tidewait::config;
 use tidewait::describe::accept::prefers_deltas;
 
-use super::{Rig, Wire, get, id, next};
+use super::{Rig, get, id, next};
 use crate::talk::Answer;
 
 const PATCH: &str = "Accept: application/json-patch+json, application/json;q=0.5\r\n";
@@ -47,15 +47,6 @@ fn is_delta(answer: &Answer) -> bool {
     answer.field("content-type") == "application/json-patch+json"
 }
 
-async fn park(rig: &mut Rig, query: &str, fields: &str) -> Wire {
-    let before = rig.operation.hub.parked();
-    let mut wire = rig.connect();
-    wire.send(get(query, fields).as_bytes());
-    wire.flushed().await;
-    rig.parked(before + 1).await;
-    wire
-}
-
 #[tokio::test(start_paused = true)]
 async fn who_asks_for_it_is_given_what_changed() {
     let mut rig = Rig::empty(|_| ());
@@ -64,7 +55,7 @@ async fn who_asks_for_it_is_given_what_changed() {
     let full = rig.ask(&get("", PATCH)).await;
     assert_eq!(applied("", &full), states[0], "the null state");
     let query = format!("since={}&wait=50", id(1, &states[0]));
-    let (mut by_patch, mut whole) = (park(&mut rig, &query, PATCH).await, park(&mut rig, &query, "").await);
+    let (mut by_patch, mut whole) = (rig.park(&query, PATCH).await, rig.park(&query, "").await);
     rig.publish(2, &states[1]).await;
     let answer = next(&mut by_patch, false).await;
     assert_eq!(answer.body, br#"[{"op":"replace","path":"/zones/zone-002/mtu","value":9}]"#);

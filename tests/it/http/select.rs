@@ -26,15 +26,6 @@ async fn rig() -> Rig {
     rig
 }
 
-async fn park(rig: &mut Rig, query: &str, fields: &str) -> Wire {
-    let before = rig.operation.hub.parked();
-    let mut wire = rig.connect();
-    wire.send(get(query, fields).as_bytes());
-    wire.flushed().await;
-    rig.parked(before + 1).await;
-    wire
-}
-
 /// Nothing comes within a second.
 async fn is_silent(wire: &mut Wire) {
     assert!(timeout(SECOND, wire.until(|seen| !seen.is_empty())).await.is_err(), "it was answered");
@@ -54,9 +45,9 @@ async fn a_client_is_woken_for_what_it_asked_for_and_given_that_alone() {
     let current = id(7, A);
     assert_eq!(answer.field("etag"), format!("\"{}.{}\"", current.epoch, current.digest));
     assert_eq!(answer.field("link"), format!("<?since={current}&select=%2Fzones%2Fa>; rel=\"next\""));
-    let mut a = park(&mut rig, &format!("since={current}&select=/zones/a&wait=50"), "").await;
-    let mut b = park(&mut rig, &format!("since={}&select=/zones/b&wait=50", id(7, B)), "").await;
-    let mut whole = park(&mut rig, &format!("since={}&wait=50", id(7, ZONES)), "").await;
+    let mut a = rig.park(&format!("since={current}&select=/zones/a&wait=50"), "").await;
+    let mut b = rig.park(&format!("since={}&select=/zones/b&wait=50", id(7, B)), "").await;
+    let mut whole = rig.park(&format!("since={}&wait=50", id(7, ZONES)), "").await;
     rig.publish(8, OTHER_A).await;
     is_state(&next(&mut a, false).await, 8, r#"{"zones":{"a":{"mtu":9000}}}"#);
     let whole = next(&mut whole, false).await;
@@ -111,7 +102,7 @@ async fn the_same_pointers_in_another_order_are_one_selection() {
         "select=/zones/a&select=/version",
         "select=/zones/a/mtu&select=/version&select=/zones/a",
     ] {
-        wires.push(park(&mut rig, &format!("since={both}&{select}&wait=50"), "").await);
+        wires.push(rig.park(&format!("since={both}&{select}&wait=50"), "").await);
     }
     assert_eq!(rig.operation.hub.metrics().selections.get(), 1);
     rig.publish(8, OTHER_A).await;
@@ -126,8 +117,8 @@ async fn one_selection_too_many_is_refused_with_the_limit_and_a_known_one_is_not
     let mut rig = Rig::empty(|config| config.limits.selections = 2);
     rig.publish(7, ZONES).await;
     let empty = id(7, "{}");
-    let mut first = park(&mut rig, &format!("since={empty}&select=/x&wait=50"), "").await;
-    let _second = park(&mut rig, &format!("since={empty}&select=/y&wait=50"), "").await;
+    let mut first = rig.park(&format!("since={empty}&select=/x&wait=50"), "").await;
+    let _second = rig.park(&format!("since={empty}&select=/y&wait=50"), "").await;
     let refused = rig.ask(&get("select=/z", "")).await;
     let detail = "2 different selections are in use, as many as are allowed (limits.selections of operation test): \
                   select what others do, or try again";
@@ -146,7 +137,7 @@ async fn one_selection_too_many_is_refused_with_the_limit_and_a_known_one_is_not
 #[tokio::test(start_paused = true)]
 async fn an_opaque_model_has_no_parts() {
     let mut rig = rig().await;
-    let mut parked = park(&mut rig, &format!("since={}&select=/zones/a&wait=50", id(7, A)), "").await;
+    let mut parked = rig.park(&format!("since={}&select=/zones/a&wait=50", id(7, A)), "").await;
     let opaque = Draft {
         epoch: Epoch::of(&["test"]),
         version: 8,
@@ -174,7 +165,7 @@ async fn an_opaque_model_has_no_parts() {
 #[tokio::test(start_paused = true)]
 async fn another_history_is_another_state_of_every_selection() {
     let mut rig = rig().await;
-    let mut wire = park(&mut rig, &format!("since={}&select=/zones/a&wait=50", id(7, A)), "").await;
+    let mut wire = rig.park(&format!("since={}&select=/zones/a&wait=50", id(7, A)), "").await;
     let other = Draft {
         epoch: Epoch::of(&["another"]),
         version: 3,
@@ -196,7 +187,7 @@ async fn a_selection_ends_with_its_operation_and_waits_for_the_first_state() {
     let (answer, held) = rig.poll("select=/zones/a", "").await;
     assert_eq!((answer.status, held), (503, Duration::ZERO), "no state yet");
     rig.publish(7, ZONES).await;
-    let mut wire = park(&mut rig, &format!("since={}&select=/zones/a&wait=50", id(7, A)), "").await;
+    let mut wire = rig.park(&format!("since={}&select=/zones/a&wait=50", id(7, A)), "").await;
     rig.operation.hub.close();
     assert_eq!(next(&mut wire, false).await.status, 204);
     let started = Instant::now();
@@ -209,7 +200,7 @@ async fn a_selection_ends_with_its_operation_and_waits_for_the_first_state() {
 async fn what_comes_back_within_the_interval_releases_nobody() {
     let mut rig = Rig::empty(|config| config.min_interval = 10 * SECOND);
     rig.publish(7, ZONES).await;
-    let mut wire = park(&mut rig, &format!("since={}&select=/zones/a&wait=50", id(7, A)), "").await;
+    let mut wire = rig.park(&format!("since={}&select=/zones/a&wait=50", id(7, A)), "").await;
     rig.says(8, OTHER_A).await;
     rig.says(9, ZONES).await;
     let answer = next(&mut wire, false).await;
@@ -234,7 +225,7 @@ async fn an_agent_stands_to_its_own_selection() {
     rig.publish(9, OTHER_A).await;
     assert_eq!(count(&rig), (0, 1), "its part changed, though nobody waits for it");
     let held = id(9, r#"{"zones":{"a":{"mtu":9000}}}"#);
-    let mut wire = park(&mut rig, &format!("since={held}&select=/zones/a&wait=50"), agent).await;
+    let mut wire = rig.park(&format!("since={held}&select=/zones/a&wait=50"), agent).await;
     assert_eq!(count(&rig), (1, 0));
     rig.publish(10, ZONES).await;
     assert_eq!((next(&mut wire, false).await.status, count(&rig)), (200, (0, 1)), "given is not held");
