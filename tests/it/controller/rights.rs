@@ -9,7 +9,8 @@ use crate::server::{Client, STEP, Server};
 
 /// The committed manifests, in another namespace.
 fn rbac(namespace: &str) -> Vec<Value> {
-    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/rbac.yaml")).expect("it is there");
+    let text =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/base/rbac.yaml")).expect("it is there");
     let mut documents = Vec::new();
     for document in text.split("\n---\n") {
         let mut document: Value = serde_yaml::from_str(document).expect("YAML");
@@ -97,7 +98,7 @@ async fn one_verb_less_is_told_by_its_name_and_resource() {
                 }
             }
         }
-        assert_eq!(taken, 1, "{verb} {resource} stands once in deploy/rbac.yaml");
+        assert_eq!(taken, 1, "{verb} {resource} stands once in deploy/base/rbac.yaml");
         apply_all(plane, &documents).await;
         let dir = WorkDir::new().expect("a folder");
         let kubeconfig = kubeconfig(plane, &namespace, &dir).await;
