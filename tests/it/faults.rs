@@ -117,7 +117,7 @@ async fn a_process_that_was_stopped_gives_the_last_state_when_it_goes_on() {
     let mut short = Client::connect(rig.server.listen).await;
     short.send("GET", &format!("/describe?since={id}&wait=1"), &[]).await;
     rig.server.metric_becomes("tidewait_parked_requests{operation=\"describe\"}", 201.0).await;
-    rig.server.signal(Signal::STOP);
+    rig.server.stop_threads().await;
     let mut rng = Rng::with_seed(3);
     for _ in 0..3 {
         rig.change(&mut rng);

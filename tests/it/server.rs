@@ -97,6 +97,23 @@ impl Server {
         rustix::process::kill_process(id, signal).expect("it runs");
     }
 
+    /// Stops it, and waits until none of its threads runs any more.
+    pub(crate) async fn stop_threads(&self) {
+        self.signal(rustix::process::Signal::STOP);
+        let tasks = format!("/proc/{}/task", self.child.id().expect("it runs"));
+        let runs = |task: &std::path::Path| {
+            // The state stands behind the name, which is in brackets (proc_pid_stat(5)); a thread may end meanwhile.
+            let stat = std::fs::read_to_string(task.join("stat")).unwrap_or_default();
+            !stat.rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with('T'))
+        };
+        let stopped = async {
+            while std::fs::read_dir(&tasks).expect("it runs").any(|task| runs(&task.expect("a thread").path())) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(STEP, stopped).await.expect("it stops in time");
+    }
+
     /// Waits until it has ended, and gives its exit code (none: by a signal).
     pub(crate) async fn ended(&mut self) -> Option<i32> {
         tokio::time::timeout(STEP * 2, self.child.wait()).await.expect("it ends in time").expect("a status").code()

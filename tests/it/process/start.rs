@@ -79,7 +79,7 @@ async fn a_thousand_clients_that_connect_at_once_are_all_answered() {
     let model = ModelFile::new("{}");
     let mut server = serve(&model, &[]).await;
     server.ready().await;
-    server.signal(Signal::STOP);
+    server.stop_threads().await;
     let connecting = (0..1000).map(|_| Client::connect(server.listen));
     let connected = tokio::time::timeout(STEP, futures::future::join_all(connecting));
     let mut clients = connected.await.expect("the kernel completes them ahead of the process");
