@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
-# Builds the programs of the test control plane from their Go modules and prints the folder that holds them.
+# Builds the programs of the test control plane, or those of the test node, from their Go modules and prints the folder
+# that holds them.
 #
 # The integration tests speak to a real kube-apiserver and a real etcd. Both come from the Go module proxy, at the
 # versions that go.mod and go.sum beside this script fix: no container engine and no download page is needed. nginx,
 # as a proxy in front and as the app, is the system's or that of Debian's package.
 #
-# usage: build.sh              stdout: one line, the folder; stderr: progress
+# usage: build.sh              the control plane. stdout: one line, the folder; stderr: progress
+#        build.sh node         what tests/node needs beside it, in a folder of its own: who needs only an API server
+#                              does not wait for a kubelet
 # reads: XDG_CACHE_HOME        where the folder lives (default ~/.cache): `cargo clean` must not cost four minutes
 #        KUBEBUILDER_ASSETS    when it holds etcd, kube-apiserver and kubectl, those are used and not built
 set -euo pipefail
@@ -13,23 +16,31 @@ set -euo pipefail
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 started=$SECONDS
 kubernetes_version=v1.36.3
+helm_version=v4.3.1
+set=${1:-control-plane}
 
-# One program a line: name, module folder, package, extra build tags ("-" for none), who provides it.
+# One program a line: set, name, module folder, package, extra build tags ("-" for none), who provides it.
 # "kube" programs may come from KUBEBUILDER_ASSETS, "ours" are always built. A new program is a new line (and, when
 # its dependencies do not agree with those of a module here, a new folder with go.mod, go.sum and tools.go).
 programs() {
-    cat <<'END'
-kube-apiserver kubernetes k8s.io/kubernetes/cmd/kube-apiserver - kube
-kubectl kubernetes k8s.io/kubernetes/cmd/kubectl - kube
-etcd etcd go.etcd.io/etcd/server/v3 - kube
-etcdctl etcdctl go.etcd.io/etcd/etcdctl/v3 - ours
-etcdutl etcdutl go.etcd.io/etcd/etcdutl/v3 - ours
-promtool promtool github.com/prometheus/prometheus/cmd/promtool remove_all_sd ours
+    grep -- "^$set " <<'END' | cut -d ' ' -f 2-
+control-plane kube-apiserver kubernetes k8s.io/kubernetes/cmd/kube-apiserver - kube
+control-plane kubectl kubernetes k8s.io/kubernetes/cmd/kubectl - kube
+control-plane etcd etcd go.etcd.io/etcd/server/v3 - kube
+control-plane etcdctl etcdctl go.etcd.io/etcd/etcdctl/v3 - ours
+control-plane etcdutl etcdutl go.etcd.io/etcd/etcdutl/v3 - ours
+control-plane promtool promtool github.com/prometheus/prometheus/cmd/promtool remove_all_sd ours
+node kube-controller-manager kubernetes k8s.io/kubernetes/cmd/kube-controller-manager - ours
+node kube-scheduler kubernetes k8s.io/kubernetes/cmd/kube-scheduler - ours
+node kubelet kubernetes k8s.io/kubernetes/cmd/kubelet - ours
+node kube-proxy kubernetes k8s.io/kubernetes/cmd/kube-proxy - ours
+node helm helm helm.sh/helm/v4/cmd/helm - ours
+node coredns coredns . - ours
 END
 }
 
 say() {
-    printf 'control plane: %3ds %s\n' "$((SECONDS - started))" "$*" >&2
+    printf '%s: %3ds %s\n' "${set/-/ }" "$((SECONDS - started))" "$*" >&2
 }
 
 # True when KUBEBUILDER_ASSETS names a folder with all three programs: two of one origin and one of another could
@@ -39,15 +50,20 @@ has_assets() {
         -x $KUBEBUILDER_ASSETS/kubectl ]]
 }
 
-# The name of the folder: everything that decides what is in it. A changed version is a new folder, so a checkout of
-# an older commit finds its own programs again.
+# The name of the folder: everything that decides what is in it, and nothing of the other set. A changed version is a
+# new folder, so a checkout of an older commit finds its own programs again.
 key() {
-    local hash
+    local hash modules
+    mapfile -t modules < <(programs | cut -d ' ' -f 2 | sort -u)
     hash=$(
         cd -- "$here"
         {
-            cat -- build.sh ./*/go.mod ./*/go.sum
-            if has_assets; then printf '%s\n' "$KUBEBUILDER_ASSETS"; fi
+            cat -- build.sh "${modules[@]/%//go.mod}" "${modules[@]/%//go.sum}"
+            if [[ $set == node ]]; then
+                cat -- coredns/main.go
+            elif has_assets; then
+                printf '%s\n' "$KUBEBUILDER_ASSETS"
+            fi
         } | sha256sum
     )
     printf '%s-%s\n' "$kubernetes_version" "${hash:0:12}"
@@ -55,23 +71,25 @@ key() {
 
 need_go() {
     if ! command -v go >/dev/null; then
-        echo "tests/control-plane/build.sh needs Go 1.21 or newer to build the test control plane: install it from" \
-            "https://go.dev/dl or with your system's packages (golang-go), or set KUBEBUILDER_ASSETS and install Go" \
-            "for the remaining tools, then run this again" >&2
+        echo "tests/control-plane/build.sh needs Go 1.21 or newer to build the programs of the test control plane and" \
+            "node: install it from https://go.dev/dl or with your system's packages (golang-go), or set" \
+            "KUBEBUILDER_ASSETS and install Go for the remaining tools, then run this again" >&2
         exit 1
     fi
 }
 
 # build_one NAME FOLDER PACKAGE TAGS OUTPUT
 build_one() {
-    local version=k8s.io/component-base/version tags=()
+    local version=k8s.io/component-base/version helm=helm.sh/helm/v4/internal/version tags=()
     [[ $4 == - ]] || tags=(-tags "$4")
-    # Without gitVersion the API server calls itself v0.0.0, and kubectl warns about the difference.
+    # Without gitVersion the API server calls itself v0.0.0, and kubectl warns about the difference. The linker ignores
+    # the names that a program does not have.
     # GOWORK=off and -mod=readonly: the committed go.mod and go.sum decide, not what lies around the checkout.
     (
         cd -- "$here/$2"
         GOWORK=off CGO_ENABLED=0 go build -mod=readonly -buildvcs=false -trimpath "${tags[@]}" \
-            -ldflags "-s -w -X $version.gitVersion=$kubernetes_version -X $version.gitMajor=1 -X $version.gitMinor=36" \
+            -ldflags "-s -w -X $version.gitVersion=$kubernetes_version -X $version.gitMajor=1 -X $version.gitMinor=36 \
+                -X $helm.version=$helm_version" \
             -o "$5/$1" "$3" >&2
     )
 }
@@ -118,7 +136,11 @@ take_nginx() {
 
 main() {
     local cache folder building
-    cache=${XDG_CACHE_HOME:-$HOME/.cache}/tidewait/control-plane
+    if [[ $# -gt 1 || ! $set =~ ^(control-plane|node)$ ]]; then
+        echo "usage: tests/control-plane/build.sh [control-plane|node]" >&2
+        exit 2
+    fi
+    cache=${XDG_CACHE_HOME:-$HOME/.cache}/tidewait/$set
     folder=$cache/$(key)
     if [[ ! -d $folder ]]; then
         mkdir -p -- "$cache"
@@ -133,7 +155,7 @@ main() {
             # What a killed run left; nobody else is in here while the lock is held.
             rm -rf -- "$cache"/.building.*
             building=$(mktemp -d -- "$cache/.building.XXXXXX")
-            take_nginx "$building"
+            if [[ $set == control-plane ]]; then take_nginx "$building"; fi
             build_all "$building"
             chmod 755 -- "$building"
             # The rename is what makes the folder complete: it is there with every program, or not at all.
@@ -144,4 +166,4 @@ main() {
     printf '%s\n' "$folder"
 }
 
-main
+main "$@"
