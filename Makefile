@@ -1,10 +1,13 @@
 # make test        everything: builds the control plane once into the user's cache, then runs all tests
+# make cluster     a Kubernetes of one node on this machine, without Docker; make cluster-down leaves nothing of it.
+#                  CLUSTER names it (default dev). Where TIDEWAIT_TEST_KUBECONFIG names a cluster nothing is made
 # make lint        format, clippy and docs, warnings are errors
 # make regenerate  files that tests hold to the code: example model, golden answers, tables in README.md
 
 CARGO ?= cargo
+CLUSTER ?= dev
 
-.PHONY: test lint format clippy docs control-plane regenerate
+.PHONY: test lint format clippy docs control-plane cluster cluster-down regenerate
 
 test:
 	TIDEWAIT_TEST_ASSETS="$$(tests/control-plane/build.sh)" && export TIDEWAIT_TEST_ASSETS && \
@@ -12,6 +15,16 @@ test:
 
 control-plane:
 	tests/control-plane/build.sh
+
+cluster:
+	@if [ -n "$$TIDEWAIT_TEST_KUBECONFIG" ]; then \
+		echo "kubeconfig: $$TIDEWAIT_TEST_KUBECONFIG (TIDEWAIT_TEST_KUBECONFIG is set, so nothing is made)"; \
+	else tests/node/up "$(CLUSTER)"; fi
+
+cluster-down:
+	@if [ -n "$$TIDEWAIT_TEST_KUBECONFIG" ]; then \
+		echo "TIDEWAIT_TEST_KUBECONFIG is set: that cluster is not ours to take down"; \
+	else tests/node/down "$(CLUSTER)"; fi
 
 lint: format clippy docs
 

@@ -1,0 +1,3 @@
+module tidewait.dev/tests/node/app
+
+go 1.21
