@@ -1,4 +1,5 @@
 # make test        everything: builds the control plane once into the user's cache, then runs all tests
+# make test-node   the tests whose pods really run, on a node of their own: needs root, and packages that it installs
 # make cluster     a Kubernetes of one node on this machine, without Docker; make cluster-down leaves nothing of it.
 #                  CLUSTER names it (default dev). Where TIDEWAIT_TEST_KUBECONFIG names a cluster nothing is made
 # make lint        format, clippy and docs, warnings are errors
@@ -7,7 +8,7 @@
 CARGO ?= cargo
 CLUSTER ?= dev
 
-.PHONY: test lint format clippy docs control-plane cluster cluster-down regenerate
+.PHONY: test lint format clippy docs control-plane test-node cluster cluster-down regenerate
 
 test:
 	TIDEWAIT_TEST_ASSETS="$$(tests/control-plane/build.sh)" && export TIDEWAIT_TEST_ASSETS && \
@@ -15,6 +16,9 @@ test:
 
 control-plane:
 	tests/control-plane/build.sh
+
+test-node:
+	$(CARGO) test --locked --test node
 
 cluster:
 	@if [ -n "$$TIDEWAIT_TEST_KUBECONFIG" ]; then \
@@ -32,7 +36,7 @@ format:
 	$(CARGO) fmt --check
 
 clippy:
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --all-targets --test node -- -D warnings
 
 docs:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items

@@ -1,0 +1,13 @@
+//! Tests that need pods which really run: on a node of their own, made by the scripts beside this file. They need root
+//! and minutes, so `cargo test` leaves them out, and `make test-node` runs them. Where a node cannot be had they fail
+//! with the sentence that says what is missing.
+
+#![allow(
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "tests read the environment, and end in a panic with the reason"
+)]
+
+mod leftovers; // what a node that was taken down leaves
+mod node; // the node, and the means to speak to it
+mod serving; // the node does what a Kubernetes does
