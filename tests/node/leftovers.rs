@@ -30,7 +30,7 @@ async fn a_node_that_is_taken_down_leaves_nothing() {
     let before = machine();
     let node = Node::start();
     let name = node.name().to_owned();
-    let run = ["run", "app", "--image=localhost/app:1", "--", "serve", ":80"];
+    let run = ["run", "app", "--image=localhost/app:1", "--", "serve", ":8080"];
     node.kubectl(&run, None).await;
     node.kubectl(&["wait", "--for=condition=Ready", "pod/app", "--timeout=100s"], None).await;
     let dir = fs::read_link(entry(&name)).expect("the node's folder is remembered");
