@@ -8,6 +8,8 @@
     reason = "tests read the environment, and end in a panic with the reason"
 )]
 
+mod chart; // releases of the chart in namespaces of their own
+mod injection; // the sidecar comes into pods, whatever else is in them
 mod leftovers; // what a node that was taken down leaves
 mod node; // the node, and the means to speak to it
 mod serving; // the node does what a Kubernetes does

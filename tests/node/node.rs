@@ -28,21 +28,29 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// The node of all tests in this binary, with the image `localhost/app:1`, started by the first that asks.
+    /// The node of all tests in this binary, with the images of the app and of tidewait, started by the first that asks.
     pub(crate) fn shared() -> &'static Self {
         // Never dropped: the end of the process takes it down. Where it cannot be had, one test waits for that.
-        static SHARED: LazyLock<Node> = LazyLock::new(Node::start);
+        static SHARED: LazyLock<Node> = LazyLock::new(|| {
+            let node = Node::start();
+            node.load("load-tidewait");
+            node
+        });
         &SHARED
     }
 
     /// A node of the test's own, with the image `localhost/app:1`. It is taken down on drop.
     pub(crate) fn start() -> Self {
         let node = Self::named(&random_name());
-        let run = |name| script(name).arg(&node.name).stdin(Stdio::null()).stdout(Stdio::null()).status();
-        // Progress and the reason of a failure go to our standard error: the first build takes minutes.
-        succeeded("up", run("up"));
-        succeeded("load-app", run("load-app"));
+        node.load("up");
+        node.load("load-app");
         node
+    }
+
+    /// Runs one of the scripts that bring something into the node.
+    pub(crate) fn load(&self, name: &str) {
+        // Progress and the reason of a failure go to our standard error: the first build takes minutes.
+        succeeded(name, script(name).arg(&self.name).stdin(Stdio::null()).stdout(Stdio::null()).status());
     }
 
     /// A name whose node, once somebody makes it, is taken down on drop.

@@ -1,0 +1,142 @@
+{{/*
+The container, once for all the ways in which it comes into a pod.
+
+The named templates for other charts, which have this one as a dependency called tidewait, with `mode: template`:
+
+    initContainers:
+      {{- include "tidewait.sidecar" (list .Subcharts.tidewait (dict "appPort" 8080)) | nindent 6 }}
+    volumes:
+      {{- include "tidewait.volumes" .Subcharts.tidewait | nindent 6 }}
+
+Beside appPort: port, adminPort, operations (a label selector), gracePeriodSeconds (the pod's, if it is not 30).
+*/}}
+{{- define "tidewait.sidecar" -}}
+{{- $root := index . 0 }}
+{{- $given := index . 1 }}
+{{- $grace := int ($given.gracePeriodSeconds | default 30) }}
+{{- if hasKey $given "gracePeriodSeconds" }}{{ $grace = int $given.gracePeriodSeconds }}{{ end }}
+{{- $port := $given.port | default $root.Values.ports.describe | int }}
+{{- $admin := $given.adminPort | default $root.Values.ports.admin | int }}
+{{- $selector := $given.operations | default $root.Values.operations }}
+{{- $appPort := required "include \"tidewait.sidecar\" needs appPort: (dict \"appPort\" 8080)" $given.appPort | int }}
+{{- $container := dict "root" $root "sidecar" true "port" $port "admin" $admin
+  "listen" (printf "%s:%d" $root.Values.address $port)
+  "adminListen" (printf "%s:%d" $root.Values.address $admin)
+  "drainAt" (printf "127.0.0.1:%d" $admin)
+  "upstream" (printf "http://127.0.0.1:%d" $appPort)
+  "operations" (printf "$(POD_NAMESPACE)%s" (ternary "" (printf "/%s" $selector) (empty $selector)))
+  "grace" (printf "%ds" (min $root.Values.drainSeconds (div (max 0 (sub $grace 2)) 2)))
+  "logLevel" $root.Values.log.level }}
+{{- list (include "tidewait.container" $container | fromYaml) | toYaml }}
+{{- end }}
+
+{{- define "tidewait.container" -}}
+{{- $values := .root.Values -}}
+name: tidewait
+image: {{ include "tidewait.image" .root }}
+imagePullPolicy: {{ $values.image.pullPolicy }}
+{{- if .sidecar }}
+restartPolicy: Always
+{{- end }}
+args:
+  - serve
+  - {{ printf "--listen=%s" .listen | include "tidewait.text" }}
+  - --allow-anonymous={{ $values.access.anonymous }}
+  - {{ printf "--admin=%s" .adminListen | include "tidewait.text" }}
+  - {{ printf "--upstream=%s" .upstream | include "tidewait.text" }}
+  - {{ printf "--operations=%s" .operations | include "tidewait.text" }}
+  - --replica=$(POD_NAME)
+  - --replica-uid=$(POD_UID)
+  - {{ printf "--grace=%s" .grace | include "tidewait.text" }}
+  - --max-connections={{ int64 $values.sizing.clients }}
+  - --log-format={{ $values.log.format }}
+  - {{ printf "--log-level=%s" .logLevel | include "tidewait.text" }}
+  {{- if $values.log.access }}
+  - --access-log
+  {{- end }}
+  {{- if $values.stateDir.enabled }}
+  - --state-dir=/var/lib/tidewait
+  {{- end }}
+  {{- with $values.trustedProxies }}
+  - --trusted-proxies={{ join "," . }}
+  {{- end }}
+  {{- range $values.extraArgs }}
+  - {{ . | quote }}
+  {{- end }}
+env:
+  - name: POD_NAME
+    valueFrom: {fieldRef: {fieldPath: metadata.name}}
+  - name: POD_NAMESPACE
+    valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
+  - name: POD_UID
+    valueFrom: {fieldRef: {fieldPath: metadata.uid}}
+  {{- with $values.extraEnv }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+ports:
+  - name: describe
+    containerPort: {{ .port }}
+  - name: tidewait-admin
+    containerPort: {{ .admin }}
+# On liveness: a model that is not there yet must not keep the app from starting.
+startupProbe:
+  httpGet: {path: /livez, port: tidewait-admin}
+  periodSeconds: 1
+  failureThreshold: 60
+livenessProbe:
+  httpGet: {path: /livez, port: tidewait-admin}
+  periodSeconds: 10
+  timeoutSeconds: 5
+# On the models: a pod takes no traffic before it can answer.
+readinessProbe:
+  httpGet: {path: /readyz, port: tidewait-admin}
+  periodSeconds: 2
+  timeoutSeconds: 2
+lifecycle:
+  preStop:
+    exec:
+      command:
+        - /tidewait
+        - drain
+        - {{ printf "--admin=%s" .drainAt | include "tidewait.text" }}
+resources:
+  {{- include "tidewait.resources" .root | nindent 2 }}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 65532
+  runAsGroup: 65532
+  readOnlyRootFilesystem: true
+  allowPrivilegeEscalation: false
+  capabilities: {drop: [ALL]}
+  seccompProfile: {type: RuntimeDefault}
+volumeMounts:
+  - name: tidewait-token
+    mountPath: /var/run/secrets/kubernetes.io/serviceaccount
+    readOnly: true
+  {{- if $values.stateDir.enabled }}
+  - name: tidewait-state
+    mountPath: /var/lib/tidewait
+  {{- end }}
+{{- end }}
+
+{{/* A token of its own: pods that need none for their app often have none (automountServiceAccountToken: false). */}}
+{{- define "tidewait.volumes" -}}
+- name: tidewait-token
+  projected:
+    sources:
+      - serviceAccountToken: {path: token, expirationSeconds: 3607}
+      - configMap: {name: kube-root-ca.crt, items: [{key: ca.crt, path: ca.crt}]}
+      - downwardAPI: {items: [{path: namespace, fieldRef: {fieldPath: metadata.namespace}}]}
+{{- if .Values.stateDir.enabled }}
+- name: tidewait-state
+  emptyDir: {sizeLimit: {{ .Values.stateDir.sizeLimit }}}
+{{- end }}
+{{- end }}
+
+{{/* "--flag=CEL:expression" is the expression '--flag=' + (expression); all else is text. */}}
+{{- define "tidewait.text" -}}
+{{- if contains "=CEL:" . }}
+{{- $parts := splitn "=CEL:" 2 . }}
+{{- printf "CEL:'%s=' + (%s)" $parts._0 $parts._1 | quote }}
+{{- else }}{{ . | quote }}{{ end }}
+{{- end }}
