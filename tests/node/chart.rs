@@ -100,7 +100,7 @@ impl Space {
         let pod = POD.replace("NAME", "probe");
         let ask = async || self.create_dry(&pod).await;
         until("pods are given the sidecar", ask, |answer| answer.contains("tidewait-admin")).await;
-        let wrong = pod.replace("metadata: {", "metadata: {annotations: {tidewait.dev/port: \"no\"}, ");
+        let wrong = pod.replace("metadata: {", "metadata: {annotations: {tidewait.dev/port: none}, ");
         let ask = async || self.create_dry(&wrong).await;
         until("bad annotations are refused", ask, |answer| answer.contains("must be a port")).await;
     }

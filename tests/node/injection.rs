@@ -26,11 +26,14 @@ async fn a_labelled_deployment_answers_polls_and_the_app_everything_else() {
 async fn annotations_say_where_the_app_is_and_what_is_served() {
     let space = Space::with(&[]).await;
     space.apply(MODEL).await;
-    space.apply(&MODEL.replace("zone-a", "zone-b").replace("{name: zone-b}", "{name: zone-b, labels: {tier: b}}")).await;
+    space
+        .apply(&MODEL.replace("zone-a", "zone-b").replace("{name: zone-b}", "{name: zone-b, labels: {tier: b}}"))
+        .await;
     let annotations = "annotations: {tidewait.dev/port: \"9000\", tidewait.dev/admin-port: \"9001\", \
                        tidewait.dev/app-port: \"8090\", tidewait.dev/operations: \"tier in (b)\", \
                        tidewait.dev/log-level: debug}";
-    let app = APP.replace("    metadata:\n", &format!("    metadata:\n      {annotations}\n")).replace(":8080", ":8090");
+    let app =
+        APP.replace("    metadata:\n", &format!("    metadata:\n      {annotations}\n")).replace(":8080", ":8090");
     let pod = space.deploy(&app).await;
     let base = format!("http://{}:9000", space.address(&pod).await);
     space.answers(&format!("{base}/describe/zone-b"), "200 {\"mtu\":1450}").await;
@@ -61,14 +64,17 @@ async fn bad_annotations_are_refused_in_one_line_when_a_workload_is_applied() {
         let said = space.refused(&with(annotation)).await;
         assert!(said.contains(&format!("denied request: {message}")) && said.trim_end().lines().count() == 1, "{said}");
     }
-    let two = space.refused(&with("port: no, tidewait.dev/app-port: no")).await;
-    assert!(two.contains("app-port must be a port, 1 to 65535, not \"no\"; annotation tidewait.dev/"), "{two}");
+    let two = space.refused(&with("port: none, tidewait.dev/app-port: none")).await;
+    assert!(
+        two.contains("not \"none\"; annotation tidewait.dev/app-port must be a port, 1 to 65535, not \"none\""),
+        "{two}"
+    );
     let label = space.refused(&APP.replace("inject: \"true\"", "inject: \"yes\"")).await;
     assert!(label.contains("label tidewait.dev/inject must be \"true\" or \"false\", not \"yes\""), "{label}");
     // Every kind that makes pods, and pods.
     let bad = "metadata: {labels: {app: x, tidewait.dev/inject: \"true\"}, annotations: {tidewait.dev/port: x}}";
     let spec = "spec: {restartPolicy: Never, containers: [{name: app, image: x}]}";
-    let template = format!("template: {{{}, {}}}", bad.replace("metadata: {", "metadata: {"), spec);
+    let template = format!("template: {{{bad}, {spec}}}");
     let select = "selector: {matchLabels: {app: x}}";
     let always = template.replace("restartPolicy: Never, ", "");
     let kinds = [
@@ -115,10 +121,11 @@ async fn ports_and_names_of_the_sidecar_that_a_container_has_are_refused() {
 #[tokio::test]
 async fn what_runs_already_can_be_changed_and_deleted_whatever_its_annotations() {
     let space = Space::empty().await;
-    let bad = APP.replace("    metadata:\n", "    metadata:\n      annotations: {tidewait.dev/port: no}\n");
+    let bad = APP.replace("    metadata:\n", "    metadata:\n      annotations: {tidewait.dev/port: none}\n");
     space.apply(&bad).await;
     space.install(&[]).await;
-    let probe = POD.replace("NAME", "probe").replace("metadata: {", "metadata: {annotations: {tidewait.dev/port: no}, ");
+    let probe =
+        POD.replace("NAME", "probe").replace("metadata: {", "metadata: {annotations: {tidewait.dev/port: none}, ");
     let refused = async || space.create_dry(&probe).await;
     until("bad annotations are refused", refused, |answer| answer.contains("must be a port")).await;
     space.kubectl(&["label", "deployment/shop", "team=edge"]).await;

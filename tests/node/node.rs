@@ -88,6 +88,13 @@ impl Node {
         printed(&format!("helm {}", args.join(" ")), &output)
     }
 
+    /// Kills a container of a pod at once, as the kernel does where memory ends.
+    pub(crate) async fn kill(&self, container: &str) {
+        let args = [&self.name, "task", "kill", "--signal=SIGKILL", container];
+        let output = tokio::process::Command::from(script("containers")).args(args).output().await;
+        printed(&format!("ctr task kill {container}"), &output.expect("tests/node/containers runs"));
+    }
+
     /// What curl prints, inside the node's network and with its DNS: Services and pods are reached.
     pub(crate) async fn curl(&self, args: &[&str]) -> Output {
         self.inside("curl", &[&["--silent", "--show-error", "--max-time", "10"], args].concat(), None).await

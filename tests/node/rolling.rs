@@ -1,0 +1,52 @@
+//! A rolling update beneath many parked clients: none is reset, and all of them get what comes after.
+
+use crate::chart::{APP, MODEL, Space};
+use crate::node::until;
+
+const CLIENTS: &str = "500";
+
+#[tokio::test]
+async fn a_rolling_update_resets_none_of_500_parked_clients_and_all_converge() {
+    let space = Space::with(&["--set=service.enabled=true,service.selector.app=shop"]).await;
+    space.apply(MODEL).await;
+    let app = APP.replace("spec:\n  selector", "spec:\n  replicas: 2\n  selector");
+    space.deploy(&app).await;
+    let url = format!("http://tidewait.{}.svc.cluster.local/describe/zone-a", space.name);
+    let run = ["run", "clients", "--image=localhost/app:1", "--restart=Never", "--"];
+    // Arguments after the dashes are the app's.
+    let namespace = ["--namespace", &space.name];
+    let poll = ["poll", &url, CLIENTS, "1450", "1400", "1399"];
+    space.node.kubectl(&[&namespace[..], &run, &poll].concat(), None).await;
+    let log = async || {
+        let output = space.node.inside("kubectl", &["logs", "clients", "--namespace", &space.name], None).await;
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    until("all clients have the model", log, |log| log.contains("all hold 1450")).await;
+    let parked = async || parked(&space).await;
+    until("all clients are parked", parked, |parked| *parked == 500).await;
+
+    space.kubectl(&["rollout", "restart", "deployment/shop"]).await;
+    // A change while it rolls, and one after it.
+    space.kubectl(&["patch", "netm/zone-a", "--type=merge", "--patch={\"spec\":{\"mtu\":1400}}"]).await;
+    space.kubectl(&["rollout", "status", "deployment/shop", "--timeout=100s"]).await;
+    until("all clients have the change", log, |log| log.contains("all hold 1400")).await;
+    let old = async || space.kubectl(&["get", "pods", "--selector=app=shop", "--output=name"]).await;
+    until("the old pods are gone", old, |pods| pods.lines().count() == 2).await;
+    until("all clients are parked again", parked, |parked| *parked == 500).await;
+    space.kubectl(&["patch", "netm/zone-a", "--type=merge", "--patch={\"spec\":{\"mtu\":1399}}"]).await;
+    let told = until("the clients are done", log, |log| log.contains("failed:")).await;
+    assert!(told.ends_with("all hold 1399\nfailed: 0 map[]\n"), "{told}");
+}
+
+/// How many requests the sidecars of shop have parked.
+async fn parked(space: &Space) -> usize {
+    let addresses = ["get", "pods", "--selector=app=shop", "--output=jsonpath={.items[*].status.podIP}"];
+    let mut sum = 0;
+    for address in space.kubectl(&addresses).await.split_whitespace() {
+        let metrics = space.get(&format!("http://{address}:8481/metrics")).await;
+        let line =
+            metrics.lines().find_map(|line| line.strip_prefix("tidewait_parked_requests{operation=\"zone-a\"} "));
+        sum += line.and_then(|count| count.parse::<usize>().ok()).unwrap_or_default();
+    }
+    sum
+}
