@@ -12,6 +12,7 @@ mod chart; // releases of the chart in namespaces of their own
 mod guests; // the sidecar beside what else pods and clusters hold
 mod injection; // the sidecar comes into pods, whatever else is in them
 mod leftovers; // what a node that was taken down leaves
+mod lifecycle; // the life of a release
 mod node; // the node, and the means to speak to it
 mod readiness; // when pods beside the sidecar start, take traffic and come back
 mod rolling; // a rolling update beneath many parked clients
