@@ -48,4 +48,4 @@ docs:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 
 regenerate:
-	TIDEWAIT_REGENERATE=1 $(CARGO) test --locked --test it -- example tidy golden the_committed_corpus crd::the_committed
+	TIDEWAIT_REGENERATE=1 $(CARGO) test --locked --test it -- example tidy golden the_committed_corpus crd::the_committed chart::

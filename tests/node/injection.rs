@@ -5,7 +5,7 @@ use crate::node::until;
 
 #[tokio::test]
 async fn a_labelled_deployment_answers_polls_and_the_app_everything_else() {
-    let space = Space::with(&["--set=service.enabled=true,service.selector.app=shop"]).await;
+    let space = Space::with(&["--set=service.enabled=true,selector.app=shop"]).await;
     space.apply(MODEL).await;
     let pod = space.deploy(APP).await;
     let address = space.address(&pod).await;

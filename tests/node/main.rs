@@ -15,5 +15,6 @@ mod leftovers; // what a node that was taken down leaves
 mod lifecycle; // the life of a release
 mod node; // the node, and the means to speak to it
 mod readiness; // when pods beside the sidecar start, take traffic and come back
+mod rendering; // what helm makes of the chart
 mod rolling; // a rolling update beneath many parked clients
 mod serving; // the node does what a Kubernetes does

@@ -7,7 +7,7 @@ const CLIENTS: &str = "500";
 
 #[tokio::test]
 async fn a_rolling_update_resets_none_of_500_parked_clients_and_all_converge() {
-    let space = Space::with(&["--set=service.enabled=true,service.selector.app=shop"]).await;
+    let space = Space::with(&["--set=service.enabled=true,selector.app=shop"]).await;
     space.apply(MODEL).await;
     let app = APP.replace("spec:\n  selector", "spec:\n  replicas: 2\n  selector");
     space.deploy(&app).await;

@@ -51,3 +51,37 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- $annotations := (index . 1).metadata.annotations | default dict }}
 {{- if and (eq (get $annotations "meta.helm.sh/release-name") $root.Release.Name) (eq (get $annotations "meta.helm.sh/release-namespace") $root.Release.Namespace) }}true{{ end }}
 {{- end }}
+
+{{- define "tidewait.serviceAccountName" -}}
+{{ .Values.serviceAccount.name | default (ternary (include "tidewait.name" .) "default" .Values.serviceAccount.create) }}
+{{- end }}
+
+{{/* Labels of the pods that clients poll. */}}
+{{- define "tidewait.pods" -}}
+{{- if eq .Values.mode "proxy" }}{{ include "tidewait.selectorLabels" . }}
+{{- else if eq .Values.mode "inject" }}{{ toYaml (merge (dict "tidewait.dev/inject" "true") .Values.selector) }}
+{{- else }}{{ required "mode template does not know which pods have the sidecar: set selector, such as --set selector.app=shop" (.Values.selector | default "") | toYaml }}
+{{- end }}
+{{- end }}
+
+{{/* Whether there is a Service for polls; fails, with the remedy, where the argument needs one that is not there. */}}
+{{- define "tidewait.hasService" -}}
+{{- if or (eq .Values.mode "proxy") .Values.service.enabled }}true{{ end }}
+{{- end }}
+
+{{- define "tidewait.needsService" -}}
+{{- if not (include "tidewait.hasService" (index . 0)) }}{{ fail (printf "%s leads to the Service for the polls: set service.enabled=true too" (index . 1)) }}{{ end }}
+{{- end }}
+
+{{/* How long those in front must wait. */}}
+{{- define "tidewait.frontSeconds" -}}
+{{ add .Values.longestWaitSeconds 20 }}
+{{- end }}
+
+{{/* metadata of an object; the argument: root, then a suffix of the name. */}}
+{{- define "tidewait.metadata" -}}
+{{- $root := index . 0 -}}
+name: {{ include "tidewait.name" $root }}{{ index . 1 }}
+labels:
+  {{- include "tidewait.labels" $root | nindent 2 }}
+{{- end }}

@@ -32,6 +32,7 @@ Beside appPort: port, adminPort, operations (a label selector), gracePeriodSecon
 
 {{- define "tidewait.container" -}}
 {{- $values := .root.Values -}}
+{{- if eq (int $values.ports.describe) (int $values.ports.admin) }}{{ fail (printf "ports.describe and ports.admin are both %d: give each its own" (int $values.ports.admin)) }}{{ end -}}
 name: tidewait
 image: {{ include "tidewait.image" .root }}
 imagePullPolicy: {{ $values.image.pullPolicy }}

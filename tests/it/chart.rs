@@ -1,0 +1,204 @@
+//! The chart's files agree with each other and with the program; what helm makes of them is tested on the node
+//! (tests/node). `TIDEWAIT_REGENERATE=1` writes the definitions and the table of values anew.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+fn chart() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/tidewait")
+}
+
+fn read(path: &str) -> String {
+    let path = chart().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn regenerate() -> bool {
+    std::env::var_os("TIDEWAIT_REGENERATE").is_some()
+}
+
+/// Fails where a file is not what it should be, or writes it.
+#[track_caller]
+fn is(path: &str, expected: &str) {
+    if regenerate() {
+        fs::write(chart().join(path), expected).expect("it can be written");
+    }
+    assert!(read(path) == expected, "charts/tidewait/{path} is not what it is made from, run: make regenerate");
+}
+
+/// The comments of values.yaml, `# key -- text`, in their order.
+fn documented() -> Vec<(String, String)> {
+    let mut found: Vec<(String, String)> = Vec::new();
+    let mut within = false;
+    for line in read("values.yaml").lines() {
+        let Some(comment) = line.trim_start().strip_prefix("# ") else {
+            within = false;
+            continue;
+        };
+        match comment.split_once(" -- ") {
+            Some((key, text)) if !key.contains(' ') => found.push((key.to_owned(), text.to_owned())),
+            _ => {
+                assert!(within, "a comment that names no value: {comment}");
+                let text = &mut found.last_mut().expect("a value").1;
+                *text = format!("{text} {comment}");
+            }
+        }
+        within = true;
+    }
+    found
+}
+
+fn values() -> Value {
+    serde_yaml::from_str(&read("values.yaml")).expect("YAML")
+}
+
+fn at<'a>(values: &'a Value, key: &str) -> Option<&'a Value> {
+    key.split('.').try_fold(values, |value, part| value.get(part))
+}
+
+/// Every value that is none of the chart's own groups: what a user sets.
+fn leaves(values: &Value, prefix: &str, documented: &BTreeSet<String>, found: &mut BTreeSet<String>) {
+    for (key, value) in values.as_object().expect("a group") {
+        let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        let group = value.as_object().is_some_and(|group| !group.is_empty()) && !documented.contains(&key);
+        if group {
+            leaves(value, &key, documented, found);
+        } else {
+            found.insert(key);
+        }
+    }
+}
+
+#[test]
+fn every_value_is_documented_and_every_documented_one_is_there() {
+    let keys: BTreeSet<_> = documented().into_iter().map(|(key, _)| key).collect();
+    let mut found = BTreeSet::new();
+    leaves(&values(), "", &keys, &mut found);
+    assert_eq!(found, keys);
+    assert!(keys.len() > 60, "{keys:?}");
+}
+
+#[test]
+fn every_value_is_typed_in_the_schema_and_nothing_else_is() {
+    let schema: Value = serde_json::from_str(&read("values.schema.json")).expect("JSON");
+    let mut typed = BTreeSet::new();
+    collect(&schema, "", &mut typed);
+    assert!(typed.remove("global"), "helm gives it to dependencies");
+    let keys: BTreeSet<_> = documented().into_iter().map(|(key, _)| key).collect();
+    // One object is documented as a whole.
+    let typed: BTreeSet<_> = typed.into_iter().map(|key| whole(&key, &keys)).collect();
+    assert_eq!(typed, keys);
+}
+
+/// The keys of a schema whose values are no closed group; each says what it may be.
+fn collect(schema: &Value, prefix: &str, typed: &mut BTreeSet<String>) {
+    assert_eq!(schema["additionalProperties"], false, "{prefix} takes a value that is misspelt");
+    for (name, property) in schema["properties"].as_object().expect("a group") {
+        let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+        if property.get("properties").is_some() {
+            collect(property, &key, typed);
+        } else {
+            assert!(["type", "enum", "anyOf"].iter().any(|word| property.get(word).is_some()), "{key} has no type");
+            typed.insert(key);
+        }
+    }
+}
+
+/// The documented key that a key is a part of, or itself.
+fn whole(key: &str, documented: &BTreeSet<String>) -> String {
+    let parents = key.match_indices('.').map(|(at, _)| &key[..at]);
+    parents.into_iter().find(|parent| documented.contains(*parent)).unwrap_or(key).to_owned()
+}
+
+#[test]
+fn the_table_of_values_in_the_readme_is_that_of_values_yaml() {
+    let (begin, end) = ("<!-- values -->\n", "<!-- /values -->");
+    let readme = read("README.md");
+    let (before, rest) = readme.split_once(begin).expect("a table begins");
+    let (_, after) = rest.split_once(end).expect("a table ends");
+    let values = values();
+    let mut table = "| value | default | meaning |\n|---|---|---|\n".to_owned();
+    for (key, text) in documented() {
+        let default = at(&values, &key).unwrap_or_else(|| panic!("{key} is not in values.yaml"));
+        table += &format!("| `{key}` | `{default}` | {text} |\n");
+    }
+    is("README.md", &format!("{before}{begin}{table}{end}{after}"));
+}
+
+#[test]
+fn the_definitions_are_those_of_deploy() {
+    let mut expected = BTreeSet::new();
+    for (name, text) in tidewait::crd::manifests() {
+        is(&format!("files/crds/{name}"), &text);
+        expected.insert(name);
+    }
+    let found = fs::read_dir(chart().join("files/crds")).expect("a folder");
+    let found = found.map(|entry| entry.expect("an entry").file_name().into_string().expect("text"));
+    let found: BTreeSet<_> = found.collect();
+    assert_eq!(found, expected, "nothing else lies there");
+}
+
+#[test]
+fn the_version_is_that_of_the_program() {
+    let text: Value = serde_yaml::from_str(&read("Chart.yaml")).expect("YAML");
+    assert_eq!(text["appVersion"], env!("CARGO_PKG_VERSION"));
+}
+
+#[test]
+fn rules_and_dashboard_name_metrics_that_there_are() {
+    let sources = ["src", "charts/tidewait/templates", "charts/tidewait/files"]
+        .map(|folder| texts(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)));
+    let [program, templates, files] = sources;
+    let mut named = BTreeSet::new();
+    for word in templates
+        .lines()
+        .filter(|line| line.contains("expr:") || line.contains("query:"))
+        .chain(files.lines().filter(|line| line.contains("\"expr\"")))
+    {
+        let words = word.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+        named.extend(
+            words.filter(|word| word.starts_with("tidewait_")).map(|word| word.trim_end_matches("_bucket").to_owned()),
+        );
+    }
+    assert!(named.len() >= 10, "{named:?}");
+    let unknown: Vec<_> = named.iter().filter(|name| !program.contains(&format!("\"{name}\""))).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}
+
+/// All text below a folder.
+fn texts(folder: PathBuf) -> String {
+    let mut all = String::new();
+    let mut folders = vec![folder];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                all += &(fs::read_to_string(&path).unwrap_or_default() + "\n");
+            }
+        }
+    }
+    all
+}
+
+/// The rights that the chart gives are those of `deploy/rbac.yaml`.
+#[test]
+fn the_role_has_the_rights_of_deploy_and_no_verb_more() {
+    let rules = |text: &str| {
+        let from = text.split_once("\nrules:\n").expect("rules").1;
+        let kept = from
+            .lines()
+            .map(str::trim_start)
+            .filter(|line| ["- apiGroups:", "resources:", "verbs:"].iter().any(|word| line.starts_with(word)));
+        kept.take_while(|line| !line.contains("rbac.authorization")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let deploy = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/rbac.yaml")).expect("text");
+    let deploy = deploy.split_once("kind: RoleBinding").expect("a binding").0.to_owned();
+    let chart = read("templates/role.yaml");
+    let chart = chart.split_once("kind: RoleBinding").expect("a binding").0.to_owned();
+    assert_eq!(rules(&chart), rules(&deploy));
+}

@@ -1,0 +1,277 @@
+//! What helm makes of the chart: it lints, the API server takes it strictly, wrong values are refused in words, and
+//! every value changes something.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::process::Output;
+
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+use crate::chart::{chart, said};
+use crate::node::{Node, script};
+
+/// The files of values under ci/, by their names.
+fn cases() -> BTreeMap<String, String> {
+    let files = fs::read_dir(chart().join("ci")).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let name = |path: &std::path::Path| path.file_stem().expect("a name").to_string_lossy().replace("-values", "");
+    let found: BTreeMap<_, _> = files.map(|path| (name(&path), path.to_string_lossy().into_owned())).collect();
+    assert!(found.len() >= 6, "{found:?}");
+    found
+}
+
+/// helm, with the chart as the argument CHART and as a cluster of 1.36, unless the arguments name another.
+async fn helm(args: &[&str]) -> Output {
+    let chart = chart();
+    let mut all: Vec<_> =
+        args.iter().map(|arg| if *arg == "CHART" { chart.to_str().expect("text") } else { arg }).collect();
+    if !args.contains(&"--kube-version") {
+        all.extend(["--kube-version", "1.36.3"]);
+    }
+    Node::shared().inside("helm", &all, None).await
+}
+
+async fn render(args: &[&str]) -> String {
+    let output = helm(&[&["template", "release", "CHART"], args].concat()).await;
+    assert!(output.status.success(), "{args:?}: {}", said(&output));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+#[tokio::test]
+async fn each_case_lints_strictly() {
+    for (name, file) in cases() {
+        let output = helm(&["lint", "--strict", "CHART", "--values", &file]).await;
+        assert!(output.status.success(), "{name}: {}", said(&output));
+    }
+}
+
+#[tokio::test]
+async fn the_api_server_takes_each_case_strictly() {
+    let node = Node::shared();
+    static KINDS: OnceCell<()> = OnceCell::const_new();
+    KINDS.get_or_init(async || node.load("load-kinds")).await;
+    let namespace = node.namespace("rendering").await;
+    for (name, file) in cases() {
+        let rendered = render(&["--values", &file, "--namespace", &namespace]).await;
+        let apply =
+            ["apply", "--dry-run=server", "--server-side", "--force-conflicts", "--validate=strict", "--filename=-"];
+        let output =
+            node.inside("kubectl", &[&apply[..], &["--namespace", &namespace]].concat(), Some(&rendered)).await;
+        assert!(output.status.success(), "{name}: {}", said(&output));
+        let documents = rendered.matches("\nkind: ").count();
+        assert_eq!(said(&output).matches("serverside-applied (server dry run)").count(), documents, "{name}");
+        assert!(!said(&output).contains("Warning"), "{name}: {}", said(&output));
+    }
+}
+
+#[tokio::test]
+async fn prometheus_takes_the_alerts() {
+    let rendered =
+        render(&["--values", &cases()["inject-everything"], "--show-only=templates/around/metrics.yaml"]).await;
+    let rule = rendered.split("---\n").find(|part| part.contains("kind: PrometheusRule")).expect("a rule");
+    let rule: Value = serde_yaml::from_str(rule).expect("YAML");
+    assert_eq!(rule["spec"]["groups"][0]["rules"].as_array().map(Vec::len), Some(5));
+    let build = script("../control-plane/build.sh").output().expect("it runs");
+    let folder = String::from_utf8(build.stdout).expect("text");
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(file.path(), rule["spec"].to_string()).expect("it can be written");
+    let check = std::process::Command::new(format!("{}/promtool", folder.trim_end()));
+    let output = { check }.args(["check", "rules"]).arg(file.path()).output().expect("promtool runs");
+    assert!(output.status.success() && said(&output).contains("SUCCESS: 5 rules found"), "{}", said(&output));
+}
+
+#[tokio::test]
+async fn wrong_values_are_refused_in_words() {
+    let anonymous = "access.anonymous=true";
+    let cases: [(&[&str], &str); 11] = [
+        (
+            &[],
+            "at '/access/anonymous': value must be one of true, 'which says: whoever reaches the port may poll, for \
+               Tidewait asks for neither tokens nor certificates yet'",
+        ),
+        (&["access=null"], "missing property 'access'"),
+        (&[anonymous, "mode=sidecar"], "at '/mode': value must be one of 'inject', 'proxy', 'template'"),
+        (&[anonymous, "log.lvel=info"], "at '/log': additional properties 'lvel' not allowed"),
+        (&[anonymous, "ports.describe=http"], "at '/ports/describe': got string, want integer"),
+        (&[anonymous, "image.digest=abc"], "at '/image/digest': 'abc' does not match pattern"),
+        (
+            &[anonymous, "mode=proxy"],
+            "mode proxy stands in front of a Service: set proxy.upstream to its URL, such as \
+                                      --set proxy.upstream=http://shop:8080",
+        ),
+        (
+            &[anonymous, "ingress.enabled=true"],
+            "ingress.enabled leads to the Service for the polls: set \
+                                                service.enabled=true too",
+        ),
+        (
+            &[anonymous, "httpRoute.enabled=true,service.enabled=true"],
+            "httpRoute.enabled needs a Gateway: set \
+                                                                       httpRoute.parentRefs",
+        ),
+        (
+            &[anonymous, "mode=template,service.enabled=true"],
+            "mode template does not know which pods have the sidecar: \
+                                                              set selector",
+        ),
+        (&[anonymous, "ports.admin=8480"], "ports.describe and ports.admin are both 8480: give each its own"),
+    ];
+    for (sets, message) in cases {
+        let sets: Vec<_> = sets.iter().flat_map(|set| ["--set", set]).collect();
+        let output = helm(&[&["template", "release", "CHART"][..], &sets].concat()).await;
+        assert!(!output.status.success() && said(&output).contains(message), "{sets:?}: {}", said(&output));
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_before_1_36_is_told_what_there_is_for_it() {
+    let set = ["--set", "access.anonymous=true,proxy.upstream=http://shop"];
+    let with = |version, mode| {
+        [&["template", "release", "CHART", "--kube-version", version, "--set", mode][..], &set].concat()
+    };
+    let output = helm(&with("1.35.9", "mode=inject")).await;
+    let message = "mode inject needs Kubernetes 1.36 (MutatingAdmissionPolicy) and this cluster has v1.35.9: use --set \
+                   mode=proxy, or the named template tidewait.sidecar in your own chart, both from Kubernetes 1.33 on";
+    assert!(!output.status.success() && said(&output).contains(message), "{}", said(&output));
+    for mode in ["mode=proxy", "mode=template"] {
+        assert!(helm(&with("1.33.0", mode)).await.status.success(), "{mode}");
+        let older = helm(&with("1.32.9", mode)).await;
+        assert!(said(&older).contains("requires kubeVersion: >=1.33.0-0"), "{}", said(&older));
+    }
+}
+
+#[tokio::test]
+async fn memory_follows_from_the_clients() {
+    let memory = async |clients: &str| {
+        let set = format!("access.anonymous=true,mode=proxy,proxy.upstream=http://shop,sizing.clients={clients}");
+        let rendered = render(&["--set", &set, "--show-only=templates/proxy/deployment.yaml"]).await;
+        let deployment = rendered.split("---\n").find(|part| part.contains("kind: Deployment")).expect("one");
+        let deployment: Value = serde_yaml::from_str(deployment).expect("YAML");
+        let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+        assert!(container["args"].as_array().expect("a list").contains(&json!(format!("--max-connections={clients}"))));
+        assert_eq!(container["resources"]["requests"]["memory"], container["resources"]["limits"]["memory"]);
+        container["resources"]["limits"]["memory"].as_str().expect("text").to_owned()
+    };
+    // 64 MiB, and 18 KiB for each.
+    assert_eq!(memory("1").await, "65Mi");
+    assert_eq!(memory("5000").await, "152Mi");
+    assert_eq!(memory("1000000").await, "17643Mi");
+}
+
+/// Another value for each, and the case in whose rendering it shows.
+fn changes() -> Vec<(&'static str, Value, &'static str)> {
+    let (inject, everything, proxy, hpa, keda) = ("inject", "inject-everything", "proxy", "proxy-hpa", "proxy-keda");
+    let rule = json!([{"apiGroups": ["x"], "resources": ["y"], "verbs": ["get"]}]);
+    let digest = format!("sha256:{}", "a".repeat(64));
+    vec![
+        ("mode", json!("template"), inject),
+        ("image.repository", json!("registry.example/tidewait"), inject),
+        ("image.tag", json!("2"), proxy),
+        ("image.digest", json!(digest), proxy),
+        ("image.pullPolicy", json!("Always"), inject),
+        ("imagePullSecrets", json!(["a", "b"]), inject),
+        ("labels", json!({"a": "b"}), proxy),
+        ("ports.describe", json!(9000), inject),
+        ("ports.admin", json!(9001), inject),
+        ("selector", json!({"a": "b"}), inject),
+        ("address", json!("[::]"), inject),
+        ("operations", json!("tier=core"), inject),
+        ("sizing.clients", json!(10), inject),
+        ("sizing.kibibytesPerClient", json!(36), inject),
+        ("sizing.baseMebibytes", json!(128), inject),
+        ("resources", json!({"limits": {"memory": "1Gi"}}), proxy),
+        ("longestWaitSeconds", json!(300), everything),
+        ("drainSeconds", json!(5), inject),
+        ("log.format", json!("text"), inject),
+        ("log.level", json!("warn"), inject),
+        ("log.access", json!(true), inject),
+        ("stateDir.enabled", json!(false), inject),
+        ("stateDir.sizeLimit", json!("1Gi"), inject),
+        ("trustedProxies", json!(["192.0.2.0/24"]), inject),
+        ("extraArgs", json!(["--min-interval=2s"]), inject),
+        ("extraEnv", json!([{"name": "A", "value": "b"}]), inject),
+        ("inject.appPort", json!(81), inject),
+        ("inject.failurePolicy", json!("Ignore"), inject),
+        ("service.enabled", json!(false), inject),
+        ("service.name", json!("other"), inject),
+        ("service.port", json!(81), inject),
+        ("service.type", json!("LoadBalancer"), inject),
+        ("service.annotations", json!({"a": "b"}), proxy),
+        ("proxy.upstream", json!("http://other"), proxy),
+        ("proxy.replicas", json!(7), proxy),
+        ("proxy.terminationGracePeriodSeconds", json!(9), proxy),
+        ("proxy.podLabels", json!({"a": "b"}), proxy),
+        ("proxy.podAnnotations", json!({"a": "b"}), proxy),
+        ("proxy.nodeSelector", json!({"a": "b"}), proxy),
+        ("proxy.tolerations", json!([{"operator": "Exists"}]), proxy),
+        ("proxy.affinity", json!({"podAffinity": {}}), proxy),
+        ("proxy.priorityClassName", json!("high"), proxy),
+        ("proxy.topologySpreadConstraints", json!([]), proxy),
+        ("podDisruptionBudget.enabled", json!(false), proxy),
+        ("podDisruptionBudget.maxUnavailable", json!("50%"), proxy),
+        ("autoscaling.enabled", json!(false), hpa),
+        ("autoscaling.by", json!("keda"), hpa),
+        ("autoscaling.prometheus", json!("http://other:9090"), keda),
+        ("autoscaling.minReplicas", json!(3), hpa),
+        ("autoscaling.maxReplicas", json!(30), keda),
+        ("autoscaling.parkedPercent", json!(10), hpa),
+        ("serviceAccount.create", json!(false), proxy),
+        ("serviceAccount.name", json!("other"), proxy),
+        ("serviceAccount.annotations", json!({"a": "b"}), proxy),
+        ("ingress.enabled", json!(true), inject),
+        ("ingress.className", json!("other"), everything),
+        ("ingress.annotations", json!({"a": "b"}), everything),
+        ("ingress.hosts", json!(["a.example"]), everything),
+        ("ingress.path", json!("/describe"), everything),
+        ("ingress.tls", json!([]), everything),
+        ("httpRoute.enabled", json!(false), everything),
+        ("httpRoute.parentRefs", json!([{"name": "other"}]), everything),
+        ("httpRoute.hostnames", json!(["a.example"]), everything),
+        ("httpRoute.path", json!("/describe"), everything),
+        ("serviceMonitor.enabled", json!(true), inject),
+        ("serviceMonitor.interval", json!("5s"), everything),
+        ("serviceMonitor.labels", json!({"a": "b"}), everything),
+        ("prometheusRule.enabled", json!(true), inject),
+        ("prometheusRule.labels", json!({"a": "b"}), everything),
+        ("prometheusRule.staleSeconds", json!(7), everything),
+        ("prometheusRule.unconvergedSeconds", json!(7), everything),
+        ("prometheusRule.saturationPercent", json!(7), everything),
+        ("dashboard.enabled", json!(true), inject),
+        ("dashboard.labels", json!({"a": "b"}), everything),
+        ("networkPolicy.enabled", json!(true), inject),
+        ("networkPolicy.from", json!([]), everything),
+        ("networkPolicy.metricsFrom", json!([]), everything),
+        ("networkPolicy.otherPorts", json!([1]), everything),
+        ("tests.enabled", json!(false), proxy),
+        ("tests.image", json!("other"), proxy),
+        ("tests.command", json!(["wget"]), proxy),
+        ("tests.path", json!("/describe"), proxy),
+        ("rbac.create", json!(false), proxy),
+        ("rbac.serviceAccounts", json!(["a"]), inject),
+        ("rbac.configMaps", json!(["a"]), inject),
+        ("rbac.extraRules", rule, inject),
+        ("crds.enabled", json!(false), inject),
+    ]
+}
+
+/// Values that no rendering without a cluster can show; tests beside them do.
+const SHOWN_ELSEWHERE: [&str; 2] = ["access.anonymous", "crds.takeOwnership"];
+
+#[tokio::test]
+async fn every_value_changes_something() {
+    let text = fs::read_to_string(chart().join("values.yaml")).expect("text");
+    let keys = text.lines().filter_map(|line| line.trim_start().strip_prefix("# ")?.split_once(" -- "));
+    let keys: BTreeSet<_> = keys.map(|(key, _)| key).filter(|key| !key.contains(' ')).collect();
+    let changes = changes();
+    let changed: BTreeSet<_> = changes.iter().map(|(key, ..)| *key).chain(SHOWN_ELSEWHERE).collect();
+    assert_eq!(changed, keys);
+    let cases = cases();
+    let mut before = BTreeMap::new();
+    for (name, file) in &cases {
+        before.insert(name.as_str(), render(&["--values", file]).await);
+    }
+    for (key, value, case) in changes {
+        let after = render(&["--values", &cases[case], "--set-json", &format!("{key}={value}")]).await;
+        assert!(after != before[case], "{key}={value} changes nothing in {case}");
+    }
+}
