@@ -10,12 +10,14 @@
 
 mod chart; // releases of the chart in namespaces of their own
 mod guests; // the sidecar beside what else pods and clusters hold
+mod image; // the image, as `make image` builds it
 mod injection; // the sidecar comes into pods, whatever else is in them
 mod leftovers; // what a node that was taken down leaves
 mod lifecycle; // the life of a release
 mod node; // the node, and the means to speak to it
 mod proxy; // the proxy in front of a Service, and the sidecar in another chart
 mod readiness; // when pods beside the sidecar start, take traffic and come back
+mod readme; // the README, typed as it stands
 mod rendering; // what helm makes of the chart
 mod rolling; // a rolling update beneath many parked clients
 mod serving; // the node does what a Kubernetes does
