@@ -63,6 +63,16 @@ async fn a_release_is_installed_upgraded_rolled_back_uninstalled_and_installed_a
     let policies = ["get", "mutatingadmissionpolicies,validatingadmissionpolicies", "--output=name"];
     assert!(!node.kubectl(&policies, None).await.contains("default."));
 
+    // The other release can take the definitions, which nobody upgrades now.
+    let whose = r"jsonpath={.metadata.annotations.meta\.helm\.sh/release-name}";
+    let owner = ["get", "crd", "networkmodels.tidewait.dev", "--output", whose];
+    assert_eq!(node.kubectl(&owner, None).await, "tidewait");
+    let take = ["upgrade", "other", chart, ANONYMOUS, "--namespace=other", "--take-ownership"];
+    node.helm(&[&take[..], &["--set=crds.takeOwnership=true"]].concat()).await;
+    assert_eq!(node.kubectl(&owner, None).await, "other");
+    node.helm(&["upgrade", "other", chart, ANONYMOUS, "--namespace=other"]).await;
+    assert!(node.kubectl(&["get", "networkmodels"], None).await.contains("zone-a"));
+
     helm(node, &["install", "tidewait", chart, ANONYMOUS]).await;
     serves(node, "0.1.0").await;
 }

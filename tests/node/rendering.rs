@@ -8,7 +8,7 @@ use std::process::Output;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-use crate::chart::{chart, said};
+use crate::chart::{POD, Space, chart, said};
 use crate::node::{Node, script};
 
 /// The files of values under ci/, by their names.
@@ -18,6 +18,11 @@ fn cases() -> BTreeMap<String, String> {
     let found: BTreeMap<_, _> = files.map(|path| (name(&path), path.to_string_lossy().into_owned())).collect();
     assert!(found.len() >= 6, "{found:?}");
     found
+}
+
+async fn kinds_of_others(node: &Node) {
+    static LOADED: OnceCell<()> = OnceCell::const_new();
+    LOADED.get_or_init(async || node.load("load-kinds")).await;
 }
 
 /// helm, with the chart as the argument CHART and as a cluster of 1.36, unless the arguments name another.
@@ -48,8 +53,7 @@ async fn each_case_lints_strictly() {
 #[tokio::test]
 async fn the_api_server_takes_each_case_strictly() {
     let node = Node::shared();
-    static KINDS: OnceCell<()> = OnceCell::const_new();
-    KINDS.get_or_init(async || node.load("load-kinds")).await;
+    kinds_of_others(node).await;
     let namespace = node.namespace("rendering").await;
     for (name, file) in cases() {
         let rendered = render(&["--values", &file, "--namespace", &namespace]).await;
@@ -62,6 +66,47 @@ async fn the_api_server_takes_each_case_strictly() {
         assert_eq!(said(&output).matches("serverside-applied (server dry run)").count(), documents, "{name}");
         assert!(!said(&output).contains("Warning"), "{name}: {}", said(&output));
     }
+}
+
+#[tokio::test]
+async fn everything_that_values_say_of_the_sidecar_reaches_the_pod() {
+    kinds_of_others(Node::shared()).await;
+    let file = &cases()["inject-everything"];
+    let space = Space::with(&["--values", file]).await;
+    let made = space.create_dry(&POD.replace("NAME", "probe")).await;
+    let pod: Value = serde_yaml::from_str(&made).expect("YAML");
+    let sidecar = &pod["spec"]["initContainers"][0];
+    let args: Vec<_> = sidecar["args"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+    let expected = [
+        "serve",
+        "--listen=0.0.0.0:8480",
+        "--allow-anonymous=true",
+        "--admin=0.0.0.0:8481",
+        "--upstream=http://127.0.0.1:3000",
+        "--operations=$(POD_NAMESPACE)/tier in (edge)",
+        "--replica=$(POD_NAME)",
+        "--replica-uid=$(POD_UID)",
+        "--grace=14s",
+        "--max-connections=15000",
+        "--log-format=text",
+        "--log-level=info,tidewait=debug",
+        "--access-log",
+        "--state-dir=/var/lib/tidewait",
+        "--trusted-proxies=10.0.0.0/8",
+        "--min-interval=1s",
+    ];
+    assert_eq!(args, expected);
+    let collector = json!({"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://collector:4318"});
+    assert!(sidecar["env"].as_array().expect("a list").contains(&collector));
+    assert_eq!(sidecar["resources"]["requests"], json!({"cpu": "500m", "memory": "328Mi"}));
+    assert_eq!(sidecar["resources"]["limits"], json!({"cpu": "2", "memory": "328Mi"}));
+    assert_eq!(pod["spec"]["imagePullSecrets"], json!([{"name": "registry"}]));
+    let drain = json!(["/tidewait", "drain", "--admin=127.0.0.1:8481"]);
+    assert_eq!(sidecar["lifecycle"]["preStop"]["exec"]["command"], drain);
+    // A secret that the pod has itself stays.
+    let own = POD.replace("NAME", "own").replace("spec:\n", "spec:\n  imagePullSecrets: [{name: own}]\n");
+    let pod: Value = serde_yaml::from_str(&space.create_dry(&own).await).expect("YAML");
+    assert_eq!(pod["spec"]["imagePullSecrets"], json!([{"name": "own"}, {"name": "registry"}]));
 }
 
 #[tokio::test]
