@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"os"
 	"os/signal"
 	"strconv"
@@ -133,11 +134,17 @@ func ask(client *http.Client, url string, number int) (int, string, string, erro
 		return 0, "", "", err
 	}
 	request.Header.Set("Agent-Id", fmt.Sprint("client-", number))
-	response, err := client.Do(request)
+	// A connection that broke before its answer is tried again behind our back: by this it shows.
+	connections := 0
+	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connections++ }}
+	response, err := client.Do(request.WithContext(httptrace.WithClientTrace(request.Context(), trace)))
 	if err != nil {
 		return 0, "", "", err
 	}
 	defer response.Body.Close()
+	if connections != 1 {
+		return 0, "", "", fmt.Errorf("asked over %d connections", connections)
+	}
 	body, err := io.ReadAll(response.Body)
 	return response.StatusCode, response.Header.Get("State-Id"), string(body), err
 }
