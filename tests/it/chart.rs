@@ -185,7 +185,7 @@ fn texts(folder: PathBuf) -> String {
     all
 }
 
-/// The rights that the chart gives are those of `deploy/rbac.yaml`.
+/// The rights that the chart gives are those of `deploy/base/rbac.yaml`.
 #[test]
 fn the_role_has_the_rights_of_deploy_and_no_verb_more() {
     let rules = |text: &str| {
@@ -196,7 +196,7 @@ fn the_role_has_the_rights_of_deploy_and_no_verb_more() {
             .filter(|line| ["- apiGroups:", "resources:", "verbs:"].iter().any(|word| line.starts_with(word)));
         kept.take_while(|line| !line.contains("rbac.authorization")).map(str::to_owned).collect::<Vec<_>>()
     };
-    let deploy = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/rbac.yaml")).expect("text");
+    let deploy = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/base/rbac.yaml")).expect("text");
     let deploy = deploy.split_once("kind: RoleBinding").expect("a binding").0.to_owned();
     let chart = read("templates/role.yaml");
     let chart = chart.split_once("kind: RoleBinding").expect("a binding").0.to_owned();

@@ -1,4 +1,4 @@
-//! The rights of deploy/rbac: what the sidecar needs, no verb more, and what it says where one is missing.
+//! The rights of deploy/base: what the sidecar needs, no verb more, and what it says where one is missing.
 
 use serde_json::{Value, json};
 
