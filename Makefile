@@ -2,6 +2,7 @@
 # make test-node   the tests whose pods really run, on a node of their own: needs root, and packages that it installs
 # make cluster     a Kubernetes of one node on this machine, without Docker; make cluster-down leaves nothing of it.
 #                  CLUSTER names it (default dev). Where TIDEWAIT_TEST_KUBECONFIG names a cluster nothing is made
+# make demo        the chart beside an app on such a cluster, and three clients while a model changes; ends clean
 # make image       the image, built with docker, podman or buildah, whichever is there, of a program built here;
 #                  PROGRAM=compiled builds that in a container too. IMAGE names it
 # make lint        format, clippy and docs, warnings are errors
@@ -11,7 +12,7 @@ CARGO ?= cargo
 CLUSTER ?= dev
 IMAGE ?=
 
-.PHONY: test lint format clippy docs control-plane test-node cluster cluster-down image regenerate
+.PHONY: test lint format clippy docs control-plane test-node cluster cluster-down demo image regenerate
 
 test:
 	TIDEWAIT_TEST_ASSETS="$$(tests/control-plane/build.sh)" && export TIDEWAIT_TEST_ASSETS && \
@@ -32,6 +33,9 @@ cluster-down:
 	@if [ -n "$$TIDEWAIT_TEST_KUBECONFIG" ]; then \
 		echo "TIDEWAIT_TEST_KUBECONFIG is set: that cluster is not ours to take down"; \
 	else tests/node/down "$(CLUSTER)"; fi
+
+demo:
+	deploy/demo
 
 image:
 	deploy/image/build $(IMAGE)

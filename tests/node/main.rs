@@ -9,6 +9,7 @@
 )]
 
 mod chart; // releases of the chart in namespaces of their own
+mod demo; // what a new user is shown
 mod guests; // the sidecar beside what else pods and clusters hold
 mod image; // the image, as `make image` builds it
 mod injection; // the sidecar comes into pods, whatever else is in them

@@ -155,7 +155,7 @@ pub(crate) fn random_name() -> String {
     (0..8).map(|_| fastrand::alphanumeric().to_ascii_lowercase()).collect()
 }
 
-fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/node")
 }
 
