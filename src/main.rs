@@ -73,8 +73,14 @@ fn serve(config: Config) -> Done {
     Ok(served?)
 }
 
-fn drain(admin: std::net::SocketAddr) -> Done {
-    print(&(runtime()?.block_on(ask::drain(admin))? + "\n"));
+fn drain(wanted: cli::Drain) -> Done {
+    let drained = runtime()?.block_on(async {
+        let end = tokio::time::Instant::now() + wanted.at_least;
+        let drained = ask::drain(wanted.admin).await?;
+        tokio::time::sleep_until(end).await;
+        Ok::<_, ask::AskError>(drained)
+    });
+    print(&(drained? + "\n"));
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
@@ -15,7 +16,7 @@ use super::problem::Problems;
 use super::resolve::{Layers, resolve};
 pub use super::settings::Options;
 use super::settings::{COLLECTOR, SETTINGS, Setting, Unset, environment_name, from_environment, from_flags};
-use super::{Config, value};
+use super::{Config, ranges, value};
 use crate::bounds::CONFIG_BYTES;
 
 /// Parks describe requests and answers all of them the moment the model changes
@@ -46,6 +47,18 @@ pub struct DrainOptions {
     /// Admin port of the Tidewait to drain
     #[arg(long, value_name = "IP:PORT")]
     pub admin: Option<String>,
+    /// End no earlier, so that whoever sends clients here has heard that the pod ends (0 to 1h) [default: 0]
+    #[arg(long, value_name = "DURATION")]
+    pub at_least: Option<String>,
+}
+
+/// The same, resolved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drain {
+    /// The admin port of the process to drain, at an address that can be asked.
+    pub admin: SocketAddr,
+    /// How long it takes at least, also where nobody is parked.
+    pub at_least: Duration,
 }
 
 /// Reads a command line, the program's name first; the error is also what `--help` answers, and
@@ -70,14 +83,18 @@ fn gather(options: &Options, environment: Vec<(String, OsString)>) -> Layers {
     Layers { flags: options.clone(), environment, file }
 }
 
-/// The admin port that `tidewait drain` asks: of the flag, the environment, or the default.
-pub fn load_drain(options: &DrainOptions) -> Result<SocketAddr, Problems> {
-    drain_target(options, &environment())
+/// What `tidewait drain` shall do. The admin port is that of the flag, the environment, or the default.
+pub fn load_drain(options: &DrainOptions) -> Result<Drain, Problems> {
+    resolve_drain(options, &environment())
 }
 
-fn drain_target(options: &DrainOptions, environment: &[(String, OsString)]) -> Result<SocketAddr, Problems> {
+fn resolve_drain(options: &DrainOptions, environment: &[(String, OsString)]) -> Result<Drain, Problems> {
+    const AT_LEAST: &str = "at-least";
     let mut problems = Problems::default();
-    let flags = from_flags(&Options { admin: options.admin.clone(), ..Options::default() });
+    let mut flags = from_flags(&Options { admin: options.admin.clone(), ..Options::default() });
+    if let Some(text) = &options.at_least {
+        flags.add(AT_LEAST, format!("--{AT_LEAST}"), text);
+    }
     let variables: Vec<_> =
         environment.iter().filter(|(name, _)| *name == environment_name("admin")).cloned().collect();
     let environment = from_environment(&variables, &mut problems);
@@ -86,8 +103,9 @@ fn drain_target(options: &DrainOptions, environment: &[(String, OsString)]) -> R
         address if address.port() == 0 => Err("has port 0: write the port that Tidewait listens on".to_owned()),
         address => Ok(address),
     });
+    let at_least = reader.optional(AT_LEAST, |text| value::duration(text, &ranges::GRACE)).unwrap_or_default();
     match admin {
-        Some(admin) if problems.is_empty() => Ok(reachable(admin)),
+        Some(admin) if problems.is_empty() => Ok(Drain { admin: reachable(admin), at_least }),
         _ => Err(problems),
     }
 }
@@ -259,10 +277,11 @@ mod tests {
     #[test]
     fn drain_asks_flag_then_environment_then_default() {
         let drain = |flag: Option<&str>, variable: &str| {
-            let options = DrainOptions { admin: flag.map(ToOwned::to_owned) };
+            let options = DrainOptions { admin: flag.map(ToOwned::to_owned), at_least: None };
             let environment =
                 [("TIDEWAIT_ADMIN".to_owned(), variable.into()), ("TIDEWAIT_GRACE".to_owned(), "bad".into())];
-            drain_target(&options, &environment).map_or_else(|problems| problems.to_string(), |admin| admin.to_string())
+            resolve_drain(&options, &environment)
+                .map_or_else(|problems| problems.to_string(), |drain| drain.admin.to_string())
         };
         assert_eq!(drain(None, ""), "127.0.0.1:8481");
         assert_eq!(drain(None, "0.0.0.0:9"), "127.0.0.1:9");
@@ -272,6 +291,19 @@ mod tests {
             "--admin: \"x\" is not an IP address with a port: write one such as 127.0.0.1:8480, 0.0.0.0:8480 or [::1]:8480\n\
              TIDEWAIT_ADMIN: \"1.1.1.1:0\" has port 0: write the port that Tidewait listens on"
         );
+    }
+
+    #[test]
+    fn drain_takes_as_long_as_it_is_told_within_bounds() {
+        let drain = |at_least: Option<&str>| {
+            let options = DrainOptions { admin: None, at_least: at_least.map(ToOwned::to_owned) };
+            resolve_drain(&options, &[]).map(|drain| drain.at_least).map_err(|problems| problems.to_string())
+        };
+        assert_eq!(drain(None), Ok(Duration::ZERO));
+        assert_eq!(drain(Some("5s")), Ok(Duration::from_secs(5)));
+        assert_eq!(drain(Some("2h")), Err("--at-least: \"2h\" is out of bounds: write 0 to 1h".to_owned()));
+        let unit = "--at-least: \"5\" has no unit: write h, m, s or ms after the number, such as 25s";
+        assert_eq!(drain(Some("5")), Err(unit.to_owned()));
     }
 
     #[test]

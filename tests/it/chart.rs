@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::model_file::ModelFile;
+use crate::server::Server;
+
 fn chart() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/tidewait")
 }
@@ -201,4 +204,20 @@ fn the_role_has_the_rights_of_deploy_and_no_verb_more() {
     let chart = read("templates/role.yaml");
     let chart = chart.split_once("kind: RoleBinding").expect("a binding").0.to_owned();
     assert_eq!(rules(&chart), rules(&deploy));
+}
+
+/// What preStop relies on: with nobody parked a drain is over at once, and new connections would be refused before those
+/// who route to the pod have heard that it ends.
+#[tokio::test]
+async fn a_drain_takes_as_long_as_it_is_told_while_the_port_stays_open() {
+    let model = ModelFile::new(r#"{"n":1}"#);
+    let mut server = Server::start(&["--file", model.arg()]).await;
+    server.ready().await;
+    let at_least = std::time::Duration::from_millis(700);
+    let admin = server.admin.to_string();
+    let start = tokio::time::Instant::now();
+    let output = crate::server::tidewait(&["drain", "--admin", &admin, "--at-least", "700ms"]).output().await;
+    let output = output.expect("it runs");
+    assert!(output.status.success() && start.elapsed() >= at_least, "{output:?} after {:?}", start.elapsed());
+    assert_eq!(server.get("/describe").await.status, 200, "until SIGTERM");
 }
