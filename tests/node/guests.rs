@@ -39,6 +39,8 @@ async fn pods_of_any_shape_get_the_sidecar_first_and_run() {
         assert_eq!(space.field(&pod, "{.spec.initContainers[0].name}").await, "tidewait");
         let args = space.field(&pod, "{.spec.initContainers[0].args}").await;
         assert!(args.contains(&format!("\"--grace={grace}s\"")), "{name}: {args}");
+        let stop = space.field(&pod, "{.spec.initContainers[0].lifecycle.preStop.exec.command}").await;
+        assert!(stop.contains(&format!("\"--at-least={}s\"", grace.min(5))), "{name}: {stop}");
         let base = format!("http://{}:8480", space.address(name).await);
         space.answers(&format!("{base}/describe/zone-a"), "200 {\"mtu\":1450}").await;
         space.answers(&format!("{base}/"), &format!("200 {name}")).await;

@@ -101,7 +101,7 @@ async fn everything_that_values_say_of_the_sidecar_reaches_the_pod() {
     assert_eq!(sidecar["resources"]["requests"], json!({"cpu": "500m", "memory": "328Mi"}));
     assert_eq!(sidecar["resources"]["limits"], json!({"cpu": "2", "memory": "328Mi"}));
     assert_eq!(pod["spec"]["imagePullSecrets"], json!([{"name": "registry"}]));
-    let drain = json!(["/tidewait", "drain", "--admin=127.0.0.1:8481"]);
+    let drain = json!(["/tidewait", "drain", "--admin=127.0.0.1:8481", "--at-least=5s"]);
     assert_eq!(sidecar["lifecycle"]["preStop"]["exec"]["command"], drain);
     // A secret that the pod has itself stays.
     let own = POD.replace("NAME", "own").replace("spec:\n", "spec:\n  imagePullSecrets: [{name: own}]\n");
@@ -227,6 +227,7 @@ fn changes() -> Vec<(&'static str, Value, &'static str)> {
         ("resources", json!({"limits": {"memory": "1Gi"}}), proxy),
         ("longestWaitSeconds", json!(300), everything),
         ("drainSeconds", json!(5), inject),
+        ("drainAtLeastSeconds", json!(1), inject),
         ("log.format", json!("text"), inject),
         ("log.level", json!("warn"), inject),
         ("log.access", json!(true), inject),

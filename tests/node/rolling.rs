@@ -1,4 +1,8 @@
-//! A rolling update beneath many parked clients: none is reset, and all of them get what comes after.
+//! Pods that end: a rolling update beneath many parked clients resets none, and all of them get what comes after.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::chart::{APP, MODEL, Space};
 use crate::node::until;
@@ -36,6 +40,21 @@ async fn a_rolling_update_resets_none_of_500_parked_clients_and_all_converge() {
     space.kubectl(&["patch", "netm/zone-a", "--type=merge", "--patch={\"spec\":{\"mtu\":1399}}"]).await;
     let told = until("the clients are done", log, |log| log.contains("failed:")).await;
     assert!(told.ends_with("all hold 1399\nfailed: 0 map[]\n"), "{told}");
+}
+
+#[tokio::test]
+async fn a_pod_that_ends_serves_new_connections_until_load_balancers_know() {
+    let space = Space::with(&[]).await;
+    space.apply(MODEL).await;
+    let pod = space.deploy(APP).await;
+    let url = format!("http://{}:8480/describe/zone-a", space.address(&pod).await);
+    space.answers(&url, "200 {\"mtu\":1450}").await;
+    // Nobody is parked, and its app ends at once.
+    let start = Instant::now();
+    space.kubectl(&["delete", "pod", &pod, "--wait=false"]).await;
+    until("it is gone", async || space.get(&url).await, |seen| !seen.starts_with("200 ")).await;
+    let served = start.elapsed();
+    assert!(served > Duration::from_secs(4) && served < Duration::from_secs(20), "{served:?}");
 }
 
 /// How many requests the sidecars of shop have parked.

@@ -25,7 +25,8 @@ Beside appPort: port, adminPort, operations (a label selector), gracePeriodSecon
   "drainAt" (printf "127.0.0.1:%d" $admin)
   "upstream" (printf "http://127.0.0.1:%d" $appPort)
   "operations" (printf "$(POD_NAMESPACE)%s" (ternary "" (printf "/%s" $selector) (empty $selector)))
-  "grace" (printf "%ds" (min $root.Values.drainSeconds (div (max 0 (sub $grace 2)) 2)))
+  "grace" (printf "%ds" (include "tidewait.drain" (list $root $grace) | int))
+  "atLeast" (printf "%ds" (min $root.Values.drainAtLeastSeconds (include "tidewait.drain" (list $root $grace) | int)))
   "logLevel" $root.Values.log.level }}
 {{- list (include "tidewait.container" $container | fromYaml) | toYaml }}
 {{- end }}
@@ -100,6 +101,8 @@ lifecycle:
         - /tidewait
         - drain
         - {{ printf "--admin=%s" .drainAt | include "tidewait.text" }}
+        # Until those who send clients here have heard that the pod ends.
+        - {{ printf "--at-least=%s" .atLeast | include "tidewait.text" }}
 resources:
   {{- include "tidewait.resources" .root | nindent 2 }}
 securityContext:
@@ -118,6 +121,12 @@ volumeMounts:
   - name: tidewait-state
     mountPath: /var/lib/tidewait
   {{- end }}
+{{- end }}
+
+{{/* Seconds of a drain within a grace period: half of it is for the app, and for what it still answers. */}}
+{{- define "tidewait.drain" -}}
+{{- $root := index . 0 -}}
+{{ min $root.Values.drainSeconds (div (max 0 (sub (index . 1) 2)) 2) }}
 {{- end }}
 
 {{/* A token of its own: pods that need none for their app often have none (automountServiceAccountToken: false). */}}
