@@ -171,6 +171,13 @@ fn rules_and_dashboard_name_metrics_that_there_are() {
     assert!(unknown.is_empty(), "{unknown:?}");
 }
 
+#[test]
+fn the_adapter_serves_the_metric_that_the_autoscaler_asks_for() {
+    let adapter: Value = serde_yaml::from_str(&read("examples/prometheus-adapter.yaml")).expect("YAML");
+    let served = adapter["rules"]["custom"][0]["name"]["as"].as_str().expect("a name");
+    assert!(read("templates/proxy/autoscaling.yaml").contains(&format!("metric: {{name: {served}}}")), "{served}");
+}
+
 /// All text below a folder.
 fn texts(folder: PathBuf) -> String {
     let mut all = String::new();

@@ -110,19 +110,38 @@ async fn everything_that_values_say_of_the_sidecar_reaches_the_pod() {
 }
 
 #[tokio::test]
-async fn prometheus_takes_the_alerts() {
+async fn prometheus_takes_the_alerts_and_the_queries_of_the_dashboard() {
     let rendered =
         render(&["--values", &cases()["inject-everything"], "--show-only=templates/around/metrics.yaml"]).await;
     let rule = rendered.split("---\n").find(|part| part.contains("kind: PrometheusRule")).expect("a rule");
     let rule: Value = serde_yaml::from_str(rule).expect("YAML");
     assert_eq!(rule["spec"]["groups"][0]["rules"].as_array().map(Vec::len), Some(5));
+    prometheus_takes(&rule["spec"], 5);
+    let dashboard = fs::read_to_string(chart().join("files/dashboard.json")).expect("text");
+    let dashboard: Value = serde_json::from_str(&dashboard).expect("JSON");
+    let panels = dashboard["panels"].as_array().expect("panels").iter();
+    let queries: Vec<_> = panels.flat_map(|panel| panel["targets"].as_array().expect("queries")).collect();
+    let rules: Vec<_> = queries.iter().map(|query| json!({"record": "a:b", "expr": query["expr"]})).collect();
+    // Rules that are equal but for their names are reported, so each has labels of its own.
+    let numbered = rules.into_iter().enumerate().map(|(number, mut rule)| {
+        rule["labels"] = json!({"query": number.to_string()});
+        rule
+    });
+    let rules: Vec<_> = numbered.collect();
+    prometheus_takes(&json!({"groups": [{"name": "dashboard", "rules": rules}]}), queries.len());
+}
+
+/// promtool finds this many rules, and nothing wrong with them.
+#[track_caller]
+fn prometheus_takes(rules: &Value, count: usize) {
     let build = script("../control-plane/build.sh").output().expect("it runs");
     let folder = String::from_utf8(build.stdout).expect("text");
     let file = tempfile::NamedTempFile::new().expect("a file");
-    fs::write(file.path(), rule["spec"].to_string()).expect("it can be written");
-    let check = std::process::Command::new(format!("{}/promtool", folder.trim_end()));
-    let output = { check }.args(["check", "rules"]).arg(file.path()).output().expect("promtool runs");
-    assert!(output.status.success() && said(&output).contains("SUCCESS: 5 rules found"), "{}", said(&output));
+    fs::write(file.path(), rules.to_string()).expect("it can be written");
+    let mut check = std::process::Command::new(format!("{}/promtool", folder.trim_end()));
+    let output = check.args(["check", "rules"]).arg(file.path()).output().expect("promtool runs");
+    let found = format!("SUCCESS: {count} rules found");
+    assert!(output.status.success() && said(&output).contains(&found), "{}", said(&output));
 }
 
 #[tokio::test]
