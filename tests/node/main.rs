@@ -20,5 +20,5 @@ mod proxy; // the proxy in front of a Service, and the sidecar in another chart
 mod readiness; // when pods beside the sidecar start, take traffic and come back
 mod readme; // the README, typed as it stands
 mod rendering; // what helm makes of the chart
-mod rolling; // a rolling update beneath many parked clients
+mod rolling; // pods that end, and many parked clients
 mod serving; // the node does what a Kubernetes does
