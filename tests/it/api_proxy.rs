@@ -33,6 +33,8 @@ pub(crate) struct Seen {
     pub(crate) path: String,
     pub(crate) query: String,
     pub(crate) at: Instant,
+    /// The API server has answered it; who asked may not know yet.
+    pub(crate) answered: bool,
 }
 
 /// Which requests a fault concerns. Watch, `List` and `Get` exclude each other.

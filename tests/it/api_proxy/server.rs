@@ -118,6 +118,20 @@ impl Shared {
         self.seen.subscribe()
     }
 
+    /// Notes a request, and gives its number.
+    fn arrives(&self, seen: Seen) -> usize {
+        let mut number = 0;
+        self.seen.send_modify(|all| {
+            number = all.len();
+            all.push(seen);
+        });
+        number
+    }
+
+    fn answered(&self, number: usize) {
+        self.seen.send_modify(|all| all[number].answered = true);
+    }
+
     pub(crate) fn running_watches(&self) -> watch::Receiver<usize> {
         self.running.subscribe()
     }
@@ -206,14 +220,16 @@ async fn respond(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Resp
         path: request.uri().path().to_owned(),
         query: request.uri().query().unwrap_or_default().to_owned(),
         at: Instant::now(),
+        answered: false,
     };
-    shared.seen.send_modify(|all| all.push(seen.clone()));
+    let number = shared.arrives(seen.clone());
     let mut settings = shared.setting();
     settings.wait_for(|setting| !matches!(setting.fault, Fault::Blackhole)).await?;
     if let Some(answer) = shared.take_answer(&seen) {
         return Ok(error_response(answer));
     }
     let (response, tasks) = shared.upstream.forward(request).await?;
+    shared.answered(number);
     let arrived = Instant::now();
     let (head, body) = response.into_parts();
     // Reads from now on, so that the delay of the body runs at the same time as that of the head.

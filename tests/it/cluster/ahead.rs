@@ -155,9 +155,8 @@ async fn a_read_that_is_late_takes_nobody_back() {
         let gets = slow.gets();
         let mut liar = Client::connect(slow.server.listen).await;
         liar.send("GET", &format!("/describe?since={}&wait=0", lie(&first, u64::MAX)), &[]).await;
-        slow.proxy.wait_for("a read", |all| all.iter().filter(|seen| seen.is(Matches::Get)).count() > gets).await;
-        // The API server has answered it by now or does so in a moment; what is written comes after it.
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        let answered = |seen: &&Seen| seen.is(Matches::Get) && seen.answered;
+        slow.proxy.wait_for("a read", |all| all.iter().filter(answered).count() > gets).await;
         apply(plane, &namespace, 2).await;
         fast.serves(2, STEP).await;
         let second = fast.poll(&first).await.id().to_owned();
