@@ -318,3 +318,25 @@ impl Format {
         }
     }
 }
+
+#[cfg(test)]
+impl Operation {
+    /// One for tests: with the defaults of all settings, from a file.
+    pub(crate) fn example(name: &str, path: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            path: path.to_owned(),
+            source: Source::File { path: "models/model.json".into(), format: Format::Json, below: None },
+            version_from: None,
+            wait: Wait { default: Duration::from_secs(25), max: Duration::from_secs(55) },
+            min_interval: Duration::from_millis(100),
+            parked: 20_000,
+            parked_per_agent: 16,
+            wake_spread: Duration::ZERO,
+            paused: false,
+            guard: None,
+            confirmed: None,
+            limits: Limits { pointers: 64, selections: 16_384, history_entries: 32, history_bytes: None },
+        }
+    }
+}

@@ -125,29 +125,12 @@ fn conflict(config: &config::Operation, taken: &[config::Operation]) -> Option<R
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use proptest::prelude::*;
 
     use super::*;
-    use crate::config::{Format, Source, Wait};
 
     fn operation(name: &str, path: &str) -> config::Operation {
-        config::Operation {
-            name: name.to_owned(),
-            path: path.to_owned(),
-            source: Source::File { path: "model.json".into(), format: Format::Json, below: None },
-            version_from: None,
-            wait: Wait { default: Duration::from_secs(25), max: Duration::from_secs(55) },
-            min_interval: Duration::ZERO,
-            parked: 10,
-            parked_per_agent: 1,
-            wake_spread: Duration::ZERO,
-            paused: false,
-            guard: None,
-            confirmed: None,
-            limits: config::Limits { pointers: 64, selections: 16_384, history_entries: 32, history_bytes: None },
-        }
+        config::Operation::example(name, path)
     }
 
     fn asked(name: &str, created: i64, path: &str) -> (String, Asked) {

@@ -8,7 +8,7 @@ use prometheus::{Registry, TextEncoder};
 use tempfile::TempDir;
 
 use super::*;
-use crate::config::{Format, Source, Wait};
+use crate::config::{Format, Source};
 use crate::hub::Served;
 use crate::sources::kubernetes;
 
@@ -71,19 +71,10 @@ impl Rig {
 
 fn operation(directory: &Path, path: &str, file: &str) -> config::Operation {
     config::Operation {
-        name: "net".to_owned(),
-        path: path.to_owned(),
         source: Source::File { path: directory.join(file), format: Format::Json, below: None },
-        version_from: None,
-        wait: Wait { default: Duration::from_secs(25), max: Duration::from_secs(55) },
         min_interval: Duration::ZERO,
         parked: 10,
-        parked_per_agent: 1,
-        wake_spread: Duration::ZERO,
-        paused: false,
-        guard: None,
-        confirmed: None,
-        limits: config::Limits { pointers: 64, selections: 16_384, history_entries: 32, history_bytes: None },
+        ..config::Operation::example("net", path)
     }
 }
 

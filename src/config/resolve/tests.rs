@@ -48,21 +48,7 @@ fn the_defaults_are_a_configuration() {
         otlp_endpoint: None,
         file_roots: Vec::new(),
         controller: None,
-        operations: vec![Operation {
-            name: "describe".to_owned(),
-            path: "/describe".to_owned(),
-            source: Source::File { path: "models/model.json".into(), format: Format::Json, below: None },
-            version_from: None,
-            wait: Wait { default: Duration::from_secs(25), max: Duration::from_secs(55) },
-            min_interval: Duration::from_millis(100),
-            parked: 20_000,
-            parked_per_agent: 16,
-            wake_spread: Duration::ZERO,
-            paused: false,
-            guard: None,
-            confirmed: None,
-            limits: Limits { pointers: 64, selections: 16_384, history_entries: 32, history_bytes: None },
-        }],
+        operations: vec![Operation::example("describe", "/describe")],
     };
     assert_eq!(config, expected);
     let with_app = sound("--file x --upstream http://app", &[], None).upstream.expect("an app");
