@@ -1,6 +1,7 @@
 # make test        everything: builds the control plane once into the user's cache, then runs all tests
 # make test-node   the tests whose pods really run, on a node of their own: needs root, and packages that it installs
-# make cluster     a Kubernetes of one node on this machine, without Docker; make cluster-down leaves nothing of it.
+# make cluster     a Kubernetes of one node on this machine, without Docker, with the images of tidewait (as it stands,
+#                  unoptimised) and of a small app; make cluster-down leaves nothing of it.
 #                  CLUSTER names it (default dev). Where TIDEWAIT_TEST_KUBECONFIG names a cluster nothing is made
 # make demo        the chart beside an app on such a cluster, and three clients while a model changes; ends clean
 # make image       the image, built with docker, podman or buildah, whichever is there, of a program built here;
@@ -27,7 +28,7 @@ test-node:
 cluster:
 	@if [ -n "$$TIDEWAIT_TEST_KUBECONFIG" ]; then \
 		echo "kubeconfig: $$TIDEWAIT_TEST_KUBECONFIG (TIDEWAIT_TEST_KUBECONFIG is set, so nothing is made)"; \
-	else tests/node/up "$(CLUSTER)"; fi
+	else tests/node/up "$(CLUSTER)" && tests/node/load-app "$(CLUSTER)" && tests/node/load-tidewait "$(CLUSTER)"; fi
 
 cluster-down:
 	@if [ -n "$$TIDEWAIT_TEST_KUBECONFIG" ]; then \
