@@ -1,12 +1,15 @@
 //! Clients that go from replica to replica, while the model changes, one replica lags behind and another one is killed:
-//! nobody is ever taken back, and everybody ends on the last state.
+//! nobody is ever taken back, and everybody ends on the last state. A third of them wants the whole, a third a part of
+//! it, and a third what changed.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use base64::Engine as _;
 use kube::api::{Api, Patch, PatchParams};
-use serde_json::json;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -29,6 +32,14 @@ const LATE_BY: u64 = 5000;
 /// How soon after the last change every client has it.
 const SETTLES: Duration = Duration::from_secs(5);
 
+/// What a client asks for.
+#[derive(Debug, Clone, Copy)]
+enum Wish {
+    Whole,
+    Part,
+    Delta,
+}
+
 /// An answer with a state or with 204.
 #[derive(Debug, Clone)]
 struct Given {
@@ -48,6 +59,8 @@ struct History {
     refused: Vec<usize>,
     /// How often nobody listened, or the connection ended before an answer.
     lost: usize,
+    /// How many of the states were given as what had changed.
+    deltas: usize,
 }
 
 /// Clients that poll one replica after the other until this is dropped.
@@ -61,7 +74,8 @@ impl Crowd {
         let mut tasks = JoinSet::new();
         let histories: Vec<_> = (0..CLIENTS).map(|_| Arc::default()).collect();
         for (number, history) in histories.iter().enumerate() {
-            tasks.spawn(roam(format!("client-{number}"), replicas, Arc::clone(history)));
+            let wish = [Wish::Whole, Wish::Part, Wish::Delta][number % 3];
+            tasks.spawn(roam(format!("client-{number}"), wish, replicas, Arc::clone(history)));
         }
         Self { tasks, histories }
     }
@@ -99,11 +113,11 @@ impl History {
 }
 
 /// Does what the protocol says a client should do, each time at another replica.
-async fn roam(agent: String, replicas: [SocketAddr; 3], history: Arc<Mutex<History>>) {
-    let mut id = String::new();
+async fn roam(agent: String, wish: Wish, replicas: [SocketAddr; 3], history: Arc<Mutex<History>>) {
+    let (mut id, mut state) = (String::new(), Value::Null);
     loop {
         let replica = fastrand::usize(..replicas.len());
-        let Some(reply) = poll(replicas[replica], &id, &agent).await else {
+        let Some(reply) = poll(replicas[replica], &id, wish, &agent).await else {
             history.lock().expect("no panic").lost += 1;
             sleep(Duration::from_millis(fastrand::u64(50..150))).await;
             continue;
@@ -118,19 +132,40 @@ async fn roam(agent: String, replicas: [SocketAddr; 3], history: Arc<Mutex<Histo
         assert!(matches!(reply.status, 200 | 204), "replica {replica}: {reply:?}");
         reply.id().clone_into(&mut id);
         let version = id.split('.').nth(1).and_then(|version| version.parse().ok()).expect("epoch.version.digest");
-        let serial = (reply.status == 200).then(|| reply.json()["serial"].as_u64().expect("models here have one"));
+        if reply.status == 200 {
+            let is_delta = reply.field("content-type") == "application/json-patch+json";
+            history.lock().expect("no panic").deltas += usize::from(is_delta);
+            state = if is_delta { patched(state, &reply) } else { reply.json() };
+        }
+        let serial = (reply.status == 200).then(|| state["serial"].as_u64().expect("models here have one"));
         history.lock().expect("no panic").given.push(Given { at: Instant::now(), replica, version, serial });
         // What applying it takes.
         sleep(Duration::from_millis(fastrand::u64(..400))).await;
     }
 }
 
+/// The state of a client that had `base` and was given what changed.
+fn patched(mut base: Value, delta: &Reply) -> Value {
+    let patch: json_patch::Patch = serde_json::from_value(delta.json()).expect("a JSON Patch");
+    json_patch::patch(&mut base, &patch).expect("it applies to what the client has");
+    let digest = Sha256::digest(base.to_string());
+    let digest = base64::engine::general_purpose::STANDARD.encode(digest);
+    assert_eq!(delta.field("state-digest"), format!("sha-256=:{digest}:"), "{base}");
+    base
+}
+
 /// One poll on a connection of its own; none when nobody listens or the connection ends before the answer.
-async fn poll(address: SocketAddr, since: &str, agent: &str) -> Option<Reply> {
+async fn poll(address: SocketAddr, since: &str, wish: Wish, agent: &str) -> Option<Reply> {
     let mut client = Client::try_connect(address).await?;
     // Some waits end in a rest, so that ids of 204 are carried about too.
     let wait = if fastrand::u8(..10) == 0 { "0.5" } else { "5" };
-    client.try_send("GET", &format!("/zone-a?since={since}&wait={wait}"), &[("Agent-Id", agent)]).await.ok()?;
+    let (select, accept) = match wish {
+        Wish::Whole => ("", "application/json"),
+        Wish::Part => ("&select=/serial", "application/json"),
+        Wish::Delta => ("", "application/json-patch+json"),
+    };
+    let target = format!("/zone-a?since={since}&wait={wait}{select}");
+    client.try_send("GET", &target, &[("Agent-Id", agent), ("Accept", accept)]).await.ok()?;
     timeout(STEP, client.try_reply()).await.expect("an answer or the end of the connection in time")
 }
 
@@ -204,6 +239,8 @@ fn judge(histories: &[History], back: Instant) {
     };
     let met = [met(0, None), met(1, None), met(2, None), met(KILLED, Some(back))];
     assert!(met.iter().all(|clients| *clients > CLIENTS * 9 / 10), "clients that met each replica: {met:?}");
+    let deltas: usize = histories.iter().map(|history| history.deltas).sum();
+    assert!(deltas > CLIENTS, "deltas: {deltas}");
     let lost: usize = histories.iter().map(|history| history.lost).sum();
     assert!(lost > 0, "nobody noticed that a replica was killed");
     let parked = histories.iter().flat_map(|history| &history.given).filter(|given| given.serial.is_none()).count();
@@ -211,7 +248,9 @@ fn judge(histories: &[History], back: Instant) {
     let refused = [0, 1, 2].map(|replica| {
         histories.iter().flat_map(|history| &history.refused).filter(|refused| **refused == replica).count()
     });
-    eprintln!("clients that met each: {met:?}; 200: {states}, 204: {parked}, 503: {refused:?}, lost: {lost}");
+    eprintln!(
+        "clients that met each: {met:?}; 200: {states}, 204: {parked}, 503: {refused:?}, lost: {lost}, deltas: {deltas}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
