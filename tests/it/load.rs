@@ -16,6 +16,7 @@ use crate::server::Server;
 
 mod client;
 mod crowd;
+mod parts;
 
 use crowd::Crowd;
 
