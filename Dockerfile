@@ -18,8 +18,8 @@ COPY . .
 ARG TARGETARCH
 # One cache for each architecture: they may be built at once.
 RUN --mount=type=cache,id=tidewait-$TARGETARCH,target=/source/target \
-    cargo rustc --locked --release --bin tidewait -- -C target-feature=+crt-static -C strip=symbols && \
-    mkdir /out && cp target/release/tidewait /etc/ssl/certs/ca-certificates.crt /out
+    cargo rustc --locked --profile image --bin tidewait -- -C target-feature=+crt-static -C strip=symbols && \
+    mkdir /out && cp target/image/tidewait /etc/ssl/certs/ca-certificates.crt /out
 
 FROM scratch AS prebuilt
 COPY tidewait ca-certificates.crt /out/
