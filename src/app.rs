@@ -209,7 +209,9 @@ impl App {
         }
         cut.cancel();
         if let Some(ground) = controller {
-            controller::report::withdraw(&ground).await;
+            // What is taken back must not be made again by a task that still runs.
+            tasks.end().await;
+            controller::leave(&ground).await;
         }
         tracing::info!("stopped");
         Ok(())

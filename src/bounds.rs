@@ -135,6 +135,8 @@ pub const LEASE: Duration = Duration::from_secs(15);
 pub const LEASE_RENEW: Duration = Duration::from_secs(5);
 /// How long after a write of the Lease that failed the next is tried.
 pub const LEASE_RETRY: Duration = Duration::from_secs(2);
+/// Time that a replica which ends has to take its report and the Lease back; after it they run out.
+pub const LEAVE: Duration = Duration::from_secs(2);
 /// How often a replica's own report, and a status, is written at most.
 pub const STATUS_INTERVAL: Duration = Duration::from_secs(2);
 /// How long after a write of a report or status that failed the next is tried.

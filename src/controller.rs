@@ -109,6 +109,12 @@ pub fn start(
     tasks.spawn("statuses", for_ever(statuses.run()));
 }
 
+/// Takes back what says that this replica is here, as far as that is possible within a moment: its report, which its
+/// Pod's end removes else, and the Lease, if it holds it, which another takes else when it has run out.
+pub async fn leave(ground: &Ground) {
+    tokio::join!(report::withdraw(ground), leader::give_up(ground));
+}
+
 async fn for_ever(task: impl Future<Output = ()>) -> Outcome {
     task.await;
     Ok(())

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Ground;
 use super::lease::{Act, Observed};
-use crate::bounds::{KUBERNETES_READ, LEASE, LEASE_RETRY};
+use crate::bounds::{KUBERNETES_READ, LEASE, LEASE_RETRY, LEAVE};
 use crate::sources::kubernetes::failure::{Failure, FailureKind};
 use crate::sources::kubernetes::{ListWatch, Object, Seen, Selector, Target};
 use crate::sources::reads::Reads;
@@ -33,6 +33,28 @@ pub(super) struct Leader {
     retry: Instant,
     failed: bool,
     leads: watch::Sender<bool>,
+}
+
+/// Gives the lease of a replica that ends back, so that another need not wait until it has run out.
+pub(super) async fn give_up(ground: &Ground) {
+    let settings = &ground.settings;
+    let api: Api<Lease> = Api::namespaced(ground.client.clone(), &settings.namespace);
+    let give_up = async {
+        let lease = api.get(NAME).await?;
+        let spec = lease.spec.clone().unwrap_or_default();
+        if spec.holder_identity.as_deref() != Some(&*settings.replica) {
+            return Ok(());
+        }
+        // Its version guards it: who has taken it since keeps it.
+        let spec = LeaseSpec { holder_identity: None, ..spec };
+        ground.metrics.lease_writes.inc();
+        api.replace(NAME, &PostParams::default(), &Lease { spec: Some(spec), ..lease }).await.map(drop)
+    };
+    match timeout(LEAVE, give_up).await {
+        Ok(Ok(())) => {}
+        Ok(Err::<(), kube::Error>(error)) => tracing::debug!(%error, "the Lease was not given up"),
+        Err(_) => tracing::debug!("the Lease was not given up in time"),
+    }
 }
 
 impl Leader {

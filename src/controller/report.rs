@@ -13,7 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use super::metrics::Written;
 use super::{Ground, patch};
 use crate::bounds::{
-    AGENT_SKEW, KUBERNETES_READ, REPLICA_OPERATIONS, STATUS_AGENT, STATUS_INTERVAL, STATUS_RETRY, STATUS_TEXT,
+    AGENT_SKEW, KUBERNETES_READ, LEAVE, REPLICA_OPERATIONS, STATUS_AGENT, STATUS_INTERVAL, STATUS_RETRY, STATUS_TEXT,
 };
 use crate::crd::condition::{Agent, Reason, cut};
 use crate::crd::describe_replica::{
@@ -128,11 +128,11 @@ impl Reporter {
     }
 }
 
-/// Removes the object of a replica that ends, as far as that is possible within a moment: its Pod's end does it else.
-pub async fn withdraw(ground: &Ground) {
+/// Removes the object of a replica that ends.
+pub(super) async fn withdraw(ground: &Ground) {
     let api: Api<DescribeReplica> = Api::namespaced(ground.client.clone(), &ground.settings.namespace);
     let params = DeleteParams::default();
-    match timeout(Duration::from_secs(2), api.delete(&ground.settings.replica, &params)).await {
+    match timeout(LEAVE, api.delete(&ground.settings.replica, &params)).await {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => tracing::debug!(%error, "the report of this replica was not removed"),
         Err(_) => tracing::debug!("the report of this replica was not removed in time"),

@@ -47,6 +47,11 @@ impl Tasks {
         self.set.spawn(async move { (name, task.await) });
     }
 
+    /// Ends them all, and waits until none runs any more.
+    pub async fn end(mut self) {
+        self.set.shutdown().await;
+    }
+
     /// Waits until a task ends that nobody asked to; for ever if there are none.
     pub async fn first_exit(&mut self) -> Fatal {
         match self.set.join_next().await {

@@ -118,3 +118,21 @@ async fn another_replica_takes_over_the_lease() {
     tokio::time::timeout(STEP * 2, b.metric_becomes("tidewait_lease_held", 1.0)).await.expect("within two terms");
     becomes(plane, &namespace, "dop/zone-a", "/status/totals/replicas", &json!(1)).await;
 }
+
+/// One that ends in order leaves nothing that another has to wait for.
+#[tokio::test]
+async fn a_replica_that_ends_gives_up_the_lease_and_its_report() {
+    let plane = ControlPlane::shared().await;
+    crd::installed(plane).await;
+    let namespace = plane.namespace("leaves").await;
+    let mut a = sidecar(plane.kubeconfig(), &namespace, "replica-a", &[]).await;
+    a.metric_becomes("tidewait_lease_held", 1.0).await;
+    let b = sidecar(plane.kubeconfig(), &namespace, "replica-b", &[]).await;
+    a.signal(rustix::process::Signal::TERM);
+    assert_eq!(a.ended().await, Some(0));
+    let ended = tokio::time::Instant::now();
+    b.metric_becomes("tidewait_lease_held", 1.0).await;
+    assert!(ended.elapsed() < tidewait::bounds::LEASE / 2, "it did not wait for the end of a term");
+    let reports = plane.kubectl_ok(&["get", "drep", "-n", &namespace, "-o", "name"], None).await;
+    assert!(!reports.contains("replica-a"), "{reports}");
+}
