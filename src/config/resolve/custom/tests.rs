@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::config::{Format, Limits, Objects, Refresh, Wait};
+use crate::config::{Format, Objects, Refresh, Wait};
 
 fn roots() -> Vec<PathBuf> {
     vec!["/srv/models".into(), "/etc/edge".into()]
@@ -28,24 +28,13 @@ fn sound(spec: &Value) -> Operation {
 fn a_spec_has_the_defaults_of_the_flags() {
     let spec = json!({ "path": "/a", "source": { "configMap": { "name": "models", "key": "a.yaml" } } });
     let expected = Operation {
-        name: "zone-a".to_owned(),
-        path: "/a".to_owned(),
         source: Source::ConfigMap {
             namespace: "net".to_owned(),
             name: "models".to_owned(),
             key: Some("a.yaml".to_owned()),
             format: Format::Yaml,
         },
-        version_from: None,
-        wait: Wait { default: Duration::from_secs(25), max: Duration::from_secs(55) },
-        min_interval: Duration::from_millis(100),
-        parked: 20_000,
-        parked_per_agent: 16,
-        wake_spread: Duration::ZERO,
-        paused: false,
-        guard: None,
-        confirmed: None,
-        limits: Limits { pointers: 64, selections: 16_384, history_entries: 32, history_bytes: None },
+        ..Operation::example("zone-a", "/a")
     };
     assert_eq!(sound(&spec), expected);
 }
