@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 use criterion::Criterion;
 use futures::FutureExt as _;
 use tidewait::config::Limits;
-use tidewait::hub::{Families, Hub, Seat, Viewer};
-use tidewait::model::{Content, Document, Epoch, Input, Inputs, Rules, Selection, Store};
+use tidewait::hub::{Effect, Families, Hub, News, Waiter};
+use tidewait::model::{Content, Document, Epoch, Input, Inputs, Rules, Selection, StateId, Store};
 use tidewait::sources::kubernetes::set::Entry;
 use tidewait::sources::resource::aggregate::{self, Aggregate, Entries, Known};
 use tidewait::sources::resource::content::{Good, Held};
@@ -75,7 +75,7 @@ fn parse(text: &str) -> Document {
 struct Operation {
     store: Store,
     hub: Hub,
-    parked: Vec<(Arc<Viewer>, Seat)>,
+    parked: Vec<Waiter>,
     version: u64,
 }
 
@@ -89,9 +89,8 @@ impl Operation {
         operation.publish(model);
         for at in 0..NODES {
             let selection = Selection::parse(&[format!("{prefix}/{}", name(at))], 64).expect("a selection");
-            let viewer = operation.hub.viewer(Some(&selection)).expect("room");
-            let seat = viewer.seat().expect("room");
-            operation.parked.push((viewer, seat));
+            let permit = operation.hub.park().expect("room");
+            operation.parked.push(operation.hub.subscribe(Some(&selection)).expect("room").park(permit));
         }
         operation
     }
@@ -109,14 +108,15 @@ impl Operation {
     /// The same, and the one request that it releases gets field values and bytes.
     fn change(&mut self, model: &Document) {
         let selections = self.hub.metrics().selections_changed.get();
-        let (_, seat) = &mut self.parked[CHANGED];
         let version = self.version;
-        let released = |served: &tidewait::hub::Served| served.snapshot.id.version > version;
-        assert!(seat.released(released).now_or_never().is_none(), "it is parked");
+        let released =
+            |id: Option<&StateId>| if id.is_some_and(|id| id.version > version) { Effect::Wakes } else { Effect::None };
+        assert!(self.parked[CHANGED].changed(released).now_or_never().is_none(), "it is parked");
         self.publish(model);
-        let (_, seat) = &mut self.parked[CHANGED];
-        let served = seat.released(released).now_or_never().flatten().expect("it is released");
-        black_box((served.face(), served.snapshot.body()));
+        let Some(News::State(Some(served))) = self.parked[CHANGED].changed(released).now_or_never() else {
+            panic!("it is released")
+        };
+        black_box((served.fields(), served.snapshot.body()));
         assert_eq!(self.hub.metrics().selections_changed.get() - selections, 1, "nobody else is released");
     }
 }

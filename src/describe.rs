@@ -1,14 +1,18 @@
-//! PURE. The describe protocol: a request becomes a [`Want`], and a want and a state an answer.
-//! Nothing here knows how waiting is done, what time it is, or hyper.
+//! PURE. The describe protocol: a request becomes a [`PollRequest`], a [`Poll`] where it is held, a [`Decision`] and an
+//! [`Answer`]. Nothing here knows how waiting is done, what time it is, or hyper.
 
 pub mod accept;
 pub mod answer;
+pub mod decision;
 pub mod encode;
+pub mod poll;
 pub mod problem;
-pub mod want;
+pub mod request;
 mod weights;
 
-pub use answer::{Arrival, Choice, Standing};
-pub use encode::{Coding, Face};
+pub use answer::Answer;
+pub use decision::{Arrival, Consistency, Decision};
+pub use encode::{Coding, ResponseFields};
+pub use poll::Poll;
 pub use problem::Problem;
-pub use want::Want;
+pub use request::PollRequest;

@@ -4,7 +4,7 @@
 //! is believed until it was given another state. It is converged only if it holds the current state
 //! by its own word; whatever is not known counts as lagging. Nothing here is visited when a
 //! state changes, a request is released or a connection ends: each shares an atomic with the entry
-//! ([`LivePoll`], [`Connection`], [`Reign`]), which is looked at when somebody asks.
+//! ([`LivePoll`], [`Connection`], [`SupersededAt`]), which is looked at when somebody asks.
 //!
 //! Agents that repeat themselves are paced here, too: one that is given the same state three times in a
 //! row, for the same `since`, is held before the next. By agent and never by connection, since
@@ -16,14 +16,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::model::{Reign, Since, StateId};
+use crate::access::{Connection, Identity};
+use crate::model::{Since, StateId, SupersededAt};
 
-mod connection;
 mod entry;
 mod poll;
 mod totals;
 
-pub use connection::Connection;
 use entry::Entry;
 pub use poll::{LivePoll, Place, TooMany};
 pub use totals::{AGES, Totals};
@@ -35,7 +34,7 @@ const SWEEP_FROM: usize = 1024;
 const EVICTED_SHARE: usize = 16;
 
 /// All agents of an operation. `V` is what an agent looks at that selects a part of the model; it is kept for as
-/// long as the agent is known, since the end of a reign is told to views that somebody keeps, and to no others.
+/// long as the agent is known, since views that somebody keeps are told when their state is superseded, and to no others.
 #[derive(Debug)]
 pub struct Fleet<V> {
     agents: HashMap<AgentKey, Entry<V>>,
@@ -77,8 +76,8 @@ pub struct Acknowledgement {
 pub struct Current<'a, V> {
     /// Its id.
     pub id: &'a StateId,
-    /// For how long it is current.
-    pub reign: &'a Arc<Reign>,
+    /// When another state took its place.
+    pub superseded_at: &'a Arc<SupersededAt>,
     /// What it looks at; absent: the whole model.
     pub selected: Option<&'a Arc<V>>,
 }
@@ -269,6 +268,21 @@ fn first<T>(limit: usize, mut all: Vec<T>, order: impl Fn(&T, &T) -> Ordering) -
 }
 
 impl AgentKey {
+    /// The agent behind a caller. An identity that was proved counts, subdivided by `Agent-Id`; without one the name that
+    /// the agent gives itself does; none: it is no agent.
+    #[must_use]
+    pub fn of(identity: &Identity, agent_id: Option<&str>) -> Option<Self> {
+        match (identity, agent_id) {
+            (Identity::Authenticated(name), None) => Some(Self { name: Arc::clone(name), authenticated: true }),
+            (Identity::Authenticated(name), Some(id)) => {
+                // A space is in no Agent-Id, so that no two agents share a key.
+                Some(Self { name: format!("{name} {id}").into(), authenticated: true })
+            }
+            (Identity::Anonymous, Some(id)) => Some(Self::claimed(id)),
+            (Identity::Anonymous, None) => None,
+        }
+    }
+
     /// An agent that says who it is (`Agent-Id`), and nothing proves it.
     #[must_use]
     pub fn claimed(name: &str) -> Self {

@@ -13,9 +13,9 @@ use http::{HeaderValue, Request, Response, Version, header};
 use hyper::body::Incoming;
 use tokio::time::{Duration, Instant};
 
-use crate::describe::Problem;
+use crate::access::{Caller, Connection};
 use crate::describe::problem::{self, Kind};
-use crate::fleet::Connection;
+use crate::describe::{Answer, Problem};
 use crate::lifecycle::stop;
 use crate::operation::Table;
 
@@ -26,12 +26,12 @@ pub mod gate;
 pub mod listen;
 pub mod metrics;
 pub mod proxy;
-pub mod reply;
+pub mod response;
 pub mod trace;
 pub mod wire;
 
 use metrics::Route;
-use reply::Body;
+use response::{Body, response};
 use wire::Marks;
 
 /// Everything that a request can come to.
@@ -65,7 +65,7 @@ impl Front {
         marks: Marks,
     ) -> Response<Body> {
         let entry = self.access_log.then(|| access_log::Entry::of(&request, connection.peer));
-        let trace = trace::Trace::of(&request, connection.peer);
+        let trace = trace::Trace::of(&request, connection);
         let http2 = request.version() == Version::HTTP_2;
         let (route, mut response, held) = self.route(request, connection, marks).await;
         let draining = self.stop.phase().drain.is_some();
@@ -91,30 +91,30 @@ impl Front {
     ) -> (Route, Response<Body>, Duration) {
         let (parts, body) = request.into_parts();
         if let Err(refused) = gate::check(&parts, marks) {
-            return (Route::Refused, reply::problem(&refused, 0.0), Duration::ZERO);
+            return (Route::Refused, response(Answer::problem(&refused, 0.0), None), Duration::ZERO);
         }
         if let Some(operation) = self.operations.get(parts.uri.path()) {
-            let asked = describe::asked(&operation, &parts);
+            let asked = describe::parse(&operation, &parts);
             // A parked request keeps nothing of its head: each field is a slice of the connection's read
             // buffer, 8 KiB. A body has no meaning here; hyper drains it or closes.
             drop((parts, body));
-            let outcome = describe::answer(&operation, &self.stop, connection, asked).await;
-            return (Route::Describe, outcome.response, outcome.held);
+            let caller = Caller::anonymous(Arc::clone(connection));
+            let outcome = describe::answer(&operation, &self.stop, &caller, asked).await;
+            return (Route::Describe, response(outcome.answer, outcome.fan_out), outcome.held);
         }
         let Some(proxy) = &self.proxy else {
-            return (Route::None, reply::problem(&self.nothing_here(), fastrand::f64()), Duration::ZERO);
+            let answer = Answer::problem(&self.nothing_here(), fastrand::f64());
+            return (Route::None, response(answer, None), Duration::ZERO);
         };
         let sent = Instant::now();
         // Boxed: a parked request is the same future, and would hold the room that only a proxied one needs.
-        let answer = Box::pin(proxy.forward(Request::from_parts(parts, body), connection.peer.ip()));
+        let answer = Box::pin(proxy.forward(Request::from_parts(parts, body), connection));
         let response = match answer.await {
             Ok(response) => response.map(Body::App),
             Err(error) => {
                 tracing::warn!(error = %crate::telemetry::chain(&error), "the app did not answer");
-                reply::problem_of(
-                    error.status(),
-                    problem::json(error.slug(), error.title(), error.status(), &error.detail()),
-                )
+                let json = problem::json(error.slug(), error.title(), error.status(), &error.detail());
+                response(Answer::problem_of(error.status(), json), None)
             }
         };
         (Route::App, response, sent.elapsed())

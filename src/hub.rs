@@ -1,88 +1,54 @@
-//! Seats and releases: the only place that knows how waiting is done.
+//! Views and waiters: the only place that knows how waiting is done.
 //!
-//! A parked request is a future that holds a [`Seat`]; a change is one send on a
-//! `tokio::sync::watch`, which copies nothing and visits no client: each wakes, looks at the
-//! value, and takes what it needs from the shared [`Served`]. A seat registers before it
-//! compares, and waits for a state, never for an event, so no change can fall in between.
+//! A request looks at the whole model or a selection through a [`Subscription`], and is parked with a [`ParkPermit`] as a
+//! [`Waiter`]. A change is one send on a `tokio::sync::watch`, which copies nothing and visits no client: each wakes,
+//! looks at the value, and takes what it needs from the shared [`Served`].
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::{Notify, watch};
-use tokio::time::{Duration, Instant};
+use tokio::time::Instant;
 
 use crate::config::Limits;
-use crate::model::{History, Publication, Selection, Snapshot};
+use crate::model::{History, Publication, Selection, Snapshot, StateId};
 
 mod delta;
 mod encodings;
+mod fan_out;
 mod metrics;
-mod round;
+mod parking;
 mod served;
+mod subscription;
 mod view;
-mod viewer;
+mod waiter;
 
 use delta::Past;
+use fan_out::FanOut;
+pub use fan_out::FanOutGuard;
 pub use metrics::{Families, Metrics};
-pub use round::Hold;
-use round::{Change, Round};
+use parking::Parking;
+pub use parking::{Full, ParkPermit};
 pub use served::Served;
-use view::Current;
+use subscription::Views;
+pub use subscription::{Subscription, TooManySelections};
 pub use view::Missing;
-use viewer::Views;
-pub use viewer::{TooManySelections, Viewer};
+pub use waiter::{Effect, News, Waiter};
 
 /// The current state of one operation and those who wait for the next.
 #[derive(Debug)]
 pub struct Hub {
     views: Arc<Views>,
     /// One for all who look at the whole model.
-    whole: Arc<Viewer>,
-}
-
-/// How many requests are parked, and how many may be.
-#[derive(Debug)]
-struct Parked {
-    now: AtomicUsize,
-    limit: AtomicUsize,
-    gauge: prometheus::IntGauge,
-    /// Told when the last one leaves.
-    emptied: Notify,
-}
-
-/// The right to be parked; gives it back when dropped.
-#[derive(Debug)]
-struct Permit(Arc<Parked>);
-
-/// A parked request's place.
-#[derive(Debug)]
-pub struct Seat {
-    current: watch::Receiver<Current>,
-    round: Arc<Round>,
-    _permit: Permit,
-}
-
-/// All seats are taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{limit} requests are parked, as many as are allowed")]
-pub struct Full {
-    /// As many as are allowed.
-    pub limit: usize,
+    whole: Arc<Subscription>,
 }
 
 impl Hub {
-    /// A hub without a state and with at most `parked` seats.
+    /// A hub without a state, at which at most `parked` requests may be parked.
     #[must_use]
     pub fn new(parked: usize, limits: Limits, metrics: Metrics) -> Self {
-        let parked = Arc::new(Parked {
-            now: AtomicUsize::new(0),
-            limit: AtomicUsize::new(parked),
-            gauge: metrics.parked.clone(),
-            emptied: Notify::new(),
-        });
+        let parking = Arc::new(Parking::new(parked, metrics.parked.clone()));
         let past = Past::new(History::new(limits.history_entries, limits.history_bytes));
-        let views = Arc::new(Views::new(past, parked, limits.selections, metrics));
-        Self { whole: Arc::new(Viewer::of_whole(&views)), views }
+        let views = Arc::new(Views::new(past, parking, limits.selections, metrics));
+        Self { whole: Arc::new(Subscription::of_whole(&views)), views }
     }
 
     /// What is served of the whole model now; absent: no state yet.
@@ -91,10 +57,10 @@ impl Hub {
         self.whole.current().ok()
     }
 
-    /// One who looks at a selection, or (none) at the whole model.
-    pub fn viewer(&self, selection: Option<&Selection>) -> Result<Arc<Viewer>, TooManySelections> {
+    /// A share in the view of a selection, or (none) of the whole model.
+    pub fn subscribe(&self, selection: Option<&Selection>) -> Result<Arc<Subscription>, TooManySelections> {
         match selection.filter(|selection| !selection.is_whole()) {
-            Some(selection) => Viewer::of_part(&self.views, selection).map(Arc::new),
+            Some(selection) => Subscription::of_part(&self.views, selection).map(Arc::new),
             None => Ok(Arc::clone(&self.whole)),
         }
     }
@@ -102,13 +68,18 @@ impl Hub {
     /// How many requests are parked.
     #[must_use]
     pub fn parked(&self) -> usize {
-        self.views.parked.now.load(Ordering::Relaxed)
+        self.views.parking.parked()
     }
 
-    /// At most so many seats, selections and past states from now on; seats and selections beyond
-    /// that which are taken stay taken.
+    /// The right to park a request.
+    pub fn park(&self) -> Result<ParkPermit, Full> {
+        ParkPermit::take(&self.views.parking)
+    }
+
+    /// At most so many parked requests, selections and past states from now on; requests and selections beyond
+    /// that which are there stay.
     pub fn set_limits(&self, parked: usize, limits: Limits) {
-        self.views.parked.limit.store(parked, Ordering::Relaxed);
+        self.views.parking.set_limit(parked);
         self.views.set_limit(limits.selections);
         self.views.past.lock().set_bounds(limits.history_entries, limits.history_bytes);
     }
@@ -122,8 +93,8 @@ impl Hub {
     /// Serves a new state and wakes everyone who is parked at what changed.
     pub fn publish(&self, publication: &Publication) {
         let Publication { snapshot, seen } = publication;
-        let change = Change::new(self.metrics().fan_out.clone(), Instant::from_std(*seen));
-        self.views.publish(snapshot, &change);
+        let fan_out = FanOut::new(self.metrics().fan_out.clone(), Instant::from_std(*seen));
+        self.views.publish(snapshot, &fan_out);
         self.metrics().changes.inc();
     }
 
@@ -132,16 +103,17 @@ impl Hub {
         self.views.restore(snapshot);
     }
 
-    /// Serves the same state at another version: nobody is woken, the bytes stay shared.
-    pub fn move_version(&self, version: u64) {
-        self.views.move_version(version);
+    /// Serves the same state at another version: nobody is woken but those for whom only the version was too low, and the
+    /// bytes stay shared.
+    pub fn bump_version(&self, version: u64) {
+        self.views.bump_version(version);
         self.metrics().no_ops.inc();
     }
 
-    /// Waits until a state of the whole model is served for which `wanted` holds.
-    pub async fn wait_for(&self, wanted: impl Fn(&Served) -> bool) {
-        let mut current = self.views.whole.subscribe();
-        let seen = current.wait_for(|current| current.state.as_deref().is_ok_and(&wanted)).await;
+    /// Waits until the whole model is served in a state, at its newest version, of which `wanted` holds.
+    pub async fn wait_for(&self, wanted: impl Fn(&StateId) -> bool) {
+        let mut newest = self.views.newest.subscribe();
+        let seen = newest.wait_for(|id| id.as_ref().is_some_and(&wanted)).await;
         debug_assert!(seen.is_ok(), "the hub holds the sender");
     }
 
@@ -152,74 +124,7 @@ impl Hub {
 
     /// Waits until nobody is parked.
     pub async fn emptied(&self) {
-        loop {
-            // Registered before the look, so that the last one to leave is not missed.
-            let mut emptied = std::pin::pin!(self.views.parked.emptied.notified());
-            emptied.as_mut().enable();
-            if self.parked() == 0 {
-                return;
-            }
-            emptied.await;
-        }
-    }
-}
-
-impl Seat {
-    /// Waits for a state that releases this seat, and gives it. It may be current already. None: there will be none, since
-    /// the operation has ended or its model has no parts any more.
-    pub async fn released(&mut self, releases: impl Fn(&Served) -> bool) -> Option<Arc<Served>> {
-        let round = &mut self.round;
-        let seen = self.current.wait_for(|current| {
-            if current.closed {
-                return true;
-            }
-            let wanted = match &current.state {
-                Ok(served) => releases(served),
-                Err(missing) => *missing == Missing::NoParts,
-            };
-            // Still parked after a publication (its own state came back, or an older one): it
-            // belongs to the next round, or it would stretch the fan-out of this one.
-            if !wanted && !Arc::ptr_eq(round, &current.round) {
-                *round = Arc::clone(&current.round);
-                round.join();
-            }
-            wanted
-        });
-        seen.await.ok().filter(|current| !current.closed).and_then(|current| current.state.clone().ok())
-    }
-
-    /// What is served here now, at the version of its last change.
-    #[must_use]
-    pub fn current(&self) -> Option<Arc<Served>> {
-        self.current.borrow().state.clone().ok()
-    }
-
-    /// Gives up the seat; what is left keeps the fan-out of its round open until the answer is written.
-    /// `spread`: how long the answer was put off on purpose.
-    #[must_use]
-    pub fn leave(self, spread: Duration) -> Hold {
-        Hold::new(self.round, spread)
-    }
-}
-
-impl Permit {
-    fn take(parked: &Arc<Parked>) -> Result<Self, Full> {
-        let limit = parked.limit.load(Ordering::Relaxed);
-        let take = |now: usize| (now < limit).then_some(now + 1);
-        if parked.now.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_err() {
-            return Err(Full { limit });
-        }
-        parked.gauge.inc();
-        Ok(Self(Arc::clone(parked)))
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.0.gauge.dec();
-        if self.0.now.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.emptied.notify_waiters();
-        }
+        self.views.parking.emptied().await;
     }
 }
 

@@ -2,6 +2,7 @@
 //! names it, parks the requests of clients that have that state already, and answers all of them
 //! the moment it changes. ARCHITECTURE.md tells the way of a change through these modules.
 
+pub mod access;
 pub mod admin;
 pub mod app;
 pub mod bounds;

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::bounds::{AGENT_SKEW, AGENTS};
 use crate::config;
 use crate::fleet::Fleet;
-use crate::hub::{Hub, Viewer};
+use crate::hub::{Hub, Subscription};
 use crate::model::{Inputs, StateId};
 use crate::sources::reads::Reads;
 use crate::sources::{Parts, Unusable};
@@ -37,7 +37,7 @@ pub use table::Table;
 use withheld::Withheld;
 
 /// What is known of an agent.
-pub type Agent = crate::fleet::Agent<Viewer>;
+pub type Agent = crate::fleet::Agent<Subscription>;
 
 /// What requests and operators see of an operation.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ pub struct Operation {
     settings: watch::Sender<Settings>,
     /// Of the settings, in nanoseconds: on the way of a change there is no lock.
     wake_spread: AtomicU64,
-    fleet: Mutex<Fleet<Viewer>>,
+    fleet: Mutex<Fleet<Subscription>>,
     status: Mutex<Status>,
     /// The state that waits for its turn to be published.
     waiting: watch::Sender<Option<StateId>>,

@@ -45,7 +45,7 @@ fn one(agent: &Agent) -> Value {
     json!({
         "name": agent.key.name(),
         "authenticated": agent.key.is_authenticated(),
-        "select": agent.selected.as_ref().and_then(|viewer| viewer.selection()).map(|selection| {
+        "select": agent.selected.as_ref().and_then(|subscription| subscription.selection()).map(|selection| {
             selection.pointers().iter().map(ToString::to_string).collect::<Vec<_>>()
         }),
         "state": agent.standing.as_str(),

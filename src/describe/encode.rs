@@ -23,7 +23,7 @@ pub enum Coding {
 
 /// The field values of a state.
 #[derive(Debug)]
-pub struct Face {
+pub struct ResponseFields {
     /// `State-Id`.
     pub state_id: HeaderValue,
     /// `ETag` of the bytes as they are.
@@ -92,7 +92,7 @@ impl Coding {
     }
 }
 
-impl Face {
+impl ResponseFields {
     /// The field values of a snapshot.
     #[must_use]
     pub fn of(snapshot: &Snapshot) -> Self {
@@ -190,7 +190,7 @@ mod tests {
         let content = Content::Json(Document::from_json(b"{}").expect("a document"));
         let snapshot = Snapshot::of(Epoch::of(&["test"]), 7, &content);
         let (epoch, digest) = (snapshot.id.epoch, snapshot.id.digest);
-        let face = Face::of(&snapshot);
+        let face = ResponseFields::of(&snapshot);
         assert_eq!(face.state_id, format!("{epoch}.7.{digest}"));
         assert_eq!(face.etag(Coding::Identity), format!("\"{epoch}.{digest}\""));
         assert_eq!(face.etag(Coding::Gzip), format!("\"{epoch}.{digest}~gzip\""));

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::poll::{Counts, Turn};
 use super::{Acknowledgement, Agent, AgentKey, Connection, Current, LivePoll, Standing};
 use crate::bounds::{AGENT_SKEW, PACE_REPEATS};
-use crate::model::{Reign, Since, StateId};
+use crate::model::{Since, StateId, SupersededAt};
 
 /// What is known of an agent.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(super) struct Entry<V> {
 struct Selected<V> {
     view: Arc<V>,
     id: StateId,
-    reign: Arc<Reign>,
+    superseded_at: Arc<SupersededAt>,
 }
 
 /// The state that the last poll rejected.
@@ -41,8 +41,8 @@ struct Rejection {
 /// Since when the agent lags, if it does.
 #[derive(Debug)]
 enum Lag {
-    /// The last poll held the state of this reign: since the reign ended.
-    From(Arc<Reign>),
+    /// The last poll held the current state: since that was superseded.
+    From(Arc<SupersededAt>),
     /// The last poll did not hold the current state.
     Since(Instant),
 }
@@ -88,7 +88,7 @@ impl<V: PartialEq> Entry<V> {
         let selected = current.selected.map(|view| Selected {
             view: Arc::clone(view),
             id: *current.id,
-            reign: Arc::clone(current.reign),
+            superseded_at: Arc::clone(current.superseded_at),
         });
         let mut entry = Self {
             selected,
@@ -101,16 +101,16 @@ impl<V: PartialEq> Entry<V> {
             connection: said.connection,
         };
         if entry.standing(Some(current.id)) == Standing::Converged {
-            entry.lag = Lag::From(Arc::clone(current.reign));
+            entry.lag = Lag::From(Arc::clone(current.superseded_at));
         }
         (entry, poll, is_new)
     }
 
     /// How the agent stands to `current`, the state of the whole model; one that selects, to what is current of that,
-    /// which is known until its reign ends: then the agent lags until it says otherwise.
+    /// which is known until that is superseded: then the agent lags until it says otherwise.
     pub(super) fn standing(&self, current: Option<&StateId>) -> Standing {
         let current = match &self.selected {
-            Some(selected) => selected.reign.ended().is_none().then_some(&selected.id),
+            Some(selected) => selected.superseded_at.get().is_none().then_some(&selected.id),
             None => current,
         };
         let Some(current) = current else { return Standing::Lagging };
@@ -131,7 +131,7 @@ impl<V: PartialEq> Entry<V> {
     /// Since when it lags, if it does at `now`.
     pub(super) fn lags_since(&self, now: Instant) -> Instant {
         match &self.lag {
-            Lag::From(reign) => reign.ended().unwrap_or(now),
+            Lag::From(superseded_at) => superseded_at.get().unwrap_or(now),
             Lag::Since(at) => *at,
         }
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::access::Scheme;
 use crate::bounds::AGENT_SKEW;
 use crate::model::{Content, Document, Epoch, Snapshot};
 
@@ -20,7 +21,7 @@ fn state(number: u8) -> StateId {
 struct World {
     fleet: Fleet<&'static str>,
     current: u8,
-    reign: Arc<Reign>,
+    superseded_at: Arc<SupersededAt>,
     now: Instant,
     connection: Arc<Connection>,
 }
@@ -29,13 +30,13 @@ impl World {
     #[expect(clippy::disallowed_methods, reason = "where the clock of a test begins")]
     fn new(capacity: usize) -> Self {
         let now = Instant::now();
-        let connection = Arc::new(Connection::new(([192, 0, 2, 1], 4711).into()));
-        Self { fleet: Fleet::new(capacity, EXPIRY, now), current: 0, reign: Arc::default(), now, connection }
+        let connection = Arc::new(Connection::new(([192, 0, 2, 1], 4711).into(), Scheme::Http));
+        Self { fleet: Fleet::new(capacity, EXPIRY, now), current: 0, superseded_at: Arc::default(), now, connection }
     }
 
     fn publish(&mut self, number: u8) {
-        self.reign.end(self.now);
-        (self.current, self.reign) = (number, Arc::default());
+        self.superseded_at.set(self.now);
+        (self.current, self.superseded_at) = (number, Arc::default());
     }
 
     /// A poll as the protocol answers it: at once when the current state is another one.
@@ -49,7 +50,12 @@ impl World {
         };
         let gives = since != Some(self.current) && rejected != Some(self.current);
         let id = state(self.current);
-        let poll = self.fleet.arrive(said, Current { id: &id, reign: &self.reign, selected: None }, gives, self.now);
+        let poll = self.fleet.arrive(
+            said,
+            Current { id: &id, superseded_at: &self.superseded_at, selected: None },
+            gives,
+            self.now,
+        );
         if gives {
             poll.given(&id);
         }
@@ -189,7 +195,10 @@ fn who_is_gone_is_forgotten_after_the_skew_and_who_is_silent_after_the_expiry() 
     let mut world = World::new(10);
     let parked = world.poll("parked", Some(0), None);
     drop(world.poll("silent", Some(0), None));
-    let shared = std::mem::replace(&mut world.connection, Arc::new(Connection::new(([192, 0, 2, 2], 4711).into())));
+    let shared = std::mem::replace(
+        &mut world.connection,
+        Arc::new(Connection::new(([192, 0, 2, 2], 4711).into(), Scheme::Http)),
+    );
     drop(world.poll("other", Some(0), None));
     shared.end(world.now + SECOND);
     world.now += AGENT_SKEW;
@@ -343,7 +352,7 @@ proptest! {
     fn it_counts_as_one_that_visits_everyone_at_everything(events in proptest::collection::vec(event(), 1..80)) {
         const ROOM: usize = 4;
         let mut world = World::new(ROOM);
-        let mut connections: Vec<_> = (0..3).map(|_| Arc::new(Connection::new(world.connection.peer))).collect();
+        let mut connections: Vec<_> = (0..3).map(|_| Arc::new(Connection::new(world.connection.peer, Scheme::Http))).collect();
         let mut known: BTreeMap<u8, Known> = BTreeMap::new();
         let mut live: Vec<(u8, usize, LivePoll)> = Vec::new();
         let mut evictions: Vec<Instant> = Vec::new();
@@ -387,7 +396,7 @@ proptest! {
                 }
                 Event::Finish { .. } => {}
                 Event::End { connection } => {
-                    let next = Arc::new(Connection::new(world.connection.peer));
+                    let next = Arc::new(Connection::new(world.connection.peer, Scheme::Http));
                     std::mem::replace(&mut connections[connection], next).end(now);
                 }
                 Event::Publish(next) => {

@@ -8,8 +8,8 @@ use http_body::Body as _;
 use tokio::time::Duration;
 
 use super::metrics::Route;
-use super::reply::Body;
-use crate::describe::want::AGENT_ID;
+use super::response::Body;
+use crate::describe::request::AGENT_ID;
 
 /// The longest text of a request that is logged, in characters.
 const SHOWN: usize = 256;

@@ -1,67 +1,50 @@
-//! A describe request, from its query to its answer: refuse, answer, or park and then answer.
+//! A describe request, from its query to its answer: the task that drives a [`Poll`]. It tells the poll of states, of
+//! time and of the end of the process, and does what the poll decides.
 //!
-//! Dropping the future at any await gives everything back: seat, place, poll and gauge are guards.
+//! Dropping the future at any await gives everything back: waiter, place, live poll and gauge are guards.
 
 use std::sync::Arc;
 
+use http::Method;
 use http::request::Parts;
-use http::{Method, Response};
 use tokio::time::{Duration, Instant};
 
-use super::reply::{self, About, Body};
-use crate::bounds::PACE_HOLD;
+use crate::access::Caller;
+use crate::describe::answer::{Representation, State};
+use crate::describe::poll::{Action, Begin, Reason, Release};
 use crate::describe::problem::Kind;
-use crate::describe::{Arrival, Choice, Problem, Standing, Want, answer};
-use crate::fleet::{Connection, LivePoll, Place};
-use crate::hub::{Hold, Missing, Seat, Served, Viewer};
+use crate::describe::{Answer, Arrival, Consistency, Decision, Poll, PollRequest, Problem, decision};
+use crate::fleet::{LivePoll, Place};
+use crate::hub::{Effect, FanOutGuard, Missing, News, ParkPermit, Served, Subscription, Waiter};
 use crate::lifecycle::stop;
 use crate::operation::Operation;
-
-/// A hold is shortened by up to this share of it, so that clients that parked together do not
-/// come back together.
-const WAIT_JITTER: f64 = 0.1;
 
 /// What a describe request came to.
 #[derive(Debug)]
 pub struct Outcome {
     /// The answer.
-    pub response: Response<Body>,
+    pub answer: Answer,
     /// How long it was held; zero if it was not.
     pub held: Duration,
+    /// Kept until the answer is written.
+    pub fan_out: Option<FanOutGuard>,
 }
 
-/// Why a hold ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    Released,
-    Expired,
-    Drained,
-    /// The operation has ended.
-    Ended,
-}
-
-/// A hold that ended.
-struct Held<'a> {
-    watchdog: Watchdog<'a>,
-    seat: Seat,
-    /// The state that released it.
-    released_by: Option<Arc<Served>>,
-    /// How long it was put off after that, on purpose.
-    spread: Duration,
-}
-
-/// Counts how holds end, also those whose client went away.
-struct Watchdog<'a> {
-    operation: &'a Operation,
-    end: Option<End>,
+impl From<Answer> for Outcome {
+    fn from(answer: Answer) -> Self {
+        Self { answer, held: Duration::ZERO, fan_out: None }
+    }
 }
 
 /// What a request asks of `operation`; none: `OPTIONS`. The head is not needed after this.
-pub fn asked(operation: &Operation, Parts { method, uri, headers, .. }: &Parts) -> Result<Option<Want>, Problem> {
+pub fn parse(
+    operation: &Operation,
+    Parts { method, uri, headers, .. }: &Parts,
+) -> Result<Option<PollRequest>, Problem> {
     match *method {
         Method::GET | Method::HEAD => {
             let config = operation.config();
-            Want::parse(method, uri.query(), headers, config.wait, config.limits.pointers).map(Some)
+            PollRequest::parse(method, uri.query(), headers, config.wait, config.limits.pointers).map(Some)
         }
         Method::OPTIONS => Ok(None),
         _ => {
@@ -71,187 +54,249 @@ pub fn asked(operation: &Operation, Parts { method, uri, headers, .. }: &Parts) 
     }
 }
 
-/// Answers a request to `operation` that asks for this and came on `connection`.
+/// Answers a request of `caller` to `operation`.
 pub async fn answer(
     operation: &Operation,
     stop: &stop::Watch,
-    connection: &Arc<Connection>,
-    asked: Result<Option<Want>, Problem>,
+    caller: &Caller,
+    request: Result<Option<PollRequest>, Problem>,
 ) -> Outcome {
-    let arrived = Instant::now();
-    let answered = match asked {
-        Ok(Some(want)) => try_answer(operation, stop, connection, want).await,
-        Ok(None) => Ok((reply::options(), None)),
+    let answered = match request {
+        Ok(Some(request)) => poll(operation, stop, caller, request).await,
+        Ok(None) => Ok(Answer::options().into()),
         Err(problem) => Err(problem),
     };
-    match answered {
-        Ok((response, end)) => {
-            let held = if end.is_some() { arrived.elapsed() } else { Duration::ZERO };
-            Outcome { response, held }
-        }
-        Err(problem) => Outcome { response: reply::problem(&problem, fastrand::f64()), held: Duration::ZERO },
-    }
+    answered.unwrap_or_else(|problem| Answer::problem(&problem, fastrand::f64()).into())
 }
 
-async fn try_answer(
+async fn poll(
     operation: &Operation,
     stop: &stop::Watch,
-    connection: &Arc<Connection>,
-    mut want: Want,
-) -> Result<(Response<Body>, Option<End>), Problem> {
-    let viewer = viewer(operation, &want)?;
-    let is_done = viewer.current().is_ok_and(|served| want.is_done_with(&served.snapshot.id));
-    let standing = match want.newest() {
-        Some(newest) if !is_done => operation.catch_up(newest).await,
-        Some(_) | None => Standing::Confirmed,
-    };
-    let served = viewer.current().map_err(|missing| nothing(operation, missing))?;
-    let arrival = answer::at_arrival(&want, &served.snapshot.id, standing);
-    let gives = arrival == Arrival::Answer(Choice::State);
-    let poll = operation.acknowledge(&mut want, connection, &viewer, &served, gives);
-    let poll = poll.as_ref();
-    match arrival {
-        Arrival::Answer(Choice::State) if poll.is_some_and(LivePoll::is_paced) => {
-            let held = hold(operation, stop, poll, &viewer, PACE_HOLD, |_| false).await?;
-            finish(operation, &want, poll, &viewer, held).await
+    caller: &Caller,
+    mut request: PollRequest,
+) -> Result<Outcome, Problem> {
+    let subscription = subscribe(operation, &request)?;
+    let consistency = consistency(operation, &subscription, &request).await;
+    let served = subscription.current().map_err(|missing| nothing(operation, missing))?;
+    let arrival = decision::at_arrival(&request, &served.snapshot.id, consistency);
+    let gives = arrival == Arrival::Answer(Decision::State);
+    let live = operation.acknowledge(&mut request, caller, &subscription, &served, gives);
+    let is_paced = live.as_ref().is_some_and(LivePoll::is_paced);
+    match Poll::begin(request, arrival, is_paced, Instant::now().into_std(), fastrand::f64()) {
+        Begin::Answer(request, decision) => {
+            let answering =
+                Answering { operation, request: &request, live: live.as_ref(), subscription: &subscription };
+            Ok(answering.answer(&served, decision).await?.into())
         }
-        Arrival::Answer(choice) => Ok((respond(operation, &want, poll, &viewer, &served, choice, None).await?, None)),
-        Arrival::Park(longest) => {
-            let longest = longest.mul_f64(1.0 - WAIT_JITTER * fastrand::f64());
+        Begin::Hold(poll) => {
             // Not kept by those who wait for the next.
             drop(served);
-            let releases = |served: &Served| answer::releases(&want, &served.snapshot.id);
-            let held = hold(operation, stop, poll, &viewer, longest, releases).await?;
-            finish(operation, &want, poll, &viewer, held).await
+            hold(operation, stop, live.as_ref(), subscription, poll).await
         }
     }
 }
 
-/// Parks: registers, compares, waits. Refusals for load come before.
-async fn hold<'a>(
-    operation: &'a Operation,
+/// What is known of the current state, compared with what the client has been given.
+async fn consistency(operation: &Operation, subscription: &Subscription, request: &PollRequest) -> Consistency {
+    let is_done = subscription.current().is_ok_and(|served| request.is_done_with(&served.snapshot.id));
+    match request.newest() {
+        Some(newest) if !is_done => operation.catch_up(newest).await,
+        Some(_) | None => Consistency::Confirmed,
+    }
+}
+
+/// Parks a request and answers it. Refusals for load come before.
+async fn hold(
+    operation: &Operation,
     stop: &stop::Watch,
-    poll: Option<&LivePoll>,
-    viewer: &Viewer,
-    longest: Duration,
-    releases: impl Fn(&Served) -> bool,
-) -> Result<Held<'a>, Problem> {
-    let _place = poll.map(|poll| place(operation, poll)).transpose()?;
-    let mut seat = viewer.seat().map_err(|full| {
-        let detail = format!("{full} (limits.parked of operation {}): try again, or another endpoint", operation.name);
-        Problem::retry(Kind::Overloaded, 2, detail)
-    })?;
-    let mut watchdog = Watchdog { operation, end: None };
-    let expires = Instant::now() + longest;
-    let mut timer = std::pin::pin!(tokio::time::sleep_until(expires));
+    live: Option<&LivePoll>,
+    subscription: Arc<Subscription>,
+    mut poll: Poll,
+) -> Result<Outcome, Problem> {
+    let place = live.map(|live| place(operation, live)).transpose()?;
+    let mut waiter = subscription.park(permit(operation)?);
+    let mut end = HoldEnd { operation, reason: None };
+    let parked = Instant::now();
+    let (release, current) = released(operation, stop, &mut waiter, &mut poll).await;
+    end.reason = Some(release.reason);
+    let held = parked.elapsed();
+    let fan_out = waiter.leave(release.put_off);
+    drop(place);
+    let current = current.map_err(|missing| nothing(operation, missing))?;
+    let decision = release.decision.unwrap_or_else(|| decision::at_end(poll.request(), &current.snapshot.id));
+    let answering = Answering { operation, request: poll.request(), live, subscription: &subscription };
+    let answer = answering.answer(&current, decision).await?;
+    Ok(Outcome { answer, held, fan_out: Some(fan_out) })
+}
+
+/// Drives a poll until it is over. Also gives the state with which it ended.
+async fn released(
+    operation: &Operation,
+    stop: &stop::Watch,
+    waiter: &mut Waiter,
+    poll: &mut Poll,
+) -> (Release, Result<Arc<Served>, Missing>) {
     let mut stop = stop.clone();
-    let mut slot = std::pin::pin!(async {
-        let drain = stop.draining().await;
-        tokio::time::sleep_until(drain.slot(Instant::now(), fastrand::f64())).await;
-    });
-    let (end, released_by, spread) = loop {
-        let served = tokio::select! {
+    let mut phase = stop::Phase::default();
+    let mut timer = std::pin::pin!(tokio::time::sleep_until(Instant::from_std(poll.deadline())));
+    loop {
+        let news = tokio::select! {
             // A change that is here is worth more than the end of the wait.
             biased;
-            served = seat.released(&releases) => match served {
-                Some(served) => served,
-                None => break (End::Ended, None, Duration::ZERO),
-            },
-            () = &mut timer => break (End::Expired, None, Duration::ZERO),
-            () = &mut slot => break (End::Drained, None, Duration::ZERO),
+            news = waiter.changed(|id| effect(poll, id)) => Some(news),
+            () = &mut timer => None,
+            next = stop.left(phase) => {
+                phase = next;
+                poll.on_drain(slot(next));
+                timer.as_mut().reset(Instant::from_std(poll.deadline()));
+                continue;
+            }
         };
-        let spread = operation.wake_spread();
-        if spread.is_zero() {
-            break (End::Released, Some(served), spread);
-        }
-        // Put off, at most to the end of the hold; then what is current by then is compared again.
-        drop(served);
-        let woken = Instant::now();
-        timer.as_mut().reset((woken + spread.mul_f64(fastrand::f64())).min(expires));
-        let end = tokio::select! {
-            biased;
-            () = &mut timer => End::Released,
-            () = &mut slot => End::Drained,
+        let now = Instant::now().into_std();
+        let current = match &news {
+            Some(News::State(Some(served))) => Ok(Arc::clone(served)),
+            Some(News::State(None)) => Err(Missing::NoParts),
+            Some(News::Ended) | None => waiter.subscription().current(),
         };
-        let current = seat.current().filter(|served| releases(served));
-        match (current, end) {
-            (Some(served), _) => break (End::Released, Some(served), woken.elapsed()),
-            (None, End::Drained) => break (End::Drained, None, Duration::ZERO),
-            // Taken back meanwhile: it stays for the rest of its hold.
-            (None, End::Released | End::Expired | End::Ended) => timer.as_mut().reset(expires),
+        let id = current.as_ref().ok().map(|served| &served.snapshot.id);
+        let action = match news {
+            Some(News::State(_)) => poll.on_state(id, operation.wake_spread(), now, fastrand::f64()),
+            Some(News::Ended) => poll.on_ended(id),
+            None => poll.on_deadline(id, now),
+        };
+        match action {
+            Action::Wait => timer.as_mut().reset(Instant::from_std(poll.deadline())),
+            Action::Answer(release) => return (release, current),
         }
-    };
-    watchdog.end = Some(end);
-    Ok(Held { watchdog, seat, released_by, spread })
+    }
+}
+
+/// What a state means to a parked poll.
+fn effect(poll: &Poll, id: Option<&crate::model::StateId>) -> Effect {
+    if poll.concerns(id) {
+        Effect::Wakes
+    } else if id.is_some_and(|id| poll.is_blocked_by(id)) {
+        Effect::Blocked
+    } else {
+        Effect::None
+    }
+}
+
+/// When a request that is parked now is answered, as the process stops.
+fn slot(phase: stop::Phase) -> std::time::Instant {
+    let now = Instant::now();
+    let slot = phase.drain.filter(|_| !phase.closing).map(|drain| drain.slot(now, fastrand::f64()));
+    slot.unwrap_or(now).into_std()
+}
+
+/// Counts how holds end, also those whose client went away.
+struct HoldEnd<'a> {
+    operation: &'a Operation,
+    reason: Option<Reason>,
+}
+
+impl Drop for HoldEnd<'_> {
+    fn drop(&mut self) {
+        let metrics = self.operation.hub.metrics();
+        let counter = match self.reason {
+            Some(Reason::Changed) => &metrics.changed,
+            Some(Reason::Expired) => &metrics.expired,
+            Some(Reason::Drained) => &metrics.drained,
+            Some(Reason::Ended) => &metrics.ended,
+            Some(Reason::HalfClosed) | None => &metrics.abandoned,
+        };
+        counter.inc();
+    }
 }
 
 /// One of the places that an agent has to be parked.
-fn place(operation: &Operation, poll: &LivePoll) -> Result<Place, Problem> {
-    poll.park(operation.config().parked_per_agent).map_err(|too_many| {
-        let agent = poll.key().name();
+fn place(operation: &Operation, live: &LivePoll) -> Result<Place, Problem> {
+    live.park(operation.config().parked_per_agent).map_err(|too_many| {
+        let agent = live.key().name();
         let detail = format!("{too_many} (Agent-Id {agent}): end one, or give each client its own Agent-Id");
         Problem::retry(Kind::TooManyParked, 1, detail)
     })
 }
 
-/// The answer after a hold: the state that released it, else what is current now, compared again.
-async fn finish(
-    operation: &Operation,
-    want: &Want,
-    poll: Option<&LivePoll>,
-    viewer: &Viewer,
-    Held { watchdog, seat, released_by, spread }: Held<'_>,
-) -> Result<(Response<Body>, Option<End>), Problem> {
-    let end = watchdog.end;
-    let served = released_by.map_or_else(|| viewer.current(), Ok).map_err(|missing| nothing(operation, missing))?;
-    let hold = seat.leave(spread);
-    let choice = answer::at_end(want, &served.snapshot.id);
-    Ok((respond(operation, want, poll, viewer, &served, choice, Some(hold)).await?, end))
-}
-
-async fn respond(
-    operation: &Operation,
-    want: &Want,
-    poll: Option<&LivePoll>,
-    viewer: &Viewer,
-    served: &Served,
-    choice: Choice,
-    hold: Option<Hold>,
-) -> Result<Response<Body>, Problem> {
-    if let (Choice::State, Some(poll)) = (choice, poll) {
-        poll.given(&served.snapshot.id);
-    }
-    let about = About { want, age: operation.freshness.age() };
-    match choice {
-        Choice::State => {
-            if let (true, Some(since)) = (want.delta, &want.since)
-                && let Some(patch) = viewer.delta(served, since, want.coding).await
-            {
-                return Ok(about.delta(served, since, patch, hold).await);
-            }
-            Ok(about.state(served, hold).await)
-        }
-        Choice::Unchanged | Choice::NotModified => {
-            let ahead = served.at_least(want.version_of(&served.snapshot.id));
-            let served = ahead.as_ref().unwrap_or(served);
-            Ok(if choice == Choice::Unchanged { about.unchanged(served) } else { about.not_modified(served).await })
-        }
-        Choice::Behind => {
-            let detail = "since names a newer state than this replica could confirm: try again, or another endpoint";
-            Err(Problem::retry(Kind::NotConfirmed, 1, detail))
-        }
-    }
+/// One of the places that the operation has.
+fn permit(operation: &Operation) -> Result<ParkPermit, Problem> {
+    operation.hub.park().map_err(|full| {
+        let detail = format!("{full} (limits.parked of operation {}): try again, or another endpoint", operation.name);
+        Problem::retry(Kind::Overloaded, 2, detail)
+    })
 }
 
 /// What the request looks at.
-fn viewer(operation: &Operation, want: &Want) -> Result<Arc<Viewer>, Problem> {
-    operation.hub.viewer(want.select.as_ref()).map_err(|too_many| {
+fn subscribe(operation: &Operation, request: &PollRequest) -> Result<Arc<Subscription>, Problem> {
+    operation.hub.subscribe(request.select.as_ref()).map_err(|too_many| {
         let name = &operation.name;
         let detail = format!("{too_many} (limits.selections of operation {name}): select what others do, or try again");
         Problem::retry(Kind::TooManySelections, 2, detail)
     })
 }
 
+/// Makes answers to a request.
+struct Answering<'a> {
+    operation: &'a Operation,
+    request: &'a PollRequest,
+    live: Option<&'a LivePoll>,
+    subscription: &'a Subscription,
+}
+
+impl Answering<'_> {
+    async fn answer(&self, served: &Served, decision: Decision) -> Result<Answer, Problem> {
+        match decision {
+            Decision::State => Ok(self.state(served).await),
+            Decision::Unchanged => {
+                let ahead = self.at_client_version(served);
+                Ok(Answer::unchanged(
+                    self.about(ahead.as_ref().unwrap_or(served), Some(crate::describe::Coding::Identity)),
+                ))
+            }
+            Decision::NotModified => {
+                let ahead = self.at_client_version(served);
+                let served = ahead.as_ref().unwrap_or(served);
+                // The tag of what a 200 would have carried (RFC 9110, section 15.4.5).
+                let (coding, _) = served.bytes(self.request.coding).await;
+                Ok(Answer::not_modified(self.about(served, Some(coding))))
+            }
+            Decision::Behind => {
+                let detail =
+                    "since names a newer state than this replica could confirm: try again, or another endpoint";
+                Err(Problem::retry(Kind::NotConfirmed, 1, detail))
+            }
+        }
+    }
+
+    /// The state, or what leads to it.
+    async fn state(&self, served: &Served) -> Answer {
+        if let Some(live) = self.live {
+            live.given(&served.snapshot.id);
+        }
+        if let (true, Some(since)) = (self.request.delta, &self.request.since)
+            && let Some(patch) = self.subscription.delta(served, since, self.request.coding).await
+        {
+            let digest = served.digest().await;
+            let representation = Representation::delta(self.request, since, patch, digest);
+            return Answer::state(self.about(served, None), representation);
+        }
+        let body = served.bytes(self.request.coding).await;
+        let state = self.about(served, Some(body.0));
+        let digest = served.digest().await;
+        Answer::state(state, Representation::whole(self.request, served.fields(), body, digest))
+    }
+
+    fn about(&self, served: &Served, coding: Option<crate::describe::Coding>) -> State {
+        State::new(self.request, &served.snapshot, served.fields(), coding, self.operation.freshness.age())
+    }
+
+    /// The same state at the version that the client has it at, if that is newer.
+    fn at_client_version(&self, served: &Served) -> Option<Served> {
+        served.at_least(self.request.version_of(&served.snapshot.id))
+    }
+}
+
+/// There is nothing to answer with.
 fn nothing(operation: &Operation, missing: Missing) -> Problem {
     if missing == Missing::NoParts {
         let detail = format!("the model of operation {} is opaque: leave select out to get it whole", operation.name);
@@ -262,17 +307,4 @@ fn nothing(operation: &Operation, missing: Missing) -> Problem {
         operation.name
     );
     Problem::retry(Kind::NoState, 1, detail)
-}
-
-impl Drop for Watchdog<'_> {
-    fn drop(&mut self) {
-        let metrics = self.operation.hub.metrics();
-        match self.end {
-            Some(End::Released) => metrics.changed.inc(),
-            Some(End::Expired) => metrics.expired.inc(),
-            Some(End::Drained) => metrics.drained.inc(),
-            Some(End::Ended) => metrics.ended.inc(),
-            None => metrics.abandoned.inc(),
-        }
-    }
 }

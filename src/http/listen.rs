@@ -22,10 +22,10 @@ use tokio::time::{Duration, Instant};
 use tokio_util::task::TaskTracker;
 
 use super::Front;
-use super::reply::Body;
+use super::response::Body;
 use super::wire::{Line, Wire};
+use crate::access::{Connection, Scheme};
 use crate::bounds::{DEAD_PEER, HEAD_BYTES, HEAD_FIELDS, HTTP2_STREAMS, IDLE_CONNECTION};
-use crate::fleet::Connection;
 use crate::lifecycle::stop;
 
 /// After a failed accept (out of descriptors, mostly): long enough not to spin, short enough to
@@ -110,7 +110,7 @@ where
         http2 = wire.is_http2() => http2?,
         () = stop.closing() => return Ok(()),
     };
-    let ends = Ends(Arc::new(Connection::new(peer)));
+    let ends = Ends(Arc::new(Connection::new(peer, Scheme::Http)));
     let connection = Arc::clone(&ends.0);
     let service = service_fn(move |request: Request<Incoming>| {
         let (front, line, connection) = (Arc::clone(&front), Arc::clone(&line), Arc::clone(&connection));

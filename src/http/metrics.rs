@@ -4,7 +4,7 @@ use http::Response;
 use http_body::Body as _;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
-use super::reply::Body;
+use super::response::Body;
 
 /// What a request came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

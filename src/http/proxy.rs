@@ -16,7 +16,6 @@
 //! - Trailers pass where `Trailer` announces them and, on the way back, the client said
 //!   `TE: trailers`; hyper drops others, as RFC 9110, section 6.5.1, allows.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +34,7 @@ use self::connect::{Connector, Handle, Pending};
 use self::metrics::{Outcome, Tally};
 use self::tasks::Tasks;
 use self::upload::Progress;
+use crate::access::Connection;
 use crate::config::Upstream;
 use crate::http::forwarded::{self, Peer};
 
@@ -110,13 +110,17 @@ impl Proxy {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Forwards `request`, which came from `peer`, and gives the head of the app's answer with
+    /// Forwards `request`, which came on `connection`, and gives the head of the app's answer with
     /// a body that streams. Dropping the future or the body lets go of the app.
     ///
     /// The request has passed the gate: it is framed beyond doubt, and is neither CONNECT nor TRACE.
-    pub async fn forward(&self, request: Request<Incoming>, peer: IpAddr) -> Result<Response<ProxyBody>, ProxyError> {
+    pub async fn forward(
+        &self,
+        request: Request<Incoming>,
+        connection: &Connection,
+    ) -> Result<Response<ProxyBody>, ProxyError> {
         let mut tally = Tally::new(&self.shared.metrics);
-        let result = self.shared.forward(request, peer, &mut tally).await;
+        let result = self.shared.forward(request, connection, &mut tally).await;
         match result {
             Ok((response, link)) => {
                 let idle = self.shared.idle_timeout;
@@ -134,7 +138,7 @@ impl Shared {
     async fn forward(
         &self,
         mut request: Request<Incoming>,
-        peer: IpAddr,
+        connection: &Connection,
         tally: &mut Tally,
     ) -> Result<(Response<Incoming>, Option<Link>), ProxyError> {
         let http1 = request.version() == Version::HTTP_11;
@@ -144,7 +148,7 @@ impl Shared {
         let wanted = if upgradable { forwarded::upgrade(request.headers()) } else { None };
         let client = wanted.is_some().then(|| hyper::upgrade::on(&mut request));
 
-        let outbound = self.outbound(request, peer, wanted);
+        let outbound = self.outbound(request, connection, wanted);
         let Attempt { mut response, connection, upload } = Box::pin(self.send(outbound)).await?;
 
         let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
@@ -165,14 +169,18 @@ impl Shared {
     }
 
     /// The request as the app gets it.
-    fn outbound(&self, request: Request<Incoming>, peer: IpAddr, upgrade: Option<HeaderValue>) -> Outbound {
+    fn outbound(&self, request: Request<Incoming>, connection: &Connection, upgrade: Option<HeaderValue>) -> Outbound {
         let (mut parts, body) = request.into_parts();
         if parts.version == Version::HTTP_2 {
             let authority = parts.uri.authority().and_then(|found| HeaderValue::from_str(found.as_str()).ok());
             forwarded::from_http2(&mut parts.headers, authority);
         }
         let repeatable = parts.method.is_idempotent() && body.is_end_stream() && upgrade.is_none();
-        forwarded::to_app(&mut parts.headers, &Peer::new(peer, "http", &self.trusted), upgrade);
+        forwarded::to_app(
+            &mut parts.headers,
+            &Peer::new(connection.peer.ip(), connection.scheme.as_str(), &self.trusted),
+            upgrade,
+        );
         parts.uri = self.target(&parts.uri);
         parts.version = Version::HTTP_11;
         let body = (!body.is_end_stream()).then_some(body);

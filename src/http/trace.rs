@@ -1,8 +1,6 @@
 //! One span for each request, where an OTLP endpoint is set: named and described after
 //! OpenTelemetry's semantic conventions for HTTP servers, and a child of the caller's span.
 
-use std::net::SocketAddr;
-
 use http::{Method, Request, Response, Version};
 use opentelemetry::Context;
 use opentelemetry::propagation::TextMapPropagator as _;
@@ -14,7 +12,8 @@ use tracing::field::Empty;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use super::metrics::Route;
-use super::reply::Body;
+use super::response::Body;
+use crate::access::Connection;
 use crate::telemetry::SPANS;
 
 /// The span of a request that is being answered; one whose client leaves ends without a status.
@@ -29,7 +28,7 @@ impl Trace {
     /// The span of a request; none where none are made. Boxed, so that a parked request without
     /// one is the smaller.
     #[must_use]
-    pub fn of<B>(request: &Request<B>, peer: SocketAddr) -> Option<Box<Self>> {
+    pub fn of<B>(request: &Request<B>, connection: &Connection) -> Option<Box<Self>> {
         let span = tracing::info_span!(
             target: SPANS,
             parent: None,
@@ -37,10 +36,10 @@ impl Trace {
             otel.name = known(request.method()),
             otel.kind = "server",
             http.request.method = known(request.method()),
-            url.scheme = "http",
+            url.scheme = connection.scheme.as_str(),
             url.path = request.uri().path(),
             network.protocol.version = if request.version() == Version::HTTP_2 { "2" } else { "1.1" },
-            client.address = %peer.ip(),
+            client.address = %connection.peer.ip(),
             http.route = Empty,
             http.response.status_code = Empty,
             error.type = Empty,

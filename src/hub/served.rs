@@ -9,8 +9,8 @@ use tokio::sync::OnceCell;
 
 use super::delta::{Delta, Deltas, Past};
 use super::encodings::Encodings;
-use crate::describe::{Coding, Face, encode};
-use crate::model::{Reign, Selection, Since, Snapshot};
+use crate::describe::{Coding, ResponseFields, encode};
+use crate::model::{Selection, Since, Snapshot, SupersededAt};
 
 /// Content of more bytes is written away from the threads that serve clients.
 const LARGE: usize = 64 * 1024;
@@ -20,9 +20,9 @@ const LARGE: usize = 64 * 1024;
 pub struct Served {
     /// The state.
     pub snapshot: Snapshot,
-    /// For how long it is what is served, at whatever version.
-    pub reign: Arc<Reign>,
-    face: OnceLock<Face>,
+    /// When another state took its place; its version may move before that.
+    pub superseded_at: Arc<SupersededAt>,
+    fields: OnceLock<ResponseFields>,
     shared: Arc<Shared>,
 }
 
@@ -38,13 +38,13 @@ struct Shared {
 
 impl Served {
     pub(super) fn new(snapshot: Snapshot) -> Self {
-        Self { snapshot, reign: Arc::default(), face: OnceLock::new(), shared: Arc::default() }
+        Self { snapshot, superseded_at: Arc::default(), fields: OnceLock::new(), shared: Arc::default() }
     }
 
     /// The same bytes under another version.
     pub(super) fn at_version(&self, version: u64) -> Self {
-        let (reign, shared) = (Arc::clone(&self.reign), Arc::clone(&self.shared));
-        Self { snapshot: self.snapshot.at_version(version), reign, face: OnceLock::new(), shared }
+        let (superseded_at, shared) = (Arc::clone(&self.superseded_at), Arc::clone(&self.shared));
+        Self { snapshot: self.snapshot.at_version(version), superseded_at, fields: OnceLock::new(), shared }
     }
 
     /// The same at `version`; none: its own is not lower.
@@ -55,8 +55,8 @@ impl Served {
 
     /// Its field values.
     #[must_use]
-    pub fn face(&self) -> &Face {
-        self.face.get_or_init(|| Face::of(&self.snapshot))
+    pub fn fields(&self) -> &ResponseFields {
+        self.fields.get_or_init(|| ResponseFields::of(&self.snapshot))
     }
 
     /// The bytes in `coding`, or as they are where that is no larger.

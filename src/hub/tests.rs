@@ -1,4 +1,4 @@
-//! Seats in paused time: no lost wake-up, nobody woken for nothing, everything given back.
+//! Waiters in paused time: no lost wake-up, nobody woken for nothing, everything given back.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -17,8 +17,17 @@ fn hub(limit: usize) -> Hub {
     Hub::new(limit, limits, Families::register(&registry).expect("new names").of("test"))
 }
 
-fn seat(hub: &Hub) -> Result<Seat, Full> {
-    hub.viewer(None).expect("the whole is always there").seat()
+fn park(hub: &Hub) -> Result<Waiter, Full> {
+    hub.park().map(|permit| hub.subscribe(None).expect("the whole is always there").park(permit))
+}
+
+/// Waits for a state that this wakes for; none: the operation has ended.
+async fn changed(waiter: &mut Waiter, wakes: impl Fn(&StateId) -> bool) -> Option<Arc<Served>> {
+    let effect = |id: Option<&StateId>| if id.is_some_and(&wakes) { Effect::Wakes } else { Effect::None };
+    match waiter.changed(effect).await {
+        News::State(served) => served,
+        News::Ended => None,
+    }
 }
 
 fn snapshot(version: u64, value: u64) -> Snapshot {
@@ -30,25 +39,25 @@ fn publication(version: u64, value: u64) -> Publication {
     Publication { snapshot: snapshot(version, value), seen: Instant::now().into_std() }
 }
 
-fn differs(since: Since) -> impl Fn(&Served) -> bool {
-    move |served| !served.snapshot.id.is_same_state(&since) && !served.snapshot.id.is_before(&since)
+fn differs(since: Since) -> impl Fn(&StateId) -> bool {
+    move |id| !id.is_same_state(&since) && !id.is_before(&since)
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_seat_is_released_by_a_change_and_not_by_a_version() {
+async fn a_waiter_is_released_by_a_change_and_not_by_a_version() {
     let hub = hub(10);
     hub.publish(&publication(1, 1));
-    let mut seat = seat(&hub).expect("a seat");
+    let mut waiter = park(&hub).expect("room");
     let since = Since::from(snapshot(1, 1).id);
-    hub.move_version(2);
-    let waited = tokio::time::timeout(Duration::from_secs(60), seat.released(differs(since))).await;
+    hub.bump_version(2);
+    let waited = tokio::time::timeout(Duration::from_secs(60), changed(&mut waiter, differs(since))).await;
     assert!(waited.is_err(), "a version alone releases nobody");
     assert_eq!(hub.current().expect("a state").snapshot.id.version, 2);
     hub.publish(&publication(3, 2));
-    seat.released(differs(since)).await;
-    assert_eq!(seat.current().expect("a state").snapshot.id.version, 3);
+    changed(&mut waiter, differs(since)).await;
+    assert_eq!(waiter.subscription().current().expect("a state").snapshot.id.version, 3);
     assert_eq!(hub.parked(), 1);
-    drop(seat.leave(Duration::ZERO));
+    drop(waiter.leave(Duration::ZERO));
     assert_eq!(hub.parked(), 0);
 }
 
@@ -57,24 +66,24 @@ async fn what_comes_back_within_a_wait_releases_nobody_and_never_an_older_state(
     let hub = hub(10);
     hub.publish(&publication(5, 1));
     let since = Since::from(snapshot(5, 1).id);
-    let mut seat = seat(&hub).expect("a seat");
+    let mut waiter = park(&hub).expect("room");
     hub.publish(&publication(6, 2));
     hub.publish(&publication(7, 1));
-    assert!(tokio::time::timeout(Duration::from_secs(60), seat.released(differs(since))).await.is_err());
+    assert!(tokio::time::timeout(Duration::from_secs(60), changed(&mut waiter, differs(since))).await.is_err());
     hub.publish(&publication(4, 3));
-    assert!(tokio::time::timeout(Duration::from_secs(60), seat.released(differs(since))).await.is_err());
+    assert!(tokio::time::timeout(Duration::from_secs(60), changed(&mut waiter, differs(since))).await.is_err());
     hub.publish(&publication(8, 4));
-    seat.released(differs(since)).await;
+    changed(&mut waiter, differs(since)).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn seats_are_limited_and_given_back() {
+async fn places_are_limited_and_given_back() {
     let hub = hub(2);
-    let first = seat(&hub).expect("a seat");
-    let _second = seat(&hub).expect("a seat");
-    assert_eq!(seat(&hub).expect_err("no third"), Full { limit: 2 });
+    let first = park(&hub).expect("room");
+    let _second = park(&hub).expect("room");
+    assert_eq!(park(&hub).expect_err("no third"), Full { limit: 2 });
     drop(first);
-    let _third = seat(&hub).expect("a seat again");
+    let _third = park(&hub).expect("room again");
 }
 
 #[tokio::test(start_paused = true)]
@@ -82,10 +91,10 @@ async fn the_fan_out_is_measured_when_the_last_answer_is_written() {
     let hub = hub(10);
     hub.publish(&publication(1, 1));
     let since = Since::from(snapshot(1, 1).id);
-    let (mut one, mut other) = (seat(&hub).expect("a seat"), seat(&hub).expect("a seat"));
+    let (mut one, mut other) = (park(&hub).expect("room"), park(&hub).expect("room"));
     hub.publish(&publication(2, 2));
-    one.released(differs(since)).await;
-    other.released(differs(since)).await;
+    changed(&mut one, differs(since)).await;
+    changed(&mut other, differs(since)).await;
     let (one, other) = (one.leave(Duration::ZERO), other.leave(Duration::ZERO));
     drop(one);
     assert_eq!(hub.metrics().fan_out.get_sample_count(), 0, "one answer is still on its way");
@@ -118,13 +127,13 @@ async fn no_wake_up_is_lost_in_random_interleavings() {
                     let mut since = hub.current().expect("a state").snapshot.clone();
                     held.lock().expect("no panic").insert(name, since.clone());
                     loop {
-                        let mut seat = seat(&hub).expect("no limit");
-                        seat.released(differs(since.id.into())).await;
-                        let next = seat.current().expect("a state").snapshot.clone();
+                        let mut waiter = park(&hub).expect("no limit");
+                        changed(&mut waiter, differs(since.id.into())).await;
+                        let next = waiter.subscription().current().expect("a state").snapshot.clone();
                         assert!(next.id.version > since.id.version, "never backwards");
                         since = next;
                         held.lock().expect("no panic").insert(name, since.clone());
-                        drop(seat.leave(Duration::ZERO));
+                        drop(waiter.leave(Duration::ZERO));
                     }
                 });
                 handles.insert(name, handle);

@@ -1,12 +1,12 @@
-//! What clients look at: the whole model or a selection of it, with its current state and those who
-//! wait for the next. A change replaces the state of the views that it touches and of no others.
+//! What clients look at: the whole model or a selection of it, with its current state. A change replaces the state of
+//! the views that it touches and of no others.
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::round::{Change, Round};
-use super::{Permit, Seat, Served};
+use super::Served;
+use super::fan_out::{Cohort, FanOut};
 use crate::model::{Selection, Snapshot};
 
 /// The whole model or a selection of it.
@@ -20,7 +20,7 @@ pub(super) struct View {
 #[derive(Debug)]
 pub(super) struct Current {
     pub(super) state: State,
-    pub(super) round: Arc<Round>,
+    pub(super) cohort: Arc<Cohort>,
     /// The operation has ended: nobody waits any more.
     pub(super) closed: bool,
 }
@@ -44,7 +44,7 @@ impl View {
             Ok(whole) => part(&whole.snapshot, &selection),
             Err(missing) => Err(*missing),
         };
-        Self { selection, current: watch::Sender::new(Current { state, round: Arc::default(), closed }) }
+        Self { selection, current: watch::Sender::new(Current { state, cohort: Arc::default(), closed }) }
     }
 
     /// What is served now.
@@ -53,14 +53,14 @@ impl View {
     }
 
     /// Serves its part of a new state, and wakes everyone who is parked.
-    pub(super) fn publish(&self, whole: &Snapshot, change: &Arc<Change>) {
+    pub(super) fn publish(&self, whole: &Snapshot, fan_out: &Arc<FanOut>) {
         let next = part(whole, &self.selection);
         self.current.send_modify(|current| {
-            // Closed before anyone can see the new state, so that the last to leave measures.
-            current.round.close(change);
-            current.round = Arc::default();
+            // Released before anyone can see the new state, so that the last to leave measures.
+            current.cohort.release(fan_out);
+            current.cohort = Arc::default();
             if let Ok(before) = std::mem::replace(&mut current.state, next) {
-                before.reign.end(tokio::time::Instant::now().into_std());
+                before.superseded_at.set(tokio::time::Instant::now().into_std());
             }
         });
     }
@@ -70,8 +70,8 @@ impl View {
         self.current.send_modify(|current| current.state = part(snapshot, &self.selection));
     }
 
-    /// Serves the same state at another version: nobody is woken, the bytes stay shared.
-    pub(super) fn move_version(&self, version: u64) {
+    /// Serves the same state at another version: nobody is woken here, the bytes stay shared.
+    pub(super) fn bump_version(&self, version: u64) {
         self.current.send_if_modified(|current| {
             if let Ok(served) = &mut current.state
                 && served.snapshot.id.version != version
@@ -87,16 +87,9 @@ impl View {
         self.current.send_modify(|current| current.closed = true);
     }
 
-    pub(super) fn subscribe(&self) -> watch::Receiver<Current> {
+    /// For one who waits here. Registered before it compares, so that no change falls in between.
+    pub(super) fn follow(&self) -> watch::Receiver<Current> {
         self.current.subscribe()
-    }
-
-    /// A seat here. Registered before whoever takes it compares, so that no change falls in between.
-    pub(super) fn seat(&self, permit: Permit) -> Seat {
-        let mut current = self.subscribe();
-        let round = Arc::clone(&current.borrow_and_update().round);
-        round.join();
-        Seat { current, round, _permit: permit }
     }
 }
 

@@ -116,6 +116,16 @@ impl Watch {
         }
     }
 
+    /// Waits until the process has left this phase, and says which it is in then; for ever if it ends in it.
+    pub async fn left(&mut self, phase: Phase) -> Phase {
+        // The guard must not be held over an await.
+        let next = self.0.wait_for(|now| *now != phase).await.ok().map(|now| *now);
+        match next {
+            Some(next) => next,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Waits until connections are to close.
     pub async fn closing(&mut self) {
         if self.0.wait_for(|phase| phase.closing).await.is_err() {

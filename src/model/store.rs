@@ -58,7 +58,7 @@ pub enum Offer {
         restored: bool,
     },
     /// It is the published state at a newer version: serve this one; nobody is released.
-    Moved,
+    VersionOnly,
     /// It is the newest state already.
     Same,
     /// It is older than the newest one, and its version may not be believed: dropped.
@@ -156,7 +156,7 @@ impl Store {
                 return Offer::Same;
             }
             *published = published.at_version(version);
-            return Offer::Moved;
+            return Offer::VersionOnly;
         }
         if let Some(next) = &mut self.next
             && next.snapshot.id.epoch == epoch

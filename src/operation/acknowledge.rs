@@ -6,33 +6,35 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
 use super::{Agent, Operation};
+use crate::access::Caller;
 use crate::bounds::WORST_AGENTS;
-use crate::describe::Want;
-use crate::fleet::{Acknowledgement, AgentKey, Connection, Current, Fleet, Listing, LivePoll, Totals};
-use crate::hub::{Served, Viewer};
+use crate::describe::PollRequest;
+use crate::fleet::{Acknowledgement, AgentKey, Current, Fleet, Listing, LivePoll, Totals};
+use crate::hub::{Served, Subscription};
 
 impl Operation {
-    /// Notes that an agent polls for what `viewer` looks at, what it says by that, and (`gives`) that it is
+    /// Notes that an agent polls for what `subscription` looks at, what it says by that, and (`gives`) that it is
     /// answered with `served` at once. None: a client that is no agent, or HEAD, which acknowledges nothing. Takes
-    /// the agent and its reason out of `want`: a parked request has no use for them.
+    /// the agent and its reason out of `request`: a parked request has no use for them.
     pub fn acknowledge(
         &self,
-        want: &mut Want,
-        connection: &Arc<Connection>,
-        viewer: &Arc<Viewer>,
+        request: &mut PollRequest,
+        caller: &Caller,
+        subscription: &Arc<Subscription>,
         served: &Served,
         gives: bool,
     ) -> Option<LivePoll> {
-        let name = want.agent.take().filter(|_| !want.head)?;
+        let agent_id = request.agent.take().filter(|_| !request.head);
+        let key = AgentKey::of(&caller.identity, agent_id.as_deref()).filter(|_| !request.head)?;
         let said = Acknowledgement {
-            key: AgentKey::claimed(&name),
-            holds: want.since,
-            rejected: want.rejected.as_ref().map(|rejected| rejected.state),
-            reason: want.rejected.as_mut().and_then(|rejected| rejected.reason.take()),
-            connection: Arc::clone(connection),
+            key,
+            holds: request.since,
+            rejected: request.rejected.as_ref().map(|rejected| rejected.state),
+            reason: request.rejected.as_mut().and_then(|rejected| rejected.reason.take()),
+            connection: Arc::clone(&caller.connection),
         };
-        let selected = viewer.selection().is_some().then_some(viewer);
-        let current = Current { id: &served.snapshot.id, reign: &served.reign, selected };
+        let selected = subscription.selection().is_some().then_some(subscription);
+        let current = Current { id: &served.snapshot.id, superseded_at: &served.superseded_at, selected };
         Some(self.fleet().arrive(said, current, gives, Instant::now().into_std()))
     }
 
@@ -71,7 +73,7 @@ impl Operation {
         self.fleet().page(listing, id, Instant::now().into_std())
     }
 
-    pub(super) fn fleet(&self) -> MutexGuard<'_, Fleet<Viewer>> {
+    pub(super) fn fleet(&self) -> MutexGuard<'_, Fleet<Subscription>> {
         self.fleet.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -10,24 +10,26 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Operation;
 use crate::bounds::{CATCH_UP, CATCH_UP_WATCH};
-use crate::describe::Standing;
-use crate::describe::answer::may_be_newer;
+use crate::describe::Consistency;
+use crate::describe::decision::may_be_newer;
 use crate::model::{Epoch, Since, StateId};
 
 impl Operation {
     /// Settles whether a client that holds this state is ahead of what is published; at most [`CATCH_UP`].
-    pub async fn catch_up(&self, held: &Since) -> Standing {
+    pub async fn catch_up(&self, held: &Since) -> Consistency {
         // Read first: a source that comes to life now has a newer state on its way, for which is
         // waited below. Read last, the state before it would pass for what the source holds.
         let live = self.freshness.is_live();
         let read = self.reads.next();
-        let Some(current) = self.hub.current().map(|served| served.snapshot.id) else { return Standing::Unconfirmed };
+        let Some(current) = self.hub.current().map(|served| served.snapshot.id) else {
+            return Consistency::Unconfirmed;
+        };
         if !self.is_ahead(held, &current) {
-            return Standing::Confirmed;
+            return Consistency::Confirmed;
         }
         // Another replica has given it what is withheld here, and must not be made a liar.
         if self.withholds(held) {
-            return Standing::Unconfirmed;
+            return Consistency::Unconfirmed;
         }
         let deadline = Instant::now() + CATCH_UP;
         let confirmed = if let Some(read) = read {
@@ -40,7 +42,7 @@ impl Operation {
             let caught_up = waits && timeout_at(deadline, self.caught_up(held)).await.is_ok();
             caught_up || live || held.epoch != current.epoch
         };
-        if confirmed && !self.withholds(held) { Standing::Confirmed } else { Standing::Unconfirmed }
+        if confirmed && !self.withholds(held) { Consistency::Confirmed } else { Consistency::Unconfirmed }
     }
 
     /// Waits until what is published is not older than what the client holds. What only waits for
@@ -54,7 +56,7 @@ impl Operation {
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            () = self.hub.wait_for(|served| !self.is_ahead(held, &served.snapshot.id)) => {}
+            () = self.hub.wait_for(|current| !self.is_ahead(held, current)) => {}
             () = hurry => {}
         }
     }

@@ -189,9 +189,9 @@ impl Run {
                 tracing::warn!(operation = %name, %epoch, version, "the source went back to an older version: taken as the truth");
                 self.operation.metrics.restored.inc();
             }
-            Offer::Moved => {
+            Offer::VersionOnly => {
                 if let Some(published) = self.store.published() {
-                    self.operation.hub.move_version(published.id.version);
+                    self.operation.hub.bump_version(published.id.version);
                 }
             }
             Offer::Changed { restored: false } | Offer::Same => {}

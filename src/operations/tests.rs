@@ -9,7 +9,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::config::{Format, Source};
-use crate::hub::Served;
+use crate::hub::{Effect, Full, News, Served, Waiter};
+use crate::model::{Content, Digest, Document, StateId};
 use crate::sources::kubernetes;
 
 struct Rig {
@@ -55,7 +56,7 @@ impl Rig {
         let found = async {
             loop {
                 if let Some(operation) = self.table.get(path) {
-                    operation.hub.wait_for(|served| &served.snapshot.body().identity[..] == model.as_bytes()).await;
+                    operation.hub.wait_for(|id| id.digest == digest(model)).await;
                     return operation;
                 }
                 look.tick().await;
@@ -78,15 +79,30 @@ fn operation(directory: &Path, path: &str, file: &str) -> config::Operation {
     }
 }
 
-fn another(model: &'static str) -> impl Fn(&Served) -> bool {
-    move |served| &served.snapshot.body().identity[..] != model.as_bytes()
+fn digest(model: &str) -> Digest {
+    Content::Json(Document::from_json(model.as_bytes()).expect("a document")).digest()
+}
+
+fn park(operation: &Operation) -> Result<Waiter, Full> {
+    operation.hub.park().map(|permit| operation.hub.subscribe(None).expect("the whole").park(permit))
+}
+
+/// Waits for another state than this; none: the operation has ended.
+async fn another(waiter: &mut Waiter, model: &str) -> Option<Arc<Served>> {
+    let effect = |id: Option<&StateId>| {
+        if id.is_some_and(|id| id.digest != digest(model)) { Effect::Wakes } else { Effect::None }
+    };
+    match waiter.changed(effect).await {
+        News::State(served) => served,
+        News::Ended => None,
+    }
 }
 
 #[tokio::test]
 async fn limits_change_in_place_and_release_nobody_and_another_source_does() {
     let mut rig = Rig::start(|directory| vec![operation(directory, "/net", "one.json")]);
     let running = rig.serves("/net", "1").await;
-    let mut seat = running.hub.viewer(None).expect("the whole").seat().expect("a seat");
+    let mut waiter = park(&running).expect("room");
     let changed = config::Operation { parked: 1, ..operation(rig.directory.path(), "/net", "one.json") };
     rig.wants(vec![changed.clone()]);
     let full = async {
@@ -96,12 +112,12 @@ async fn limits_change_in_place_and_release_nobody_and_another_source_does() {
     };
     tokio::time::timeout(Duration::from_secs(20), full).await.expect("it changes");
     assert!(Arc::ptr_eq(&running, &rig.table.get("/net").expect("it runs")), "it is the same operation");
-    assert!(running.hub.viewer(None).expect("the whole").seat().is_err(), "the new limit holds");
-    assert!(seat.released(another("1")).now_or_never().is_none(), "nobody is released");
+    assert!(park(&running).is_err(), "the new limit holds");
+    assert!(another(&mut waiter, "1").now_or_never().is_none(), "nobody is released");
 
     let two = Source::File { path: rig.directory.path().join("two.json"), format: Format::Json, below: None };
     rig.wants(vec![config::Operation { source: two, ..changed }]);
-    let released = tokio::time::timeout(Duration::from_secs(20), seat.released(another("1"))).await;
+    let released = tokio::time::timeout(Duration::from_secs(20), another(&mut waiter, "1")).await;
     let served = released.expect("in time").expect("the operation goes on");
     assert_eq!(&served.snapshot.body().identity[..], b"2");
     assert!(rig.running.try_join_next().is_none());
@@ -111,10 +127,10 @@ async fn limits_change_in_place_and_release_nobody_and_another_source_does() {
 async fn who_is_parked_at_an_operation_that_ends_is_let_go_and_its_name_is_free() {
     let mut rig = Rig::start(|directory| vec![operation(directory, "/old", "one.json")]);
     let old = rig.serves("/old", "1").await;
-    let mut seat = old.hub.viewer(None).expect("the whole").seat().expect("a seat");
+    let mut waiter = park(&old).expect("room");
     // Another path is another endpoint; its state on disk, which one process may hold once, is free by then.
     rig.wants(vec![operation(rig.directory.path(), "/new", "one.json")]);
-    let ended = tokio::time::timeout(Duration::from_secs(20), seat.released(another("1"))).await;
+    let ended = tokio::time::timeout(Duration::from_secs(20), another(&mut waiter, "1")).await;
     assert!(ended.expect("in time").is_none(), "the operation has ended");
     let new = rig.serves("/new", "1").await;
     assert!(rig.table.get("/old").is_none() && !Arc::ptr_eq(&old, &new));

@@ -100,7 +100,7 @@ async fn the_same_where_each_read_gives_one_byte() {
         seen,
     };
     rig.reports(Report::Holds(draft)).await;
-    rig.operation.hub.wait_for(|served| served.snapshot.id == id).await;
+    rig.operation.hub.wait_for(|current| *current == id).await;
     let mut wrong = Vec::new();
     for case in make::corpus().iter().filter(|case| case.raw.len() <= 2048) {
         wrong.extend(drive::check(case, rig.stream_by(OneByte), usize::MAX).await);

@@ -129,7 +129,7 @@ impl Rig {
     pub(crate) async fn publish(&self, version: u64, json: &str) {
         self.says(version, json).await;
         let id = id(version, json);
-        self.operation.hub.wait_for(|served| served.snapshot.id == id).await;
+        self.operation.hub.wait_for(|current| *current == id).await;
     }
 
     /// A new connection.

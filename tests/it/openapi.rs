@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 use tidewait::admin::OPENAPI;
 use tidewait::describe::problem::{Kind, Problem};
-use tidewait::describe::want;
+use tidewait::describe::request;
 
 use crate::http::golden::exchanges;
 use crate::server::Server;
@@ -71,8 +71,8 @@ fn it_is_openapi_3_1_and_every_component_is_there_and_used() {
 #[test]
 fn its_parameters_are_those_that_are_read() {
     let document = document();
-    let fields =
-        [want::PREFER, want::AGENT_ID, want::REJECTED_REASON, want::ENVOY_TIMEOUT].map(|name| name.as_str().to_owned());
+    let fields = [request::PREFER, request::AGENT_ID, request::REJECTED_REASON, request::ENVOY_TIMEOUT]
+        .map(|name| name.as_str().to_owned());
     let fields = names(fields.iter().map(String::as_str).chain(["if-none-match", "accept", "accept-encoding"]));
     for (method, operation) in operations(&document) {
         let of = |place: &str| {
@@ -81,7 +81,7 @@ fn its_parameters_are_those_that_are_read() {
             names(all.map(|parameter| parameter["name"].as_str().expect("a name")))
         };
         let (query, header) = match &*method {
-            "GET" | "HEAD" => (names(want::PARAMETERS), fields.clone()),
+            "GET" | "HEAD" => (names(request::PARAMETERS), fields.clone()),
             _ => (Names::new(), Names::new()),
         };
         assert_eq!((of("query"), of("header")), (query, header), "{method}");

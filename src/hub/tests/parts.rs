@@ -35,24 +35,25 @@ async fn released_are_those_whose_part_changed(old: Json, new: Json, sets: Vec<V
     hub.publish(&publication_of(1, &old));
     let mut clients = Vec::new();
     for pointers in &sets {
-        let viewer = hub.viewer(Some(&select(pointers))).expect("room");
-        let (seat, since) = (viewer.seat().expect("room"), viewer.current().expect("a state").snapshot.id);
-        clients.push((pointers, viewer, seat, since));
+        let subscription = hub.subscribe(Some(&select(pointers))).expect("room");
+        let (waiter, since) =
+            (subscription.park(hub.park().expect("room")), subscription.current().expect("a state").snapshot.id);
+        clients.push((pointers, subscription, waiter, since));
     }
     let distinct: std::collections::BTreeSet<_> =
         sets.iter().map(|set| select(set)).filter(|selection| !selection.is_whole()).collect();
     assert_eq!(hub.metrics().selections.get(), i64::try_from(distinct.len()).expect("a few"));
     hub.publish(&publication_of(2, &new));
-    for (pointers, viewer, mut seat, since) in clients {
+    for (pointers, subscription, mut waiter, since) in clients {
         let (before, after) = (old.pruned(pointers), new.pruned(pointers));
         let expected = Snapshot::of(Epoch::of(&["test"]), 2, &Content::Json(after.document())).id;
-        let current = viewer.current().expect("a state");
+        let current = subscription.current().expect("a state");
         assert_eq!((current.snapshot.id, text(&current)), (expected, after.to_string()), "{pointers:?}");
-        let released = seat.released(differs(since.into())).now_or_never().flatten();
+        let released = changed(&mut waiter, differs(since.into())).now_or_never().flatten();
         assert_eq!(released.is_some(), before != after, "{pointers:?}: {before} to {after}");
         let Some(served) = released else { continue };
         assert_eq!(served.snapshot.id, expected);
-        if let Some((_, patch)) = viewer.delta(&served, &since.into(), Coding::Identity).await {
+        if let Some((_, patch)) = subscription.delta(&served, &since.into(), Coding::Identity).await {
             let after: serde_json::Value = serde_json::from_str(&after.to_string()).expect("JSON");
             assert_eq!(patched(&before, &patch), after, "{pointers:?}");
         }
@@ -78,19 +79,19 @@ fn json(text: &str) -> Publication {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_view_lives_as_long_as_its_last_viewer_and_is_counted_once() {
+async fn a_view_lives_as_long_as_its_last_subscription_and_is_counted_once() {
     let hub = hub(10);
     hub.publish(&json(r#"{"a":1}"#));
     let selection = select(&["/a".to_owned()]);
-    let (one, other) = (hub.viewer(Some(&selection)).expect("room"), hub.viewer(Some(&selection)).expect("room"));
+    let (one, other) = (hub.subscribe(Some(&selection)).expect("room"), hub.subscribe(Some(&selection)).expect("room"));
     assert_eq!((one == other, hub.metrics().selections.get()), (true, 1));
-    let [first, second] = [&one, &other].map(|viewer| viewer.current().expect("a state"));
+    let [first, second] = [&one, &other].map(|subscription| subscription.current().expect("a state"));
     assert!(Arc::ptr_eq(&first, &second), "what is made once is shared");
     drop(one);
     assert_eq!(hub.metrics().selections.get(), 1);
     drop(other);
     assert_eq!(hub.metrics().selections.get(), 0);
-    let whole = hub.viewer(Some(&select(&[String::new()]))).expect("the whole");
+    let whole = hub.subscribe(Some(&select(&[String::new()]))).expect("the whole");
     assert!(whole.selection().is_none() && hub.metrics().selections.get() == 0, "the whole is no selection");
 }
 
@@ -99,13 +100,13 @@ async fn a_view_lives_as_long_as_its_last_viewer_and_is_counted_once() {
 async fn the_fan_out_of_a_change_is_that_of_all_views() {
     let hub = hub(10);
     hub.publish(&json(r#"{"a":1,"b":1,"c":1}"#));
-    let mut seats = Vec::new();
+    let mut waiters = Vec::new();
     for pointer in ["/a", "/b", "/c"] {
-        let viewer = hub.viewer(Some(&select(&[pointer.to_owned()]))).expect("room");
-        seats.push((viewer.seat().expect("room"), viewer));
+        let subscription = hub.subscribe(Some(&select(&[pointer.to_owned()]))).expect("room");
+        waiters.push((subscription.park(hub.park().expect("room")), subscription));
     }
     hub.publish(&json(r#"{"a":2,"b":2,"c":1}"#));
-    let [a, b, c] = <[_; 3]>::try_from(seats).expect("three").map(|(seat, _)| seat);
+    let [a, b, c] = <[_; 3]>::try_from(waiters).expect("three").map(|(waiter, _)| waiter);
     drop(a.leave(Duration::ZERO));
     assert_eq!(hub.metrics().fan_out.get_sample_count(), 0, "one answer is still on its way");
     tokio::time::advance(Duration::from_secs(2)).await;
@@ -125,11 +126,12 @@ async fn a_delta_is_made_once_and_misses_leave_nothing() {
     for state in &states {
         hub.publish(state);
     }
-    let viewer = hub.viewer(None).expect("the whole");
-    let served = viewer.current().expect("a state");
+    let subscription = hub.subscribe(None).expect("the whole");
+    let served = subscription.current().expect("a state");
     let delta = |base: &Publication| {
-        let (viewer, served, base) = (Arc::clone(&viewer), Arc::clone(&served), Since::from(base.snapshot.id));
-        async move { viewer.delta(&served, &base, Coding::Identity).await.map(|(_, bytes)| bytes) }
+        let (subscription, served, base) =
+            (Arc::clone(&subscription), Arc::clone(&served), Since::from(base.snapshot.id));
+        async move { subscription.delta(&served, &base, Coding::Identity).await.map(|(_, bytes)| bytes) }
     };
     let (one, other) = tokio::join!(delta(&states[0]), delta(&states[0]));
     let (one, other) = (one.expect("a patch"), other.expect("a patch"));

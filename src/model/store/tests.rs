@@ -56,7 +56,7 @@ fn a_change_taken_back_releases_nobody_and_moves_the_version() {
     offer(&mut store, t0, 0, 1, 1, &CHANGED);
     store.publish(t0).expect("due");
     offer(&mut store, t0, 1, 2, 2, &CHANGED);
-    offer(&mut store, t0, 2, 3, 1, &Offer::Moved);
+    offer(&mut store, t0, 2, 3, 1, &Offer::VersionOnly);
     assert_eq!(store.due(t0), None);
     assert_eq!(store.published().expect("published").id.version, 3);
 }
@@ -70,7 +70,7 @@ fn a_write_without_a_change_moves_the_version_only() {
     let body = store.publish(t0).expect("due").snapshot;
     assert_eq!(body.id.version, 2, "the newest version of what waited");
     offer(&mut store, t0, 1, 2, 1, &Offer::Same);
-    offer(&mut store, t0, 1, 5, 1, &Offer::Moved);
+    offer(&mut store, t0, 1, 5, 1, &Offer::VersionOnly);
     let moved = store.published().expect("published");
     assert_eq!(moved.id.version, 5);
     assert!(std::ptr::eq(moved.body(), body.body()), "the bytes are shared");
@@ -125,10 +125,10 @@ fn while_paused_the_newest_is_remembered_and_due_at_once_afterwards() {
     assert_eq!((publication.snapshot.id.version, publication.seen), (2, resumed), "the pause was wanted");
     store.set_rules(rules(true, None), resumed);
     offer(&mut store, t0, 10_010, 3, 3, &CHANGED);
-    offer(&mut store, t0, 10_020, 4, 2, &Offer::Moved);
+    offer(&mut store, t0, 10_020, 4, 2, &Offer::VersionOnly);
     assert_eq!(store.published().expect("published").id.version, 4, "versions go on");
     assert!(store.withheld().is_none(), "what was taken back is forgotten");
-    offer(&mut store, t0, 10_030, 5, 2, &Offer::Moved);
+    offer(&mut store, t0, 10_030, 5, 2, &Offer::VersionOnly);
     assert_eq!(store.published().expect("published").id.version, 5);
 }
 
@@ -334,7 +334,7 @@ fn inputs_are_those_of_what_is_published_or_confirmed() {
     offer(&mut store, 2, 1, false);
     store.publish(t0).expect("due");
     assert_eq!(store.inputs(), Some(inputs(2)), "the newest of what waited");
-    assert_eq!(offer(&mut store, 3, 1, false), Offer::Moved);
+    assert_eq!(offer(&mut store, 3, 1, false), Offer::VersionOnly);
     assert_eq!(store.inputs(), Some(inputs(3)), "nobody is released");
     assert_eq!(offer(&mut store, 2, 2, false), Offer::Older);
     offer(&mut store, 4, 2, false);

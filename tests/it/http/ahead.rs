@@ -194,7 +194,7 @@ async fn who_cannot_be_ahead_costs_no_read_and_no_time() {
         seen: Instant::now(),
     };
     rig.reports(Report::Holds(anew)).await;
-    rig.operation.hub.wait_for(|served| served.snapshot.id.epoch == Epoch::of(&["anew"])).await;
+    rig.operation.hub.wait_for(|current| current.epoch == Epoch::of(&["anew"])).await;
     let (answer, held) = rig.poll(&format!("since={}", id(9, "9")), "").await;
     assert_eq!((answer.status, held, &*answer.body), (200, Duration::ZERO, b"1".as_slice()));
     assert!(!reader.is_asked());

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use futures::future::poll_immediate;
 use http::Request;
-use tidewait::fleet::{Connection, Listing};
-use tidewait::http::describe::{answer, asked};
+use tidewait::access::{Caller, Connection, Scheme};
+use tidewait::fleet::Listing;
+use tidewait::http::describe::{answer, parse};
 use tidewait::model::Publication;
 use tokio::time::Instant;
 
@@ -21,9 +22,11 @@ enum Event {
     Move,
     Expire,
     Drain,
+    /// The operation ends.
+    End,
 }
 
-use Event::{Back, Change, Drain, Expire, Move, Nothing};
+use Event::{Back, Change, Drain, End, Expire, Move, Nothing};
 
 /// Polls after which the handler is dropped; more than any of these needs.
 const POLLS: usize = 8;
@@ -37,7 +40,8 @@ async fn happen(rig: &Rig, event: Event) {
         Nothing => {}
         Change => publish(8, &MODEL.replace("1450", "9000")),
         Back => publish(9, MODEL),
-        Move => rig.operation.hub.move_version(10),
+        Move => rig.operation.hub.bump_version(10),
+        End => rig.operation.hub.close(),
         Expire => tokio::time::advance(Duration::from_secs(60)).await,
         Drain => {
             rig.stop.drain();
@@ -61,9 +65,10 @@ async fn dropped_after(polls: usize, query: &str, events: &[Event], spread: Dura
     let request = Request::get(format!("/describe?{query}")).header("agent-id", "node-1");
     let request = request.header("accept", "application/json-patch+json");
     let request = request.header("accept-encoding", "gzip").body(()).expect("a request");
-    let (stop, asks) = (rig.stop.watch(), asked(&rig.operation, &request.into_parts().0));
-    let connection = Arc::new(Connection::new(([192, 0, 2, 1], 4711).into()));
-    let mut handler = Box::pin(answer(&rig.operation, &stop, &connection, asks));
+    let (stop, asks) = (rig.stop.watch(), parse(&rig.operation, &request.into_parts().0));
+    let connection = Arc::new(Connection::new(([192, 0, 2, 1], 4711).into(), Scheme::Http));
+    let caller = Caller::anonymous(connection);
+    let mut handler = Box::pin(answer(&rig.operation, &stop, &caller, asks));
     let (mut parked, mut done) = (0, false);
     for poll in 0..polls {
         let outcome = poll_immediate(&mut handler).await;
@@ -85,8 +90,8 @@ async fn dropped_after(polls: usize, query: &str, events: &[Event], spread: Dura
     assert_eq!(agents[0].polls, 0, "{case}: the agent's poll");
     drop(agents);
     let metrics = rig.operation.hub.metrics();
-    let ends =
-        [&metrics.changed, &metrics.expired, &metrics.drained, &metrics.abandoned].map(prometheus::IntCounter::get);
+    let ends = [&metrics.changed, &metrics.expired, &metrics.drained, &metrics.ended, &metrics.abandoned]
+        .map(prometheus::IntCounter::get);
     assert_eq!(ends.iter().sum::<u64>(), parked as u64, "{case}: each hold ends once: {ends:?}");
     tokio::time::timeout(Duration::from_secs(1), rig.operation.hub.emptied()).await.expect("told that it is empty");
     let current = rig.operation.hub.current().expect("a state").snapshot.id;

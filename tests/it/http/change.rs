@@ -75,5 +75,5 @@ async fn version_from_counts_from_the_next_state_on() {
     assert_eq!(rig.operation.hub.current().expect("a state").snapshot.id, id(7, MODEL));
     rig.says(8, r#"{"v":12}"#).await;
     let expected = id(12, r#"{"v":12}"#);
-    rig.operation.hub.wait_for(|served| served.snapshot.id == expected).await;
+    rig.operation.hub.wait_for(|current| *current == expected).await;
 }

@@ -218,7 +218,7 @@ async fn an_agent_stands_to_its_own_selection() {
     let (answer, _) = rig.poll(&format!("since={}&select=/zones/a&wait=1", id(7, A)), agent).await;
     assert_eq!((answer.status, count(&rig)), (204, (1, 0)), "between two polls");
     let (agents, _) = rig.operation.agents(&Listing { after: None, standing: None, limit: 1 });
-    let selection = agents[0].selected.as_ref().and_then(|viewer| viewer.selection());
+    let selection = agents[0].selected.as_ref().and_then(|subscription| subscription.selection());
     assert_eq!(selection.map(|selection| selection.pointers()[0].to_string()).as_deref(), Some("/zones/a"));
     rig.publish(8, &ZONES.replace("\"version\":1", "\"version\":2")).await;
     assert_eq!(count(&rig), (1, 0), "another part changed");

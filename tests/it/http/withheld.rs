@@ -134,5 +134,5 @@ async fn what_is_held_gives_way_to_what_the_source_says_next() {
     assert!(rig.operation.held().is_some());
     // The limit is raised: that is a remedy, too.
     change(&rig, |config| config.guard = Some(90));
-    rig.operation.hub.wait_for(|served| served.snapshot.id == id(10, LITTLE)).await;
+    rig.operation.hub.wait_for(|current| *current == id(10, LITTLE)).await;
 }

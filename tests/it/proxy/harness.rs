@@ -18,6 +18,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use prometheus::Registry;
+use tidewait::access::{Connection, Scheme};
 use tidewait::config::Upstream;
 use tidewait::http::proxy::{Metrics, Proxy, ProxyBody, ProxyError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -105,10 +106,11 @@ async fn accept(listener: TcpListener, proxy: Proxy) {
     let mut connections = JoinSet::new();
     while let Ok((stream, peer)) = listener.accept().await {
         let proxy = proxy.clone();
+        let connection = Arc::new(Connection::new(peer, Scheme::Http));
         connections.spawn(async move {
             let service = service_fn(move |request| {
-                let proxy = proxy.clone();
-                async move { Ok::<_, std::convert::Infallible>(answer(proxy.forward(request, peer.ip()).await)) }
+                let (proxy, connection) = (proxy.clone(), Arc::clone(&connection));
+                async move { Ok::<_, std::convert::Infallible>(answer(proxy.forward(request, &connection).await)) }
             });
             let mut server = auto::Builder::new(TokioExecutor::new());
             server.http1().preserve_header_case(true).auto_date_header(false);

@@ -1,25 +1,28 @@
 //! The views of selections, kept while someone looks at them, and the share in one that a request
 //! or the memory of an agent holds.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::watch;
+
 use super::delta::{Delta, Past};
-use super::round::Change;
+use super::fan_out::FanOut;
+use super::parking::Parking;
 use super::view::{Missing, State, View};
-use super::{Full, Metrics, Parked, Permit, Seat, Served};
+use super::{Metrics, ParkPermit, Served, Waiter};
 use crate::describe::Coding;
-use crate::model::{Content, Index, Selection, Since, Snapshot};
+use crate::model::{Content, Index, Selection, Since, Snapshot, StateId};
 
 /// What the views of an operation share.
 #[derive(Debug)]
 pub(super) struct Views {
     pub(super) whole: View,
-    /// Of the whole: views that a change does not touch learn it when somebody looks.
-    version: AtomicU64,
+    /// The state of the whole, at its newest version: what everything else is published before. Views that a change does
+    /// not touch learn their version here when somebody looks, and those who wait for a version wait here.
+    pub(super) newest: watch::Sender<Option<StateId>>,
     parts: Mutex<Parts>,
     pub(super) past: Arc<Past>,
-    pub(super) parked: Arc<Parked>,
+    pub(super) parking: Arc<Parking>,
     pub(super) metrics: Metrics,
 }
 
@@ -34,12 +37,12 @@ struct Parts {
 #[derive(Debug)]
 struct Part {
     view: Arc<View>,
-    viewers: usize,
+    subscriptions: usize,
 }
 
 /// A share in a view, which is there for as long as anyone has one.
 #[derive(Debug)]
-pub struct Viewer {
+pub struct Subscription {
     /// None: the whole model.
     part: Option<Arc<View>>,
     views: Arc<Views>,
@@ -54,10 +57,10 @@ pub struct TooManySelections {
 }
 
 impl Views {
-    pub(super) fn new(past: Past, parked: Arc<Parked>, selections: usize, metrics: Metrics) -> Self {
+    pub(super) fn new(past: Past, parking: Arc<Parking>, selections: usize, metrics: Metrics) -> Self {
         let whole = View::of(Selection::whole(), &Err(Missing::NoState), false);
-        let parts = Parts { index: Index::new(), limit: selections, closed: false };
-        Self { whole, version: AtomicU64::new(0), parts: Mutex::new(parts), past: Arc::new(past), parked, metrics }
+        let parts = Mutex::new(Parts { index: Index::new(), limit: selections, closed: false });
+        Self { whole, newest: watch::Sender::default(), parts, past: Arc::new(past), parking, metrics }
     }
 
     pub(super) fn set_limit(&self, selections: usize) {
@@ -66,12 +69,12 @@ impl Views {
 
     /// Serves a state before anyone looks.
     pub(super) fn restore(&self, snapshot: &Snapshot) {
-        self.version.store(snapshot.id.version, Ordering::Relaxed);
         self.whole.restore(snapshot);
+        self.newest.send_replace(Some(snapshot.id));
     }
 
     /// Serves a new state to whoever looks at what changed.
-    pub(super) fn publish(&self, snapshot: &Snapshot, change: &Arc<Change>) {
+    pub(super) fn publish(&self, snapshot: &Snapshot, fan_out: &Arc<FanOut>) {
         // Held until the whole is published too: a view that is made meanwhile is of the new state.
         let parts = self.parts();
         let before = self.whole.state().ok();
@@ -80,12 +83,12 @@ impl Views {
         let (touched, visited) = parts.touched(before, snapshot);
         self.metrics.selections_visited.inc_by(visited as u64);
         self.metrics.selections_changed.inc_by(touched.len() as u64);
-        // The parts first: who sees the new state of the whole may rely on the ends of their reigns.
+        // The parts first: who sees the new state of the whole may rely on theirs being superseded.
         for view in touched {
-            view.publish(snapshot, change);
+            view.publish(snapshot, fan_out);
         }
-        self.version.store(snapshot.id.version, Ordering::Relaxed);
-        self.whole.publish(snapshot, change);
+        self.whole.publish(snapshot, fan_out);
+        self.newest.send_replace(Some(snapshot.id));
     }
 
     /// What was served becomes the past of what follows.
@@ -102,10 +105,11 @@ impl Views {
     }
 
     /// The same state at another version.
-    pub(super) fn move_version(&self, version: u64) {
+    pub(super) fn bump_version(&self, version: u64) {
         let _parts = self.parts();
-        self.version.store(version, Ordering::Relaxed);
-        self.whole.move_version(version);
+        self.whole.bump_version(version);
+        let newest = self.whole.state().ok().map(|served| served.snapshot.id);
+        self.newest.send_if_modified(|now| std::mem::replace(now, newest) != newest);
     }
 
     pub(super) fn close(&self) {
@@ -137,24 +141,24 @@ impl Parts {
     }
 }
 
-impl Viewer {
-    /// One who looks at the whole model.
+impl Subscription {
+    /// A share in the view of the whole model.
     pub(super) fn of_whole(views: &Arc<Views>) -> Self {
         Self { part: None, views: Arc::clone(views) }
     }
 
-    /// One who looks at a selection.
+    /// A share in the view of a selection.
     pub(super) fn of_part(views: &Arc<Views>, selection: &Selection) -> Result<Self, TooManySelections> {
         let mut parts = views.parts();
         let view = if let Some(part) = parts.index.get_mut(selection) {
-            part.viewers += 1;
+            part.subscriptions += 1;
             Arc::clone(&part.view)
         } else {
             if parts.index.len() >= parts.limit {
                 return Err(TooManySelections { limit: parts.limit });
             }
             let view = Arc::new(View::of(selection.clone(), &views.whole.state(), parts.closed));
-            parts.index.insert(selection.clone(), Part { view: Arc::clone(&view), viewers: 1 });
+            parts.index.insert(selection.clone(), Part { view: Arc::clone(&view), subscriptions: 1 });
             views.metrics.selections.inc();
             view
         };
@@ -171,24 +175,31 @@ impl Viewer {
     pub fn current(&self) -> Result<Arc<Served>, Missing> {
         let state = self.view().state();
         let Some(view) = &self.part else { return state };
-        let is_behind = |served: &Arc<Served>| served.snapshot.id.version != self.views.version.load(Ordering::Relaxed);
-        if state.as_ref().is_ok_and(is_behind) {
-            return self.catch_up(view);
+        let newest = self.views.newest.borrow().map(|newest| newest.version);
+        if state.as_ref().is_ok_and(|served| Some(served.snapshot.id.version) != newest) {
+            return self.at_newest_version(view);
         }
         state
     }
 
-    /// A change that is under way may have published this view and not the version, or the other way round: it is
-    /// waited for.
-    fn catch_up(&self, view: &View) -> State {
+    /// A change that is under way may have published this view and not yet the newest version: it is waited for.
+    fn at_newest_version(&self, view: &View) -> State {
         let _parts = self.views.parts();
-        view.move_version(self.views.version.load(Ordering::Relaxed));
+        if let Some(newest) = *self.views.newest.borrow() {
+            view.bump_version(newest.version);
+        }
         view.state()
     }
 
-    /// Takes a seat. The caller then compares and parks: registered first, so that no change falls in between.
-    pub fn seat(&self) -> Result<Seat, Full> {
-        Permit::take(&self.views.parked).map(|permit| self.view().seat(permit))
+    /// Parks a request here.
+    #[must_use]
+    pub fn park(self: &Arc<Self>, permit: ParkPermit) -> Waiter {
+        Waiter::new(Arc::clone(self), self.view().follow(), permit)
+    }
+
+    /// The state of the whole model, at its newest version.
+    pub(super) fn newest(&self) -> watch::Receiver<Option<StateId>> {
+        self.views.newest.subscribe()
     }
 
     /// What leads from `base`, a state of this view, to what is `served`.
@@ -216,7 +227,7 @@ impl Viewer {
     }
 }
 
-impl PartialEq for Viewer {
+impl PartialEq for Subscription {
     /// Whether both look at the same.
     fn eq(&self, other: &Self) -> bool {
         match (&self.part, &other.part) {
@@ -227,13 +238,13 @@ impl PartialEq for Viewer {
     }
 }
 
-impl Drop for Viewer {
+impl Drop for Subscription {
     fn drop(&mut self) {
         let Some(view) = &self.part else { return };
         let mut parts = self.views.parts();
         let Some(part) = parts.index.get_mut(&view.selection) else { return };
-        part.viewers -= 1;
-        if part.viewers == 0 {
+        part.subscriptions -= 1;
+        if part.subscriptions == 0 {
             parts.index.remove(&view.selection);
             self.views.metrics.selections.dec();
         }

@@ -46,7 +46,7 @@ pub const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 /// What a describe request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Want {
+pub struct PollRequest {
     /// The state that the client has; absent: the null state.
     pub since: Option<Since>,
     /// What the client could not apply; absent: nothing. Boxed, since few send it and all who are parked have the room.
@@ -102,7 +102,7 @@ struct Query {
 /// All but the unreserved characters of RFC 3986, section 2.3.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-impl Want {
+impl PollRequest {
     /// Reads a request with method GET or HEAD, that may select by at most so many `pointers`.
     pub fn parse(
         method: &Method,
@@ -348,8 +348,8 @@ mod tests {
         fields
     }
 
-    fn parse(query: &str, pairs: &[(&str, &str)]) -> Result<Want, Problem> {
-        Want::parse(&Method::GET, Some(query), &fields(pairs), LIMITS, 64)
+    fn parse(query: &str, pairs: &[(&str, &str)]) -> Result<PollRequest, Problem> {
+        PollRequest::parse(&Method::GET, Some(query), &fields(pairs), LIMITS, 64)
     }
 
     #[track_caller]
@@ -373,8 +373,8 @@ mod tests {
         assert_eq!(hold("wait=30", &[("x-envoy-expected-rq-timeout-ms", "500")]), 0);
         assert_eq!(hold("wait=30", &[("x-envoy-expected-rq-timeout-ms", "0")]), 30_000);
         assert_eq!(hold("wait=30", &[("x-envoy-expected-rq-timeout-ms", "soon")]), 30_000);
-        let want = parse(&format!("since={}&wait=3", id()), &[("prefer", "wait=10")]).expect("a want");
-        assert_eq!(want.preferred_wait, None, "the query wins, so nothing was applied");
+        let request = parse(&format!("since={}&wait=3", id()), &[("prefer", "wait=10")]).expect("a request");
+        assert_eq!(request.preferred_wait, None, "the query wins, so nothing was applied");
     }
 
     #[test]
@@ -423,26 +423,26 @@ mod tests {
     fn what_cannot_be_an_id_is_the_null_state_and_never_parks() {
         let huge = format!("{}.{}.{}", id().epoch, "18446744073709551616", id().digest);
         for since in ["", "-1", "%00", "%F0%9F%98%80", "18446744073709551616", "null", &huge] {
-            let want = parse(&format!("since={since}&wait=30"), &[]).expect(since);
-            assert_eq!((want.since, want.hold), (None, Duration::ZERO), "{since}");
+            let request = parse(&format!("since={since}&wait=30"), &[]).expect(since);
+            assert_eq!((request.since, request.hold), (None, Duration::ZERO), "{since}");
         }
         let encoded = format!("since=%22{}%22", id().to_string().replace('.', "%2E"));
         assert_eq!(parse(&encoded, &[]).expect("ok").since, Some(id().into()));
         assert_eq!(parse("wait=9", &[("if-none-match", "*")]).expect("ok").hold, Duration::ZERO, "a cache never hangs");
-        let head =
-            Want::parse(&Method::HEAD, Some(&format!("since={}", id())), &HeaderMap::new(), LIMITS, 64).expect("ok");
+        let head = PollRequest::parse(&Method::HEAD, Some(&format!("since={}", id())), &HeaderMap::new(), LIMITS, 64)
+            .expect("ok");
         assert_eq!(head.hold, Duration::ZERO);
     }
 
     #[test]
     fn rejected_is_spelt_as_since_and_parks_without_it() {
         let encoded = format!("rejected=W/%22{}~gzip%22", id());
-        let want = parse(&encoded, &[]).expect("ok");
+        let request = parse(&encoded, &[]).expect("ok");
         let rejected = Some(Box::new(Rejected { state: id().into(), reason: None }));
-        assert_eq!((want.since, want.rejected, want.hold), (None, rejected, LIMITS.default));
+        assert_eq!((request.since, request.rejected, request.hold), (None, rejected, LIMITS.default));
         for nothing in ["", "-1", "null"] {
-            let want = parse(&format!("rejected={nothing}"), &[("rejected-reason", "why")]).expect(nothing);
-            assert_eq!((want.rejected, want.hold), (None, Duration::ZERO), "{nothing}");
+            let request = parse(&format!("rejected={nothing}"), &[("rejected-reason", "why")]).expect(nothing);
+            assert_eq!((request.rejected, request.hold), (None, Duration::ZERO), "{nothing}");
         }
     }
 
@@ -457,13 +457,14 @@ mod tests {
             ("  ", None),
             ("", None),
         ] {
-            let want = parse(&format!("rejected={}", id()), &[("rejected-reason", given)]).expect(given);
-            assert_eq!(want.rejected.expect("an id").reason.as_deref(), expected, "{given}");
+            let request = parse(&format!("rejected={}", id()), &[("rejected-reason", given)]).expect(given);
+            assert_eq!(request.rejected.expect("an id").reason.as_deref(), expected, "{given}");
         }
         let mut fields = HeaderMap::new();
         fields.insert(REJECTED_REASON, HeaderValue::from_bytes(b"\xff!").expect("opaque bytes are a value"));
-        let want = Want::parse(&Method::GET, Some(&format!("rejected={}", id())), &fields, LIMITS, 64).expect("ok");
-        assert_eq!(want.rejected.expect("an id").reason.as_deref(), Some("?!"));
+        let request =
+            PollRequest::parse(&Method::GET, Some(&format!("rejected={}", id())), &fields, LIMITS, 64).expect("ok");
+        assert_eq!(request.rejected.expect("an id").reason.as_deref(), Some("?!"));
     }
 
     #[test]
@@ -499,16 +500,16 @@ mod tests {
 
     #[test]
     fn link_keeps_every_parameter_but_since_and_rejected() {
-        let want = parse("a=x+y&since=1&wait=30&b=%2B%2b&rejected=2&flag&c=&d=1=2&&e=%C3%A9", &[]).expect("ok");
-        assert_eq!(want.link_tail, "&a=x%20y&wait=30&b=%2B%2B&flag&c=&d=1%3D2&e=%C3%A9");
+        let request = parse("a=x+y&since=1&wait=30&b=%2B%2b&rejected=2&flag&c=&d=1=2&&e=%C3%A9", &[]).expect("ok");
+        assert_eq!(request.link_tail, "&a=x%20y&wait=30&b=%2B%2B&flag&c=&d=1%3D2&e=%C3%A9");
     }
 
     #[test]
     fn what_is_selected_is_a_set_that_goes_on_in_the_link() {
         let selected = |query: &str| {
-            let want = parse(query, &[]).expect(query);
-            let pointers = want.select.map_or_else(Vec::new, |selection| selection.pointers().to_vec());
-            (pointers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "), want.link_tail)
+            let request = parse(query, &[]).expect(query);
+            let pointers = request.select.map_or_else(Vec::new, |selection| selection.pointers().to_vec());
+            (pointers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "), request.link_tail)
         };
         for (query, pointers, link) in [
             ("", "", ""),
@@ -543,8 +544,8 @@ mod tests {
         ] {
             assert_eq!(parse(&query, &[]).expect(&query).version_of(&current), version, "{query}");
         }
-        let want = parse(&format!("since={}", at(5)), &[]).expect("a want");
-        assert_eq!(want.version_of(&at(0)), 0, "a source without order");
+        let request = parse(&format!("since={}", at(5)), &[]).expect("a request");
+        assert_eq!(request.version_of(&at(0)), 0, "a source without order");
     }
 
     proptest! {

@@ -1,0 +1,201 @@
+//! PURE. A describe request that is held, from the decision to hold it to the decision how to answer it: a state machine
+//! that any wire can drive.
+//!
+//! The driver tells it what happens, with the state that is current then and the time, and does what the [`Action`] says.
+//! It calls again when the current state changes ([`Poll::on_state`]), at [`Poll::deadline`] ([`Poll::on_deadline`]), and
+//! when the process drains, the operation ends or the client stops sending.
+//!
+//! ```text
+//!              begin
+//!    answered <------ request ------> Waiting ---- a state that releases it ----> answered
+//!                        |             ^   |                                        ^
+//!                        |    put back |   | wakeSpread                             | the pause is over
+//!                        |             |   v                                        |
+//!                        |            PutOff ---- its turn has come ----> answered  |
+//!                        +------------------- pace ----------------------> Paced ---+
+//! ```
+
+use std::time::{Duration, Instant};
+
+use super::decision::{self, Arrival, Decision};
+use super::request::PollRequest;
+use crate::bounds::PACE_HOLD;
+use crate::model::StateId;
+
+/// A hold is shortened by up to this share of it, so that clients that were parked together do not
+/// come back together.
+const WAIT_JITTER: f64 = 0.1;
+
+/// A request that is held.
+#[derive(Debug)]
+pub struct Poll {
+    request: PollRequest,
+    phase: Phase,
+    /// When the hold ends at the latest.
+    expires: Instant,
+    /// When its turn comes in a drain.
+    drain_slot: Option<Instant>,
+}
+
+/// What it is held for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Another state.
+    Waiting,
+    /// The pause of an agent that repeats itself: no state shortens it.
+    Paced,
+    /// Its turn in a release that is spread over time (`wakeSpread`).
+    PutOff { released: Instant, until: Instant },
+}
+
+/// What becomes of a request when it arrives.
+#[derive(Debug)]
+pub enum Begin {
+    /// It is answered.
+    Answer(PollRequest, Decision),
+    /// It is held.
+    Hold(Poll),
+}
+
+/// What the driver does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// It goes on waiting, until [`Poll::deadline`] at the latest.
+    Wait,
+    /// It answers.
+    Answer(Release),
+}
+
+/// A hold that is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Release {
+    /// How the request is answered; none: nothing is left of what it selected, since the model has no parts any more.
+    pub decision: Option<Decision>,
+    /// Why the hold is over.
+    pub reason: Reason,
+    /// How long the answer was put off on purpose.
+    pub put_off: Duration,
+}
+
+/// Why a hold is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The state changed.
+    Changed,
+    /// The wait, or the pause, has passed.
+    Expired,
+    /// The process drains.
+    Drained,
+    /// The operation has ended.
+    Ended,
+    /// The client has closed its sending side: it may be gone.
+    HalfClosed,
+}
+
+impl Poll {
+    /// Holds a request, or says how it is answered at once. `is_paced`: its agent repeats itself, and waits before it is given
+    /// the same state again. `chance` is in 0..1: it shortens the hold.
+    #[must_use]
+    pub fn begin(request: PollRequest, arrival: Arrival, is_paced: bool, now: Instant, chance: f64) -> Begin {
+        let (phase, hold) = match arrival {
+            Arrival::Answer(Decision::State) if is_paced => (Phase::Paced, PACE_HOLD),
+            Arrival::Answer(decision) => return Begin::Answer(request, decision),
+            Arrival::Park(longest) => (Phase::Waiting, longest.mul_f64(1.0 - WAIT_JITTER * chance)),
+        };
+        Begin::Hold(Self { request, phase, expires: now + hold, drain_slot: None })
+    }
+
+    /// What the client asks for.
+    #[must_use]
+    pub fn request(&self) -> &PollRequest {
+        &self.request
+    }
+
+    /// When [`Poll::on_deadline`] is to be called, unless something else happens before.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        self.drain_slot.map_or(self.own_deadline(), |slot| slot.min(self.own_deadline()))
+    }
+
+    /// Whether the driver has to call [`Poll::on_state`] with this state, should it become current; none: the model has
+    /// no parts any more.
+    #[must_use]
+    pub fn concerns(&self, current: Option<&StateId>) -> bool {
+        self.phase == Phase::Waiting && current.is_none_or(|current| decision::releases(&self.request, current))
+    }
+
+    /// Whether only the version of this state keeps the request from being answered with it: it is lower than one that
+    /// the client has been given. The driver then calls [`Poll::on_state`] also when no more than the version rises.
+    #[must_use]
+    pub fn is_blocked_by(&self, current: &StateId) -> bool {
+        self.phase == Phase::Waiting && self.request.is_ahead_of(current)
+    }
+
+    /// `current` is the state now. `spread`: over how long answers to a change are spread; `chance`, in 0..1, is the
+    /// place of this one.
+    pub fn on_state(&mut self, current: Option<&StateId>, spread: Duration, now: Instant, chance: f64) -> Action {
+        if !self.concerns(current) {
+            return Action::Wait;
+        }
+        if spread.is_zero() || current.is_none() {
+            return self.answer(current, Reason::Changed, Duration::ZERO);
+        }
+        // Put off, at most to the end of the hold; then what is current by then is compared again.
+        self.phase = Phase::PutOff { released: now, until: (now + spread.mul_f64(chance)).min(self.expires) };
+        Action::Wait
+    }
+
+    /// [`Poll::deadline`] has come.
+    pub fn on_deadline(&mut self, current: Option<&StateId>, now: Instant) -> Action {
+        let drained = self.drain_slot.is_some_and(|slot| slot < self.own_deadline());
+        match self.phase {
+            Phase::PutOff { released, .. } if self.is_released_by(current) => {
+                self.answer(current, Reason::Changed, now.saturating_duration_since(released))
+            }
+            Phase::PutOff { .. } if !drained => {
+                // What released it was taken back meanwhile: it stays for the rest of its hold.
+                self.phase = Phase::Waiting;
+                if now < self.expires { Action::Wait } else { self.answer(current, Reason::Expired, Duration::ZERO) }
+            }
+            Phase::Waiting | Phase::Paced | Phase::PutOff { .. } => {
+                self.answer(current, if drained { Reason::Drained } else { Reason::Expired }, Duration::ZERO)
+            }
+        }
+    }
+
+    /// The process drains: the request is answered at `slot` at the latest.
+    pub fn on_drain(&mut self, slot: Instant) {
+        self.drain_slot = Some(slot);
+    }
+
+    /// The operation has ended.
+    #[must_use]
+    pub fn on_ended(&self, current: Option<&StateId>) -> Action {
+        self.answer(current, Reason::Ended, Duration::ZERO)
+    }
+
+    /// The client has closed its sending side. It may be gone, or wait for the answer alone.
+    #[must_use]
+    pub fn on_half_closed(&self, current: Option<&StateId>) -> Action {
+        self.answer(current, Reason::HalfClosed, Duration::ZERO)
+    }
+
+    fn own_deadline(&self) -> Instant {
+        match self.phase {
+            Phase::Waiting | Phase::Paced => self.expires,
+            Phase::PutOff { until, .. } => until,
+        }
+    }
+
+    fn is_released_by(&self, current: Option<&StateId>) -> bool {
+        current.is_none_or(|current| decision::releases(&self.request, current))
+    }
+
+    fn answer(&self, current: Option<&StateId>, reason: Reason, put_off: Duration) -> Action {
+        let decision = current.map(|current| decision::at_end(&self.request, current));
+        Action::Answer(Release { decision, reason, put_off })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,72 @@
+//! An answer as hyper writes it: its head and its body.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::Response;
+use http_body::{Frame, SizeHint};
+
+use super::proxy::ProxyBody;
+use crate::describe::Answer;
+use crate::hub::FanOutGuard;
+
+/// An answer of our own. `fan_out` is kept until the body is handed to the connection.
+#[must_use]
+pub fn response(answer: Answer, fan_out: Option<FanOutGuard>) -> Response<Body> {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = answer.status;
+    response.headers_mut().extend(answer.fields());
+    if let Some(bytes) = answer.into_body() {
+        *response.body_mut() = Body::Whole { bytes: Some(bytes), fan_out };
+    }
+    response
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+pub enum Body {
+    /// None.
+    Empty,
+    /// Bytes that are here already, shared with all who get the same.
+    Whole {
+        /// The bytes; taken when they are handed to the connection.
+        bytes: Option<Bytes>,
+        /// Kept until then.
+        fan_out: Option<FanOutGuard>,
+    },
+    /// What the app answers, as it comes.
+    App(ProxyBody),
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = <ProxyBody as http_body::Body>::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        match &mut *self {
+            Self::Empty => Poll::Ready(None),
+            Self::Whole { bytes, .. } => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::App(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Whole { bytes, .. } => bytes.is_none(),
+            Self::App(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Whole { bytes, .. } => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::App(body) => body.size_hint(),
+        }
+    }
+}
