@@ -227,7 +227,8 @@ async fn drain(stop: &Stop, operations: &Table, connections: &TaskTracker) {
             operation.hub.emptied().await;
         }
     };
-    let _ = tokio::time::timeout_at(drain.deadline().min(deadline), emptied).await;
+    // Who comes after the slots is answered at once when the process closes.
+    let _ = tokio::time::timeout_at(drain.end().min(deadline), emptied).await;
     stop.close();
     connections.close();
     if tokio::time::timeout_at(deadline, connections.wait()).await.is_err() {

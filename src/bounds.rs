@@ -36,6 +36,8 @@ pub const AGENTS_PAGE: usize = 1000;
 pub const PACE_REPEATS: u8 = 3;
 /// How long an agent that repeats itself is held.
 pub const PACE_HOLD: Duration = Duration::from_secs(1);
+/// Time that a poll is held after the slots of a drain.
+pub const DRAINED_HOLD: Duration = Duration::from_secs(1);
 /// Bytes of a request's head on HTTP/1.1; more is 431.
 pub const HEAD_BYTES: usize = 16 * 1024;
 /// Header fields of a request; more is 431.

@@ -10,6 +10,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::bounds::DRAINED_HOLD;
+
 /// Of the grace period, this share is for the slots of parked requests; the rest is for their
 /// bytes and for what the app still answers.
 const SLOTS: f64 = 0.9;
@@ -32,12 +34,13 @@ pub struct Drain {
 }
 
 impl Drain {
-    /// The slot of a request that is parked, or arrives, at `now`; `chance` is in 0..1.
+    /// The slot of a request that is parked, or arrives, at `now`; `chance` is in 0..1. Once the slots are over, it is
+    /// [`DRAINED_HOLD`] later, less up to half of it: a client that polls without a pause must not spin until the process
+    /// closes.
     #[must_use]
     pub fn slot(&self, now: Instant, chance: f64) -> Instant {
-        let end = self.end();
-        let start = self.from.max(now).min(end);
-        start + (end - start).mul_f64(chance)
+        let (start, end) = (self.from.max(now), self.end());
+        if start < end { start + (end - start).mul_f64(chance) } else { now + DRAINED_HOLD.mul_f64(1.0 - chance / 2.0) }
     }
 
     /// When the last slot is.
@@ -172,7 +175,8 @@ mod tests {
         let late = start + Duration::from_secs(17);
         assert_eq!(drain.slot(late, 0.5), start + Duration::from_millis(17_500));
         let after = start + Duration::from_secs(19);
-        assert!(drain.slot(after, 0.5) <= after, "at once");
+        assert_eq!(drain.slot(after, 0.0), after + DRAINED_HOLD);
+        assert_eq!(drain.slot(after, 1.0), after + DRAINED_HOLD / 2);
     }
 
     #[tokio::test(start_paused = true)]

@@ -31,6 +31,7 @@ mod http2;
 mod select;
 mod spread;
 mod time;
+mod version;
 mod withheld;
 
 /// The model of most tests: long enough for an encoding to be worth it.

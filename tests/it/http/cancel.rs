@@ -116,6 +116,10 @@ async fn a_handler_that_is_dropped_after_any_poll_gives_everything_back() {
             &[Drain],
             &[Change, Drain],
             &[Move, Expire],
+            &[End],
+            &[Nothing, End],
+            &[Change, End],
+            &[Drain, End],
         ] {
             for polls in 0..=POLLS {
                 dropped_after(polls, query, events, Duration::ZERO).await;

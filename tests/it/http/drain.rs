@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tidewait::bounds::DRAINED_HOLD;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -73,4 +74,23 @@ async fn idle_connections_are_closed_once_the_parked_ones_are_answered() {
     rig.stop.close();
     idle.until(|_| false).await;
     assert!(idle.seen.is_empty());
+}
+
+/// After `tidewait drain` and before SIGTERM: a client that polls without a pause does not spin, and none is held up by that.
+#[tokio::test(start_paused = true)]
+async fn a_poll_after_the_slots_is_held_for_a_moment_and_answered_when_the_process_closes() {
+    let mut rig = Rig::serving(|_| ()).await;
+    let drain = rig.stop.drain();
+    tokio::time::sleep_until(drain.end()).await;
+    let since = format!("since={}&wait=50", id(7, MODEL));
+    for _ in 0..10 {
+        let (answer, held) = rig.poll(&since, "").await;
+        assert_eq!((answer.status, answer.field("connection")), (204, "close"));
+        assert!((DRAINED_HOLD / 2..DRAINED_HOLD + Duration::from_millis(2)).contains(&held), "{held:?}");
+    }
+    let mut wire = rig.park(&since, "").await;
+    let closed = Instant::now();
+    rig.stop.close();
+    assert_eq!(next(&mut wire, false).await.status, 204);
+    assert!(closed.elapsed() < Duration::from_millis(2), "{:?}", closed.elapsed());
 }
