@@ -5,7 +5,7 @@ use tokio::time::{Duration, Instant};
 
 use super::{PARKED, Port, park, serve, until};
 use crate::model_file::ModelFile;
-use crate::server::{Client, Server, tidewait};
+use crate::server::{Client, STEP, Server, tidewait};
 
 const GRACE: Duration = Duration::from_secs(10);
 const CLIENTS: usize = 40;
@@ -148,4 +148,30 @@ async fn tidewait_drain_answers_who_is_parked_and_the_process_goes_on() {
     let error = String::from_utf8_lossy(&gone.stderr);
     assert_eq!(gone.status.code(), Some(1), "{error}");
     assert!(error.contains(&admin) && error.contains("is it running"), "{error}");
+}
+
+/// Many programs read their files anew on SIGHUP, so that is what operators send.
+#[tokio::test]
+async fn sighup_is_ignored_and_said() {
+    let model = ModelFile::new(r#"{"n":1}"#);
+    let mut server = serve(&model, &["--grace", "1h"]).await;
+    server.ready().await;
+    let id = server.get("/describe").await.id().to_owned();
+    let mut parked = park(&server, &id, "50").await;
+    server.signal(Signal::HUP);
+    let line = server.logged("SIGHUP is ignored").await;
+    assert!(line.contains("SIGTERM stops"), "{line}");
+    assert_eq!(server.admin("/readyz").await.status, 200);
+    model.replace(r#"{"n":2}"#);
+    let reply = parked.reply().await;
+    assert_eq!((reply.status, reply.json()["n"].as_u64()), (200, Some(2)), "who is parked stays so");
+    let mut parked = park(&server, reply.id(), "50").await;
+    server.signal(Signal::TERM);
+    server.logged("\"stopping\"").await;
+    server.signal(Signal::HUP);
+    let said = |log: &Vec<String>| log.iter().filter(|line| line.contains("SIGHUP is ignored")).count() == 2;
+    tokio::time::timeout(STEP, server.log.wait_for(said)).await.expect("also while it drains").expect("it runs");
+    model.replace(r#"{"n":3}"#);
+    assert_eq!(parked.reply().await.status, 200);
+    assert_eq!(server.ended().await, Some(0));
 }
