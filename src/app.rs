@@ -26,7 +26,7 @@ use crate::operation::{self, Table};
 use crate::operations::{Ground, Operations, Wanted};
 use crate::sources::disk::DiskError;
 use crate::sources::kubernetes;
-use crate::telemetry::Level;
+use crate::telemetry::Telemetry;
 
 /// Descriptors that are not for clients: the app's connections, files, the API server, the admin port.
 const RESERVED_DESCRIPTORS: usize = 256;
@@ -159,9 +159,10 @@ impl App {
     }
 
     /// Answers until a signal, then drains.
-    pub async fn run(self, level: Level) -> Result<(), AppError> {
+    pub async fn run(self, telemetry: &Telemetry) -> Result<(), AppError> {
         let mut signals = Signals::new().map_err(AppError::Signals)?;
         let registry = Registry::new();
+        registry.register(Box::new(telemetry.dropped_lines()))?;
         let stop = Arc::new(Stop::new(self.config.grace));
         let mut tasks = Tasks::default();
         let (table, controller) = self.start_operations(&registry, &mut tasks)?;
@@ -181,7 +182,7 @@ impl App {
             operations: Arc::clone(&table),
             gate: Gate::new(stop.watch()),
             stop: Arc::clone(&stop),
-            level,
+            level: telemetry.level(),
             registry,
         };
         let admin = admin::serve(self.admin, Arc::new(admin), TaskTracker::new());
@@ -235,7 +236,6 @@ async fn drain(stop: &Stop, operations: &Table, connections: &TaskTracker) {
     }
 }
 
-/// Listens, and tells on which port where any would do.
 fn bind(address: SocketAddr, setting: &'static str) -> Result<(TcpListener, SocketAddr), AppError> {
     let listen = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };

@@ -9,6 +9,7 @@ pub mod config;
 pub mod controller;
 pub mod crd;
 pub mod describe;
+pub mod escape;
 pub mod fleet;
 pub mod http;
 pub mod hub;
