@@ -60,8 +60,10 @@ pub const LOG_END: Duration = Duration::from_secs(1);
 pub const SPARE_THREADS: usize = 4;
 /// Bytes of a request body to the admin port; more is 413.
 pub const ADMIN_BODY_BYTES: usize = 4 * 1024;
-/// Connections to the admin port; one more waits to be accepted.
+/// Connections to the admin port; for one more the one is closed whose time ends first.
 pub const ADMIN_CONNECTIONS: usize = 64;
+/// From the connection to the admin port to the last byte of the answer; a drain comes on top.
+pub const ADMIN_EXCHANGE: Duration = Duration::from_secs(15);
 /// Idle connections kept to the app.
 pub const UPSTREAM_IDLE_CONNECTIONS: usize = 64;
 /// An idle connection to the app is closed after this.

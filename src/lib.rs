@@ -17,5 +17,6 @@ pub mod lifecycle;
 pub mod model;
 pub mod operation;
 pub mod operations;
+pub mod sockets;
 pub mod sources;
 pub mod telemetry;

@@ -6,9 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which modules each module may name. What is absent is a wrong arrow.
-const ARROWS: [(&str, &[&str]); 17] = [
+const ARROWS: [(&str, &[&str]); 18] = [
     ("bounds", &[]),
     ("escape", &[]),
+    ("sockets", &["bounds"]),
     ("model", &["bounds"]),
     ("config", &["bounds", "escape"]),
     ("crd", &["bounds", "config", "escape"]),
@@ -24,8 +25,11 @@ const ARROWS: [(&str, &[&str]); 17] = [
         "controller",
         &["bounds", "config", "crd", "escape", "fleet", "lifecycle", "model", "operation", "operations", "sources"],
     ),
-    ("http", &["bounds", "config", "describe", "fleet", "hub", "lifecycle", "operation", "telemetry", "model"]),
-    ("admin", &["bounds", "describe", "escape", "fleet", "lifecycle", "operation", "telemetry"]),
+    (
+        "http",
+        &["bounds", "config", "describe", "fleet", "hub", "lifecycle", "operation", "sockets", "telemetry", "model"],
+    ),
+    ("admin", &["bounds", "describe", "escape", "fleet", "lifecycle", "operation", "sockets", "telemetry"]),
     (
         "app",
         &[
@@ -38,6 +42,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
             "lifecycle",
             "operation",
             "operations",
+            "sockets",
             "sources",
             "telemetry",
         ],
