@@ -242,13 +242,11 @@ fn describe(value: &Value) -> String {
 
 /// What the writer of an unknown field may have meant.
 fn nearest(key: &str, fields: Fields) -> String {
-    match nearest::nearest(key, fields.iter().map(|(name, _)| *name)) {
-        Some(name) => format!("did you mean {name}?"),
-        None => {
-            let names: Vec<_> = fields.iter().map(|(name, _)| *name).collect();
-            format!("the fields here are {}", names.join(", "))
-        }
+    if let Some(name) = nearest::nearest(key, fields.iter().map(|(name, _)| *name)) {
+        return format!("did you mean {name}?");
     }
+    let names: Vec<_> = fields.iter().map(|(name, _)| *name).collect();
+    format!("the fields here are {}", names.join(", "))
 }
 
 fn join(path: &str, key: &str) -> String {
