@@ -12,7 +12,7 @@
 //! | `POST /drain` | answers parked requests over the grace period, and then this one; same host only |
 //! | `GET /openapi.json` | the protocol as an OpenAPI 3.1 document |
 
-use std::convert::Infallible;
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -20,17 +20,14 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use prometheus::{Registry, TextEncoder};
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
-use tokio_util::task::TaskTracker;
+use prometheus::{IntCounter, Registry, TextEncoder};
 
-use crate::bounds::{ADMIN_BODY_BYTES, ADMIN_CONNECTIONS, HEAD_READ};
+use self::listen::Limit;
+pub use self::listen::serve;
+use crate::bounds::ADMIN_BODY_BYTES;
 use crate::describe::Problem;
 use crate::describe::problem::{self, Kind};
+use crate::escape;
 use crate::lifecycle::ready::{Gate, Readiness};
 use crate::lifecycle::stop::Stop;
 use crate::operation::Table;
@@ -38,6 +35,7 @@ use crate::telemetry::Level;
 
 mod agents;
 pub mod ask;
+mod listen;
 pub mod state;
 
 /// The protocol of the describe port.
@@ -56,73 +54,60 @@ pub struct Admin {
     pub level: Level,
     /// All metrics.
     pub registry: Registry,
+    /// Counts connections that had to make room: [`closed_connections`].
+    pub closed: IntCounter,
 }
 
-/// Serves the port. Answers also while the process drains; ends with the process.
-pub async fn serve(listener: TcpListener, admin: Arc<Admin>, connections: TaskTracker) {
-    let places = Arc::new(Semaphore::new(ADMIN_CONNECTIONS));
-    loop {
-        let place = Arc::clone(&places).acquire_owned().await.ok();
-        let (stream, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "could not accept a connection to the admin port");
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-                continue;
-            }
-        };
-        let admin = Arc::clone(&admin);
-        connections.spawn(async move {
-            let service = service_fn(|request| {
-                let admin = Arc::clone(&admin);
-                async move { Ok::<_, Infallible>(admin.answer(request, peer).await) }
-            });
-            let mut builder = http1::Builder::new();
-            builder.timer(TokioTimer::new()).header_read_timeout(HEAD_READ);
-            if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
-                tracing::debug!(%error, %peer, "admin connection ended");
-            }
-            drop(place);
-        });
-    }
+/// Every path, with the methods it has.
+const PATHS: [(&str, &str); 8] = [
+    ("/livez", "GET, HEAD"),
+    ("/readyz", "GET, HEAD"),
+    ("/metrics", "GET, HEAD"),
+    ("/state", "GET, HEAD"),
+    ("/agents", "GET, HEAD"),
+    ("/log-level", "GET, HEAD, PUT"),
+    ("/drain", "POST"),
+    ("/openapi.json", "GET, HEAD"),
+];
+
+/// Connections closed for want of room.
+pub fn closed_connections(registry: &Registry) -> prometheus::Result<IntCounter> {
+    let closed = IntCounter::new(
+        "tidewait_admin_connections_closed_total",
+        "Connections to the admin port that were closed to make room for newer ones.",
+    )?;
+    registry.register(Box::new(closed.clone()))?;
+    Ok(closed)
 }
 
 impl Admin {
-    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
-        let changes = matches!(request.uri().path(), "/log-level" | "/drain")
-            && !matches!(*request.method(), Method::GET | Method::HEAD);
+    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr, limit: &Limit) -> Response<Full<Bytes>> {
+        let (head, body) = request.into_parts();
+        let path = head.uri.path();
+        // Read in any case: a connection that is closed with bytes unread is reset, and its answer may be lost.
+        let Ok(body) = Limited::new(body, ADMIN_BODY_BYTES).collect().await else {
+            let detail = format!("send at most {ADMIN_BODY_BYTES} bytes");
+            return refusal(&Problem::new(Kind::BodyTooLarge, detail));
+        };
+        let changes = matches!(path, "/log-level" | "/drain") && !matches!(head.method, Method::GET | Method::HEAD);
         if changes && !peer.ip().to_canonical().is_loopback() {
-            let detail =
-                format!("{} changes something: ask from the same host or pod, not from {peer}", request.uri().path());
+            let detail = format!("{path} changes something: ask from the same host or pod, not from {peer}");
             return refusal(&Problem::new(Kind::LoopbackOnly, detail));
         }
-        match (request.method().as_str(), request.uri().path()) {
+        match (head.method.as_str(), path) {
             ("GET" | "HEAD", "/livez") => text(StatusCode::OK, "ok\n"),
             ("GET" | "HEAD", "/readyz") => self.ready(),
             ("GET" | "HEAD", "/metrics") => self.metrics(),
             ("GET" | "HEAD", "/state") => json(state::of(&self.operations.all()).to_string()),
-            ("GET" | "HEAD", "/agents") => {
-                match agents::of(&self.operations.all(), request.uri().query().unwrap_or("")) {
-                    Ok(page) => json(page.to_string()),
-                    Err(problem) => refusal(&problem),
-                }
-            }
+            ("GET" | "HEAD", "/agents") => match agents::of(&self.operations.all(), head.uri.query().unwrap_or("")) {
+                Ok(page) => json(page.to_string()),
+                Err(problem) => refusal(&problem),
+            },
             ("GET" | "HEAD", "/openapi.json") => json(OPENAPI),
             ("GET" | "HEAD", "/log-level") => text(StatusCode::OK, self.level.get() + "\n"),
-            ("PUT", "/log-level") => self.set_level(request).await,
-            ("POST", "/drain") => self.drain().await,
-            (
-                method,
-                "/livez" | "/readyz" | "/metrics" | "/state" | "/agents" | "/openapi.json" | "/log-level" | "/drain",
-            ) => {
-                refusal(&Problem::new(Kind::MethodNotAllowed, format!("{method} is not for {}", request.uri().path())))
-            }
-            (_, path) => {
-                let detail = format!(
-                    "{path} is not here: try /livez /readyz /metrics /state /agents /log-level /drain /openapi.json"
-                );
-                refusal(&Problem::new(Kind::NotFound, detail))
-            }
+            ("PUT", "/log-level") => self.set_level(&body.to_bytes()),
+            ("POST", "/drain") => self.drain(limit).await,
+            (method, path) => neither(method, path),
         }
     }
 
@@ -154,13 +139,8 @@ impl Admin {
         }
     }
 
-    async fn set_level(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let Ok(body) = Limited::new(request.into_body(), ADMIN_BODY_BYTES).collect().await else {
-            let detail = format!("send a level in at most {ADMIN_BODY_BYTES} bytes");
-            return refusal(&Problem::new(Kind::BodyTooLarge, detail));
-        };
-        let body = body.to_bytes();
-        let level = String::from_utf8_lossy(&body);
+    fn set_level(&self, body: &[u8]) -> Response<Full<Bytes>> {
+        let level = String::from_utf8_lossy(body);
         match self.level.set(level.trim()) {
             Ok(()) => {
                 tracing::info!(level = level.trim(), "log level changed");
@@ -170,8 +150,9 @@ impl Admin {
         }
     }
 
-    async fn drain(&self) -> Response<Full<Bytes>> {
+    async fn drain(&self, limit: &Limit) -> Response<Full<Bytes>> {
         let drain = self.stop.drain();
+        limit.extend(drain.deadline());
         tracing::info!("draining, asked for at the admin port");
         let emptied = async {
             for operation in self.operations.all() {
@@ -185,12 +166,26 @@ impl Admin {
     }
 }
 
+/// No such method at this path (RFC 9110, section 15.5.6, wants `Allow`), or no such path.
+fn neither(method: &str, path: &str) -> Response<Full<Bytes>> {
+    if let Some((_, methods)) = PATHS.iter().find(|(known, _)| *known == path) {
+        let detail = format!("{method} is not for {path}: send {methods}");
+        let mut response = refusal(&Problem::new(Kind::MethodNotAllowed, detail));
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
+        return response;
+    }
+    let paths = PATHS.map(|(path, _)| path).join(" ");
+    refusal(&Problem::new(Kind::NotFound, format!("{path} is not here: try {paths}")))
+}
+
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     typed(status, body, "text/plain; charset=utf-8")
 }
 
-fn json(body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    typed(StatusCode::OK, body, "application/json")
+/// JSON, whose texts others may have written: shown on terminals.
+fn json(body: impl Into<Cow<'static, str>>) -> Response<Full<Bytes>> {
+    let body = body.into();
+    typed(StatusCode::OK, escape::json(&body).into_owned(), "application/json")
 }
 
 fn refusal(refused: &Problem) -> Response<Full<Bytes>> {

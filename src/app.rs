@@ -7,14 +7,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use prometheus::Registry;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, Admin};
-use crate::bounds::BACKLOG;
 use crate::config::Config;
 use crate::controller;
 use crate::http::{Front, listen, metrics, proxy};
@@ -24,9 +23,10 @@ use crate::lifecycle::stop::{Signals, Stop};
 use crate::lifecycle::tasks::{Fatal, Tasks};
 use crate::operation::{self, Table};
 use crate::operations::{Ground, Operations, Wanted};
+use crate::sockets;
 use crate::sources::disk::DiskError;
 use crate::sources::kubernetes;
-use crate::telemetry::Level;
+use crate::telemetry::Telemetry;
 
 /// Descriptors that are not for clients: the app's connections, files, the API server, the admin port.
 const RESERVED_DESCRIPTORS: usize = 256;
@@ -159,9 +159,10 @@ impl App {
     }
 
     /// Answers until a signal, then drains.
-    pub async fn run(self, level: Level) -> Result<(), AppError> {
+    pub async fn run(self, telemetry: &Telemetry) -> Result<(), AppError> {
         let mut signals = Signals::new().map_err(AppError::Signals)?;
         let registry = Registry::new();
+        registry.register(Box::new(telemetry.dropped_lines()))?;
         let stop = Arc::new(Stop::new(self.config.grace));
         let mut tasks = Tasks::default();
         let (table, controller) = self.start_operations(&registry, &mut tasks)?;
@@ -181,7 +182,8 @@ impl App {
             operations: Arc::clone(&table),
             gate: Gate::new(stop.watch()),
             stop: Arc::clone(&stop),
-            level,
+            level: telemetry.level(),
+            closed: admin::closed_connections(&registry)?,
             registry,
         };
         let admin = admin::serve(self.admin, Arc::new(admin), TaskTracker::new());
@@ -236,18 +238,8 @@ async fn drain(stop: &Stop, operations: &Table, connections: &TaskTracker) {
     }
 }
 
-/// Listens, and tells on which port where any would do.
 fn bind(address: SocketAddr, setting: &'static str) -> Result<(TcpListener, SocketAddr), AppError> {
-    let listen = || {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        // Or a restart would have to wait for the connections of the process before it to time out.
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        let listener = socket.listen(BACKLOG)?;
-        let bound = listener.local_addr()?;
-        Ok((listener, bound))
-    };
-    listen().map_err(|source| AppError::Bind { address, setting, source })
+    sockets::listen(address).map_err(|source| AppError::Bind { address, setting, source })
 }
 
 /// Raises the soft limit of descriptors to the hard one, and gives the connections that fit.

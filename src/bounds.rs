@@ -53,10 +53,19 @@ pub const IDLE_CONNECTION: Duration = Duration::from_secs(620);
 pub const DEAD_PEER: Duration = Duration::from_secs(60);
 /// Concurrent streams of one HTTP/2 connection; more are refused.
 pub const HTTP2_STREAMS: u32 = 256;
+/// Bytes of log lines that wait to be written; further lines are dropped, and counted.
+pub const LOG_BYTES: usize = 1024 * 1024;
+/// Time for the last log lines to be written when the process ends; what is left is lost.
+pub const LOG_END: Duration = Duration::from_secs(1);
+/// Threads beside those of the runtime that must be to be had at the start: for the log, notices about files, files
+/// that are read, and spans.
+pub const SPARE_THREADS: usize = 4;
 /// Bytes of a request body to the admin port; more is 413.
 pub const ADMIN_BODY_BYTES: usize = 4 * 1024;
-/// Connections to the admin port; one more waits to be accepted.
+/// Connections to the admin port; for one more the one is closed whose time ends first.
 pub const ADMIN_CONNECTIONS: usize = 64;
+/// From the connection to the admin port to the last byte of the answer; a drain comes on top.
+pub const ADMIN_EXCHANGE: Duration = Duration::from_secs(15);
 /// Idle connections kept to the app.
 pub const UPSTREAM_IDLE_CONNECTIONS: usize = 64;
 /// An idle connection to the app is closed after this.

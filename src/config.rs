@@ -13,8 +13,10 @@ use http::uri::Authority;
 use ipnet::IpNet;
 
 pub mod cli;
+mod environment;
 pub mod file;
 mod layer;
+mod nearest;
 pub mod problem;
 pub(crate) mod ranges;
 pub mod resolve;

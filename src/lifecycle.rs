@@ -3,3 +3,4 @@
 pub mod ready;
 pub mod stop;
 pub mod tasks;
+pub mod threads;

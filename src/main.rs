@@ -1,43 +1,45 @@
 //! `tidewait`: parse, set up logs, run, exit code (0: stopped as asked, 1: could not go on, 2: misconfigured).
 
 use std::error::Error;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use tidewait::admin::ask;
 use tidewait::app::App;
+use tidewait::bounds::LOG_END;
 use tidewait::config::{self, Config, LogFormat, cli};
-use tidewait::crd;
+use tidewait::lifecycle::threads;
+use tidewait::telemetry::writer::{Target, Writer};
 use tidewait::telemetry::{self, chain};
+use tidewait::{crd, escape};
+use tokio::runtime::Builder;
 
 /// A file system that hangs must not keep a stopped process from ending.
 const LAST_THREADS: Duration = Duration::from_secs(1);
 
+const UNWRITTEN: &str = "standard output cannot be written";
+
 fn main() -> ExitCode {
     let cli = match cli::parse(std::env::args_os()) {
         Ok(cli) => cli,
-        Err(error) => {
-            // Help and version come this way too; a closed pipe is nobody who reads.
-            let _ = error.print();
-            return u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
-        }
+        Err(error) => return tell(&error),
     };
     let done = match cli.command {
         cli::Command::Serve(options) => config::load(&options).map(serve),
         cli::Command::Check(options) => config::load(&options).map(|config| {
-            print(&format!("the configuration is good, operations: {}\n", config.operations.len()));
-            Ok(())
+            for variable in cli::unread_variables() {
+                complain(&variable.to_string());
+            }
+            answer(&format!("the configuration is good, operations: {}\n", config.operations.len()))
         }),
-        cli::Command::Crd => {
-            print(&crd::documents());
-            Ok(Ok(()))
-        }
+        cli::Command::Crd => Ok(answer(&crd::documents())),
         cli::Command::Drain(options) => cli::load_drain(&options).map(drain),
     };
     match done {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => {
-            complain(&format!("tidewait: {}", chain(&*error)));
+            complain(&format!("tidewait: {}", escape::lines(&chain(&*error))));
             ExitCode::FAILURE
         }
         Err(problems) => {
@@ -49,47 +51,78 @@ fn main() -> ExitCode {
 
 type Done = Result<(), Box<dyn Error>>;
 
-fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+/// Help and version, or what is wrong with the command line.
+fn tell(error: &clap::Error) -> ExitCode {
+    let printed = error.print().and_then(|()| io::stdout().flush());
+    match printed {
+        Err(why) if !error.use_stderr() => {
+            complain(&format!("tidewait: {UNWRITTEN}: {why}"));
+            ExitCode::FAILURE
+        }
+        Ok(()) | Err(_) => u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from),
+    }
 }
 
 fn serve(config: Config) -> Done {
-    let runtime = runtime()?;
+    threads::check()?;
+    let runtime = Builder::new_multi_thread().worker_threads(threads::workers()).enable_all().build()?;
     let telemetry = {
         let _inside = runtime.enter();
         telemetry::start(&config.log, config.otlp_endpoint.as_deref())?
     };
-    let level = telemetry.level();
+    for variable in cli::unread_variables() {
+        tracing::warn!("{variable}");
+    }
     let served = runtime.block_on(async {
         let for_people = config.log.format == LogFormat::Text;
         let app = App::bind(config).await?;
         if for_people {
-            print(&app.banner());
+            greet(&app.banner());
         }
-        app.run(level).await
+        app.run(&telemetry).await
     });
-    telemetry.finish();
+    telemetry.send_spans();
     runtime.shutdown_timeout(LAST_THREADS);
+    telemetry.finish();
     Ok(served?)
 }
 
 fn drain(wanted: cli::Drain) -> Done {
-    let drained = runtime()?.block_on(async {
+    // On this thread alone: it must work where no other can be had.
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let drained = runtime.block_on(async {
         let end = tokio::time::Instant::now() + wanted.at_least;
         let drained = ask::drain(wanted.admin).await?;
         tokio::time::sleep_until(end).await;
         Ok::<_, ask::AskError>(drained)
     });
-    print(&(drained? + "\n"));
-    Ok(())
+    answer(&(escape::lines(&drained?) + "\n"))
 }
 
-#[expect(clippy::print_stdout, reason = "what a person asked for")]
-fn print(text: &str) {
-    print!("{text}");
+/// What a person asked a command for.
+fn answer(text: &str) -> Done {
+    let mut output = io::stdout();
+    let written = output.write_all(text.as_bytes()).and_then(|()| output.flush());
+    written.map_err(|error| format!("{UNWRITTEN}: {error}").into())
 }
 
-#[expect(clippy::print_stderr, reason = "logs may not be set up yet")]
+/// What a person who starts the service may like to read. It is served also where nobody does.
+fn greet(text: &str) {
+    if let Ok(writer) = Writer::start(Target::Output) {
+        writer.push(text.as_bytes());
+        writer.finish(Duration::ZERO);
+    }
+}
+
+/// Says on standard error why the process ends, unless nobody reads there.
 fn complain(text: &str) {
-    eprintln!("{text}");
+    let line = format!("{text}\n");
+    match Writer::start(Target::Error) {
+        Ok(writer) => {
+            writer.push(line.as_bytes());
+            writer.finish(LOG_END);
+        }
+        // Without a thread, or the reason would be lost. Where that fails too there is nobody to tell.
+        Err(_) => drop(io::stderr().write_all(line.as_bytes())),
+    }
 }

@@ -1,23 +1,33 @@
 //! Logs and traces: set-up only. Each module owns its metrics and registers them.
 //!
-//! Logs go to standard error, filtered by a level that can be changed while the process runs.
+//! Logs go to standard error by a [`writer`] that nobody waits for, filtered by a level that can be changed while the
+//! process runs. What others wrote in them is escaped.
 //! Spans are made only where an OTLP endpoint is set, and only by requests ([`SPANS`]).
 
 use std::error::Error;
-use std::io::IsTerminal as _;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _};
 
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use prometheus::IntCounter;
+use tracing::field::Field;
 use tracing::level_filters::LevelFilter;
 use tracing::{Dispatch, Metadata};
+use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::filter::FilterExt as _;
+use tracing_subscriber::fmt::format;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry, filter, fmt, reload};
 
+use self::writer::{Target, Writer};
+use crate::bounds::LOG_END;
 use crate::config::{self, Log, LogFormat};
+use crate::escape::{self, Escaping};
 
 mod otlp;
+pub mod writer;
 
 /// The target of spans that are exported. Logs do not take them up, so they cost nothing without traces.
 pub const SPANS: &str = "tidewait::span";
@@ -26,6 +36,7 @@ pub const SPANS: &str = "tidewait::span";
 #[derive(Debug)]
 pub struct Telemetry {
     level: Level,
+    lines: Writer,
     traces: Option<SdkTracerProvider>,
 }
 
@@ -53,6 +64,9 @@ pub enum TelemetryError {
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
+    /// The log's thread cannot be had.
+    #[error("the log has no thread")]
+    Thread(#[source] io::Error),
     /// A subscriber is there already, or gone.
     #[error("logs cannot be set up")]
     Subscriber(#[source] Box<dyn Error + Send + Sync>),
@@ -61,19 +75,35 @@ pub enum TelemetryError {
 /// Sets up logs and, with an endpoint, traces. Once a process, inside its runtime.
 pub fn start(log: &Log, otlp_endpoint: Option<&str>) -> Result<Telemetry, TelemetryError> {
     let traces = otlp_endpoint.map(otlp::provider).transpose()?;
-    let (subscriber, level) = subscriber(log, traces.as_ref())?;
+    let lines = Writer::start(Target::Error).map_err(TelemetryError::Thread)?;
+    let (subscriber, level) = subscriber(log, &lines, traces.as_ref())?;
     subscriber.try_init().map_err(|error| TelemetryError::Subscriber(error.into()))?;
-    Ok(Telemetry { level, traces })
+    // The default writes to standard error itself, and would wait for its reader.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        let backtrace = std::backtrace::Backtrace::capture();
+        let reason = panic.payload_as_str().unwrap_or("no reason given");
+        tracing::error!(place, reason, %backtrace, "panicked");
+    }));
+    Ok(Telemetry { level, lines, traces })
 }
 
-fn subscriber(log: &Log, traces: Option<&SdkTracerProvider>) -> Result<(Dispatch, Level), TelemetryError> {
+fn subscriber(
+    log: &Log,
+    lines: &Writer,
+    traces: Option<&SdkTracerProvider>,
+) -> Result<(Dispatch, Level), TelemetryError> {
     let (filter, handle) = reload::Layer::new(parse(&log.level)?);
     let lines = match log.format {
         LogFormat::Text => {
-            let colours = std::io::stderr().is_terminal();
-            fmt::layer().with_ansi(colours).with_writer(std::io::stderr).boxed()
+            let colours = io::stderr().is_terminal();
+            let layer = fmt::layer().with_ansi(colours).with_writer(lines.clone());
+            layer.fmt_fields(format::debug_fn(field).delimited(" ")).boxed()
         }
-        LogFormat::Json => fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).boxed(),
+        LogFormat::Json => {
+            let lines = lines.clone();
+            fmt::layer().json().flatten_event(true).with_writer(move || JsonLines(lines.clone())).boxed()
+        }
     };
     let not_spans = filter::filter_fn(is_line).with_max_level_hint(LevelFilter::TRACE);
     // One filter, not one within another, and no layer that is absent: only then is the call site
@@ -90,11 +120,36 @@ fn subscriber(log: &Log, traces: Option<&SdkTracerProvider>) -> Result<(Dispatch
     Ok((registry.with(spans.with_filter(only_spans)).into(), Level(handle)))
 }
 
-/// What is a log line: no span for the collector, and none of the lines in which kube's client
-/// tells each failed attempt as an error. What an outage means is told once, by its source.
+/// What is a log line: no span for the collector, and none of the lines in which a library warns of what is normal
+/// here: kube's client of each failed attempt (what an outage means is told once, by its source), notify of a folder
+/// that is gone (which is how a mounted ConfigMap changes).
 fn is_line(metadata: &Metadata<'_>) -> bool {
-    metadata.target() != SPANS
-        && (!metadata.target().starts_with("kube_client") || *metadata.level() > tracing::Level::INFO)
+    let told_elsewhere = ["kube_client", "notify"].iter().any(|library| metadata.target().starts_with(library));
+    metadata.target() != SPANS && (!told_elsewhere || *metadata.level() > tracing::Level::INFO)
+}
+
+/// Writes a field of a text line. Values that others wrote stay on that line.
+fn field(line: &mut format::Writer<'_>, field: &Field, value: &dyn std::fmt::Debug) -> std::fmt::Result {
+    match field.name() {
+        // Where the line of a library was written; its target is in front.
+        name if name.starts_with("log.") => Ok(()),
+        "message" => write!(Escaping(line), "{value:?}"),
+        name => write!(Escaping(line), "{}={value:?}", name.strip_prefix("r#").unwrap_or(name)),
+    }
+}
+
+/// Takes lines of JSON, which leaves some characters in strings as they are that a terminal does not.
+struct JsonLines(Writer);
+
+impl io::Write for JsonLines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.push(escape::json(&String::from_utf8_lossy(line)).as_bytes());
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The filter of a text, by the same rules as `--log-level`.
@@ -111,11 +166,22 @@ impl Telemetry {
         self.level.clone()
     }
 
+    /// Log lines that were dropped, since nobody read them.
+    #[must_use]
+    pub fn dropped_lines(&self) -> IntCounter {
+        self.lines.dropped()
+    }
+
     /// Sends the spans that are left. Blocks for as long as that takes, at most some seconds.
-    pub fn finish(self) {
-        if let Some(Err(error)) = self.traces.map(|traces| traces.shutdown()) {
+    pub fn send_spans(&self) {
+        if let Some(Err(error)) = self.traces.as_ref().map(SdkTracerProvider::shutdown) {
             tracing::warn!(error = %chain(&error), "the last spans were not sent");
         }
+    }
+
+    /// Writes the log lines that are left, unless nobody reads them. Nothing is logged after that.
+    pub fn finish(self) {
+        self.lines.finish(LOG_END);
     }
 }
 
@@ -149,15 +215,16 @@ mod tests {
     #[test]
     fn spans_are_switched_off_where_none_are_sent() {
         let log = Log { format: LogFormat::Json, level: "trace".to_owned(), access: true };
+        let lines = Writer::start(Target::Error).expect("a thread");
         let span = tracing::info_span!(target: SPANS, "request");
         let callsite = span.metadata().expect("a disabled span has them too");
-        let (quiet, level) = subscriber(&log, None).expect("a level");
+        let (quiet, level) = subscriber(&log, &lines, None).expect("a level");
         assert!(quiet.register_callsite(callsite).is_never(), "a request costs one comparison");
         level.set("tidewait=trace").expect("a filter");
         assert!(quiet.register_callsite(callsite).is_never());
         let traces = SdkTracerProvider::builder().build();
         let silent = Log { level: "off".to_owned(), ..log };
-        let (exporting, _) = subscriber(&silent, Some(&traces)).expect("a level");
+        let (exporting, _) = subscriber(&silent, &lines, Some(&traces)).expect("a level");
         assert!(!exporting.register_callsite(callsite).is_never(), "whatever the log's level");
     }
 }

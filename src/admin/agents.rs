@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::bounds::{AGENT_ID_BYTES, AGENTS_PAGE};
 use crate::describe::Problem;
+use crate::escape::escape;
 use crate::fleet::{AgentKey, Listing, Standing};
 use crate::operation::{Agent, Operation};
 
@@ -52,7 +53,7 @@ fn one(agent: &Agent) -> Value {
         "holds": agent.holds.map(|holds| holds.to_string()),
         "given": agent.given.map(|given| given.to_string()),
         "rejects": agent.rejects.map(|rejects| rejects.to_string()),
-        "reason": agent.reason,
+        "reason": agent.reason.as_deref().map(escape),
         "rejectingSeconds": agent.rejecting.map(|rejecting| rejecting.as_secs()),
         "laggingSeconds": agent.lagging.map(|lagging| lagging.as_secs()),
         "lastSeenSeconds": agent.last_seen.as_secs(),

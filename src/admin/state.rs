@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::escape::escape;
 use crate::fleet::Totals;
 use crate::operation::{Operation, Status};
 
@@ -53,9 +54,9 @@ fn source(status: &Status) -> Value {
     match status {
         Status::Starting => json!({ "status": "starting" }),
         Status::Live => json!({ "status": "live" }),
-        Status::Lost(reason) => json!({ "status": "lost", "detail": reason }),
+        Status::Lost(reason) => json!({ "status": "lost", "detail": escape(reason) }),
         Status::Unusable(unusable) => {
-            json!({ "status": unusable.kind.as_str(), "detail": unusable.detail })
+            json!({ "status": unusable.kind.as_str(), "detail": escape(&unusable.detail) })
         }
     }
 }

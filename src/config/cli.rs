@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+use super::environment::unread;
 use super::file::ConfigFile;
 use super::layer::Reader;
-use super::problem::Problems;
+use super::problem::{Problem, Problems};
 use super::resolve::{Layers, resolve};
 pub use super::settings::Options;
 use super::settings::{COLLECTOR, SETTINGS, Setting, Unset, environment_name, from_environment, from_flags};
@@ -72,6 +73,15 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap:
 /// Reads what `options` does not hold, the environment and the file, and resolves all three.
 pub fn load(options: &Options) -> Result<Config, Problems> {
     resolve(&gather(options, environment()))
+}
+
+/// A line for each variable of the environment that looks like a setting and is none: misspelt, most likely.
+#[must_use]
+pub fn unread_variables() -> Vec<Problem> {
+    let all: Vec<_> = std::env::vars_os()
+        .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
+        .collect();
+    unread(all.iter().map(|(name, value)| (&**name, &**value)))
 }
 
 fn gather(options: &Options, environment: Vec<(String, OsString)>) -> Layers {

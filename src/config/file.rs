@@ -17,6 +17,7 @@ use serde_yaml::Value;
 use self::fields::Kind::{Count, Duration, Exactly, Object, Switch, Text, Texts};
 use self::fields::{Fields, Kind, OPERATION, TOP};
 use super::layer::Layer;
+use super::nearest;
 use super::problem::{Problems, quote};
 
 mod fields;
@@ -241,16 +242,11 @@ fn describe(value: &Value) -> String {
 
 /// What the writer of an unknown field may have meant.
 fn nearest(key: &str, fields: Fields) -> String {
-    // Longer keys are nobody's slip, and the distance costs the product of the lengths.
-    let distance = |name: &str| strsim::damerau_levenshtein(&key.to_ascii_lowercase(), &name.to_ascii_lowercase());
-    let near = fields.iter().map(|(name, _)| *name).filter(|_| key.len() <= 64).min_by_key(|name| distance(name));
-    match near {
-        Some(name) if distance(name) <= (name.len() / 3).max(2) => format!("did you mean {name}?"),
-        _ => {
-            let names: Vec<_> = fields.iter().map(|(name, _)| *name).collect();
-            format!("the fields here are {}", names.join(", "))
-        }
+    if let Some(name) = nearest::nearest(key, fields.iter().map(|(name, _)| *name)) {
+        return format!("did you mean {name}?");
     }
+    let names: Vec<_> = fields.iter().map(|(name, _)| *name).collect();
+    format!("the fields here are {}", names.join(", "))
 }
 
 fn join(path: &str, key: &str) -> String {

@@ -1,7 +1,9 @@
 //! What is wrong with a configuration: one line for each mistake, and all of them at once, so
 //! that nobody repairs one only to meet the next.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
+
+use crate::escape::Escaping;
 
 /// Longest value that a message shows whole, in characters.
 const SHOWN: usize = 80;
@@ -43,8 +45,7 @@ impl Problems {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A reader's message or a file's name may hold a line break; a problem is one line.
-        let text = format!("{}: {}", self.origin, self.message);
-        text.chars().try_for_each(|c| write!(f, "{}", if c.is_control() { ' ' } else { c }))
+        write!(Escaping(f), "{}: {}", self.origin, self.message)
     }
 }
 
@@ -87,7 +88,7 @@ mod tests {
         problems.push("--grace", "is\nodd");
         problems.push("a\rb.yaml", "cannot be read");
         problems.push("--grace", "is\nodd");
-        assert_eq!(problems.to_string(), "--grace: is odd\na b.yaml: cannot be read");
+        assert_eq!(problems.to_string(), "--grace: is\\nodd\na\\rb.yaml: cannot be read");
         assert_eq!(problems.iter().count(), 2);
     }
 

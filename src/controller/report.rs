@@ -19,6 +19,7 @@ use crate::crd::condition::{Agent, Reason, cut};
 use crate::crd::describe_replica::{
     AgentTotals, DescribeReplica, DescribeReplicaSpec, DescribeReplicaStatus, ReplicaTotals, Reported, SourceHealth,
 };
+use crate::escape::escape;
 use crate::fleet::{Standing, Totals};
 use crate::model::Inputs;
 use crate::operation::{Operation, Status, Table};
@@ -168,13 +169,13 @@ fn one(operation: &Operation, now: SystemTime) -> Reported {
     let ago = |ago: Duration| now.checked_sub(ago).and_then(moment);
     let worst = operation.worst().into_iter().filter_map(|agent| {
         Some(Agent {
-            name: cut(agent.key.name(), STATUS_AGENT),
+            name: cut(&escape(agent.key.name()), STATUS_AGENT),
             state_id: agent.holds.map(|holds| holds.to_string()),
             reason: if agent.standing == Standing::Rejecting { Reason::Rejecting } else { Reason::Lagging },
             message: agent
                 .reason
                 .filter(|_| agent.standing == Standing::Rejecting)
-                .map(|reason| cut(&reason, STATUS_AGENT)),
+                .map(|reason| cut(&escape(&reason), STATUS_AGENT)),
             since: ago(agent.rejecting.or(agent.lagging).unwrap_or_default())?,
         })
     });
@@ -220,7 +221,7 @@ fn health(status: &Status) -> SourceHealth {
         Status::Lost(reason) => ("lost", Some(reason)),
         Status::Unusable(unusable) => (unusable.kind.as_str(), Some(&unusable.detail)),
     };
-    SourceHealth { status: status.to_owned(), detail: detail.map(|detail| cut(detail, STATUS_TEXT)) }
+    SourceHealth { status: status.to_owned(), detail: detail.map(|detail| cut(&escape(detail), STATUS_TEXT)) }
 }
 
 fn moment(time: SystemTime) -> Option<Time> {

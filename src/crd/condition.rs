@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fields;
 use crate::bounds::STATUS_TEXT;
+use crate::escape;
 
 /// The spec is one that can be served; the message names each field that is not.
 pub const ACCEPTED: &str = "Accepted";
@@ -79,11 +80,12 @@ pub fn say(conditions: &mut Vec<Condition>, finding: &Finding<'_>, now: &Time) -
     true
 }
 
-/// Text as a status can hold it: at most this many characters.
+/// Text as a status or Event can hold it, whoever wrote it: at most this many characters, each line escaped.
 #[must_use]
 pub fn cut(text: &str, characters: usize) -> String {
+    let text = escape::lines(text);
     if text.chars().count() <= characters {
-        return text.to_owned();
+        return text;
     }
     text.chars().take(characters.saturating_sub(3)).chain("...".chars()).collect()
 }

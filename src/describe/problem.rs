@@ -20,6 +20,8 @@
 
 use http::StatusCode;
 
+use crate::escape::escape;
+
 /// What every `type` begins with.
 pub const TYPE_PREFIX: &str = "https://tidewait.dev/problems/";
 
@@ -134,7 +136,7 @@ pub fn json(slug: &str, title: &str, status: StatusCode, detail: &str) -> Vec<u8
         "type": format!("{TYPE_PREFIX}{slug}"),
         "title": title,
         "status": status.as_u16(),
-        "detail": detail,
+        "detail": escape(detail),
     });
     let mut bytes = body.to_string().into_bytes();
     bytes.push(b'\n');

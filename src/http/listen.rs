@@ -14,9 +14,8 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::{Duration, Instant};
 use tokio_util::task::TaskTracker;
@@ -27,6 +26,7 @@ use super::wire::{Line, Wire};
 use crate::access::{Connection, Scheme};
 use crate::bounds::{DEAD_PEER, HEAD_BYTES, HEAD_FIELDS, HTTP2_STREAMS, IDLE_CONNECTION};
 use crate::lifecycle::stop;
+use crate::sockets;
 
 /// After a failed accept (out of descriptors, mostly): long enough not to spin, short enough to
 /// be back when one is free.
@@ -67,7 +67,7 @@ pub async fn accept(
             let _ = stream.try_write(REFUSAL);
             continue;
         };
-        if let Err(error) = tune(&stream) {
+        if let Err(error) = sockets::tune(&stream) {
             // The peer is gone already.
             tracing::debug!(%error, %peer, "could not tune a connection");
             continue;
@@ -83,16 +83,6 @@ pub async fn accept(
             drop(place);
         });
     }
-}
-
-/// Dead peers are noticed, also while parked, and small answers leave at once.
-fn tune(stream: &TcpStream) -> std::io::Result<()> {
-    stream.set_nodelay(true)?;
-    let socket = SockRef::from(stream);
-    socket.set_tcp_keepalive(
-        &TcpKeepalive::new().with_time(DEAD_PEER / 2).with_interval(DEAD_PEER / 6).with_retries(3),
-    )?;
-    socket.set_tcp_user_timeout(Some(DEAD_PEER))
 }
 
 /// Serves one connection to its end.

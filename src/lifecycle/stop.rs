@@ -137,24 +137,35 @@ impl Watch {
     }
 }
 
-/// SIGTERM and SIGINT, either as often as it comes.
+/// SIGTERM and SIGINT, either as often as it comes. SIGHUP is taken over too, and does nothing: many programs read their
+/// files anew on it, ours are followed without it, and the default would end the process without a drain.
 #[derive(Debug)]
 pub struct Signals {
     term: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
-    /// Takes over both signals.
+    /// Takes over these signals.
     pub fn new() -> std::io::Result<Self> {
-        Ok(Self { term: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
     }
 
-    /// Waits for the next one and names it.
+    /// Waits for the next one that stops the process and names it.
     pub async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.term.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+        loop {
+            tokio::select! {
+                _ = self.term.recv() => return "SIGTERM",
+                _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.hangup.recv() => tracing::warn!(
+                    "SIGHUP is ignored: models are followed without it, a changed --config needs a restart, SIGTERM stops"
+                ),
+            }
         }
     }
 }

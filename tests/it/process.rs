@@ -1,13 +1,16 @@
 //! The built binary as its user sees it, with a model in a file: what it serves while the file
-//! changes, what a restart keeps, how it starts and stops, what operators can ask.
+//! changes, what a restart keeps, how it starts and stops, what operators can ask, and what it does where nobody reads what it says.
 
 use crate::model_file::ModelFile;
 use crate::server::{Client, Reply, STEP, Server};
 
+mod admin;
 mod drain;
 mod files;
 mod kept;
+mod logs;
 mod operators;
+mod output;
 mod start;
 mod traces;
 

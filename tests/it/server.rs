@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
@@ -59,20 +59,16 @@ impl Server {
     }
 
     /// Starts a prepared command and waits until it listens.
-    pub(crate) async fn spawn(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary starts");
-        let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
-        let (seen, log) = watch::channel(Vec::new());
-        tokio::spawn(async move {
-            while let Ok(Some(line)) = lines.next_line().await {
-                seen.send_modify(|log: &mut Vec<String>| log.push(line));
-            }
-        });
+    pub(crate) async fn spawn(command: Command) -> Self {
+        Self::spawn_to(command, Stdio::null()).await
+    }
+
+    /// The same, with this for its standard output.
+    pub(crate) async fn spawn_to(mut command: Command, stdout: impl Into<Stdio>) -> Self {
+        let mut child = command.stdout(stdout).stderr(Stdio::piped()).spawn().expect("the binary starts");
+        let log = collect(BufReader::new(child.stderr.take().expect("piped")).lines());
         let mut server = Self { listen: ([127, 0, 0, 1], 0).into(), admin: ([127, 0, 0, 1], 0).into(), child, log };
-        let line = server.logged("\"listening\"").await;
-        let line: serde_json::Value = serde_json::from_str(&line).expect("a JSON line");
-        let address = |name: &str| line[name].as_str().and_then(|text| text.parse().ok()).expect("an address");
-        (server.listen, server.admin) = (address("listen"), address("admin"));
+        (server.listen, server.admin) = addresses(&server.logged("listening").await);
         server
     }
 
@@ -158,6 +154,31 @@ impl Server {
         let reached = waited.await.is_ok();
         assert!(reached, "{series} is {}, not {value}", self.metric(series).await);
     }
+}
+
+/// The lines that come, until there are no more.
+pub(crate) fn collect<R>(mut lines: Lines<R>) -> watch::Receiver<Vec<String>>
+where
+    R: AsyncBufRead + Unpin + Send + 'static,
+{
+    let (seen, log) = watch::channel(Vec::new());
+    tokio::spawn(async move {
+        while let Ok(Some(line)) = lines.next_line().await {
+            seen.send_modify(|log: &mut Vec<String>| log.push(line));
+        }
+    });
+    log
+}
+
+/// Where it listens, for clients and operators, as its log says in either form.
+pub(crate) fn addresses(line: &str) -> (SocketAddr, SocketAddr) {
+    let json: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
+    let address = |name: &str| {
+        let of_text = || line.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+        json[name].as_str().or_else(of_text).and_then(|text| text.parse().ok())
+    };
+    let (listen, admin) = (address("listen"), address("admin"));
+    (listen.unwrap_or_else(|| panic!("no address in {line}")), admin.expect("beside it"))
 }
 
 impl Reply {

@@ -6,26 +6,43 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which modules each module may name. What is absent is a wrong arrow.
-const ARROWS: [(&str, &[&str]); 17] = [
+const ARROWS: [(&str, &[&str]); 19] = [
     ("access", &[]),
     ("bounds", &[]),
+    ("escape", &[]),
+    ("sockets", &["bounds"]),
     ("model", &["bounds"]),
-    ("config", &["bounds"]),
-    ("crd", &["bounds", "config"]),
-    ("describe", &["bounds", "config", "model"]),
+    ("config", &["bounds", "escape"]),
+    ("crd", &["bounds", "config", "escape"]),
+    ("describe", &["bounds", "config", "escape", "model"]),
     ("fleet", &["access", "bounds", "model"]),
     ("lifecycle", &["bounds"]),
-    ("telemetry", &["config"]),
+    ("telemetry", &["bounds", "config", "escape"]),
     ("hub", &["bounds", "config", "describe", "model"]),
     ("sources", &["bounds", "config", "model", "telemetry"]),
     ("operation", &["access", "bounds", "config", "describe", "fleet", "hub", "model", "sources", "telemetry"]),
     ("operations", &["bounds", "config", "hub", "lifecycle", "model", "operation", "sources", "telemetry"]),
-    ("controller", &["bounds", "config", "crd", "fleet", "lifecycle", "model", "operation", "operations", "sources"]),
+    (
+        "controller",
+        &["bounds", "config", "crd", "escape", "fleet", "lifecycle", "model", "operation", "operations", "sources"],
+    ),
     (
         "http",
-        &["access", "bounds", "config", "describe", "fleet", "hub", "lifecycle", "operation", "telemetry", "model"],
+        &[
+            "access",
+            "bounds",
+            "config",
+            "describe",
+            "fleet",
+            "hub",
+            "lifecycle",
+            "operation",
+            "sockets",
+            "telemetry",
+            "model",
+        ],
     ),
-    ("admin", &["bounds", "describe", "fleet", "lifecycle", "operation", "telemetry"]),
+    ("admin", &["bounds", "describe", "escape", "fleet", "lifecycle", "operation", "sockets", "telemetry"]),
     (
         "app",
         &[
@@ -38,6 +55,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
             "lifecycle",
             "operation",
             "operations",
+            "sockets",
             "sources",
             "telemetry",
         ],
@@ -45,7 +63,15 @@ const ARROWS: [(&str, &[&str]); 17] = [
 ];
 
 /// PURE modules, and what none of their lines may name.
-const PURE: [&str; 5] = ["src/access", "src/model", "src/describe", "src/fleet", "src/config/resolve"];
+const PURE: [&str; 7] = [
+    "src/access",
+    "src/model",
+    "src/describe",
+    "src/escape",
+    "src/fleet",
+    "src/config/environment",
+    "src/config/resolve",
+];
 const IMPURE: [&str; 9] =
     ["tokio", "hyper::", "kube::", "fastrand", "Instant::now", "SystemTime", "std::env", "std::fs", "std::net::Tcp"];
 

@@ -5,14 +5,14 @@ use tokio::time::{Duration, Instant};
 
 use super::{PARKED, Port, park, serve, until};
 use crate::model_file::ModelFile;
-use crate::server::{Client, Server, tidewait};
+use crate::server::{Client, STEP, Server, tidewait};
 
 const GRACE: Duration = Duration::from_secs(10);
 const CLIENTS: usize = 40;
 
 /// A server with parked requests, and the id on which they are parked.
-async fn with_parked(model: &ModelFile) -> (Server, Vec<Client>, String) {
-    let grace = format!("{}s", GRACE.as_secs());
+async fn with_parked(model: &ModelFile, grace: Duration) -> (Server, Vec<Client>, String) {
+    let grace = format!("{}s", grace.as_secs());
     let mut server = serve(model, &["--grace", &grace]).await;
     server.ready().await;
     let id = server.get("/describe").await.id().to_owned();
@@ -45,7 +45,7 @@ async fn drained(clients: Vec<Client>, id: &str, start: Instant) -> Vec<Duration
 #[tokio::test]
 async fn sigterm_answers_who_is_parked_over_the_grace_period_and_exits_with_0() {
     let model = ModelFile::new(r#"{"n":1}"#);
-    let (mut server, mut clients, id) = with_parked(&model).await;
+    let (mut server, mut clients, id) = with_parked(&model, GRACE).await;
     let mut watched = clients.pop().expect("many");
     let start = Instant::now();
     server.signal(Signal::TERM);
@@ -70,19 +70,27 @@ async fn sigterm_answers_who_is_parked_over_the_grace_period_and_exits_with_0() 
 #[tokio::test]
 async fn a_change_during_the_drain_is_answered_at_once() {
     let model = ModelFile::new(r#"{"n":1}"#);
-    let (mut server, mut clients, id) = with_parked(&model).await;
+    // Long enough that whoever is answered soon was not answered by the drain.
+    let long = GRACE * 30;
+    let (mut server, clients, id) = with_parked(&model, long).await;
     server.signal(Signal::TERM);
     server.logged("\"stopping\"").await;
     model.replace(r#"{"n":2}"#);
-    let mut changed = 0;
-    for client in &mut clients {
-        let reply = client.reply().await;
-        assert_eq!(reply.field("connection"), "close");
-        assert!(reply.status == 200 || (reply.status == 204 && reply.id() == id), "{reply:?}");
-        changed += usize::from(reply.status == 200);
+    let start = Instant::now();
+    let replies = clients.into_iter().map(|mut client| async move { client.reply().await });
+    let replies = futures::future::join_all(replies).await;
+    assert!(start.elapsed() < GRACE, "{:?} of {long:?}", start.elapsed());
+    let (changed, early): (Vec<_>, Vec<_>) = replies.iter().partition(|reply| reply.status == 200);
+    assert!(early.len() <= CLIENTS / 4, "the drain had only begun: {early:?}");
+    for reply in early {
+        assert_eq!((reply.status, reply.id(), reply.field("connection")), (204, &*id, "close"), "{reply:?}");
     }
-    assert!(changed > 0, "the drain had only begun");
-    assert_eq!(server.ended().await, Some(0), "and it is over when the last is answered");
+    for reply in changed {
+        assert_eq!((reply.json()["n"].as_u64(), reply.field("connection")), (Some(2), "close"), "{reply:?}");
+        assert_ne!(reply.id(), id);
+    }
+    assert_eq!(server.ended().await, Some(0));
+    assert!(start.elapsed() < GRACE * 2, "and it is over when the last is answered: {:?}", start.elapsed());
 }
 
 #[tokio::test]
@@ -117,7 +125,7 @@ async fn with_nobody_parked_it_stops_at_once() {
 #[tokio::test]
 async fn tidewait_drain_answers_who_is_parked_and_the_process_goes_on() {
     let model = ModelFile::new(r#"{"n":1}"#);
-    let (mut server, clients, id) = with_parked(&model).await;
+    let (mut server, clients, id) = with_parked(&model, GRACE).await;
     let admin = server.admin.to_string();
     let start = Instant::now();
     let drain = tokio::spawn(tidewait(&["drain", "--admin", &admin]).output());
@@ -130,12 +138,40 @@ async fn tidewait_drain_answers_who_is_parked_and_the_process_goes_on() {
     assert_eq!(server.admin("/livez").await.status, 200);
     let after = server.get("/describe").await;
     assert_eq!((after.status, after.json()["n"].as_u64()), (200, Some(1)), "it goes on until SIGTERM");
+    let asked = Instant::now();
     let at_once = server.get(&format!("/describe?since={id}&wait=50")).await;
-    assert_eq!(at_once.status, 204);
+    assert_eq!((at_once.status, at_once.id(), at_once.field("connection")), (204, &*id, "close"));
+    assert!(asked.elapsed() < Duration::from_secs(5), "at once, not after 50 s: {:?}", asked.elapsed());
     server.signal(Signal::TERM);
     assert_eq!(server.ended().await, Some(0));
     let gone = tidewait(&["drain", "--admin", &admin]).output().await.expect("it runs");
     let error = String::from_utf8_lossy(&gone.stderr);
     assert_eq!(gone.status.code(), Some(1), "{error}");
     assert!(error.contains(&admin) && error.contains("is it running"), "{error}");
+}
+
+/// Many programs read their files anew on SIGHUP, so that is what operators send.
+#[tokio::test]
+async fn sighup_is_ignored_and_said() {
+    let model = ModelFile::new(r#"{"n":1}"#);
+    let mut server = serve(&model, &["--grace", "1h"]).await;
+    server.ready().await;
+    let id = server.get("/describe").await.id().to_owned();
+    let mut parked = park(&server, &id, "50").await;
+    server.signal(Signal::HUP);
+    let line = server.logged("SIGHUP is ignored").await;
+    assert!(line.contains("SIGTERM stops"), "{line}");
+    assert_eq!(server.admin("/readyz").await.status, 200);
+    model.replace(r#"{"n":2}"#);
+    let reply = parked.reply().await;
+    assert_eq!((reply.status, reply.json()["n"].as_u64()), (200, Some(2)), "who is parked stays so");
+    let mut parked = park(&server, reply.id(), "50").await;
+    server.signal(Signal::TERM);
+    server.logged("\"stopping\"").await;
+    server.signal(Signal::HUP);
+    let said = |log: &Vec<String>| log.iter().filter(|line| line.contains("SIGHUP is ignored")).count() == 2;
+    tokio::time::timeout(STEP, server.log.wait_for(said)).await.expect("also while it drains").expect("it runs");
+    model.replace(r#"{"n":3}"#);
+    assert_eq!(parked.reply().await.status, 200);
+    assert_eq!(server.ended().await, Some(0));
 }

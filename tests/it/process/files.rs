@@ -1,8 +1,14 @@
 //! What clients get while the model's file changes, breaks, vanishes and comes back.
 
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use rustix::process::Signal;
+
 use super::{CHANGES, PARKED, Port, park, serve, until};
 use crate::model_file::ModelFile;
-use crate::server::Client;
+use crate::server::{Client, Server};
 
 #[tokio::test]
 async fn a_rename_and_a_write_in_place_release_who_is_parked() {
@@ -127,4 +133,37 @@ async fn a_version_in_the_model_orders_its_states() {
     server.metric_becomes("tidewait_source_restores_total{operation=\"describe\"}", 1.0).await;
     server.metric_becomes(CHANGES, 3.0).await;
     assert_eq!(version(server.get("/describe").await.id()), 8);
+}
+
+/// A version of a mounted ConfigMap: a folder of its own, to which `..data` leads in one step.
+fn publish(mount: &Path, version: u64) {
+    let folder = mount.join(format!("..{version}"));
+    fs::create_dir(&folder).expect("a folder");
+    fs::write(folder.join("model.json"), format!("{{\"n\":{version}}}")).expect("written");
+    symlink(format!("..{version}"), mount.join("..data_tmp")).expect("a link");
+    fs::rename(mount.join("..data_tmp"), mount.join("..data")).expect("renamed");
+}
+
+#[tokio::test]
+async fn a_mounted_config_map_changes_without_a_warning() {
+    let mount = tempfile::tempdir().expect("a folder");
+    publish(mount.path(), 1);
+    let path = mount.path().join("model.json");
+    symlink("..data/model.json", &path).expect("a link");
+    let mut server = Server::start(&["--file", path.to_str().expect("UTF-8")]).await;
+    server.ready().await;
+    for version in 2..10 {
+        publish(mount.path(), version);
+        // As the kubelet does, at once.
+        fs::remove_dir_all(mount.path().join(format!("..{}", version - 1))).expect("removed");
+        let is_new = |reply: &crate::server::Reply| reply.status == 200 && reply.json()["n"] == version;
+        until("the new version", &server, Port::Clients, "/describe", is_new).await;
+    }
+    server.signal(Signal::TERM);
+    assert_eq!(server.ended().await, Some(0));
+    server.logged("\"stopped\"").await;
+    // That this machine may have few descriptors is no matter here.
+    let is_loud = |line: &&String| !line.contains("\"level\":\"INFO\"") && !line.contains("descriptor limit");
+    let loud: Vec<_> = server.log.borrow().iter().filter(is_loud).cloned().collect();
+    assert_eq!(loud, [""; 0], "nothing is wrong");
 }

@@ -23,6 +23,67 @@ async fn every_configuration_mistake_is_told_at_once_with_exit_code_2() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
 }
 
+/// Variables that Kubernetes gives to every container beside a Service called tidewait.
+const OF_KUBERNETES: [(&str, &str); 6] = [
+    ("TIDEWAIT_SERVICE_HOST", "10.0.0.1"),
+    ("TIDEWAIT_SERVICE_PORT_HTTP", "80"),
+    ("TIDEWAIT_PORT", "tcp://10.0.0.1:80"),
+    ("TIDEWAIT_PORT_80_TCP", "tcp://10.0.0.1:80"),
+    ("TIDEWAIT_PORT_80_TCP_ADDR", "10.0.0.1"),
+    ("TIDEWAIT_ADMIN_PORT", "tcp://10.0.0.2:80"),
+];
+
+#[tokio::test]
+async fn a_misspelt_variable_is_warned_about_and_those_of_kubernetes_are_not() {
+    let model = ModelFile::new("{}");
+    let mut command = limited("true", &model, &[]);
+    command.env("TIDEWAIT_UPSTREAMS", "http://127.0.0.1:1").envs(OF_KUBERNETES);
+    let mut server = Server::spawn(command).await;
+    let line = server.logged("TIDEWAIT_UPSTREAMS").await;
+    assert!(line.contains("\"WARN\"") && line.contains("did you mean TIDEWAIT_UPSTREAM?"), "{line}");
+    server.ready().await;
+    assert_eq!(server.get("/nothing").await.status, 404, "nor are any of them settings");
+    let log = server.log.borrow().clone();
+    assert!(!log.iter().any(|line| OF_KUBERNETES.iter().any(|(name, _)| line.contains(name))), "{log:#?}");
+    let mut check = tidewait(&["check", "--file=m.json"]);
+    let output = check.env("TIDEWAIT_UPSTREAMS", "x").envs(OF_KUBERNETES).output().await.expect("it runs");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), error.lines().count()), (Some(0), 1), "{error}");
+    assert!(error.contains("did you mean TIDEWAIT_UPSTREAM?"), "{error}");
+}
+
+/// The runtime panics without its first thread, and waits for ever for the others.
+#[tokio::test]
+async fn threads_that_cannot_be_had_are_a_sentence_and_exit_code_1() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let open = |path: &std::path::Path| {
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("our own");
+    };
+    open(folder.path());
+    // The limit holds for all processes of a user, and for root there is none: so a user of its own, who must be
+    // able to read the binary.
+    let binary = folder.path().join("tidewait");
+    std::fs::copy(env!("CARGO_BIN_EXE_tidewait"), &binary).expect("copied");
+    open(&binary);
+    let user = (0x4000_0000 + std::process::id()).to_string();
+    let is_root = rustix::process::getuid().is_root();
+    for limit in 1..=3 {
+        let mut command = Command::new(if is_root { "setpriv" } else { "env" });
+        if is_root {
+            command.args(["--reuid", &user, "--regid", &user, "--clear-groups"]);
+        }
+        // A shell's ulimit may not know this limit.
+        command.arg("prlimit").arg(format!("--nproc={limit}")).arg(&binary);
+        command.args(["serve", "--file=m.json", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0"]);
+        let output = command.env_clear().env("PATH", "/usr/bin:/bin").kill_on_drop(true).output();
+        let output = tokio::time::timeout(STEP, output).await.expect("it ends").expect("it runs");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{limit}: {error}");
+        assert!(error.contains("cannot start") && error.contains("ulimit -u"), "{limit}: {error}");
+        assert_eq!(error.lines().count(), 1, "{limit}: {error}");
+    }
+}
+
 #[tokio::test]
 async fn a_port_in_use_is_refused_by_address_and_flag() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
