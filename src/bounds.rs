@@ -97,6 +97,8 @@ pub const FILE_ANSWER: Duration = Duration::from_secs(10);
 pub const FETCH_CONNECT: Duration = Duration::from_secs(2);
 /// From there to the last byte of the model.
 pub const FETCH: Duration = Duration::from_secs(30);
+/// First and longest pause after a fetch of the app's model that failed; neither is longer than its interval.
+pub const FETCH_BACKOFF: (Duration, Duration) = (Duration::from_millis(800), Duration::from_secs(5));
 /// Least time between two fetches of the app's model, however often it is told that there is a new one.
 pub const FETCH_PAUSE: Duration = Duration::from_millis(100);
 /// How often the app's model is fetched where a trigger says when: a trigger may be missed.
