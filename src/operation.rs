@@ -155,15 +155,18 @@ impl Operation {
             return;
         }
         let name = &self.name;
+        let meanwhile = if self.hub.current().is_some() {
+            "serving the last good state"
+        } else {
+            "there is no state to serve: requests are answered 503"
+        };
         match &status {
             Status::Starting => {}
             Status::Live => tracing::info!(operation = %name, "source is live"),
-            Status::Lost(reason) => {
-                tracing::warn!(operation = %name, %reason, "source lost, serving the last good state");
-            }
+            Status::Lost(reason) => tracing::warn!(operation = %name, %reason, "source lost, {meanwhile}"),
             Status::Unusable(unusable) => {
                 let (kind, detail) = (unusable.kind.as_str(), &unusable.detail);
-                tracing::warn!(operation = %name, kind, %detail, "source unusable, serving the last good state");
+                tracing::warn!(operation = %name, kind, %detail, "source unusable, {meanwhile}");
             }
         }
         *now = status;

@@ -91,3 +91,19 @@ async fn two_processes_do_not_share_a_state_directory() {
     assert_eq!(output.status.code(), Some(1), "{error}");
     assert!(error.contains(&state) && error.contains("give each process its own --state-dir"), "{error}");
 }
+
+#[tokio::test]
+async fn a_start_without_any_state_says_that_there_is_none() {
+    let model = ModelFile::new("{}");
+    let state = model.beside("state");
+    model.remove();
+    let mut server = serve(&model, &["--state-dir", &state]).await;
+    let line = server.logged("it is not there").await;
+    assert!(line.contains("there is no state to serve") && !line.contains("serving the last good state"), "{line}");
+    assert_eq!(server.get("/describe").await.status, 503);
+    model.replace(r#"{"n":1}"#);
+    server.ready().await;
+    model.remove();
+    server.logged("serving the last good state").await;
+    assert_eq!(server.get("/describe").await.json()["n"], 1);
+}
