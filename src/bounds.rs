@@ -114,6 +114,8 @@ pub const CATCH_UP: Duration = Duration::from_secs(3);
 pub const CATCH_UP_WATCH: Duration = Duration::from_millis(250);
 /// Epochs of an operation that are remembered to have ended; beyond, the first is forgotten, and costs a read.
 pub const ENDED_EPOCHS: usize = 64;
+/// How long the state directory may take to keep a state, or to give what is kept; then service goes on without it.
+pub const STATE_ANSWER: Duration = Duration::from_secs(5);
 /// How often the state on disk is marked as still confirmed.
 pub const STATE_CONFIRM: Duration = Duration::from_secs(10);
 /// Operations in the status of one replica; further ones are left out, or the object would outgrow what the API server stores.
