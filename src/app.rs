@@ -122,7 +122,7 @@ impl App {
     }
 
     /// Starts the operations of the configuration, and what says which others are wanted.
-    fn start_operations(
+    async fn start_operations(
         &self,
         registry: &Registry,
         tasks: &mut Tasks,
@@ -137,7 +137,7 @@ impl App {
         let requests = ground.cluster.clone();
         let families = operation::Families::register(registry)?;
         let mut operations = Operations::new(ground, hub::Families::register(registry)?, families);
-        operations.start_all(&self.config.operations)?;
+        operations.start_all(&self.config.operations).await?;
         let table = operations.table();
         let (wanted, wants) = watch::channel(Wanted::all(self.config.operations.clone()));
         tasks.spawn("operations", operations.run(wants));
@@ -165,7 +165,7 @@ impl App {
         registry.register(Box::new(telemetry.dropped_lines()))?;
         let stop = Arc::new(Stop::new(self.config.grace));
         let mut tasks = Tasks::default();
-        let (table, controller) = self.start_operations(&registry, &mut tasks)?;
+        let (table, controller) = self.start_operations(&registry, &mut tasks).await?;
         let (connections, cut) = (TaskTracker::new(), CancellationToken::new());
         let proxy = match &self.config.upstream {
             None => None,

@@ -108,6 +108,8 @@ pub const FILE_ANSWER: Duration = Duration::from_secs(10);
 pub const FETCH_CONNECT: Duration = Duration::from_secs(2);
 /// From there to the last byte of the model.
 pub const FETCH: Duration = Duration::from_secs(30);
+/// First and longest pause after a fetch of the app's model that failed; neither is longer than its interval.
+pub const FETCH_BACKOFF: (Duration, Duration) = (Duration::from_millis(800), Duration::from_secs(5));
 /// Least time between two fetches of the app's model, however often it is told that there is a new one.
 pub const FETCH_PAUSE: Duration = Duration::from_millis(100);
 /// How often the app's model is fetched where a trigger says when: a trigger may be missed.
@@ -123,6 +125,8 @@ pub const CATCH_UP: Duration = Duration::from_secs(3);
 pub const CATCH_UP_WATCH: Duration = Duration::from_millis(250);
 /// Epochs of an operation that are remembered to have ended; beyond, the first is forgotten, and costs a read.
 pub const ENDED_EPOCHS: usize = 64;
+/// How long the state directory may take to keep a state, or to give what is kept; then service goes on without it.
+pub const STATE_ANSWER: Duration = Duration::from_secs(5);
 /// How often the state on disk is marked as still confirmed.
 pub const STATE_CONFIRM: Duration = Duration::from_secs(10);
 /// Operations in the status of one replica; further ones are left out, or the object would outgrow what the API server stores.

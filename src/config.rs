@@ -28,7 +28,7 @@ pub use problem::{Problem, Problems};
 pub use resolve::custom::{Grants, custom};
 
 pub(crate) use value::brief;
-pub use value::log_level;
+pub use value::{FormatName, log_level};
 
 /// Everything that `tidewait serve` was told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,6 +164,8 @@ pub enum Source {
         path: String,
         /// When it is asked.
         refresh: Refresh,
+        /// How the answer is read, and what is taken for the model; absent: by its media type.
+        format: Option<FormatName>,
     },
 }
 

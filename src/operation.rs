@@ -22,6 +22,7 @@ mod acknowledge;
 mod catch_up;
 mod ended;
 mod freshness;
+mod keeper;
 mod metrics;
 mod run;
 mod settings;
@@ -31,7 +32,7 @@ mod withheld;
 use ended::Ended;
 pub use freshness::Freshness;
 pub use metrics::{Families, Metrics};
-pub use run::Run;
+pub use run::{Feed, Run};
 use settings::Settings;
 pub use table::Table;
 use withheld::Withheld;
@@ -155,15 +156,18 @@ impl Operation {
             return;
         }
         let name = &self.name;
+        let meanwhile = if self.hub.current().is_some() {
+            "serving the last good state"
+        } else {
+            "there is no state to serve: requests are answered 503"
+        };
         match &status {
             Status::Starting => {}
             Status::Live => tracing::info!(operation = %name, "source is live"),
-            Status::Lost(reason) => {
-                tracing::warn!(operation = %name, %reason, "source lost, serving the last good state");
-            }
+            Status::Lost(reason) => tracing::warn!(operation = %name, %reason, "source lost, {meanwhile}"),
             Status::Unusable(unusable) => {
                 let (kind, detail) = (unusable.kind.as_str(), &unusable.detail);
-                tracing::warn!(operation = %name, kind, %detail, "source unusable, serving the last good state");
+                tracing::warn!(operation = %name, kind, %detail, "source unusable, {meanwhile}");
             }
         }
         *now = status;

@@ -7,21 +7,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::bounds::REPORTS;
+use crate::bounds::{REPORTS, STATE_ANSWER};
 use crate::config;
 use crate::hub::{self, Hub};
 use crate::lifecycle::tasks::{Fatal, Outcome};
-use crate::model::Snapshot;
-use crate::operation::{self, Operation, Run, Table};
-use crate::sources::Report;
+use crate::operation::{self, Feed, Operation, Run, Table};
 use crate::sources::disk::{Disk, DiskError};
-use crate::telemetry::chain;
 
 mod ground;
 
@@ -44,6 +41,8 @@ pub struct Operations {
     families: operation::Families,
     table: Arc<Table>,
     running: BTreeMap<String, Running>,
+    /// Where they keep their states, and where those do that have ended and still write.
+    disks: BTreeMap<String, Disk>,
     tasks: JoinSet<(String, Outcome)>,
 }
 
@@ -78,6 +77,7 @@ impl Operations {
             families,
             table: Arc::default(),
             running: BTreeMap::new(),
+            disks: BTreeMap::new(),
             tasks: JoinSet::new(),
         }
     }
@@ -89,10 +89,17 @@ impl Operations {
     }
 
     /// Starts those that the process was started with; one whose state on disk is in use is refused.
-    pub fn start_all(&mut self, configs: &[config::Operation]) -> Result<(), DiskError> {
+    pub async fn start_all(&mut self, configs: &[config::Operation]) -> Result<(), DiskError> {
+        let deadline = Instant::now() + STATE_ANSWER;
         for config in configs {
-            let (disk, kept) = self.open_disk(config)?;
-            self.start(config, disk, kept);
+            let disk = self.disk(&config.name);
+            if let Some(disk) = disk.clone() {
+                // One that does not answer is told of by who keeps states there.
+                if let Ok(Ok(opened)) = timeout_at(deadline, spawn_blocking(move || disk.open())).await {
+                    opened?;
+                }
+            }
+            self.start(config, disk);
         }
         self.publish();
         Ok(())
@@ -119,7 +126,7 @@ impl Operations {
                     Err(panicked) => return Err(Fatal::Panicked(panicked).into()),
                 },
                 next = next => {
-                    self.reconcile(&next.operations).await;
+                    self.reconcile(&next.operations);
                     // Not before they are found: until then a path may be one of theirs.
                     self.table.wait_for(next.unknown);
                     made = Some(next);
@@ -128,7 +135,7 @@ impl Operations {
         }
     }
 
-    async fn reconcile(&mut self, wanted: &[config::Operation]) {
+    fn reconcile(&mut self, wanted: &[config::Operation]) {
         let gone = |running: &Running, name: &str| {
             !wanted.iter().any(|config| config.name == name && config.path == running.operation.path)
         };
@@ -141,19 +148,17 @@ impl Operations {
         // New polls find it no more, before those who are parked are let go.
         self.publish();
         for running in ending {
-            self.end(running).await;
+            self.end(&running);
         }
         for config in wanted {
             if let Some(running) = self.running.get(&config.name) {
                 running.change(config);
                 continue;
             }
-            let (disk, kept) = self.open_disk(config).unwrap_or_else(|error| {
-                tracing::error!(operation = %config.name, error = %chain(&error), "its state is kept in memory only");
-                (None, None)
-            });
-            self.start(config, disk, kept);
+            let disk = self.disk(&config.name);
+            self.start(config, disk);
         }
+        self.disks.retain(|name, disk| self.running.contains_key(name) || disk.is_shared());
         self.publish();
     }
 
@@ -161,48 +166,47 @@ impl Operations {
         self.table.replace(self.running.values().map(|running| Arc::clone(&running.operation)));
     }
 
-    fn start(&mut self, config: &config::Operation, disk: Option<Arc<Disk>>, kept: Kept) {
+    fn start(&mut self, config: &config::Operation, disk: Option<Disk>) {
         let name = &config.name;
         let hub = Hub::new(config.parked, config.limits, self.hubs.of(name));
         let operation = Arc::new(Operation::new(config.clone(), hub, self.families.of(name)));
-        let run = Run::new(Arc::clone(&operation), disk, kept);
+        let run = Run::new(Arc::clone(&operation), disk);
         let (wanted, goes_by) = watch::channel(config.clone());
         let end = CancellationToken::new();
-        let task = operate(Arc::clone(&operation), run, Arc::clone(&self.ground), goes_by, end.clone());
+        let work = operate(Arc::clone(&operation), run, Arc::clone(&self.ground), goes_by);
+        let ended = end.clone();
+        let task = async move {
+            tokio::select! {
+                biased;
+                // Whatever it waits for.
+                () = ended.cancelled() => Ok(()),
+                outcome = work => outcome,
+            }
+        };
         let task_name = format!("operation {name}");
         self.tasks.spawn(async move { (task_name, task.await) });
         tracing::info!(operation = %name, path = %config.path, source = %config.source, "operation started");
         self.running.insert(name.clone(), Running { operation, wanted, end });
     }
 
-    /// Answers who is parked, and waits until its task and its state on disk are gone.
-    async fn end(&mut self, running: Running) {
-        let name = running.operation.name.clone();
+    /// Answers who is parked, and ends its task. What its disk is doing may go on; what comes next there waits for it.
+    fn end(&self, running: &Running) {
+        let name = &running.operation.name;
         tracing::info!(operation = %name, parked = running.operation.hub.parked(), "operation ended");
         running.operation.hub.close();
         running.end.cancel();
-        // Its own end, and not that of another task, which `run` is to hear of.
-        running.wanted.closed().await;
-        self.hubs.forget(&name);
-        self.families.forget(&name);
+        self.hubs.forget(name);
+        self.families.forget(name);
     }
 
-    /// The state that a former process left. A corrupt one is set aside: serving begins without it.
-    fn open_disk(&self, config: &config::Operation) -> Result<(Option<Arc<Disk>>, Kept), DiskError> {
-        let Some(dir) = &self.ground.state_dir else { return Ok((None, None)) };
-        let disk = Disk::open(dir, &config.name, &config.source.identity())?;
-        let kept = match disk.load() {
-            Ok(kept) => kept.map(|kept| (kept.snapshot, kept.confirmed)),
-            Err(error) => {
-                tracing::error!(operation = %config.name, error = %chain(&error), "the state on disk is not used");
-                None
-            }
-        };
-        Ok((Some(Arc::new(disk)), kept))
+    /// Where an operation that begins keeps its states: who had its name before writes there no more.
+    fn disk(&mut self, name: &str) -> Option<Disk> {
+        let directory = self.ground.state_dir.as_ref()?;
+        let disk = self.disks.get(name).map_or_else(|| Disk::new(directory, name), Disk::successor);
+        self.disks.insert(name.to_owned(), disk.clone());
+        Some(disk)
     }
 }
-
-type Kept = Option<(Snapshot, SystemTime)>;
 
 impl Running {
     fn change(&self, config: &config::Operation) {
@@ -220,37 +224,36 @@ impl Running {
     }
 }
 
-/// The task of an operation: its writer, and one source after the other. Ends when it is asked to.
+/// The task of an operation: its writer, and one source after the other.
 async fn operate(
     operation: Arc<Operation>,
-    run: Run,
+    mut run: Run,
     ground: Arc<Ground>,
     mut wanted: watch::Receiver<config::Operation>,
-    end: CancellationToken,
 ) -> Outcome {
-    let (reports, taken) = mpsc::channel(REPORTS);
+    // Before its source begins, which goes by what is served.
+    let source = wanted.borrow().source.identity();
+    run.restore(&source).await;
+    let (feeds, taken) = mpsc::channel(1);
     let mut writer = Box::pin(run.run(taken));
     loop {
         let config = wanted.borrow_and_update().clone();
-        let source = ground.source(&config, &operation, reports.clone())?;
+        let (reports, said) = mpsc::channel(REPORTS);
+        let feed =
+            Feed { source: config.source.identity().into(), version_from: config.version_from.clone(), reports: said };
+        tokio::select! {
+            sent = feeds.send(feed) => sent.map_err(|_| "its writer ended")?,
+            () = &mut writer => return Err("its writer ended".into()),
+        }
+        let source = ground.source(&config, &operation, reports)?;
         let other =
             |now: &config::Operation| (&now.source, &now.version_from) != (&config.source, &config.version_from);
         tokio::select! {
-            () = end.cancelled() => break,
             () = &mut writer => return Err("its writer ended".into()),
             () = source => return Err("its source ended".into()),
-            changed = wanted.wait_for(other) => if changed.is_err() { break },
-        }
-        let changed = reports.send(Report::Lost { reason: "its source was changed".to_owned() });
-        tokio::select! {
-            _ = changed => {}
-            () = &mut writer => return Err("its writer ended".into()),
+            changed = wanted.wait_for(other) => if changed.is_err() { return Ok(()) },
         }
     }
-    // What it is about to write to disk is written.
-    drop(reports);
-    writer.await;
-    Ok(())
 }
 
 #[cfg(test)]

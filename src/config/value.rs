@@ -109,9 +109,12 @@ pub(super) fn collector(text: &str) -> Parsed<String> {
 
 /// A format as it is named: what `opaque` alone means depends on the name of what is served.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum FormatName {
+pub enum FormatName {
+    /// `json`.
     Json,
+    /// `yaml`.
     Yaml,
+    /// `opaque`, or `opaque:` with a media type.
     Opaque(Option<String>),
 }
 

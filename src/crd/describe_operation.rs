@@ -173,6 +173,12 @@ pub struct UpstreamSource {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "fields::interval")]
     pub interval: Option<String>,
+    /// How the answer is read: json or yaml, which refuse an answer of another media type; opaque (served as it is)
+    /// or opaque:MEDIA/TYPE, which refuses one of another media type. Default: by the media type, where a page
+    /// (text/html) is never the model, and what is not JSON or YAML never replaces what is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "fields::format")]
+    pub format: Option<String>,
 }
 
 /// An object whose changes say that the app has something new.

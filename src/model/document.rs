@@ -90,7 +90,7 @@ impl fmt::Display for Place<'_> {
 }
 
 /// The media type of a document (RFC 8259, section 11).
-const JSON: &str = "application/json";
+pub(super) const JSON: &str = "application/json";
 
 impl Content {
     /// The media type of its bytes.

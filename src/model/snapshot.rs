@@ -6,6 +6,7 @@ use base64::Engine as _;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
+use super::document::JSON;
 use super::{Content, Document, Epoch, Selection, StateId};
 
 /// A state with its id. Cheap to clone; clones share the bytes, by whomever they are made.
@@ -40,17 +41,14 @@ impl Snapshot {
     /// these bytes.
     #[must_use]
     pub fn from_parts(id: StateId, media_type: &str, identity: &Bytes) -> Option<Self> {
-        // An opaque model may look like JSON, and even say that it is: its digest is another.
-        let opaque = Content::Opaque { media_type: media_type.to_owned(), body: identity.clone() };
-        let content = if opaque.digest() == id.digest {
-            opaque
-        } else {
-            let json = Document::from_json(identity).ok().map(Content::Json);
-            let is_it = |json: &Content| {
-                json.digest() == id.digest && json.media_type() == media_type && json.bytes() == *identity
-            };
-            json.filter(is_it)?
+        // An opaque model may look like JSON, and even say that it is: its digest is another, but for a lone string,
+        // number, true or false, which is JSON then.
+        let json = (media_type == JSON).then(|| Document::from_json(identity).ok().map(Content::Json)).flatten();
+        let is_it = |content: &Content| {
+            content.digest() == id.digest && content.media_type() == media_type && content.bytes() == *identity
         };
+        let opaque = || Content::Opaque { media_type: media_type.to_owned(), body: identity.clone() };
+        let content = json.filter(is_it).or_else(|| Some(opaque()).filter(is_it))?;
         Some(Self { id, content, body: Arc::default() })
     }
 
@@ -101,11 +99,16 @@ mod tests {
             media_type: media_type.to_owned(),
             body: Bytes::from_static(text.as_bytes()),
         };
+        let scalar = |text: &str| Content::Json(Document::from_json(text.as_bytes()).expect("a document"));
         for content in [
             json(),
+            scalar("3"),
+            scalar("\"a\""),
+            scalar("false"),
             opaque("text/plain", "hello"),
             opaque("application/json", r#"{"a":[],"b":1.0}"#),
             opaque("a/b", "1"),
+            opaque("application/json", "{"),
         ] {
             let Snapshot { id, .. } = Snapshot::of(Epoch::of(&["test"]), 3, &content);
             let back = Snapshot::from_parts(id, content.media_type(), &content.bytes()).expect("it is what it was");

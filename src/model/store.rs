@@ -115,6 +115,11 @@ impl Store {
         self.changes(now, |store| store.confirmed = confirmed);
     }
 
+    /// Forgets the newest state if it is not published: nobody holds it any more.
+    pub fn discard(&mut self) {
+        self.next = None;
+    }
+
     /// What was withheld and is not any more counts as seen `now`: the time before was wanted.
     fn changes(&mut self, now: Instant, change: impl FnOnce(&mut Self)) {
         let withheld = self.withheld().is_some();

@@ -2,56 +2,55 @@
 //! turn of the newest state, puts that on disk, and publishes it.
 
 use std::sync::{Arc, PoisonError};
-use std::time::SystemTime;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::keeper::Keeper;
 use super::settings::Settings;
 use super::withheld::Withheld;
 use super::{Applied, Operation, Status};
-use crate::bounds::STATE_CONFIRM;
-use crate::model::{Content, Offer, Snapshot, StateId, Store};
-use crate::sources::disk::Disk;
+use crate::model::{Content, Offer, StateId, Store};
+use crate::sources::disk::{Disk, Kept};
 use crate::sources::{Authority, Draft, Report, Unusable, UnusableKind, wall_clock};
 
 /// Content of more bytes is compared away from the threads that serve clients.
 const LARGE: usize = 64 * 1024;
 
-/// The task of an operation: from reports to publications. Ends when its source does.
+/// What one source says, from its beginning to its end.
+#[derive(Debug)]
+pub struct Feed {
+    /// The identity of the source: to which history its states belong, in words.
+    pub source: Arc<str>,
+    /// Where its model holds its version, if that is how it has one.
+    pub version_from: Option<String>,
+    /// What it says.
+    pub reports: mpsc::Receiver<Report>,
+}
+
+/// The task of an operation: from reports to publications. Ends when no source can follow the last one.
 #[derive(Debug)]
 pub struct Run {
     operation: Arc<Operation>,
     store: Store,
     /// What it goes on by; newer ones may wait in the operation.
     settings: Settings,
-    disk: Option<Arc<Disk>>,
-    confirm_due: Instant,
+    keeper: Keeper,
 }
 
 impl Run {
-    /// A run that goes on with what is on disk, if anything is.
+    /// A run that has no state yet and keeps those that it publishes on this disk.
     #[must_use]
-    pub fn new(operation: Arc<Operation>, disk: Option<Arc<Disk>>, kept: Option<(Snapshot, SystemTime)>) -> Self {
+    pub fn new(operation: Arc<Operation>, disk: Option<Disk>) -> Self {
         let settings = operation.settings.borrow().clone();
-        let rules = settings.rules();
-        let store = match kept {
-            None => Store::new(rules),
-            Some((snapshot, confirmed)) => {
-                let age = wall_clock().duration_since(confirmed).unwrap_or_default();
-                operation.freshness.restored(age);
-                let id = snapshot.id;
-                tracing::info!(operation = %operation.name, %id, age_seconds = age.as_secs(), "serving the state kept on disk");
-                operation.hub.restore(&snapshot);
-                Store::restored(rules, snapshot)
-            }
-        };
-        Self { operation, store, settings, disk, confirm_due: Instant::now() }
+        let keeper = Keeper::new(Arc::clone(&operation), disk);
+        Self { store: Store::new(settings.rules()), operation, settings, keeper }
     }
 
-    /// Takes reports until the source ends.
-    pub async fn run(mut self, mut reports: mpsc::Receiver<Report>) {
+    /// Takes the reports of one source after the other.
+    pub async fn run(mut self, mut feeds: mpsc::Receiver<Feed>) {
         let mut settings = self.operation.settings.subscribe();
+        let Some(mut feed) = feeds.recv().await else { return };
         if self.settings.confirmed.is_some() {
             self.store.confirm(self.settings.confirmed, Instant::now().into_std());
         }
@@ -68,18 +67,43 @@ impl Run {
                 debug_assert!(seen.is_ok(), "the operation holds the sender");
             };
             tokio::select! {
-                // What is due goes out before more is taken in: a source that never stops talking
-                // must not keep clients from the newest state.
                 biased;
-                () = turn => self.publish().await,
-                () = self.operation.hurry.notified() => self.publish().await,
-                () = changed => self.follow(),
-                report = reports.recv() => match report {
-                    Some(report) => self.take(report).await,
+                // Nothing of a source that is none any more is taken or published.
+                next = feeds.recv() => match next {
+                    Some(next) => {
+                        feed = next;
+                        self.source_changed();
+                    }
                     None => return,
                 },
+                // What is due goes out before more is taken in: a source that never stops talking
+                // must not keep clients from the newest state.
+                () = turn => self.publish(&feed).await,
+                () = self.operation.hurry.notified() => self.publish(&feed).await,
+                () = changed => self.follow(),
+                () = self.keeper.work() => {}
+                Some(report) = feed.reports.recv() => self.take(report, &feed).await,
             }
         }
+    }
+
+    /// Goes on with what a former process left of this source, if that can be known in time.
+    pub async fn restore(&mut self, source: &str) {
+        let Some(Kept { snapshot, confirmed }) = self.keeper.load(&Arc::from(source)).await else { return };
+        let age = wall_clock().duration_since(confirmed).unwrap_or_default();
+        self.operation.freshness.restored(age);
+        let (operation, id) = (&self.operation.name, snapshot.id);
+        tracing::info!(%operation, %id, age_seconds = age.as_secs(), "serving the state kept on disk");
+        self.operation.hub.restore(&snapshot);
+        self.store = Store::restored(self.settings.rules(), snapshot);
+    }
+
+    /// What is published stays until the new source has said what it holds; what is not published yet never is.
+    fn source_changed(&mut self) {
+        self.store.discard();
+        self.operation.freshness.lost();
+        self.operation.set_status(Status::Lost("its source was changed".to_owned()));
+        self.tell();
     }
 
     /// Goes on by the settings that hold now.
@@ -99,10 +123,10 @@ impl Run {
         self.tell();
     }
 
-    async fn take(&mut self, report: Report) {
+    async fn take(&mut self, report: Report, feed: &Feed) {
         let operation = Arc::clone(&self.operation);
         match report {
-            Report::Holds(draft) => match self.version_of(&draft) {
+            Report::Holds(draft) => match version_of(&draft, feed) {
                 Ok(version) => {
                     let draft = self.shared(draft).await;
                     self.offer(&draft, version);
@@ -118,12 +142,12 @@ impl Run {
                 }
                 operation.freshness.live();
                 operation.set_status(Status::Live);
-                self.confirm_on_disk().await;
+                self.keeper.confirmed(&feed.source);
             }
             Report::Settled(number) => {
                 // Somebody waits who may be ahead: not for the turn of what was read.
                 if operation.reads.is_asked(number) {
-                    self.publish().await;
+                    self.publish(feed).await;
                 }
                 operation.reads.settle(number, operation.freshness.is_live());
             }
@@ -156,23 +180,6 @@ impl Run {
     fn unusable(&mut self, unusable: Unusable) {
         self.operation.freshness.lost();
         self.operation.set_status(Status::Unusable(unusable));
-    }
-
-    /// The version of a draft: the source's, or the integer in the model that `versionFrom` names.
-    fn version_of(&self, draft: &Draft) -> Result<u64, Unusable> {
-        let Some(pointer) = &self.settings.config.version_from else { return Ok(draft.version) };
-        let found = match &draft.content {
-            Content::Json(document) => document.scalar_at(pointer),
-            Content::Opaque { .. } => None,
-        };
-        found.and_then(|text| text.parse().ok()).ok_or_else(|| Unusable {
-            kind: UnusableKind::Invalid,
-            detail: format!(
-                "versionFrom {pointer} finds {} in the model: it must be an integer from 0 to {}",
-                found.unwrap_or("nothing"),
-                u64::MAX
-            ),
-        })
     }
 
     fn offer(&mut self, draft: &Draft, version: u64) {
@@ -211,10 +218,11 @@ impl Run {
         self.operation.set_withheld(Withheld { id, held });
     }
 
-    /// Publishes what waits, once it is on disk: a client never holds what a restart could not give back.
-    async fn publish(&mut self) {
+    /// Publishes what waits, once it is on disk: a client holds what a restart could not give back only where the disk
+    /// failed or hangs.
+    async fn publish(&mut self, feed: &Feed) {
         let Some(snapshot) = self.store.waiting().cloned() else { return };
-        self.keep(snapshot).await;
+        self.keeper.keep(snapshot, &feed.source).await;
         if let Some(publication) = self.store.publish(Instant::now().into_std()) {
             let (id, bytes) = (publication.snapshot.id, publication.snapshot.content.len());
             let before = self.operation.hub.current().map(|served| served.snapshot.id.epoch);
@@ -227,31 +235,24 @@ impl Run {
         }
         self.tell();
     }
-
-    async fn keep(&mut self, snapshot: Snapshot) {
-        let Some(disk) = self.disk.clone() else { return };
-        let kept = tokio::task::spawn_blocking(move || disk.store(&snapshot)).await;
-        if let Ok(Err(error)) = kept {
-            // Serving goes on: a full disk must not keep a change from its clients.
-            self.disk_failed(&error);
-        }
-        self.confirm_due = Instant::now() + STATE_CONFIRM;
-    }
-
-    async fn confirm_on_disk(&mut self) {
-        let Some(disk) = self.disk.clone() else { return };
-        if Instant::now() < self.confirm_due || self.store.published().is_none() {
-            return;
-        }
-        self.confirm_due = Instant::now() + STATE_CONFIRM;
-        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || disk.confirm()).await {
-            self.disk_failed(&error);
-        }
-    }
-
-    fn disk_failed(&self, error: &crate::sources::disk::DiskError) {
-        self.operation.metrics.disk_errors.inc();
-        let error = crate::telemetry::chain(error);
-        tracing::error!(operation = %self.operation.name, %error, "could not keep the state on disk");
-    }
 }
+
+/// The version of a draft: the source's, or the integer in the model that `versionFrom` names.
+fn version_of(draft: &Draft, feed: &Feed) -> Result<u64, Unusable> {
+    let Some(pointer) = &feed.version_from else { return Ok(draft.version) };
+    let found = match &draft.content {
+        Content::Json(document) => document.scalar_at(pointer),
+        Content::Opaque { .. } => None,
+    };
+    found.and_then(|text| text.parse().ok()).ok_or_else(|| Unusable {
+        kind: UnusableKind::Invalid,
+        detail: format!(
+            "versionFrom {pointer} finds {} in the model: it must be an integer from 0 to {}",
+            found.unwrap_or("nothing"),
+            u64::MAX
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -24,9 +24,8 @@ impl Operation {
     }
 
     /// Configures it anew, and releases nobody: who is parked keeps the place and the hold that
-    /// it was given, all else is by the new configuration from now on; `versionFrom` from the
-    /// next state of the source on. The path and the source are for the owner of the router and
-    /// of the source's task to change; the name is that of the operation for good.
+    /// it was given, all else is by the new configuration from now on. The path, the source and
+    /// `versionFrom` are for the owner of the router and of the source's task to change; the name is that of the operation for good.
     pub fn change(&self, config: config::Operation) {
         debug_assert_eq!(config.name, self.name, "another name is another operation");
         self.hub.set_limits(config.parked, config.limits);

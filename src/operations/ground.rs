@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{self, Source};
+use crate::model::Content;
 use crate::operation::Operation;
 use crate::sources::resource::trigger::{self, TriggerObject};
 use crate::sources::{Reports, configmap, file, kubernetes, resource, upstream};
@@ -86,7 +87,7 @@ impl Ground {
                 let reads = Arc::clone(&operation.reads);
                 Box::pin(resource::run(source, client()?, self.cluster.clone(), reads, reports))
             }
-            Source::Upstream { path, refresh } => {
+            Source::Upstream { path, refresh, format } => {
                 let app = self.app.as_ref().ok_or_else(|| GroundError::NoApp(config.source.to_string()))?;
                 let (refresh, triggered) = self.refresh(refresh, client)?;
                 let source = upstream::UpstreamSource {
@@ -94,6 +95,8 @@ impl Ground {
                     authority: app.authority.clone(),
                     path: path.parse().map_err(|error| GroundError::Path(config.source.to_string(), error))?,
                     refresh,
+                    format: format.clone(),
+                    serves_json: serves_json(operation),
                 };
                 Box::pin(async move {
                     tokio::select! {
@@ -127,4 +130,12 @@ impl Ground {
             }
         })
     }
+}
+
+/// Whether the state that is served is one of the app's, and JSON.
+fn serves_json(operation: &Operation) -> bool {
+    operation.hub.current().is_some_and(|served| {
+        let snapshot = &served.snapshot;
+        snapshot.id.epoch == upstream::epoch(&operation.name) && matches!(snapshot.content, Content::Json(_))
+    })
 }

@@ -22,10 +22,9 @@ impl Backoff {
     /// in 0..1. What the other side asked for (`Retry-After`) raises the base, up to the longest
     /// one: nobody may silence a source for long.
     pub fn failed(&mut self, random: f64, retry_after: Option<Duration>) -> Duration {
-        let (first, longest) = BACKOFF;
-        let doubled = first.saturating_mul(2_u32.saturating_pow(self.failures));
+        let doubled = doubled(BACKOFF, self.failures);
         self.failures = self.failures.saturating_add(1);
-        let base = doubled.max(retry_after.unwrap_or_default()).min(longest);
+        let base = doubled.max(retry_after.unwrap_or_default()).min(BACKOFF.1);
         jittered(base, random)
     }
 
@@ -41,6 +40,12 @@ impl Backoff {
     pub fn succeeded(&mut self) {
         self.failures = 0;
     }
+}
+
+/// The pause after so many failures before this one, up to the longest.
+#[must_use]
+pub fn doubled((first, longest): (Duration, Duration), failures: u32) -> Duration {
+    first.saturating_mul(2_u32.saturating_pow(failures)).min(longest)
 }
 
 fn jittered(base: Duration, random: f64) -> Duration {

@@ -3,37 +3,45 @@
 //!
 //! One file: a header line of JSON, then the body. It is replaced whole (a temporary file, fsync,
 //! rename, fsync of the directory), so that a crash or a full disk leaves the old one. Its
-//! modification time says when the source last confirmed it. Everything here blocks.
+//! modification time says when the source last confirmed it. Everything here blocks, for as long as the file system likes.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::{Deserialize, Serialize};
 
+use self::form::{FORM, Refused, header, read};
 use super::wall_clock;
-use crate::model::{Snapshot, StateId};
+use crate::model::Snapshot;
 
-/// The version of the file's form.
-const FORM: u32 = 2;
-/// Bytes of the header line; ours are below 400 but for a long media type.
-const HEADER_BYTES: u64 = 16 * 1024;
+mod form;
+
 /// What stands for itself in a file name. Not the point, so that no name is `..`.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
 
-/// Where an operation's last good snapshot is kept. It is this process's alone as long as this lives.
-#[derive(Debug)]
+/// Where an operation's last good snapshot is kept. Clones and successors are the same place: what one of them does
+/// waits for what another does, however long that takes.
+#[derive(Debug, Clone)]
 pub struct Disk {
-    /// Whose state it is: that of another source is none of this one's history.
-    source: String,
+    place: Arc<Place>,
+    /// Which of the successors this one is: only the last one writes.
+    turn: u64,
+}
+
+#[derive(Debug)]
+struct Place {
     directory: PathBuf,
+    operation: String,
     file: PathBuf,
-    #[expect(dead_code, reason = "dropping it gives the lock up")]
-    lock: File,
+    /// The turn of the last successor.
+    last: AtomicU64,
+    /// Keeps other processes out, once it was taken.
+    lock: Mutex<Option<File>>,
 }
 
 /// A snapshot that was kept.
@@ -43,6 +51,41 @@ pub struct Kept {
     pub snapshot: Snapshot,
     /// When its source last confirmed it, by the clock on the wall: it may lie in the future.
     pub confirmed: SystemTime,
+}
+
+/// What a former process left.
+#[derive(Debug, Clone, Default)]
+pub struct Left {
+    /// The state, where it is of the source that was asked for.
+    pub kept: Option<Kept>,
+    /// A state that is there and cannot be used, though nothing is wrong with it.
+    pub unused: Option<Unused>,
+}
+
+/// Why a state on disk with which nothing is wrong is not used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unused {
+    /// Its form is another one.
+    #[error(
+        "{} was written by another version of tidewait (form {form}, this one writes form {FORM}): it is kept for that version as {}",
+        .file.display(), .aside.display()
+    )]
+    OtherVersion {
+        /// The file.
+        file: PathBuf,
+        /// Its form.
+        form: u32,
+        /// Where it is now.
+        aside: PathBuf,
+    },
+    /// The operation had another source.
+    #[error("{} holds a state of another source ({of}): it is replaced by the first state of this one", .file.display())]
+    OtherSource {
+        /// The file.
+        file: PathBuf,
+        /// The identity of that source.
+        of: String,
+    },
 }
 
 /// Why a snapshot cannot be kept or read back.
@@ -81,82 +124,154 @@ pub enum DiskError {
     },
 }
 
-/// The first line of the file.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Header {
-    tidewait: u32,
-    source: String,
-    id: String,
-    media_type: String,
-    length: u64,
-    checksum: String,
-}
-
 impl Disk {
-    /// Opens the state of an operation and its source in a directory, which is created where it is
-    /// missing, and locks it.
-    pub fn open(directory: &Path, operation: &str, source: &str) -> Result<Self, DiskError> {
-        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(io_error("create", directory))?;
-        let name = utf8_percent_encode(operation, PLAIN).to_string();
-        let path = directory.join(format!("{name}.lock"));
-        // Never removed: a process that holds a removed one would not exclude the next.
-        let opened = File::options().write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let lock = opened.map_err(io_error("open", &path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(DiskError::Locked { directory: directory.to_owned(), operation: operation.to_owned() });
-            }
-            Err(TryLockError::Error(source)) => return Err(DiskError::Io { action: "lock", path, source }),
-        }
-        let file = directory.join(format!("{name}.snapshot"));
-        Ok(Self { source: source.to_owned(), directory: directory.to_owned(), file, lock })
+    /// The place of an operation's state in a directory. Nothing is done there yet.
+    #[must_use]
+    pub fn new(directory: &Path, operation: &str) -> Self {
+        let name = file_name(operation);
+        let place = Place {
+            directory: directory.to_owned(),
+            operation: operation.to_owned(),
+            file: directory.join(format!("{name}.snapshot")),
+            last: AtomicU64::new(0),
+            lock: Mutex::default(),
+        };
+        Self { place: Arc::new(place), turn: 0 }
     }
 
-    /// What is kept of this source. A file that cannot be used is renamed to `….corrupt`, in place of an earlier one.
-    pub fn load(&self) -> Result<Option<Kept>, DiskError> {
-        match read(&self.file) {
-            Ok((kept, source)) => Ok((source == self.source).then_some(kept)),
-            Err(Refused::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(Refused::Io(error)) => Err(io_error("read", &self.file)(error)),
-            Err(Refused::Corrupt(why)) => {
-                let aside = self.beside("corrupt");
-                let remedy = match fs::rename(&self.file, &aside) {
-                    Ok(()) => format!("It is now {}: look what damaged it, then delete it", aside.display()),
-                    Err(error) => format!("It cannot be renamed ({error}): delete it"),
-                };
-                Err(DiskError::Corrupt { file: self.file.clone(), why, remedy })
+    /// The same place for another writer; from now on this one writes nothing more, not even what it was told before.
+    #[must_use]
+    pub fn successor(&self) -> Self {
+        let turn = self.place.last.fetch_add(1, Ordering::AcqRel) + 1;
+        Self { place: Arc::clone(&self.place), turn }
+    }
+
+    /// Whether others have this place too.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.place) > 1
+    }
+
+    /// Creates the directory where it is missing, and locks the place against other processes, for as long as it is
+    /// somebody's here. Whatever else is done does that first.
+    pub fn open(&self) -> Result<(), DiskError> {
+        self.locked().map(drop)
+    }
+
+    /// What is kept of this source. A damaged file is renamed to `….corrupt`, in place of an earlier one. One that
+    /// another version of tidewait wrote is renamed to `….form-N`, and used again by that version.
+    pub fn load(&self, source: &str) -> Result<Left, DiskError> {
+        let _locked = self.locked()?;
+        let file = &self.place.file;
+        let mut unused = None;
+        let mut found = read(file);
+        if let Err(Refused::OtherForm(form)) = found {
+            let aside = self.beside(&format!("form-{form}"));
+            fs::rename(file, &aside).map_err(io_error("rename", file))?;
+            unused = Some(Unused::OtherVersion { file: file.clone(), form, aside });
+            found = Err(io::Error::from(io::ErrorKind::NotFound).into());
+        }
+        if let Err(Refused::Io(error)) = &found
+            && error.kind() == io::ErrorKind::NotFound
+        {
+            // Perhaps another version set aside what this one wrote.
+            found = match fs::rename(self.beside(&format!("form-{FORM}")), file) {
+                Ok(()) => read(file),
+                Err(error) => Err(error.into()),
+            };
+        }
+        match found {
+            Ok((kept, of)) if of == source => Ok(Left { kept: Some(kept), unused }),
+            Ok((_, of)) => {
+                let other = Unused::OtherSource { file: file.clone(), of };
+                Ok(Left { kept: None, unused: unused.or(Some(other)) })
             }
+            Err(Refused::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(Left { kept: None, unused }),
+            Err(Refused::Io(error)) => Err(io_error("read", file)(error)),
+            Err(Refused::OtherForm(form)) => Err(self.corrupt(format!("it has form {form}, and its name says {FORM}"))),
+            Err(Refused::Corrupt(why)) => Err(self.corrupt(why)),
         }
     }
 
-    /// Keeps a snapshot in place of the last one, confirmed now.
-    pub fn store(&self, snapshot: &Snapshot) -> Result<(), DiskError> {
-        self.store_through(snapshot, |temporary| {
+    /// Sets the file aside.
+    fn corrupt(&self, why: String) -> DiskError {
+        let (file, aside) = (self.place.file.clone(), self.beside("corrupt"));
+        let remedy = match fs::rename(&file, &aside) {
+            Ok(()) => format!("It is now {}: look what damaged it, then delete it", aside.display()),
+            Err(error) => format!("It cannot be renamed ({error}): delete it"),
+        };
+        DiskError::Corrupt { file, why, remedy }
+    }
+
+    /// Keeps a snapshot of this source in place of the last one, confirmed now; nothing if there is a successor.
+    pub fn store(&self, snapshot: &Snapshot, source: &str) -> Result<(), DiskError> {
+        self.store_through(snapshot, source, |temporary| {
             File::options().write(true).create_new(true).mode(0o600).open(temporary)
         })
     }
 
     /// Marks what is kept as confirmed now. Without a file it is an error, which a `store` mends.
     pub fn confirm(&self) -> Result<(), DiskError> {
-        let confirmed = File::open(&self.file).and_then(|file| file.set_modified(wall_clock()));
-        confirmed.map_err(io_error("set the time of", &self.file))
+        let _locked = self.locked()?;
+        if self.is_succeeded() {
+            return Ok(());
+        }
+        let confirmed = File::open(&self.place.file).and_then(|file| file.set_modified(wall_clock()));
+        confirmed.map_err(io_error("set the time of", &self.place.file))
     }
 
-    fn store_through(&self, snapshot: &Snapshot, create: impl Fn(&Path) -> io::Result<File>) -> Result<(), DiskError> {
+    fn is_succeeded(&self) -> bool {
+        self.place.last.load(Ordering::Acquire) != self.turn
+    }
+
+    /// The place, for this process and within it for one at a time.
+    fn locked(&self) -> Result<MutexGuard<'_, Option<File>>, DiskError> {
+        let mut lock = self.place.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        if lock.is_none() {
+            *lock = Some(self.lock()?);
+        }
+        Ok(lock)
+    }
+
+    fn lock(&self) -> Result<File, DiskError> {
+        let Place { directory, operation, .. } = &*self.place;
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(io_error("create", directory))?;
+        let path = directory.join(format!("{}.lock", file_name(operation)));
+        // Never removed: a process that holds a removed one would not exclude the next.
+        let opened = File::options().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let lock = opened.map_err(io_error("open", &path))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(lock),
+            Err(TryLockError::WouldBlock) => {
+                Err(DiskError::Locked { directory: directory.clone(), operation: operation.clone() })
+            }
+            Err(TryLockError::Error(source)) => Err(DiskError::Io { action: "lock", path, source }),
+        }
+    }
+
+    fn store_through(
+        &self,
+        snapshot: &Snapshot,
+        source: &str,
+        create: impl Fn(&Path) -> io::Result<File>,
+    ) -> Result<(), DiskError> {
+        let _locked = self.locked()?;
+        if self.is_succeeded() {
+            return Ok(());
+        }
+        let Place { directory, file, .. } = &*self.place;
         let temporary = self.beside("tmp");
         // One that a crash left; if it cannot be removed, creating it says why.
         let _ = fs::remove_file(&temporary);
         let body = &snapshot.body().identity;
-        let header = header(&snapshot.id, snapshot.content.media_type(), body, &self.source);
-        let written = create(&temporary).and_then(|mut file| {
-            file.write_all(header.as_bytes())?;
-            file.write_all(body)?;
-            file.sync_all()
+        let header = header(&snapshot.id, snapshot.content.media_type(), body, source);
+        let written = create(&temporary).and_then(|mut written| {
+            written.write_all(header.as_bytes())?;
+            written.write_all(body)?;
+            written.sync_all()
         });
         let kept = match written {
-            Ok(()) => fs::rename(&temporary, &self.file).map_err(io_error("replace", &self.file)),
+            Ok(()) => fs::rename(&temporary, file).map_err(io_error("replace", file)),
             Err(error) => Err(io_error("write", &temporary)(error)),
         };
         if kept.is_err() {
@@ -164,88 +279,38 @@ impl Disk {
             let _ = fs::remove_file(&temporary);
             return kept;
         }
-        let directory = File::open(&self.directory).and_then(|directory| directory.sync_all());
-        directory.map_err(io_error("write", &self.directory))
+        let synced = File::open(directory).and_then(|directory| directory.sync_all());
+        synced.map_err(io_error("write", directory))
     }
 
     fn beside(&self, extension: &str) -> PathBuf {
-        self.file.with_added_extension(extension)
+        self.place.file.with_added_extension(extension)
     }
+}
+
+/// What stands for an operation's name in names of files.
+fn file_name(operation: &str) -> String {
+    utf8_percent_encode(operation, PLAIN).to_string()
 }
 
 fn io_error(action: &'static str, path: &Path) -> impl Fn(io::Error) -> DiskError {
     move |source| DiskError::Io { action, path: path.to_owned(), source }
 }
 
-enum Refused {
-    Io(io::Error),
-    Corrupt(String),
-}
-
-impl From<io::Error> for Refused {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
+#[cfg(test)]
+impl Disk {
+    /// Plays a file system that does not answer, until the sender is dropped.
+    pub(crate) fn hang(&self) -> std::sync::mpsc::Sender<()> {
+        let (disk, (hung, hangs)) = (self.clone(), std::sync::mpsc::channel());
+        let (release, released) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let _locked = disk.place.lock.lock();
+            drop(hung);
+            let _: Result<(), _> = released.recv();
+        });
+        let _: Result<(), _> = hangs.recv();
+        release
     }
-}
-
-impl From<&str> for Refused {
-    fn from(why: &str) -> Self {
-        Self::Corrupt(why.to_owned())
-    }
-}
-
-fn header(id: &StateId, media_type: &str, body: &[u8], source: &str) -> String {
-    let id = id.to_string();
-    let mut hasher = blake3::Hasher::new_derive_key("tidewait.dev v1 state on disk");
-    hasher.update(&FORM.to_le_bytes());
-    for part in [source.as_bytes(), id.as_bytes(), media_type.as_bytes(), body] {
-        hasher.update(&(part.len() as u64).to_le_bytes());
-        hasher.update(part);
-    }
-    let header = Header {
-        tidewait: FORM,
-        source: source.to_owned(),
-        id,
-        media_type: media_type.to_owned(),
-        length: body.len() as u64,
-        checksum: hasher.finalize().to_hex().to_string(),
-    };
-    serde_json::to_string(&header).expect("strings and numbers have a JSON form") + "\n"
-}
-
-/// What is kept, and of which source.
-fn read(path: &Path) -> Result<(Kept, String), Refused> {
-    // Before it is opened: a FIFO would be waited for.
-    if !fs::symlink_metadata(path)?.is_file() {
-        return Err("it is not a regular file".into());
-    }
-    let file = File::open(path)?;
-    let metadata = file.metadata()?;
-    let mut file = BufReader::new(file);
-    let mut line = Vec::new();
-    (&mut file).take(HEADER_BYTES).read_until(b'\n', &mut line)?;
-    let Ok(Header { tidewait, source, id, media_type, length, .. }) = serde_json::from_slice(&line) else {
-        return Err("its first line is not a header".into());
-    };
-    if tidewait != FORM {
-        return Err(Refused::Corrupt(format!("it has form {tidewait}, this version of tidewait writes form {FORM}")));
-    }
-    if metadata.len().checked_sub(line.len() as u64) != Some(length) {
-        return Err(Refused::Corrupt(format!("its body has not the {length} bytes of its header")));
-    }
-    let id = StateId::parse(&id).ok_or("its id is none of ours")?;
-    let mut body = Vec::new();
-    // Not more than there was, should it grow.
-    file.take(length).read_to_end(&mut body)?;
-    let body = Bytes::from(body);
-    // The one header of this state, byte for byte: the checksum and everything else at once.
-    if header(&id, &media_type, &body, &source).as_bytes() != line {
-        return Err("its checksum is wrong".into());
-    }
-    // The checksum only tells that the file is as it was written, this that what was written is a state
-    // of ours: the digest of an older or newer version of tidewait may mean something else.
-    let snapshot = Snapshot::from_parts(id, &media_type, &body).ok_or("its id is not that of its content")?;
-    Ok((Kept { snapshot, confirmed: metadata.modified()? }, source))
 }
 
 #[cfg(test)]

@@ -14,14 +14,16 @@ use tokio::time::{Instant, sleep_until};
 use self::answer::{Head, Without};
 use self::driver::{Driver, Outcome, Step};
 use self::fetch::Model;
+use self::reading::Reading;
 use super::{Authority, Draft, LARGE, Report, Reports, Unusable, format};
 use crate::bounds::TRIGGER_CONFIRM;
-use crate::config::Format;
+use crate::config::{Format, FormatName};
 use crate::model::{Content, Digest, Epoch, Inputs};
 
 mod answer;
 mod driver;
 mod fetch;
+mod reading;
 mod trigger;
 
 pub use trigger::Trigger;
@@ -37,6 +39,10 @@ pub struct UpstreamSource {
     pub path: PathAndQuery,
     /// When it is asked for.
     pub refresh: Refresh,
+    /// How the answer is read; none: by its media type.
+    pub format: Option<FormatName>,
+    /// The state that is served is one of the app's, and JSON.
+    pub serves_json: bool,
 }
 
 /// When the app is asked for its model.
@@ -114,6 +120,7 @@ async fn follow(source: &UpstreamSource, reports: &Reports) -> Result<Infallible
 struct Voice {
     /// Names the request in messages.
     what: String,
+    reading: Reading,
     epoch: Epoch,
     known: Option<Known>,
     said: Said,
@@ -138,13 +145,14 @@ enum Said {
 impl Voice {
     fn new(source: &UpstreamSource) -> Self {
         let what = format!("GET http://{}{}", source.authority, source.path);
-        Self { what, epoch: epoch(&source.operation), known: None, said: Said::Nothing, lost: None }
+        let reading = Reading { asked: source.format.clone(), was_json: source.serves_json };
+        Self { what, reading, epoch: epoch(&source.operation), known: None, said: Said::Nothing, lost: None }
     }
 
     /// Asks the app, once, and gives what is to be said of its answer.
     async fn ask(&mut self, source: &UpstreamSource) -> (Outcome, Option<Report>) {
         let validator = self.known.as_ref().and_then(|known| known.head.validator.as_ref());
-        match fetch::fetch(&source.authority, &source.path, validator, &self.what).await {
+        match fetch::fetch(&source.authority, &source.path, validator, &self.reading, &self.what).await {
             Ok(model) => self.model(model).await,
             Err(Without::NotModified) => self.same(),
             Err(Without::Lost { reason, retry_after }) => {
@@ -174,6 +182,7 @@ impl Voice {
                     Said::Good(said) if *said == digest => Outcome::Unchanged,
                     Said::Good(_) | Said::Bad(_) | Said::Nothing => Outcome::Changed,
                 };
+                self.reading.was_json = matches!(content, Content::Json(_));
                 (self.said, self.lost) = (Said::Good(digest), None);
                 (outcome, Some(Report::Holds(self.draft(content, seen))))
             }

@@ -11,7 +11,7 @@ use tidewait::http::{Front, listen, metrics};
 use tidewait::hub::{self, Hub};
 use tidewait::lifecycle::stop::Stop;
 use tidewait::model::{Content, Document, Epoch, Inputs, Snapshot, StateId};
-use tidewait::operation::{self, Operation, Run, Table};
+use tidewait::operation::{self, Feed, Operation, Run, Table};
 use tidewait::sources::{Authority, Draft, Report};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::sync::mpsc;
@@ -48,6 +48,8 @@ pub(crate) struct Rig {
     source: mpsc::Sender<Report>,
     registry: Registry,
     tasks: JoinSet<()>,
+    /// The sources, one after the other.
+    feeds: mpsc::Sender<Feed>,
 }
 
 /// A connection to a [`Rig`].
@@ -64,6 +66,13 @@ pub(crate) fn snapshot(version: u64, json: &str) -> Snapshot {
 
 fn content(json: &str) -> Content {
     Content::Json(Document::from_json(json.as_bytes()).expect("a document"))
+}
+
+/// A source that the test plays, and what the operation hears of it.
+fn feed(operation: &Operation) -> (mpsc::Sender<Report>, Feed) {
+    let (source, reports) = mpsc::channel(1);
+    let version_from = operation.config().version_from.clone();
+    (source, Feed { source: "test".into(), version_from, reports })
 }
 
 impl Rig {
@@ -94,10 +103,19 @@ impl Rig {
         let metrics = metrics::Metrics::register(&registry).expect("new names");
         let front =
             Arc::new(Front::new(Arc::new(Table::of([Arc::clone(&operation)])), None, stop.watch(), metrics, false));
-        let (source, reports) = mpsc::channel(1);
+        let (source, feed) = feed(&operation);
+        let (feeds, taken) = mpsc::channel(1);
+        feeds.try_send(feed).expect("there is room");
         let mut tasks = JoinSet::new();
-        tasks.spawn(Run::new(Arc::clone(&operation), None, None).run(reports));
-        Self { operation, stop, front, source, registry, tasks }
+        tasks.spawn(Run::new(Arc::clone(&operation), None).run(taken));
+        Self { operation, stop, front, source, registry, tasks, feeds }
+    }
+
+    /// Another source follows, by the configuration of now.
+    pub(crate) async fn source_changes(&mut self) {
+        let (source, feed) = feed(&self.operation);
+        self.feeds.send(feed).await.expect("the operation runs");
+        self.source = source;
     }
 
     /// A rig that serves [`MODEL`] at version 7.

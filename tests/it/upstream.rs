@@ -42,6 +42,8 @@ impl Source {
             authority: app.to_string().parse().expect("an authority"),
             path: path.parse().expect("a path"),
             refresh,
+            format: None,
+            serves_json: false,
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(upstream::run(source, sender));
@@ -355,4 +357,32 @@ async fn a_source_that_nobody_listens_to_ends_in_the_middle_of_a_fetch() {
     drop(reports);
     within("it ends", tasks.join_next()).await.expect("a task").expect("no panic");
     assert_eq!(asked.rest().await.0, "", "the connection ends");
+}
+
+#[tokio::test]
+async fn a_json_model_is_not_replaced_by_another_kind_of_document_unasked() {
+    let app = RawApp::new();
+    let mut source = Source::of(app.address(), "/m", OFTEN);
+    let answer = async |media_type: &str, body: &str| {
+        let mut asked = app.accept().await;
+        asked.head().await;
+        let length = body.len();
+        asked
+            .send(format!("HTTP/1.1 200 OK\r\ncontent-type: {media_type}\r\ncontent-length: {length}\r\n\r\n{body}"))
+            .await;
+    };
+    // The page that a single-page app gives for every path, also before there is a model.
+    answer("text/html; charset=utf-8", "<!doctype html>").await;
+    let (kind, detail) = source.unusable().await;
+    assert_eq!(kind, UnusableKind::Invalid);
+    assert!(detail.contains("\"text/html; charset=utf-8\"") && detail.contains("source.upstream.format"), "{detail}");
+    answer("application/json", "[1]").await;
+    source.holds_json("[1]").await;
+    for media_type in ["text/html", "text/plain"] {
+        answer(media_type, "<!doctype html>").await;
+        let (_, detail) = source.unusable().await;
+        assert!(detail.contains(media_type) && detail.contains("the model is JSON"), "{detail}");
+    }
+    answer("application/yaml", "[2]").await;
+    source.holds_json("[2]").await;
 }

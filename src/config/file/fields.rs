@@ -126,6 +126,7 @@ const SOURCE: Fields = &[
                 ("path", Text("source.upstream.path")),
                 ("interval", Duration("source.upstream.interval")),
                 ("trigger", Object("source.upstream.trigger", TRIGGER)),
+                ("format", Text("format")),
             ],
         ),
     ),

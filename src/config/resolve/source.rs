@@ -115,6 +115,7 @@ fn canonical(mut requirements: Vec<String>) -> String {
 
 fn upstream(reader: &mut Reader<'_>) -> Option<Source> {
     let object = "source.upstream";
+    let format = reader.optional("format", value::format);
     let path = reader.required("source.upstream.path", (object, "path"), value::request_target);
     let bounds = &ranges::INTERVAL;
     let interval = reader.optional("source.upstream.interval", |text| value::duration(text, bounds));
@@ -134,7 +135,7 @@ fn upstream(reader: &mut Reader<'_>) -> Option<Source> {
         (true, false) => trigger,
         (false, true) => interval.map(Refresh::Interval),
     };
-    Some(Source::Upstream { path: path?, refresh: refresh? })
+    Some(Source::Upstream { path: path?, refresh: refresh?, format })
 }
 
 fn trigger(reader: &mut Reader<'_>) -> Option<Refresh> {
@@ -149,10 +150,12 @@ fn trigger(reader: &mut Reader<'_>) -> Option<Refresh> {
 /// A pointer finds nothing in a model that is not parsed.
 pub(super) fn version_from(reader: &mut Reader<'_>, source: Option<&Source>) -> Option<String> {
     let pointer = reader.optional("version-from", value::pointer)?;
-    if let (Some(Source::File { format, .. } | Source::ConfigMap { format, .. }), Some(given)) =
-        (source, reader.given("version-from"))
-        && matches!(format, Format::Opaque(_))
-    {
+    let opaque = match source {
+        Some(Source::File { format, .. } | Source::ConfigMap { format, .. }) => matches!(format, Format::Opaque(_)),
+        Some(Source::Upstream { format, .. }) => matches!(format, Some(FormatName::Opaque(_))),
+        Some(Source::Resource { .. }) | None => false,
+    };
+    if opaque && let Some(given) = reader.given("version-from") {
         reader.wrong(given, "points into an opaque model, which is not parsed: set the format to json or yaml");
     }
     Some(pointer)

@@ -3,7 +3,7 @@
 use clap::FromArgMatches as _;
 
 use super::*;
-use crate::config::Format;
+use crate::config::{Format, FormatName};
 
 const HEAD: &str = "apiVersion: tidewait.dev/v1alpha1\nkind: ServeConfig\n";
 
@@ -248,7 +248,7 @@ fn a_file_describes_objects_of_any_kind_and_the_app() {
         - path: /b\n  source:\n    resource:\n      apiVersion: v1\n      kind: Node\n      namespace: net\n      field: status\n\
         \x20     selector: {matchLabels: {b: c, a: ''}, matchExpressions: [{key: x/y, operator: NotIn, values: [q, p]}, {key: d, operator: DoesNotExist}]}\n\
         - {path: /c, source: {upstream: {path: '/m?a=?', interval: 90s}}, wakeSpread: 2s, paused: true, guard: {maxRemovedPercent: 0}}\n\
-        - path: /d\n  source: {upstream: {path: /m, trigger: {apiVersion: v1, kind: ConfigMap, namespace: net, name: n}}}\n\
+        - path: /d\n  source: {upstream: {path: /m, format: yaml, trigger: {apiVersion: v1, kind: ConfigMap, namespace: net, name: n}}}\n\
         \x20 limits: {pointers: 1, selections: 2, historyEntries: 0, historyBytes: 4}\n";
     let operations = sound("", &[], Some(yaml)).operations;
     let sources: Vec<_> = operations.iter().map(|operation| operation.source.to_string()).collect();
@@ -258,6 +258,11 @@ fn a_file_describes_objects_of_any_kind_and_the_app() {
     let has_field =
         |at: usize, name: &str| matches!(&operations[at].source, Source::Resource { field, .. } if field == name);
     assert!(has_field(0, "spec") && has_field(1, "status"));
+    let format = |at: usize| {
+        let Source::Upstream { format, .. } = &operations[at].source else { panic!("it is not the app") };
+        format.clone()
+    };
+    assert_eq!((format(2), format(3)), (None, Some(FormatName::Yaml)));
     let third = &operations[2];
     assert_eq!((millis(third.wake_spread), third.paused, third.guard), (2000, true, Some(0)));
     let limits = Limits { pointers: 1, selections: 2, history_entries: 0, history_bytes: Some(4) };
@@ -379,6 +384,16 @@ fn what_does_not_fit_together_is_told() {
             "",
             Some("operations: [{source: {upstream: {path: /m, interval: 5s}}}]"),
             "t.yaml: operations[0].source.upstream: asks the app, but none is behind: name it with --upstream",
+        ),
+        (
+            "--upstream http://app",
+            Some("operations: [{source: {upstream: {path: /m, interval: 5s, format: html}}}]"),
+            "t.yaml: operations[0].source.upstream.format: \"html\" is not a format: write json, yaml, opaque or",
+        ),
+        (
+            "--upstream http://app",
+            Some("operations: [{source: {upstream: {path: /m, interval: 5s, format: opaque}}, versionFrom: /v}]"),
+            "t.yaml: operations[0].versionFrom: \"/v\" points into an opaque model",
         ),
         (
             "--upstream http://app",

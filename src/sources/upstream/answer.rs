@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
+use super::reading::{Reading, essence};
 use crate::bounds::MEDIA_TYPE_BYTES;
 use crate::config::Format;
 use crate::sources::{Unusable, UnusableKind};
@@ -46,7 +47,13 @@ pub(super) enum Validator {
 }
 
 /// Reads a head. `asked_about`: the request had a condition. `what` names the request in messages.
-pub(super) fn read(status: StatusCode, fields: &HeaderMap, asked_about: bool, what: &str) -> Result<Head, Without> {
+pub(super) fn read(
+    status: StatusCode,
+    fields: &HeaderMap,
+    asked_about: bool,
+    reading: &Reading,
+    what: &str,
+) -> Result<Head, Without> {
     let unusable = |kind, problem: String| Without::Unusable(Unusable { kind, detail: format!("{what}: {problem}") });
     let lost = |problem: String| Without::Lost {
         reason: format!("{what}: {problem}"),
@@ -79,14 +86,15 @@ pub(super) fn read(status: StatusCode, fields: &HeaderMap, asked_about: bool, wh
         );
         return Err(unusable(UnusableKind::Invalid, problem));
     }
-    let format = format(fields).ok_or_else(|| {
+    let invalid = |problem| unusable(UnusableKind::Invalid, problem);
+    let content_type = content_type(fields).ok_or_else(|| {
         let media_type = quoted(fields, &header::CONTENT_TYPE);
-        let problem = format!(
+        invalid(format!(
             "Content-Type {media_type} is no media type of at most {MEDIA_TYPE_BYTES} bytes: \
              serve it as application/json, application/yaml or what else it is"
-        );
-        unusable(UnusableKind::Invalid, problem)
+        ))
     })?;
+    let format = reading.of(content_type).map_err(invalid)?;
     Ok(Head { format, validator: validator(fields) })
 }
 
@@ -94,27 +102,14 @@ fn is_identity(value: &HeaderValue) -> bool {
     value.is_empty() || value.as_bytes().eq_ignore_ascii_case(b"identity")
 }
 
-/// How the body becomes a model; none: the media type is none.
-fn format(fields: &HeaderMap) -> Option<Format> {
+/// The one media type that the app gives; none: what it gives is none.
+fn content_type(fields: &HeaderMap) -> Option<&str> {
     let mut given = fields.get_all(header::CONTENT_TYPE).iter();
-    let Some(value) = given.next() else {
-        return Some(Format::Opaque("application/octet-stream".to_owned()));
-    };
+    let Some(value) = given.next() else { return Some("application/octet-stream") };
     let text = value.to_str().ok().filter(|text| text.len() <= MEDIA_TYPE_BYTES && given.next().is_none())?;
-    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let essence = essence(text);
     let (kind, subtype) = essence.split_once('/')?;
-    if !is_token(kind) || !is_token(subtype) {
-        return None;
-    }
-    let is = |subtypes: &[&str]| subtypes.contains(&subtype);
-    Some(match kind {
-        "application" if is(&["json"]) => Format::Json,
-        // RFC 9512, section 2.1, with the names that came before it.
-        "application" | "text" if is(&["yaml", "x-yaml"]) => Format::Yaml,
-        _ if subtype.ends_with("+json") => Format::Json,
-        _ if subtype.ends_with("+yaml") => Format::Yaml,
-        _ => Format::Opaque(text.to_owned()),
-    })
+    (is_token(kind) && is_token(subtype)).then_some(text)
 }
 
 /// RFC 9110, section 5.6.2.
@@ -158,21 +153,14 @@ mod tests {
         fields
     }
 
+    const BY_MEDIA_TYPE: Reading = Reading { asked: None, was_json: false };
+
     #[test]
-    fn the_media_type_says_how_the_body_is_read() {
-        let opaque = |media_type: &str| Some(Format::Opaque(media_type.to_owned()));
+    fn one_sound_media_type_is_what_the_app_may_give() {
         let long = format!("text/plain; a={}", "x".repeat(MEDIA_TYPE_BYTES));
         for (given, expected) in [
-            (vec!["application/json"], Some(Format::Json)),
-            (vec!["Application/JSON ; charset=utf-8"], Some(Format::Json)),
-            (vec!["application/geo+json"], Some(Format::Json)),
-            (vec!["application/yaml"], Some(Format::Yaml)),
-            (vec!["text/yaml; charset=utf-8"], Some(Format::Yaml)),
-            (vec!["application/x-yaml"], Some(Format::Yaml)),
-            (vec!["application/vnd.oai.openapi+yaml"], Some(Format::Yaml)),
-            (vec!["text/plain; charset=utf-8"], opaque("text/plain; charset=utf-8")),
-            (vec!["application/jsonx"], opaque("application/jsonx")),
-            (vec![], opaque("application/octet-stream")),
+            (vec!["Application/JSON ; charset=utf-8"], Some("Application/JSON ; charset=utf-8")),
+            (vec![], Some("application/octet-stream")),
             (vec![""], None),
             (vec!["json"], None),
             (vec!["text /plain"], None),
@@ -182,7 +170,7 @@ mod tests {
             (vec!["text/plain", "text/html"], None),
         ] {
             let given: Vec<_> = given.into_iter().map(|value| ("content-type", value)).collect();
-            assert_eq!(format(&fields(&given)), expected, "{given:?}");
+            assert_eq!(content_type(&fields(&given)), expected, "{given:?}");
         }
     }
 
@@ -227,6 +215,7 @@ mod tests {
                 vec![("content-encoding", "identity"), ("content-encoding", "br")],
                 Err((Invalid, "GET a/m: the app answers with")),
             ),
+            (200, vec![("content-type", "text/html")], Err((Invalid, "GET a/m: Content-Type \"text/html\" is a page"))),
             (200, vec![("content-type", "x\"")], Err((Invalid, "GET a/m: Content-Type \"x\\\"\" is no media type"))),
             (503, vec![], Ok((None, "GET a/m: the app answers 503 Service Unavailable, and only 200 holds a model"))),
             (503, vec![("retry-after", "7")], Ok((Some(7), "GET a/m: the app answers 503"))),
@@ -244,7 +233,7 @@ mod tests {
             ),
         ] {
             let status = StatusCode::from_u16(status).expect("a status");
-            match (read(status, &fields(&given), false, "GET a/m"), expected) {
+            match (read(status, &fields(&given), false, &BY_MEDIA_TYPE, "GET a/m"), expected) {
                 (Err(Without::Unusable(unusable)), Err((kind, detail))) => {
                     assert!(unusable.detail.starts_with(detail), "{}", unusable.detail);
                     assert_eq!(unusable.kind, kind, "{}", unusable.detail);
@@ -256,8 +245,14 @@ mod tests {
                 (head, expected) => panic!("{status}: {head:?} is not {expected:?}"),
             }
         }
-        assert_eq!(read(StatusCode::NOT_MODIFIED, &HeaderMap::new(), true, ""), Err(Without::NotModified));
+        assert_eq!(
+            read(StatusCode::NOT_MODIFIED, &HeaderMap::new(), true, &BY_MEDIA_TYPE, ""),
+            Err(Without::NotModified)
+        );
         let json = fields(&[("content-type", "application/json"), ("content-encoding", "Identity")]);
-        assert_eq!(read(StatusCode::OK, &json, true, ""), Ok(Head { format: Format::Json, validator: None }));
+        assert_eq!(
+            read(StatusCode::OK, &json, true, &BY_MEDIA_TYPE, ""),
+            Ok(Head { format: Format::Json, validator: None })
+        );
     }
 }

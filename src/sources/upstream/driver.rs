@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::bounds::{FETCH_PAUSE, TRIGGER_ECHOES};
-use crate::sources::backoff::Backoff;
+use crate::bounds::{BACKOFF, FETCH_BACKOFF, FETCH_PAUSE, TRIGGER_ECHOES};
+use crate::sources::backoff::doubled;
 
 /// An interval is shortened by up to this share of it, so that replicas that started together do
 /// not ask together for ever.
@@ -41,7 +41,8 @@ pub(super) enum Outcome {
 #[derive(Debug)]
 pub(super) struct Driver {
     every: Duration,
-    backoff: Backoff,
+    /// Fetches that failed since the last that did not.
+    failures: u32,
     /// When the last fetch began.
     began: Option<Instant>,
     due: Instant,
@@ -54,7 +55,7 @@ pub(super) struct Driver {
 impl Driver {
     /// Asks at once, and then each time that `every` is over.
     pub(super) fn new(every: Duration, now: Instant) -> Self {
-        Self { every, backoff: Backoff::default(), began: None, due: now, awaited: 0, echoes: 0 }
+        Self { every, failures: 0, began: None, due: now, awaited: 0, echoes: 0 }
     }
 
     /// What to do now.
@@ -78,12 +79,12 @@ impl Driver {
     pub(super) fn ended(&mut self, outcome: Outcome, now: Instant, random: f64) {
         let regular = self.began.unwrap_or(now) + self.every.mul_f64(1.0 - JITTER * random.clamp(0.0, 1.0));
         self.due = match outcome {
-            Outcome::Lost(retry_after) => now + self.backoff.failed(random, retry_after),
+            Outcome::Lost(retry_after) => now + self.pause(random, retry_after),
             // It answers, so it may be asked as often as ever; but a model that is missing or
             // broken while the app starts must not stay so for a long interval.
-            Outcome::Unusable => regular.min(now + self.backoff.failed(random, None)),
+            Outcome::Unusable => regular.min(now + self.pause(random, None)),
             Outcome::Changed | Outcome::Unchanged => {
-                self.backoff.succeeded();
+                self.failures = 0;
                 regular
             }
         };
@@ -100,6 +101,15 @@ impl Driver {
             }
         }
         self.due = self.not_too_soon(self.due);
+    }
+
+    /// How long to wait after a failure: never longer than the interval or some seconds, since the app is near and
+    /// asked by few, unless it asks for that (and nobody may silence a source for long).
+    fn pause(&mut self, random: f64, retry_after: Option<Duration>) -> Duration {
+        let pause = doubled(FETCH_BACKOFF, self.failures).min(self.every);
+        self.failures = self.failures.saturating_add(1);
+        let pause = pause.mul_f64(1.0 - JITTER * random.clamp(0.0, 1.0));
+        pause.max(retry_after.unwrap_or_default().min(BACKOFF.1))
     }
 
     fn not_too_soon(&self, at: Instant) -> Instant {
@@ -160,12 +170,44 @@ mod tests {
                 vec![0, 810, 2420, 62_420, 63_230],
             ),
             (60 * SECOND, vec![Lost(Some(7 * SECOND)), Changed], vec![0, 7010]),
-            // A short interval gives way to the back-off, where the app does not answer.
-            (SECOND / 5, vec![Lost(None), Lost(None), Changed, Changed], vec![0, 810, 2420, 2620]),
+            (60 * SECOND, vec![Lost(Some(3600 * SECOND)), Changed], vec![0, 30_010]),
+            // An app that does not answer is asked about as often as one that does.
+            (SECOND / 5, vec![Lost(None), Lost(None), Changed, Changed], vec![0, 210, 420, 620]),
             (60 * SECOND, vec![Unusable, Unusable, Changed, Changed], vec![0, 810, 2420, 62_420]),
             (SECOND / 5, vec![Unusable; 4], vec![0, 200, 400, 600]),
         ] {
             assert_eq!(fetches(every, &outcomes, &[], 0.0), expected, "{outcomes:?} every {every:?}");
+        }
+    }
+
+    /// The longest time from any moment of an outage until the app is asked again.
+    fn longest_pause(every: Duration, outage: Duration, random: f64) -> Duration {
+        let start = Instant::now();
+        let (mut now, mut driver) = (start, Driver::new(every, start));
+        let mut longest = Duration::ZERO;
+        while now < start + outage {
+            driver.begins(now);
+            driver.ended(Lost(None), now, random);
+            let Step::Sleep(until) = driver.step(now) else { panic!("no pause") };
+            longest = longest.max(until - now);
+            now = until;
+        }
+        longest
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_app_that_was_away_is_asked_again_within_the_interval_and_within_seconds() {
+        for (every, outage, expected) in [
+            (SECOND, 20 * SECOND, SECOND),
+            (SECOND, 45 * SECOND, SECOND),
+            (2 * SECOND, 600 * SECOND, 2 * SECOND),
+            (3600 * SECOND, 45 * SECOND, 5 * SECOND),
+            (3600 * SECOND, 3600 * SECOND, 5 * SECOND),
+        ] {
+            for random in [0.0, 0.5, 1.0] {
+                let longest = longest_pause(every, outage, random);
+                assert!(longest <= expected, "{longest:?} of {expected:?} every {every:?}, away for {outage:?}");
+            }
         }
     }
 

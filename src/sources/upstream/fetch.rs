@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::answer::{self, Head, Validator, Without};
+use super::reading::Reading;
 use crate::bounds::{DOCUMENT_BYTES, FETCH, FETCH_CONNECT, UPSTREAM_BUFFER};
 use crate::sources::{Unusable, UnusableKind, format};
 use crate::telemetry::chain;
@@ -49,9 +50,10 @@ pub(super) async fn fetch(
     authority: &Authority,
     path: &PathAndQuery,
     known: Option<&Validator>,
+    reading: &Reading,
     what: &str,
 ) -> Result<Model, Without> {
-    try_fetch(authority, path, known, what).await.map_err(|failed| match failed {
+    try_fetch(authority, path, known, reading, what).await.map_err(|failed| match failed {
         Failed::Without(without) => without,
         Failed::Connect(_) | Failed::ConnectTimeout | Failed::Exchange(_) | Failed::Timeout => {
             Without::Lost { reason: format!("{what}: {}", chain(&failed)), retry_after: None }
@@ -63,6 +65,7 @@ async fn try_fetch(
     authority: &Authority,
     path: &PathAndQuery,
     known: Option<&Validator>,
+    reading: &Reading,
     what: &str,
 ) -> Result<Model, Failed> {
     let port = authority.port_u16().unwrap_or(80);
@@ -75,7 +78,7 @@ async fn try_fetch(
         let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(Failed::Exchange)?;
         let mut answer = std::pin::pin!(async move {
             let response = sender.send_request(request(authority, path, known)).await.map_err(Failed::Exchange)?;
-            let head = answer::read(response.status(), response.headers(), known.is_some(), what);
+            let head = answer::read(response.status(), response.headers(), known.is_some(), reading, what);
             let head = head.map_err(Failed::Without)?;
             let bytes = whole(response.into_body(), what).await?;
             Ok(Model { head, bytes })

@@ -69,8 +69,9 @@ async fn a_shorter_interval_counts_for_what_waits_already() {
 
 #[tokio::test(start_paused = true)]
 async fn version_from_counts_from_the_next_state_on() {
-    let rig = Rig::serving(|_| ()).await;
+    let mut rig = Rig::serving(|_| ()).await;
     change(&rig, |config| config.version_from = Some("/v".to_owned()));
+    rig.source_changes().await;
     tokio::time::sleep(SECOND).await;
     assert_eq!(rig.operation.hub.current().expect("a state").snapshot.id, id(7, MODEL));
     rig.says(8, r#"{"v":12}"#).await;

@@ -91,3 +91,58 @@ async fn two_processes_do_not_share_a_state_directory() {
     assert_eq!(output.status.code(), Some(1), "{error}");
     assert!(error.contains(&state) && error.contains("give each process its own --state-dir"), "{error}");
 }
+
+#[tokio::test]
+async fn a_start_without_any_state_says_that_there_is_none() {
+    let model = ModelFile::new("{}");
+    let state = model.beside("state");
+    model.remove();
+    let mut server = serve(&model, &["--state-dir", &state]).await;
+    let line = server.logged("it is not there").await;
+    assert!(line.contains("there is no state to serve") && !line.contains("serving the last good state"), "{line}");
+    assert_eq!(server.get("/describe").await.status, 503);
+    model.replace(r#"{"n":1}"#);
+    server.ready().await;
+    model.remove();
+    server.logged("serving the last good state").await;
+    assert_eq!(server.get("/describe").await.json()["n"], 1);
+}
+
+#[tokio::test]
+async fn a_state_of_another_version_is_kept_for_that_version_and_told() {
+    let model = ModelFile::new(r#"{"n":1}"#);
+    let state = model.beside("state");
+    let mut server = serve(&model, &["--state-dir", &state]).await;
+    server.ready().await;
+    server.child.kill().await.expect("SIGKILL");
+    let kept = format!("{state}/describe.snapshot");
+    let ours = std::fs::read_to_string(&kept).expect("it is kept");
+    let newer = ours.replace("\"tidewait\":2", "\"tidewait\":3,\"more\":true");
+    std::fs::write(&kept, &newer).expect("it can be written");
+    model.remove();
+
+    let mut server = serve(&model, &["--state-dir", &state]).await;
+    let line = server.logged("another version of tidewait").await;
+    let aside = format!("{kept}.form-3");
+    assert!(line.contains(&kept) && line.contains(&aside) && !line.contains("corrupt"), "{line}");
+    assert_eq!(std::fs::read_to_string(&aside).expect("as it was"), newer);
+    assert_eq!(server.get("/describe").await.status, 503);
+}
+
+/// A file system that does not answer, played by a FIFO that nobody reads: opening it to write waits.
+#[tokio::test]
+async fn a_state_directory_that_does_not_answer_keeps_nobody_from_the_model() {
+    let model = ModelFile::new(r#"{"n":1}"#);
+    let state = model.beside("state");
+    std::fs::create_dir(&state).expect("a folder of ours");
+    let fifo = std::process::Command::new("mkfifo").arg(format!("{state}/describe.lock")).status();
+    assert!(fifo.expect("mkfifo").success());
+    let mut server = serve(&model, &["--state-dir", &state]).await;
+    server.logged("has not answered").await;
+    server.ready().await;
+    model.replace(r#"{"n":2}"#);
+    server.metric_becomes(CHANGES, 2.0).await;
+    assert_eq!(server.get("/describe").await.json()["n"], 2);
+    server.signal(rustix::process::Signal::TERM);
+    assert_eq!(server.ended().await, Some(0));
+}

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::config::{Format, Objects, Refresh, Wait};
+use crate::config::{Format, FormatName, Objects, Refresh, Wait};
 
 fn roots() -> Vec<PathBuf> {
     vec!["/srv/models".into(), "/etc/edge".into()]
@@ -63,7 +63,7 @@ fn sources_are_in_the_namespace_of_the_object() {
     );
     let trigger = json!({ "apiVersion": "v1", "kind": "ConfigMap", "name": "n" });
     assert_eq!(
-        source(json!({ "upstream": { "path": "/m", "trigger": trigger } })),
+        source(json!({ "upstream": { "path": "/m", "trigger": trigger, "format": "opaque" } })),
         Source::Upstream {
             path: "/m".to_owned(),
             refresh: Refresh::Trigger {
@@ -72,6 +72,7 @@ fn sources_are_in_the_namespace_of_the_object() {
                 kind: "ConfigMap".to_owned(),
                 name: "n".to_owned(),
             },
+            format: Some(FormatName::Opaque(None)),
         }
     );
     assert_eq!(
