@@ -8,11 +8,12 @@ use http::request::Parts;
 use http::{Method, Response};
 use tokio::time::{Duration, Instant};
 
+use super::connection::Connection;
 use super::reply::{self, About, Body};
 use crate::bounds::PACE_HOLD;
 use crate::describe::problem::Kind;
 use crate::describe::{Arrival, Choice, Problem, Standing, Want, answer};
-use crate::fleet::{Connection, LivePoll, Place};
+use crate::fleet::{LivePoll, Place};
 use crate::hub::{Hold, Missing, Seat, Served, Viewer};
 use crate::lifecycle::stop;
 use crate::operation::Operation;
@@ -38,6 +39,8 @@ enum End {
     Drained,
     /// The operation has ended.
     Ended,
+    /// The client has sent all that it will send, and is probably gone.
+    HalfClosed,
 }
 
 /// A hold that ended.
@@ -75,7 +78,7 @@ pub fn asked(operation: &Operation, Parts { method, uri, headers, .. }: &Parts) 
 pub async fn answer(
     operation: &Operation,
     stop: &stop::Watch,
-    connection: &Arc<Connection>,
+    connection: &Connection,
     asked: Result<Option<Want>, Problem>,
 ) -> Outcome {
     let arrived = Instant::now();
@@ -96,7 +99,7 @@ pub async fn answer(
 async fn try_answer(
     operation: &Operation,
     stop: &stop::Watch,
-    connection: &Arc<Connection>,
+    connection: &Connection,
     mut want: Want,
 ) -> Result<(Response<Body>, Option<End>), Problem> {
     let viewer = viewer(operation, &want)?;
@@ -108,11 +111,11 @@ async fn try_answer(
     let served = viewer.current().map_err(|missing| nothing(operation, missing))?;
     let arrival = answer::at_arrival(&want, &served.snapshot.id, standing);
     let gives = arrival == Arrival::Answer(Choice::State);
-    let poll = operation.acknowledge(&mut want, connection, &viewer, &served, gives);
+    let poll = operation.acknowledge(&mut want, &connection.agents, &viewer, &served, gives);
     let poll = poll.as_ref();
     match arrival {
         Arrival::Answer(Choice::State) if poll.is_some_and(LivePoll::is_paced) => {
-            let held = hold(operation, stop, poll, &viewer, PACE_HOLD, |_| false).await?;
+            let held = hold(operation, stop, connection, poll, &viewer, PACE_HOLD, |_| false).await?;
             finish(operation, &want, poll, &viewer, held).await
         }
         Arrival::Answer(choice) => Ok((respond(operation, &want, poll, &viewer, &served, choice, None).await?, None)),
@@ -121,7 +124,7 @@ async fn try_answer(
             // Not kept by those who wait for the next.
             drop(served);
             let releases = |served: &Served| answer::releases(&want, &served.snapshot.id);
-            let held = hold(operation, stop, poll, &viewer, longest, releases).await?;
+            let held = hold(operation, stop, connection, poll, &viewer, longest, releases).await?;
             finish(operation, &want, poll, &viewer, held).await
         }
     }
@@ -131,6 +134,7 @@ async fn try_answer(
 async fn hold<'a>(
     operation: &'a Operation,
     stop: &stop::Watch,
+    connection: &Connection,
     poll: Option<&LivePoll>,
     viewer: &Viewer,
     longest: Duration,
@@ -145,9 +149,16 @@ async fn hold<'a>(
     let expires = Instant::now() + longest;
     let mut timer = std::pin::pin!(tokio::time::sleep_until(expires));
     let mut stop = stop.clone();
-    let mut slot = std::pin::pin!(async {
-        let drain = stop.draining().await;
-        tokio::time::sleep_until(drain.slot(Instant::now(), fastrand::f64())).await;
+    // What ends a hold early, for good.
+    let mut early = std::pin::pin!(async {
+        let slot = async {
+            let drain = stop.draining().await;
+            tokio::time::sleep_until(drain.slot(Instant::now(), fastrand::f64())).await;
+        };
+        tokio::select! {
+            () = slot => End::Drained,
+            () = connection.half_closed() => End::HalfClosed,
+        }
     });
     let (end, released_by, spread) = loop {
         let served = tokio::select! {
@@ -158,7 +169,7 @@ async fn hold<'a>(
                 None => break (End::Ended, None, Duration::ZERO),
             },
             () = &mut timer => break (End::Expired, None, Duration::ZERO),
-            () = &mut slot => break (End::Drained, None, Duration::ZERO),
+            end = &mut early => break (end, None, Duration::ZERO),
         };
         let spread = operation.wake_spread();
         if spread.is_zero() {
@@ -171,12 +182,13 @@ async fn hold<'a>(
         let end = tokio::select! {
             biased;
             () = &mut timer => End::Released,
-            () = &mut slot => End::Drained,
+            end = &mut early => end,
         };
         let current = seat.current().filter(|served| releases(served));
         match (current, end) {
+            (Some(served), End::HalfClosed) => break (end, Some(served), woken.elapsed()),
             (Some(served), _) => break (End::Released, Some(served), woken.elapsed()),
-            (None, End::Drained) => break (End::Drained, None, Duration::ZERO),
+            (None, End::Drained | End::HalfClosed) => break (end, None, Duration::ZERO),
             // Taken back meanwhile: it stays for the rest of its hold.
             (None, End::Released | End::Expired | End::Ended) => timer.as_mut().reset(expires),
         }
@@ -272,7 +284,7 @@ impl Drop for Watchdog<'_> {
             Some(End::Expired) => metrics.expired.inc(),
             Some(End::Drained) => metrics.drained.inc(),
             Some(End::Ended) => metrics.ended.inc(),
-            None => metrics.abandoned.inc(),
+            Some(End::HalfClosed) | None => metrics.abandoned.inc(),
         }
     }
 }

@@ -200,14 +200,20 @@ pub fn options() -> Response<Body> {
 pub fn problem(problem: &Problem, chance: f64) -> Response<Body> {
     let mut response = problem_of(problem.kind.status(), problem.to_json());
     if let Some(seconds) = problem.retry_after {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "chance is in 0..1")]
-        let jitter = (f64::from(seconds + 1) * chance) as u32;
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds + jitter));
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_after(seconds, chance)));
     }
     if problem.kind == problem::Kind::MethodNotAllowed {
         response.headers_mut().insert(header::ALLOW, ALLOW);
     }
     response
+}
+
+/// `Retry-After` with jitter: up to twice as many seconds. `chance` is in 0..1.
+#[must_use]
+pub fn retry_after(seconds: u32, chance: f64) -> u32 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "chance is in 0..1")]
+    let jitter = (f64::from(seconds + 1) * chance) as u32;
+    seconds + jitter
 }
 
 /// An answer whose body is a problem's JSON.

@@ -4,6 +4,7 @@
 use crate::model_file::ModelFile;
 use crate::server::{Client, Reply, STEP, Server};
 
+mod closing;
 mod drain;
 mod files;
 mod kept;

@@ -41,7 +41,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
 ];
 
 /// PURE modules, and what none of their lines may name.
-const PURE: [&str; 4] = ["src/model", "src/describe", "src/fleet", "src/config/resolve"];
+const PURE: [&str; 5] = ["src/model", "src/describe", "src/fleet", "src/config/resolve", "src/http/head"];
 const IMPURE: [&str; 9] =
     ["tokio", "hyper::", "kube::", "fastrand", "Instant::now", "SystemTime", "std::env", "std::fs", "std::net::Tcp"];
 

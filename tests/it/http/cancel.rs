@@ -1,11 +1,11 @@
 //! A request may be dropped at any moment: whatever it had taken is given back.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::poll_immediate;
 use http::Request;
-use tidewait::fleet::{Connection, Listing};
+use tidewait::fleet::Listing;
+use tidewait::http::connection::Connection;
 use tidewait::http::describe::{answer, asked};
 use tidewait::model::Publication;
 use tokio::time::Instant;
@@ -62,7 +62,7 @@ async fn dropped_after(polls: usize, query: &str, events: &[Event], spread: Dura
     let request = request.header("accept", "application/json-patch+json");
     let request = request.header("accept-encoding", "gzip").body(()).expect("a request");
     let (stop, asks) = (rig.stop.watch(), asked(&rig.operation, &request.into_parts().0));
-    let connection = Arc::new(Connection::new(([192, 0, 2, 1], 4711).into()));
+    let connection = Connection::new(([192, 0, 2, 1], 4711).into());
     let mut handler = Box::pin(answer(&rig.operation, &stop, &connection, asks));
     let (mut parked, mut done) = (0, false);
     for poll in 0..polls {
