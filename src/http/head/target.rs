@@ -60,7 +60,7 @@ pub(super) fn request_line(head: &[u8]) -> Option<(String, String)> {
     let line = head[start..].split(|byte| matches!(byte, b'\r' | b'\n')).next()?;
     let mut words = line.split(|byte| *byte == b' ');
     let (method, target) = (words.next()?, words.next()?);
-    let is_method = !method.is_empty() && method.iter().all(|byte| byte.is_ascii_graphic());
+    let is_method = !method.is_empty() && method.iter().all(u8::is_ascii_graphic);
     let shown = |bytes: &[u8]| String::from_utf8_lossy(bytes).chars().take(SHOWN).collect();
     is_method.then(|| (shown(method), shown(target)))
 }

@@ -32,7 +32,7 @@ fn plain(verdict: &Verdict) -> (Option<&Passed>, Option<&Problem>) {
 fn passed(text: &str) -> Passed {
     match verdict(text.as_bytes()) {
         Verdict::Passes(passed) => passed,
-        other => panic!("{text:?}: {other:?}"),
+        other @ (Verdict::Partial | Verdict::Refused(_)) => panic!("{text:?}: {other:?}"),
     }
 }
 
@@ -40,7 +40,9 @@ fn passed(text: &str) -> Passed {
 fn refused(bytes: impl AsRef<[u8]>) -> (u16, String) {
     match verdict(bytes.as_ref()) {
         Verdict::Refused(refused) => (refused.problem.kind.status().as_u16(), refused.problem.detail),
-        other => panic!("{:?}: {other:?}", String::from_utf8_lossy(bytes.as_ref())),
+        other @ (Verdict::Partial | Verdict::Passes(_)) => {
+            panic!("{:?}: {other:?}", String::from_utf8_lossy(bytes.as_ref()))
+        }
     }
 }
 
@@ -157,7 +159,7 @@ fn a_head_has_its_bounds() {
 fn what_is_told_of_a_head_that_is_refused_is_bounded() {
     let line = |text: &str| match Reader::default().judge(text.as_bytes()) {
         Verdict::Refused(refused) => refused.line,
-        other => panic!("{other:?}"),
+        other @ (Verdict::Partial | Verdict::Passes(_)) => panic!("{other:?}"),
     };
     assert_eq!(line("GET /x#y HTTP/1.1\r\n"), Some(("GET".to_owned(), "/x#y".to_owned())));
     assert_eq!(line("\u{16}\u{3} x"), None);
