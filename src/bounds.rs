@@ -38,7 +38,7 @@ pub const PACE_REPEATS: u8 = 3;
 pub const PACE_HOLD: Duration = Duration::from_secs(1);
 /// Time that a poll is held after the slots of a drain.
 pub const DRAINED_HOLD: Duration = Duration::from_secs(1);
-/// Bytes of a request's head on HTTP/1.1; more is 431.
+/// Bytes of a request's head, empty lines before it included; more is 431.
 pub const HEAD_BYTES: usize = 16 * 1024;
 /// Header fields of a request; more is 431.
 pub const HEAD_FIELDS: usize = 100;
@@ -47,8 +47,17 @@ pub const HEAD_FIELDS: usize = 100;
 pub const BACKLOG: u32 = 4096;
 /// From the first byte of a head to its last, and from the connection to its first head; then the connection is closed.
 pub const HEAD_READ: Duration = Duration::from_secs(10);
-/// A connection without a request is closed after this. Above the 600 s for which load balancers keep theirs.
+/// A connection without a request is closed after this, one of HTTP/2 by GOAWAY. Above the 600 s for which load
+/// balancers keep theirs.
 pub const IDLE_CONNECTION: Duration = Duration::from_secs(620);
+/// Once the process closes its connections, one without a request is closed after this: who has just been answered, or
+/// has just connected, may have sent the next request.
+pub const CLOSING_IDLE: Duration = Duration::from_millis(500);
+/// After the last answer and a FIN, what a client still sends is read and dropped for this long, or until its own FIN: to
+/// close before would be a reset, which can take the answer from it.
+pub const LINGER: Duration = Duration::from_secs(2);
+/// Connections over the cap that are told so and closed in order at once; further ones are told and cut.
+pub const REFUSED_CONNECTIONS: usize = 64;
 /// A peer that acknowledges nothing for this long is dead: TCP keep-alive, `TCP_USER_TIMEOUT` and HTTP/2 pings.
 pub const DEAD_PEER: Duration = Duration::from_secs(60);
 /// Concurrent streams of one HTTP/2 connection; more are refused.

@@ -2,37 +2,38 @@
 //!
 //! | request | goes to |
 //! |---|---|
-//! | one that the gate refuses | [`gate`]: 400, 405, 417, 501, and the connection closes |
+//! | one whose head could be read in two ways, or is too large | [`head`]: 400, 405, 417, 431, 501, and on HTTP/1.1 the connection closes |
 //! | the path of an operation, byte for byte | [`describe`]: 200, 204, 304 or a problem |
 //! | any other path, with an app behind | [`proxy`]: whatever the app answers, or 502, 504 |
 //! | any other path | 404 |
 
 use std::sync::Arc;
 
-use http::{HeaderValue, Request, Response, Version, header};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use tokio::time::{Duration, Instant};
 
-use crate::access::{Caller, Connection};
 use crate::describe::problem::{self, Kind};
 use crate::describe::{Answer, Problem};
 use crate::lifecycle::stop;
 use crate::operation::Table;
 
 pub mod access_log;
+pub mod connection;
 pub mod describe;
 pub mod forwarded;
-pub mod gate;
+pub mod head;
 pub mod listen;
 pub mod metrics;
 pub mod proxy;
 pub mod response;
+pub mod stream;
 pub mod trace;
-pub mod wire;
 
+use connection::ConnectionState;
+use head::{Head, Refused};
 use metrics::Route;
 use response::{Body, response};
-use wire::Marks;
 
 /// Everything that a request can come to.
 #[derive(Debug)]
@@ -57,49 +58,77 @@ impl Front {
         Self { operations, proxy, stop, metrics, access_log }
     }
 
-    /// Answers a request that came on `connection`.
+    /// Answers a request that came on `connection`, or (`refused`) stands for a head that is refused.
     pub async fn handle(
         &self,
         request: Request<Incoming>,
-        connection: &Arc<Connection>,
-        marks: Marks,
+        connection: &ConnectionState,
+        refused: Option<Refused>,
     ) -> Response<Body> {
-        let entry = self.access_log.then(|| access_log::Entry::of(&request, connection.peer));
-        let trace = trace::Trace::of(&request, connection);
+        let peer = connection.client.peer;
+        if let Some(refused) = refused {
+            let entry = self.access_log.then(|| access_log::Entry::refused(refused.line, peer));
+            let mut response = response(Answer::problem(&refused.problem, fastrand::f64()), None);
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            self.told(entry, None, Route::Refused, &response, Duration::ZERO);
+            return response;
+        }
+        let entry = self.access_log.then(|| access_log::Entry::of(&request, peer));
+        let trace = trace::Trace::of(&request, &connection.client);
         let http2 = request.version() == Version::HTTP_2;
-        let (route, mut response, held) = self.route(request, connection, marks).await;
-        let draining = self.stop.phase().drain.is_some();
+        let (route, mut response, held) = self.route(request, connection).await;
         // HTTP/2 is told by GOAWAY; it has no Connection field (RFC 9113, section 8.2.2).
-        if !http2 && (route == Route::Refused || (route == Route::Describe && draining)) {
+        if !http2 && self.closes_after(route, &response, connection) {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        self.metrics.answered(route, &response);
+        self.told(entry, trace, route, &response, held);
+        response
+    }
+
+    /// Whether a connection of HTTP/1.1 is to end with this answer. Requests that have come behind this
+    /// one are answered first.
+    fn closes_after(&self, route: Route, response: &Response<Body>, connection: &ConnectionState) -> bool {
+        let phase = self.stop.phase();
+        let ends = phase.closing || connection.is_half_closed() || (route == Route::Describe && phase.drain.is_some());
+        ends && connection.is_last() && response.status() != StatusCode::SWITCHING_PROTOCOLS
+    }
+
+    /// Counts an answer, and tells of it those who asked to be told.
+    fn told(
+        &self,
+        entry: Option<access_log::Entry>,
+        trace: Option<Box<trace::Trace>>,
+        route: Route,
+        response: &Response<Body>,
+        held: Duration,
+    ) {
+        self.metrics.answered(route, response);
         if let Some(entry) = entry {
-            entry.log(route, &response, held);
+            entry.log(route, response, held);
         }
         if let Some(trace) = trace {
-            trace.end(route, &response, held);
+            trace.end(route, response, held);
         }
-        response
     }
 
     async fn route(
         &self,
         request: Request<Incoming>,
-        connection: &Arc<Connection>,
-        marks: Marks,
+        connection: &ConnectionState,
     ) -> (Route, Response<Body>, Duration) {
         let (parts, body) = request.into_parts();
-        if let Err(refused) = gate::check(&parts, marks) {
-            return (Route::Refused, response(Answer::problem(&refused, 0.0), None), Duration::ZERO);
+        // That of HTTP/1.1 was judged before hyper saw it.
+        if parts.version == Version::HTTP_2
+            && let Err(refused) = head::check(&Head::of(&parts))
+        {
+            return (Route::Refused, response(Answer::problem(&refused, fastrand::f64()), None), Duration::ZERO);
         }
         if let Some(operation) = self.operations.get(parts.uri.path()) {
             let asked = describe::parse(&operation, &parts);
             // A parked request keeps nothing of its head: each field is a slice of the connection's read
             // buffer, 8 KiB. A body has no meaning here; hyper drains it or closes.
             drop((parts, body));
-            let caller = Caller::anonymous(Arc::clone(connection));
-            let outcome = describe::answer(&operation, &self.stop, &caller, asked).await;
+            let outcome = describe::answer(&operation, &self.stop, connection, asked).await;
             return (Route::Describe, response(outcome.answer, outcome.fan_out), outcome.held);
         }
         let Some(proxy) = &self.proxy else {
@@ -108,7 +137,7 @@ impl Front {
         };
         let sent = Instant::now();
         // Boxed: a parked request is the same future, and would hold the room that only a proxied one needs.
-        let answer = Box::pin(proxy.forward(Request::from_parts(parts, body), connection));
+        let answer = Box::pin(proxy.forward(Request::from_parts(parts, body), &connection.client));
         let response = match answer.await {
             Ok(response) => response.map(Body::App),
             Err(error) => {

@@ -148,10 +148,8 @@ impl Answer {
     /// together do not come back together.
     #[must_use]
     pub fn problem(problem: &Problem, chance: f64) -> Self {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "chance is in 0..1")]
-        let jitter = |seconds: u32| (f64::from(seconds + 1) * chance) as u32;
         Self {
-            retry_after: problem.retry_after.map(|seconds| seconds + jitter(seconds)),
+            retry_after: problem.retry_after.map(|seconds| retry_after(seconds, chance)),
             allow: (problem.kind == Kind::MethodNotAllowed).then_some(ALLOW),
             ..Self::problem_of(problem.kind.status(), problem.to_json())
         }
@@ -190,6 +188,13 @@ impl Answer {
     pub fn into_body(self) -> Option<Bytes> {
         self.representation.filter(|representation| !representation.is_head).map(|representation| representation.bytes)
     }
+}
+
+/// `Retry-After`: whole seconds with jitter. `chance` is in 0..1.
+#[must_use]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "chance is in 0..1")]
+pub fn retry_after(seconds: u32, chance: f64) -> u32 {
+    seconds + (f64::from(seconds + 1) * chance) as u32
 }
 
 impl State {

@@ -10,11 +10,13 @@
 //! | method-not-allowed | 405 | the author of the client: `Allow` |
 //! | body-too-large | 413 | the operator, on the admin port |
 //! | expectation-failed | 417 | the author of the client: only 100-continue |
+//! | head-too-large | 431 | the author of the client: a shorter target, fewer or shorter fields |
 //! | too-many-parked | 429 | the client: waits for one of its requests to end |
 //! | transfer-coding-not-offered | 501 | the author of the client: only chunked |
 //! | no-state | 503 | the client: tries again after `Retry-After`; the operator: the source |
 //! | not-confirmed | 503 | the client: tries again; its state is newer than what could be confirmed |
 //! | too-many-selections | 503 | the client: tries again, elsewhere if it can; the operator: the limit named |
+//! | too-many-connections | 503 | the client: tries again, elsewhere if it can; the operator: the limit named |
 //! | overloaded | 503 | the client: tries again, elsewhere if it can; the operator: the limit named |
 //! | loopback-only | 403 | the operator, on the admin port: asks from the same host |
 
@@ -87,6 +89,8 @@ kinds! {
     BodyTooLarge = PAYLOAD_TOO_LARGE "body-too-large" "The body is too large";
     /// An `Expect` other than 100-continue.
     ExpectationFailed = EXPECTATION_FAILED "expectation-failed" "The expectation cannot be met";
+    /// The head is over its bounds.
+    HeadTooLarge = REQUEST_HEADER_FIELDS_TOO_LARGE "head-too-large" "The head of the request is too large";
     /// The client has too many requests parked.
     TooManyParked = TOO_MANY_REQUESTS "too-many-parked" "Too many requests of this agent are parked";
     /// A transfer coding other than chunked.
@@ -97,6 +101,8 @@ kinds! {
     NotConfirmed = SERVICE_UNAVAILABLE "not-confirmed" "The state could not be confirmed";
     /// As many different selections are in use as are allowed.
     TooManySelections = SERVICE_UNAVAILABLE "too-many-selections" "Too many different selections are in use";
+    /// As many connections are open as are allowed.
+    TooManyConnections = SERVICE_UNAVAILABLE "too-many-connections" "Too many connections are open";
     /// Refused for load, before parking.
     Overloaded = SERVICE_UNAVAILABLE "overloaded" "Too many requests are parked";
 }

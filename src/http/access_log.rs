@@ -38,6 +38,13 @@ impl Entry {
         }
     }
 
+    /// The entry of a request whose head is refused, of which the first line at most could be read.
+    #[must_use]
+    pub fn refused(line: Option<(String, String)>, peer: SocketAddr) -> Self {
+        let (method, target) = line.unwrap_or_default();
+        Self { request_id: format!("{:016x}", fastrand::u64(..)), method, target, agent: String::new(), peer }
+    }
+
     /// Writes it, now that the head of the answer is known.
     pub fn log(&self, route: Route, response: &Response<Body>, held: Duration) {
         tracing::info!(

@@ -9,6 +9,7 @@ use http::Method;
 use http::request::Parts;
 use tokio::time::{Duration, Instant};
 
+use super::connection::ConnectionState;
 use crate::access::Caller;
 use crate::describe::answer::{Representation, State};
 use crate::describe::poll::{Action, Begin, Reason, Release};
@@ -54,15 +55,15 @@ pub fn parse(
     }
 }
 
-/// Answers a request of `caller` to `operation`.
+/// Answers a request to `operation` that came on `connection`.
 pub async fn answer(
     operation: &Operation,
     stop: &stop::Watch,
-    caller: &Caller,
+    connection: &ConnectionState,
     request: Result<Option<PollRequest>, Problem>,
 ) -> Outcome {
     let answered = match request {
-        Ok(Some(request)) => poll(operation, stop, caller, request).await,
+        Ok(Some(request)) => poll(operation, stop, connection, request).await,
         Ok(None) => Ok(Answer::options().into()),
         Err(problem) => Err(problem),
     };
@@ -72,7 +73,7 @@ pub async fn answer(
 async fn poll(
     operation: &Operation,
     stop: &stop::Watch,
-    caller: &Caller,
+    connection: &ConnectionState,
     mut request: PollRequest,
 ) -> Result<Outcome, Problem> {
     let subscription = subscribe(operation, &request)?;
@@ -80,7 +81,8 @@ async fn poll(
     let served = subscription.current().map_err(|missing| nothing(operation, missing))?;
     let arrival = decision::at_arrival(&request, &served.snapshot.id, consistency);
     let gives = arrival == Arrival::Answer(Decision::State);
-    let live = operation.acknowledge(&mut request, caller, &subscription, &served, gives);
+    let caller = Caller::anonymous(Arc::clone(&connection.client));
+    let live = operation.acknowledge(&mut request, &caller, &subscription, &served, gives);
     let is_paced = live.as_ref().is_some_and(LivePoll::is_paced);
     match Poll::begin(request, arrival, is_paced, Instant::now().into_std(), fastrand::f64()) {
         Begin::Answer(request, decision) => {
@@ -91,7 +93,7 @@ async fn poll(
         Begin::Hold(poll) => {
             // Not kept by those who wait for the next.
             drop(served);
-            hold(operation, stop, live.as_ref(), subscription, poll).await
+            hold(operation, stop, connection, live.as_ref(), subscription, poll).await
         }
     }
 }
@@ -109,6 +111,7 @@ async fn consistency(operation: &Operation, subscription: &Subscription, request
 async fn hold(
     operation: &Operation,
     stop: &stop::Watch,
+    connection: &ConnectionState,
     live: Option<&LivePoll>,
     subscription: Arc<Subscription>,
     mut poll: Poll,
@@ -117,7 +120,7 @@ async fn hold(
     let mut waiter = subscription.park(permit(operation)?);
     let mut end = HoldEnd { operation, reason: None };
     let parked = Instant::now();
-    let (release, current) = released(operation, stop, &mut waiter, &mut poll).await;
+    let (release, current) = released(operation, stop, connection, &mut waiter, &mut poll).await;
     end.reason = Some(release.reason);
     let held = parked.elapsed();
     let fan_out = waiter.leave(release.put_off);
@@ -133,18 +136,21 @@ async fn hold(
 async fn released(
     operation: &Operation,
     stop: &stop::Watch,
+    connection: &ConnectionState,
     waiter: &mut Waiter,
     poll: &mut Poll,
 ) -> (Release, Result<Arc<Served>, Missing>) {
     let mut stop = stop.clone();
     let mut phase = stop::Phase::default();
+    let mut half_closed = std::pin::pin!(connection.half_closed());
     let mut timer = std::pin::pin!(tokio::time::sleep_until(Instant::from_std(poll.deadline())));
     loop {
-        let news = tokio::select! {
+        let event = tokio::select! {
             // A change that is here is worth more than the end of the wait.
             biased;
-            news = waiter.changed(|id| effect(poll, id)) => Some(news),
-            () = &mut timer => None,
+            news = waiter.changed(|id| effect(poll, id)) => Event::News(news),
+            () = &mut timer => Event::Deadline,
+            () = &mut half_closed => Event::HalfClosed,
             next = stop.left(phase) => {
                 phase = next;
                 poll.on_drain(slot(next));
@@ -153,22 +159,30 @@ async fn released(
             }
         };
         let now = Instant::now().into_std();
-        let current = match &news {
-            Some(News::State(Some(served))) => Ok(Arc::clone(served)),
-            Some(News::State(None)) => Err(Missing::NoParts),
-            Some(News::Ended) | None => waiter.subscription().current(),
+        let current = match &event {
+            Event::News(News::State(Some(served))) => Ok(Arc::clone(served)),
+            Event::News(News::State(None)) => Err(Missing::NoParts),
+            Event::News(News::Ended) | Event::Deadline | Event::HalfClosed => waiter.subscription().current(),
         };
         let id = current.as_ref().ok().map(|served| &served.snapshot.id);
-        let action = match news {
-            Some(News::State(_)) => poll.on_state(id, operation.wake_spread(), now, fastrand::f64()),
-            Some(News::Ended) => poll.on_ended(id),
-            None => poll.on_deadline(id, now),
+        let action = match event {
+            Event::News(News::State(_)) => poll.on_state(id, operation.wake_spread(), now, fastrand::f64()),
+            Event::News(News::Ended) => poll.on_ended(id),
+            Event::Deadline => poll.on_deadline(id, now),
+            Event::HalfClosed => poll.on_half_closed(id),
         };
         match action {
             Action::Wait => timer.as_mut().reset(Instant::from_std(poll.deadline())),
             Action::Answer(release) => return (release, current),
         }
     }
+}
+
+/// What happens to a parked poll.
+enum Event {
+    News(News),
+    Deadline,
+    HalfClosed,
 }
 
 /// What a state means to a parked poll.

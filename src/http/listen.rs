@@ -8,23 +8,29 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{Request, Response, StatusCode, Version};
+use http::{Request, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use socket2::{SockFilter, SockRef};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{Duration, Instant};
 use tokio_util::task::TaskTracker;
 
 use super::Front;
+use super::connection::{Answering, ConnectionState};
 use super::response::Body;
-use super::wire::{Line, Wire};
+use super::stream::ClientStream;
 use crate::access::{Connection, Scheme};
-use crate::bounds::{DEAD_PEER, HEAD_BYTES, HEAD_FIELDS, HTTP2_STREAMS, IDLE_CONNECTION};
+use crate::bounds::{
+    CLOSING_IDLE, DEAD_PEER, HEAD_BYTES, HEAD_FIELDS, HTTP2_STREAMS, IDLE_CONNECTION, LINGER, REFUSED_CONNECTIONS,
+};
+use crate::describe::problem::{self, Kind};
+use crate::describe::{Problem, answer};
 use crate::lifecycle::stop;
 use crate::sockets;
 
@@ -32,9 +38,19 @@ use crate::sockets;
 /// be back when one is free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// What one connection too many is told.
-const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nCache-Control: no-store\r\n\
-    Content-Length: 0\r\nConnection: close\r\n\r\n";
+/// After how long one connection too many may try again, before jitter.
+const REFUSED_RETRY: u32 = 2;
+
+/// Where connections come from, and what they share.
+struct Port {
+    front: Arc<Front>,
+    stop: stop::Watch,
+    limit: usize,
+    places: Arc<Semaphore>,
+    /// Of those who are told that there is no place.
+    refusals: Arc<Semaphore>,
+    connections: TaskTracker,
+}
 
 /// Accepts connections until the process closes them, at most `limit` at once.
 pub async fn accept(
@@ -44,36 +60,69 @@ pub async fn accept(
     stop: stop::Watch,
     connections: TaskTracker,
 ) {
-    let places = Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
-    let metrics = front.metrics.clone();
-    let mut closing = stop.clone();
+    // Who waits for the connections waits for those that are still to be accepted too.
+    let _open = connections.token();
+    let limit = limit.min(Semaphore::MAX_PERMITS);
+    let port = Port {
+        front,
+        stop,
+        limit,
+        places: Arc::new(Semaphore::new(limit)),
+        refusals: Arc::new(Semaphore::new(REFUSED_CONNECTIONS)),
+        connections,
+    };
+    let mut closing = port.stop.clone();
     let mut closing = pin!(closing.closing());
     loop {
-        let (stream, peer) = tokio::select! {
-            () = &mut closing => return,
+        tokio::select! {
+            () = &mut closing => break,
             accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
+                Ok((stream, peer)) => port.take(stream, peer),
                 Err(error) => {
-                    metrics.accept_errors.inc();
+                    port.front.metrics.accept_errors.inc();
                     tracing::warn!(%error, "could not accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
                 }
             },
-        };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+        }
+    }
+    take_the_rest(listener, &port);
+}
+
+/// Accepts the connections that the kernel has completed, since to close the port resets them; from
+/// now on it completes no more.
+fn take_the_rest(listener: TcpListener, port: &Port) {
+    // BPF: return 0, which drops every packet that is for the port itself.
+    const DROP_ALL: SockFilter = SockFilter::new(0x06, 0, 0, 0);
+    if let Err(error) = SockRef::from(&listener).attach_filter(&[DROP_ALL]) {
+        tracing::debug!(%error, "the port is closed while connections may still come");
+    }
+    // Asked of the kernel: tokio tells only of those that it has heard of.
+    let Ok(listener) = listener.into_std() else { return };
+    while let Ok((stream, peer)) = listener.accept() {
+        match stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
+            Ok(stream) => port.take(stream, peer),
+            Err(error) => tracing::debug!(%error, %peer, "could not take a connection"),
+        }
+    }
+}
+
+impl Port {
+    /// Serves a connection, where there is a place for it.
+    fn take(&self, stream: TcpStream, peer: SocketAddr) {
+        let metrics = &self.front.metrics;
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             metrics.refused_connections.inc();
-            // Best effort: what does not fit into an empty send buffer is not worth waiting for.
-            let _ = stream.try_write(REFUSAL);
-            continue;
+            self.refuse(stream);
+            return;
         };
         if let Err(error) = sockets::tune(&stream) {
             // The peer is gone already.
             tracing::debug!(%error, %peer, "could not tune a connection");
-            continue;
+            return;
         }
-        let (front, stop) = (Arc::clone(&front), stop.clone());
-        connections.spawn(async move {
+        let (front, stop) = (Arc::clone(&self.front), self.stop.clone());
+        self.connections.spawn(async move {
             front.metrics.connections.inc();
             let gauge = front.metrics.connections.clone();
             if let Err(error) = serve(stream, peer, front, stop).await {
@@ -83,6 +132,37 @@ pub async fn accept(
             drop(place);
         });
     }
+
+    /// Tells one connection too many, whatever it asks for.
+    fn refuse(&self, mut stream: TcpStream) {
+        // Best effort: what does not fit into an empty send buffer is not worth waiting for.
+        let _ = stream.try_write(&refusal(self.limit, fastrand::f64()));
+        let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned() else { return };
+        self.connections.spawn(async move {
+            let heard = async {
+                stream.shutdown().await?;
+                tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
+            };
+            // Its own end, or the time for it: either way it is closed.
+            let _ = tokio::time::timeout(LINGER, heard).await;
+            drop(place);
+        });
+    }
+}
+
+/// What one connection too many is told. It is HTTP/1.1: what the client speaks is not known yet.
+fn refusal(limit: usize, chance: f64) -> Vec<u8> {
+    let detail = format!("{limit} connections are open (--max-connections): try again, or another endpoint");
+    let problem = Problem::retry(Kind::TooManyConnections, REFUSED_RETRY, detail);
+    let (status, json) = (problem.kind.status(), problem.to_json());
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
+         Retry-After: {}\r\nConnection: close\r\n\r\n",
+        problem::MEDIA_TYPE,
+        json.len(),
+        answer::retry_after(REFUSED_RETRY, chance),
+    );
+    [head.into_bytes(), json].concat()
 }
 
 /// Serves one connection to its end.
@@ -95,52 +175,76 @@ pub async fn serve<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (mut wire, line) = Wire::new(stream);
-    let http2 = tokio::select! {
-        http2 = wire.is_http2() => http2?,
-        () = stop.closing() => return Ok(()),
-    };
-    let ends = Ends(Arc::new(Connection::new(peer, Scheme::Http)));
+    let ends = Ends(Arc::new(ConnectionState::new(Connection::new(peer, Scheme::Http))));
     let connection = Arc::clone(&ends.0);
+    let mut stream = ClientStream::new(stream, Arc::clone(&connection));
+    let http2 = tokio::select! {
+        biased;
+        http2 = stream.is_http2() => Some(http2?),
+        () = told_to_close(&mut stop, &connection) => None,
+    };
+    let Some(http2) = http2 else {
+        return Ok(stream.shutdown().await?);
+    };
+    let served = Arc::clone(&connection);
     let service = service_fn(move |request: Request<Incoming>| {
-        let (front, line, connection) = (Arc::clone(&front), Arc::clone(&line), Arc::clone(&connection));
+        let (front, connection) = (Arc::clone(&front), Arc::clone(&served));
+        // Here and not in the future: the stream must know before it is asked for more.
+        let (answering, refused) = connection.begin();
         async move {
-            let marks = line.begin(request.version() == Version::HTTP_2);
-            let busy = Busy(Some(line));
-            let response = front.handle(request, &connection, marks).await;
-            Ok::<_, Infallible>(timed(response, busy))
+            let response = front.handle(request, &connection, refused).await;
+            Ok::<_, Infallible>(timed(response, answering))
         }
     });
-    let wire = TokioIo::new(wire);
-    let served = if http2 {
+    let stream = TokioIo::new(stream);
+    let ended = if http2 {
         // Boxed, so that the many of HTTP/1.1 have no room for it.
-        let connection = Box::pin(frames().serve_connection(wire, service));
-        finish(connection, stop, |connection| connection.get_mut().as_mut().graceful_shutdown()).await
+        let served = Box::pin(frames().serve_connection(stream, service));
+        let over = async {
+            tokio::select! {
+                () = stop.closing() => {}
+                () = connection.idle_for(IDLE_CONNECTION) => {}
+            }
+        };
+        finish(served, over, |served| served.get_mut().as_mut().graceful_shutdown()).await
     } else {
-        let connection = lines().serve_connection(wire, service).with_upgrades();
-        finish(connection, stop, http1::UpgradeableConnection::graceful_shutdown).await
+        let served = lines().serve_connection(stream, service).with_upgrades();
+        let over = told_to_close(&mut stop, &connection);
+        finish(served, over, http1::UpgradeableConnection::graceful_shutdown).await
     };
-    Ok(served?)
+    Ok(ended?)
+}
+
+/// Waits until a connection of HTTP/1.1 is to be told to close, once the process closes.
+async fn told_to_close(stop: &mut stop::Watch, connection: &ConnectionState) {
+    stop.closing().await;
+    connection.may_close(CLOSING_IDLE).await;
 }
 
 /// Tells those who polled on a connection when it ends, however it does.
-struct Ends(Arc<Connection>);
+struct Ends(Arc<ConnectionState>);
 
 impl Drop for Ends {
     fn drop(&mut self) {
-        self.0.end(Instant::now().into_std());
+        self.0.client.end(Instant::now().into_std());
     }
 }
 
-/// Drives a connection to its end, which `wind_down` brings on once the process closes.
-async fn finish<C>(connection: C, mut stop: stop::Watch, wind_down: impl FnOnce(Pin<&mut C>)) -> hyper::Result<()>
+/// Drives a connection to its end, which `wind_down` brings on once it is `over`.
+async fn finish<C>(
+    connection: C,
+    over: impl Future<Output = ()>,
+    wind_down: impl FnOnce(Pin<&mut C>),
+) -> hyper::Result<()>
 where
     C: Future<Output = hyper::Result<()>>,
 {
     let mut connection = pin!(connection);
     tokio::select! {
+        // What has come is read before the end is looked at.
+        biased;
         ended = connection.as_mut() => return ended,
-        () = stop.closing() => wind_down(connection.as_mut()),
+        () = over => wind_down(connection.as_mut()),
     }
     connection.await
 }
@@ -149,9 +253,8 @@ where
 fn lines() -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
-        .timer(TokioTimer::new())
-        // The time from one answer to the next head; a head that has begun is bounded by `Wire`.
-        .header_read_timeout(IDLE_CONNECTION)
+        // How long a head may take is for `ClientStream` to say.
+        .header_read_timeout(None)
         .max_buf_size(HEAD_BYTES)
         // The app and its clients see the spelling that the other chose.
         .preserve_header_case(true)
@@ -171,29 +274,18 @@ fn frames() -> http2::Builder<TokioExecutor> {
     builder
 }
 
-/// The connection is busy with a request until this is dropped; without a line, for good.
-struct Busy(Option<Arc<Line>>);
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        if let Some(line) = &self.0 {
-            line.end();
-        }
-    }
-}
-
-/// A body that keeps its connection busy until it is written.
+/// A body whose request is being answered until it is written.
 struct Timed {
     body: Body,
-    _busy: Busy,
+    _answering: Answering,
 }
 
-fn timed(response: Response<Body>, mut busy: Busy) -> Response<Timed> {
+fn timed(response: Response<Body>, mut answering: Answering) -> Response<Timed> {
+    answering.answered();
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        // What follows is no HTTP: the limits of a head must not come back.
-        busy.0 = None;
+        answering.becomes_tunnel();
     }
-    response.map(|body| Timed { body, _busy: busy })
+    response.map(|body| Timed { body, _answering: answering })
 }
 
 impl http_body::Body for Timed {

@@ -15,7 +15,7 @@ pub enum Route {
     App,
     /// Neither: 404, or 503 while not all operations are known.
     None,
-    /// Refused by the gate.
+    /// Refused for its head.
     Refused,
 }
 
@@ -36,8 +36,12 @@ impl Route {
 }
 
 /// Codes that are counted one by one; others by class.
-const CODES: [&str; 16] =
-    ["200", "204", "304", "400", "404", "405", "417", "429", "501", "502", "503", "504", "1xx", "2xx", "3xx", "4xx"];
+const CODES: [&str; EXACT + 4] = [
+    "200", "204", "304", "400", "404", "405", "417", "429", "431", "501", "502", "503", "504", "1xx", "2xx", "3xx",
+    "4xx",
+];
+/// How many come before the classes.
+const EXACT: usize = 13;
 
 /// The counters of the front, each resolved once.
 #[derive(Debug, Clone)]
@@ -96,13 +100,13 @@ impl Metrics {
     pub fn answered(&self, route: Route, response: &Response<Body>) {
         let status = response.status();
         let class = match status.as_u16() / 100 {
-            1 => 12,
-            2 => 13,
-            3 => 14,
-            4 => 15,
+            1 => EXACT,
+            2 => EXACT + 1,
+            3 => EXACT + 2,
+            4 => EXACT + 3,
             _ => CODES.len(),
         };
-        let exact = || CODES[..12].iter().position(|code| *code == status.as_str());
+        let exact = || CODES[..EXACT].iter().position(|code| *code == status.as_str());
         let code = if route == Route::App { class } else { exact().unwrap_or(class) };
         self.requests[route as usize][code].inc();
         self.bytes[route as usize].inc_by(response.body().size_hint().exact().unwrap_or(0));

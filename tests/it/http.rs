@@ -27,6 +27,7 @@ mod change;
 mod delta;
 mod drain;
 pub(crate) mod golden;
+mod heads;
 mod http2;
 mod select;
 mod spread;

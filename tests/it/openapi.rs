@@ -88,8 +88,8 @@ fn its_parameters_are_those_that_are_read() {
     }
 }
 
-/// The methods of /describe that a kind of problem can answer; the gate's refusals of what is
-/// hardly HTTP, and what other paths and the admin port answer, are not of this document.
+/// The methods of /describe that a kind of problem can answer; refusals of what is hardly HTTP, of
+/// connections, and what other paths and the admin port answer, are not of this document.
 fn methods(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::MalformedRequest => &["GET", "HEAD", "OPTIONS", "POST"],
@@ -101,6 +101,8 @@ fn methods(kind: Kind) -> &'static [&'static str] {
         | Kind::NotConfirmed
         | Kind::TooManySelections => &["GET", "HEAD"],
         Kind::ExpectationFailed
+        | Kind::HeadTooLarge
+        | Kind::TooManyConnections
         | Kind::TransferCodingNotOffered
         | Kind::LoopbackOnly
         | Kind::NotFound

@@ -5,6 +5,7 @@ use crate::model_file::ModelFile;
 use crate::server::{Client, Reply, STEP, Server};
 
 mod admin;
+mod closing;
 mod drain;
 mod files;
 mod kept;

@@ -97,6 +97,8 @@ fn made() -> Vec<Case> {
     fields::add(&mut book);
     frames::add(&mut book);
     targets::selections(&mut book);
+    framing::behind(&mut book);
+    targets::unencoded(&mut book);
     book.0
 }
 

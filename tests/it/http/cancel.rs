@@ -1,12 +1,12 @@
 //! A request may be dropped at any moment: whatever it had taken is given back.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::poll_immediate;
 use http::Request;
-use tidewait::access::{Caller, Connection, Scheme};
+use tidewait::access::{Connection, Scheme};
 use tidewait::fleet::Listing;
+use tidewait::http::connection::ConnectionState;
 use tidewait::http::describe::{answer, parse};
 use tidewait::model::Publication;
 use tokio::time::Instant;
@@ -66,9 +66,8 @@ async fn dropped_after(polls: usize, query: &str, events: &[Event], spread: Dura
     let request = request.header("accept", "application/json-patch+json");
     let request = request.header("accept-encoding", "gzip").body(()).expect("a request");
     let (stop, asks) = (rig.stop.watch(), parse(&rig.operation, &request.into_parts().0));
-    let connection = Arc::new(Connection::new(([192, 0, 2, 1], 4711).into(), Scheme::Http));
-    let caller = Caller::anonymous(connection);
-    let mut handler = Box::pin(answer(&rig.operation, &stop, &caller, asks));
+    let connection = ConnectionState::new(Connection::new(([192, 0, 2, 1], 4711).into(), Scheme::Http));
+    let mut handler = Box::pin(answer(&rig.operation, &stop, &connection, asks));
     let (mut parked, mut done) = (0, false);
     for poll in 0..polls {
         let outcome = poll_immediate(&mut handler).await;

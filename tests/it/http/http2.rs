@@ -10,6 +10,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use tidewait::bounds::IDLE_CONNECTION;
+
 use super::{MODEL, Rig, Wire, id};
 use crate::hostile::make::frames;
 
@@ -122,4 +124,36 @@ async fn a_parked_stream_outlives_a_quiet_peer_by_pings_and_not_a_dead_one() {
     let silent = Instant::now();
     rig.operation.hub.emptied().await;
     assert!(silent.elapsed() <= tidewait::bounds::DEAD_PEER + Duration::from_secs(1), "{:?}", silent.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_without_a_request_is_ended_in_order_in_time() {
+    let mut rig = Rig::serving(|config| config.wait.max = Duration::from_secs(2000)).await;
+    let (client, mut connection) = client(&mut rig).await;
+    for query in [String::new(), format!("since={}&wait=1500", id(7, MODEL)), String::new()] {
+        get(client.clone(), query).await.expect("an answer");
+        tokio::time::sleep(IDLE_CONNECTION.mul_f64(0.99)).await;
+    }
+    get(client.clone(), String::new()).await.expect("each request counts, also one that is parked for long");
+    let idle = Instant::now();
+    assert!(connection.join_next().await.expect("a task").expect("no panic").is_ok(), "GOAWAY, and no error");
+    let lasted = idle.elapsed();
+    assert!((IDLE_CONNECTION..IDLE_CONNECTION + Duration::from_secs(1)).contains(&lasted), "{lasted:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn as_many_fields_as_on_http_1_and_no_more() {
+    let mut rig = Rig::serving(|_| ()).await;
+    let (mut client, _connection) = client(&mut rig).await;
+    for (fields, status) in [(100, 200), (101, 431), (120, 431)] {
+        let mut request = Request::get("http://test/describe");
+        for at in 0..fields {
+            request = request.header(format!("x-{at}"), "y");
+        }
+        let answer = client.send_request(request.body(Empty::new()).expect("a request")).await.expect("an answer");
+        assert_eq!(answer.status(), status, "{fields}");
+        let expected = if status == 200 { "application/json" } else { "application/problem+json" };
+        let fields = ["content-type", "cache-control"].map(|name| answer.headers()[name].clone());
+        assert_eq!(fields, [expected, "no-store"], "{fields:?}");
+    }
 }

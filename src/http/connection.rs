@@ -1,0 +1,234 @@
+//! A client's connection, as its stream, its requests and its owner know it: what it is doing, since
+//! when, and whether the client has sent all that it will send.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Context;
+
+use futures::task::AtomicWaker;
+use tokio::sync::Notify;
+use tokio::time::{Duration, Instant, sleep_until};
+
+use super::head::Refused;
+use crate::access;
+
+/// What a connection of a client is doing.
+#[derive(Debug)]
+pub struct ConnectionState {
+    /// The same for who judges its requests, and for the agents that poll on it.
+    pub client: Arc<access::Connection>,
+    state: Mutex<State>,
+    /// The task that serves it, where that waits for the last answer.
+    task: AtomicWaker,
+    half_closed: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    /// Requests that are being answered: of HTTP/1.1 one at most.
+    requests: u32,
+    /// Those of them that have an answer, which is being written.
+    writing: u32,
+    /// Since when there is none.
+    idle_since: Instant,
+    half_closed: bool,
+    /// Bytes of another request are here.
+    more: bool,
+    /// The head that the next request stands for.
+    refused: Option<Refused>,
+}
+
+/// What the bytes are, and whose turn it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// The client's: a head is awaited, or arrives. Heads that come before their turn wait.
+    Idle,
+    /// A head is on its way to hyper.
+    Passed,
+    /// Ours: a request is being answered.
+    Busy,
+    /// The answer is there, and not yet written.
+    Answered,
+    /// HTTP/2, which has turns of its own.
+    Frames,
+    /// No HTTP any more.
+    Tunnel,
+}
+
+/// What there is to do before a connection may end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    /// Nothing.
+    Nothing,
+    /// Answers are being written.
+    Writing,
+    /// A request has no answer yet.
+    Answering,
+}
+
+/// A request that is being answered, until this is dropped.
+#[derive(Debug)]
+pub struct Answering {
+    connection: Arc<ConnectionState>,
+    has_answer: bool,
+}
+
+impl ConnectionState {
+    /// A connection that has begun.
+    #[must_use]
+    pub fn new(client: access::Connection) -> Self {
+        let state = State {
+            phase: Phase::Idle,
+            requests: 0,
+            writing: 0,
+            idle_since: Instant::now(),
+            half_closed: false,
+            more: false,
+            refused: None,
+        };
+        Self {
+            client: Arc::new(client),
+            state: Mutex::new(state),
+            task: AtomicWaker::new(),
+            half_closed: Notify::new(),
+        }
+    }
+
+    /// A request has come: the head that it stands for, if that is refused.
+    pub fn begin(self: &Arc<Self>) -> (Answering, Option<Refused>) {
+        let mut state = self.state();
+        state.requests += 1;
+        if state.phase == Phase::Passed {
+            state.phase = Phase::Busy;
+        }
+        (Answering { connection: Arc::clone(self), has_answer: false }, state.refused.take())
+    }
+
+    /// Waits until the client has sent all that it will send: a FIN. What it asked for before is
+    /// answered; whoever is parked, at once, since most that send a FIN are gone.
+    pub async fn half_closed(&self) {
+        let mut told = std::pin::pin!(self.half_closed.notified());
+        // Registered before the look, or a FIN in between would be missed.
+        told.as_mut().enable();
+        if !self.is_half_closed() {
+            told.await;
+        }
+    }
+
+    /// Whether it has.
+    #[must_use]
+    pub fn is_half_closed(&self) -> bool {
+        self.state().half_closed
+    }
+
+    /// Whether the request that is being answered is the last one that the client has sent so far.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        !self.state().more
+    }
+
+    /// Waits until there has been no request for `time`.
+    pub async fn idle_for(&self, time: Duration) {
+        loop {
+            let until = {
+                let state = self.state();
+                if state.requests == 0 { state.idle_since + time } else { Instant::now() + time }
+            };
+            sleep_until(until).await;
+            let state = self.state();
+            if state.requests == 0 && state.idle_since + time <= Instant::now() {
+                return;
+            }
+        }
+    }
+
+    /// Waits until it may be told to close: at once while a request is being answered, since that goes
+    /// on; else until there has been none for `time`. Who has just been answered may have sent the next.
+    pub async fn may_close(&self, time: Duration) {
+        if self.state().requests == 0 {
+            self.idle_for(time).await;
+        }
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        self.state().phase
+    }
+
+    /// A head has been passed on: no other is until it is answered. `more`: bytes are here that are
+    /// not of its request.
+    pub(super) fn head_passed(&self, refused: Option<Refused>, more: bool) {
+        let mut state = self.state();
+        state.phase = Phase::Passed;
+        state.more = more;
+        state.refused = refused;
+    }
+
+    /// All that there was to write is written. Whether that answered a request, so that the next may come.
+    pub(super) fn written(&self) -> bool {
+        let mut state = self.state();
+        let answered = state.phase == Phase::Answered;
+        if answered {
+            state.phase = Phase::Idle;
+        }
+        answered
+    }
+
+    pub(super) fn speaks_http2(&self) {
+        self.state().phase = Phase::Frames;
+    }
+
+    /// Bytes have come that are not of the request that is being answered.
+    pub(super) fn has_more(&self) {
+        self.state().more = true;
+    }
+
+    pub(super) fn has_half_closed(&self) {
+        self.state().half_closed = true;
+        self.half_closed.notify_waiters();
+    }
+
+    /// What is left to do; wakes the task that asks once that changes.
+    pub(super) fn left(&self, cx: &Context<'_>) -> Left {
+        self.task.register(cx.waker());
+        let state = self.state();
+        match state.requests {
+            0 => Left::Nothing,
+            requests if requests == state.writing => Left::Writing,
+            _ => Left::Answering,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Answering {
+    /// The answer is there, and is to be written.
+    pub fn answered(&mut self) {
+        if !std::mem::replace(&mut self.has_answer, true) {
+            self.connection.state().writing += 1;
+            self.connection.task.wake();
+        }
+    }
+
+    /// What follows on the connection is no HTTP.
+    pub fn becomes_tunnel(&self) {
+        self.connection.state().phase = Phase::Tunnel;
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        {
+            let mut state = self.connection.state();
+            state.requests -= 1;
+            state.writing -= u32::from(self.has_answer);
+            state.idle_since = Instant::now();
+            if state.phase == Phase::Busy {
+                state.phase = Phase::Answered;
+            }
+        }
+        self.connection.task.wake();
+    }
+}
