@@ -20,9 +20,7 @@ chmod +x "$FAKE/bin/tidewait-test-tool"
 /// The scripts of the node, on a machine that lacks one program.
 const INSTALL: &str = r#"
 set -euo pipefail
-here=$1
 . "$1/lib.sh"
-here=$1
 . "$1/needs.sh"
 needs() { echo tidewait-test-tool tidewait-test-package; }
 install_missing
