@@ -156,7 +156,15 @@ fn entry(at: usize, object: &str, revision: u64) -> Entry<Known> {
     let uid = format!("uid-{at}");
     let good = Good { revision, input: Input { uid: &uid, revision }.hash(), document: parse(object) };
     let held = Held { good: Some(good), wrong: None, kind: UnusableKind::Invalid, status: None };
-    let part = Part { name: name(at), uid: uid.clone(), generation: None, wrong: None, status: None, is_model: true };
+    let part = Part {
+        name: name(at),
+        uid: uid.clone(),
+        version: 0,
+        generation: None,
+        wrong: None,
+        status: None,
+        is_model: true,
+    };
     Entry { uid, version: revision, generation: None, payload: Known { held, part: Arc::new(part) } }
 }
 

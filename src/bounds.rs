@@ -157,7 +157,12 @@ pub const EMPTIED_HOLD: Duration = Duration::from_secs(10);
 pub const LEASE: Duration = Duration::from_secs(15);
 /// How often its holder renews it.
 pub const LEASE_RENEW: Duration = Duration::from_secs(5);
-/// How long after a write of the Lease that failed the next is tried.
+/// How long after a renewal was sent its holder acts on it. Before [`LEASE`] by more than clocks drift apart meanwhile,
+/// and by what a write that was sent just before may take.
+pub const LEASE_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a write of the Lease may take: short enough for a second one before [`LEASE_DEADLINE`].
+pub const LEASE_WRITE: Duration = Duration::from_secs(4);
+/// From the start of a write of the Lease that failed to that of the next.
 pub const LEASE_RETRY: Duration = Duration::from_secs(2);
 /// Time that a replica which ends has to take its report and the Lease back; after it they run out.
 pub const LEAVE: Duration = Duration::from_secs(2);
@@ -165,3 +170,13 @@ pub const LEAVE: Duration = Duration::from_secs(2);
 pub const STATUS_INTERVAL: Duration = Duration::from_secs(2);
 /// How long after a write of a report or status that failed the next is tried.
 pub const STATUS_RETRY: Duration = Duration::from_secs(5);
+/// How long one look at the reports is written from; what is left then is computed anew.
+pub const STATUS_TURN: Duration = Duration::from_secs(10);
+/// How often a replica writes its report without anything new to say.
+pub const REPORT_RENEW: Duration = Duration::from_secs(30);
+/// A report that was not renewed for this long keeps Converged from being True: three renewals, and time for a write that
+/// is slow. Counted by the clock of who reads it, from when it saw the report last change.
+pub const REPORT_SILENT: Duration = Duration::from_secs(100);
+/// One that was not renewed for this long, of a replica that no Pod owns, is removed: as long as Kubernetes waits for
+/// pods of a node that it does not hear of.
+pub const REPORT_LOST: Duration = Duration::from_secs(300);

@@ -5,7 +5,7 @@
 //!                                          |
 //!                                          v Known
 //!  own operations --report--> DescribeReplica --watch--> totals, status (PURE) --patch--> statuses, Events
-//!                             (each its own)             (the holder of the Lease alone)
+//!                             (each its own)             (the holder of the Lease alone, within a term)
 //! ```
 
 use std::collections::BTreeMap;
@@ -30,9 +30,12 @@ pub mod operations;
 mod patch;
 pub mod plan;
 pub mod report;
+mod reports;
 pub mod status;
 mod statuses;
+mod term;
 pub mod totals;
+mod writer;
 
 pub use metrics::Metrics;
 
@@ -82,8 +85,8 @@ pub struct Ground {
 pub struct Known {
     /// What is said of each, by name.
     pub verdicts: BTreeMap<String, Verdict>,
-    /// What their statuses say now.
-    pub statuses: BTreeMap<String, DescribeOperationStatus>,
+    /// The version that each was seen at, and what its status says there.
+    pub stands: BTreeMap<String, (u64, Option<DescribeOperationStatus>)>,
 }
 
 /// A watch on what is known.
@@ -98,11 +101,11 @@ pub fn start(
     tasks: &mut Tasks,
 ) {
     let (says, knows) = watch::channel(Arc::default());
-    let (leads, led) = watch::channel(false);
+    let (until, term) = term::Term::new();
     let operations = operations::Operations::new(ground.clone(), Arc::new(config.clone()), table, wanted, says);
     let reporter = report::Reporter::new(ground.clone(), Arc::clone(table));
-    let leader = leader::Leader::new(ground.clone(), leads);
-    let statuses = statuses::Statuses::new(ground.clone(), Arc::clone(table), knows, led);
+    let leader = leader::Leader::new(ground.clone(), until);
+    let statuses = statuses::Statuses::new(ground.clone(), Arc::clone(table), knows, term);
     tasks.spawn("DescribeOperations", for_ever(operations.run()));
     tasks.spawn("own report", for_ever(reporter.run()));
     tasks.spawn("Lease", for_ever(leader.run()));

@@ -75,6 +75,8 @@ pub struct Part {
     pub name: String,
     /// Tells it from another one that had its name before.
     pub uid: String,
+    /// Its resourceVersion; 0: no order.
+    pub version: u64,
     /// Which spec it has, in kinds that count.
     pub generation: Option<i64>,
     /// Why it cannot be served as it is now; its last good content, if there is any, is in the state.

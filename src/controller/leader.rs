@@ -1,5 +1,6 @@
-//! Keeps or waits for the Lease of the namespace, and says whether this replica holds it.
+//! Keeps or waits for the Lease of the namespace, and says until when this replica may act on it.
 
+use futures::future::BoxFuture;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff;
@@ -10,9 +11,9 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::Ground;
 use super::lease::{Act, Observed};
-use crate::bounds::{KUBERNETES_READ, LEASE, LEASE_RETRY, LEAVE};
+use super::{Ground, patch};
+use crate::bounds::{LEASE, LEASE_RETRY, LEASE_WRITE, LEAVE};
 use crate::sources::kubernetes::failure::{Failure, FailureKind};
 use crate::sources::kubernetes::{ListWatch, Object, Seen, Selector, Target};
 use crate::sources::reads::Reads;
@@ -29,10 +30,23 @@ pub(super) struct Leader {
     observed: Observed,
     /// As it was seen last, for the version that a write builds on.
     lease: Option<Lease>,
+    /// The version of that; 0: whatever is seen next is newer.
+    version: u64,
     /// Not before then, after a write that failed.
     retry: Instant,
     failed: bool,
-    leads: watch::Sender<bool>,
+    until: watch::Sender<Option<Instant>>,
+}
+
+/// A write under way; the loop goes on meanwhile.
+type Writing = BoxFuture<'static, Written>;
+
+/// How a write ended.
+struct Written {
+    verb: &'static str,
+    began: Instant,
+    /// None: no answer in time.
+    answer: Option<Result<Lease, kube::Error>>,
 }
 
 /// Gives the lease of a replica that ends back, so that another need not wait until it has run out.
@@ -58,8 +72,8 @@ pub(super) async fn give_up(ground: &Ground) {
 }
 
 impl Leader {
-    /// Says to `leads` whether this replica holds the lease.
-    pub(super) fn new(ground: Ground, leads: watch::Sender<bool>) -> Self {
+    /// Says to `until` for how long this replica may act as the lease's holder.
+    pub(super) fn new(ground: Ground, until: watch::Sender<Option<Instant>>) -> Self {
         let settings = &ground.settings;
         let target = Target {
             resource: ApiResource::erase::<Lease>(&()),
@@ -68,7 +82,8 @@ impl Leader {
         };
         let api = Api::namespaced(ground.client.clone(), &settings.namespace);
         let observed = Observed::new(&settings.replica);
-        Self { api, target, ground, observed, lease: None, retry: Instant::now(), failed: false, leads }
+        let retry = Instant::now();
+        Self { api, target, ground, observed, lease: None, version: 0, retry, failed: false, until }
     }
 
     /// Keeps it or waits for it, for ever.
@@ -79,15 +94,15 @@ impl Leader {
         let mut watching = ListWatch::new(client, self.target.clone(), timeout, requests, reads.reader());
         // Nothing is known before the first look.
         let mut known = false;
+        let mut writing: Option<Writing> = None;
         loop {
             let now = Instant::now();
-            self.say(now);
+            let until = self.say(now);
             let act = self.observed.act(now);
-            let wakes = match act {
+            let due = match act {
                 Act::Wait(until) => until,
                 Act::Create | Act::Renew | Act::Take => self.retry,
             };
-            let wakes = self.observed.until(now).map_or(wakes, |ends| wakes.min(ends));
             tokio::select! {
                 seen = watching.next() => match seen {
                     Seen::Listed { objects, .. } => {
@@ -102,63 +117,95 @@ impl Leader {
                         tracing::warn!(%reason, "the Lease cannot be watched");
                     }
                 },
-                () = sleep_until(wakes), if known => self.act(act).await,
+                written = ended(&mut writing) => self.wrote(written),
+                () = sleep_until(due), if known && writing.is_none() => writing = self.act(act),
+                // The term ends, which is said at once.
+                () = sleep_until(until.unwrap_or(now)), if until.is_some() => {}
             }
         }
     }
 
     fn see(&mut self, object: Option<&Object>) {
-        let lease = object.and_then(|object| serde_json::from_slice::<Lease>(&object.body).ok());
+        let Some(object) = object else {
+            self.lease = None;
+            self.version = 0;
+            return self.observed.gone();
+        };
+        // An event or a read from before a write of ours, whose answer came first.
+        if object.version < self.version {
+            return;
+        }
+        let lease = serde_json::from_slice::<Lease>(&object.body).ok();
         match lease.as_ref().and_then(|lease| lease.spec.as_ref()) {
             Some(spec) => self.observed.is(spec, Instant::now()),
             None => self.observed.gone(),
         }
-        self.lease = lease;
+        (self.lease, self.version) = (lease, object.version);
     }
 
-    fn say(&self, now: Instant) {
-        let holds = self.observed.is_held(now);
-        let changed = self.leads.send_if_modified(|leads| std::mem::replace(leads, holds) != holds);
-        if changed {
-            tracing::info!(replica = %self.ground.settings.replica, leads = holds, "the Lease changed hands");
-            self.ground.metrics.leads.set(i64::from(holds));
+    /// Says until when it is held, and gives that.
+    fn say(&self, now: Instant) -> Option<Instant> {
+        let until = self.observed.until(now);
+        let held = self.until.send_replace(until).is_some();
+        if held != until.is_some() {
+            tracing::info!(replica = %self.ground.settings.replica, leads = !held, "the Lease changed hands");
+            self.ground.metrics.leads.set(i64::from(!held));
         }
+        until
     }
 
-    async fn act(&mut self, act: Act) {
-        if matches!(act, Act::Wait(_)) || Instant::now() < self.retry {
-            return;
+    /// Begins what is to be done, unless a write has just failed.
+    fn act(&mut self, act: Act) -> Option<Writing> {
+        let began = Instant::now();
+        if matches!(act, Act::Wait(_)) || began < self.retry {
+            return None;
         }
         let (verb, lease) = match (&self.lease, act) {
             (Some(lease), Act::Renew | Act::Take) => ("update", lease.clone()),
             (_, _) => ("create", Lease { metadata: self.metadata(), spec: None }),
         };
-        let lease = Lease { spec: Some(self.spec(lease.spec.unwrap_or_default())), ..lease };
-        let params = PostParams::default();
-        let written = timeout(KUBERNETES_READ, async {
-            if verb == "update" {
-                self.api.replace(NAME, &params, &lease).await
-            } else {
-                self.api.create(&params, &lease).await
-            }
-        });
+        let spec = self.spec(lease.spec.unwrap_or_default());
+        self.observed.sends(&spec, began);
         self.ground.metrics.lease_writes.inc();
-        let failure = match written.await {
-            Ok(Ok(lease)) => {
+        let (api, lease) = (self.api.clone(), Lease { spec: Some(spec), ..lease });
+        Some(Box::pin(async move {
+            let params = PostParams::default();
+            let write = async {
+                if verb == "update" {
+                    api.replace(NAME, &params, &lease).await
+                } else {
+                    api.create(&params, &lease).await
+                }
+            };
+            Written { verb, began, answer: timeout(LEASE_WRITE, write).await.ok() }
+        }))
+    }
+
+    fn wrote(&mut self, Written { verb, began, answer }: Written) {
+        self.retry = began + LEASE_RETRY;
+        let failure = match answer {
+            Some(Ok(lease)) => {
+                self.failed = false;
+                let version = lease.metadata.resource_version.as_deref().and_then(|version| version.parse().ok());
+                let version = version.unwrap_or(0);
+                if version < self.version {
+                    return;
+                }
                 if let Some(spec) = &lease.spec {
                     self.observed.is(spec, Instant::now());
                 }
-                self.lease = Some(lease);
-                self.failed = false;
+                (self.lease, self.version) = (Some(lease), version);
                 return;
             }
-            Ok(Err(error)) => Failure::from(error),
-            Err(_) => Failure::new(FailureKind::Timeout, "no answer in time"),
+            Some(Err(error)) if patch::is_conflict(&error) => {
+                // Another was faster, or a write of ours without an answer: the watch tells, whatever it shows.
+                self.version = 0;
+                return;
+            }
+            Some(Err(error)) => Failure::from(error),
+            None => Failure::new(FailureKind::Timeout, "no answer in time"),
         };
-        self.retry = Instant::now() + LEASE_RETRY;
-        // 409: another was faster, which the watch tells.
-        let raced = failure.kind == FailureKind::Refused;
-        if !raced && !std::mem::replace(&mut self.failed, true) {
+        if !std::mem::replace(&mut self.failed, true) {
             let reason = failure.sentence(verb, &self.target);
             tracing::warn!(%reason, "the Lease cannot be written");
         }
@@ -182,4 +229,12 @@ impl Leader {
             ..old
         }
     }
+}
+
+/// The end of the write under way; never, where there is none.
+async fn ended(writing: &mut Option<Writing>) -> Written {
+    let Some(write) = writing else { return std::future::pending().await };
+    let written = write.await;
+    *writing = None;
+    written
 }

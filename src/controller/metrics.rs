@@ -23,6 +23,17 @@ pub enum Written {
     Model,
 }
 
+/// How a write ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteResult {
+    /// It is written.
+    Ok,
+    /// The object was changed meanwhile: computed again.
+    Conflict,
+    /// It could not be written.
+    Failed,
+}
+
 impl Metrics {
     /// Registers them.
     pub fn register(registry: &Registry) -> prometheus::Result<Self> {
@@ -41,12 +52,17 @@ impl Metrics {
     }
 
     /// Counts a write.
-    pub fn wrote(&self, written: Written, succeeded: bool) {
+    pub fn wrote(&self, written: Written, result: WriteResult) {
         let kind = match written {
             Written::Report => "DescribeReplica",
             Written::Operation => "DescribeOperation",
             Written::Model => "NetworkModel",
         };
-        self.writes.with_label_values(&[kind, if succeeded { "ok" } else { "failed" }]).inc();
+        let result = match result {
+            WriteResult::Ok => "ok",
+            WriteResult::Conflict => "conflict",
+            WriteResult::Failed => "failed",
+        };
+        self.writes.with_label_values(&[kind, result]).inc();
     }
 }

@@ -139,8 +139,8 @@ impl Operations {
         let asked: BTreeMap<_, _> =
             entries.iter().map(|(name, entry)| (name.clone(), entry.payload.asked.clone())).collect();
         let Plan { wanted, verdicts } = self.planner.plan(&asked);
-        let statuses = entries.iter().filter_map(|(name, entry)| Some((name.clone(), entry.payload.status.clone()?)));
-        let known = Known { verdicts, statuses: statuses.collect() };
+        let stands = entries.iter().map(|(name, entry)| (name.clone(), (entry.version, entry.payload.status.clone())));
+        let known = Known { verdicts, stands: stands.collect() };
         for (name, verdict) in &known.verdicts {
             let before = self.known.borrow().verdicts.get(name).cloned();
             if let Some(refused) = &verdict.refused

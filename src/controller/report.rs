@@ -10,10 +10,12 @@ use kube::api::{DeleteParams, PostParams};
 use kube::core::ApiResource;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::metrics::Written;
-use super::{Ground, patch};
+use super::Ground;
+use super::metrics::{WriteResult, Written};
+use super::patch::{self, Meant, Unwritten};
 use crate::bounds::{
-    AGENT_SKEW, KUBERNETES_READ, LEAVE, REPLICA_OPERATIONS, STATUS_AGENT, STATUS_INTERVAL, STATUS_RETRY, STATUS_TEXT,
+    AGENT_SKEW, KUBERNETES_READ, LEAVE, REPLICA_OPERATIONS, REPORT_RENEW, STATUS_AGENT, STATUS_INTERVAL, STATUS_RETRY,
+    STATUS_TEXT,
 };
 use crate::crd::condition::{Agent, Reason, cut};
 use crate::crd::describe_replica::{
@@ -38,6 +40,8 @@ pub(super) struct Reporter {
     /// The object's uid, once it is known to be there.
     uid: Option<String>,
     written: Option<DescribeReplicaStatus>,
+    /// When it is written without anything new to say, so that others see that this replica is there.
+    renew: Instant,
     retry: Instant,
     failed: bool,
 }
@@ -50,7 +54,8 @@ impl Reporter {
             namespace: Some(ground.settings.namespace.clone()),
             selector: Selector::Name(ground.settings.replica.clone()),
         };
-        Self { ground, table, target, uid: None, written: None, retry: Instant::now(), failed: false }
+        let now = Instant::now();
+        Self { ground, table, target, uid: None, written: None, renew: now, retry: now, failed: false }
     }
 
     /// Reports for ever.
@@ -61,13 +66,15 @@ impl Reporter {
             turn.tick().await;
             let status = of(&self.table.all(), wall_clock());
             let news = self.written.as_ref().is_none_or(|written| is_news(written, &status));
-            if news && Instant::now() >= self.retry {
+            let now = Instant::now();
+            if (news || now >= self.renew) && now >= self.retry {
                 self.write(status).await;
             }
         }
     }
 
     async fn write(&mut self, status: DescribeReplicaStatus) {
+        let renew = Instant::now() + REPORT_RENEW;
         let (verb, result) = match self.uid.clone() {
             None => ("create", self.create().await),
             Some(uid) => ("patch", self.patch(&uid, &status).await),
@@ -76,12 +83,13 @@ impl Reporter {
             // Created without a status: that is written next.
             Ok(()) if verb == "create" => Box::pin(self.write(status)).await,
             Ok(()) => {
-                self.ground.metrics.wrote(Written::Report, true);
+                self.ground.metrics.wrote(Written::Report, WriteResult::Ok);
                 self.written = Some(status);
+                self.renew = renew;
                 self.failed = false;
             }
             Err(failure) => {
-                self.ground.metrics.wrote(Written::Report, false);
+                self.ground.metrics.wrote(Written::Report, WriteResult::Failed);
                 // It was removed, or another has its name: begun anew.
                 self.uid = None;
                 self.written = None;
@@ -124,8 +132,16 @@ impl Reporter {
     }
 
     async fn patch(&self, uid: &str, status: &DescribeReplicaStatus) -> Result<(), Failure> {
-        let at = (&*self.ground.settings.namespace, &*self.ground.settings.replica);
-        patch::status(&self.ground.client, &self.target.resource, at, uid, status).await
+        let settings = &self.ground.settings;
+        // Whichever version it is: nobody else writes it.
+        let meant = Meant { namespace: &settings.namespace, name: &settings.replica, uid, version: 0 };
+        match patch::status(&self.ground.client, &self.target.resource, meant, status).await {
+            Ok(_) => Ok(()),
+            Err(Unwritten::Conflict) => {
+                Err(Failure::new(FailureKind::Refused, "somebody else changes it all the time (409)"))
+            }
+            Err(Unwritten::Failed(failure)) => Err(failure),
+        }
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Mine {
     pub state_id: Option<String>,
     /// The newest state that its source gave, be it published or not.
     pub applied: Option<Held>,
+    /// Why its source cannot be followed; none: it is. Known here before it is reported.
+    pub ailing: Option<String>,
     /// Why the newest state is not published; none: it is, or is about to be.
     pub withheld: Option<Withheld>,
 }
@@ -65,7 +67,7 @@ pub fn of_operation(
         Some(refused) => Finding::no(refused.reason, refused.message.clone()),
     };
     let (ready, converged) = if verdict.runs {
-        (totals::ready(reports), totals::converged(mine.applied.as_ref(), reports))
+        (totals::ready(reports), converged(verdict, mine, reports))
     } else {
         let nothing = || "it does not run, see the condition Accepted".to_owned();
         (Finding::no(NOT_ACCEPTED, nothing()), Finding::unknown(NOT_ACCEPTED, nothing()))
@@ -78,6 +80,20 @@ pub fn of_operation(
         set(&mut status.conditions, kind, &finding, verdict.generation, now);
     }
     status
+}
+
+/// Of an operation that runs: True only of what its spec of this generation asks for, as its source is now.
+fn converged(verdict: &Verdict, mine: &Mine, reports: &[Report]) -> Finding {
+    let accepted = match &verdict.refused {
+        None => Finding::yes("Valid", String::new()),
+        Some(_) => Finding::unknown(NOT_ACCEPTED, "an earlier spec runs, see the condition Accepted".to_owned()),
+    };
+    let mine_follows = match &mine.ailing {
+        None => Finding::yes("Live", String::new()),
+        Some(why) => Finding::unknown("SourceLost", format!("its source cannot be followed: {why}")),
+    };
+    let follow = mine_follows.and(totals::followed(reports));
+    totals::converged(mine.applied.as_ref(), reports).and(accepted).and(follow)
 }
 
 /// One operation that serves a model, for that model's status.
@@ -188,7 +204,15 @@ mod tests {
 
     fn report(inputs: &str, agents: u64) -> Report {
         let agents = Agents { total: agents, converged: agents, ..Agents::default() };
-        Report { replica: "a".to_owned(), held: Some(held(inputs)), ailing: None, parked: 1, agents, worst: Vec::new() }
+        Report {
+            replica: "a".to_owned(),
+            held: Some(held(inputs)),
+            ailing: None,
+            silent: None,
+            parked: 1,
+            agents,
+            worst: Vec::new(),
+        }
     }
 
     /// Type, status and reason of each condition.
@@ -211,6 +235,16 @@ mod tests {
         assert_eq!(behind.conditions[2].last_transition_time, at(30));
         assert_eq!(behind.conditions[1].last_transition_time, at(10));
         assert!(turned_bad(&first.conditions, &behind.conditions).is_empty(), "to be behind is no Event");
+        let blind = Report { ailing: Some("no route to host".to_owned()), ..report("g1", 2) };
+        let blind = of_operation(None, &verdict(None), &mine("g1"), &[report("g1", 2), blind], &at(10));
+        assert_eq!(short(&blind.conditions)[1..3], ["Ready True LastGood", "Converged Unknown SourceLost"]);
+        let changed = Mine { ailing: Some("its source was changed".to_owned()), ..mine("g1") };
+        let changed = of_operation(None, &verdict(None), &changed, &[report("g1", 2)], &at(10));
+        assert_eq!(short(&changed.conditions)[2], "Converged Unknown SourceLost", "before it is reported");
+        let refused = Refused { reason: "InvalidSpec", message: "why".to_owned() };
+        let earlier = Verdict { runs: true, ..verdict(Some(refused)) };
+        let earlier = of_operation(Some(&first), &earlier, &mine("g1"), &[report("g1", 2)], &at(30));
+        assert_eq!(short(&earlier.conditions)[2], "Converged Unknown NotAccepted", "of a spec that is not used");
     }
 
     #[test]

@@ -1,31 +1,33 @@
 //! What the holder of the Lease writes: the statuses of operations and models, from what all replicas report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff;
-use kube::core::ApiResource;
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-use tokio::sync::watch;
+use kube::api::GetParams;
+use kube::core::{ApiResource, DynamicObject, Request, Resource as _};
+use serde::Deserialize;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::metrics::Written;
 use super::plan::Verdict;
-use super::report::state;
+use super::reports::Reports;
 use super::status::{self, Mine, Serving, Withheld};
-use super::totals::{Agents, Held, Report, Worst};
-use super::{Ground, Known, Knows, patch};
-use crate::bounds::{KUBERNETES_READ, STATUS_INTERVAL, STATUS_RETRY};
+use super::term::Term;
+use super::totals::{Held, Report};
+use super::writer::{Outcome, Write, Writer};
+use super::{Ground, Known, Knows};
+use crate::bounds::{KUBERNETES_READ, STATUS_INTERVAL, STATUS_TURN};
+use crate::config;
 use crate::crd::describe_operation::DescribeOperationStatus;
-use crate::crd::describe_replica::{DescribeReplica, DescribeReplicaStatus, Reported};
+use crate::crd::describe_replica::DescribeReplica;
 use crate::crd::network_model::NetworkModelStatus;
 use crate::crd::{CONFIRM_REMOVAL, DescribeOperation, NetworkModel};
-use crate::operation::{Operation, Table};
-use crate::sources::kubernetes::failure::Failure;
-use crate::sources::kubernetes::set::{Change, Entry, Set};
+use crate::operation::{Operation, Status, Table};
+use crate::sources::kubernetes::set::Change;
 use crate::sources::kubernetes::settling::Settling;
-use crate::sources::kubernetes::{ListWatch, Object, Seen, Selector, Target};
+use crate::sources::kubernetes::{ListWatch, Seen, Selector, Target};
 use crate::sources::reads::Reads;
 use crate::sources::wall_clock;
 use crate::sources::{Part, Parts};
@@ -35,38 +37,56 @@ pub(super) struct Statuses {
     ground: Ground,
     table: Arc<Table>,
     knows: Knows,
-    leads: watch::Receiver<bool>,
-    recorder: Recorder,
-    /// What stands in the models' statuses, by uid, once it was written or seen here.
-    models: BTreeMap<String, NetworkModelStatus>,
-    /// Not before then, after a write that failed.
-    retry: BTreeMap<String, Instant>,
+    term: Term,
+    writer: Writer,
+    operations: Newest<DescribeOperationStatus>,
+    models: Newest<NetworkModelStatus>,
 }
 
-/// What is to be written.
-struct Write<'a> {
-    written: Written,
-    resource: ApiResource,
-    name: &'a str,
-    uid: &'a str,
+/// What objects say that were written or read here, by uid, until they are seen at that version or a newer one.
+#[derive(Debug)]
+struct Newest<S>(BTreeMap<String, (u64, Option<S>)>);
+
+impl<S: Clone> Newest<S> {
+    /// The newer one of what is seen of an object and what is known here.
+    fn of(&mut self, uid: &str, seen: (u64, Option<S>)) -> (u64, Option<S>) {
+        match self.0.get(uid) {
+            Some(known) if known.0 > seen.0 => known.clone(),
+            Some(_) => {
+                self.0.remove(uid);
+                seen
+            }
+            None => seen,
+        }
+    }
+
+    fn keep(&mut self, uids: &BTreeSet<&str>) {
+        self.0.retain(|uid, _| uids.contains(&**uid));
+    }
+}
+
+/// What is read of a model whose status was changed by somebody else: its spec may be deeper than a reader goes.
+#[derive(Deserialize)]
+struct Stands {
+    metadata: ObjectMeta,
+    status: Option<NetworkModelStatus>,
 }
 
 impl Statuses {
-    /// Writes while `leads` is true, of the operations in `table` and of what `knows` says of them.
-    pub(super) fn new(ground: Ground, table: Arc<Table>, knows: Knows, leads: watch::Receiver<bool>) -> Self {
-        let reporter = Reporter { controller: "tidewait".to_owned(), instance: Some(ground.settings.replica.clone()) };
-        let recorder = Recorder::new(ground.client.clone(), reporter);
-        Self { ground, table, knows, leads, recorder, models: BTreeMap::new(), retry: BTreeMap::new() }
+    /// Writes within `term`, of the operations in `table` and of what `knows` says of them.
+    pub(super) fn new(ground: Ground, table: Arc<Table>, knows: Knows, term: Term) -> Self {
+        let writer = Writer::new(ground.clone(), term.clone());
+        let (operations, models) = (Newest(BTreeMap::new()), Newest(BTreeMap::new()));
+        Self { ground, table, knows, term, writer, operations, models }
     }
 
     /// Waits to lead, leads, for ever.
     pub(super) async fn run(mut self) {
         loop {
-            let leads = self.leads.wait_for(|leads| *leads).await.is_ok();
-            if !leads {
-                std::future::pending::<()>().await;
-            }
-            self.lead().await;
+            self.term.begins().await;
+            let term = self.term.clone();
+            // Whatever is under way when the term ends is dropped with it.
+            term.within(self.lead()).await;
         }
     }
 
@@ -80,225 +100,162 @@ impl Statuses {
         let reads = Arc::new(Reads::default());
         let (client, requests) = (self.ground.client.clone(), self.ground.requests.clone());
         let mut watching = ListWatch::new(client, target, self.ground.watch_timeout, requests, reads.reader());
-        let mut replicas: Set<DescribeReplicaStatus> = Set::default();
+        let mut reports = Reports::default();
         let mut settling = Settling::default();
-        let mut listed = false;
-        let mut leads = self.leads.clone();
         let mut turn = interval(STATUS_INTERVAL);
         turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // Written anew by whoever led meanwhile.
-        self.models.clear();
         loop {
             tokio::select! {
-                () = lost(&mut leads) => return,
                 seen = watching.next() => {
-                    listed |= matches!(seen, Seen::Listed { .. });
                     if let Seen::Settled(number) = seen {
                         reads.settle(number, true);
                     }
-                    see(&mut replicas, seen);
+                    reports.see(seen, Instant::now());
                 }
-                () = settling.due(replicas.due(), &reads) => if replicas.settle(Instant::now()) == Change::AskList {
+                () = settling.due(reports.due(), &reads) => if reports.settle(Instant::now()) == Change::AskList {
                     settling.ask(&reads);
                 },
-                _ = turn.tick(), if listed => self.write_all(&replicas).await,
+                _ = turn.tick(), if reports.listed => self.turn(&reports).await,
             }
         }
     }
 
-    async fn write_all(&mut self, replicas: &Set<DescribeReplicaStatus>) {
+    /// Writes what differs from what stands there.
+    async fn turn(&mut self, reports: &Reports) {
+        let began = Instant::now();
+        let is_over = || began.elapsed() >= STATUS_TURN;
+        let lost = reports.lost(&self.ground.settings.replica, began);
         let known: Arc<Known> = Arc::clone(&self.knows.borrow());
-        let reports = by_operation(replicas, &known);
-        let none = Vec::new();
+        let namespace = &self.ground.settings.namespace;
+        let all: Vec<_> = self.table.all().into_iter().map(|it| (it.name.clone(), mine(&it, namespace))).collect();
+        let all: BTreeMap<_, _> = all.iter().map(|(name, mine)| (&**name, mine)).collect();
+        let names: BTreeSet<&str> = known.verdicts.keys().map(String::as_str).chain(all.keys().copied()).collect();
+        let said = reports.by_operation(names.into_iter(), began);
+        let models = models(&all, &said);
+        let mut uids: BTreeSet<&str> = models.keys().copied().collect();
+        uids.extend(known.verdicts.values().map(|verdict| &*verdict.uid));
+        uids.extend(lost.iter().map(|lost| &*lost.uid));
+        self.writer.keep(&uids);
+        self.operations.keep(&uids);
+        self.models.keep(&uids);
+
         let now = now();
-        let mut models: BTreeMap<String, Model> = BTreeMap::new();
-        let all: BTreeMap<_, _> = self.table.all().into_iter().map(|it| (it.name.clone(), mine(&it))).collect();
-        for (name, (mine, parts)) in &all {
-            for part in parts.iter().filter(|part| part.is_model) {
-                models
-                    .entry(part.uid.clone())
-                    .or_insert_with(|| Model { part: part.clone(), serving: Vec::new() })
-                    .serving
-                    .push(Serving { operation: name, mine, reports: reports.get(name).unwrap_or(&none) });
-            }
+        for lost in lost.iter().take_while(|_| !is_over()) {
+            self.writer.remove(lost).await;
         }
-        for (name, verdict) in &known.verdicts {
+        for (name, verdict) in known.verdicts.iter().take_while(|_| !is_over()) {
             let nothing = Mine::default();
-            let mine = all.get(name).filter(|_| verdict.runs).map_or(&nothing, |(mine, _)| mine);
-            let old = known.statuses.get(name);
-            let new = status::of_operation(old, verdict, mine, reports.get(name).unwrap_or(&none), &now);
-            if old != Some(&new) {
-                self.write_operation(name, verdict, old, &new).await;
+            let mine = all.get(&**name).filter(|_| verdict.runs).map_or(&nothing, |(mine, _)| mine);
+            let stands = known.stands.get(name).cloned().unwrap_or_default();
+            let (version, old) = self.operations.of(&verdict.uid, stands);
+            let new = status::of_operation(old.as_ref(), verdict, mine, &said[&**name], &now);
+            if old.as_ref() != Some(&new) {
+                self.write_operation(name, verdict, (version, old), new).await;
             }
         }
-        for (uid, Model { part, serving }) in &models {
+        for Model { part, serving } in models.values().take_while(|_| !is_over()) {
             let seen = part.status.as_deref().and_then(|text| serde_json::from_str(text).ok());
-            let old = self.models.get(uid).cloned().or(seen);
+            let (version, old) = self.models.of(&part.uid, (part.version, seen));
             let generation = part.generation.unwrap_or(0);
             let new = status::of_model(old.as_ref(), generation, part.wrong.as_deref(), serving, &now);
             if status::is_news(old.as_ref(), &new) {
-                self.write_model(part, new).await;
+                self.write_model(part, (version, old), new).await;
             }
         }
-        self.models.retain(|uid, _| models.contains_key(uid));
     }
 
     async fn write_operation(
         &mut self,
         name: &str,
         verdict: &Verdict,
-        old: Option<&DescribeOperationStatus>,
-        new: &DescribeOperationStatus,
+        (version, old): (u64, Option<DescribeOperationStatus>),
+        new: DescribeOperationStatus,
     ) {
         let resource = ApiResource::erase::<DescribeOperation>(&());
-        let write = Write { written: Written::Operation, resource, name, uid: &verdict.uid };
-        if self.write(&write, new).await {
-            let old = old.map(|old| &*old.conditions).unwrap_or_default();
-            for bad in status::turned_bad(old, &new.conditions) {
-                self.tell(&write, bad).await;
+        let write = Write { written: Written::Operation, resource, name, uid: &verdict.uid, version };
+        match self.writer.write(&write, &new).await {
+            Outcome::Written(version) => {
+                let old = old.map(|old| old.conditions).unwrap_or_default();
+                let bad = status::turned_bad(&old, &new.conditions);
+                for bad in bad {
+                    self.writer.tell(&write, bad).await;
+                }
+                self.operations.0.insert(verdict.uid.clone(), (version, Some(new)));
             }
+            // What it says now is watched.
+            Outcome::Conflict => drop(self.operations.0.remove(&verdict.uid)),
+            Outcome::Not => {}
         }
     }
 
-    async fn write_model(&mut self, part: &Part, new: NetworkModelStatus) {
+    async fn write_model(
+        &mut self,
+        part: &Part,
+        (version, old): (u64, Option<NetworkModelStatus>),
+        new: NetworkModelStatus,
+    ) {
         let resource = ApiResource::erase::<NetworkModel>(&());
-        let write = Write { written: Written::Model, resource, name: &part.name, uid: &part.uid };
-        if self.write(&write, &new).await {
-            let old = self.models.get(&part.uid).map(|old| &*old.conditions).unwrap_or_default();
-            for bad in status::turned_bad(old, &new.conditions) {
-                self.tell(&write, bad).await;
+        let write = Write { written: Written::Model, resource, name: &part.name, uid: &part.uid, version };
+        match self.writer.write(&write, &new).await {
+            Outcome::Written(version) => {
+                let old = old.map(|old| old.conditions).unwrap_or_default();
+                for bad in status::turned_bad(&old, &new.conditions) {
+                    self.writer.tell(&write, bad).await;
+                }
+                self.models.0.insert(part.uid.clone(), (version, Some(new)));
             }
-            self.models.insert(part.uid.clone(), new);
+            // Its source may not have shown it yet, or not show it while it cannot be used.
+            Outcome::Conflict => {
+                self.models.0.remove(&part.uid);
+                if let Some(stands) = self.look(&write).await {
+                    self.models.0.insert(part.uid.clone(), stands);
+                }
+            }
+            Outcome::Not => {}
         }
     }
 
-    async fn write(&mut self, write: &Write<'_>, status: &impl serde::Serialize) -> bool {
-        let Write { written, resource, name, uid } = write;
-        if self.retry.get(*uid).is_some_and(|retry| Instant::now() < *retry) {
-            return false;
-        }
-        let namespace = &self.ground.settings.namespace;
-        let patched = patch::status(&self.ground.client, resource, (namespace, name), uid, status).await;
-        self.ground.metrics.wrote(*written, patched.is_ok());
-        let Err(failure) = patched else {
-            self.retry.remove(*uid);
-            return true;
-        };
-        if self.retry.insert((*uid).to_owned(), Instant::now() + STATUS_RETRY).is_none() {
-            let target = Target {
-                resource: resource.clone(),
-                namespace: Some(namespace.clone()),
-                selector: Selector::Name((*name).to_owned()),
-            };
-            let reason = failure.sentence("patch", &target);
-            tracing::warn!(%reason, "a status cannot be written");
-        }
-        false
+    /// What a model's status says now; none: that is not known, and found out at the next attempt.
+    async fn look(&self, write: &Write<'_>) -> Option<(u64, Option<NetworkModelStatus>)> {
+        let path = DynamicObject::url_path(&write.resource, Some(&self.ground.settings.namespace));
+        let request = Request::new(path).get(write.name, &GetParams::default()).ok()?;
+        let read = timeout(KUBERNETES_READ, self.ground.client.request::<Stands>(request)).await;
+        let Stands { metadata, status } = read.ok()?.ok()?;
+        let version = metadata.resource_version?.parse().ok()?;
+        (metadata.uid.as_deref() == Some(write.uid)).then_some((version, status))
     }
-
-    /// One Event, which counts itself up while the same goes on.
-    async fn tell(&self, write: &Write<'_>, condition: &Condition) {
-        let Write { resource, name, uid, .. } = write;
-        let object = k8s_openapi::api::core::v1::ObjectReference {
-            api_version: Some(resource.api_version.clone()),
-            kind: Some(resource.kind.clone()),
-            name: Some((*name).to_owned()),
-            namespace: Some(self.ground.settings.namespace.clone()),
-            uid: Some((*uid).to_owned()),
-            ..Default::default()
-        };
-        let event = Event {
-            type_: EventType::Warning,
-            reason: condition.reason.clone(),
-            note: Some(condition.message.clone()),
-            action: condition.type_.clone(),
-            secondary: None,
-        };
-        if let Ok(Err(error)) = timeout(KUBERNETES_READ, self.recorder.publish(&event, &object)).await {
-            let failure = Failure::from(error);
-            tracing::warn!(reason = %failure.message, "an Event cannot be written");
-        }
-    }
-}
-
-/// Waits until this replica does not lead.
-async fn lost(leads: &mut watch::Receiver<bool>) {
-    // Whoever says so is gone: then nobody leads.
-    let _ = leads.wait_for(|leads| !*leads).await;
 }
 
 /// A model, and who serves it.
 struct Model<'a> {
-    part: Arc<Part>,
+    part: &'a Part,
     serving: Vec<Serving<'a>>,
 }
 
-fn see(replicas: &mut Set<DescribeReplicaStatus>, seen: Seen) {
-    let now = Instant::now();
-    match seen {
-        Seen::Listed { objects, version, .. } => {
-            let objects = objects.into_iter().map(|object| (object.name.clone(), entry(&object)));
-            replicas.listed(objects.collect(), version, now);
-        }
-        Seen::Applied(object) => {
-            let entry = entry(&object);
-            replicas.applied(object.name, entry, now);
-        }
-        Seen::Deleted(object) => replicas.deleted(&object.name, object.version, now),
-        Seen::Malformed(_) | Seen::Live | Seen::Settled(_) => {}
-        Seen::Lost { reason } | Seen::Denied { reason } => {
-            tracing::warn!(%reason, "the reports of the replicas cannot be watched");
-        }
-    }
-}
-
-fn entry(object: &Object) -> Entry<DescribeReplicaStatus> {
-    let status = serde_json::from_slice::<DescribeReplica>(&object.body).ok().and_then(|replica| replica.status);
-    let (uid, version, generation) = (object.uid.clone(), object.version, object.generation);
-    // One that cannot be read holds nothing that is known: it keeps everything from being converged.
-    Entry { uid, version, generation, payload: status.unwrap_or_default() }
-}
-
-fn by_operation(replicas: &Set<DescribeReplicaStatus>, known: &Known) -> BTreeMap<String, Vec<Report>> {
-    let mut reports: BTreeMap<String, Vec<Report>> = BTreeMap::new();
-    for (replica, entry) in replicas.entries() {
-        let status = &entry.payload;
-        for reported in &status.operations {
-            reports.entry(reported.name.clone()).or_default().push(report(replica, reported));
-        }
-        // What did not fit into its report is not known, and must not pass for good.
-        let cut = status.totals.is_some_and(|totals| totals.operations > status.operations.len() as u64);
-        let is_left_out = |name: &str| cut && !status.operations.iter().any(|reported| reported.name == name);
-        for name in known.verdicts.keys().filter(|name| is_left_out(name)) {
-            reports.entry(name.clone()).or_default().push(Report::unknown(replica));
+/// The models by uid.
+fn models<'a>(
+    all: &BTreeMap<&'a str, &'a (Mine, Parts)>,
+    said: &'a BTreeMap<&str, Vec<Report>>,
+) -> BTreeMap<&'a str, Model<'a>> {
+    let mut models: BTreeMap<&str, Model<'_>> = BTreeMap::new();
+    for (operation, (mine, parts)) in all {
+        for part in parts.iter().filter(|part| part.is_model) {
+            let model = models.entry(&part.uid).or_insert_with(|| Model { part, serving: Vec::new() });
+            // Each operation has a watch of its own, and one may be ahead.
+            if part.version > model.part.version {
+                model.part = part;
+            }
+            model.serving.push(Serving { operation, mine, reports: &said[operation] });
         }
     }
-    reports
+    models
 }
 
-fn report(replica: &str, reported: &Reported) -> Report {
-    let Reported { state_id, inputs, source, agents, parked, worst_agents, .. } = reported;
-    let held = state(state_id.as_deref()).map(|state| Held { state, inputs: inputs.clone().unwrap_or_default() });
-    let ailing = (source.status != "live").then(|| source.detail.clone().unwrap_or_else(|| source.status.clone()));
-    Report {
-        replica: replica.to_owned(),
-        held,
-        ailing,
-        parked: *parked,
-        agents: Agents {
-            total: agents.total,
-            converged: agents.converged,
-            lagging: agents.lagging,
-            rejecting: agents.rejecting,
-            forgotten: agents.evicted,
-        },
-        worst: worst_agents.iter().cloned().map(Worst).collect(),
-    }
-}
-
-/// What this replica knows of an operation, and the objects that its newest state was made from.
-fn mine(operation: &Operation) -> (Mine, Parts) {
+/// What this replica knows of an operation, and the objects that its newest state was made from. Not those of another
+/// namespace, where another Lease says who writes.
+fn mine(operation: &Operation, namespace: &str) -> (Mine, Parts) {
     let config = operation.config();
+    let is_here = matches!(&config.source, config::Source::Resource { namespace: of, .. } if of == namespace);
     let applied = operation.applied();
     let served = operation.hub.current().map(|served| served.snapshot.id);
     let withheld = match operation.held() {
@@ -316,9 +273,15 @@ fn mine(operation: &Operation) -> (Mine, Parts) {
             state: format!("{}.{}", applied.id.epoch, applied.id.digest),
             inputs: applied.inputs.to_string(),
         }),
+        ailing: match operation.status() {
+            Status::Live => None,
+            Status::Starting => Some("it has not said anything yet".to_owned()),
+            Status::Lost(reason) => Some(reason),
+            Status::Unusable(unusable) => Some(unusable.detail),
+        },
         withheld,
     };
-    (mine, applied.map(|applied| applied.parts).unwrap_or_default())
+    (mine, applied.filter(|_| is_here).map(|applied| applied.parts).unwrap_or_default())
 }
 
 /// A change that the guard holds, with the remedy.
@@ -335,4 +298,19 @@ fn now() -> Time {
     let now = jiff::Timestamp::try_from(wall_clock()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     // To the second: what Kubernetes keeps of a time.
     Time(jiff::Timestamp::from_second(now.as_second()).unwrap_or(now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_counts_until_it_is_seen_and_no_longer() {
+        let mut newest = Newest(BTreeMap::from([("a".to_owned(), (7, Some("written"))), ("b".to_owned(), (7, None))]));
+        assert_eq!(newest.of("a", (6, Some("seen"))), (7, Some("written")), "the watch is late");
+        assert_eq!(newest.of("a", (8, Some("by another"))), (8, Some("by another")));
+        assert_eq!(newest.of("a", (6, Some("seen"))), (6, Some("seen")));
+        newest.keep(&BTreeSet::new());
+        assert!(newest.0.is_empty());
+    }
 }

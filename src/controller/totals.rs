@@ -5,6 +5,8 @@
 //! model that goes from A to B and back to A has A's id twice, and only the replica that says it
 //! has read the newest objects is believed to be past B.
 
+use std::time::Duration;
+
 use k8s_openapi::jiff;
 
 use crate::bounds::WORST_AGENTS;
@@ -19,6 +21,8 @@ pub struct Report {
     pub held: Option<Held>,
     /// Why its source cannot be asked or used; none: it is live.
     pub ailing: Option<String>,
+    /// For how long it has not renewed its report, where that is too long; none: it is heard of.
+    pub silent: Option<Duration>,
     /// Requests parked.
     pub parked: u64,
     /// Its agents.
@@ -87,11 +91,11 @@ pub struct Finding {
 }
 
 impl Report {
-    /// A replica of which nothing is known.
+    /// A replica of which nothing is known, for this reason.
     #[must_use]
-    pub fn unknown(replica: &str) -> Self {
-        let (replica, ailing) = (replica.to_owned(), Some("its report is too short to say".to_owned()));
-        Self { replica, held: None, ailing, parked: 0, agents: Agents::default(), worst: Vec::new() }
+    pub fn unknown(replica: &str, why: &str) -> Self {
+        let (replica, ailing) = (replica.to_owned(), Some(why.to_owned()));
+        Self { replica, held: None, ailing, silent: None, parked: 0, agents: Agents::default(), worst: Vec::new() }
     }
 }
 
@@ -201,11 +205,25 @@ pub fn converged(applied: Option<&Held>, reports: &[Report]) -> Finding {
     } else if agents.forgotten > 0 {
         let message = format!("{} agents were forgotten, there are too many to follow each", agents.forgotten);
         Finding::unknown("AgentsForgotten", message)
+    } else if let Some((replica, silent)) = reports.iter().find_map(|it| Some((&it.replica, it.silent?))) {
+        // What it said last may be true no more: who polls it, and holds what, nobody else can say.
+        let message = format!("{replica} has not renewed its report for {} s", silent.as_secs());
+        Finding::unknown("ReplicaSilent", message)
     } else if agents.total == 0 {
         let message = "no agent has polled: agents are clients that send Agent-Id".to_owned();
         Finding::unknown("NoAgents", message)
     } else {
         Finding::yes("AllAgentsHold", format!("{} of {0} agents hold {}", agents.total, applied.state))
+    }
+}
+
+/// Whether every replica follows its source: else there may be a newer state that nobody has seen, by an operation whose
+/// source has no generation to say so.
+#[must_use]
+pub fn followed(reports: &[Report]) -> Finding {
+    match reports.iter().find_map(|report| Some((&report.replica, report.ailing.as_ref()?))) {
+        Some((replica, why)) => Finding::unknown("SourceLost", format!("{replica} cannot follow its source: {why}")),
+        None => Finding::yes("Live", "every replica follows its source".to_owned()),
     }
 }
 
@@ -239,7 +257,7 @@ mod tests {
             Worst(Agent { name: format!("{replica}-{number}"), state_id: None, reason, message, since: Time(since) })
         };
         let worst = (0..(lagging + rejecting).min(10)).map(worst).collect();
-        Report { replica: replica.to_owned(), held, ailing: None, parked: total, agents, worst }
+        Report { replica: replica.to_owned(), held, ailing: None, silent: None, parked: total, agents, worst }
     }
 
     #[track_caller]
@@ -287,6 +305,11 @@ mod tests {
         let mut forgetful = good("b", 1);
         forgetful.agents.forgotten = 1;
         assert_converged(applied, &[good("a", 3), forgetful], None, "AgentsForgotten", "1 agents were forgotten");
+        let silent = |replica| Report { silent: Some(Duration::from_secs(120)), ..replica };
+        let message = "b has not renewed its report for 120 s";
+        assert_converged(applied, &[good("a", 3), silent(good("b", 0))], None, "ReplicaSilent", message);
+        let behind = silent(late(None));
+        assert_converged(applied, &[good("a", 3), behind], Some(false), "ReplicasBehind", "1 of 2 replicas");
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub(super) const COLUMNS: [Column; 8] = [
     Column::new("Agents", "integer", ".status.totals.agents", "Live agents, of all operations"),
     Column::new("Lagging", "integer", ".status.totals.lagging", "Agents without the current state"),
     Column::new("Rejecting", "integer", ".status.totals.rejecting", "Agents that could not apply the current state"),
-    Column::new("Written", "date", ".status.writtenAt", "When it last had something to say"),
+    Column::new("Written", "date", ".status.writtenAt", "When it was last heard of"),
     Column::new("Age", "date", ".metadata.creationTimestamp", "How old it is"),
     Column::new("Version", "string", ".status.version", "Version of the program").wide(),
 ];
@@ -34,7 +34,7 @@ pub(super) const COLUMNS: [Column; 8] = [
     category = "tidewait",
     status = "DescribeReplicaStatus",
     derive = "PartialEq",
-    doc = "What one sidecar says of itself. It has the name of its Pod, is owned by it, and is written by that sidecar alone: at most every 2 s, and only when something changed."
+    doc = "What one sidecar says of itself. It has the name of its Pod, is owned by it, and is written by that sidecar alone: at most every 2 s when something changed, and every 30 s when nothing did."
 )]
 pub struct DescribeReplicaSpec {}
 
@@ -46,7 +46,9 @@ pub struct DescribeReplicaStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "fields::word")]
     pub version: Option<String>,
-    /// When this was written. A sidecar that has nothing new to say writes nothing.
+    /// When this was written, by the clock of the sidecar, for people; a sidecar that has nothing new to say writes it
+    /// anew every 30 s. One that has not for 100 s keeps Converged from being True; without a Pod as owner it is
+    /// removed after 300 s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "fields::moment")]
     pub written_at: Option<Time>,

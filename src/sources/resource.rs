@@ -200,7 +200,7 @@ impl Watched {
         tracing::warn!(kind = %self.source.kind, %name, why = %malformed.why, "an object cannot be read");
         let Entry { uid, version, generation, payload } = self.set.entries().get(&name)?.clone();
         let held = Held { wrong: Some(malformed.why.clone()), ..payload.held };
-        let payload = known(&self.source, &name, &uid, generation, held);
+        let payload = known(&self.source, &name, (&uid, version), generation, held);
         Some((name, Entry { uid, version, generation, payload }))
     }
 
@@ -253,14 +253,21 @@ async fn read(object: Object, before: Option<Entry<Known>>, source: &Arc<Resourc
         let reading = tokio::task::spawn_blocking(move || content::read(&object, revision, good, &reader));
         reading.await.expect("reading content does not panic")
     };
-    let payload = known(source, &name, &uid, generation, held);
+    let payload = known(source, &name, (&uid, version), generation, held);
     (name, Entry { uid, version, generation, payload })
 }
 
-fn known(source: &ResourceSource, name: &str, uid: &str, generation: Option<i64>, held: Held) -> Known {
+fn known(
+    source: &ResourceSource,
+    name: &str,
+    (uid, version): (&str, u64),
+    generation: Option<i64>,
+    held: Held,
+) -> Known {
     let part = Part {
         name: name.to_owned(),
         uid: uid.to_owned(),
+        version,
         generation,
         wrong: held.wrong.clone(),
         status: held.status.clone(),

@@ -33,8 +33,8 @@ pub(crate) struct Seen {
     pub(crate) path: String,
     pub(crate) query: String,
     pub(crate) at: Instant,
-    /// The API server has answered it; who asked may not know yet.
-    pub(crate) answered: bool,
+    /// The API server has answered it, and how; who asked may not know yet.
+    pub(crate) answered: Option<StatusCode>,
 }
 
 /// Which requests a fault concerns. Watch, `List` and `Get` exclude each other.
@@ -66,6 +66,9 @@ pub(crate) enum Fault {
     Delay(Duration),
     /// The same for matching requests alone.
     DelayOf(Matches, Duration),
+    /// Matching requests reach the API server when the fault ends, and not before: also where who sent them has given up
+    /// waiting, as what lies in the buffers of a network does.
+    Late(Matches),
 }
 
 /// An error in place of the API server's answer.

@@ -11,6 +11,7 @@ use crate::crd;
 use crate::server::{Client, STEP, Server};
 
 mod aggregate;
+mod leadership;
 mod models;
 mod quiet;
 mod rights;

@@ -6,6 +6,7 @@
 
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 started=$SECONDS
+nodes=${XDG_CACHE_HOME:-$HOME/.cache}/tidewait/nodes
 
 # The node's own network: nothing outside of its namespace sees these addresses, so every node has the same.
 node_ip=192.168.77.2
@@ -34,7 +35,6 @@ use_name() {
     name=$1
     [[ $name =~ ^[a-z0-9][a-z0-9-]{0,30}$ ]] || die "a node's name has 1 to 31 of a-z, 0-9 and - (not first): \"$name\""
     instance=tidewait-$name
-    nodes=${XDG_CACHE_HOME:-$HOME/.cache}/tidewait/nodes
     entry=$nodes/$name
     # Empty when there is no such node.
     dir=$(readlink -- "$entry") || dir=

@@ -1,6 +1,9 @@
 # What a node needs of the system, and how it is had; sourced, not run.
 # shellcheck shell=bash
 
+# Longest wait for another run of ours, and for whoever else holds dpkg's lock (an unattended upgrade), in seconds.
+apt_patience=600
+
 # The program or folder that shows that a Debian package (or its like elsewhere) is there, and the package.
 needs() {
     cat <<'END'
@@ -50,15 +53,38 @@ install_missing() {
     mapfile -t packages < <(missing)
     [[ ${#packages[@]} -gt 0 ]] || return 0
     if type -P apt-get >/dev/null; then
-        say "installing ${packages[*]}"
-        # A new machine has no package lists yet, and an old one may have lists of packages that are gone.
-        apt_install "${packages[@]}" || { apt-get update >&2 && apt_install "${packages[@]}"; } || true
+        one_at_a_time install_still_missing || true
         mapfile -t packages < <(missing)
     fi
     [[ ${#packages[@]} -eq 0 ]] || die "the test node needs what these Debian packages hold:" \
         "${packages[*]}; install them or their like with your system's package manager, then run this again"
 }
 
-apt_install() {
-    DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "$@" >&2
+# one_at_a_time COMMAND...: while no other run installs, since apt-get fails at once where another holds its locks. The
+# kernel frees this one when its holder ends in any way.
+one_at_a_time() {
+    local lock=${nodes%/nodes}/apt.lock
+    mkdir -p -- "${lock%/*}"
+    (
+        if ! flock --nonblock 8; then
+            say "another run installs packages; waiting for it"
+            flock --timeout "$apt_patience" 8 || { say "it still does"; exit 1; }
+        fi
+        "$@"
+    ) 8>"$lock"
+}
+
+# What is missing by now: another run may have installed it while this one waited.
+install_still_missing() {
+    local packages
+    mapfile -t packages < <(missing)
+    [[ ${#packages[@]} -gt 0 ]] || return 0
+    say "installing ${packages[*]}"
+    # A new machine has no package lists yet, and an old one may have lists of packages that are gone.
+    apt_get install --yes --no-install-recommends "${packages[@]}" ||
+        { apt_get update && apt_get install --yes --no-install-recommends "${packages[@]}"; }
+}
+
+apt_get() {
+    DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout="$apt_patience" "$@" >&2
 }

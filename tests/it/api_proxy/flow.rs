@@ -104,7 +104,7 @@ pub(crate) async fn let_through(settings: &mut watch::Receiver<Setting>, request
         let (number, due) = {
             let setting = settings.borrow();
             match setting.fault {
-                Fault::Pass | Fault::Answer(_) => return,
+                Fault::Pass | Fault::Answer(_) | Fault::Late(_) => return,
                 Fault::DelayOf(which, _) if !request.is(which) => return,
                 Fault::Delay(by) | Fault::DelayOf(_, by) => (setting.number, Some(arrived + by)),
                 // A refused stream is about to be cut.

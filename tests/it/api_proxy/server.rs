@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::future::pending;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
@@ -17,7 +17,7 @@ use kube::client::ConfigExt as _;
 use rustls::pki_types::ServerName;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
@@ -44,6 +44,8 @@ pub(crate) struct Shared {
     /// Counts the orders to cut.
     cuts: watch::Sender<u64>,
     running: watch::Sender<usize>,
+    /// Requests that reach the API server late.
+    late: Mutex<JoinSet<()>>,
 }
 
 /// The real API server.
@@ -77,7 +79,10 @@ impl Upstream {
     }
 
     /// Forwards one request over a connection of its own, which lives as long as the returned tasks.
-    async fn forward(&self, mut request: Request<Incoming>) -> Result<(Response<Incoming>, JoinSet<()>), BoxError> {
+    async fn forward<B>(&self, mut request: Request<B>) -> Result<(Response<Incoming>, JoinSet<()>), BoxError>
+    where
+        B: hyper::body::Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+    {
         if let Some(token) = &self.authorization {
             request.headers_mut().entry(AUTHORIZATION).or_insert_with(|| token.clone());
         }
@@ -101,6 +106,7 @@ impl Shared {
             seen: watch::Sender::default(),
             cuts: watch::Sender::new(0),
             running: watch::Sender::new(0),
+            late: Mutex::default(),
         }
     }
 
@@ -128,8 +134,8 @@ impl Shared {
         number
     }
 
-    fn answered(&self, number: usize) {
-        self.seen.send_modify(|all| all[number].answered = true);
+    fn answered(&self, number: usize, status: StatusCode) {
+        self.seen.send_modify(|all| all[number].answered = Some(status));
     }
 
     pub(crate) fn running_watches(&self) -> watch::Receiver<usize> {
@@ -220,7 +226,7 @@ async fn respond(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Resp
         path: request.uri().path().to_owned(),
         query: request.uri().query().unwrap_or_default().to_owned(),
         at: Instant::now(),
-        answered: false,
+        answered: None,
     };
     let number = shared.arrives(seen.clone());
     let mut settings = shared.setting();
@@ -228,14 +234,45 @@ async fn respond(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Resp
     if let Some(answer) = shared.take_answer(&seen) {
         return Ok(error_response(answer));
     }
-    let (response, tasks) = shared.upstream.forward(request).await?;
-    shared.answered(number);
+    let fault = match *settings.borrow() {
+        Setting { number, fault: Fault::Late(which) } if seen.is(which) => Some(number),
+        _ => None,
+    };
+    let forwarded = match fault {
+        Some(fault) => forward_late(&shared, request, number, fault).await,
+        None => shared.upstream.forward(request).await,
+    };
+    let (response, tasks) = forwarded?;
+    shared.answered(number, response.status());
     let arrived = Instant::now();
     let (head, body) = response.into_parts();
     // Reads from now on, so that the delay of the body runs at the same time as that of the head.
     let flow = Flow::start(body, tasks, seen.clone(), &shared);
     flow::let_through(&mut settings, &seen, arrived).await;
     Ok(Response::from_parts(head, flow.into_body()))
+}
+
+/// Forwards a request once another fault is set, whatever becomes of the connection that it came by.
+async fn forward_late(
+    shared: &Arc<Shared>,
+    request: Request<Incoming>,
+    number: usize,
+    fault: u64,
+) -> Result<(Response<Incoming>, JoinSet<()>), BoxError> {
+    let (head, body) = request.into_parts();
+    let request = Request::from_parts(head, Full::new(body.collect().await?.to_bytes()));
+    let (answers, answer) = oneshot::channel();
+    let (from, mut settings) = (Arc::clone(shared), shared.setting());
+    shared.late.lock().unwrap_or_else(PoisonError::into_inner).spawn(async move {
+        flow::another(&mut settings, fault).await;
+        let forwarded = from.upstream.forward(request).await;
+        if let Ok((response, _)) = &forwarded {
+            from.answered(number, response.status());
+        }
+        // Who asked may be gone.
+        drop(answers.send(forwarded));
+    });
+    answer.await?
 }
 
 fn error_response(answer: Answer) -> Response<Body> {

@@ -155,7 +155,7 @@ async fn a_read_that_is_late_takes_nobody_back() {
         let gets = slow.gets();
         let mut liar = Client::connect(slow.server.listen).await;
         liar.send("GET", &format!("/describe?since={}&wait=0", lie(&first, u64::MAX)), &[]).await;
-        let answered = |seen: &&Seen| seen.is(Matches::Get) && seen.answered;
+        let answered = |seen: &&Seen| seen.is(Matches::Get) && seen.answered.is_some();
         slow.proxy.wait_for("a read", |all| all.iter().filter(answered).count() > gets).await;
         apply(plane, &namespace, 2).await;
         fast.serves(2, STEP).await;

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{apply, becomes, field, model, one, operation, serves, sidecar, wait};
+use crate::api_proxy::ApiProxy;
 use crate::control_plane::ControlPlane;
 use crate::crd;
 use crate::server::{Client, STEP, Server};
@@ -105,18 +106,31 @@ async fn another_replica_takes_over_the_lease() {
     let plane = ControlPlane::shared().await;
     crd::installed(plane).await;
     let namespace = plane.namespace("lease").await;
-    let mut a = sidecar(plane.kubeconfig(), &namespace, "replica-a", &[]).await;
+    let proxies = [ApiProxy::start(plane).await, ApiProxy::start(plane).await];
+    // How many statuses of all each has tried to write, its own report not counted.
+    let writes = || {
+        proxies.each_ref().map(|proxy| proxy.count(|seen| seen.method == "PATCH" && !seen.path.contains("replicas")))
+    };
+    let mut a = sidecar(proxies[0].kubeconfig(), &namespace, "replica-a", &[]).await;
     a.metric_becomes("tidewait_lease_held", 1.0).await;
-    let b = sidecar(plane.kubeconfig(), &namespace, "replica-b", &[]).await;
+    let b = sidecar(proxies[1].kubeconfig(), &namespace, "replica-b", &[]).await;
     apply(plane, &model(&namespace, "zone-a", 1)).await;
     apply(plane, &operation(&namespace, "zone-a", "/zone-a", &one("zone-a"), &json!({}))).await;
     becomes(plane, &namespace, "dop/zone-a", "/status/totals/replicas", &json!(2)).await;
+    // Another change, which both see: whoever writes beside the leader would write this.
+    let first = serves(&b, "/zone-a", 200).await;
+    let _agent = poll(&b, "node-1", first.id()).await;
+    becomes(plane, &namespace, "dop/zone-a", "/status/totals/agents", &json!(1)).await;
+    wait(plane, &namespace, "Converged", "netm/zone-a").await;
     assert!(b.metric("tidewait_lease_held").await < 0.5, "one at a time");
+    let [by_leader, by_other] = writes();
+    assert!(by_leader > 1 && by_other == 0, "one writes: {by_leader} and {by_other}");
     a.child.kill().await.expect("it runs");
     // As the garbage collector does once the Pod is gone.
     plane.kubectl_ok(&["delete", "-n", &namespace, "drep/replica-a"], None).await;
     tokio::time::timeout(STEP * 2, b.metric_becomes("tidewait_lease_held", 1.0)).await.expect("within two terms");
     becomes(plane, &namespace, "dop/zone-a", "/status/totals/replicas", &json!(1)).await;
+    assert!(writes()[1] > 0, "now the other one writes");
 }
 
 /// One that ends in order leaves nothing that another has to wait for.

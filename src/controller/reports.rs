@@ -1,0 +1,234 @@
+//! PURE. What the replicas report, and how long ago each was heard of.
+//!
+//! Every replica writes its report anew every [`REPORT_RENEW`](crate::bounds::REPORT_RENEW), whether or not it has
+//! something new to say. How old one is, is counted by this replica's own clock from when it saw that version of it
+//! first: the time written in it is another machine's, and only for people.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::report::state;
+use super::totals::{Agents, Held, Report, Worst};
+use crate::bounds::{REPORT_LOST, REPORT_SILENT};
+use crate::crd::DescribeReplica;
+use crate::crd::describe_replica::{DescribeReplicaStatus, Reported};
+use crate::sources::kubernetes::set::{Change, Entry, Set};
+use crate::sources::kubernetes::{Object, Seen};
+
+/// The reports of all replicas.
+#[derive(Debug, Default)]
+pub(super) struct Reports {
+    set: Set<Said>,
+    /// Whether it is known which there are.
+    pub(super) listed: bool,
+}
+
+/// A report.
+#[derive(Debug, Clone, PartialEq)]
+struct Said {
+    /// None: nothing yet, or nothing that can be read.
+    status: Option<DescribeReplicaStatus>,
+    /// Whether a Pod owns it, with whose end it goes.
+    owned: bool,
+    /// When this version of it was seen first.
+    heard: Instant,
+}
+
+/// A report that nobody renews, of a replica without a Pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Lost {
+    pub(super) name: String,
+    pub(super) uid: String,
+    pub(super) version: u64,
+}
+
+impl Reports {
+    /// Takes in what was seen of the objects.
+    pub(super) fn see(&mut self, seen: Seen, now: Instant) {
+        match seen {
+            Seen::Listed { objects, version, .. } => {
+                let objects = objects.into_iter().map(|object| (object.name.clone(), self.entry(&object, now)));
+                let objects = objects.collect();
+                self.set.listed(objects, version, now);
+                self.listed = true;
+            }
+            Seen::Applied(object) => {
+                let entry = self.entry(&object, now);
+                self.set.applied(object.name, entry, now);
+            }
+            Seen::Deleted(object) => self.set.deleted(&object.name, object.version, now),
+            Seen::Malformed(_) | Seen::Live | Seen::Settled(_) => {}
+            Seen::Lost { reason } | Seen::Denied { reason } => {
+                tracing::warn!(%reason, "the reports of the replicas cannot be watched");
+            }
+        }
+    }
+
+    /// When [`Reports::settle`] has something to do.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.set.due()
+    }
+
+    /// Lets deletions count that are due.
+    pub(super) fn settle(&mut self, now: Instant) -> Change {
+        self.set.settle(now)
+    }
+
+    fn entry(&self, object: &Object, now: Instant) -> Entry<Said> {
+        let known = self.set.entries().get(&object.name);
+        if let Some(known) = known.filter(|known| (&known.uid, known.version) == (&object.uid, object.version)) {
+            return known.clone();
+        }
+        let replica = serde_json::from_slice::<DescribeReplica>(&object.body).ok();
+        let owners = replica.as_ref().and_then(|replica| replica.metadata.owner_references.as_deref());
+        let owned = owners.is_some_and(|owners| owners.iter().any(|owner| owner.kind == "Pod"));
+        let status = replica.and_then(|replica| replica.status);
+        let (uid, version, generation) = (object.uid.clone(), object.version, object.generation);
+        Entry { uid, version, generation, payload: Said { status, owned, heard: now } }
+    }
+
+    /// What is said of each of these operations.
+    pub(super) fn by_operation<'a>(
+        &self,
+        operations: impl Iterator<Item = &'a str>,
+        now: Instant,
+    ) -> BTreeMap<&'a str, Vec<Report>> {
+        operations.map(|operation| (operation, self.of(operation, now))).collect()
+    }
+
+    fn of(&self, operation: &str, now: Instant) -> Vec<Report> {
+        let of_one = |(replica, entry): (&String, &Entry<Said>)| {
+            let Said { status, heard, .. } = &entry.payload;
+            let silent = Some(now.saturating_duration_since(*heard)).filter(|silent| *silent >= REPORT_SILENT);
+            let Some(status) = status else {
+                let why = "it has not reported yet, or its report cannot be read";
+                return Some(Report { silent, ..Report::unknown(replica, why) });
+            };
+            if let Some(reported) = status.operations.iter().find(|reported| reported.name == operation) {
+                return Some(report(replica, reported, silent));
+            }
+            // What did not fit into its report is not known, and must not pass for good.
+            let cut = status.totals.is_some_and(|totals| totals.operations > status.operations.len() as u64);
+            cut.then(|| Report { silent, ..Report::unknown(replica, "its report is too short to say") })
+        };
+        self.set.entries().iter().filter_map(of_one).collect()
+    }
+
+    /// Those that nobody renews, of replicas without a Pod, whose end would remove them; `me` lives.
+    pub(super) fn lost(&self, me: &str, now: Instant) -> Vec<Lost> {
+        let is_lost = |said: &Said| !said.owned && now.saturating_duration_since(said.heard) >= REPORT_LOST;
+        let lost = self.set.entries().iter().filter(|(name, entry)| *name != me && is_lost(&entry.payload));
+        lost.map(|(name, entry)| Lost { name: name.clone(), uid: entry.uid.clone(), version: entry.version }).collect()
+    }
+}
+
+fn report(replica: &str, reported: &Reported, silent: Option<Duration>) -> Report {
+    let Reported { state_id, inputs, source, agents, parked, worst_agents, .. } = reported;
+    let held = state(state_id.as_deref()).map(|state| Held { state, inputs: inputs.clone().unwrap_or_default() });
+    let ailing = (source.status != "live").then(|| source.detail.clone().unwrap_or_else(|| source.status.clone()));
+    Report {
+        replica: replica.to_owned(),
+        held,
+        ailing,
+        silent,
+        parked: *parked,
+        agents: Agents {
+            total: agents.total,
+            converged: agents.converged,
+            lagging: agents.lagging,
+            rejecting: agents.rejecting,
+            forgotten: agents.evicted,
+        },
+        worst: worst_agents.iter().cloned().map(Worst).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::bounds::REPORT_RENEW;
+
+    fn object(name: &str, version: u64, owner: Option<&str>, status: &Value) -> Object {
+        let owners: Vec<_> = owner
+            .iter()
+            .map(|kind| json!({ "apiVersion": "v1", "kind": kind, "name": name, "uid": "of the owner" }))
+            .collect();
+        let body = json!({
+            "apiVersion": "tidewait.dev/v1alpha1",
+            "kind": "DescribeReplica",
+            "metadata": { "name": name, "uid": format!("uid of {name}"), "ownerReferences": owners },
+            "status": status,
+        });
+        Object {
+            name: name.to_owned(),
+            namespace: Some("n".to_owned()),
+            uid: format!("uid of {name}"),
+            version,
+            generation: Some(1),
+            body: body.to_string().into(),
+        }
+    }
+
+    fn good() -> Value {
+        let agents = json!({ "total": 1, "converged": 1, "lagging": 0, "rejecting": 0, "evicted": 0 });
+        json!({ "operations": [{
+            "name": "zone-a", "path": "/zone-a", "stateId": "e.1.d", "inputs": "i", "source": { "status": "live" },
+            "parked": 1, "agents": agents,
+        }] })
+    }
+
+    fn silent(reports: &Reports, now: Instant) -> Vec<(String, bool)> {
+        let reports = reports.by_operation(["zone-a"].into_iter(), now).remove("zone-a").expect("asked for");
+        reports.into_iter().map(|report| (report.replica, report.silent.is_some())).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_report_that_nobody_renews_falls_silent_and_one_without_a_pod_is_lost() {
+        let t0 = Instant::now();
+        let mut reports = Reports::default();
+        let all = |version| {
+            let owners = [("in-a-pod", Some("Pod")), ("of-a-node", Some("Node")), ("alone", None)];
+            let objects = owners.map(|(name, owner)| object(name, version, owner, &good())).to_vec();
+            Seen::Listed { objects, malformed: Vec::new(), version }
+        };
+        reports.see(all(5), t0);
+        let renewed = t0 + REPORT_RENEW;
+        reports.see(Seen::Applied(object("alone", 6, None, &good())), renewed);
+        // The same again is no renewal: a list that is read once in a while shows what is known.
+        reports.see(Seen::Applied(object("alone", 6, None, &good())), t0 + REPORT_SILENT);
+        let named = |yes: [bool; 3]| {
+            let names = ["alone", "in-a-pod", "of-a-node"].map(str::to_owned);
+            names.into_iter().zip(yes).collect::<Vec<_>>()
+        };
+        assert_eq!(silent(&reports, t0 + REPORT_SILENT), named([false, true, true]));
+        assert_eq!(silent(&reports, renewed + REPORT_SILENT), named([true, true, true]));
+        let lost = |reports: &Reports, at| -> Vec<(String, u64)> {
+            reports.lost("me", at).into_iter().map(|lost| (lost.name, lost.version)).collect()
+        };
+        assert_eq!(lost(&reports, t0 + REPORT_LOST), [("of-a-node".to_owned(), 5)]);
+        assert_eq!(lost(&reports, renewed + REPORT_LOST), [("alone".to_owned(), 6), ("of-a-node".to_owned(), 5)]);
+        assert_eq!(reports.lost("alone", renewed + REPORT_LOST).len(), 1, "not of the replica that asks");
+        reports.see(Seen::Applied(object("alone", 9, None, &good())), renewed + REPORT_LOST);
+        assert_eq!(silent(&reports, renewed + REPORT_LOST), named([false, true, true]), "it was slow");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_reported_or_cannot_be_read_is_unknown_and_not_absent() {
+        let now = Instant::now();
+        let mut reports = Reports::default();
+        let cut = json!({ "totals": { "operations": 2, "parked": 0, "agents": 0, "lagging": 0, "rejecting": 0 },
+            "operations": [] });
+        let objects = [("cut", cut), ("good", good()), ("new", Value::Null), ("strange", json!({ "operations": 7 }))];
+        let objects = objects.map(|(name, status)| object(name, 1, None, &status)).to_vec();
+        let other = object("other", 1, None, &json!({ "operations": [] }));
+        let objects = objects.into_iter().chain([other]).collect();
+        reports.see(Seen::Listed { objects, malformed: Vec::new(), version: 1 }, now);
+        let said = reports.by_operation(["zone-a"].into_iter(), now).remove("zone-a").expect("asked for");
+        let said: Vec<_> = said.iter().map(|it| (&*it.replica, it.held.is_some())).collect();
+        assert_eq!(said, [("cut", false), ("good", true), ("new", false), ("strange", false)]);
+    }
+}
