@@ -4,6 +4,7 @@ use tokio::io::{AsyncWriteExt as _, DuplexStream};
 use tokio::time::Instant;
 
 use super::*;
+use crate::access::{Connection, Scheme};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
