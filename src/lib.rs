@@ -18,3 +18,4 @@ pub mod operation;
 pub mod operations;
 pub mod sources;
 pub mod telemetry;
+pub mod yaml;
