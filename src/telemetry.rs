@@ -91,10 +91,11 @@ fn subscriber(log: &Log, traces: Option<&SdkTracerProvider>) -> Result<(Dispatch
 }
 
 /// What is a log line: no span for the collector, and none of the lines in which kube's client
-/// tells each failed attempt as an error. What an outage means is told once, by its source.
+/// tells each failed attempt as an error, or notify warns of each folder that is removed while it is watched, as those
+/// of volumes are at each change. What an outage means is told once, by its source.
 fn is_line(metadata: &Metadata<'_>) -> bool {
-    metadata.target() != SPANS
-        && (!metadata.target().starts_with("kube_client") || *metadata.level() > tracing::Level::INFO)
+    let is_noise = ["kube_client", "notify::"].iter().any(|target| metadata.target().starts_with(target));
+    metadata.target() != SPANS && (!is_noise || *metadata.level() > tracing::Level::INFO)
 }
 
 /// The filter of a text, by the same rules as `--log-level`.
