@@ -7,6 +7,8 @@ use std::time::Duration;
 pub const DOCUMENT_DEPTH: usize = 128;
 /// Bytes of a model, whatever its source; a larger one is refused at its source.
 pub const DOCUMENT_BYTES: usize = 64 * 1024 * 1024;
+/// Values in a model, containers included; one with more is refused at its source.
+pub const DOCUMENT_NODES: usize = 4_000_000;
 /// Items that a patch adds to and removes from one array by shortest script; beyond, it goes place by place.
 pub const PATCH_ARRAY_EDITS: usize = 256;
 /// Bytes of memory that past states may hold beside the current one, where its text is shorter and no bound is set.

@@ -21,3 +21,4 @@ pub mod operations;
 pub mod sockets;
 pub mod sources;
 pub mod telemetry;
+pub mod yaml;

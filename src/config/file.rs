@@ -22,6 +22,7 @@ use super::problem::{Problems, quote};
 
 mod fields;
 mod selector;
+mod values;
 
 /// A configuration file as it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,14 +62,14 @@ pub(super) fn read(file: &ConfigFile, problems: &mut Problems) -> Contents {
             return unreadable();
         }
     };
-    let value = match serde_yaml::from_str::<Value>(text) {
+    let value = match values::read(text) {
         Ok(Value::Null) => {
             problems.push(&file.name, "is empty: write at least apiVersion and kind");
             return unreadable();
         }
         Ok(value) => value,
         Err(error) => {
-            problems.push(&file.name, format!("YAML does not parse: {error}: repair it there"));
+            problems.push(&file.name, error.to_string());
             return unreadable();
         }
     };
@@ -286,8 +287,11 @@ mod tests {
                 "f: allowAnonymous: \"yes\" is text, but true or false is wanted: write one of them",
             ),
             ("log: text", "f: log: \"text\" is text, but an object with fields is wanted"),
-            ("log: {level: !x info}", "f: log.level: has the tag \"!x\", but text is wanted: put it in quotes"),
-            ("log: {7: x}", "f: log: has a key that is not text (7 is a number): write the name of a field"),
+            (
+                "log: {level: !x info}",
+                "f: tag !x at /log/level has no JSON form, line 3 column 14: write the value without",
+            ),
+            ("log: {7: x}", "f: key 7 at /log has no JSON form, line 3 column 7: put the key in quotes"),
             (
                 "trustedProxies: 10.0.0.0/8",
                 "f: trustedProxies: \"10.0.0.0/8\" is text, but a list is wanted: write each item after a dash",
@@ -303,7 +307,10 @@ mod tests {
                 "operations: [{wait: {max: {}}}]",
                 "f: operations[0].wait.max: is an object, but a duration is wanted: write one such as 25s",
             ),
-            ("apiVersion: v1", "f: YAML does not parse: duplicate entry with key \"apiVersion\""),
+            (
+                "apiVersion: v1",
+                "f: YAML does not parse: duplicate key \"apiVersion\" in the top level at line 3 column 1: keep one",
+            ),
         ] {
             let found = problems_of(&format!("{HEAD}{yaml}\n"));
             assert!(found.len() == 1 && found[0].starts_with(expected), "{yaml}: {found:?}");
@@ -325,7 +332,8 @@ mod tests {
                 "f: operations[0].source.configmap: is no field: did you mean configMap?",
             ),
             ("? \"a b\\n\"\n: 1", "f: \"a b\\n\": is no field: the fields here are apiVersion, kind, listen,"),
-            ("<<: {listen: x}", "f: \"<<\": is no field: the fields here are"),
+            ("\"<<\": {listen: x}", "f: \"<<\": is no field: the fields here are"),
+            ("<<: {listne: x}", "f: listne: is no field: did you mean listen?"),
         ] {
             let found = problems_of(&format!("{HEAD}{yaml}\n"));
             assert!(found.len() == 1 && found[0].starts_with(expected), "{yaml}: {found:?}");
@@ -338,8 +346,11 @@ mod tests {
             ("", &["f: is empty: write at least apiVersion and kind"][..]),
             ("# nothing", &["f: is empty: write at least apiVersion and kind"]),
             ("[]", &["f: is a list, but an object with fields is wanted"]),
-            ("a: [", &["f: YAML does not parse: "]),
-            ("a: 1\n---\nb: 1", &["f: YAML does not parse: "]),
+            ("a: [", &["f: YAML does not parse: unclosed bracket '[' at line 1 column 4"]),
+            (
+                "a: 1\n---\nb: 1",
+                &["f: YAML does not parse: a second document begins, and one is wanted at line 2 column 1"],
+            ),
             (
                 "kind: Config",
                 &[
@@ -379,6 +390,25 @@ mod tests {
         let Operations::Listed(operations) = contents.operations else { panic!("two operations") };
         assert_eq!(text(&operations[0], "source.configMap.namespace"), ["ns"]);
         assert_eq!(operations[1].all("wait-max")[0].origin, "f: operations[1].wait.max");
+    }
+
+    #[test]
+    fn the_rules_for_models_hold_for_the_file_too() {
+        let text = |contents: &Contents, setting| contents.settings.all(setting)[0].text.clone();
+        let yaml = format!("{HEAD}log: &l {{level: info, format: json}}\nmaxConnections: 0x10\n");
+        let mut problems = Problems::default();
+        let contents = read(&ConfigFile { name: "f".to_owned(), text: Ok(yaml) }, &mut problems);
+        assert_eq!(problems.to_string(), "");
+        assert_eq!(text(&contents, "max-connections"), "16");
+        let merged = format!("{HEAD}operations:\n- &a {{path: /a, wait: {{max: 5s}}}}\n- {{<<: *a, path: /b}}\n");
+        let contents = read(&ConfigFile { name: "f".to_owned(), text: Ok(merged) }, &mut problems);
+        assert_eq!(problems.to_string(), "");
+        let Operations::Listed(operations) = contents.operations else { panic!("two operations") };
+        let of = |setting| operations[1].all(setting).iter().map(|given| given.text.clone()).collect::<Vec<_>>();
+        assert_eq!((of("path"), of("wait-max")), (vec!["/b".to_owned()], vec!["5s".to_owned()]));
+        let grown = format!("{HEAD}a: &a \"{}\"\nb: [{}]\n", "x".repeat(64_000), "*a,".repeat(15_000));
+        let problem = &problems_of(&grown)[0];
+        assert!(problem.contains("more than 1048576 bytes (CONFIG_BYTES), reached at line 4 column"), "{problem}");
     }
 
     fn any_yaml() -> impl Strategy<Value = Value> {

@@ -68,16 +68,9 @@ pub enum Invalid {
         /// JSON Pointer of the value.
         at: String,
     },
-    /// A value that JSON cannot express.
-    #[error("{what} at {} has no JSON form: {remedy}", Place(.at))]
-    NotJson {
-        /// What was found.
-        what: String,
-        /// JSON Pointer of the value.
-        at: String,
-        /// What to write instead.
-        remedy: &'static str,
-    },
+    /// Not read as YAML.
+    #[error(transparent)]
+    Yaml(#[from] crate::yaml::Error),
 }
 
 /// A JSON Pointer for people: the empty one is "the top level".
@@ -379,7 +372,9 @@ mod tests {
     fn yaml_becomes_the_same_document_as_json() {
         let yaml = "b: [1, 1.10, no, 017]\na: {x: ~, t: true}\n";
         let document = Document::from_yaml(yaml.as_bytes()).expect("a document");
-        assert_eq!(document.canonical(), r#"{"a":{"t":true,"x":null},"b":[1,1.1,"no","017"]}"#);
+        let json = r#"{"b": [1, 1.10, "no", "017"], "a": {"x": null, "t": true}}"#;
+        assert_eq!(document.canonical(), canonical(json));
+        assert_eq!(document.digest(), Document::from_json(json.as_bytes()).expect("a document").digest());
     }
 
     #[test]
@@ -389,7 +384,7 @@ mod tests {
             ("a: -.inf", "-.inf at /a has no JSON form"),
             ("a: {1: x}", "key 1 at /a has no JSON form"),
             ("a: 1\na: 2", "YAML does not parse: duplicate"),
-            ("a: 1\n---\nb: 2", "YAML does not parse: deserializing from YAML containing more than one document"),
+            ("a: 1\n---\nb: 2", "YAML does not parse: a second document begins, and one is wanted at line 2 column 1"),
             ("a: !secret x", "tag !secret at /a has no JSON form"),
             ("a: [", "YAML does not parse:"),
             ("# nothing", "it is empty"),

@@ -102,7 +102,7 @@ fn named(error: Invalid, token: &str) -> Invalid {
         | Invalid::NotUtf8(_)
         | Invalid::DuplicateKey { .. }
         | Invalid::TooDeep { .. }
-        | Invalid::NotJson { .. } => error,
+        | Invalid::Yaml(_) => error,
     }
 }
 

@@ -1,77 +1,46 @@
-//! YAML text to a tree, by way of the reader's own value: that way duplicate keys, two documents
-//! and integers over 64 bits are errors, and `no` or `017` stay strings (measured). What is left
-//! to refuse here: numbers that JSON has not, keys that are no strings, tags.
+//! YAML text to a tree, by the rules of [`crate::yaml`].
 
-use serde_yaml::Value;
-
-use super::document::{Invalid, Path};
+use super::document::Invalid;
+use super::members::Member;
 use super::tree::Node;
-use crate::bounds::DOCUMENT_DEPTH;
+use crate::bounds::{DOCUMENT_BYTES, DOCUMENT_DEPTH, DOCUMENT_NODES};
+use crate::yaml::{self, Build, Limit, Limits, Scalar};
+
+const LIMITS: Limits = Limits {
+    depth: DOCUMENT_DEPTH,
+    bytes: Limit { name: "DOCUMENT_BYTES", most: DOCUMENT_BYTES },
+    nodes: Limit { name: "DOCUMENT_NODES", most: DOCUMENT_NODES },
+};
 
 /// Reads one YAML document.
 pub(super) fn read(text: &str) -> Result<Node, Invalid> {
-    let value: Value =
-        serde_yaml::from_str(text).map_err(|error| Invalid::Syntax { format: "YAML", message: error.to_string() })?;
-    node(value, &mut Path::new(DOCUMENT_DEPTH))
+    Ok(yaml::read::<Nodes>(text, LIMITS)?)
 }
 
-fn node(value: Value, path: &mut Path) -> Result<Node, Invalid> {
-    match value {
-        Value::Null => Ok(Node::Scalar("null".into())),
-        Value::Bool(yes) => Ok(Node::Scalar(yes.to_string().into())),
-        Value::Number(number) => scalar(&number, path),
-        Value::String(text) => Ok(Node::string(&text)),
-        Value::Sequence(items) => {
-            let mut nodes = Vec::with_capacity(items.len());
-            for (index, item) in items.into_iter().enumerate() {
-                nodes.push(child(&index.to_string(), item, path)?);
-            }
-            Ok(Node::array(nodes))
+struct Nodes;
+
+impl Build for Nodes {
+    type Value = Node;
+
+    fn scalar(scalar: &Scalar<'_>) -> Node {
+        match scalar {
+            Scalar::Null => Node::Scalar("null".into()),
+            Scalar::Bool(yes) => Node::Scalar(yes.to_string().into()),
+            Scalar::Number(text) => Node::Scalar((&**text).into()),
+            Scalar::Text(text) => Node::string(text),
         }
-        Value::Mapping(mapping) => {
-            let mut members = Vec::with_capacity(mapping.len());
-            for (key, value) in mapping {
-                let Value::String(key) = key else { return Err(not_a_string(&key, path)) };
-                let value = child(&key, value, path)?;
-                members.push((key.into_boxed_str(), value));
-            }
-            members.sort_by(|(a, _), (b, _)| a.cmp(b));
-            Ok(Node::object(members))
-        }
-        Value::Tagged(tagged) => Err(Invalid::NotJson {
-            what: format!("tag {}", tagged.tag),
-            at: path.to_string(),
-            remedy: "write the value without a tag",
-        }),
     }
-}
 
-fn child(token: &str, value: Value, path: &mut Path) -> Result<Node, Invalid> {
-    path.enter(token)?;
-    let node = node(value, path);
-    path.leave();
-    node
-}
+    fn array(items: Vec<Node>) -> Node {
+        Node::array(items)
+    }
 
-fn scalar(number: &serde_yaml::Number, path: &Path) -> Result<Node, Invalid> {
-    let text = match (number.as_i64(), number.as_u64(), number.as_f64()) {
-        (Some(integer), _, _) => integer.to_string(),
-        (_, Some(integer), _) => integer.to_string(),
-        (_, _, float) => match float.and_then(serde_json::Number::from_f64) {
-            Some(float) => float.to_string(),
-            None => {
-                return Err(Invalid::NotJson {
-                    what: number.to_string(),
-                    at: path.to_string(),
-                    remedy: "write a finite number, a string or null",
-                });
-            }
-        },
-    };
-    Ok(Node::Scalar(text.into()))
-}
+    fn object(mut members: Vec<Member>) -> Node {
+        members.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Node::object(members)
+    }
 
-fn not_a_string(key: &Value, path: &Path) -> Invalid {
-    let key = serde_yaml::to_string(key).unwrap_or_default();
-    Invalid::NotJson { what: format!("key {}", key.trim()), at: path.to_string(), remedy: "put the key in quotes" }
+    fn members(value: &Node) -> Option<Vec<Member>> {
+        value.members().map(|members| members.iter().cloned().collect())
+    }
 }

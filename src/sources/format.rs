@@ -25,7 +25,11 @@ pub fn read(bytes: &Bytes, format: &Format, what: &str) -> Result<Content, Unusa
             return Ok(Content::Opaque { media_type: media_type.clone(), body: bytes.clone() });
         }
     };
-    document.map(Content::Json).map_err(|error| unusable(&error, what))
+    let document = document.map_err(|error| unusable(&error, what))?;
+    match document.canonical_len() {
+        length if length > DOCUMENT_BYTES => Err(too_large(length as u64, what)),
+        _ => Ok(Content::Json(document)),
+    }
 }
 
 /// Why `what` is no document.
@@ -49,7 +53,7 @@ fn kind(error: &Invalid) -> UnusableKind {
         | Invalid::Syntax { .. }
         | Invalid::DuplicateKey { .. }
         | Invalid::TooDeep { .. }
-        | Invalid::NotJson { .. } => UnusableKind::Invalid,
+        | Invalid::Yaml(_) => UnusableKind::Invalid,
     }
 }
 
@@ -92,7 +96,7 @@ mod tests {
                 Invalid,
                 "file m: JSON does not parse: EOF while parsing a value at line 1 column 5",
             ),
-            ("a: [1,", Format::Yaml, Invalid, "file m: YAML does not parse: did not find expected node content"),
+            ("a: [1,", Format::Yaml, Invalid, "file m: YAML does not parse: unclosed bracket '[' at line 1 column 4"),
             (
                 &too_large,
                 opaque(),

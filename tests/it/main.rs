@@ -29,3 +29,4 @@ mod server; // the built binary, started for a test
 mod talk; // a client that sends any bytes, in pieces
 mod tidy; // rules about the source itself
 mod upstream; // the app as a source
+mod yaml; // what YAML means, and the YAML test suite

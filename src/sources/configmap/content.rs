@@ -5,9 +5,11 @@ use std::fmt::Write as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
 
 use super::ConfigMapSource;
+use crate::bounds::DOCUMENT_BYTES;
 use crate::config::Format;
 use crate::model::{Content, Document};
 use crate::sources::{Unusable, UnusableKind, format};
@@ -45,13 +47,19 @@ fn one_key(map: &ConfigMap, key: &str, format: &Format, what: &str) -> Result<Co
 }
 
 fn all_keys(map: &ConfigMap, what: &str) -> Result<Document, Unusable> {
-    let mut members = Vec::new();
-    for (key, text) in map.data.iter().flatten() {
-        members.push((key.clone(), member(key, text, what)?));
-    }
-    for (key, bytes) in map.binary_data.iter().flatten() {
-        // Whatever the name says: JSON has no other form for bytes.
-        members.push((key.clone(), Document::string(&STANDARD.encode(&bytes.0))));
+    let texts = map.data.iter().flatten().map(|(key, text)| (key, member(key, text, what)));
+    // Whatever the name says: JSON has no other form for bytes.
+    let binary = |bytes: &ByteString| Ok(Document::string(&STANDARD.encode(&bytes.0)));
+    let binaries = map.binary_data.iter().flatten().map(|(key, bytes)| (key, binary(bytes)));
+    let (mut members, mut length) = (Vec::new(), 0);
+    for (key, document) in texts.chain(binaries) {
+        let document = document?;
+        // Each may be as large as a model through what its aliases stand for.
+        length += document.canonical_len();
+        if length > DOCUMENT_BYTES {
+            return Err(format::too_large(length as u64, &format!("{what}, keys up to {key:?}")));
+        }
+        members.push((key.clone(), document));
     }
     if members.is_empty() {
         let detail = format!("{what} has no keys: write one");
@@ -93,8 +101,6 @@ fn keys(map: &ConfigMap) -> String {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
-
-    use k8s_openapi::ByteString;
 
     use super::*;
 
@@ -176,6 +182,17 @@ mod tests {
         let expected = r#"{"a.JSON":[1.0],"b.json":"/wA=","empty":"","note":"{","z.yml":{"on":"yes"}}"#;
         assert_eq!(read(&map, &all), Ok(expected.to_owned()));
         assert_eq!(read(&self::map(&[], &[("b", &[])]), &all), Ok(r#"{"b":""}"#.to_owned()));
+    }
+
+    #[test]
+    fn keys_that_grow_are_counted_together() {
+        let grown = format!("a: &a \"{}\"\nb: [{}]\n", "x".repeat(60_000), "*a,".repeat(700));
+        let keys = [("a.yaml", &*grown), ("b.yaml", &*grown)];
+        let all = source(None, Format::Json);
+        assert!(read(&map(&keys[..1], &[]), &all).is_ok(), "42 MB are a model");
+        let (kind, text) = read(&map(&keys, &[]), &all).expect_err("84 MB are too much");
+        assert_eq!(kind, UnusableKind::Invalid, "{text}");
+        assert!(text.starts_with("ConfigMap apps/model, keys up to \"b.yaml\": it is 84"), "{text}");
     }
 
     #[test]

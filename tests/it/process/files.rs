@@ -32,6 +32,31 @@ async fn a_rename_and_a_write_in_place_release_who_is_parked() {
     server.metric_becomes(PARKED, 0.0).await;
 }
 
+/// As the kubelet changes a volume, without the second for which it keeps the old folder.
+#[tokio::test]
+async fn a_folder_that_is_swapped_and_removed_at_once_is_no_warning() {
+    use std::os::unix::fs::symlink;
+    let model = ModelFile::absent();
+    let fill = |n: u32| {
+        std::fs::create_dir(model.beside(&format!("..{n}"))).expect("a folder");
+        std::fs::write(model.beside(&format!("..{n}/model.json")), format!("{{\"n\":{n}}}")).expect("written");
+        symlink(format!("..{n}"), model.beside("..next")).expect("a link");
+        std::fs::rename(model.beside("..next"), model.beside("..data")).expect("renamed");
+    };
+    fill(0);
+    symlink("..data/model.json", &model.path).expect("a link");
+    let mut server = serve(&model, &[]).await;
+    server.ready().await;
+    let before = server.log.borrow().len();
+    for n in 1..=6 {
+        fill(n);
+        std::fs::remove_dir_all(model.beside(&format!("..{}", n - 1))).expect("removed");
+        until("the next state", &server, Port::Clients, "/describe", |reply| reply.json()["n"] == n).await;
+    }
+    let log = server.log.borrow()[before..].to_vec();
+    assert!(!log.iter().any(|line| line.contains("\"WARN\"")), "{log:#?}");
+}
+
 #[tokio::test]
 async fn an_id_survives_kill_and_restart() {
     let model = ModelFile::new(r#"{"n":1}"#);
