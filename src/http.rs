@@ -89,6 +89,7 @@ impl Front {
         connection: &Arc<Connection>,
         marks: Marks,
     ) -> (Route, Response<Body>, Duration) {
+        let http2 = request.version() == Version::HTTP_2;
         let (parts, body) = request.into_parts();
         if let Err(refused) = gate::check(&parts, marks) {
             return (Route::Refused, reply::problem(&refused, 0.0), Duration::ZERO);
@@ -111,10 +112,12 @@ impl Front {
             Ok(response) => response.map(Body::App),
             Err(error) => {
                 tracing::warn!(error = %crate::telemetry::chain(&error), "the app did not answer");
-                reply::problem_of(
-                    error.status(),
-                    problem::json(error.slug(), error.title(), error.status(), &error.detail()),
-                )
+                let json = problem::json(error.slug(), error.title(), error.status(), &error.detail());
+                let mut response = reply::problem_of(error.status(), json);
+                if let Some(reason) = error.reset().filter(|_| http2) {
+                    response.extensions_mut().insert(listen::Reset(reason));
+                }
+                response
             }
         };
         (Route::App, response, sent.elapsed())

@@ -104,10 +104,10 @@ pub fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
     if wanted.is_empty() { None } else { HeaderValue::from_bytes(&wanted.join(&b", "[..])).ok() }
 }
 
-/// Makes the fields of a client's request those of the request to the app. `upgrade` is what
-/// [`upgrade`] said, where the upgrade is passed on.
+/// Makes the fields of a client's request those of the request to an app that speaks HTTP/1.1.
+/// `upgrade` is what [`upgrade`] said, where the upgrade is passed on.
 pub fn to_app(headers: &mut HeaderMap, peer: &Peer, upgrade: Option<HeaderValue>) {
-    let trailers = tokens(headers, &TE).any(|coding| is_coding(coding, b"trailers"));
+    let trailers = takes_trailers(headers);
     strip(headers, |name| !peer.may_say(name));
     // RFC 9110, section 10.1.4: a sender of TE also names it in Connection.
     let options = match (trailers, upgrade.is_some()) {
@@ -126,6 +126,21 @@ pub fn to_app(headers: &mut HeaderMap, peer: &Peer, upgrade: Option<HeaderValue>
         headers.insert(CONNECTION, HeaderValue::from_static(options));
     }
     peer.introduce(headers);
+}
+
+/// Makes the fields of a client's request those of the request to an app that speaks HTTP/2, which
+/// has no `Connection`, and names the host in `:authority`: what `Host` said is returned.
+pub fn to_http2_app(headers: &mut HeaderMap, peer: &Peer) -> Option<HeaderValue> {
+    let trailers = takes_trailers(headers);
+    strip(headers, |name| !peer.may_say(name));
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    peer.introduce(headers);
+    let host = headers.get(HOST).cloned();
+    let fields = std::mem::take(headers);
+    append(headers, fields, |name| *name != HOST);
+    host
 }
 
 /// Makes the fields of the app's answer those of the answer to the client. `Upgrade` stays, with
@@ -165,10 +180,7 @@ impl Peer {
     /// not, from no one: CGI and WSGI read both spellings as one, and a trusted proxy writes
     /// only the other.
     fn may_say(&self, name: &HeaderName) -> bool {
-        let spelt = name.as_str();
-        let with_dashes = spelt.replace('_', "-");
-        let about_client = with_dashes.starts_with("x-forwarded-") || ABOUT_THE_CLIENT.contains(&&*with_dashes);
-        !about_client || (self.trusted && with_dashes == spelt)
+        !is_about_the_client(name) || (self.trusted && !name.as_str().contains('_'))
     }
 
     /// Adds this hop. What is there already came from a trusted peer.
@@ -206,6 +218,12 @@ impl Peer {
         element.push_str(self.scheme);
         HeaderValue::from_str(&element).expect("of visible ASCII")
     }
+}
+
+/// Whether a field, also if it is spelt with `_` for `-`, says who asked.
+fn is_about_the_client(name: &HeaderName) -> bool {
+    let with_dashes = name.as_str().replace('_', "-");
+    with_dashes.starts_with("x-forwarded-") || ABOUT_THE_CLIENT.contains(&&*with_dashes)
 }
 
 /// Removes the fields of one hop, those that `Connection` names, and those that `also` says.
@@ -254,6 +272,11 @@ fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item =
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
         .map(<[u8]>::trim_ascii)
         .filter(|token| !token.is_empty())
+}
+
+/// Whether the sender understands trailers.
+fn takes_trailers(headers: &HeaderMap) -> bool {
+    tokens(headers, &TE).any(|coding| is_coding(coding, b"trailers"))
 }
 
 /// Whether an element of `TE` is this coding, with whatever weight.

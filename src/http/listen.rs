@@ -2,7 +2,6 @@
 //!
 //! HTTP/1.1 and cleartext HTTP/2 (with prior knowledge, RFC 9113, section 3.3) share the port.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -95,6 +94,10 @@ fn tune(stream: &TcpStream) -> std::io::Result<()> {
     socket.set_tcp_user_timeout(Some(DEAD_PEER))
 }
 
+/// In a response: instead of it, the stream of HTTP/2 is reset with this code.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reset(pub(super) h2::Reason);
+
 /// Serves one connection to its end.
 pub async fn serve<S>(
     stream: S,
@@ -117,8 +120,11 @@ where
         async move {
             let marks = line.begin(request.version() == Version::HTTP_2);
             let busy = Busy(Some(line));
-            let response = front.handle(request, &connection, marks).await;
-            Ok::<_, Infallible>(timed(response, busy))
+            let mut response = front.handle(request, &connection, marks).await;
+            match response.extensions_mut().remove::<Reset>() {
+                Some(Reset(reason)) => Err(h2::Error::from(reason)),
+                None => Ok(timed(response, busy)),
+            }
         }
     });
     let wire = TokioIo::new(wire);

@@ -201,3 +201,25 @@ fn http2_becomes_http1() {
     from_http2(&mut headers, Some(HeaderValue::from_static("said")));
     assert_eq!(lines(&headers), ["host: said", "cookie: x=1"]);
 }
+
+#[test]
+fn an_app_of_http2_gets_no_fields_of_a_connection_and_the_host_apart() {
+    let mut headers = map(&[
+        "host: a.example:81",
+        "x-first: 1",
+        "connection: x-auth, upgrade",
+        "x-auth: 1",
+        "upgrade: websocket",
+        "te: gzip, trailers",
+        "x-last: 2",
+    ]);
+    let host = to_http2_app(&mut headers, &peer("192.0.2.1"));
+    assert_eq!(host.expect("a host"), "a.example:81");
+    let names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+    assert_eq!(
+        names,
+        ["x-first", "x-last", "te", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded"]
+    );
+    assert_eq!(headers["te"], "trailers");
+    assert_eq!(headers["x-forwarded-host"], "a.example:81");
+}

@@ -23,6 +23,7 @@ async fn targets_reach_the_app_byte_for_byte() {
         "/./x//y/?",
         "/?a=1&&b=%2f+%zz",
         "/d%C3%A9j%c3%a0",
+        "/describe?x=%22a.b%22&y=%3c%3E",
         "/a|b{c}\"",
         "*",
     ] {
