@@ -149,13 +149,38 @@ pub fn to_http2_app(headers: &mut HeaderMap, peer: &Peer) -> Option<HeaderValue>
 pub fn to_client(headers: &mut HeaderMap, upgrade: bool) {
     let protocols: Vec<HeaderValue> =
         if upgrade { headers.get_all(UPGRADE).iter().cloned().collect() } else { Vec::new() };
-    strip(headers, |_| false);
+    // RFC 9112, section 6.3: of the two, the length is wrong, and must not be forwarded.
+    let chunked = headers.contains_key(TRANSFER_ENCODING);
+    strip(headers, |name| chunked && *name == CONTENT_LENGTH);
     if !protocols.is_empty() {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         for protocol in protocols {
             headers.append(UPGRADE, protocol);
         }
     }
+}
+
+/// The codings of an answer's body beside chunked, which hyper takes away alone.
+#[must_use]
+pub fn codings(headers: &HeaderMap) -> Option<String> {
+    let codings: Vec<&[u8]> = tokens(headers, &TRANSFER_ENCODING).collect();
+    match &codings[..] {
+        [] => None,
+        // Of old servers, which mean none by it (RFC 2616, section 3.6).
+        [one] if one.eq_ignore_ascii_case(b"chunked") || one.eq_ignore_ascii_case(b"identity") => None,
+        all => Some(String::from_utf8_lossy(&all.join(&b", "[..])).into_owned()),
+    }
+}
+
+/// Takes out of a request's trailers what no trailer may say (RFC 9110, section 6.5.1): apps that
+/// join them to the fields of the head would take it for the word of this hop.
+pub fn trailers_to_app(trailers: &mut HeaderMap) {
+    strip(trailers, |name| ALL_HOPS.contains(name) || is_about_the_client(name));
+}
+
+/// Takes out of an answer's trailers what is of one hop.
+pub fn trailers_to_client(trailers: &mut HeaderMap) {
+    strip(trailers, |_| false);
 }
 
 /// Makes fields that came over HTTP/2 those of HTTP/1.1: `Host` from `:authority` (RFC 9113,

@@ -267,6 +267,9 @@ impl Shared {
         let result = self.head(response, upload.as_deref()).await;
         match result {
             Ok(response) => {
+                if let Some(codings) = forwarded::codings(response.headers()) {
+                    return Err(Failure { error: ProxyError::coded(&self.app, &codings), sent: Sent::Perhaps });
+                }
                 let response = response.map(Answer::Http1);
                 Ok(Attempt { response, connection: pending.answered(), upload })
             }

@@ -223,3 +223,34 @@ fn an_app_of_http2_gets_no_fields_of_a_connection_and_the_host_apart() {
     assert_eq!(headers["te"], "trailers");
     assert_eq!(headers["x-forwarded-host"], "a.example:81");
 }
+
+#[test]
+fn trailers_say_nothing_about_hop_or_client() {
+    let mut trailers = map(&[
+        "x-sum: 7",
+        "x-forwarded-for: 1.1.1.1",
+        "x_real_ip: 1.1.1.1",
+        "connection: close",
+        "host: b",
+        "content-length: 1",
+        "grpc-status: 0",
+    ]);
+    trailers_to_app(&mut trailers);
+    assert_eq!(trailers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-sum", "grpc-status"]);
+}
+
+#[test]
+fn codings_beside_chunked_are_seen() {
+    for (values, expected) in [
+        (&[][..], None),
+        (&["chunked"], None),
+        (&["Chunked"], None),
+        (&["gzip, chunked"], Some("gzip, chunked")),
+        (&["gzip", "chunked"], Some("gzip, chunked")),
+        (&["identity"], None),
+    ] {
+        let lines: Vec<_> = values.iter().map(|value| format!("transfer-encoding: {value}")).collect();
+        let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+        assert_eq!(codings(&map(&lines)).as_deref(), expected);
+    }
+}

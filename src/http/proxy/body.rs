@@ -15,6 +15,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -26,6 +27,7 @@ use super::metrics::{Outcome, Tally};
 use super::tasks::Tasks;
 use super::upload::Progress;
 use crate::bounds::UPLOAD_LINGER;
+use crate::http::forwarded;
 
 /// Why a body ended before its end.
 #[derive(Debug, thiserror::Error)]
@@ -173,7 +175,9 @@ impl Body for Upload {
         }
         let polled = Pin::new(&mut *body).poll_frame(cx).map(|frame| match frame {
             None if sending.http2 && !body.is_end_stream() => Some(Err(BodyError::GivenUp)),
-            frame => frame.map(|result| result.map_err(BodyError::Broken)),
+            frame => frame.map(|result| {
+                result.map(|frame| trailers(frame, forwarded::trailers_to_app)).map_err(BodyError::Broken)
+            }),
         });
         let frame = sending.idle.bound(polled, cx);
         match &frame {
@@ -205,6 +209,17 @@ impl Drop for Sending {
                 let _ = timeout(UPLOAD_LINGER, drain(body)).await;
             });
         }
+    }
+}
+
+/// The frame, with trailers changed by `change`.
+fn trailers(frame: Frame<Bytes>, change: impl FnOnce(&mut HeaderMap)) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut fields) => {
+            change(&mut fields);
+            Frame::trailers(fields)
+        }
+        Err(frame) => frame,
     }
 }
 
@@ -256,6 +271,7 @@ impl Body for ProxyBody {
                 Pin::new(body).poll_frame(cx).map(|frame| frame.map(|result| result.map_err(BodyError::Reset)))
             }
         };
+        let polled = polled.map_ok(|frame| trailers(frame, forwarded::trailers_to_client));
         let frame = this.idle.bound(polled, cx);
         match &frame {
             Poll::Ready(None) => this.ended = true,

@@ -145,6 +145,13 @@ impl ProxyError {
         }
     }
 
+    /// What it means that a body is in codings that nobody here takes away.
+    pub(super) fn coded(app: &Authority, codings: &str) -> Self {
+        let fault =
+            format!("its Transfer-Encoding is {codings:?}: send chunked alone, and Content-Encoding for the rest");
+        Self::Malformed { app: app.clone(), fault, source: "a coding that is not read".into() }
+    }
+
     /// The code with which the app has reset the request; a client of HTTP/2 is given the same.
     #[must_use]
     pub fn reset(&self) -> Option<Reason> {

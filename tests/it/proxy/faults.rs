@@ -150,6 +150,7 @@ async fn answers_that_are_none_are_502_and_not_asked_for_twice() {
         ("HTTP/1.1 99 Low\r\n\r\n", "its status line has no status"),
         ("HTTP/1.1 200 OK\r\nno colon\r\n\r\n", "invalid HTTP header parsed"),
         ("HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n", "invalid content-length parsed"),
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n", "its Transfer-Encoding is \"gzip, chunked\""),
         (&many, "its head has over 256 fields or 65536 bytes: make it smaller"),
         (&long, "its head has over 256 fields or 65536 bytes: make it smaller"),
     ] {

@@ -194,7 +194,7 @@ impl App {
     pub(crate) async fn echo() -> Self {
         Self::new(|request: Request<Incoming>| async move {
             let mut response = Response::new(boxed(request.into_body()));
-            response.headers_mut().insert("trailer", "x-sum".parse().expect("a value"));
+            response.headers_mut().insert("trailer", "x-sum, x-forwarded-for".parse().expect("a value"));
             response
         })
         .await
