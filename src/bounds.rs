@@ -81,8 +81,14 @@ pub const ADMIN_EXCHANGE: Duration = Duration::from_secs(15);
 pub const UPSTREAM_IDLE_CONNECTIONS: usize = 64;
 /// An idle connection to the app is closed after this.
 pub const UPSTREAM_IDLE: Duration = Duration::from_secs(60);
-/// Bytes of an answer's head, and of a body on its way to or from the app, that are held per connection; a longer head is 502.
+/// Bytes of an answer's head, and of a body on its way to or from the app, that are held per connection (per stream of HTTP/2); a longer head is 502.
 pub const UPSTREAM_BUFFER: usize = 64 * 1024;
+/// Fields of an answer of the app; more are 502.
+pub const UPSTREAM_FIELDS: usize = 256;
+/// Streams of one HTTP/2 connection to the app, where it allows as many; the next one goes to another connection.
+pub const UPSTREAM_STREAMS: u32 = 128;
+/// Bytes of memory beside their data that small DATA frames of the app may take per connection; beyond, it is closed.
+pub const UPSTREAM_FRAMING: usize = 32 * 1024 * 1024;
 /// After the app has answered, an upload that does not move for this long is cut; what nobody wants of one is read and dropped for as long.
 pub const UPLOAD_LINGER: Duration = Duration::from_secs(2);
 /// A client that expects 100 is told to go on after this, whether or not the app has said so.

@@ -222,12 +222,23 @@ pub struct Wait {
 pub struct Upstream {
     /// Host and port, always both; the scheme is http.
     pub authority: Authority,
+    /// What it speaks.
+    pub protocol: Protocol,
     /// Longest wait for a connection.
     pub connect_timeout: Duration,
     /// Longest wait for the head of an answer once the request is sent.
     pub response_head_timeout: Duration,
     /// Longest silence within a body; absent: unlimited.
     pub body_idle_timeout: Option<Duration>,
+}
+
+/// A version of HTTP, in the clear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 with prior knowledge (RFC 9113, section 3.3).
+    Http2,
 }
 
 /// What is logged, and how.

@@ -116,11 +116,10 @@ impl Front {
         request: Request<Incoming>,
         connection: &ConnectionState,
     ) -> (Route, Response<Body>, Duration) {
+        let http2 = request.version() == Version::HTTP_2;
         let (parts, body) = request.into_parts();
         // That of HTTP/1.1 was judged before hyper saw it.
-        if parts.version == Version::HTTP_2
-            && let Err(refused) = head::check(&Head::of(&parts))
-        {
+        if http2 && let Err(refused) = head::check(&Head::of(&parts)) {
             return (Route::Refused, response(Answer::problem(&refused, fastrand::f64()), None), Duration::ZERO);
         }
         if let Some(operation) = self.operations.get(parts.uri.path()) {
@@ -143,7 +142,11 @@ impl Front {
             Err(error) => {
                 tracing::warn!(error = %crate::telemetry::chain(&error), "the app did not answer");
                 let json = problem::json(error.slug(), error.title(), error.status(), &error.detail());
-                response(Answer::problem_of(error.status(), json), None)
+                let mut response = response(Answer::problem_of(error.status(), json), None);
+                if let Some(reason) = error.reset().filter(|_| http2) {
+                    response.extensions_mut().insert(listen::Reset(reason));
+                }
+                response
             }
         };
         (Route::App, response, sent.elapsed())

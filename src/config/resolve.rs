@@ -139,6 +139,7 @@ fn collide(one: SocketAddr, other: SocketAddr) -> bool {
 
 fn upstream(reader: &mut Reader<'_>, listen: Option<SocketAddr>) -> Option<Upstream> {
     let authority = reader.optional("upstream", value::upstream);
+    let protocol = reader.setting("upstream-protocol", value::protocol);
     let connect_timeout = duration(reader, "upstream-connect-timeout", &ranges::TIMEOUT);
     let response_head_timeout = duration(reader, "upstream-head-timeout", &ranges::TIMEOUT);
     let body_idle_timeout = duration(reader, "upstream-body-idle-timeout", &ranges::BODY_IDLE);
@@ -151,6 +152,7 @@ fn upstream(reader: &mut Reader<'_>, listen: Option<SocketAddr>) -> Option<Upstr
     }
     Some(Upstream {
         authority,
+        protocol: protocol?,
         connect_timeout: connect_timeout?,
         response_head_timeout: response_head_timeout?,
         body_idle_timeout: body_idle_timeout.filter(|limit| !limit.is_zero()),

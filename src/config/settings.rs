@@ -63,6 +63,9 @@ pub struct Options {
     /// The app behind: gets what is for no operation (port 80 if the URL has none); without it that is 404
     #[arg(long, value_name = "URL", help_heading = TRAFFIC)]
     pub upstream: Option<String>,
+    /// What the app speaks: http1, or h2c (HTTP/2 without TLS, such as gRPC)
+    #[arg(long, value_name = "PROTOCOL", help_heading = TRAFFIC)]
+    pub upstream_protocol: Option<String>,
     /// Longest wait for a connection to the app (1ms to 1h)
     #[arg(long, value_name = "DURATION", help_heading = TRAFFIC)]
     pub upstream_connect_timeout: Option<String>,
@@ -136,7 +139,7 @@ pub(super) struct Setting {
 }
 
 /// Every setting, in the order of [`Options`].
-pub(super) const SETTINGS: [Setting; 31] = [
+pub(super) const SETTINGS: [Setting; 32] = [
     process("config", Absent("none"), |o| o.config.as_slice()),
     operation("file", Absent("none"), |o| o.file.as_slice()),
     operation("configmap", Absent("none"), |o| o.configmap.as_slice()),
@@ -152,6 +155,7 @@ pub(super) const SETTINGS: [Setting; 31] = [
     process("allow-anonymous", Text("false"), |o| o.allow_anonymous.as_slice()),
     process("admin", Text("127.0.0.1:8481"), |o| o.admin.as_slice()),
     process("upstream", Absent("none"), |o| o.upstream.as_slice()),
+    process("upstream-protocol", Text("http1"), |o| o.upstream_protocol.as_slice()),
     process("upstream-connect-timeout", Text("1s"), |o| o.upstream_connect_timeout.as_slice()),
     process("upstream-head-timeout", Text("60s"), |o| o.upstream_head_timeout.as_slice()),
     process("upstream-body-idle-timeout", Text("0"), |o| o.upstream_body_idle_timeout.as_slice()),

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 
 use super::ranges::{FILE_PATH_BYTES, FORMAT_BYTES, PATH_BYTES, POINTER_BYTES};
-use super::{Format, LogFormat};
+use super::{Format, LogFormat, Protocol};
 
 mod duration;
 mod kubernetes;
@@ -92,6 +92,15 @@ pub(super) fn upstream(text: &str) -> Parsed<Authority> {
         None => Authority::try_from(format!("{}:80", authority.host())).map_err(|_| malformed()),
         Some(Ok(1..)) => Ok(authority),
         Some(_) => Err(malformed()),
+    }
+}
+
+/// The version of HTTP that the app speaks.
+pub(super) fn protocol(text: &str) -> Parsed<Protocol> {
+    match text {
+        "http1" => Ok(Protocol::Http1),
+        "h2c" => Ok(Protocol::Http2),
+        _ => Err("is not what an app can speak: write http1, or h2c for HTTP/2 without TLS such as gRPC".to_owned()),
     }
 }
 
@@ -374,6 +383,13 @@ mod tests {
                 ("http://", "is not an http URL"),
             ],
         );
+    }
+
+    #[test]
+    fn protocols() {
+        let name = |protocol| format!("{protocol:?}");
+        let wrong = "is not what an app can speak: write http1, or h2c";
+        table(protocol, name, &[("http1", "Http1"), ("h2c", "Http2"), ("h2", wrong), ("grpc", wrong), ("", wrong)]);
     }
 
     #[test]

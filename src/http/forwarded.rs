@@ -104,10 +104,10 @@ pub fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
     if wanted.is_empty() { None } else { HeaderValue::from_bytes(&wanted.join(&b", "[..])).ok() }
 }
 
-/// Makes the fields of a client's request those of the request to the app. `upgrade` is what
-/// [`upgrade`] said, where the upgrade is passed on.
+/// Makes the fields of a client's request those of the request to an app that speaks HTTP/1.1.
+/// `upgrade` is what [`upgrade`] said, where the upgrade is passed on.
 pub fn to_app(headers: &mut HeaderMap, peer: &Peer, upgrade: Option<HeaderValue>) {
-    let trailers = tokens(headers, &TE).any(|coding| is_coding(coding, b"trailers"));
+    let trailers = takes_trailers(headers);
     strip(headers, |name| !peer.may_say(name));
     // RFC 9110, section 10.1.4: a sender of TE also names it in Connection.
     let options = match (trailers, upgrade.is_some()) {
@@ -128,19 +128,59 @@ pub fn to_app(headers: &mut HeaderMap, peer: &Peer, upgrade: Option<HeaderValue>
     peer.introduce(headers);
 }
 
+/// Makes the fields of a client's request those of the request to an app that speaks HTTP/2, which
+/// has no `Connection`, and names the host in `:authority`: what `Host` said is returned.
+pub fn to_http2_app(headers: &mut HeaderMap, peer: &Peer) -> Option<HeaderValue> {
+    let trailers = takes_trailers(headers);
+    strip(headers, |name| !peer.may_say(name));
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    peer.introduce(headers);
+    let host = headers.get(HOST).cloned();
+    let fields = std::mem::take(headers);
+    append(headers, fields, |name| *name != HOST);
+    host
+}
+
 /// Makes the fields of the app's answer those of the answer to the client. `Upgrade` stays, with
 /// `Connection: upgrade`, only where `upgrade` says that it means something: 101, and 426
 /// (RFC 9110, section 15.5.22), on HTTP/1.1.
 pub fn to_client(headers: &mut HeaderMap, upgrade: bool) {
     let protocols: Vec<HeaderValue> =
         if upgrade { headers.get_all(UPGRADE).iter().cloned().collect() } else { Vec::new() };
-    strip(headers, |_| false);
+    // RFC 9112, section 6.3: of the two, the length is wrong, and must not be forwarded.
+    let chunked = headers.contains_key(TRANSFER_ENCODING);
+    strip(headers, |name| chunked && *name == CONTENT_LENGTH);
     if !protocols.is_empty() {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         for protocol in protocols {
             headers.append(UPGRADE, protocol);
         }
     }
+}
+
+/// The codings of an answer's body beside chunked, which hyper takes away alone.
+#[must_use]
+pub fn codings(headers: &HeaderMap) -> Option<String> {
+    let codings: Vec<&[u8]> = tokens(headers, &TRANSFER_ENCODING).collect();
+    match &codings[..] {
+        [] => None,
+        // Of old servers, which mean none by it (RFC 2616, section 3.6).
+        [one] if one.eq_ignore_ascii_case(b"chunked") || one.eq_ignore_ascii_case(b"identity") => None,
+        all => Some(String::from_utf8_lossy(&all.join(&b", "[..])).into_owned()),
+    }
+}
+
+/// Takes out of a request's trailers what no trailer may say (RFC 9110, section 6.5.1): apps that
+/// join them to the fields of the head would take it for the word of this hop.
+pub fn trailers_to_app(trailers: &mut HeaderMap) {
+    strip(trailers, |name| ALL_HOPS.contains(name) || is_about_the_client(name));
+}
+
+/// Takes out of an answer's trailers what is of one hop.
+pub fn trailers_to_client(trailers: &mut HeaderMap) {
+    strip(trailers, |_| false);
 }
 
 /// Makes fields that came over HTTP/2 those of HTTP/1.1: `Host` from `:authority` (RFC 9113,
@@ -165,10 +205,7 @@ impl Peer {
     /// not, from no one: CGI and WSGI read both spellings as one, and a trusted proxy writes
     /// only the other.
     fn may_say(&self, name: &HeaderName) -> bool {
-        let spelt = name.as_str();
-        let with_dashes = spelt.replace('_', "-");
-        let about_client = with_dashes.starts_with("x-forwarded-") || ABOUT_THE_CLIENT.contains(&&*with_dashes);
-        !about_client || (self.trusted && with_dashes == spelt)
+        !is_about_the_client(name) || (self.trusted && !name.as_str().contains('_'))
     }
 
     /// Adds this hop. What is there already came from a trusted peer.
@@ -206,6 +243,12 @@ impl Peer {
         element.push_str(self.scheme);
         HeaderValue::from_str(&element).expect("of visible ASCII")
     }
+}
+
+/// Whether a field, also if it is spelt with `_` for `-`, says who asked.
+fn is_about_the_client(name: &HeaderName) -> bool {
+    let with_dashes = name.as_str().replace('_', "-");
+    with_dashes.starts_with("x-forwarded-") || ABOUT_THE_CLIENT.contains(&&*with_dashes)
 }
 
 /// Removes the fields of one hop, those that `Connection` names, and those that `also` says.
@@ -254,6 +297,11 @@ fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item =
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
         .map(<[u8]>::trim_ascii)
         .filter(|token| !token.is_empty())
+}
+
+/// Whether the sender understands trailers.
+fn takes_trailers(headers: &HeaderMap) -> bool {
+    tokens(headers, &TE).any(|coding| is_coding(coding, b"trailers"))
 }
 
 /// Whether an element of `TE` is this coding, with whatever weight.

@@ -2,7 +2,6 @@
 //!
 //! HTTP/1.1 and cleartext HTTP/2 (with prior knowledge, RFC 9113, section 3.3) share the port.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -165,6 +164,10 @@ fn refusal(limit: usize, chance: f64) -> Vec<u8> {
     [head.into_bytes(), json].concat()
 }
 
+/// In a response: instead of it, the stream of HTTP/2 is reset with this code.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reset(pub(super) h2::Reason);
+
 /// Serves one connection to its end.
 pub async fn serve<S>(
     stream: S,
@@ -192,8 +195,11 @@ where
         // Here and not in the future: the stream must know before it is asked for more.
         let (answering, refused) = connection.begin();
         async move {
-            let response = front.handle(request, &connection, refused).await;
-            Ok::<_, Infallible>(timed(response, answering))
+            let mut response = front.handle(request, &connection, refused).await;
+            match response.extensions_mut().remove::<Reset>() {
+                Some(Reset(reason)) => Err(h2::Error::from(reason)),
+                None => Ok(timed(response, answering)),
+            }
         }
     });
     let stream = TokioIo::new(stream);

@@ -2,46 +2,51 @@
 //! comes back as it is, streaming both ways.
 //!
 //! ```text
-//! client -- forward --> Upload (its body) --> pooled HTTP/1.1 connection --> app
-//!        <- ProxyBody <---------------------- head, within a time -----------
+//! client -- forward --> Upload (its body) --> connection of HTTP/1.1, pooled ----------> app
+//!                                         or  stream of HTTP/2 on a shared one (http2) -->
+//!        <- ProxyBody <---------------------- head, within a time -----------------------
 //! ```
 //!
 //! - An answer that comes before its request has been read leaves an upload behind; it is cut
 //!   once it stops moving ([`UPLOAD_LINGER`](crate::bounds::UPLOAD_LINGER)), so that neither the
 //!   client's connection nor the app's stays for ever (hyper#4176). See [`body`].
 //! - A pooled connection that the app closed while it was idle is replaced without the client
-//!   noticing, where the request may be repeated: idempotent (RFC 9110, section 9.2.2), without a body.
+//!   noticing, where the request may be repeated: idempotent (RFC 9110, section 9.2.2), without a
+//!   body. One that an app of HTTP/2 says it has not looked at is repeated once, if it has no body.
 //! - `Expect: 100-continue` works end to end: the body is asked for when the app says 100. Other
-//!   1xx answers end here, since hyper's server cannot send them.
+//!   1xx answers, such as 103, end here, since hyper's server cannot send them.
 //! - Trailers pass where `Trailer` announces them and, on the way back, the client said
 //!   `TE: trailers`; hyper drops others, as RFC 9110, section 6.5.1, allows.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{EXPECT, HeaderValue, TRANSFER_ENCODING};
+use http::header::EXPECT;
 use http::request::Parts;
-use http::uri::{Authority, PathAndQuery, Scheme, Uri};
+use http::uri::Authority;
 use http::{Request, Response, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
-use hyper_util::client::legacy::{Client, ResponseFuture};
+use hyper_util::client::legacy::Client;
 use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::body::{Link, Upload};
+use self::body::{Answer, Link, Upload};
 use self::connect::{Connector, Handle, Pending};
 use self::metrics::{Outcome, Tally};
+use self::outbound::Outbound;
 use self::tasks::Tasks;
 use self::upload::Progress;
 use crate::access::Connection;
-use crate::config::Upstream;
+use crate::config::{Protocol, Upstream};
 use crate::http::forwarded::{self, Peer};
 
 pub mod body;
 mod connect;
 mod error;
+mod http2;
 mod metrics;
+mod outbound;
 mod tasks;
 mod tunnel;
 mod upload;
@@ -62,24 +67,43 @@ struct Shared {
     trusted: Box<[IpNet]>,
     head_timeout: Duration,
     idle_timeout: Option<Duration>,
-    client: Client<Connector, Upload>,
+    way: Way,
+    /// Where what belongs to connections to the app runs.
+    connections: Tasks,
     metrics: Metrics,
     tasks: Tasks,
 }
 
-/// A request on its way: what is needed to send it, perhaps again.
-struct Outbound {
-    parts: Parts,
-    body: Option<Incoming>,
-    /// Whether sending it twice is as good as once.
-    repeatable: bool,
+/// How the app is spoken to.
+#[derive(Debug)]
+enum Way {
+    Http1(Client<Connector, Upload>),
+    Http2(http2::Pool),
 }
 
 /// What one attempt came to.
 struct Attempt {
-    response: Response<Incoming>,
+    response: Response<Answer>,
+    /// Ends the connection, or the stream.
     connection: Option<Handle>,
     upload: Option<Arc<Progress>>,
+}
+
+/// Why one attempt came to nothing.
+struct Failure {
+    error: ProxyError,
+    sent: Sent,
+}
+
+/// What the app may have seen of a request that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    /// Perhaps all of it.
+    Perhaps,
+    /// Probably nothing: it went to a connection that the app may have closed before.
+    Stale,
+    /// It says that it has looked at nothing.
+    Refused,
 }
 
 impl Proxy {
@@ -98,12 +122,22 @@ impl Proxy {
         stop: CancellationToken,
     ) -> Self {
         let tasks = Tasks::new(tasks, stop);
+        let connections = tasks.apart();
+        let connector = Connector::new(upstream.connect_timeout, upstream.protocol, metrics.clone());
+        let way = match upstream.protocol {
+            Protocol::Http1 => Way::Http1(connect::client(connector, connections.clone())),
+            Protocol::Http2 => {
+                let limit = upstream.connect_timeout;
+                Way::Http2(http2::Pool::new(upstream.authority.clone(), connector, limit, connections.clone()))
+            }
+        };
         let shared = Shared {
             app: upstream.authority.clone(),
             trusted: trusted.into(),
             head_timeout: upstream.response_head_timeout,
             idle_timeout: upstream.body_idle_timeout,
-            client: connect::client(upstream.connect_timeout, metrics.clone(), &tasks),
+            way,
+            connections,
             metrics,
             tasks,
         };
@@ -140,15 +174,20 @@ impl Shared {
         mut request: Request<Incoming>,
         connection: &Connection,
         tally: &mut Tally,
-    ) -> Result<(Response<Incoming>, Option<Link>), ProxyError> {
+    ) -> Result<(Response<Answer>, Option<Link>), ProxyError> {
         let http1 = request.version() == Version::HTTP_11;
         // With a body, bytes of the request could be taken for the first of the tunnel; a server
         // may ignore Upgrade (RFC 9110, section 7.8).
-        let upgradable = http1 && request.body().is_end_stream();
+        let upgradable = http1 && request.body().is_end_stream() && matches!(self.way, Way::Http1(_));
         let wanted = if upgradable { forwarded::upgrade(request.headers()) } else { None };
         let client = wanted.is_some().then(|| hyper::upgrade::on(&mut request));
 
-        let outbound = self.outbound(request, connection, wanted);
+        let protocol = match self.way {
+            Way::Http1(_) => Protocol::Http1,
+            Way::Http2(_) => Protocol::Http2,
+        };
+        let peer = Peer::new(connection.peer.ip(), connection.scheme.as_str(), &self.trusted);
+        let outbound = Outbound::new(request, &peer, wanted, &self.app, protocol);
         let Attempt { mut response, connection, upload } = Box::pin(self.send(outbound)).await?;
 
         let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
@@ -168,72 +207,57 @@ impl Shared {
         Ok((response, link))
     }
 
-    /// The request as the app gets it.
-    fn outbound(&self, request: Request<Incoming>, connection: &Connection, upgrade: Option<HeaderValue>) -> Outbound {
-        let (mut parts, body) = request.into_parts();
-        if parts.version == Version::HTTP_2 {
-            let authority = parts.uri.authority().and_then(|found| HeaderValue::from_str(found.as_str()).ok());
-            forwarded::from_http2(&mut parts.headers, authority);
-        }
-        let repeatable = parts.method.is_idempotent() && body.is_end_stream() && upgrade.is_none();
-        forwarded::to_app(
-            &mut parts.headers,
-            &Peer::new(connection.peer.ip(), connection.scheme.as_str(), &self.trusted),
-            upgrade,
-        );
-        parts.uri = self.target(&parts.uri);
-        parts.version = Version::HTTP_11;
-        let body = (!body.is_end_stream()).then_some(body);
-        if body.as_ref().is_some_and(|body| body.size_hint().exact().is_none()) {
-            // Said here, since hyper sends a GET of unknown length without its body.
-            parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        }
-        Outbound { parts, body, repeatable }
-    }
-
-    /// Where hyper's client sends a request; of this it writes path and query, byte for byte.
-    fn target(&self, uri: &Uri) -> Uri {
-        let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(Scheme::HTTP);
-        parts.authority = Some(self.app.clone());
-        parts.path_and_query = Some(uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")));
-        Uri::from_parts(parts).expect("scheme, authority and path make a URI")
-    }
-
-    /// Sends a request; again while connections turn out to have been closed by the app before
-    /// it came. Each attempt takes one connection out of the pool, so this ends.
+    /// Sends a request; again where the app has not seen it, or may have closed the connection
+    /// before it came. Of the latter each takes one connection out of the pool, so this ends.
     async fn send(&self, mut outbound: Outbound) -> Result<Attempt, ProxyError> {
+        let mut refused = false;
         loop {
-            let again = outbound.repeatable.then(|| outbound.parts.clone());
-            let (error, stale) = match self.attempt(outbound).await {
+            let (http2, upgrade) = (outbound.http2, outbound.upgrade);
+            let again = (outbound.body.is_none() && !upgrade).then(|| outbound.parts.clone());
+            let Failure { error, sent } = match self.attempt(outbound).await {
                 Ok(attempt) => return Ok(attempt),
-                Err(failed) => failed,
+                Err(failure) => failure,
             };
-            match again {
-                Some(parts) if stale => {
-                    self.metrics.retried();
-                    outbound = Outbound { parts, body: None, repeatable: true };
-                }
-                Some(_) | None => return Err(error),
-            }
+            let again = again.filter(|parts| match sent {
+                Sent::Perhaps => false,
+                Sent::Stale => parts.method.is_idempotent(),
+                Sent::Refused => !std::mem::replace(&mut refused, true),
+            });
+            let Some(parts) = again else { return Err(error) };
+            self.metrics.retried();
+            outbound = Outbound { parts, body: None, http2, upgrade };
         }
     }
 
-    /// Sends a request once. A failure says whether it was on a connection that the app may have
-    /// closed before.
-    async fn attempt(&self, outbound: Outbound) -> Result<Attempt, (ProxyError, bool)> {
-        let Outbound { parts, body, .. } = outbound;
+    /// Sends a request once.
+    async fn attempt(&self, outbound: Outbound) -> Result<Attempt, Failure> {
+        let Outbound { parts, body, http2, .. } = outbound;
         let expects =
             parts.headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
         let (body, upload) = match body {
             Some(body) => {
-                let (body, progress) = Upload::new(body, expects, self.idle_timeout, &self.tasks);
+                let (body, progress) = Upload::new(body, http2, expects, self.idle_timeout, &self.tasks);
                 (body, Some(progress))
             }
             None => (Upload::empty(), None),
         };
-        let mut request = Request::from_parts(parts, body);
-        if let Some(progress) = upload.clone().filter(|_| expects) {
+        match &self.way {
+            Way::Http1(client) => {
+                let expecting = upload.clone().filter(|_| expects);
+                self.by_http1(client, Request::from_parts(parts, body), upload, expecting).await
+            }
+            Way::Http2(pool) => self.by_http2(pool, parts, body, upload).await,
+        }
+    }
+
+    async fn by_http1(
+        &self,
+        client: &Client<Connector, Upload>,
+        mut request: Request<Upload>,
+        upload: Option<Arc<Progress>>,
+        expecting: Option<Arc<Progress>>,
+    ) -> Result<Attempt, Failure> {
+        if let Some(progress) = expecting {
             hyper::ext::on_informational(&mut request, move |response| {
                 if response.status() == StatusCode::CONTINUE {
                     progress.go_on();
@@ -241,28 +265,93 @@ impl Shared {
             });
         }
         let pending = Pending::new(&mut request);
-        match self.head(self.client.request(request), upload.as_deref()).await {
-            Ok(response) => Ok(Attempt { response, connection: pending.answered(), upload }),
+        let response = client.request(request);
+        let response =
+            async { response.await.map_err(|error| ProxyError::of(&self.app, error, pending.speaks_http2())) };
+        let result = self.head(response, upload.as_deref()).await;
+        match result {
+            Ok(response) => {
+                if let Some(codings) = forwarded::codings(response.headers()) {
+                    return Err(Failure { error: ProxyError::coded(&self.app, &codings), sent: Sent::Perhaps });
+                }
+                let response = response.map(Answer::Http1);
+                Ok(Attempt { response, connection: pending.answered(), upload })
+            }
             Err(error) => {
                 let stale = matches!(error, ProxyError::Broken { .. }) && pending.was_used();
-                Err((error, stale))
+                Err(Failure { error, sent: if stale { Sent::Stale } else { Sent::Perhaps } })
+            }
+        }
+    }
+
+    async fn by_http2(
+        &self,
+        pool: &http2::Pool,
+        parts: Parts,
+        mut body: Upload,
+        upload: Option<Arc<Progress>>,
+    ) -> Result<Attempt, Failure> {
+        let perhaps = |error| Failure { error, sent: Sent::Perhaps };
+        let mut odd = false;
+        let mut exchange = loop {
+            let place = pool.place().await.map_err(|error| perhaps(ProxyError::no_connection(&self.app, error)))?;
+            let (fresh, request) = (!place.was_used(), Request::from_parts(parts.clone(), ()));
+            match http2::open(place, request, body, upload.clone(), &self.connections) {
+                Ok(exchange) => break exchange,
+                // The connection closes, or has no number left for a stream: nothing was sent.
+                Err(unsent) => {
+                    let (unsent, error) = *unsent;
+                    let closing = error.is_go_away() || error.is_io();
+                    if (fresh || !closing) && std::mem::replace(&mut odd, true) {
+                        return Err(perhaps(ProxyError::of_stream(&self.app, http2::Failed::Stream(error))));
+                    }
+                    body = unsent;
+                }
+            }
+        };
+        let (mut refused, was_used) = (false, exchange.was_used());
+        let head = async {
+            exchange.head().await.map_err(|failed| {
+                refused = matches!(&failed, http2::Failed::Stream(error) if http2::was_refused(error));
+                ProxyError::of_stream(&self.app, failed)
+            })
+        };
+        let result = self.head(head, upload.as_deref()).await;
+        match result {
+            Ok(response) => {
+                let response = response.map(Answer::Http2);
+                Ok(Attempt { response, connection: Some(exchange.answered()), upload })
+            }
+            Err(error) => {
+                if matches!(error, ProxyError::Timeout { .. }) {
+                    exchange.timed_out();
+                }
+                let stale = matches!(error, ProxyError::Broken { .. }) && was_used;
+                let sent = if refused {
+                    Sent::Refused
+                } else if stale {
+                    Sent::Stale
+                } else {
+                    Sent::Perhaps
+                };
+                Err(Failure { error, sent })
             }
         }
     }
 
     /// Waits for the head of the answer: without a limit while the upload moves, then for the
     /// configured time. An app that neither reads nor answers is given no more than that.
-    async fn head(
+    async fn head<T>(
         &self,
-        response: ResponseFuture,
+        response: impl Future<Output = Result<T, ProxyError>>,
         upload: Option<&Progress>,
-    ) -> Result<Response<Incoming>, ProxyError> {
+    ) -> Result<T, ProxyError> {
         tokio::pin!(response);
         let patience = self.idle_timeout.map_or(self.head_timeout, |idle| idle.min(self.head_timeout));
         if let Some(upload) = upload {
             tokio::select! {
                 biased;
-                result = &mut response => return result.map_err(|error| ProxyError::of(&self.app, error)),
+                result = &mut response => return result,
                 () = upload.done() => {}
                 () = upload.refused(patience) => {
                     return Err(ProxyError::Stalled { app: self.app.clone(), waited: patience });
@@ -270,7 +359,7 @@ impl Shared {
             }
         }
         match tokio::time::timeout(self.head_timeout, response).await {
-            Ok(result) => result.map_err(|error| ProxyError::of(&self.app, error)),
+            Ok(result) => result,
             Err(_) => Err(ProxyError::Timeout { app: self.app.clone(), waited: self.head_timeout }),
         }
     }

@@ -46,6 +46,7 @@ impl Rig {
             client: None,
             app: app.map(|authority| config::Upstream {
                 authority: authority.parse().expect("an authority"),
+                protocol: config::Protocol::Http1,
                 connect_timeout: Duration::from_secs(1),
                 response_head_timeout: Duration::from_secs(60),
                 body_idle_timeout: None,

@@ -46,6 +46,9 @@ args:
   - --allow-anonymous={{ $values.access.anonymous }}
   - {{ printf "--admin=%s" .adminListen | include "tidewait.text" }}
   - {{ printf "--upstream=%s" .upstream | include "tidewait.text" }}
+  {{- if ne $values.upstreamProtocol "http1" }}
+  - --upstream-protocol={{ $values.upstreamProtocol }}
+  {{- end }}
   - {{ printf "--operations=%s" .operations | include "tidewait.text" }}
   - --replica=$(POD_NAME)
   - --replica-uid=$(POD_UID)

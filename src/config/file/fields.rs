@@ -39,6 +39,7 @@ pub(super) const TOP: Fields = &[
             "upstream object",
             &[
                 ("url", Text("upstream")),
+                ("protocol", Text("upstream-protocol")),
                 ("connectTimeout", Duration("upstream-connect-timeout")),
                 ("headTimeout", Duration("upstream-head-timeout")),
                 ("bodyIdleTimeout", Duration("upstream-body-idle-timeout")),

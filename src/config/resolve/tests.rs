@@ -55,12 +55,13 @@ fn the_defaults_are_a_configuration() {
     assert_eq!(with_app.authority, "app:80");
     assert_eq!((millis(with_app.connect_timeout), millis(with_app.response_head_timeout)), (1000, 60_000));
     assert_eq!(with_app.body_idle_timeout, None);
+    assert_eq!(with_app.protocol, crate::config::Protocol::Http1);
 }
 
 /// Of each setting: the flag's value, the variable's, the file's line, and what the configuration then says.
 type Case = (&'static str, &'static str, &'static str, &'static str, fn(&Config) -> String, [&'static str; 3]);
 
-const PRECEDENCE: [Case; 17] = [
+const PRECEDENCE: [Case; 18] = [
     ("listen", "127.0.0.1:1", "127.0.0.1:2", "listen: 127.0.0.1:3", |c| c.listen.port().to_string(), ["1", "2", "3"]),
     ("admin", "0.0.0.0:1", "0.0.0.0:2", "admin: 0.0.0.0:3", |c| c.admin.port().to_string(), ["1", "2", "3"]),
     (
@@ -70,6 +71,14 @@ const PRECEDENCE: [Case; 17] = [
         "upstream: {url: 'http://a:3'}",
         |c| app(c).authority.to_string(),
         ["a:1", "a:2", "a:3"],
+    ),
+    (
+        "upstream-protocol",
+        "h2c",
+        "http1",
+        "upstream: {protocol: h2c}",
+        |c| format!("{:?}", app(c).protocol),
+        ["Http2", "Http1", "Http2"],
     ),
     (
         "upstream-connect-timeout",

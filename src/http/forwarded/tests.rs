@@ -201,3 +201,56 @@ fn http2_becomes_http1() {
     from_http2(&mut headers, Some(HeaderValue::from_static("said")));
     assert_eq!(lines(&headers), ["host: said", "cookie: x=1"]);
 }
+
+#[test]
+fn an_app_of_http2_gets_no_fields_of_a_connection_and_the_host_apart() {
+    let mut headers = map(&[
+        "host: a.example:81",
+        "x-first: 1",
+        "connection: x-auth, upgrade",
+        "x-auth: 1",
+        "upgrade: websocket",
+        "te: gzip, trailers",
+        "x-last: 2",
+    ]);
+    let host = to_http2_app(&mut headers, &peer("192.0.2.1"));
+    assert_eq!(host.expect("a host"), "a.example:81");
+    let names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+    assert_eq!(
+        names,
+        ["x-first", "x-last", "te", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded"]
+    );
+    assert_eq!(headers["te"], "trailers");
+    assert_eq!(headers["x-forwarded-host"], "a.example:81");
+}
+
+#[test]
+fn trailers_say_nothing_about_hop_or_client() {
+    let mut trailers = map(&[
+        "x-sum: 7",
+        "x-forwarded-for: 1.1.1.1",
+        "x_real_ip: 1.1.1.1",
+        "connection: close",
+        "host: b",
+        "content-length: 1",
+        "grpc-status: 0",
+    ]);
+    trailers_to_app(&mut trailers);
+    assert_eq!(trailers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-sum", "grpc-status"]);
+}
+
+#[test]
+fn codings_beside_chunked_are_seen() {
+    for (values, expected) in [
+        (&[][..], None),
+        (&["chunked"], None),
+        (&["Chunked"], None),
+        (&["gzip, chunked"], Some("gzip, chunked")),
+        (&["gzip", "chunked"], Some("gzip, chunked")),
+        (&["identity"], None),
+    ] {
+        let lines: Vec<_> = values.iter().map(|value| format!("transfer-encoding: {value}")).collect();
+        let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+        assert_eq!(codings(&map(&lines)).as_deref(), expected);
+    }
+}

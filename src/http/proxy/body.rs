@@ -15,16 +15,19 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::connect::Handle;
+use super::http2::Download;
 use super::metrics::{Outcome, Tally};
 use super::tasks::Tasks;
 use super::upload::Progress;
 use crate::bounds::UPLOAD_LINGER;
+use crate::http::forwarded;
 
 /// Why a body ended before its end.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +35,12 @@ pub enum BodyError {
     /// Its sender broke off, or sent something that is not framed as it should be.
     #[error("the body broke off")]
     Broken(#[source] hyper::Error),
+    /// The app reset its stream, or the connection that it shares with others broke.
+    #[error("the app broke off")]
+    Reset(#[source] h2::Error),
+    /// The client reset its stream of HTTP/2: hyper shows that as an end for some codes.
+    #[error("the client gave it up")]
+    GivenUp,
     /// Its sender sent nothing for this long.
     #[error("nothing of the body came for {0:?}")]
     Idle(Duration),
@@ -41,11 +50,18 @@ pub enum BodyError {
 /// a connection that breaks, never a body that looks complete.
 #[derive(Debug)]
 pub struct ProxyBody {
-    body: Incoming,
+    body: Answer,
     idle: Idle,
     ended: bool,
     tally: Tally,
     link: Option<Link>,
+}
+
+/// The body of an answer, by how it comes.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Http1(Incoming),
+    Http2(Download),
 }
 
 /// What an answer needs to end the upload of its request.
@@ -62,6 +78,8 @@ pub(super) struct Upload(Option<Sending>);
 struct Sending {
     /// Taken when the rest is read and dropped.
     body: Option<Incoming>,
+    /// Whether it comes over HTTP/2.
+    http2: bool,
     /// Until the app says 100.
     gate: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     idle: Idle,
@@ -77,6 +95,8 @@ struct Idle {
     timer: Option<Pin<Box<Sleep>>>,
     waiting: bool,
 }
+
+type Polled = Option<Result<Frame<Bytes>, BodyError>>;
 
 impl Idle {
     fn new(limit: Option<Duration>) -> Self {
@@ -100,12 +120,12 @@ impl Idle {
         timer.as_mut().poll(cx).map(|()| limit)
     }
 
-    /// The next frame of `body`, within the limit.
-    fn frame(&mut self, body: &mut Incoming, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match Pin::new(body).poll_frame(cx) {
+    /// What `polled` gave, and an error where that is nothing for too long.
+    fn bound(&mut self, polled: Poll<Polled>, cx: &mut Context<'_>) -> Poll<Polled> {
+        match polled {
             Poll::Ready(frame) => {
                 self.reset();
-                Poll::Ready(frame.map(|result| result.map_err(BodyError::Broken)))
+                Poll::Ready(frame)
             }
             Poll::Pending => self.poll(cx).map(|limit| Some(Err(BodyError::Idle(limit)))),
         }
@@ -119,12 +139,19 @@ impl Upload {
     }
 
     /// The client's body; with `expects`, it is asked for only once the app says 100.
-    pub(super) fn new(body: Incoming, expects: bool, idle: Option<Duration>, tasks: &Tasks) -> (Self, Arc<Progress>) {
+    pub(super) fn new(
+        body: Incoming,
+        http2: bool,
+        expects: bool,
+        idle: Option<Duration>,
+        tasks: &Tasks,
+    ) -> (Self, Arc<Progress>) {
         let progress = Arc::new(Progress::new());
         let at_gate = Arc::clone(&progress);
         let gate: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move { at_gate.may_go_on().await });
         let sending = Sending {
             body: Some(body),
+            http2,
             gate: expects.then_some(gate),
             idle: Idle::new(idle),
             progress: Arc::clone(&progress),
@@ -146,7 +173,13 @@ impl Body for Upload {
             ready!(gate.as_mut().poll(cx));
             sending.gate = None;
         }
-        let frame = sending.idle.frame(body, cx);
+        let polled = Pin::new(&mut *body).poll_frame(cx).map(|frame| match frame {
+            None if sending.http2 && !body.is_end_stream() => Some(Err(BodyError::GivenUp)),
+            frame => frame.map(|result| {
+                result.map(|frame| trailers(frame, forwarded::trailers_to_app)).map_err(BodyError::Broken)
+            }),
+        });
+        let frame = sending.idle.bound(polled, cx);
         match &frame {
             Poll::Pending => sending.progress.wanted(),
             Poll::Ready(Some(Ok(_))) => sending.progress.moved(),
@@ -179,6 +212,17 @@ impl Drop for Sending {
     }
 }
 
+/// The frame, with trailers changed by `change`.
+fn trailers(frame: Frame<Bytes>, change: impl FnOnce(&mut HeaderMap)) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut fields) => {
+            change(&mut fields);
+            Frame::trailers(fields)
+        }
+        Err(frame) => frame,
+    }
+}
+
 async fn drain(mut body: Incoming) {
     while let Some(Ok(_)) = body.frame().await {}
 }
@@ -208,7 +252,7 @@ impl Link {
 }
 
 impl ProxyBody {
-    pub(super) fn new(body: Incoming, idle: Option<Duration>, tally: Tally, link: Option<Link>) -> Self {
+    pub(super) fn new(body: Answer, idle: Option<Duration>, tally: Tally, link: Option<Link>) -> Self {
         Self { body, idle: Idle::new(idle), ended: false, tally, link }
     }
 }
@@ -219,7 +263,16 @@ impl Body for ProxyBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        let frame = this.idle.frame(&mut this.body, cx);
+        let polled = match &mut this.body {
+            Answer::Http1(body) => {
+                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|result| result.map_err(BodyError::Broken)))
+            }
+            Answer::Http2(body) => {
+                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|result| result.map_err(BodyError::Reset)))
+            }
+        };
+        let polled = polled.map_ok(|frame| trailers(frame, forwarded::trailers_to_client));
+        let frame = this.idle.bound(polled, cx);
         match &frame {
             Poll::Ready(None) => this.ended = true,
             Poll::Ready(Some(Err(_))) => this.tally.set(Outcome::Cut),
@@ -229,17 +282,23 @@ impl Body for ProxyBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        match &self.body {
+            Answer::Http1(body) => body.is_end_stream(),
+            Answer::Http2(body) => body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match &self.body {
+            Answer::Http1(body) => body.size_hint(),
+            Answer::Http2(body) => body.size_hint(),
+        }
     }
 }
 
 impl Drop for ProxyBody {
     fn drop(&mut self) {
-        let complete = self.ended || self.body.is_end_stream();
+        let complete = self.ended || self.is_end_stream();
         if complete {
             self.tally.set(Outcome::Answered);
         }

@@ -2,12 +2,13 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use http::uri::{Authority, Scheme};
 use http::{Extensions, Request, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{
@@ -23,6 +24,7 @@ use super::body::Upload;
 use super::metrics::{Held, Metrics};
 use super::tasks::Tasks;
 use crate::bounds;
+use crate::config::Protocol;
 
 /// Makes connections to the app.
 #[derive(Debug, Clone)]
@@ -37,7 +39,12 @@ pub(super) struct Connector {
 pub(super) struct Handle {
     cut: CancellationToken,
     answered: Arc<AtomicBool>,
+    /// What the app sent first: it may speak another protocol than it should.
+    first: Arc<OnceLock<[u8; FIRST]>>,
 }
+
+/// Bytes that tell protocols apart: the head of a frame of HTTP/2 has nine, the last of which is zero at the start.
+const FIRST: usize = 8;
 
 /// A connection to the app.
 pub(super) struct AppStream {
@@ -48,20 +55,50 @@ pub(super) struct AppStream {
     _open: Held,
 }
 
-/// The client that keeps connections to the app.
-pub(super) fn client(connect_timeout: Duration, metrics: Metrics, tasks: &Tasks) -> Client<Connector, Upload> {
-    let mut http = HttpConnector::new();
-    http.set_nodelay(true);
-    // No TCP_USER_TIMEOUT: it would also end an upload that the app merely does not read.
-    http.set_keepalive(Some(bounds::DEAD_PEER));
-    Client::builder(tasks.apart())
+impl Connector {
+    pub(super) fn new(limit: Duration, protocol: Protocol, metrics: Metrics) -> Self {
+        let mut http = HttpConnector::new();
+        http.set_nodelay(true);
+        http.set_keepalive(Some(bounds::DEAD_PEER));
+        // On HTTP/1.1 it would also end an upload that the app merely does not read; on HTTP/2
+        // such an app still reads from the connection.
+        if protocol == Protocol::Http2 {
+            http.set_tcp_user_timeout(Some(bounds::DEAD_PEER));
+        }
+        Self { http, limit, metrics }
+    }
+
+    /// Finds the name's addresses and connects, all within the limit: the connector's own leaves
+    /// the name out.
+    pub(super) fn connect(&self, app: &Authority) -> BoxFuture<'static, io::Result<AppStream>> {
+        let (mut http, limit, metrics) = (self.http.clone(), self.limit, self.metrics.clone());
+        let uri = Uri::builder().scheme(Scheme::HTTP).authority(app.clone()).path_and_query("/").build();
+        Box::pin(async move {
+            let uri = uri.map_err(io::Error::other)?;
+            let tcp = tokio::time::timeout(limit, http.call(uri))
+                .await
+                .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {limit:?}")))?
+                .map_err(io::Error::other)?;
+            Ok(AppStream::new(tcp.into_inner(), metrics))
+        })
+    }
+}
+
+/// The client that keeps connections to an app of HTTP/1.1.
+pub(super) fn client(connector: Connector, tasks: Tasks) -> Client<Connector, Upload> {
+    Client::builder(tasks)
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(bounds::UPSTREAM_IDLE)
         .pool_max_idle_per_host(bounds::UPSTREAM_IDLE_CONNECTIONS)
         .http1_max_buf_size(bounds::UPSTREAM_BUFFER)
         // Names keep their case where the listener keeps it too.
         .http1_preserve_header_case(true)
-        .build(Connector { http, limit: connect_timeout, metrics })
+        .http1_max_headers(bounds::UPSTREAM_FIELDS)
+        // RFC 9112, section 5.1: a proxy takes white space before the colon away; section 5.2: it
+        // may replace a line break within a value by spaces.
+        .http1_allow_spaces_after_header_name_in_responses(true)
+        .http1_allow_obsolete_multiline_headers_in_responses(true)
+        .build(connector)
 }
 
 /// The connection that a request is sent on. If it is dropped before an answer, so is the
@@ -84,6 +121,11 @@ impl Pending {
     /// Whether the connection had carried another request before.
     pub(super) fn was_used(&self) -> bool {
         self.handle().is_some_and(|handle| handle.answered.load(Ordering::Relaxed))
+    }
+
+    /// Whether the app spoke HTTP/2 on the connection.
+    pub(super) fn speaks_http2(&self) -> bool {
+        self.handle().is_some_and(|handle| handle.speaks_http2())
     }
 
     /// An answer came: the connection stays.
@@ -110,6 +152,21 @@ impl Handle {
     pub(super) fn cut(&self) {
         self.cut.cancel();
     }
+
+    /// Waits until it is cut.
+    pub(super) async fn is_cut(&self) {
+        self.cut.cancelled().await;
+    }
+
+    /// Whether the app began as a server of HTTP/1 does.
+    pub(super) fn speaks_http1(&self) -> bool {
+        self.first.get().is_some_and(|first| first.starts_with(b"HTTP/1."))
+    }
+
+    /// Whether the app began as a server of HTTP/2 does: with SETTINGS, or GOAWAY.
+    fn speaks_http2(&self) -> bool {
+        self.first.get().is_some_and(|first| matches!(first, [0, _, _, 4 | 7, 0, 0, 0, 0]))
+    }
 }
 
 impl Service<Uri> for Connector {
@@ -121,16 +178,11 @@ impl Service<Uri> for Connector {
         self.http.poll_ready(cx).map_err(Into::into)
     }
 
-    /// Finds the name's addresses and connects, all within the limit: the connector's own leaves
-    /// the name out.
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let connecting = self.http.call(uri);
-        let (limit, metrics) = (self.limit, self.metrics.clone());
+        let connecting = uri.authority().map(|app| self.connect(app));
         Box::pin(async move {
-            let tcp = tokio::time::timeout(limit, connecting)
-                .await
-                .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {limit:?}")))??;
-            Ok(TokioIo::new(AppStream::new(tcp.into_inner(), metrics)))
+            let connecting = connecting.ok_or_else(|| io::Error::other("no authority"))?;
+            Ok(TokioIo::new(connecting.await?))
         })
     }
 }
@@ -140,6 +192,10 @@ impl AppStream {
         let handle = Handle::default();
         let cut = Box::pin(handle.cut.clone().cancelled_owned());
         Self { tcp, handle, cut, _open: metrics.connection(), metrics }
+    }
+
+    pub(super) fn handle(&self) -> Handle {
+        self.handle.clone()
     }
 
     /// An error once the connection was cut.
@@ -169,7 +225,15 @@ impl AsyncRead for AppStream {
         self.whole(cx)?;
         let before = buf.filled().len();
         let result = Pin::new(&mut self.tcp).poll_read(cx, buf);
-        self.metrics.received(buf.filled().len() - before);
+        let received = &buf.filled()[before..];
+        if !received.is_empty() {
+            self.handle.first.get_or_init(|| {
+                let mut first = [0; FIRST];
+                first.iter_mut().zip(received).for_each(|(to, from)| *to = *from);
+                first
+            });
+        }
+        self.metrics.received(received.len());
         result
     }
 }

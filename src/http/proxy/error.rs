@@ -3,12 +3,16 @@
 use std::error::Error;
 use std::time::Duration;
 
+use h2::Reason;
 use http::StatusCode;
 use http::uri::Authority;
 use hyper_util::client::legacy;
 
 use super::body::BodyError;
+use super::http2::{self, NoConnection};
 use super::metrics::Outcome;
+use crate::bounds::{UPSTREAM_BUFFER, UPSTREAM_FIELDS};
+use crate::config::Protocol;
 
 type Cause = Box<dyn Error + Send + Sync>;
 
@@ -48,6 +52,34 @@ pub enum ProxyError {
         /// What hyper said.
         source: Cause,
     },
+    /// The app sent something, and it is no answer. 502.
+    #[error("the app at {app} sent no answer of HTTP: {fault}")]
+    Malformed {
+        /// Host and port.
+        app: Authority,
+        /// What is wrong with it, and what helps.
+        fault: String,
+        /// What hyper or h2 said.
+        source: Cause,
+    },
+    /// The app speaks another version of HTTP than it is said to. 502.
+    #[error("the app at {app} speaks another version of HTTP than --upstream-protocol says")]
+    OtherProtocol {
+        /// Host and port.
+        app: Authority,
+        /// What it is said to speak.
+        expected: Protocol,
+        /// What hyper or h2 said.
+        source: Cause,
+    },
+    /// The app reset the stream of the request. 502, or the same code to a client of HTTP/2.
+    #[error("the app at {app} reset the request: {reason}")]
+    Reset {
+        /// Host and port.
+        app: Authority,
+        /// Its code.
+        reason: Reason,
+    },
     /// The client's body broke off or is not framed as it should be. 400.
     #[error("the body of the client's request broke off")]
     ClientBody {
@@ -64,23 +96,77 @@ pub enum ProxyError {
 
 impl ProxyError {
     /// What an error of hyper's client means.
-    pub(super) fn of(app: &Authority, error: legacy::Error) -> Self {
+    pub(super) fn of(app: &Authority, error: legacy::Error, speaks_http2: bool) -> Self {
         let app = app.clone();
         if error.is_connect() {
             return Self::Unreachable { app, source: error.into() };
         }
-        match cause_in_body(&error) {
+        match cause::<BodyError>(&error) {
             Some(&BodyError::Idle(waited)) => Self::ClientIdle { waited },
-            Some(BodyError::Broken(_)) => Self::ClientBody { source: error.into() },
-            None => Self::Broken { app, source: error.into() },
+            Some(BodyError::Broken(_) | BodyError::Reset(_) | BodyError::GivenUp) => {
+                Self::ClientBody { source: error.into() }
+            }
+            None if speaks_http2 => Self::OtherProtocol { app, expected: Protocol::Http1, source: error.into() },
+            None => match cause(&error).and_then(fault) {
+                Some(fault) => Self::Malformed { app, fault, source: error.into() },
+                None => Self::Broken { app, source: error.into() },
+            },
         }
+    }
+
+    /// What it means that a stream of HTTP/2 has ended before its head.
+    pub(super) fn of_stream(app: &Authority, failed: http2::Failed) -> Self {
+        let app = app.clone();
+        match failed {
+            http2::Failed::Upload(BodyError::Idle(waited)) => Self::ClientIdle { waited },
+            http2::Failed::Upload(error) => Self::ClientBody { source: error.into() },
+            http2::Failed::Stream(error) => match http2::reset(&error) {
+                Some(reason) => Self::Reset { app, reason },
+                None if error.is_library() => Self::Malformed { app, fault: error.to_string(), source: error.into() },
+                None => Self::Broken { app, source: error.into() },
+            },
+        }
+    }
+
+    /// What it means that no connection of HTTP/2 could be made.
+    pub(super) fn no_connection(app: &Authority, error: NoConnection) -> Self {
+        let app = app.clone();
+        match error {
+            NoConnection::Unreachable(_) => Self::Unreachable { app, source: error.into() },
+            NoConnection::NoHttp2 { http1: true, .. } => {
+                Self::OtherProtocol { app, expected: Protocol::Http2, source: error.into() }
+            }
+            NoConnection::NoHttp2 { .. } => {
+                let fault = "it speaks no HTTP/2, as --upstream-protocol (upstream.protocol) says: \
+                             if it speaks HTTP/1.1, set that to http1";
+                let fault = fault.to_owned();
+                Self::Malformed { app, fault, source: error.into() }
+            }
+        }
+    }
+
+    /// What it means that a body is in codings that nobody here takes away.
+    pub(super) fn coded(app: &Authority, codings: &str) -> Self {
+        let fault =
+            format!("its Transfer-Encoding is {codings:?}: send chunked alone, and Content-Encoding for the rest");
+        Self::Malformed { app: app.clone(), fault, source: "a coding that is not read".into() }
+    }
+
+    /// The code with which the app has reset the request; a client of HTTP/2 is given the same.
+    #[must_use]
+    pub fn reset(&self) -> Option<Reason> {
+        if let Self::Reset { reason, .. } = self { Some(*reason) } else { None }
     }
 
     /// The status of the answer to the client.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::Unreachable { .. } | Self::Broken { .. } => StatusCode::BAD_GATEWAY,
+            Self::Unreachable { .. }
+            | Self::Broken { .. }
+            | Self::Malformed { .. }
+            | Self::OtherProtocol { .. }
+            | Self::Reset { .. } => StatusCode::BAD_GATEWAY,
             Self::Timeout { .. } | Self::Stalled { .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::ClientBody { .. } => StatusCode::BAD_REQUEST,
             Self::ClientIdle { .. } => StatusCode::REQUEST_TIMEOUT,
@@ -95,6 +181,9 @@ impl ProxyError {
             Self::Timeout { .. } => "app-timeout",
             Self::Stalled { .. } => "app-stalled",
             Self::Broken { .. } => "app-broke-off",
+            Self::Malformed { .. } => "app-answer-malformed",
+            Self::OtherProtocol { .. } => "app-speaks-another-protocol",
+            Self::Reset { .. } => "app-reset",
             Self::ClientBody { .. } => "request-body-broken",
             Self::ClientIdle { .. } => "request-body-timeout",
         }
@@ -108,6 +197,9 @@ impl ProxyError {
             Self::Timeout { .. } => "The app did not answer in time",
             Self::Stalled { .. } => "The app stopped reading the request",
             Self::Broken { .. } => "The app broke off before its answer",
+            Self::Malformed { .. } => "The app's answer is malformed",
+            Self::OtherProtocol { .. } => "The app speaks another version of HTTP",
+            Self::Reset { .. } => "The app reset the request",
             Self::ClientBody { .. } => "The request's body broke off",
             Self::ClientIdle { .. } => "The request's body did not come in time",
         }
@@ -129,8 +221,15 @@ impl ProxyError {
                 waited.as_secs_f64()
             ),
             Self::Broken { app, .. } => format!(
-                "The app at {app} closed the connection or sent something that is no HTTP answer: check its log for a crash or a restart."
+                "The app at {app} closed the connection before its answer: check its log for a crash or a restart."
             ),
+            Self::Malformed { app, fault, .. } => format!("What the app at {app} answered cannot be read: {fault}."),
+            Self::OtherProtocol { app, expected, .. } => format!(
+                "The app at {app} does not speak {}: set --upstream-protocol (upstream.protocol) to {}.",
+                spoken(*expected),
+                other(*expected)
+            ),
+            Self::Reset { app, reason, .. } => format!("The app at {app} reset the request: {reason}."),
             Self::ClientBody { .. } => "The request's body ended early or is not framed as HTTP demands.".to_owned(),
             Self::ClientIdle { waited } => {
                 format!("Nothing of the request's body came for {} s.", waited.as_secs_f64())
@@ -142,14 +241,43 @@ impl ProxyError {
         match self {
             Self::Unreachable { .. } => Outcome::Unreachable,
             Self::Timeout { .. } | Self::Stalled { .. } => Outcome::Timeout,
-            Self::Broken { .. } => Outcome::Broken,
+            Self::Broken { .. } | Self::Malformed { .. } | Self::OtherProtocol { .. } | Self::Reset { .. } => {
+                Outcome::Broken
+            }
             Self::ClientBody { .. } | Self::ClientIdle { .. } => Outcome::ClientBroke,
         }
     }
 }
 
-/// Whether it was the client's body that failed.
-fn cause_in_body<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a BodyError> {
+fn spoken(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Http1 => "HTTP/1.1, but HTTP/2",
+        Protocol::Http2 => "HTTP/2, but HTTP/1.1",
+    }
+}
+
+/// The value of `--upstream-protocol` that is not the one for `protocol`.
+fn other(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Http1 => "h2c",
+        Protocol::Http2 => "http1",
+    }
+}
+
+/// What is wrong with the head of an answer, as far as hyper tells; none if there was no head.
+fn fault(error: &hyper::Error) -> Option<String> {
+    if error.is_parse_too_large() {
+        let text = format!("its head has over {UPSTREAM_FIELDS} fields or {UPSTREAM_BUFFER} bytes: make it smaller");
+        return Some(text);
+    }
+    if error.is_parse_status() {
+        return Some("its status line has no status from 100 to 999, or a reason with control characters".to_owned());
+    }
+    error.is_parse().then(|| format!("{error}"))
+}
+
+/// The first of its causes that is an `E`: a [`BodyError`] where it was the client's body that failed.
+fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref() {

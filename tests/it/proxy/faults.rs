@@ -141,7 +141,19 @@ async fn a_request_that_may_be_repeated_survives_a_stale_connection() {
 
 #[tokio::test]
 async fn answers_that_are_none_are_502_and_not_asked_for_twice() {
-    for nonsense in ["", "HTTP/1.1 2", "SSH-2.0-OpenSSH_9.2\r\n\r\n", "HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n"] {
+    let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(tidewait::bounds::UPSTREAM_FIELDS + 1));
+    let long = format!("HTTP/1.1 200 OK\r\nx: {}", "y".repeat(tidewait::bounds::UPSTREAM_BUFFER));
+    for (nonsense, named) in [
+        ("", "app-broke-off"),
+        ("HTTP/1.1 2", "app-broke-off"),
+        ("SSH-2.0-OpenSSH_9.2\r\n\r\n", "app-answer-malformed"),
+        ("HTTP/1.1 99 Low\r\n\r\n", "its status line has no status"),
+        ("HTTP/1.1 200 OK\r\nno colon\r\n\r\n", "invalid HTTP header parsed"),
+        ("HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n", "invalid content-length parsed"),
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n", "its Transfer-Encoding is \"gzip, chunked\""),
+        (&many, "its head has over 256 fields or 65536 bytes: make it smaller"),
+        (&long, "its head has over 256 fields or 65536 bytes: make it smaller"),
+    ] {
         let app = RawApp::new();
         let front = Front::before(app.address()).await;
         let mut client = front.client().await;
@@ -151,10 +163,52 @@ async fn answers_that_are_none_are_502_and_not_asked_for_twice() {
         behind.send(nonsense).await;
         drop(behind);
         let answer = client.answer().await;
-        assert!(answer.starts_with("HTTP/1.1 502 ") && answer.contains("app-broke-off"), "of {nonsense:?}: {answer}");
+        assert!(answer.starts_with("HTTP/1.1 502 ") && answer.contains(named), "of {nonsense:.60?}: {answer}");
         front.until(REQUESTS, "broken", 1.0).await;
         front.until("tidewait_proxy_app_connections", "", 0.0).await;
     }
+}
+
+/// Fields that the app spells as RFC 9112, sections 5.1 and 5.2, lets a proxy mend, and many of them.
+#[tokio::test]
+async fn odd_heads_that_can_be_read_are_passed_on_mended() {
+    let app = RawApp::new();
+    let front = Front::before(app.address()).await;
+    let (mut client, mut behind) = (front.client().await, None);
+    for (fields, expected) in [
+        ("X-A : 1\r\n".to_owned(), "X-A: 1\r\n".to_owned()),
+        ("X-A: 1,\r\n  2\r\n".to_owned(), "X-A: 1, 2\r\n".to_owned()),
+        ("Set-Cookie: a=b\r\n".repeat(250), "Set-Cookie: a=b\r\n".repeat(250)),
+    ] {
+        client.send(GET).await;
+        if behind.is_none() {
+            behind = Some(app.accept().await);
+        }
+        let behind = behind.as_mut().expect("just accepted");
+        behind.head().await;
+        behind.send(format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 2\r\n\r\nok")).await;
+        let answer = client.until("\r\n\r\nok").await;
+        assert_eq!(answer, format!("HTTP/1.1 200 OK\r\n{expected}Content-Length: 2\r\n\r\nok"));
+    }
+}
+
+/// The end of its sending is no end of its listening (RFC 9112, section 9.6).
+#[tokio::test]
+async fn a_client_that_half_closes_gets_its_answer() {
+    let settings = Settings { half_close: true, ..Settings::default() };
+    let app = RawApp::new();
+    let front = Front::with(app.address(), settings).await;
+    for request in [GET, "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nx"] {
+        let mut client = front.client().await;
+        client.send(request).await;
+        client.0.shutdown().await.expect("the client has said all");
+        let mut behind = app.accept().await;
+        behind.head().await;
+        behind.send("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok").await;
+        assert!(client.answer().await.ends_with("ok"), "of {request:?}");
+        assert_eq!(client.rest().await, (String::new(), true));
+    }
+    front.until(REQUESTS, "answered", 2.0).await;
 }
 
 #[tokio::test]
@@ -169,9 +223,17 @@ async fn a_client_that_leaves_takes_its_request_along() {
         drop(client);
         behind.rest().await;
     }
+    let mut client = front.client().await;
+    client.send(GET).await;
+    let mut behind = app.accept().await;
+    behind.head().await;
+    client.0.set_zero_linger().expect("a socket");
+    // RST.
+    drop(client);
+    behind.rest().await;
     front.until("tidewait_proxy_app_connections", "", 0.0).await;
-    within("both are counted", async {
-        while front.metric(REQUESTS, "client_gone") + front.metric(REQUESTS, "client_broke") < 1.5 {
+    within("all are counted", async {
+        while front.metric(REQUESTS, "client_gone") + front.metric(REQUESTS, "client_broke") < 2.5 {
             tokio::task::yield_now().await;
         }
     })

@@ -23,6 +23,7 @@ async fn targets_reach_the_app_byte_for_byte() {
         "/./x//y/?",
         "/?a=1&&b=%2f+%zz",
         "/d%C3%A9j%c3%a0",
+        "/describe?x=%22a.b%22&y=%3c%3E",
         "/a|b{c}\"",
         "*",
     ] {
@@ -123,6 +124,11 @@ async fn answers_keep_their_framing() {
             "GET",
             "HTTP/1.1 299 My Own Reason\r\nKeep-Alive: 9\r\nConnection: x-b\r\nX-B: 1\r\nSet-Cookie: a\r\nSet-Cookie: b\r\nContent-Length: 0\r\n\r\n",
             "HTTP/1.1 299 My Own Reason\r\nSet-Cookie: a\r\nSet-Cookie: b\r\nContent-Length: 0\r\n\r\n",
+        ),
+        (
+            "GET",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
         ),
         (
             "GET",

@@ -19,7 +19,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use prometheus::Registry;
 use tidewait::access::{Connection, Scheme};
-use tidewait::config::Upstream;
+use tidewait::config::{Protocol, Upstream};
 use tidewait::http::proxy::{Metrics, Proxy, ProxyBody, ProxyError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -49,11 +49,15 @@ pub(crate) struct Settings {
     pub(crate) head: Duration,
     pub(crate) idle: Option<Duration>,
     pub(crate) trusted: &'static str,
+    pub(crate) protocol: Protocol,
+    /// Whether a client of HTTP/1.1 may end its sending before its answer.
+    pub(crate) half_close: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { connect: Duration::from_secs(1), head: Duration::from_mins(1), idle: None, trusted: "192.0.2.0/24" }
+        let (connect, head) = (Duration::from_secs(1), Duration::from_mins(1));
+        Self { connect, head, idle: None, trusted: "192.0.2.0/24", protocol: Protocol::Http1, half_close: false }
     }
 }
 
@@ -65,6 +69,7 @@ impl Front {
     pub(crate) async fn with(app: SocketAddr, settings: Settings) -> Self {
         let upstream = Upstream {
             authority: app.to_string().parse().expect("an authority"),
+            protocol: settings.protocol,
             connect_timeout: settings.connect,
             response_head_timeout: settings.head,
             body_idle_timeout: settings.idle,
@@ -77,7 +82,7 @@ impl Front {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
         let mut accepting = JoinSet::new();
-        accepting.spawn(accept(listener, proxy));
+        accepting.spawn(accept(listener, proxy, settings.half_close));
         Self { address, tasks, stop, registry, _accepting: accepting }
     }
 
@@ -102,7 +107,7 @@ impl Front {
     }
 }
 
-async fn accept(listener: TcpListener, proxy: Proxy) {
+async fn accept(listener: TcpListener, proxy: Proxy, half_close: bool) {
     let mut connections = JoinSet::new();
     while let Ok((stream, peer)) = listener.accept().await {
         let proxy = proxy.clone();
@@ -110,10 +115,17 @@ async fn accept(listener: TcpListener, proxy: Proxy) {
         connections.spawn(async move {
             let service = service_fn(move |request| {
                 let (proxy, connection) = (proxy.clone(), Arc::clone(&connection));
-                async move { Ok::<_, std::convert::Infallible>(answer(proxy.forward(request, &connection).await)) }
+                async move {
+                    let http2 = Request::version(&request) == http::Version::HTTP_2;
+                    let result = proxy.forward(request, &connection).await;
+                    match result.as_ref().err().and_then(ProxyError::reset).filter(|_| http2) {
+                        Some(reason) => Err(h2::Error::from(reason)),
+                        None => Ok(answer(result)),
+                    }
+                }
             });
             let mut server = auto::Builder::new(TokioExecutor::new());
-            server.http1().preserve_header_case(true).auto_date_header(false);
+            server.http1().preserve_header_case(true).auto_date_header(false).half_close(half_close);
             // How a connection ended is seen by its client.
             let _ = server.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
         });
@@ -184,7 +196,7 @@ impl App {
     pub(crate) async fn echo() -> Self {
         Self::new(|request: Request<Incoming>| async move {
             let mut response = Response::new(boxed(request.into_body()));
-            response.headers_mut().insert("trailer", "x-sum".parse().expect("a value"));
+            response.headers_mut().insert("trailer", "x-sum, x-forwarded-for".parse().expect("a value"));
             response
         })
         .await

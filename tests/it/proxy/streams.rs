@@ -67,7 +67,7 @@ async fn announced_trailers_pass_both_ways() {
     let front = Front::before(app.address).await;
     let mut client = front.client().await;
     client
-        .send(format!("{CHUNKED}te: trailers\r\ntrailer: x-sum\r\n\r\n1\r\na\r\n0\r\nX-Sum: 7\r\nx-other: 8\r\n\r\n"))
+        .send(format!("{CHUNKED}te: trailers\r\ntrailer: x-sum, x-forwarded-for\r\n\r\n1\r\na\r\n0\r\nX-Sum: 7\r\nx-other: 8\r\nX-Forwarded-For: 1.1.1.1\r\n\r\n"))
         .await;
     client.head().await;
     assert_eq!(client.until("\r\n\r\n").await, "1\r\na\r\n0\r\nx-sum: 7\r\n\r\n");

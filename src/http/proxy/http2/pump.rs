@@ -1,0 +1,85 @@
+//! The body of a request, on its way to the app.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Poll, ready};
+
+use bytes::Bytes;
+use h2::Reason;
+use http_body_util::BodyExt as _;
+use tokio::sync::oneshot;
+
+use super::Sender;
+use super::pool::Place;
+use crate::http::proxy::body::{BodyError, Upload};
+use crate::http::proxy::connect::Handle;
+
+/// Why an upload ended early.
+enum Ended {
+    /// The client's body broke off.
+    Client(BodyError),
+    /// The app wants no more of it, or its connection is gone: whoever waits for the answer is told.
+    App,
+}
+
+/// Sends `body`, until `stream` is cut; reports what was wrong with it.
+pub(super) async fn run(
+    mut send: Sender,
+    mut body: Upload,
+    stream: Handle,
+    _place: Arc<Place>,
+    report: oneshot::Sender<BodyError>,
+) {
+    let ended = tokio::select! {
+        biased;
+        () = stream.is_cut() => return send.send_reset(Reason::CANCEL),
+        ended = copy(&mut send, &mut body) => ended,
+    };
+    if let Err(Ended::Client(error)) = ended {
+        // Told first, since the reset is an end of the answer too.
+        let _ = report.send(error);
+        send.send_reset(Reason::CANCEL);
+    }
+}
+
+async fn copy(send: &mut Sender, body: &mut Upload) -> Result<(), Ended> {
+    loop {
+        let frame = tokio::select! {
+            biased;
+            _ = poll_fn(|cx| send.poll_reset(cx)) => return Err(Ended::App),
+            frame = body.frame() => frame,
+        };
+        match frame {
+            None => return send.send_data(Bytes::new(), true).map_err(|_| Ended::App),
+            Some(Err(error)) => return Err(Ended::Client(error)),
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => write(send, data).await?,
+                Err(frame) => {
+                    let Ok(trailers) = frame.into_trailers() else { continue };
+                    return send.send_trailers(trailers).map_err(|_| Ended::App);
+                }
+            },
+        }
+    }
+}
+
+/// Sends what the app has room for, until all is sent.
+async fn write(send: &mut Sender, mut data: Bytes) -> Result<(), Ended> {
+    while !data.is_empty() {
+        send.reserve_capacity(data.len());
+        let room = poll_fn(|cx| {
+            while send.poll_reset(cx).is_pending() {
+                match send.capacity() {
+                    0 if !matches!(ready!(send.poll_capacity(cx)), Some(Ok(_))) => break,
+                    0 => {}
+                    room => return Poll::Ready(Some(room)),
+                }
+            }
+            Poll::Ready(None)
+        });
+        let room = room.await.ok_or(Ended::App)?;
+        let now = data.split_to(room.min(data.len()));
+        send.send_data(now, false).map_err(|_| Ended::App)?;
+    }
+    Ok(())
+}
