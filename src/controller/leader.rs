@@ -155,9 +155,9 @@ impl Leader {
             Ok(Err(error)) => Failure::from(error),
             Err(_) => Failure::new(FailureKind::Timeout, "no answer in time"),
         };
-        self.retry = Instant::now() + LEASE_RETRY;
+        self.retry = Instant::now() + failure.pause(LEASE_RETRY);
         // 409: another was faster, which the watch tells.
-        let raced = failure.kind == FailureKind::Refused;
+        let raced = failure.kind == FailureKind::Conflict;
         if !raced && !std::mem::replace(&mut self.failed, true) {
             let reason = failure.sentence(verb, &self.target);
             tracing::warn!(%reason, "the Lease cannot be written");

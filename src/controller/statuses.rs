@@ -184,7 +184,7 @@ impl Statuses {
             self.retry.remove(*uid);
             return true;
         };
-        if self.retry.insert((*uid).to_owned(), Instant::now() + STATUS_RETRY).is_none() {
+        if self.retry.insert((*uid).to_owned(), Instant::now() + failure.pause(STATUS_RETRY)).is_none() {
             let target = Target {
                 resource: resource.clone(),
                 namespace: Some(namespace.clone()),
@@ -215,8 +215,13 @@ impl Statuses {
             secondary: None,
         };
         if let Ok(Err(error)) = timeout(KUBERNETES_READ, self.recorder.publish(&event, &object)).await {
-            let failure = Failure::from(error);
-            tracing::warn!(reason = %failure.message, "an Event cannot be written");
+            let target = Target {
+                resource: ApiResource::erase::<k8s_openapi::api::events::v1::Event>(&()),
+                namespace: Some(self.ground.settings.namespace.clone()),
+                selector: Selector::Labels(String::new()),
+            };
+            let reason = Failure::from(error).sentence("create", &target);
+            tracing::warn!(%reason, "an Event cannot be written");
         }
     }
 }

@@ -13,9 +13,10 @@ use kube::core::ApiResource;
 use tokio::time::{Instant, sleep};
 
 use super::backoff::Backoff;
+use super::kubernetes::discover::{self, Undiscovered};
 use super::kubernetes::set::{Change, Entry, Set};
 use super::kubernetes::settling::Settling;
-use super::kubernetes::{ListWatch, Malformed, Metrics, Object, Seen, Selector, Target, discover};
+use super::kubernetes::{ListWatch, Malformed, Metrics, Object, Seen, Selector, Target};
 use super::reads::Reads;
 use super::said::Said;
 use super::{Authority, Draft, LARGE, Part, Report, Reports, Unusable, UnusableKind, format};
@@ -73,16 +74,17 @@ async fn resolve(source: &ResourceSource, client: &Client, reports: &Reports) ->
     let mut backoff = Backoff::default();
     let mut told = None;
     loop {
-        let report = match discover::resource(client, &source.api_version, &source.kind).await {
-            Ok(resource) => return Some(resource),
-            Err(report) => report,
-        };
+        let Undiscovered { report, retry_after } =
+            match discover::resource(client, &source.api_version, &source.kind).await {
+                Ok(resource) => return Some(resource),
+                Err(undiscovered) => undiscovered,
+            };
         let text = format!("{report:?}");
         if told.as_ref() != Some(&text) {
             told = Some(text);
             reports.send(report).await.ok()?;
         }
-        sleep(backoff.failed(fastrand::f64(), None)).await;
+        sleep(backoff.failed(fastrand::f64(), retry_after)).await;
     }
 }
 
