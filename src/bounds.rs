@@ -105,6 +105,8 @@ pub const KUBERNETES_READ: Duration = Duration::from_secs(10);
 pub const KUBERNETES_READ_PAUSE: Duration = Duration::from_millis(500);
 /// A source reads consistently on its own this often, a tenth earlier or later.
 pub const KUBERNETES_CONFIRM: Duration = Duration::from_secs(60);
+/// A file that holds a token is read anew this often.
+pub const KUBERNETES_TOKEN: Duration = Duration::from_secs(60);
 /// Objects on one page of a list.
 pub const KUBERNETES_PAGE: u32 = 100;
 /// Bytes of all pages of a list, or of what a watch shows of the whole set; more is refused.

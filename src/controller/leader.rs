@@ -205,6 +205,7 @@ impl Leader {
             Some(Err(error)) => Failure::from(error),
             None => Failure::new(FailureKind::Timeout, "no answer in time"),
         };
+        self.retry = Instant::now() + failure.pause(LEASE_RETRY);
         if !std::mem::replace(&mut self.failed, true) {
             let reason = failure.sentence(verb, &self.target);
             tracing::warn!(%reason, "the Lease cannot be written");

@@ -104,8 +104,11 @@ impl Operations {
         match seen {
             Seen::Listed { objects, malformed, version } => {
                 malformed.iter().for_each(complain);
-                let objects = objects.into_iter().map(|object| (object.name.clone(), self.entry(&object))).collect();
-                let change = self.set.listed(objects, version, now);
+                let mut entries: BTreeMap<_, _> =
+                    objects.into_iter().map(|object| (object.name.clone(), self.entry(&object))).collect();
+                // What runs goes on by the last spec that could be read.
+                entries.extend(malformed.iter().filter_map(|malformed| self.set.kept(malformed)));
+                let change = self.set.listed(entries, version, now);
                 // The first list is news even if it is empty: now it is known that nothing else runs.
                 if self.wanted.borrow().unknown.is_some() { Change::Changed } else { change }
             }

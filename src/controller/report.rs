@@ -75,25 +75,27 @@ impl Reporter {
 
     async fn write(&mut self, status: DescribeReplicaStatus) {
         let renew = Instant::now() + REPORT_RENEW;
-        let (verb, result) = match self.uid.clone() {
-            None => ("create", self.create().await),
-            Some(uid) => ("patch", self.patch(&uid, &status).await),
+        let written = match self.uid.clone() {
+            // Made without a status: that is written next.
+            None => match self.find_or_create().await {
+                Ok(()) => return Box::pin(self.write(status)).await,
+                failed => failed,
+            },
+            Some(uid) => self.patch(&uid, &status).await.map_err(|failure| ("patch", failure)),
         };
-        match result {
-            // Created without a status: that is written next.
-            Ok(()) if verb == "create" => Box::pin(self.write(status)).await,
+        match written {
             Ok(()) => {
                 self.ground.metrics.wrote(Written::Report, WriteResult::Ok);
                 self.written = Some(status);
                 self.renew = renew;
                 self.failed = false;
             }
-            Err(failure) => {
+            Err((verb, failure)) => {
                 self.ground.metrics.wrote(Written::Report, WriteResult::Failed);
                 // It was removed, or another has its name: begun anew.
                 self.uid = None;
                 self.written = None;
-                self.retry = Instant::now() + STATUS_RETRY;
+                self.retry = Instant::now() + failure.pause(STATUS_RETRY);
                 if !std::mem::replace(&mut self.failed, true) {
                     let reason = failure.sentence(verb, &self.target);
                     tracing::warn!(%reason, "what this replica holds cannot be reported");
@@ -102,10 +104,22 @@ impl Reporter {
         }
     }
 
-    /// Makes the object, or finds the one that a former process of this Pod made.
-    async fn create(&mut self) -> Result<(), Failure> {
+    /// Makes the object, or finds the one that a former process of this Pod made; else says what failed.
+    async fn find_or_create(&mut self) -> Result<(), (&'static str, Failure)> {
+        let api: Api<DescribeReplica> = Api::namespaced(self.ground.client.clone(), &self.ground.settings.namespace);
+        let made = in_time(api.create(&PostParams::default(), &self.object())).await;
+        let (verb, found) = match made {
+            Err(failure) if failure.kind == FailureKind::Conflict => {
+                ("get", in_time(api.get(&self.ground.settings.replica)).await)
+            }
+            made => ("create", made),
+        };
+        self.uid = found.map_err(|failure| (verb, failure))?.metadata.uid;
+        Ok(())
+    }
+
+    fn object(&self) -> DescribeReplica {
         let settings = &self.ground.settings;
-        let api: Api<DescribeReplica> = Api::namespaced(self.ground.client.clone(), &settings.namespace);
         let owner = settings.replica_uid.as_ref().map(|uid| OwnerReference {
             api_version: "v1".to_owned(),
             kind: "Pod".to_owned(),
@@ -119,16 +133,7 @@ impl Reporter {
             owner_references: owner.map(|owner| vec![owner]),
             ..ObjectMeta::default()
         };
-        let object = DescribeReplica { metadata, spec: DescribeReplicaSpec::default(), status: None };
-        let made = timeout(KUBERNETES_READ, api.create(&PostParams::default(), &object)).await;
-        let found = match made.map_err(|_| no_answer())? {
-            Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => {
-                timeout(KUBERNETES_READ, api.get(&settings.replica)).await.map_err(|_| no_answer())?
-            }
-            made => made,
-        };
-        self.uid = found?.metadata.uid;
-        Ok(())
+        DescribeReplica { metadata, spec: DescribeReplicaSpec::default(), status: None }
     }
 
     async fn patch(&self, uid: &str, status: &DescribeReplicaStatus) -> Result<(), Failure> {
@@ -156,8 +161,9 @@ pub(super) async fn withdraw(ground: &Ground) {
     }
 }
 
-fn no_answer() -> Failure {
-    Failure::new(FailureKind::Timeout, "no answer in time")
+async fn in_time<T>(answer: impl Future<Output = kube::Result<T>>) -> Result<T, Failure> {
+    let late = || Failure::new(FailureKind::Timeout, "no answer in time");
+    timeout(KUBERNETES_READ, answer).await.map_err(|_| late())?.map_err(Failure::from)
 }
 
 /// What is to be said of these operations at `now`.

@@ -59,8 +59,8 @@ impl Waits {
     }
 
     /// Whether that is new.
-    fn add(&mut self, uid: &str, now: Instant) -> bool {
-        self.0.insert(uid.to_owned(), now + STATUS_RETRY).is_none()
+    fn add(&mut self, uid: &str, until: Instant) -> bool {
+        self.0.insert(uid.to_owned(), until).is_none()
     }
 
     fn keep(&mut self, uids: &BTreeSet<&str>) {
@@ -101,7 +101,7 @@ impl Writer {
             Err(Unwritten::Failed(failure)) => failure,
         };
         self.ground.metrics.wrote(*written, WriteResult::Failed);
-        if self.waits.add(uid, Instant::now()) {
+        if self.waits.add(uid, Instant::now() + failure.pause(STATUS_RETRY)) {
             let reason = failure.sentence("patch", &self.target(resource, name));
             tracing::warn!(%reason, "a status cannot be written");
         }
@@ -119,7 +119,7 @@ impl Writer {
         let preconditions = Some(Preconditions { uid: Some(uid.clone()), resource_version: version });
         let params = DeleteParams { preconditions, ..DeleteParams::default() };
         // Whatever becomes of it, the watch tells; until then it is not asked for again.
-        self.waits.add(uid, Instant::now());
+        self.waits.add(uid, Instant::now() + STATUS_RETRY);
         match timeout(KUBERNETES_READ, api.delete(name, &params)).await {
             Ok(Ok(_)) => tracing::warn!(replica = %name, "a report that nobody renews was removed"),
             Ok(Err(error)) if patch::is_conflict(&error) => {}
@@ -154,8 +154,13 @@ impl Writer {
             secondary: None,
         };
         if let Ok(Err(error)) = timeout(KUBERNETES_READ, self.recorder.publish(&event, &object)).await {
-            let failure = Failure::from(error);
-            tracing::warn!(reason = %failure.message, "an Event cannot be written");
+            let target = Target {
+                resource: ApiResource::erase::<k8s_openapi::api::events::v1::Event>(&()),
+                namespace: Some(self.ground.settings.namespace.clone()),
+                selector: Selector::Labels(String::new()),
+            };
+            let reason = Failure::from(error).sentence("create", &target);
+            tracing::warn!(%reason, "an Event cannot be written");
         }
     }
 
@@ -175,8 +180,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn objects_that_are_gone_are_forgotten() {
         let now = Instant::now();
+        let until = now + STATUS_RETRY;
         let mut waits = Waits::default();
-        assert!(waits.add("a", now) && waits.add("b", now) && !waits.add("a", now));
+        assert!(waits.add("a", until) && waits.add("b", until) && !waits.add("a", until));
         assert!(waits.has("a", now) && !waits.has("a", now + STATUS_RETRY));
         waits.keep(&BTreeSet::from(["b"]));
         assert_eq!(waits.0.len(), 1);

@@ -13,6 +13,7 @@ use crate::bounds::{CATCH_UP, CATCH_UP_WATCH};
 use crate::describe::Consistency;
 use crate::describe::decision::may_be_newer;
 use crate::model::{Epoch, Since, StateId};
+use crate::sources::reads::Number;
 
 impl Operation {
     /// Settles whether a client that holds this state is ahead of what is published; at most [`CATCH_UP`].
@@ -34,7 +35,7 @@ impl Operation {
         let deadline = Instant::now() + CATCH_UP;
         let confirmed = if let Some(read) = read {
             timeout(CATCH_UP_WATCH, self.caught_up(held)).await.is_ok()
-                || timeout_at(deadline, self.reads.ask(read)).await.unwrap_or(false)
+                || timeout_at(deadline, self.confirmed(read)).await.unwrap_or(false)
         } else {
             // It holds what it says, and cannot be asked more often than it says it. Another history
             // was another source's.
@@ -58,6 +59,32 @@ impl Operation {
         tokio::select! {
             () = self.hub.wait_for(|current| !self.is_ahead(held, current)) => {}
             () = hurry => {}
+        }
+    }
+
+    /// Waits for this read or a later one, and until what it showed is published. Says whether that is what the source
+    /// holds.
+    async fn confirmed(&self, read: Number) -> bool {
+        let confirmed = self.reads.ask(read).await;
+        self.published().await;
+        confirmed
+    }
+
+    /// Waits until what waits for its turn now is published, which is made to happen at once, or until nothing waits.
+    async fn published(&self) {
+        // Looked at first: whatever is published after it is no older than what waits now.
+        let before = self.hub.current().map(|served| served.snapshot.id);
+        let mut waiting = self.waiting.subscribe();
+        let nothing_waits = waiting.wait_for(|waiting| {
+            if waiting.is_some() {
+                self.hurry.notify_one();
+            }
+            waiting.is_none()
+        });
+        tokio::select! {
+            // The sender lives in `self`.
+            _ = nothing_waits => {}
+            () = self.hub.wait_for(|current| Some(*current) != before) => {}
         }
     }
 

@@ -144,13 +144,8 @@ impl Run {
                 operation.set_status(Status::Live);
                 self.keeper.confirmed(&feed.source);
             }
-            Report::Settled(number) => {
-                // Somebody waits who may be ahead: not for the turn of what was read.
-                if operation.reads.is_asked(number) {
-                    self.publish(feed).await;
-                }
-                operation.reads.settle(number, operation.freshness.is_live());
-            }
+            // Who waited for it sees that what it showed is published ([`Operation::catch_up`]).
+            Report::Settled(number) => operation.reads.settle(number, operation.freshness.is_live()),
             Report::Unusable(unusable) => self.unusable(unusable),
             Report::Lost { reason } => {
                 operation.freshness.lost();

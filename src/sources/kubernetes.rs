@@ -24,6 +24,7 @@ pub mod discover;
 mod doing;
 pub mod driver;
 pub mod failure;
+mod kubeconfig;
 pub mod metrics;
 pub mod object;
 mod order;
@@ -32,6 +33,7 @@ mod schedule;
 pub mod set;
 pub mod settling;
 pub mod target;
+mod token;
 
 use api::{Api, Set};
 use decode::Event;

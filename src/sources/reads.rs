@@ -50,7 +50,7 @@ impl Reads {
     }
 
     /// Asks for this read, unless it has begun, and waits until it or a later one is settled. Says
-    /// whether what is published since is what the source holds.
+    /// whether the source held then what it had said: published, or waiting for its turn.
     pub async fn ask(&self, number: Number) -> bool {
         let mut settled = self.settled.subscribe();
         self.asked.send_if_modified(|asked| {
@@ -65,13 +65,7 @@ impl Reads {
         }
     }
 
-    /// Whether somebody asked for this read.
-    #[must_use]
-    pub fn is_asked(&self, number: Number) -> bool {
-        self.asked.borrow().wanted >= number
-    }
-
-    /// What the read showed is published.
+    /// The read is answered, and what it showed was said: published, or waiting for its turn.
     pub fn settle(&self, number: Number, confirmed: bool) {
         self.settled.send_replace(Settled { number, confirmed });
     }
@@ -133,7 +127,7 @@ mod tests {
         assert!(first.as_mut().now_or_never().is_none());
         reader.asked().now_or_never().expect("asked for");
         let one = reader.begin();
-        assert!(!reader.is_asked() && reads.is_asked(one));
+        assert!(!reader.is_asked());
         // Arrived while it is under way: the next one is theirs, and shared.
         let late = reads.next().expect("a reader");
         assert!(late > one);
@@ -145,7 +139,6 @@ mod tests {
         // One that failed is never settled; the next covers what it was for.
         let _ = reader.begin();
         let three = reader.begin();
-        assert!(!reads.is_asked(three));
         reads.settle(three, false);
         assert_eq!((second.now_or_never(), third.now_or_never()), (Some(false), Some(false)));
         drop(reader);

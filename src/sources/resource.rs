@@ -13,9 +13,10 @@ use kube::core::ApiResource;
 use tokio::time::{Instant, sleep};
 
 use super::backoff::Backoff;
+use super::kubernetes::discover::{self, Undiscovered};
 use super::kubernetes::set::{Change, Entry, Set};
 use super::kubernetes::settling::Settling;
-use super::kubernetes::{ListWatch, Malformed, Metrics, Object, Seen, Selector, Target, discover};
+use super::kubernetes::{ListWatch, Malformed, Metrics, Object, Seen, Selector, Target};
 use super::reads::Reads;
 use super::said::Said;
 use super::{Authority, Draft, LARGE, Part, Report, Reports, Unusable, UnusableKind, format};
@@ -57,15 +58,7 @@ pub async fn run(source: ResourceSource, client: Client, metrics: Metrics, reads
 
 async fn watch(source: ResourceSource, client: Client, metrics: Metrics, reads: Arc<Reads>, reports: &Reports) {
     let Some(resource) = resolve(&source, &client, reports).await else { return };
-    let selector = match &source.objects {
-        Objects::Named(name) => Selector::Name(name.clone()),
-        Objects::Labelled(labels) => Selector::Labels(labels.clone()),
-    };
-    let target = Target { resource, namespace: Some(source.namespace.clone()), selector };
-    let watching = ListWatch::new(client, target, source.watch_timeout, metrics, reads.reader());
-    let (source, aggregate) = (Arc::new(source), Aggregate::default());
-    let objects = Watched { source, watching, set: Set::default(), aggregate, said: Said::default(), version: None };
-    objects.run(&reads, reports).await;
+    Watched::new(source, resource, client, metrics, &reads).run(&reads, reports).await;
 }
 
 /// Finds the resource of a kind; the definition of a custom resource may come later. None: nobody listens any more.
@@ -73,16 +66,17 @@ async fn resolve(source: &ResourceSource, client: &Client, reports: &Reports) ->
     let mut backoff = Backoff::default();
     let mut told = None;
     loop {
-        let report = match discover::resource(client, &source.api_version, &source.kind).await {
-            Ok(resource) => return Some(resource),
-            Err(report) => report,
-        };
+        let Undiscovered { report, retry_after } =
+            match discover::resource(client, &source.api_version, &source.kind).await {
+                Ok(resource) => return Some(resource),
+                Err(undiscovered) => undiscovered,
+            };
         let text = format!("{report:?}");
         if told.as_ref() != Some(&text) {
             told = Some(text);
             reports.send(report).await.ok()?;
         }
-        sleep(backoff.failed(fastrand::f64(), None)).await;
+        sleep(backoff.failed(fastrand::f64(), retry_after)).await;
     }
 }
 
@@ -99,6 +93,23 @@ struct Watched {
 }
 
 impl Watched {
+    fn new(
+        source: ResourceSource,
+        resource: ApiResource,
+        client: Client,
+        metrics: Metrics,
+        reads: &Arc<Reads>,
+    ) -> Self {
+        let selector = match &source.objects {
+            Objects::Named(name) => Selector::Name(name.clone()),
+            Objects::Labelled(labels) => Selector::Labels(labels.clone()),
+        };
+        let target = Target { resource, namespace: Some(source.namespace.clone()), selector };
+        let watching = ListWatch::new(client, target, source.watch_timeout, metrics, reads.reader());
+        let (source, aggregate) = (Arc::new(source), Aggregate::default());
+        Self { source, watching, set: Set::default(), aggregate, said: Said::default(), version: None }
+    }
+
     async fn run(mut self, reads: &Arc<Reads>, reports: &Reports) {
         let mut settling = Settling::default();
         loop {
@@ -128,27 +139,7 @@ impl Watched {
     async fn see(&mut self, seen: Seen) -> Option<Report> {
         let now = Instant::now();
         match seen {
-            Seen::Listed { objects, malformed, version } => {
-                let mut entries = BTreeMap::new();
-                for object in objects {
-                    let before = self.before(&object);
-                    let (name, entry) = read(object, before, &self.source).await;
-                    entries.insert(name, entry);
-                }
-                for malformed in malformed {
-                    entries.extend(self.keep(&malformed));
-                }
-                let by_name = matches!(self.source.objects, Objects::Named(_));
-                let change = self.set.listed(entries, version, now);
-                self.aggregate.replace(self.set.entries());
-                // By name, gone is gone: the last good state stays by the rule for every source.
-                let is_empty = by_name && self.set.due().is_some();
-                match change {
-                    _ if is_empty => Some(self.said.answered(Err(self.source.missing()))),
-                    Change::Same if !self.said.lost && self.version == Some(self.set.version()) => self.said.same(),
-                    Change::Changed | Change::Same | Change::AskList => Some(self.draft(Authority::Read)),
-                }
-            }
+            Seen::Listed { objects, malformed, version } => self.listed(objects, &malformed, version, now).await,
             Seen::Applied(object) => {
                 let before = self.before(&object);
                 let (name, entry) = read(object, before, &self.source).await;
@@ -160,6 +151,7 @@ impl Watched {
                     Change::Same | Change::AskList => self.said.same(),
                 }
             }
+            Seen::Malformed(malformed) if self.is_by_name() => Some(self.unreadable(&malformed)),
             Seen::Malformed(malformed) => {
                 let (name, entry) = self.keep(&malformed)?;
                 self.set.applied(name, entry, now);
@@ -190,15 +182,53 @@ impl Watched {
         }
     }
 
+    async fn listed(
+        &mut self,
+        objects: Vec<Object>,
+        malformed: &[Malformed],
+        version: u64,
+        now: Instant,
+    ) -> Option<Report> {
+        if let (true, [], [malformed, ..]) = (self.is_by_name(), &*objects, malformed) {
+            return Some(self.unreadable(malformed));
+        }
+        let mut entries = BTreeMap::new();
+        for object in objects {
+            let before = self.before(&object);
+            let (name, entry) = read(object, before, &self.source).await;
+            entries.insert(name, entry);
+        }
+        entries.extend(malformed.iter().filter_map(|malformed| self.keep(malformed)));
+        let change = self.set.listed(entries, version, now);
+        self.aggregate.replace(self.set.entries());
+        // By name, gone is gone: the last good state stays by the rule for every source.
+        let is_empty = self.is_by_name() && self.set.due().is_some();
+        match change {
+            _ if is_empty => Some(self.said.answered(Err(self.source.missing()))),
+            Change::Same if !self.said.lost && self.version == Some(self.set.version()) => self.said.same(),
+            Change::Changed | Change::Same | Change::AskList => Some(self.draft(Authority::Read)),
+        }
+    }
+
+    fn is_by_name(&self) -> bool {
+        matches!(self.source.objects, Objects::Named(_))
+    }
+
+    /// The one object is there, and cannot be read: whatever it shows next is news.
+    fn unreadable(&mut self, malformed: &Malformed) -> Report {
+        self.version = None;
+        self.said.answered(Err(self.source.unreadable(&malformed.why)))
+    }
+
     fn before(&self, object: &Object) -> Option<Entry<Known>> {
         self.set.entries().get(&object.name).filter(|before| before.uid == object.uid).cloned()
     }
 
     /// An object whose metadata cannot be read keeps its last good content, if it has one.
     fn keep(&self, malformed: &Malformed) -> Option<(String, Entry<Known>)> {
-        let name = malformed.name.clone()?;
+        let name = malformed.name.as_deref().unwrap_or("without a name");
         tracing::warn!(kind = %self.source.kind, %name, why = %malformed.why, "an object cannot be read");
-        let Entry { uid, version, generation, payload } = self.set.entries().get(&name)?.clone();
+        let (name, Entry { uid, version, generation, payload }) = self.set.kept(malformed)?;
         let held = Held { wrong: Some(malformed.why.clone()), ..payload.held };
         let payload = known(&self.source, &name, (&uid, version), generation, held);
         Some((name, Entry { uid, version, generation, payload }))
@@ -296,8 +326,17 @@ impl ResourceSource {
         Unusable { kind: UnusableKind::Missing, detail }
     }
 
+    fn unreadable(&self, why: &str) -> Unusable {
+        let Self { namespace, kind, objects, .. } = self;
+        let (Objects::Named(which) | Objects::Labelled(which)) = objects;
+        Unusable { kind: UnusableKind::Invalid, detail: format!("{kind} {namespace}/{which}: {why}") }
+    }
+
     /// Whether statuses of the objects are written.
     fn is_of_models(&self) -> bool {
         self.kind == "NetworkModel" && self.api_version.starts_with("tidewait.dev/")
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! The built binary with a `ConfigMap` of a real API server, changed by the real kubectl.
 
 mod ahead;
+mod kubeconfig;
 mod objects;
 mod restore;
 

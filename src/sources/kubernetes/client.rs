@@ -8,13 +8,16 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT};
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
+use kube::Client;
 use kube::client::{ClientBuilder, DynBody};
-use kube::config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::config::{AuthInfo, InClusterError, KubeconfigError};
 use kube::core::Status;
 use kube::core::response::StatusDetails;
-use kube::{Client, Config};
 use tower::BoxError;
-use tower::util::MapResponseLayer;
+use tower::util::{MapRequestLayer, MapResponseLayer};
+
+use super::kubeconfig::{self, Missing};
+use super::token::{TokenError, TokenFile};
 
 /// TCP and TLS; the time for requests is [`crate::bounds::KUBERNETES_REQUEST`].
 const CONNECT: Duration = Duration::from_secs(5);
@@ -32,9 +35,25 @@ pub enum ConnectError {
     },
     /// Nothing says where the API server is.
     #[error(
-        "nothing says where the API server is: give a kubeconfig, set KUBECONFIG, or run in a pod with a service account token"
+        "nothing says where the API server is{missing}: give a kubeconfig, set KUBECONFIG, or run in a pod with a service account token"
     )]
-    Unknown(#[source] Box<InferConfigError>),
+    Unknown {
+        /// What was looked for.
+        missing: Missing,
+        /// Why it is not the one of the pod.
+        source: InClusterError,
+    },
+    /// A file that the kubeconfig names has nothing in it.
+    #[error("the file {} that the kubeconfig names is empty: write {what} into it, or name another file", .path.display())]
+    Empty {
+        /// Where it is.
+        path: PathBuf,
+        /// What it should hold.
+        what: &'static str,
+    },
+    /// There is no token to send.
+    #[error("who asks the API server cannot be told")]
+    Token(#[from] TokenError),
     /// A proxy stands in the configuration.
     #[error(
         "the API server would be reached through the proxy {proxy}, which is not supported: remove proxy-url from the kubeconfig, or unset HTTPS_PROXY"
@@ -53,14 +72,7 @@ pub enum ConnectError {
 pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> {
     // An error says that this process has one already, as it does for the second client.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let mut config = match kubeconfig {
-        Some(path) => {
-            let error = |source| ConnectError::Kubeconfig { path: path.to_owned(), source };
-            let file = Kubeconfig::read_from(path).map_err(error)?;
-            Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.map_err(error)?
-        }
-        None => Config::infer().await.map_err(|error| ConnectError::Unknown(Box::new(error)))?,
-    };
+    let mut config = kubeconfig::config(kubeconfig).await?;
     if let Some(proxy) = &config.proxy_url {
         let host = proxy.host().unwrap_or_default();
         return Err(ConnectError::Proxy { proxy: host.to_owned() });
@@ -70,10 +82,36 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> 
     config.connect_timeout = Some(CONNECT);
     // A watch is quiet for a minute at a time; the loop itself notices one that fell silent.
     config.read_timeout = None;
+    let token = token_file(&mut config.auth_info)?;
     let agent = HeaderValue::from_static(concat!("tidewait/", env!("CARGO_PKG_VERSION")));
     config.headers.push((USER_AGENT, agent));
     let builder = ClientBuilder::try_from(config).map_err(|error| ConnectError::Client(Box::new(error)))?;
+    let authorize = move |request| match &token {
+        Some(token) => token.authorize(request),
+        None => request,
+    };
+    let builder = builder.with_layer(&MapRequestLayer::new(authorize));
     Ok(builder.with_layer(&MapResponseLayer::new(keep_retry_after)).build())
+}
+
+/// Takes the token file from kube, which would send what is in it as it is. With a token beside it the file counts, and
+/// the token where that is of no use, as for kubectl.
+fn token_file(user: &mut AuthInfo) -> Result<Option<TokenFile>, TokenError> {
+    let by_other_means = user.auth_provider.is_some() || (user.username.is_some() && user.password.is_some());
+    let Some(path) = user.token_file.take_if(|_| !by_other_means) else { return Ok(None) };
+    match TokenFile::open(Path::new(&path)) {
+        Ok(token) => {
+            user.token = None;
+            user.exec = None;
+            Ok(Some(token))
+        }
+        Err(error) if user.token.is_some() => {
+            let error = crate::telemetry::chain(&error);
+            tracing::warn!(%error, "the token in the kubeconfig itself is used");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Puts `Retry-After` into the body, since kube forgets the header. An API server that is

@@ -1,5 +1,7 @@
 //! Which resource serves a kind. The definition of a custom resource may come later than whoever asks.
 
+use std::time::Duration;
+
 use kube::Client;
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::discovery::{self, Scope};
@@ -9,8 +11,17 @@ use super::failure::{Failure, FailureKind};
 use crate::bounds::KUBERNETES_READ;
 use crate::sources::{Report, Unusable, UnusableKind};
 
+/// What a source has to say where the resource of a kind cannot be told, and the pause that the API server asked for.
+#[derive(Debug)]
+pub struct Undiscovered {
+    /// What is to be reported.
+    pub report: Report,
+    /// The least pause before the next attempt.
+    pub retry_after: Option<Duration>,
+}
+
 /// The resource of a kind that belongs to a namespace; else what a source has to say of that.
-pub async fn resource(client: &Client, api_version: &str, kind: &str) -> Result<ApiResource, Report> {
+pub async fn resource(client: &Client, api_version: &str, kind: &str) -> Result<ApiResource, Undiscovered> {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let wanted = GroupVersionKind::gvk(group, version, kind);
     let found = timeout(KUBERNETES_READ, discovery::pinned_kind(client, &wanted)).await;
@@ -18,21 +29,50 @@ pub async fn resource(client: &Client, api_version: &str, kind: &str) -> Result<
         Ok(Ok((resource, capabilities))) if capabilities.scope == Scope::Namespaced => return Ok(resource),
         Ok(Ok(_)) => {
             let detail = format!("{kind} of {api_version} belongs to no namespace: name a kind that does");
-            return Err(Report::Unusable(Unusable { kind: UnusableKind::Invalid, detail }));
+            let report = Report::Unusable(Unusable { kind: UnusableKind::Invalid, detail });
+            return Err(Undiscovered { report, retry_after: None });
         }
-        // kube has words of its own for a kind that its group has not; of a group that is not there the server
-        // says it in plain text.
-        Ok(Err(kube::Error::Discovery(_))) => Failure::new(FailureKind::NotFound, String::new()),
-        Ok(Err(kube::Error::Api(status))) if status.code == 404 => Failure::new(FailureKind::NotFound, String::new()),
-        Ok(Err(error)) => error.into(),
+        Ok(Err(error)) => Failure::from(error),
         Err(_) => Failure::new(FailureKind::Timeout, "no answer in time"),
     };
-    Err(if failure.kind == FailureKind::NotFound {
+    Err(Undiscovered { report: report(&failure, api_version, kind), retry_after: failure.retry_after })
+}
+
+fn report(failure: &Failure, api_version: &str, kind: &str) -> Report {
+    // kube has words of its own for a kind that its group has not; of a group that is not there the server
+    // says it in plain text.
+    if failure.kind == FailureKind::NotFound {
         let detail = format!(
             "the cluster serves no {kind} of {api_version}: install its CustomResourceDefinition, or correct apiVersion and kind"
         );
-        Report::Unusable(Unusable { kind: UnusableKind::Missing, detail })
-    } else {
-        Report::Lost { reason: format!("cannot find out how {kind} of {api_version} is served: {}", failure.message) }
-    })
+        return Report::Unusable(Unusable { kind: UnusableKind::Missing, detail });
+    }
+    let reason = format!("cannot find out how {kind} of {api_version} is served: {}", failure.message);
+    if failure.kind.is_denial() {
+        // The right to discover is everybody's who is known, unless it was taken away.
+        let detail =
+            format!("{reason}; check the credentials, and that the ClusterRole system:discovery is bound to them");
+        return Report::Unusable(Unusable { kind: UnusableKind::Forbidden, detail });
+    }
+    Report::Lost { reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn a_denial_is_told_as_one() {
+        for (code, expected) in [(403, Some(UnusableKind::Forbidden)), (404, Some(UnusableKind::Missing)), (503, None)]
+        {
+            let failure = Failure::from(kube::Error::Api(Status::failure("words", "").with_code(code).boxed()));
+            let kind = match report(&failure, "net.example/v1", "Zone") {
+                Report::Unusable(unusable) => Some(unusable.kind),
+                _ => None,
+            };
+            assert_eq!(kind, expected, "{code}");
+        }
+    }
 }

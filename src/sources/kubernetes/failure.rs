@@ -3,9 +3,11 @@
 use std::error::Error as _;
 use std::time::Duration;
 
+use kube::client::AuthError;
 use kube::core::Status;
 
 use super::target::Target;
+use crate::bounds::BACKOFF;
 
 /// A request that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +29,8 @@ pub enum FailureKind {
     Throttled,
     /// 401: who asks is not known.
     Unauthorized,
+    /// What says who asks cannot be had: a token file that cannot be read, a plugin that failed.
+    Credentials,
     /// 403: who asks may not.
     Forbidden,
     /// 404: there is no such resource.
@@ -34,6 +38,8 @@ pub enum FailureKind {
     /// 504 `ResourceVersionTooLarge`: the server has not reached the version that was named. It lags, or its store was
     /// restored from a backup.
     Unreached,
+    /// 409: what a write builds on has changed, or what it makes is there already.
+    Conflict,
     /// 400 and every other status below 500: the request is not understood.
     Refused,
     /// 500 and above.
@@ -50,13 +56,15 @@ pub enum FailureKind {
 
 impl FailureKind {
     /// Every kind.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Expired,
         Self::Throttled,
         Self::Unauthorized,
+        Self::Credentials,
         Self::Forbidden,
         Self::NotFound,
         Self::Unreached,
+        Self::Conflict,
         Self::Refused,
         Self::Server,
         Self::Transport,
@@ -72,9 +80,11 @@ impl FailureKind {
             Self::Expired => "expired",
             Self::Throttled => "throttled",
             Self::Unauthorized => "unauthorized",
+            Self::Credentials => "credentials",
             Self::Forbidden => "forbidden",
             Self::NotFound => "not-found",
             Self::Unreached => "unreached",
+            Self::Conflict => "conflict",
             Self::Refused => "refused",
             Self::Server => "server",
             Self::Transport => "transport",
@@ -84,17 +94,17 @@ impl FailureKind {
         }
     }
 
-    /// Whether the server answered that we may not ask: more than being out of reach, and for people to mend.
+    /// Whether we may not ask: more than being out of reach, and for people to mend.
     #[must_use]
     pub fn is_denial(self) -> bool {
-        matches!(self, Self::Unauthorized | Self::Forbidden)
+        matches!(self, Self::Unauthorized | Self::Credentials | Self::Forbidden)
     }
 
     /// Whether a watch that failed so is followed by a list: what the position itself may have
     /// caused, and a denial, whose end is told by showing the objects.
     #[must_use]
     pub fn needs_list(self) -> bool {
-        matches!(self, Self::NotFound | Self::Refused | Self::Malformed) || self.is_denial()
+        matches!(self, Self::NotFound | Self::Conflict | Self::Refused | Self::Malformed) || self.is_denial()
     }
 
     fn of(status: &Status) -> Self {
@@ -108,8 +118,9 @@ impl FailureKind {
             (401, _) => Self::Unauthorized,
             (403, _) => Self::Forbidden,
             (404, _) => Self::NotFound,
+            (409, _) => Self::Conflict,
             // 408: the server gave up on us.
-            (1..=407 | 409..=499, _) => Self::Refused,
+            (1..=407 | 410..=499, _) => Self::Refused,
             (_, _) => Self::Server,
         }
     }
@@ -133,6 +144,13 @@ impl Failure {
         }
     }
 
+    /// The pause before the next attempt: what the API server asked for, but no less than `least`, and no more than the
+    /// longest pause: nobody may silence a writer for long.
+    #[must_use]
+    pub fn pause(&self, least: Duration) -> Duration {
+        self.retry_after.unwrap_or_default().min(BACKOFF.1).max(least)
+    }
+
     /// The sentence for people: the request, what happened, the remedy.
     #[must_use]
     pub fn sentence(&self, verb: &str, target: &Target) -> String {
@@ -141,6 +159,7 @@ impl Failure {
             FailureKind::Unauthorized => {
                 "; the API server does not know who asks: check the token of the pod's service account, or the user in the kubeconfig".to_owned()
             }
+            FailureKind::Credentials => "; check the credentials of the user in the kubeconfig".to_owned(),
             FailureKind::Forbidden => format!("; {}", target.role(verb)),
             FailureKind::NotFound => {
                 format!("; check that the cluster serves {} and that the namespace exists", target.plural())
@@ -148,6 +167,7 @@ impl Failure {
             FailureKind::Expired
             | FailureKind::Throttled
             | FailureKind::Unreached
+            | FailureKind::Conflict
             | FailureKind::Refused
             | FailureKind::Server
             | FailureKind::Transport
@@ -160,9 +180,22 @@ impl Failure {
 }
 
 impl From<kube::Error> for Failure {
-    /// What kept an answer from being had at all: statuses are read by ourselves.
+    /// What kube made of an answer, or what kept one from being had at all.
     fn from(error: kube::Error) -> Self {
-        Self::new(FailureKind::Transport, chain(&error))
+        use kube::Error;
+        let kind = match &error {
+            Error::Api(status) => return Self::of_status(status),
+            Error::Discovery(_) => FailureKind::NotFound,
+            Error::BuildRequest(_) | Error::HttpError(_) => FailureKind::Refused,
+            Error::SerdeError(_) | Error::FromUtf8(_) | Error::LinesCodecMaxLineLengthExceeded => {
+                FailureKind::Malformed
+            }
+            Error::Auth(_) => FailureKind::Credentials,
+            // kube hands its own layers' errors on in boxes.
+            Error::Service(cause) if cause.is::<AuthError>() => FailureKind::Credentials,
+            _ => FailureKind::Transport,
+        };
+        Self::new(kind, chain(&error))
     }
 }
 
@@ -205,6 +238,8 @@ mod tests {
             (403, "Forbidden", FailureKind::Forbidden),
             (404, "NotFound", FailureKind::NotFound),
             (400, "BadRequest", FailureKind::Refused),
+            (409, "Conflict", FailureKind::Conflict),
+            (409, "AlreadyExists", FailureKind::Conflict),
             (422, "Invalid", FailureKind::Refused),
             (408, "Timeout", FailureKind::Server),
             (500, "InternalError", FailureKind::Server),
@@ -216,6 +251,45 @@ mod tests {
         }
         let labels: std::collections::BTreeSet<_> = FailureKind::ALL.iter().map(|kind| kind.as_str()).collect();
         assert_eq!(labels.len(), FailureKind::ALL.len(), "each kind has its own label");
+    }
+
+    #[test]
+    fn what_kube_says_keeps_its_kind_and_the_pause_that_was_asked_for() {
+        let details = StatusDetails {
+            name: String::new(),
+            group: String::new(),
+            kind: String::new(),
+            uid: String::new(),
+            causes: Vec::new(),
+            retry_after_seconds: 7,
+        };
+        let refused = |code, reason| kube::Error::Api(status(code, reason).with_details(details.clone()).boxed());
+        let unreadable = serde_json::from_str::<u8>("x").expect_err("no number");
+        let no_token = || AuthError::ReadTokenFile(std::io::Error::other("gone"), "/t".into());
+        for (error, kind, words) in [
+            (refused(409, "Conflict"), FailureKind::Conflict, "words (409)"),
+            (refused(403, "Forbidden"), FailureKind::Forbidden, "words (403)"),
+            (refused(429, "TooManyRequests"), FailureKind::Throttled, "words (429)"),
+            (kube::Error::SerdeError(unreadable), FailureKind::Malformed, "expected value"),
+            (kube::Error::Auth(no_token()), FailureKind::Credentials, "/t"),
+            (kube::Error::Service(Box::new(no_token())), FailureKind::Credentials, "/t"),
+            (kube::Error::Service("refused".into()), FailureKind::Transport, "refused"),
+        ] {
+            let asked = matches!(error, kube::Error::Api(_)).then_some(Duration::from_secs(7));
+            let failure = Failure::from(error);
+            assert_eq!((failure.kind, failure.retry_after), (kind, asked));
+            assert!(failure.message.contains(words), "{}", failure.message);
+        }
+    }
+
+    #[test]
+    fn the_pause_after_a_write_is_as_long_as_asked_for_up_to_the_longest() {
+        const SECOND: Duration = Duration::from_secs(1);
+        for (asked, pause) in [(None, 2), (Some(1), 2), (Some(7), 7), (Some(86_400), 30)] {
+            let failure =
+                Failure { retry_after: asked.map(Duration::from_secs), ..Failure::new(FailureKind::Server, "") };
+            assert_eq!(failure.pause(2 * SECOND), pause * SECOND, "{asked:?}");
+        }
     }
 
     /// As API server 1.36 says it.

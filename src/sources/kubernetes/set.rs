@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::time::Instant;
 
+use super::object::Malformed;
 use crate::bounds::{DELETION_SETTLES, DELETION_SETTLES_AT_MOST, EMPTIED_HOLD};
 
 /// One object.
@@ -81,6 +82,18 @@ impl<P> Set<P> {
     #[must_use]
     pub fn version(&self) -> u64 {
         self.version
+    }
+
+    /// An object whose metadata cannot be read, as it was before. Which version it has now is not known, and is not
+    /// that one: whatever it shows next is news.
+    #[must_use]
+    pub fn kept(&self, malformed: &Malformed) -> Option<(String, Entry<P>)>
+    where
+        P: Clone,
+    {
+        let name = malformed.name.clone()?;
+        let entry = Entry { version: 0, ..self.entries.get(&name)?.clone() };
+        Some((name, entry))
     }
 
     /// A consistent list shows these and no other.
@@ -220,6 +233,20 @@ mod tests {
         assert_eq!(set.due(), None, "history too");
         set.reached(9);
         assert_eq!(set.version(), 9);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_cannot_be_read_any_more_is_kept_and_what_it_shows_next_is_news() {
+        let t0 = Instant::now();
+        let malformed = |name: Option<&str>| Malformed { name: name.map(str::to_owned), why: "why".to_owned() };
+        let mut set = Set::default();
+        set.listed(list(&[("a", 1), ("b", 2)]), 5, t0);
+        let (name, kept) = set.kept(&malformed(Some("a"))).expect("it was there");
+        assert_eq!((&*name, kept.version), ("a", 0));
+        assert_eq!(set.applied(name, kept, t0), Change::Changed, "though its version is not known");
+        assert_eq!((set.version(), names(&set)), (5, vec!["a", "b"]));
+        assert_eq!(set.listed(list(&[("a", 1), ("b", 2)]), 5, t0), Change::Changed, "the same again is news");
+        assert_eq!((set.kept(&malformed(None)), set.kept(&malformed(Some("c")))), (None, None));
     }
 
     #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use kube::Client;
 use tokio::time::sleep;
 
 use crate::sources::backoff::Backoff;
-use crate::sources::kubernetes::discover;
+use crate::sources::kubernetes::discover::{self, Undiscovered};
 use crate::sources::kubernetes::{ListWatch, Metrics, Seen, Selector, Target};
 use crate::sources::reads::Reads;
 use crate::sources::upstream::Trigger;
@@ -31,11 +31,12 @@ pub async fn watch(object: TriggerObject, client: Client, watch_timeout: Duratio
     let TriggerObject { namespace, api_version, kind, name } = object;
     let mut backoff = Backoff::default();
     let resource = loop {
-        match discover::resource(&client, &api_version, &kind).await {
+        let Undiscovered { report, retry_after } = match discover::resource(&client, &api_version, &kind).await {
             Ok(resource) => break resource,
-            Err(why) => tracing::warn!(?why, "the trigger cannot be watched"),
-        }
-        sleep(backoff.failed(fastrand::f64(), None)).await;
+            Err(undiscovered) => undiscovered,
+        };
+        tracing::warn!(why = ?report, "the trigger cannot be watched");
+        sleep(backoff.failed(fastrand::f64(), retry_after)).await;
     };
     let target = Target { resource, namespace: Some(namespace), selector: Selector::Name(name) };
     let reads = Arc::new(Reads::default());

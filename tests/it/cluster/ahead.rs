@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
+use http::StatusCode;
+
 use super::{apply, version};
-use crate::api_proxy::{ApiProxy, Fault, Matches, Seen};
+use crate::api_proxy::{Answer, ApiProxy, Fault, Matches, Seen};
 use crate::control_plane::{ControlPlane, Namespace};
 use crate::server::{Client, Reply, STEP, Server};
 
@@ -97,6 +99,30 @@ async fn a_lie_about_a_huge_version_costs_one_read_and_wakes_nobody() {
     assert!((replica.server.metric(gauge).await - 3.0).abs() < 0.5, "nobody is released");
     let read = r#"tidewait_kubernetes_reads_total{cause="asked",result="same"}"#;
     assert!((replica.server.metric(read).await - 1.0).abs() < 0.5);
+}
+
+/// The pace of publications keeps the second model back, and the first read fails: what the second read shows is
+/// published before anybody is answered by it.
+#[tokio::test]
+async fn a_read_that_failed_is_made_again_and_what_that_shows_is_published_first() {
+    let plane = ControlPlane::shared().await;
+    let namespace = plane.namespace("ahead").await;
+    apply(plane, &namespace, 1).await;
+    let replica = Replica::start(plane, &namespace, &["--min-interval", "60s"]).await;
+    let id = replica.poll("").await.id().to_owned();
+    apply(plane, &namespace, 2).await;
+    let answer = Answer {
+        matches: Matches::Get,
+        status: StatusCode::SERVICE_UNAVAILABLE,
+        retry_after: None,
+        times: 1,
+        as_event: false,
+    };
+    replica.proxy.set(Fault::Answer(answer)).await;
+    let reply = replica.poll(&lie(&id, u64::MAX)).await;
+    assert_eq!(serial_of(&reply), 2, "{reply:?}");
+    let failed = r#"tidewait_kubernetes_reads_total{cause="asked",result="failed"}"#;
+    assert!((replica.server.metric(failed).await - 1.0).abs() < 0.5);
 }
 
 #[tokio::test]

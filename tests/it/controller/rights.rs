@@ -64,21 +64,23 @@ async fn the_committed_role_is_enough() {
     assert!(!log.contains("cannot be") && !log.contains("forbidden"), "{log}");
 }
 
-/// Each verb in turn is taken away; the log names it and its resource.
+/// Each verb in turn is taken away; the log says in our own words what failed, and which right to give.
 #[tokio::test]
 async fn one_verb_less_is_told_by_its_name_and_resource() {
     let plane = ControlPlane::shared().await;
     crd::installed(plane).await;
-    for (resource, verb) in [
-        ("describeoperations", "list"),
-        ("describeoperations/status", "patch"),
-        ("networkmodels", "get"),
-        ("networkmodels/status", "patch"),
-        ("describereplicas", "create"),
-        ("describereplicas/status", "patch"),
-        ("describereplicas", "watch"),
-        ("leases", "create"),
-        ("leases", "update"),
+    let reading = r#""get", "list", "watch""#;
+    for (resource, verb, verbs) in [
+        ("describeoperations", "list", reading),
+        ("describeoperations/status", "patch", r#""patch""#),
+        ("networkmodels", "get", reading),
+        ("networkmodels/status", "patch", r#""patch""#),
+        ("describereplicas", "create", r#""create""#),
+        ("describereplicas/status", "patch", r#""patch""#),
+        ("describereplicas", "watch", reading),
+        ("leases", "create", r#""create""#),
+        ("leases", "update", r#""update""#),
+        ("events", "create", r#""create""#),
     ] {
         let namespace = plane.namespace("less").await;
         let mut documents = rbac(&namespace);
@@ -105,8 +107,16 @@ async fn one_verb_less_is_told_by_its_name_and_resource() {
         let mut server = sidecar(&kubeconfig, &namespace, "replica-a", &[]).await;
         apply(plane, &model(&namespace, "zone-a", 1)).await;
         apply(plane, &operation(&namespace, "zone-a", "/zone-a", &one("zone-a"), &json!({}))).await;
-        let said = format!("cannot {verb} resource \\\"{resource}\\\"");
-        let told = tokio::time::timeout(STEP * 2, server.logged(&said)).await;
+        // A condition that turns bad is an Event.
+        apply(plane, &operation(&namespace, "zone-b", "/zone-a", &one("zone-a"), &json!({}))).await;
+        let told = tokio::time::timeout(STEP * 2, server.logged(&format!("cannot {verb} resource"))).await;
         assert!(told.is_ok(), "{verb} {resource}");
+        let kind = resource.split('/').next().expect("a resource");
+        let failed = format!("cannot {verb} {kind}");
+        let remedy = format!("bind a Role in namespace \"{namespace}\" with apiGroups");
+        let right = format!("resources [{resource:?}], verbs [{verbs}]");
+        let log = server.log.borrow().join("\n").replace('\\', "");
+        let is_told = |line: &str| [&failed, &remedy, &right].iter().all(|words| line.contains(&***words));
+        assert!(log.lines().any(is_told), "{failed} ... {remedy} ... {right}: {log}");
     }
 }

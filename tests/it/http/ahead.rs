@@ -120,6 +120,52 @@ async fn what_a_read_shows_is_published_before_those_who_asked_go_on() {
     }
 }
 
+/// The read that it asked for failed, or decided nothing: the one after it answers, under the pace of publications.
+#[tokio::test(start_paused = true)]
+async fn what_a_later_read_shows_is_published_before_those_who_asked_for_an_earlier_one_go_on() {
+    for (version, json, answered) in [(9, "9", 204), (8, "8", 200)] {
+        let (mut rig, mut reader) = readable().await;
+        let mut wire = poll(&mut rig, &format!("since={}&wait=2", id(9, "9"))).await;
+        reader.asked().await;
+        let _failed = reader.begin();
+        shows(&rig, version, json).await;
+        rig.reports(Report::Settled(reader.begin())).await;
+        let answer = next(&mut wire, false).await;
+        assert_eq!((answer.status, answer.field("state-id")), (answered, &*id(version, json).to_string()));
+    }
+}
+
+/// A read that began for another reason is settled while the watch is still waited for.
+#[tokio::test(start_paused = true)]
+async fn what_a_read_showed_before_it_was_asked_for_is_published_too() {
+    let (mut rig, reader) = readable().await;
+    let started = Instant::now();
+    let mut wire = poll(&mut rig, &format!("since={}&wait=2", id(9, "9"))).await;
+    // The clock moves on once the request waits.
+    tokio::time::sleep(WATCH / 2).await;
+    shows(&rig, 8, "8").await;
+    rig.reports(Report::Settled(reader.begin())).await;
+    let answer = next(&mut wire, false).await;
+    assert_eq!((answer.status, answer.field("state-id")), (200, &*id(8, "8").to_string()));
+    took(started, WATCH);
+    assert!(!reader.is_asked(), "that read is enough");
+}
+
+/// What waits may also be taken back, which publishes nothing.
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_what_a_read_showed_goes_on_where_that_is_taken_back() {
+    let (mut rig, mut reader) = readable().await;
+    rig.says(8, "8").await;
+    let started = Instant::now();
+    let mut wire = poll(&mut rig, &format!("since={}&wait=2", id(9, "9"))).await;
+    reader.asked().await;
+    shows(&rig, 10, MODEL).await;
+    rig.reports(Report::Settled(reader.begin())).await;
+    let answer = next(&mut wire, false).await;
+    assert_eq!((answer.status, answer.field("state-id")), (200, &*id(10, MODEL).to_string()));
+    took(started, WATCH);
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_watch_is_waited_for_first() {
     let (mut rig, reader) = readable().await;
