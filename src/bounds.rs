@@ -7,8 +7,14 @@ use std::time::Duration;
 pub const DOCUMENT_DEPTH: usize = 128;
 /// Bytes of a model, whatever its source; a larger one is refused at its source.
 pub const DOCUMENT_BYTES: usize = 64 * 1024 * 1024;
-/// Items that a patch adds to and removes from one array by shortest script; beyond, it goes place by place.
+/// Items that are added to and removed from a stretch of an array by shortest script; beyond, items that stand once are
+/// looked for.
 pub const PATCH_ARRAY_EDITS: usize = 256;
+/// Steps that the search for shortest scripts may take for each item that two arrays do not share, beside the square of
+/// the edits.
+pub const PATCH_ARRAY_PASSES: usize = 16;
+/// Items of two arrays among which those that stand once are looked for; of more, what stands at the same place counts.
+pub const PATCH_ARRAY_ANCHORS: usize = 262_144;
 /// Bytes of memory that past states may hold beside the current one, where its text is shorter and no bound is set.
 pub const HISTORY_BYTES: usize = 1024 * 1024;
 /// Deltas to one state that are kept; further ones are made for each request.

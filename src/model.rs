@@ -13,6 +13,8 @@ mod members;
 pub mod patch;
 mod reign;
 pub mod removal;
+mod runs;
+mod script;
 pub mod selection;
 mod sharing;
 pub mod snapshot;

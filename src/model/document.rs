@@ -202,7 +202,7 @@ impl Document {
     fn edited(&self, key: &str, value: Option<Node>) -> Self {
         let none = Members::new(Vec::new());
         let members = self.root.members().unwrap_or(&none);
-        Self { root: Node::of_members(members.edited(vec![(key.into(), value)])) }
+        Self { root: Node::of_members(members.edited([(key.into(), value)])) }
     }
 
     /// The same document, in memory made of the parts of `old` wherever both agree.

@@ -110,7 +110,7 @@ fn leaves(node: &Node) -> u64 {
     match node {
         Node::Scalar(_) => 1,
         Node::Array(items, _) if items.is_empty() => 1,
-        Node::Object(members, _) if members.len() == 0 => 1,
+        Node::Object(members, _) if members.is_empty() => 1,
         Node::Array(items, _) => items.iter().map(leaves).sum(),
         Node::Object(members, _) => members.iter().map(|(_, value)| leaves(value)).sum(),
     }
@@ -122,7 +122,7 @@ fn removed(from: &Node, to: &Node) -> u64 {
         (Node::Scalar(_), _) => 0,
         _ if from.same(to) => 0,
         (Node::Array(items, _), _) if items.is_empty() => 0,
-        (Node::Object(members, _), _) if members.len() == 0 => 0,
+        (Node::Object(members, _), _) if members.is_empty() => 0,
         (Node::Array(from, _), Node::Array(to, _)) => {
             let kept: u64 = from.iter().zip(to.iter()).map(|(from, to)| removed(from, to)).sum();
             kept + from.iter().skip(to.len()).map(leaves).sum::<u64>()

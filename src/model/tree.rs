@@ -2,9 +2,8 @@
 //! what is below them, so that two states are compared only where they differ. Parts that did not
 //! change are the same parts in memory.
 
-use std::sync::Arc;
-
 use super::members::{Member, Members};
+use super::runs::Runs;
 
 /// A value in a document.
 #[derive(Debug, Clone)]
@@ -12,7 +11,7 @@ pub(super) enum Node {
     /// null, a boolean, a number or a string, in canonical text.
     Scalar(Box<str>),
     /// An array.
-    Array(Arc<[Node]>, Sum),
+    Array(Runs<Node>, Sum),
     /// An object.
     Object(Members, Sum),
 }
@@ -49,7 +48,7 @@ impl Node {
             feed.node(item);
             len += item.len();
         }
-        Self::Array(items.into(), Sum { hash: feed.hash(), len })
+        Self::Array(Runs::new(items), Sum { hash: feed.hash(), len })
     }
 
     /// `members` are sorted by key and distinct.
