@@ -7,6 +7,9 @@ use std::time::Duration;
 pub const DOCUMENT_DEPTH: usize = 128;
 /// Bytes of a model, whatever its source; a larger one is refused at its source.
 pub const DOCUMENT_BYTES: usize = 64 * 1024 * 1024;
+/// Values of a model, those in values counted too; one of more is refused at its source, before memory is taken for
+/// them. One for each eight bytes of text: ordinary JSON has fewer. Each takes 25 to 90 bytes of memory.
+pub const DOCUMENT_NODES: usize = DOCUMENT_BYTES / 8;
 /// Items that are added to and removed from a stretch of an array by shortest script; beyond, items that stand once are
 /// looked for.
 pub const PATCH_ARRAY_EDITS: usize = 256;

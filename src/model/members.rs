@@ -2,24 +2,26 @@
 
 use std::sync::Arc;
 
+use smol_str::SmolStr;
+
 use super::runs::{Run, Runs, Splice};
 use super::tree::Node;
 
 /// A member: its key and its value.
-pub(super) type Member = (Box<str>, Node);
+pub(super) type Member = (SmolStr, Node);
 
 /// A member that is to be set, or removed.
-pub(super) type Edit = (Box<str>, Option<Node>);
+pub(super) type Edit = (SmolStr, Option<Node>);
 
 /// Sorted by key, keys distinct.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Members(Runs<Member>);
 
 /// The values that two objects have under one key; at least one of them has one.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pair<'a> {
     /// The key.
-    pub(super) key: &'a str,
+    pub(super) key: &'a SmolStr,
     /// Its value in the old object.
     pub(super) old: Option<&'a Node>,
     /// Its value in the new object.
@@ -67,9 +69,9 @@ impl Members {
     /// In which run and where in it a key is, or would be.
     fn find(&self, key: &str) -> Result<(usize, usize), (usize, usize)> {
         let runs = self.0.runs();
-        let run = runs.partition_point(|run| run.last().is_some_and(|(last, _)| **last < *key));
+        let run = runs.partition_point(|run| run.last().is_some_and(|(last, _)| last.as_str() < key));
         let Some(members) = runs.get(run) else { return Err((run, 0)) };
-        members.binary_search_by(|(other, _)| (**other).cmp(key)).map(|at| (run, at)).map_err(|at| (run, at))
+        members.binary_search_by(|(other, _)| other.as_str().cmp(key)).map(|at| (run, at)).map_err(|at| (run, at))
     }
 
     /// These members after `edits`, which are sorted by key and distinct. Runs without an edit are
@@ -154,7 +156,7 @@ mod tests {
 
     type Reference = BTreeMap<u16, u16>;
 
-    fn key(number: u16) -> Box<str> {
+    fn key(number: u16) -> SmolStr {
         format!("{number:05}").into()
     }
 
@@ -216,11 +218,11 @@ mod tests {
             }
             let mut seen = BTreeMap::new();
             for pair in Pairs::of(Some(&before), Some(&after)) {
-                seen.insert(pair.key.to_owned(), (pair.old.map(text), pair.new.map(text)));
+                seen.insert(pair.key.clone(), (pair.old.map(text), pair.new.map(text)));
             }
             for at in 0..600 {
                 let sides = (old.get(&at).map(ToString::to_string), new.get(&at).map(ToString::to_string));
-                if let Some(pair) = seen.get(&*key(at)) {
+                if let Some(pair) = seen.get(&key(at)) {
                     prop_assert_eq!(pair, &sides);
                 } else {
                     prop_assert_eq!(&sides.0, &sides.1, "only what both hold may be left out");

@@ -98,22 +98,22 @@ impl<'a> Draft<'a> {
     fn edit(&mut self, old: &'a Node, new: &'a Node, at: Option<usize>) -> bool {
         let mark = Mark { operations: self.operations.len(), len: self.len };
         match (old, new) {
-            (Node::Object(..), Node::Object(members, _)) => {
-                let stayed = self.edit_members(old, new, members, at);
+            (Node::Object(_), Node::Object(object)) => {
+                let stayed = self.edit_members(old, new, &object.children, at);
                 if !stayed {
                     self.replace_if_shorter(mark, new, at);
                 }
                 stayed
             }
-            (Node::Array(before, _), Node::Array(after, _)) => {
-                let script = script::between(before, after);
-                let stayed = self.edit_items(before.len(), &script, at);
+            (Node::Array(before), Node::Array(after)) => {
+                let script = script::between(&before.children, &after.children);
+                let stayed = self.edit_items(before.children.len(), &script, at);
                 if !stayed || !script.is_shortest {
                     self.replace_if_shorter(mark, new, at);
                 }
                 stayed
             }
-            (Node::Scalar(_) | Node::Array(..) | Node::Object(..), _) => {
+            (Node::Scalar(_) | Node::Array(_) | Node::Object(_), _) => {
                 self.push(at, Act::Replace(new));
                 false
             }

@@ -28,8 +28,21 @@ pub(super) struct Splice<T> {
     pub(super) new: Vec<T>,
 }
 
+/// A sequence that is being made.
+#[derive(Debug)]
+pub(super) struct Builder<T> {
+    runs: Vec<Run<T>>,
+    open: Vec<T>,
+}
+
 /// Items of a run that is made anew. A run that splices let grow to twice as many is cut.
 pub(super) const RUN: usize = 64;
+
+impl<T> Default for Runs<T> {
+    fn default() -> Self {
+        Self::One(Run::default())
+    }
+}
 
 impl<T> Runs<T> {
     pub(super) fn new(items: Vec<T>) -> Self {
@@ -39,7 +52,7 @@ impl<T> Runs<T> {
     fn of_runs(runs: Vec<Run<T>>) -> Self {
         match <[Run<T>; 1]>::try_from(runs) {
             Ok([run]) => Self::One(run),
-            Err(none) if none.is_empty() => Self::One(Run::default()),
+            Err(none) if none.is_empty() => Self::default(),
             Err(runs) => Self::Many(Arc::new(runs)),
         }
     }
@@ -73,6 +86,18 @@ impl<T> Runs<T> {
             }
         }
         None
+    }
+}
+
+impl<'a, T> Runs<T> {
+    /// The items of both from the first run on that they do not share. They have the same place in both till then.
+    pub(super) fn past_shared_beginning(
+        &'a self,
+        other: &'a Self,
+    ) -> (impl Iterator<Item = &'a T>, impl Iterator<Item = &'a T>) {
+        let (runs, others) = (self.runs(), other.runs());
+        let shared = runs.iter().zip(others).take_while(|(run, other)| Arc::ptr_eq(run, other)).count();
+        (runs[shared..].iter().flat_map(|run| run.iter()), others[shared..].iter().flat_map(|run| run.iter()))
     }
 }
 
@@ -110,6 +135,26 @@ impl<T: Clone> Runs<T> {
             return Self::new(made.iter().flat_map(|run| run.iter().cloned()).collect());
         }
         Self::of_runs(made)
+    }
+}
+
+impl<T> Default for Builder<T> {
+    fn default() -> Self {
+        Self { runs: Vec::new(), open: Vec::new() }
+    }
+}
+
+impl<T> Builder<T> {
+    pub(super) fn push(&mut self, item: T) {
+        if self.open.len() == 2 * RUN {
+            self.runs.push(self.open.drain(..RUN).collect());
+        }
+        self.open.push(item);
+    }
+
+    pub(super) fn finish(mut self) -> Runs<T> {
+        self.runs.extend(cut(self.open));
+        Runs::of_runs(self.runs)
     }
 }
 
@@ -159,6 +204,13 @@ mod tests {
         let none = thin.spliced([Splice { old: 0..50, new: Vec::new() }]);
         assert!(none.is_empty() && none.runs().len() == 1);
         assert_eq!(none.spliced([Splice { old: 0..0, new: vec![1] }]).len(), 1);
+        for len in [0, 1, 128, 129, 1_000] {
+            let mut builder = Builder::default();
+            (0..len).for_each(|at| builder.push(at));
+            let built = builder.finish();
+            assert!(built.iter().copied().eq(0..len), "{len} items one by one");
+            assert!(built.runs().len() == 1 || built.runs().iter().all(|run| (RUN..=2 * RUN).contains(&run.len())));
+        }
         let pieces = Runs::new((0..129).collect());
         assert_eq!(pieces.runs().iter().map(|run| run.len()).collect::<Vec<_>>(), [43, 43, 43]);
     }

@@ -3,19 +3,20 @@
 //! to refuse here: numbers that JSON has not, keys that are no strings, tags.
 
 use serde_yaml::Value;
+use smol_str::SmolStr;
 
 use super::document::{Invalid, Path};
 use super::tree::Node;
-use crate::bounds::DOCUMENT_DEPTH;
 
 /// Reads one YAML document.
-pub(super) fn read(text: &str) -> Result<Node, Invalid> {
+pub(super) fn read(text: &str, mut path: Path) -> Result<Node, Invalid> {
     let value: Value =
         serde_yaml::from_str(text).map_err(|error| Invalid::Syntax { format: "YAML", message: error.to_string() })?;
-    node(value, &mut Path::new(DOCUMENT_DEPTH))
+    node(value, &mut path)
 }
 
 fn node(value: Value, path: &mut Path) -> Result<Node, Invalid> {
+    path.count()?;
     match value {
         Value::Null => Ok(Node::Scalar("null".into())),
         Value::Bool(yes) => Ok(Node::Scalar(yes.to_string().into())),
@@ -33,7 +34,7 @@ fn node(value: Value, path: &mut Path) -> Result<Node, Invalid> {
             for (key, value) in mapping {
                 let Value::String(key) = key else { return Err(not_a_string(&key, path)) };
                 let value = child(&key, value, path)?;
-                members.push((key.into_boxed_str(), value));
+                members.push((SmolStr::from(key), value));
             }
             members.sort_by(|(a, _), (b, _)| a.cmp(b));
             Ok(Node::object(members))

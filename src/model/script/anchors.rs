@@ -118,7 +118,7 @@ impl Hash for Content<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         match self.0 {
             Node::Scalar(text) => text.hash(state),
-            Node::Array(..) | Node::Object(..) => self.0.hash().as_bytes().hash(state),
+            Node::Array(_) | Node::Object(_) => self.0.hash().as_bytes().hash(state),
         }
     }
 }

@@ -171,6 +171,9 @@ async fn a_selection_has_deltas_of_its_own() {
     assert_eq!((is_delta(&whole), applied("", &whole)), (false, part(9)), "the whole is no state of this selection");
 }
 
+/// What happens to the items of an array.
+type Step = fn(&mut Vec<String>);
+
 /// An array of 20,000 routes. The text of each past state is 300 kB.
 #[tokio::test(start_paused = true)]
 async fn one_item_of_a_long_array_is_a_line_and_a_past_state_costs_little() {
@@ -179,7 +182,7 @@ async fn one_item_of_a_long_array_is_a_line_and_a_past_state_costs_little() {
     let text = |routes: &[String]| format!(r#"{{"routes":[{}]}}"#, routes.join(","));
     rig.publish(1, &text(&routes)).await;
     let mut states = vec![text(&routes)];
-    let steps: [(&str, fn(&mut Vec<String>)); 5] = [
+    let steps: [(&str, Step); 5] = [
         ("appended", |routes| routes.push("1".to_owned())),
         ("put first", |routes| routes.insert(0, "2".to_owned())),
         ("put in between", |routes| routes.insert(7_000, "3".to_owned())),
