@@ -7,10 +7,17 @@ use std::time::Duration;
 pub const DOCUMENT_DEPTH: usize = 128;
 /// Bytes of a model, whatever its source; a larger one is refused at its source.
 pub const DOCUMENT_BYTES: usize = 64 * 1024 * 1024;
-/// Values in a model, containers included; one with more is refused at its source.
-pub const DOCUMENT_NODES: usize = 4_000_000;
-/// Items that a patch adds to and removes from one array by shortest script; beyond, it goes place by place.
+/// Values of a model, those in values counted too; one of more is refused at its source, before memory is taken for
+/// them. One for each eight bytes of text: ordinary JSON has fewer. Each takes 25 to 90 bytes of memory.
+pub const DOCUMENT_NODES: usize = DOCUMENT_BYTES / 8;
+/// Items that are added to and removed from a stretch of an array by shortest script; beyond, items that stand once are
+/// looked for.
 pub const PATCH_ARRAY_EDITS: usize = 256;
+/// Steps that the search for shortest scripts may take for each item that two arrays do not share, beside the square of
+/// the edits.
+pub const PATCH_ARRAY_PASSES: usize = 16;
+/// Items of two arrays among which those that stand once are looked for; of more, what stands at the same place counts.
+pub const PATCH_ARRAY_ANCHORS: usize = 262_144;
 /// Bytes of memory that past states may hold beside the current one, where its text is shorter and no bound is set.
 pub const HISTORY_BYTES: usize = 1024 * 1024;
 /// Deltas to one state that are kept; further ones are made for each request.

@@ -12,6 +12,8 @@ mod json;
 mod members;
 pub mod patch;
 pub mod removal;
+mod runs;
+mod script;
 pub mod selection;
 mod sharing;
 pub mod snapshot;

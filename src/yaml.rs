@@ -6,6 +6,8 @@
 
 use std::borrow::Cow;
 
+use smol_str::SmolStr;
+
 mod error;
 mod reader;
 mod scalar;
@@ -30,7 +32,7 @@ pub enum Scalar<'a> {
 }
 
 /// A key with its value.
-pub type Member<V> = (Box<str>, V);
+pub type Member<V> = (SmolStr, V);
 
 /// How values are made.
 pub trait Build {

@@ -18,11 +18,3 @@ pub(super) fn same(old: Option<&Node>, new: Option<&Node>) -> bool {
         (Some(_), None) | (None, Some(_)) => false,
     }
 }
-
-/// How many items two arrays have in common at the beginning, and of the rest at the end.
-pub(super) fn ends(old: &[Node], new: &[Node]) -> (usize, usize) {
-    let begin = old.iter().zip(new).take_while(|(old, new)| old.same(new)).count();
-    let (old, new) = (&old[begin..], &new[begin..]);
-    let end = old.iter().rev().zip(new.iter().rev()).take_while(|(old, new)| old.same(new)).count();
-    (begin, end)
-}

@@ -13,7 +13,7 @@ use super::id::Digest;
 use super::members::Members;
 use super::tree::Node;
 use super::{json, sharing, yaml};
-use crate::bounds::DOCUMENT_DEPTH;
+use crate::bounds::{DOCUMENT_DEPTH, DOCUMENT_NODES};
 
 /// What a state says.
 #[derive(Debug, Clone)]
@@ -67,6 +67,14 @@ pub enum Invalid {
         most: usize,
         /// JSON Pointer of the value.
         at: String,
+    },
+    /// Too many values.
+    #[error(
+        "it has more than {most} values, each object, array, string, number, boolean and null counted: make it smaller or split it"
+    )]
+    TooManyNodes {
+        /// How many it may have.
+        most: usize,
     },
     /// Not read as YAML.
     #[error(transparent)]
@@ -146,19 +154,19 @@ impl Document {
 
     /// The same, nested at most so many levels: one less than [`DOCUMENT_DEPTH`] for what becomes a member.
     pub fn from_json_within(text: &[u8], levels: usize) -> Result<Self, Invalid> {
-        json::read(text_of(text)?, levels).and_then(Self::of)
+        json::read(text_of(text)?, Path::new(levels, DOCUMENT_NODES)).and_then(Self::of)
     }
 
     /// Reads one YAML document whose keys are strings and whose numbers JSON can express.
     pub fn from_yaml(text: &[u8]) -> Result<Self, Invalid> {
-        yaml::read(text_of(text)?).and_then(Self::of)
+        yaml::read(text_of(text)?, DOCUMENT_NODES).and_then(Self::of)
     }
 
     /// The object with these members, in any order; of members with the same key the last one counts.
     #[must_use]
     pub fn object(members: impl IntoIterator<Item = (String, Self)>) -> Self {
         let sorted: std::collections::BTreeMap<_, _> = members.into_iter().collect();
-        let members = sorted.into_iter().map(|(key, value)| (key.into_boxed_str(), value.root));
+        let members = sorted.into_iter().map(|(key, value)| (key.into(), value.root));
         Self { root: Node::object(members.collect()) }
     }
 
@@ -170,8 +178,8 @@ impl Document {
 
     fn of(root: Node) -> Result<Self, Invalid> {
         match &root {
-            Node::Scalar(text) if &**text == "null" => Err(Invalid::Empty),
-            Node::Scalar(_) | Node::Array(..) | Node::Object(..) => Ok(Self { root }),
+            Node::Scalar(text) if text == "null" => Err(Invalid::Empty),
+            Node::Scalar(_) | Node::Array(_) | Node::Object(_) => Ok(Self { root }),
         }
     }
 
@@ -193,9 +201,9 @@ impl Document {
     }
 
     fn edited(&self, key: &str, value: Option<Node>) -> Self {
-        let none = Members::new(Vec::new());
+        let none = Members::default();
         let members = self.root.members().unwrap_or(&none);
-        Self { root: Node::of_members(members.edited(vec![(key.into(), value)])) }
+        Self { root: Node::of_members(members.edited([(key.into(), value)])) }
     }
 
     /// The same document, in memory made of the parts of `old` wherever both agree.
@@ -208,6 +216,15 @@ impl Document {
     #[must_use]
     pub fn digest(&self) -> Digest {
         Digest::of(JSON, &self.root.hash())
+    }
+
+    /// The same document, refused where it has more than [`DOCUMENT_NODES`] values: for what is put together of others,
+    /// each of which is within the bound.
+    pub fn within_bounds(self) -> Result<Self, Invalid> {
+        if self.root.nodes() as usize > DOCUMENT_NODES {
+            return Err(Invalid::TooManyNodes { most: DOCUMENT_NODES });
+        }
+        Ok(self)
     }
 
     /// How many bytes [`Document::canonical`] has; known without writing them.
@@ -232,13 +249,13 @@ impl Document {
             let token = token.replace("~1", "/").replace("~0", "~");
             node = match node {
                 Node::Scalar(_) => return None,
-                Node::Array(items, _) => items.get(token.parse::<usize>().ok()?)?,
-                Node::Object(members, _) => members.get(&token)?,
+                Node::Array(array) => array.children.get(token.parse::<usize>().ok()?)?,
+                Node::Object(object) => object.children.get(&token)?,
             };
         }
         match node {
             Node::Scalar(text) => Some(text),
-            Node::Array(..) | Node::Object(..) => None,
+            Node::Array(_) | Node::Object(_) => None,
         }
     }
 }
@@ -250,17 +267,27 @@ fn text_of(bytes: &[u8]) -> Result<&str, Invalid> {
     if text.trim().is_empty() { Err(Invalid::Empty) } else { Ok(text) }
 }
 
-/// Where a reader is, as a JSON Pointer; for messages.
+/// Where a reader is, as a JSON Pointer for messages, and how much it may still read.
 #[derive(Debug)]
 pub(super) struct Path {
     tokens: Vec<String>,
     /// Levels of nesting that are allowed.
     levels: usize,
+    /// Values that are allowed.
+    nodes: usize,
+    /// Values that were read.
+    read: usize,
 }
 
 impl Path {
-    pub(super) fn new(levels: usize) -> Self {
-        Self { tokens: Vec::new(), levels }
+    pub(super) fn new(levels: usize, nodes: usize) -> Self {
+        Self { tokens: Vec::new(), levels, nodes, read: 0 }
+    }
+
+    /// Counts a value, before memory is taken for it.
+    pub(super) fn count(&mut self) -> Result<(), Invalid> {
+        self.read += 1;
+        if self.read > self.nodes { Err(Invalid::TooManyNodes { most: self.nodes }) } else { Ok(()) }
     }
 
     /// Enters a container, which is one level below the one that it is in.
@@ -365,6 +392,19 @@ mod tests {
             let json = "{\"a\":".repeat(levels - 1) + "[]" + &"}".repeat(levels - 1);
             assert_eq!(Document::from_json(json.as_bytes()).is_ok(), is_ok, "{levels} levels of JSON");
             assert_eq!(Document::from_yaml(json.as_bytes()).is_ok(), is_ok, "{levels} levels of YAML");
+        }
+    }
+
+    #[test]
+    fn what_is_put_together_is_within_the_bound_too() {
+        let mut document = Document::from_json(b"1").expect("a document");
+        let mut nodes: usize = 1;
+        for _ in 0..40 {
+            document = Document::object([("a".to_owned(), document.clone()), ("b".to_owned(), document)]);
+            nodes = 2 * nodes + 1;
+            let refused = document.clone().within_bounds().err();
+            let expected = Invalid::TooManyNodes { most: DOCUMENT_NODES };
+            assert_eq!(refused, (nodes > DOCUMENT_NODES).then_some(expected), "{nodes} values");
         }
     }
 

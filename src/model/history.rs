@@ -172,6 +172,30 @@ mod tests {
     }
 
     #[test]
+    fn an_item_of_a_long_array_costs_a_run() {
+        let array = |items: &[usize]| {
+            let items: Vec<_> = items.iter().map(|at| format!(r#""10.{}.{}.0/24""#, at / 256, at % 256)).collect();
+            json(&format!("[{}]", items.join(",")))
+        };
+        let mut items: Vec<_> = (0..20_000).collect();
+        let mut history = History::new(1_000, None);
+        let mut current = array(&items);
+        for change in 0..40 {
+            match change % 4 {
+                0 => items.push(100_000 + change),
+                1 => items.insert(500 * change, 100_000 + change),
+                2 => items[400 * change] = 100_000 + change,
+                _ => drop(items.remove(300 * change)),
+            }
+            let next = array(&items).sharing(&current);
+            history.push(std::mem::replace(&mut current, next.clone()), &next);
+        }
+        assert_eq!(history.len(), 40);
+        let each = history.bytes() / history.len();
+        assert!((1_000..15_000).contains(&each), "{each} bytes each");
+    }
+
+    #[test]
     fn none_of_either_keeps_nothing() {
         for (entries, bytes) in [(0, None), (9, Some(0))] {
             let mut history = History::new(entries, bytes);

@@ -1,59 +1,30 @@
 //! JSON text to a tree. `serde_json` reads it; this file keeps what a `serde_json::Value` loses:
 //! the spelling of numbers and that a key stood twice. Each level reads its children as raw
-//! text first, so the cost is the text's length times its depth, and the stack is bounded by
-//! the depth check alone.
+//! text, one after the other, so the cost is the text's length times its depth, nothing is held but the
+//! tree, and the stack is bounded by the depth check alone.
 
 use std::fmt;
 
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer as _, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
+use smol_str::SmolStr;
 
 use super::document::{Invalid, Path};
+use super::members::Member;
+use super::runs::Builder;
 use super::tree::Node;
 
-/// An object's members as they stand.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de: 'a, 'a> serde::Deserialize<'de> for Members<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(InOrder)
-    }
-}
-
 /// Reads one JSON text.
-pub(super) fn read(text: &str, levels: usize) -> Result<Node, Invalid> {
+pub(super) fn read(text: &str, mut path: Path) -> Result<Node, Invalid> {
     let raw: &RawValue = serde_json::from_str(text).map_err(|error| syntax(&error, None))?;
-    node(raw, &mut Path::new(levels))
+    node(raw, &mut path)
 }
 
 fn node(raw: &RawValue, path: &mut Path) -> Result<Node, Invalid> {
+    path.count()?;
     let text = raw.get();
     match text.as_bytes().first() {
-        Some(b'{') => object(text, path),
-        Some(b'[') => {
-            let items: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| syntax(&error, Some(path)))?;
-            let mut nodes = Vec::with_capacity(items.len());
-            for (index, item) in items.into_iter().enumerate() {
-                nodes.push(child(&index.to_string(), item, path)?);
-            }
-            Ok(Node::array(nodes))
-        }
+        Some(b'{' | b'[') => container(text, path),
         // Without an escape, a string's text is its canonical text.
         Some(b'"') if text.contains('\\') => {
             let string: String = serde_json::from_str(text).map_err(|error| syntax(&error, Some(path)))?;
@@ -63,18 +34,61 @@ fn node(raw: &RawValue, path: &mut Path) -> Result<Node, Invalid> {
     }
 }
 
-fn object(text: &str, path: &mut Path) -> Result<Node, Invalid> {
-    let Members(mut members) = serde_json::from_str(text).map_err(|error| syntax(&error, Some(path)))?;
-    members.sort_by(|(a, _), (b, _)| a.cmp(b));
-    if let Some([(key, _), _]) = members.array_windows().find(|[(a, _), (b, _)]| a == b) {
-        return Err(Invalid::DuplicateKey { key: key.clone(), at: path.to_string() });
+fn container(text: &str, path: &mut Path) -> Result<Node, Invalid> {
+    let mut refused = None;
+    let visitor = Container { path: &mut *path, refused: &mut refused };
+    let read = serde_json::Deserializer::from_str(text).deserialize_any(visitor);
+    read.map_err(|error| refused.unwrap_or_else(|| syntax(&error, Some(path))))
+}
+
+/// Reads a container: an array's items or an object's members as they stand.
+struct Container<'p> {
+    path: &'p mut Path,
+    /// Why it is refused, where the text is not to blame.
+    refused: &'p mut Option<Invalid>,
+}
+
+impl<'de> Visitor<'de> for Container<'_> {
+    type Value = Node;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array or an object")
     }
-    let mut nodes = Vec::with_capacity(members.len());
-    for (key, value) in members {
-        let value = child(&key, value, path)?;
-        nodes.push((key.into_boxed_str(), value));
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<Node, A::Error> {
+        let mut items = Builder::default();
+        let mut index = 0_usize;
+        while let Some(raw) = seq.next_element()? {
+            let item = child(&index.to_string(), raw, self.path);
+            items.push(self.good(item)?);
+            index += 1;
+        }
+        Ok(Node::of_items(items.finish()))
     }
-    Ok(Node::object(nodes))
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Node, A::Error> {
+        let mut members: Vec<Member> = Vec::new();
+        while let Some((key, raw)) = map.next_entry::<SmolStr, _>()? {
+            let value = child(&key, raw, self.path);
+            members.push((key, self.good(value)?));
+        }
+        members.sort_by(|(a, _), (b, _)| a.cmp(b));
+        if let Some([(key, _), _]) = members.array_windows().find(|[(a, _), (b, _)]| a == b) {
+            let twice = Invalid::DuplicateKey { key: key.to_string(), at: self.path.to_string() };
+            return self.good(Err(twice));
+        }
+        Ok(Node::object(members))
+    }
+}
+
+impl Container<'_> {
+    /// What was read, or the error that keeps why it is refused.
+    fn good<E: Error>(&mut self, read: Result<Node, Invalid>) -> Result<Node, E> {
+        read.map_err(|why| {
+            *self.refused = Some(why);
+            E::custom("refused")
+        })
+    }
 }
 
 fn child(token: &str, raw: &RawValue, path: &mut Path) -> Result<Node, Invalid> {
@@ -102,6 +116,7 @@ fn named(error: Invalid, token: &str) -> Invalid {
         | Invalid::NotUtf8(_)
         | Invalid::DuplicateKey { .. }
         | Invalid::TooDeep { .. }
+        | Invalid::TooManyNodes { .. }
         | Invalid::Yaml(_) => error,
     }
 }

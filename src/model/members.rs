@@ -1,38 +1,27 @@
-//! The members of an object, sorted by key, in runs of some dozens that successive states share:
-//! to change one of 10,000 members copies one run and the list of runs, and comparing two states
-//! passes over the runs that both hold.
-//!
-//! How members are cut into runs is not part of what they say: digests and equality know nothing
-//! of it.
+//! The members of an object, sorted by key, in [`Runs`].
 
-use std::iter::Peekable;
 use std::sync::Arc;
 
+use smol_str::SmolStr;
+
+use super::runs::{Run, Runs, Splice};
 use super::tree::Node;
 
 /// A member: its key and its value.
-pub(super) type Member = (Box<str>, Node);
+pub(super) type Member = (SmolStr, Node);
 
 /// A member that is to be set, or removed.
-pub(super) type Edit = (Box<str>, Option<Node>);
+pub(super) type Edit = (SmolStr, Option<Node>);
 
 /// Sorted by key, keys distinct.
-#[derive(Debug, Clone)]
-pub(super) enum Members {
-    /// Few: one run, empty for none.
-    One(Run),
-    /// Many: several runs, none empty.
-    Many(Arc<[Run]>),
-}
-
-/// Neighbouring members.
-pub(super) type Run = Arc<[Member]>;
+#[derive(Debug, Clone, Default)]
+pub(super) struct Members(Runs<Member>);
 
 /// The values that two objects have under one key; at least one of them has one.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pair<'a> {
     /// The key.
-    pub(super) key: &'a str,
+    pub(super) key: &'a SmolStr,
     /// Its value in the old object.
     pub(super) old: Option<&'a Node>,
     /// Its value in the new object.
@@ -49,110 +38,65 @@ pub(super) struct Pairs<'a> {
 /// A place among members: `at` in the first of `runs`.
 #[derive(Debug)]
 struct Cursor<'a> {
-    runs: &'a [Run],
+    runs: &'a [Run<Member>],
     at: usize,
 }
-
-/// Members of a run that is made anew. A run that edits let grow to twice as many is cut.
-const RUN: usize = 64;
 
 impl Members {
     /// `members` are sorted by key and distinct.
     pub(super) fn new(members: Vec<Member>) -> Self {
         debug_assert!(members.is_sorted_by(|(a, _), (b, _)| a < b), "the caller sorts");
-        Self::of_runs(cut(members))
-    }
-
-    fn of_runs(runs: Vec<Run>) -> Self {
-        match <[Run; 1]>::try_from(runs) {
-            Ok([run]) => Self::One(run),
-            Err(none) if none.is_empty() => Self::One(Run::default()),
-            Err(runs) => Self::Many(runs.into()),
-        }
-    }
-
-    /// All runs in order.
-    pub(super) fn runs(&self) -> &[Run] {
-        match self {
-            Self::One(run) => std::slice::from_ref(run),
-            Self::Many(runs) => runs,
-        }
+        Self(Runs::new(members))
     }
 
     pub(super) fn len(&self) -> usize {
-        self.runs().iter().map(|run| run.len()).sum()
+        self.0.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Member> {
-        self.runs().iter().flat_map(|run| run.iter())
+        self.0.iter()
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&Node> {
-        let runs = self.runs();
-        let run = runs.partition_point(|run| run.last().is_some_and(|(last, _)| **last < *key));
-        let run = runs.get(run)?;
-        let at = run.binary_search_by(|(other, _)| (**other).cmp(key)).ok()?;
-        Some(&run[at].1)
+        let (run, at) = self.find(key).ok()?;
+        Some(&self.0.runs()[run][at].1)
+    }
+
+    /// In which run and where in it a key is, or would be.
+    fn find(&self, key: &str) -> Result<(usize, usize), (usize, usize)> {
+        let runs = self.0.runs();
+        let run = runs.partition_point(|run| run.last().is_some_and(|(last, _)| last.as_str() < key));
+        let Some(members) = runs.get(run) else { return Err((run, 0)) };
+        members.binary_search_by(|(other, _)| other.as_str().cmp(key)).map(|at| (run, at)).map_err(|at| (run, at))
     }
 
     /// These members after `edits`, which are sorted by key and distinct. Runs without an edit are
     /// shared.
-    pub(super) fn edited(&self, edits: Vec<Edit>) -> Self {
-        let runs = self.runs();
-        let mut edits = edits.into_iter().peekable();
-        let mut edited = Vec::with_capacity(runs.len() + 1);
-        for (index, run) in runs.iter().enumerate() {
-            let next = runs.get(index + 1).and_then(|next| next.first());
-            let within = |edit: &Edit| next.is_none_or(|(next, _)| edit.0 < *next);
-            if edits.peek().is_some_and(within) {
-                edited.extend(cut(merged(run, &mut edits, within)));
-            } else if !run.is_empty() {
-                edited.push(Arc::clone(run));
-            }
+    pub(super) fn edited(&self, edits: impl IntoIterator<Item = Edit>) -> Self {
+        // Where each run begins, and the last one ends.
+        let mut begins = vec![0];
+        for run in self.0.runs() {
+            begins.push(begins[begins.len() - 1] + run.len());
         }
-        let len: usize = edited.iter().map(|run| run.len()).sum();
-        // Many removals leave many thin runs.
-        if edited.len() > 1 && len < edited.len() * RUN / 4 {
-            return Self::new(edited.iter().flat_map(|run| run.iter().cloned()).collect());
-        }
-        Self::of_runs(edited)
+        Self(self.0.spliced(edits.into_iter().map(|(key, value)| {
+            let old = match self.find(&key) {
+                Ok((run, at)) => begins[run] + at..begins[run] + at + 1,
+                Err((run, at)) => begins[run] + at..begins[run] + at,
+            };
+            Splice { old, new: value.map(|value| (key, value)).into_iter().collect() }
+        })))
     }
-}
-
-/// A run after those of the edits that are `within` it.
-fn merged(run: &Run, edits: &mut Peekable<std::vec::IntoIter<Edit>>, within: impl Fn(&Edit) -> bool) -> Vec<Member> {
-    let mut merged = Vec::with_capacity(run.len() + 1);
-    let mut old = run.iter().peekable();
-    while let Some((key, value)) = edits.next_if(&within) {
-        while let Some(member) = old.next_if(|(other, _)| *other < key) {
-            merged.push(member.clone());
-        }
-        old.next_if(|(other, _)| *other == key);
-        merged.extend(value.map(|value| (key, value)));
-    }
-    merged.extend(old.cloned());
-    merged
-}
-
-fn cut(members: Vec<Member>) -> Vec<Run> {
-    if members.is_empty() {
-        return Vec::new();
-    }
-    if members.len() <= 2 * RUN {
-        return vec![members.into()];
-    }
-    let mut runs = Vec::with_capacity(members.len().div_ceil(RUN));
-    let mut members = members.into_iter();
-    while members.len() > 0 {
-        runs.push(members.by_ref().take(RUN).collect());
-    }
-    runs
 }
 
 impl<'a> Pairs<'a> {
     /// The members of both; `None` has none.
     pub(super) fn of(old: Option<&'a Members>, new: Option<&'a Members>) -> Self {
-        let cursor = |members: Option<&'a Members>| Cursor { runs: members.map_or(&[], Members::runs), at: 0 };
+        let cursor =
+            |members: Option<&'a Members>| Cursor { runs: members.map_or(&[], |members| members.0.runs()), at: 0 };
         Self { old: cursor(old), new: cursor(new) }
     }
 
@@ -195,7 +139,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The run that is yet to be read wholly.
-    fn whole_run(&mut self) -> Option<&'a Run> {
+    fn whole_run(&mut self) -> Option<&'a Run<Member>> {
         self.peek()?;
         if self.at == 0 { self.runs.first() } else { None }
     }
@@ -208,10 +152,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::runs::RUN;
 
     type Reference = BTreeMap<u16, u16>;
 
-    fn key(number: u16) -> Box<str> {
+    fn key(number: u16) -> SmolStr {
         format!("{number:05}").into()
     }
 
@@ -233,22 +178,20 @@ mod tests {
     fn one_edit_of_many_members_copies_one_run() {
         let before = members(&(0..10_000).map(|at| (at, at)).collect());
         for edit in [(key(5_000), Some(value(1))), (key(5_000), None), ("05000x".into(), Some(value(1)))] {
-            let after = before.edited(vec![edit]);
-            let shared = after.runs().iter().filter(|run| before.runs().iter().any(|old| Arc::ptr_eq(old, run)));
-            assert_eq!(shared.count(), before.runs().len() - 1);
+            let after = before.edited([edit]);
+            let (old, new) = (before.0.runs(), after.0.runs());
+            let shared = new.iter().filter(|run| old.iter().any(|old| Arc::ptr_eq(old, run)));
+            assert_eq!(shared.count(), old.len() - 1);
             assert!(Pairs::of(Some(&before), Some(&after)).count() <= RUN + 1, "shared runs are passed over");
         }
     }
 
     #[test]
-    fn thin_runs_are_put_together() {
+    fn all_may_be_removed_and_set_again() {
         let all: Reference = (0..10_000).map(|at| (at, at)).collect();
-        let removed = all.keys().filter(|at| *at % 100 != 0).map(|at| (key(*at), None)).collect();
-        let after = members(&all).edited(removed);
-        assert_eq!((after.len(), after.runs().len()), (100, 1));
-        let none = after.edited(all.keys().map(|at| (key(*at), None)).collect());
-        assert_eq!((none.len(), none.runs().len()), (0, 1));
-        assert_eq!(none.edited(vec![(key(1), Some(value(1)))]).len(), 1);
+        let none = members(&all).edited(all.keys().map(|at| (key(*at), None)));
+        assert!(none.is_empty() && none.get("00001").is_none());
+        assert_eq!(none.edited([(key(1), Some(value(1)))]).len(), 1);
     }
 
     proptest! {
@@ -265,7 +208,7 @@ mod tests {
                 };
             }
             let before = members(&old);
-            let after = before.edited(edits.iter().map(|(at, number)| (key(*at), number.map(value))).collect());
+            let after = before.edited(edits.iter().map(|(at, number)| (key(*at), number.map(value))));
             let listed: Vec<_> = after.iter().map(|(key, value)| (key.to_string(), text(value))).collect();
             let expected: Vec<_> = new.iter().map(|(at, number)| (key(*at).to_string(), number.to_string())).collect();
             prop_assert_eq!(listed, expected);
@@ -275,11 +218,11 @@ mod tests {
             }
             let mut seen = BTreeMap::new();
             for pair in Pairs::of(Some(&before), Some(&after)) {
-                seen.insert(pair.key.to_owned(), (pair.old.map(text), pair.new.map(text)));
+                seen.insert(pair.key.clone(), (pair.old.map(text), pair.new.map(text)));
             }
             for at in 0..600 {
                 let sides = (old.get(&at).map(ToString::to_string), new.get(&at).map(ToString::to_string));
-                if let Some(pair) = seen.get(&*key(at)) {
+                if let Some(pair) = seen.get(&key(at)) {
                     prop_assert_eq!(pair, &sides);
                 } else {
                     prop_assert_eq!(&sides.0, &sides.1, "only what both hold may be left out");

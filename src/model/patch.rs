@@ -2,16 +2,14 @@
 //! in an order in which applying one after the other gives exactly the new document.
 //!
 //! What is the same in both never appears: a container is entered while anything in it stayed, and
-//! replaced only when nothing did. Items of an array are added and removed by index; only where
-//! there are too many edits for that ([`crate::bounds::PATCH_ARRAY_EDITS`]) is it compared place by
-//! place, or replaced if that is shorter. Values are written as the document writes them.
-
-mod script;
+//! replaced only when nothing did. Items of an array are added and removed by index, as
+//! [`script`](super::script) says; where that may not be the shortest way, the array is replaced if that is shorter.
+//! Values are written as the document writes them.
 
 use bytes::Bytes;
 
-use self::script::Hunk;
 use super::members::Members;
+use super::script::{self, Script};
 use super::selection::escaped;
 use super::tree::{Node, write_string};
 use super::{Document, diff};
@@ -100,22 +98,22 @@ impl<'a> Draft<'a> {
     fn edit(&mut self, old: &'a Node, new: &'a Node, at: Option<usize>) -> bool {
         let mark = Mark { operations: self.operations.len(), len: self.len };
         match (old, new) {
-            (Node::Object(..), Node::Object(members, _)) => {
-                let stayed = self.edit_members(old, new, members, at);
+            (Node::Object(_), Node::Object(object)) => {
+                let stayed = self.edit_members(old, new, &object.children, at);
                 if !stayed {
                     self.replace_if_shorter(mark, new, at);
                 }
                 stayed
             }
-            (Node::Array(before, _), Node::Array(after, _)) => {
-                let (hunks, exact) = script::between(before, after);
-                let stayed = self.edit_items(before, after, &hunks, at);
-                if !stayed || !exact {
+            (Node::Array(before), Node::Array(after)) => {
+                let script = script::between(&before.children, &after.children);
+                let stayed = self.edit_items(before.children.len(), &script, at);
+                if !stayed || !script.is_shortest {
                     self.replace_if_shorter(mark, new, at);
                 }
                 stayed
             }
-            (Node::Scalar(_) | Node::Array(..) | Node::Object(..), _) => {
+            (Node::Scalar(_) | Node::Array(_) | Node::Object(_), _) => {
                 self.push(at, Act::Replace(new));
                 false
             }
@@ -139,27 +137,23 @@ impl<'a> Draft<'a> {
 
     /// From left to right: what is left of an edit is as in `new` already, so the index in `new` is
     /// the one to write.
-    fn edit_items(&mut self, old: &'a [Node], new: &'a [Node], hunks: &[Hunk], at: Option<usize>) -> bool {
-        let mut untouched = old.len();
+    fn edit_items(&mut self, before: usize, script: &Script<'a>, at: Option<usize>) -> bool {
+        let mut untouched = before;
         let mut stayed = false;
-        for Hunk { old: before, new: after } in hunks {
-            untouched -= before.len();
-            let both = before.len().min(after.len());
-            for (old, (index, new)) in old[before.clone()].iter().zip((after.start..).zip(&new[after.clone()])) {
-                if old.same(new) {
-                    stayed = true;
-                } else {
-                    let step = Some(self.step(at, &index.to_string()));
-                    stayed |= self.edit(old, new, step);
-                }
+        for hunk in script.hunks() {
+            untouched -= hunk.old.len();
+            let both = hunk.old.len().min(hunk.new.len());
+            for (index, (old, new)) in (hunk.new_at..).zip(hunk.old.iter().zip(hunk.new)) {
+                let step = Some(self.step(at, &index.to_string()));
+                stayed |= self.edit(old, new, step);
             }
-            if before.len() > both {
-                let step = Some(self.step(at, &(after.start + both).to_string()));
-                for _ in both..before.len() {
+            if hunk.old.len() > both {
+                let step = Some(self.step(at, &(hunk.new_at + both).to_string()));
+                for _ in both..hunk.old.len() {
                     self.push(step, Act::Remove);
                 }
             }
-            for (index, new) in (after.start..).zip(&new[after.clone()]).skip(both) {
+            for (index, new) in (hunk.new_at..).zip(hunk.new).skip(both) {
                 let step = Some(self.step(at, &index.to_string()));
                 self.push(step, Act::Add(new));
             }

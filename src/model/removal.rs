@@ -51,11 +51,11 @@ pub struct Confirmed {
 }
 
 impl Baseline {
-    /// What is published.
+    /// What is published. Costs nothing: a tree knows how many leaves it has.
     #[must_use]
     pub fn of(content: Content) -> Self {
         let whole = match &content {
-            Content::Json(document) => leaves(&document.root),
+            Content::Json(document) => u64::from(document.root.leaves()),
             Content::Opaque { body, .. } => body.len() as u64,
         };
         Self { content, whole }
@@ -105,37 +105,26 @@ impl Confirmed {
     }
 }
 
-/// Scalars and empty containers.
-fn leaves(node: &Node) -> u64 {
-    match node {
-        Node::Scalar(_) => 1,
-        Node::Array(items, _) if items.is_empty() => 1,
-        Node::Object(members, _) if members.len() == 0 => 1,
-        Node::Array(items, _) => items.iter().map(leaves).sum(),
-        Node::Object(members, _) => members.iter().map(|(_, value)| leaves(value)).sum(),
-    }
-}
-
 /// Leaves of `from` whose path leads to nothing in `to`.
 fn removed(from: &Node, to: &Node) -> u64 {
     match (from, to) {
         (Node::Scalar(_), _) => 0,
         _ if from.same(to) => 0,
-        (Node::Array(items, _), _) if items.is_empty() => 0,
-        (Node::Object(members, _), _) if members.len() == 0 => 0,
-        (Node::Array(from, _), Node::Array(to, _)) => {
-            let kept: u64 = from.iter().zip(to.iter()).map(|(from, to)| removed(from, to)).sum();
-            kept + from.iter().skip(to.len()).map(leaves).sum::<u64>()
+        (Node::Array(array), _) if array.children.is_empty() => 0,
+        (Node::Object(object), _) if object.children.is_empty() => 0,
+        (Node::Array(from), Node::Array(to)) => {
+            let (from, mut to) = from.children.past_shared_beginning(&to.children);
+            from.map(|item| to.next().map_or(u64::from(item.leaves()), |next| removed(item, next))).sum()
         }
-        (Node::Object(from, _), Node::Object(to, _)) => {
+        (Node::Object(from), Node::Object(to)) => {
             let gone = |pair: Pair<'_>| match (pair.old, pair.new) {
                 (Some(value), Some(next)) => removed(value, next),
-                (Some(value), None) => leaves(value),
+                (Some(value), None) => u64::from(value.leaves()),
                 (None, _) => 0,
             };
-            Pairs::of(Some(from), Some(to)).map(gone).sum()
+            Pairs::of(Some(&from.children), Some(&to.children)).map(gone).sum()
         }
-        (Node::Array(..) | Node::Object(..), _) => leaves(from),
+        (Node::Array(_) | Node::Object(_), _) => u64::from(from.leaves()),
     }
 }
 

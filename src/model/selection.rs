@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Document;
-use super::members::Members;
+use super::members::{Member, Members};
 use super::tree::Node;
 
 /// A set of pointers: sorted as they are written, none twice, none below another, at least one. The same set given in
@@ -115,7 +115,7 @@ fn prune(node: &Node, pointers: &[&str]) -> Option<Node> {
         }
     }
     // Pointers are sorted as they are written, keys as they are.
-    found.sort_by(|(one, _): &(Box<str>, Node), (other, _)| one.cmp(other));
+    found.sort_by(|(one, _): &Member, (other, _)| one.cmp(other));
     if found.is_empty() { None } else { Some(Node::object(found)) }
 }
 

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use super::diff;
+use smol_str::SmolStr;
+
 use super::members::{Member, Pairs};
-use super::tree::Node;
+use super::runs::Splice;
+use super::tree::{Container, Node};
+use super::{diff, script};
 
 /// `new`, made of the parts of `old` wherever both agree.
 pub(super) fn shared(new: &Node, old: &Node) -> Node {
@@ -12,50 +15,57 @@ pub(super) fn shared(new: &Node, old: &Node) -> Node {
         return old.clone();
     }
     match (new, old) {
-        (Node::Object(_, sum), Node::Object(before, _)) => {
+        (Node::Object(after), Node::Object(before)) => {
             let edits = diff::changed(Some(old), Some(new)).map(|pair| {
                 let value = pair.new.map(|new| pair.old.map_or_else(|| new.clone(), |old| shared(new, old)));
-                (pair.key.into(), value)
+                (pair.key.clone(), value)
             });
-            Node::Object(before.edited(edits.collect()), *sum)
+            Node::Object(Arc::new(Container { children: before.children.edited(edits), sum: after.sum }))
         }
-        (Node::Array(after, sum), Node::Array(before, _)) => {
-            let items = beside(after, before).map(|(new, old)| old.map_or_else(|| new.clone(), |old| shared(new, old)));
-            Node::Array(items.collect(), *sum)
+        (Node::Array(after), Node::Array(before)) => {
+            let script = script::between(&before.children, &after.children);
+            let splices = script.hunks().map(|hunk| {
+                let others = hunk.old.iter().map(Some).chain(std::iter::repeat(None));
+                let items = hunk.new.iter().zip(others);
+                let new = items.map(|(new, old)| old.map_or_else(|| (*new).clone(), |old| shared(new, old)));
+                Splice { old: hunk.old_at..hunk.old_at + hunk.old.len(), new: new.collect() }
+            });
+            Node::Array(Arc::new(Container { children: before.children.spliced(splices), sum: after.sum }))
         }
-        (Node::Scalar(_) | Node::Array(..) | Node::Object(..), _) => new.clone(),
+        (Node::Scalar(_) | Node::Array(_) | Node::Object(_), _) => new.clone(),
     }
 }
 
 /// The bytes of memory that `node` holds and `other` does not, near enough: without what an
-/// allocation costs besides, and with items that an insertion moved far.
+/// allocation costs besides.
 pub(super) fn alone(node: &Node, other: Option<&Node>) -> usize {
+    let item = |(item, other)| size_of::<Node>() + alone(item, other);
     match (node, other) {
+        (Node::Scalar(text), Some(Node::Scalar(other))) if text.as_ptr() == other.as_ptr() => 0,
         (Node::Scalar(text), _) => text.len(),
-        (Node::Array(items, _), Some(Node::Array(others, _))) if Arc::ptr_eq(items, others) => 0,
-        (Node::Array(items, _), other) => {
-            let others = if let Some(Node::Array(others, _)) = other { &**others } else { &[] };
-            let below: usize = beside(items, others).map(|(item, other)| alone(item, other)).sum();
-            size_of_val(&**items) + below
+        // Held once for all.
+        (Node::Array(array), _) if array.children.is_empty() => 0,
+        (Node::Object(object), _) if object.children.is_empty() => 0,
+        (Node::Array(array), Some(Node::Array(other))) if Arc::ptr_eq(array, other) => 0,
+        (Node::Array(array), Some(Node::Array(other))) => {
+            let script = script::between(&array.children, &other.children);
+            size_of_val(&**array) + script.beside().map(item).sum::<usize>()
         }
-        (Node::Object(members, _), other) => {
-            let others = other.and_then(Node::members);
-            let below = Pairs::of(Some(members), others).filter_map(|pair| {
+        (Node::Array(array), _) => {
+            size_of_val(&**array) + array.children.iter().map(|node| item((node, None))).sum::<usize>()
+        }
+        (Node::Object(object), Some(Node::Object(other))) if Arc::ptr_eq(object, other) => 0,
+        (Node::Object(object), other) => {
+            let below = Pairs::of(Some(&object.children), other.and_then(Node::members)).filter_map(|pair| {
                 let value = pair.old?;
-                Some(size_of::<Member>() + pair.key.len() + alone(value, pair.new))
+                Some(size_of::<Member>() + heap(pair.key) + alone(value, pair.new))
             });
-            below.sum()
+            size_of_val(&**object) + below.sum::<usize>()
         }
     }
 }
 
-/// The items of an array, each with the item of another array that it may share parts with: what
-/// both have in common at their ends, else the item at the same place.
-fn beside<'a>(items: &'a [Node], others: &'a [Node]) -> impl Iterator<Item = (&'a Node, Option<&'a Node>)> {
-    let (begin, end) = diff::ends(items, others);
-    items.iter().enumerate().map(move |(at, item)| {
-        let from_end = items.len() - at;
-        let other = if at >= begin && from_end <= end { others.len() - from_end } else { at };
-        (item, others.get(other))
-    })
+/// The bytes of memory of a text beside the place where it is held.
+fn heap(text: &SmolStr) -> usize {
+    if text.is_heap_allocated() { text.len() } else { 0 }
 }

@@ -6,8 +6,9 @@ use std::fmt;
 
 use proptest::prelude::*;
 
+use super::document::Path;
 use super::tree::Node;
-use super::{Document, Index, Selection, patch, sharing};
+use super::{Document, Index, Invalid, Selection, json, patch, sharing, yaml};
 
 /// A document of an obvious shape.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,9 +52,9 @@ impl From<&Node> for Json {
     fn from(node: &Node) -> Self {
         match node {
             Node::Scalar(text) => Self::Leaf(text.to_string()),
-            Node::Array(items, _) => Self::Array(items.iter().map(Self::from).collect()),
-            Node::Object(members, _) => {
-                Self::Object(members.iter().map(|(key, value)| (key.to_string(), value.into())).collect())
+            Node::Array(array) => Self::Array(array.children.iter().map(Self::from).collect()),
+            Node::Object(object) => {
+                Self::Object(object.children.iter().map(|(key, value)| (key.to_string(), value.into())).collect())
             }
         }
     }
@@ -66,6 +67,17 @@ impl Json {
 
     pub(crate) fn document(&self) -> Document {
         document(&self.to_string())
+    }
+
+    /// Values, and of these scalars and empty containers.
+    fn counted(&self) -> (usize, usize) {
+        let below: Vec<_> = match self {
+            Self::Leaf(_) => Vec::new(),
+            Self::Array(items) => items.iter().map(Self::counted).collect(),
+            Self::Object(members) => members.values().map(Self::counted).collect(),
+        };
+        let leaves = usize::from(below.is_empty());
+        below.iter().fold((1, leaves), |sum, of| (sum.0 + of.0, sum.1 + of.1))
     }
 
     fn changed(&mut self, change: &Change, level: usize) {
@@ -239,6 +251,19 @@ proptest! {
                 prop_assert_eq!(patched.document().digest(), after.digest());
             }
         }
+    }
+
+    #[test]
+    fn values_are_counted_before_they_are_held((old, new) in any_step()) {
+        let (nodes, leaves) = new.counted();
+        let shared = new.document().sharing(&old.document());
+        prop_assert_eq!((shared.root.nodes() as usize, shared.root.leaves() as usize), (nodes, leaves));
+        let text = new.to_string();
+        prop_assert!(json::read(&text, Path::new(128, nodes)).is_ok() && yaml::read(&text, nodes).is_ok());
+        let refused = json::read(&text, Path::new(128, nodes - 1)).map(|_| ());
+        prop_assert_eq!(refused, Err(Invalid::TooManyNodes { most: nodes - 1 }));
+        let refused = yaml::read(&text, nodes - 1).map(|_| ()).expect_err("one too many").to_string();
+        prop_assert!(refused.contains("DOCUMENT_NODES"), "{}", refused);
     }
 
     #[test]

@@ -2,34 +2,52 @@
 //! what is below them, so that two states are compared only where they differ. Parts that did not
 //! change are the same parts in memory.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+
+use smol_str::SmolStr;
 
 use super::members::{Member, Members};
+use super::runs::Runs;
 
-/// A value in a document.
+/// A value in a document. Small, since a document has many: what a container knows is beside its children, and a short
+/// text is in the node itself.
 #[derive(Debug, Clone)]
 pub(super) enum Node {
     /// null, a boolean, a number or a string, in canonical text.
-    Scalar(Box<str>),
+    Scalar(SmolStr),
     /// An array.
-    Array(Arc<[Node]>, Sum),
+    Array(Arc<Container<Runs<Node>>>),
     /// An object.
-    Object(Members, Sum),
+    Object(Arc<Container<Members>>),
 }
 
-/// What a container knows of all that is below it.
+/// An array's items or an object's members, and what is known of all that is below them.
+#[derive(Debug)]
+pub(super) struct Container<C> {
+    pub(super) children: C,
+    pub(super) sum: Sum,
+}
+
+/// What a container knows of itself and all that is below it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sum {
     hash: blake3::Hash,
     /// Bytes of its canonical text.
     len: usize,
+    /// Values, itself among them.
+    nodes: u32,
+    /// Scalars and empty containers.
+    leaves: u32,
 }
 
-/// What a container's digest is of. It is hashed in large pieces: a hash takes a short text for
-/// the price of a long one.
+/// Sums up a container. What its digest is of is hashed in large pieces: a hash takes a short text for the price of a
+/// long one.
 struct Feed {
     waiting: Vec<u8>,
     hasher: Option<Box<blake3::Hasher>>,
+    len: usize,
+    nodes: u32,
+    leaves: u32,
 }
 
 /// Bytes of [`Feed`] that wait to be hashed together.
@@ -39,17 +57,26 @@ impl Node {
     pub(super) fn string(text: &str) -> Self {
         let mut out = String::with_capacity(text.len() + 2);
         write_string(text, &mut out);
-        Self::Scalar(out.into_boxed_str())
+        Self::Scalar(out.into())
     }
 
     pub(super) fn array(items: Vec<Self>) -> Self {
-        let mut feed = Feed::new(*b"a");
-        let mut len = 2 + items.len().saturating_sub(1);
-        for item in &items {
-            feed.node(item);
-            len += item.len();
+        Self::of_items(Runs::new(items))
+    }
+
+    pub(super) fn of_items(items: Runs<Self>) -> Self {
+        // Held once for all: a document may have very many.
+        static EMPTY: LazyLock<Arc<Container<Runs<Node>>>> =
+            LazyLock::new(|| Container::of(Runs::default(), Feed::new(*b"a")));
+        if items.is_empty() {
+            return Self::Array(Arc::clone(&EMPTY));
         }
-        Self::Array(items.into(), Sum { hash: feed.hash(), len })
+        let mut feed = Feed::new(*b"a");
+        for (index, item) in items.iter().enumerate() {
+            feed.node(item);
+            feed.len += usize::from(index > 0);
+        }
+        Self::Array(Container::of(items, feed))
     }
 
     /// `members` are sorted by key and distinct.
@@ -58,31 +85,44 @@ impl Node {
     }
 
     pub(super) fn of_members(members: Members) -> Self {
+        static EMPTY: LazyLock<Arc<Container<Members>>> =
+            LazyLock::new(|| Container::of(Members::default(), Feed::new(*b"o")));
+        if members.is_empty() {
+            return Self::Object(Arc::clone(&EMPTY));
+        }
         let mut feed = Feed::new(*b"o");
-        let mut len = 2;
         for (index, (key, value)) in members.iter().enumerate() {
             feed.text(key);
             feed.node(value);
-            len += usize::from(index > 0) + string_len(key) + 1 + value.len();
+            feed.len += usize::from(index > 0) + string_len(key) + 1;
         }
-        Self::Object(members, Sum { hash: feed.hash(), len })
+        Self::Object(Container::of(members, feed))
     }
 
     /// Whether both say the same.
     pub(super) fn same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Scalar(one), Self::Scalar(other)) => one == other,
-            (Self::Array(_, one), Self::Array(_, other)) | (Self::Object(_, one), Self::Object(_, other)) => {
-                one.hash.as_bytes() == other.hash.as_bytes()
+            (Self::Array(_), Self::Array(_)) | (Self::Object(_), Self::Object(_)) => {
+                self.hash().as_bytes() == other.hash().as_bytes()
             }
-            (Self::Scalar(_) | Self::Array(..) | Self::Object(..), _) => false,
+            (Self::Scalar(_) | Self::Array(_) | Self::Object(_), _) => false,
+        }
+    }
+
+    fn sum(&self) -> Option<&Sum> {
+        match self {
+            Self::Scalar(_) => None,
+            Self::Array(array) => Some(&array.sum),
+            Self::Object(object) => Some(&object.sum),
         }
     }
 
     pub(super) fn hash(&self) -> blake3::Hash {
         match self {
             Self::Scalar(text) => blake3::hash(text.as_bytes()),
-            Self::Array(_, sum) | Self::Object(_, sum) => sum.hash,
+            Self::Array(array) => array.sum.hash,
+            Self::Object(object) => object.sum.hash,
         }
     }
 
@@ -90,15 +130,26 @@ impl Node {
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Scalar(text) => text.len(),
-            Self::Array(_, sum) | Self::Object(_, sum) => sum.len,
+            Self::Array(array) => array.sum.len,
+            Self::Object(object) => object.sum.len,
         }
+    }
+
+    /// How many values it is of, itself among them.
+    pub(super) fn nodes(&self) -> u32 {
+        self.sum().map_or(1, |sum| sum.nodes)
+    }
+
+    /// How many scalars and empty containers it is of.
+    pub(super) fn leaves(&self) -> u32 {
+        self.sum().map_or(1, |sum| sum.leaves)
     }
 
     /// An object's members.
     pub(super) fn members(&self) -> Option<&Members> {
         match self {
-            Self::Object(members, _) => Some(members),
-            Self::Scalar(_) | Self::Array(..) => None,
+            Self::Object(object) => Some(&object.children),
+            Self::Scalar(_) | Self::Array(_) => None,
         }
     }
 
@@ -106,9 +157,9 @@ impl Node {
     pub(super) fn write(&self, out: &mut String) {
         match self {
             Self::Scalar(text) => out.push_str(text),
-            Self::Array(items, _) => {
+            Self::Array(array) => {
                 out.push('[');
-                for (index, item) in items.iter().enumerate() {
+                for (index, item) in array.children.iter().enumerate() {
                     if index > 0 {
                         out.push(',');
                     }
@@ -116,9 +167,9 @@ impl Node {
                 }
                 out.push(']');
             }
-            Self::Object(members, _) => {
+            Self::Object(object) => {
                 out.push('{');
-                for (index, (key, value)) in members.iter().enumerate() {
+                for (index, (key, value)) in object.children.iter().enumerate() {
                     if index > 0 {
                         out.push(',');
                     }
@@ -132,9 +183,15 @@ impl Node {
     }
 }
 
+impl<C> Container<C> {
+    fn of(children: C, feed: Feed) -> Arc<Self> {
+        Arc::new(Self { children, sum: feed.sum() })
+    }
+}
+
 impl Feed {
     fn new(tag: [u8; 1]) -> Self {
-        Self { waiting: tag.to_vec(), hasher: None }
+        Self { waiting: tag.to_vec(), hasher: None, len: "[]".len(), nodes: 1, leaves: 0 }
     }
 
     /// What a container's digest takes of one child: a scalar's text (hashing each one alone
@@ -145,15 +202,18 @@ impl Feed {
                 self.waiting.push(b's');
                 self.text(text);
             }
-            Node::Array(_, sum) | Node::Object(_, sum) => {
+            Node::Array(_) | Node::Object(_) => {
                 self.waiting.push(b'n');
-                self.waiting.extend_from_slice(sum.hash.as_bytes());
+                self.waiting.extend_from_slice(node.hash().as_bytes());
             }
         }
         if self.waiting.len() >= PIECE {
             self.hasher.get_or_insert_default().update(&self.waiting);
             self.waiting.clear();
         }
+        self.len += node.len();
+        self.nodes = self.nodes.saturating_add(node.nodes());
+        self.leaves = self.leaves.saturating_add(node.leaves());
     }
 
     fn text(&mut self, text: &str) {
@@ -161,11 +221,13 @@ impl Feed {
         self.waiting.extend_from_slice(text.as_bytes());
     }
 
-    fn hash(self) -> blake3::Hash {
-        match self.hasher {
+    fn sum(self) -> Sum {
+        let hash = match self.hasher {
             Some(mut hasher) => hasher.update(&self.waiting).finalize(),
             None => blake3::hash(&self.waiting),
-        }
+        };
+        // An empty container has nothing below it: it is a leaf itself.
+        Sum { hash, len: self.len, nodes: self.nodes, leaves: self.leaves.max(1) }
     }
 }
 
@@ -199,13 +261,13 @@ mod tests {
         let text = |text: &str| [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat();
         let child = |node: &Node| match node {
             Node::Scalar(scalar) => [b"s".to_vec(), text(scalar)].concat(),
-            Node::Array(..) | Node::Object(..) => [&b"n"[..], node.hash().as_bytes()].concat(),
+            Node::Array(_) | Node::Object(_) => [&b"n"[..], node.hash().as_bytes()].concat(),
         };
         match node {
             Node::Scalar(scalar) => scalar.as_bytes().to_vec(),
-            Node::Array(items, _) => [b"a".to_vec(), items.iter().flat_map(child).collect()].concat(),
-            Node::Object(members, _) => {
-                let members = members.iter().flat_map(|(key, value)| [text(key), child(value)].concat());
+            Node::Array(array) => [b"a".to_vec(), array.children.iter().flat_map(child).collect()].concat(),
+            Node::Object(object) => {
+                let members = object.children.iter().flat_map(|(key, value)| [text(key), child(value)].concat());
                 [b"o".to_vec(), members.collect()].concat()
             }
         }
@@ -228,7 +290,10 @@ mod tests {
     }
 
     #[test]
-    fn a_node_fits_a_cache_line() {
-        assert_eq!(size_of::<Node>(), 64);
+    fn nodes_are_small() {
+        assert_eq!(size_of::<Node>(), 24);
+        assert_eq!(size_of::<Member>(), 48);
+        assert_eq!(size_of::<Container<Runs<Node>>>(), 64);
+        assert_eq!(size_of::<Container<Members>>(), 64);
     }
 }

@@ -3,18 +3,17 @@
 use super::document::Invalid;
 use super::members::Member;
 use super::tree::Node;
-use crate::bounds::{DOCUMENT_BYTES, DOCUMENT_DEPTH, DOCUMENT_NODES};
+use crate::bounds::{DOCUMENT_BYTES, DOCUMENT_DEPTH};
 use crate::yaml::{self, Build, Limit, Limits, Scalar};
 
-const LIMITS: Limits = Limits {
-    depth: DOCUMENT_DEPTH,
-    bytes: Limit { name: "DOCUMENT_BYTES", most: DOCUMENT_BYTES },
-    nodes: Limit { name: "DOCUMENT_NODES", most: DOCUMENT_NODES },
-};
-
-/// Reads one YAML document.
-pub(super) fn read(text: &str) -> Result<Node, Invalid> {
-    Ok(yaml::read::<Nodes>(text, LIMITS)?)
+/// Reads one YAML document of at most so many values.
+pub(super) fn read(text: &str, nodes: usize) -> Result<Node, Invalid> {
+    let limits = Limits {
+        depth: DOCUMENT_DEPTH,
+        bytes: Limit { name: "DOCUMENT_BYTES", most: DOCUMENT_BYTES },
+        nodes: Limit { name: "DOCUMENT_NODES", most: nodes },
+    };
+    Ok(yaml::read::<Nodes>(text, limits)?)
 }
 
 struct Nodes;

@@ -53,6 +53,7 @@ fn kind(error: &Invalid) -> UnusableKind {
         | Invalid::Syntax { .. }
         | Invalid::DuplicateKey { .. }
         | Invalid::TooDeep { .. }
+        | Invalid::TooManyNodes { .. }
         | Invalid::Yaml(_) => UnusableKind::Invalid,
     }
 }
@@ -62,6 +63,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::bounds::DOCUMENT_NODES;
 
     fn opaque() -> Format {
         Format::Opaque("text/plain".to_owned())
@@ -84,6 +86,7 @@ mod tests {
     fn refusals_name_object_place_and_remedy() {
         use UnusableKind::{Empty, Invalid};
         let too_large = " ".repeat(DOCUMENT_BYTES + 1);
+        let too_many = format!("[0{}]", ",0".repeat(DOCUMENT_NODES - 1));
         for (bytes, format, kind, detail) in [
             ("", Format::Json, Empty, "file m: it is empty: write a model, {} for an empty one"),
             ("\n", Format::Yaml, Empty, "file m: it is empty: write a model, {} for an empty one"),
@@ -102,6 +105,12 @@ mod tests {
                 opaque(),
                 Invalid,
                 "file m: it is 67108865 bytes, over the limit of 67108864: make it smaller or split it",
+            ),
+            (
+                &too_many,
+                Format::Json,
+                Invalid,
+                "file m: it has more than 8388608 values, each object, array, string, number, boolean and null counted: make",
             ),
         ] {
             let unusable = read(&Bytes::from(bytes.to_owned()), &format, "file m").expect_err(detail);

@@ -253,13 +253,16 @@ impl Watched {
                 },
             },
             Objects::Labelled(labels) => {
-                let document = self.aggregate.document();
+                let what = || format!("all {} with {labels} in {}", self.source.kind, self.source.namespace);
+                let document = self.aggregate.document().clone();
                 if document.canonical_len() > DOCUMENT_BYTES {
-                    let what = format!("all {} with {labels} in {}", self.source.kind, self.source.namespace);
-                    let unusable = format::too_large(document.canonical_len() as u64, &what);
+                    let unusable = format::too_large(document.canonical_len() as u64, &what());
                     return self.said.answered(Err(unusable));
                 }
-                (document.clone(), self.source.epoch_of_many(labels), self.set.version())
+                match document.within_bounds() {
+                    Ok(document) => (document, self.source.epoch_of_many(labels), self.set.version()),
+                    Err(error) => return self.said.answered(Err(format::unusable(&error, &what()))),
+                }
             }
         };
         self.version = Some(version);

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use granit_parser::{ErrorKind, Event, Marker, Options, Parser, ScalarStyle, Span, Tag, YamlVersion};
+use smol_str::SmolStr;
 
 use super::scalar::{is_tag, json_len, tagged, unknown_tag};
 use super::{Build, Error, Limits, Member, Scalar, Wrong};
@@ -83,7 +84,7 @@ struct Members<V> {
 }
 
 enum Key {
-    Named(Box<str>, Place),
+    Named(SmolStr, Place),
     /// `<<` without quotes (tag:yaml.org,2002:merge).
     Merge,
 }

@@ -1,12 +1,14 @@
 //! What YAML becomes, spelling by spelling, and what is refused, with its line.
 
+use smol_str::SmolStr;
+
 use super::{Build, Limit, Limits, Scalar, read};
 
 /// JSON text; of an object its members, sorted as they are shown.
 #[derive(Debug, Clone, PartialEq)]
 enum Json {
     Text(String),
-    Object(Vec<(Box<str>, Json)>),
+    Object(Vec<(SmolStr, Json)>),
 }
 
 impl Json {
@@ -41,11 +43,11 @@ impl Build for Shown {
         Json::Text(format!("[{}]", items.iter().map(Json::show).collect::<Vec<_>>().join(",")))
     }
 
-    fn object(members: Vec<(Box<str>, Json)>) -> Json {
+    fn object(members: Vec<(SmolStr, Json)>) -> Json {
         Json::Object(members)
     }
 
-    fn members(value: &Json) -> Option<Vec<(Box<str>, Json)>> {
+    fn members(value: &Json) -> Option<Vec<(SmolStr, Json)>> {
         if let Json::Object(members) = value { Some(members.clone()) } else { None }
     }
 }

@@ -1,6 +1,7 @@
 //! PURE. The text of a file to a value, by the rules of [`crate::yaml`], which models are read by too.
 
 use serde_yaml::{Mapping, Number, Value};
+use smol_str::SmolStr;
 
 use crate::bounds::{CONFIG_BYTES, DOCUMENT_DEPTH, DOCUMENT_NODES};
 use crate::yaml::{self, Build, Error, Limit, Limits, Scalar};
@@ -36,12 +37,12 @@ impl Build for Values {
         Value::Sequence(items)
     }
 
-    fn object(members: Vec<(Box<str>, Value)>) -> Value {
+    fn object(members: Vec<(SmolStr, Value)>) -> Value {
         let members = members.into_iter().map(|(key, value)| (Value::String(key.into()), value));
         Value::Mapping(members.collect::<Mapping>())
     }
 
-    fn members(value: &Value) -> Option<Vec<(Box<str>, Value)>> {
+    fn members(value: &Value) -> Option<Vec<(SmolStr, Value)>> {
         let Value::Mapping(members) = value else { return None };
         let named = |(key, value): (&Value, &Value)| Some((key.as_str()?.into(), value.clone()));
         Some(members.iter().filter_map(named).collect())

@@ -230,3 +230,33 @@ proptest! {
         prop_assert_eq!(applied(&old.to_string(), &patch), new.to_string());
     }
 }
+
+/// Long arrays, of which most items stay: read anew and made to share.
+fn any_long_arrays() -> impl Strategy<Value = (String, String)> {
+    let item = |number: u16| format!(r#"{{"id":{number},"tags":["{}"]}}"#, number % 7);
+    let change = (any::<prop::sample::Index>(), 0_usize..4, prop::collection::vec(0_u16..900, 0..4));
+    let old = prop::collection::vec(0_u16..900, 0..500);
+    (old, prop::collection::vec(change, 0..8)).prop_map(move |(old, changes)| {
+        let mut new = old.clone();
+        for (at, removed, added) in changes {
+            let start = at.index(new.len() + 1);
+            new.splice(start..(start + removed).min(old.len().min(new.len())).max(start), added);
+        }
+        let text =
+            |items: &[u16]| format!("[{}]", items.iter().map(|number| item(*number)).collect::<Vec<_>>().join(","));
+        (text(&old), text(&new))
+    })
+}
+
+proptest! {
+    #[test]
+    fn patches_of_long_arrays_lead_to_the_new_one_also_by_another_implementation((old, new) in any_long_arrays()) {
+        let (before, read) = (document(&old), document(&new));
+        let after = read.sharing(&before);
+        prop_assert_eq!(after.digest(), read.digest());
+        prop_assert_eq!(after.canonical(), read.canonical());
+        for after in [read, after] {
+            prop_assert_eq!(applied(&old, &patch(&before, &after)), new.clone());
+        }
+    }
+}

@@ -65,7 +65,7 @@ fn all_keys(map: &ConfigMap, what: &str) -> Result<Document, Unusable> {
         let detail = format!("{what} has no keys: write one");
         return Err(Unusable { kind: UnusableKind::Empty, detail });
     }
-    Ok(Document::object(members))
+    Document::object(members).within_bounds().map_err(|error| format::unusable(&error, what))
 }
 
 fn member(key: &str, text: &str, what: &str) -> Result<Document, Unusable> {

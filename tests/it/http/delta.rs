@@ -171,6 +171,41 @@ async fn a_selection_has_deltas_of_its_own() {
     assert_eq!((is_delta(&whole), applied("", &whole)), (false, part(9)), "the whole is no state of this selection");
 }
 
+/// What happens to the items of an array.
+type Step = fn(&mut Vec<String>);
+
+/// An array of 20,000 routes. The text of each past state is 300 kB.
+#[tokio::test(start_paused = true)]
+async fn one_item_of_a_long_array_is_a_line_and_a_past_state_costs_little() {
+    let mut rig = Rig::empty(|_| ());
+    let mut routes: Vec<_> = (0..20_000).map(|at| format!(r#""10.{}.{}.0/24""#, at / 256, at % 256)).collect();
+    let text = |routes: &[String]| format!(r#"{{"routes":[{}]}}"#, routes.join(","));
+    rig.publish(1, &text(&routes)).await;
+    let mut states = vec![text(&routes)];
+    let steps: [(&str, Step); 5] = [
+        ("appended", |routes| routes.push("1".to_owned())),
+        ("put first", |routes| routes.insert(0, "2".to_owned())),
+        ("put in between", |routes| routes.insert(7_000, "3".to_owned())),
+        ("removed", |routes| drop(routes.remove(9_000))),
+        ("replaced", |routes| routes[11_000] = "4".to_owned()),
+    ];
+    for (version, (name, step)) in (2..).zip(steps) {
+        step(&mut routes);
+        rig.publish(version, &text(&routes)).await;
+        let before = states.last().expect("a state");
+        let answer = rig.ask(&get(&format!("since={}", id(version - 1, before)), PATCH)).await;
+        assert!(is_delta(&answer) && answer.body.len() < 80, "{name}: {} bytes", answer.body.len());
+        assert_eq!(applied(before, &answer), text(&routes), "{name}");
+        states.push(text(&routes));
+    }
+    let answer = rig.ask(&get(&format!("since={}", id(1, &states[0])), PATCH)).await;
+    assert!(is_delta(&answer) && answer.body.len() < 5 * 80, "all at once: {} bytes", answer.body.len());
+    assert_eq!(applied(&states[0], &answer), text(&routes));
+    let (held, bytes) =
+        (rig.operation.hub.metrics().history_states.get(), rig.operation.hub.metrics().history_bytes.get());
+    assert!(held == 5 && bytes < 50_000, "{held} past states hold {bytes} bytes");
+}
+
 /// Ten steps of random models, with one client on each route: after each step all have the same.
 #[tokio::test(start_paused = true)]
 async fn every_route_leads_to_the_same_document() {
