@@ -19,11 +19,11 @@ use criterion::Criterion;
 use futures::FutureExt as _;
 use tidewait::config::Limits;
 use tidewait::hub::{Effect, Families, Hub, News, Waiter};
-use tidewait::model::{Content, Document, Epoch, Input, Inputs, Rules, Selection, StateId, Store};
+use tidewait::model::{Content, Document, Epoch, Rules, Selection, SourceRevision, SourceRevisions, StateId, Store};
 use tidewait::sources::kubernetes::set::Entry;
 use tidewait::sources::resource::aggregate::{self, Aggregate, Entries, Known};
-use tidewait::sources::resource::content::{Good, Held};
-use tidewait::sources::{Part, UnusableKind};
+use tidewait::sources::resource::content::{Good, LastGood};
+use tidewait::sources::{SourceObject, UnusableKind};
 
 const NODES: usize = 10_000;
 const CHANGED: usize = 7_777;
@@ -101,7 +101,7 @@ impl Operation {
         #[expect(clippy::disallowed_methods, reason = "a benchmark is about real time")]
         let now = Instant::now();
         let content = Content::Json(model.clone());
-        self.store.offer(Epoch::of(&["bench"]), self.version, &content, Inputs::NONE, true, now);
+        self.store.offer(Epoch::of(&["bench"]), self.version, &content, SourceRevisions::NONE, true, now);
         self.hub.publish(&self.store.publish(now).expect("it has changed"));
     }
 
@@ -147,16 +147,16 @@ impl Objects {
         self.revision += 1;
         self.entries.insert(name(CHANGED), entry(CHANGED, object, self.revision));
         self.aggregate.change(&name(CHANGED), &self.entries);
-        black_box((aggregate::inputs(&self.entries), aggregate::parts(&self.entries)));
+        black_box((aggregate::revisions(&self.entries), aggregate::source_objects(&self.entries)));
         operation.change(self.aggregate.document());
     }
 }
 
 fn entry(at: usize, object: &str, revision: u64) -> Entry<Known> {
     let uid = format!("uid-{at}");
-    let good = Good { revision, input: Input { uid: &uid, revision }.hash(), document: parse(object) };
-    let held = Held { good: Some(good), wrong: None, kind: UnusableKind::Invalid, status: None };
-    let part = Part {
+    let good = Good { revision, input: SourceRevision { uid: &uid, revision }.hash(), document: parse(object) };
+    let held = LastGood { good: Some(good), wrong: None, kind: UnusableKind::Invalid, status: None };
+    let part = SourceObject {
         name: name(at),
         uid: uid.clone(),
         version: 0,

@@ -28,9 +28,9 @@ use crate::bounds::ADMIN_BODY_BYTES;
 use crate::describe::Problem;
 use crate::describe::problem::{self, Kind};
 use crate::escape;
-use crate::lifecycle::ready::{Gate, Readiness};
+use crate::lifecycle::ready::{Readiness, ReadinessCheck};
 use crate::lifecycle::stop::Stop;
-use crate::operation::Table;
+use crate::operation::OperationRegistry;
 use crate::telemetry::Level;
 
 mod agents;
@@ -45,9 +45,9 @@ pub const OPENAPI: &str = include_str!("admin/openapi.json");
 #[derive(Debug)]
 pub struct Admin {
     /// All operations.
-    pub operations: Arc<Table>,
+    pub operations: Arc<OperationRegistry>,
     /// Whether the process is ready.
-    pub gate: Gate,
+    pub readiness: ReadinessCheck,
     /// Begins a drain.
     pub stop: Arc<Stop>,
     /// Changes the level of logs.
@@ -112,7 +112,7 @@ impl Admin {
     }
 
     fn ready(&self) -> Response<Full<Bytes>> {
-        match self.gate.check(self.operations.missing()) {
+        match self.readiness.check(self.operations.missing()) {
             Readiness::Ready { missing } if missing.is_empty() => text(StatusCode::OK, "ok\n"),
             Readiness::Ready { missing } => {
                 text(StatusCode::OK, format!("ok, but without a snapshot of: {}\n", missing.join(", ")))

@@ -18,11 +18,11 @@ use crate::config::Config;
 use crate::controller;
 use crate::http::{Front, listen, metrics, proxy};
 use crate::hub;
-use crate::lifecycle::ready::Gate;
+use crate::lifecycle::ready::ReadinessCheck;
 use crate::lifecycle::stop::{Signals, Stop};
 use crate::lifecycle::tasks::{Fatal, Tasks};
-use crate::operation::{self, Table};
-use crate::operations::{Ground, Operations, Wanted};
+use crate::operation::{self, OperationRegistry};
+use crate::operations::{Dependencies, Operations, Wanted};
 use crate::sockets;
 use crate::sources::disk::DiskError;
 use crate::sources::kubernetes;
@@ -126,32 +126,32 @@ impl App {
         &self,
         registry: &Registry,
         tasks: &mut Tasks,
-    ) -> Result<(Arc<Table>, Option<controller::Ground>), AppError> {
-        let ground = Ground {
+    ) -> Result<(Arc<OperationRegistry>, Option<controller::Dependencies>), AppError> {
+        let dependencies = Dependencies {
             state_dir: self.config.state_dir.clone(),
             watch_timeout: self.config.watch_timeout,
             client: self.client.clone(),
             cluster: kubernetes::Metrics::register(registry)?,
             app: self.config.upstream.clone(),
         };
-        let requests = ground.cluster.clone();
+        let requests = dependencies.cluster.clone();
         let families = operation::Families::register(registry)?;
-        let mut operations = Operations::new(ground, hub::Families::register(registry)?, families);
+        let mut operations = Operations::new(dependencies, hub::Families::register(registry)?, families);
         operations.start_all(&self.config.operations).await?;
-        let table = operations.table();
+        let table = operations.registry();
         let (wanted, wants) = watch::channel(Wanted::all(self.config.operations.clone()));
         tasks.spawn("operations", operations.run(wants));
         let controller = match (&self.config.controller, &self.client) {
             (Some(settings), Some(client)) => {
-                let ground = controller::Ground {
+                let dependencies = controller::Dependencies {
                     client: client.clone(),
                     settings: controller::Settings::of(settings),
                     watch_timeout: self.config.watch_timeout,
                     requests,
                     metrics: controller::Metrics::register(registry)?,
                 };
-                controller::start(&ground, &self.config, &table, wanted, tasks);
-                Some(ground)
+                controller::start(&dependencies, &self.config, &table, wanted, tasks);
+                Some(dependencies)
             }
             (_, _) => None,
         };
@@ -180,7 +180,7 @@ impl App {
         let front = Arc::new(Front::new(Arc::clone(&table), proxy, stop.watch(), front_metrics, access_log));
         let admin = Admin {
             operations: Arc::clone(&table),
-            gate: Gate::new(stop.watch()),
+            readiness: ReadinessCheck::new(stop.watch()),
             stop: Arc::clone(&stop),
             level: telemetry.level(),
             closed: admin::closed_connections(&registry)?,
@@ -210,10 +210,10 @@ impl App {
             _ = signals.next() => return Err(AppError::Aborted),
         }
         cut.cancel();
-        if let Some(ground) = controller {
+        if let Some(dependencies) = controller {
             // What is taken back must not be made again by a task that still runs.
             tasks.end().await;
-            controller::leave(&ground).await;
+            controller::leave(&dependencies).await;
         }
         tracing::info!("stopped");
         Ok(())
@@ -221,7 +221,7 @@ impl App {
 }
 
 /// Answers what is parked, then closes connections, within the grace period.
-async fn drain(stop: &Stop, operations: &Table, connections: &TaskTracker) {
+async fn drain(stop: &Stop, operations: &OperationRegistry, connections: &TaskTracker) {
     let deadline = Instant::now() + stop.grace();
     let drain = stop.drain();
     let emptied = async {

@@ -18,8 +18,8 @@ use tokio::sync::watch;
 
 use crate::config;
 use crate::crd::describe_operation::DescribeOperationStatus;
-use crate::lifecycle::tasks::{Outcome, Tasks};
-use crate::operation::Table;
+use crate::lifecycle::tasks::{TaskResult, Tasks};
+use crate::operation::OperationRegistry;
 use crate::operations::Wanted;
 use crate::sources::kubernetes::Metrics as Requests;
 
@@ -67,7 +67,7 @@ impl Settings {
 /// What the tasks of the controller share.
 #[derive(Clone)]
 #[expect(missing_debug_implementations, reason = "kube's client has none")]
-pub struct Ground {
+pub struct Dependencies {
     /// The API server.
     pub client: Client,
     /// What it is to look at, and who it is.
@@ -94,18 +94,19 @@ pub type Knows = watch::Receiver<Arc<Known>>;
 
 /// Starts the tasks: what is wanted beside the operations of `config` is said to `wanted`, what `table` holds is reported.
 pub fn start(
-    ground: &Ground,
+    dependencies: &Dependencies,
     config: &config::Config,
-    table: &Arc<Table>,
+    table: &Arc<OperationRegistry>,
     wanted: watch::Sender<Wanted>,
     tasks: &mut Tasks,
 ) {
     let (says, knows) = watch::channel(Arc::default());
     let (until, term) = term::Term::new();
-    let operations = operations::Operations::new(ground.clone(), Arc::new(config.clone()), table, wanted, says);
-    let reporter = report::Reporter::new(ground.clone(), Arc::clone(table));
-    let leader = leader::Leader::new(ground.clone(), until);
-    let statuses = statuses::Statuses::new(ground.clone(), Arc::clone(table), knows, term);
+    let operations =
+        operations::OperationWatch::new(dependencies.clone(), Arc::new(config.clone()), table, wanted, says);
+    let reporter = report::Reporter::new(dependencies.clone(), Arc::clone(table));
+    let leader = leader::Leader::new(dependencies.clone(), until);
+    let statuses = statuses::Statuses::new(dependencies.clone(), Arc::clone(table), knows, term);
     tasks.spawn("DescribeOperations", for_ever(operations.run()));
     tasks.spawn("own report", for_ever(reporter.run()));
     tasks.spawn("Lease", for_ever(leader.run()));
@@ -114,11 +115,11 @@ pub fn start(
 
 /// Takes back what says that this replica is here, as far as that is possible within a moment: its report, which its
 /// Pod's end removes else, and the Lease, if it holds it, which another takes else when it has run out.
-pub async fn leave(ground: &Ground) {
-    tokio::join!(report::withdraw(ground), leader::give_up(ground));
+pub async fn leave(dependencies: &Dependencies) {
+    tokio::join!(report::withdraw(dependencies), leader::give_up(dependencies));
 }
 
-async fn for_ever(task: impl Future<Output = ()>) -> Outcome {
+async fn for_ever(task: impl Future<Output = ()>) -> TaskResult {
     task.await;
     Ok(())
 }

@@ -16,7 +16,7 @@ use tokio::time::{Duration, Instant};
 use crate::describe::problem::{self, Kind};
 use crate::describe::{Answer, Problem};
 use crate::lifecycle::stop;
-use crate::operation::Table;
+use crate::operation::OperationRegistry;
 
 pub mod access_log;
 pub mod connection;
@@ -38,7 +38,7 @@ use response::{Body, response};
 /// Everything that a request can come to.
 #[derive(Debug)]
 pub struct Front {
-    operations: Arc<Table>,
+    operations: Arc<OperationRegistry>,
     proxy: Option<proxy::Proxy>,
     stop: stop::Watch,
     metrics: metrics::Metrics,
@@ -49,7 +49,7 @@ impl Front {
     /// A front for these operations, and this app behind.
     #[must_use]
     pub fn new(
-        operations: Arc<Table>,
+        operations: Arc<OperationRegistry>,
         proxy: Option<proxy::Proxy>,
         stop: stop::Watch,
         metrics: metrics::Metrics,

@@ -12,11 +12,11 @@ use tokio::time::Instant;
 
 use crate::bounds::{AGENT_SKEW, AGENTS};
 use crate::config;
-use crate::fleet::Fleet;
 use crate::hub::{Hub, Subscription};
-use crate::model::{Inputs, StateId};
+use crate::model::{SourceRevisions, StateId};
+use crate::registry::AgentRegistry;
 use crate::sources::reads::Reads;
-use crate::sources::{Parts, Unusable};
+use crate::sources::{SourceObjects, Unusable};
 
 mod acknowledge;
 mod catch_up;
@@ -24,21 +24,21 @@ mod ended;
 mod freshness;
 mod keeper;
 mod metrics;
+mod registry;
 mod run;
 mod settings;
-mod table;
-mod withheld;
+mod suppressed;
 
 use ended::Ended;
 pub use freshness::Freshness;
 pub use metrics::{Families, Metrics};
+pub use registry::OperationRegistry;
 pub use run::{Feed, Run};
 use settings::Settings;
-pub use table::Table;
-use withheld::Withheld;
+use suppressed::Suppressed;
 
 /// What is known of an agent.
-pub type Agent = crate::fleet::Agent<Subscription>;
+pub type Agent = crate::registry::Agent<Subscription>;
 
 /// What requests and operators see of an operation.
 #[derive(Debug)]
@@ -57,13 +57,13 @@ pub struct Operation {
     settings: watch::Sender<Settings>,
     /// Of the settings, in nanoseconds: on the way of a change there is no lock.
     wake_spread: AtomicU64,
-    fleet: Mutex<Fleet<Subscription>>,
+    registry: Mutex<AgentRegistry<Subscription>>,
     status: Mutex<Status>,
     /// The state that waits for its turn to be published.
     waiting: watch::Sender<Option<StateId>>,
-    withheld: Mutex<Withheld>,
+    suppressed: Mutex<Suppressed>,
     hurry: Notify,
-    inputs: Mutex<Option<Inputs>>,
+    revisions: Mutex<Option<SourceRevisions>>,
     applied: Mutex<Option<Applied>>,
     ended: Mutex<Ended>,
     metrics: Metrics,
@@ -75,9 +75,9 @@ pub struct Applied {
     /// Its id.
     pub id: StateId,
     /// What it was made from.
-    pub inputs: Inputs,
+    pub revisions: SourceRevisions,
     /// The objects among these whose statuses are ours to write.
-    pub parts: Parts,
+    pub source_objects: SourceObjects,
 }
 
 /// The health of the source, for operators.
@@ -107,13 +107,13 @@ impl Operation {
             settings: watch::Sender::new(Settings::of(config)),
             hub,
             freshness: Freshness::new(now),
-            fleet: Mutex::new(Fleet::new(AGENTS, expiry, now.into_std())),
+            registry: Mutex::new(AgentRegistry::new(AGENTS, expiry, now.into_std())),
             reads: Arc::default(),
             status: Mutex::default(),
             waiting: watch::Sender::default(),
-            withheld: Mutex::default(),
+            suppressed: Mutex::default(),
             hurry: Notify::new(),
-            inputs: Mutex::default(),
+            revisions: Mutex::default(),
             applied: Mutex::default(),
             ended: Mutex::default(),
             metrics,
@@ -135,8 +135,8 @@ impl Operation {
     /// Which versions of which objects the published state was made from, or is confirmed by;
     /// absent until the source has said so.
     #[must_use]
-    pub fn inputs(&self) -> Option<Inputs> {
-        *self.inputs.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn revisions(&self) -> Option<SourceRevisions> {
+        *self.revisions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The newest state that the source gave; absent until it has given one.
@@ -145,8 +145,8 @@ impl Operation {
         self.applied.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn set_inputs(&self, inputs: Option<Inputs>) {
-        *self.inputs.lock().unwrap_or_else(PoisonError::into_inner) = inputs;
+    fn set_revisions(&self, revisions: Option<SourceRevisions>) {
+        *self.revisions.lock().unwrap_or_else(PoisonError::into_inner) = revisions;
     }
 
     fn set_status(&self, status: Status) {

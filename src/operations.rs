@@ -16,13 +16,13 @@ use tokio_util::sync::CancellationToken;
 use crate::bounds::{REPORTS, STATE_ANSWER};
 use crate::config;
 use crate::hub::{self, Hub};
-use crate::lifecycle::tasks::{Fatal, Outcome};
-use crate::operation::{self, Feed, Operation, Run, Table};
+use crate::lifecycle::tasks::{Fatal, TaskResult};
+use crate::operation::{self, Feed, Operation, OperationRegistry, Run};
 use crate::sources::disk::{Disk, DiskError};
 
-mod ground;
+mod dependencies;
 
-pub use ground::Ground;
+pub use dependencies::Dependencies;
 
 /// What is to run.
 #[derive(Debug, Clone)]
@@ -36,14 +36,14 @@ pub struct Wanted {
 /// The operations that run.
 #[expect(missing_debug_implementations, reason = "kube's client has none")]
 pub struct Operations {
-    ground: Arc<Ground>,
+    dependencies: Arc<Dependencies>,
     hubs: hub::Families,
     families: operation::Families,
-    table: Arc<Table>,
+    table: Arc<OperationRegistry>,
     running: BTreeMap<String, Running>,
     /// Where they keep their states, and where those do that have ended and still write.
     disks: BTreeMap<String, Disk>,
-    tasks: JoinSet<(String, Outcome)>,
+    tasks: JoinSet<(String, TaskResult)>,
 }
 
 /// One that runs.
@@ -70,9 +70,9 @@ impl Wanted {
 impl Operations {
     /// None runs yet.
     #[must_use]
-    pub fn new(ground: Ground, hubs: hub::Families, families: operation::Families) -> Self {
+    pub fn new(dependencies: Dependencies, hubs: hub::Families, families: operation::Families) -> Self {
         Self {
-            ground: Arc::new(ground),
+            dependencies: Arc::new(dependencies),
             hubs,
             families,
             table: Arc::default(),
@@ -84,7 +84,7 @@ impl Operations {
 
     /// Where requests find them.
     #[must_use]
-    pub fn table(&self) -> Arc<Table> {
+    pub fn registry(&self) -> Arc<OperationRegistry> {
         Arc::clone(&self.table)
     }
 
@@ -107,7 +107,7 @@ impl Operations {
 
     /// Makes what runs what is wanted, until a task ends that nobody asked to. Once nobody can want
     /// anything else, it stays as it is.
-    pub async fn run(mut self, mut wanted: watch::Receiver<Wanted>) -> Outcome {
+    pub async fn run(mut self, mut wanted: watch::Receiver<Wanted>) -> TaskResult {
         let mut made: Option<Wanted> = None;
         loop {
             let differs = |wanted: &Wanted| made.as_ref().is_none_or(|made| !made.is(wanted));
@@ -173,7 +173,7 @@ impl Operations {
         let run = Run::new(Arc::clone(&operation), disk);
         let (wanted, goes_by) = watch::channel(config.clone());
         let end = CancellationToken::new();
-        let work = operate(Arc::clone(&operation), run, Arc::clone(&self.ground), goes_by);
+        let work = operate(Arc::clone(&operation), run, Arc::clone(&self.dependencies), goes_by);
         let ended = end.clone();
         let task = async move {
             tokio::select! {
@@ -201,7 +201,7 @@ impl Operations {
 
     /// Where an operation that begins keeps its states: who had its name before writes there no more.
     fn disk(&mut self, name: &str) -> Option<Disk> {
-        let directory = self.ground.state_dir.as_ref()?;
+        let directory = self.dependencies.state_dir.as_ref()?;
         let disk = self.disks.get(name).map_or_else(|| Disk::new(directory, name), Disk::successor);
         self.disks.insert(name.to_owned(), disk.clone());
         Some(disk)
@@ -228,9 +228,9 @@ impl Running {
 async fn operate(
     operation: Arc<Operation>,
     mut run: Run,
-    ground: Arc<Ground>,
+    dependencies: Arc<Dependencies>,
     mut wanted: watch::Receiver<config::Operation>,
-) -> Outcome {
+) -> TaskResult {
     // Before its source begins, which goes by what is served.
     let source = wanted.borrow().source.identity();
     run.restore(&source).await;
@@ -245,7 +245,7 @@ async fn operate(
             sent = feeds.send(feed) => sent.map_err(|_| "its writer ended")?,
             () = &mut writer => return Err("its writer ended".into()),
         }
-        let source = ground.source(&config, &operation, reports)?;
+        let source = dependencies.source(&config, &operation, reports)?;
         let other =
             |now: &config::Operation| (&now.source, &now.version_from) != (&config.source, &config.version_from);
         tokio::select! {

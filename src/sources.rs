@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use self::reads::Number;
-use crate::model::{Content, Epoch, Inputs};
+use crate::model::{Content, Epoch, SourceRevisions};
 
 pub mod backoff;
 pub mod configmap;
@@ -16,9 +16,9 @@ pub mod disk;
 pub mod file;
 pub mod format;
 pub mod kubernetes;
+mod last_report;
 pub mod reads;
 pub mod resource;
-mod said;
 pub mod upstream;
 
 /// Content above this is read away from the threads that serve clients.
@@ -38,7 +38,7 @@ pub enum Report {
     /// It answered, and what it holds cannot be served: missing, empty, invalid. The last good state stays.
     Unusable(Unusable),
     /// A consistent read has been answered, and what it showed was said before this.
-    Settled(Number),
+    ReadCompleted(Number),
     /// It cannot be asked: what it last said may be out of date.
     Lost {
         /// What happened, for logs and `/state`.
@@ -58,19 +58,19 @@ pub struct Draft {
     /// How far its version may be believed.
     pub authority: Authority,
     /// The objects that it was made from.
-    pub inputs: Inputs,
+    pub revisions: SourceRevisions,
     /// Those of them whose statuses may be written, and what is to be said there.
-    pub parts: Parts,
+    pub source_objects: SourceObjects,
     /// When the change was seen, for the fan-out time.
     pub seen: Instant,
 }
 
 /// The objects that a state was made from; each shared by all states in which it is the same.
-pub type Parts = Arc<[Arc<Part>]>;
+pub type SourceObjects = Arc<[Arc<SourceObject>]>;
 
 /// One of the objects that a state was made from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
+pub struct SourceObject {
     /// Its name.
     pub name: String,
     /// Tells it from another one that had its name before.

@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 use crate::bounds::{AGENT_ID_BYTES, AGENTS_PAGE};
 use crate::describe::Problem;
 use crate::escape::escape;
-use crate::fleet::{AgentKey, Listing, Standing};
 use crate::operation::{Agent, Operation};
+use crate::registry::{AgentKey, Listing, SyncStatus};
 
 /// Agents on a page that names no `limit`.
 const PAGE: usize = 100;
@@ -49,9 +49,9 @@ fn one(agent: &Agent) -> Value {
         "select": agent.selected.as_ref().and_then(|subscription| subscription.selection()).map(|selection| {
             selection.pointers().iter().map(ToString::to_string).collect::<Vec<_>>()
         }),
-        "state": agent.standing.as_str(),
-        "holds": agent.holds.map(|holds| holds.to_string()),
-        "given": agent.given.map(|given| given.to_string()),
+        "state": agent.sync_status.as_str(),
+        "holds": agent.acknowledged.map(|holds| holds.to_string()),
+        "given": agent.sent.map(|given| given.to_string()),
         "rejects": agent.rejects.map(|rejects| rejects.to_string()),
         "reason": agent.reason.as_deref().map(escape),
         "rejectingSeconds": agent.rejecting.map(|rejecting| rejecting.as_secs()),
@@ -66,8 +66,8 @@ fn one(agent: &Agent) -> Value {
 /// The target of the next page. Names of operations and agents need no encoding in a query.
 fn next(operation: &Operation, listing: &Listing, last: &Agent) -> String {
     let mut target = format!("/agents?operation={}", operation.name);
-    if let Some(standing) = listing.standing {
-        let _ = write!(target, "&state={}", standing.as_str());
+    if let Some(sync_status) = listing.sync_status {
+        let _ = write!(target, "&state={}", sync_status.as_str());
     }
     let _ = write!(target, "&limit={}&after={}", listing.limit, last.key.name());
     target
@@ -94,7 +94,7 @@ fn parse<'a>(operations: &'a [Arc<Operation>], query: &str) -> Result<Query<'a>,
     }
     let listing = Listing {
         after: after.as_deref().map(key).transpose()?,
-        standing: state.as_deref().map(standing).transpose()?,
+        sync_status: state.as_deref().map(sync_status).transpose()?,
         limit: limit.as_deref().map_or(Ok(PAGE), page)?,
     };
     Ok(Query { operation: named(operations, operation.as_deref())?, listing })
@@ -112,10 +112,10 @@ fn named<'a>(operations: &'a [Arc<Operation>], name: Option<&str>) -> Result<&'a
     })
 }
 
-fn standing(text: &str) -> Result<Standing, Problem> {
-    let found = Standing::ALL.into_iter().find(|standing| standing.as_str() == text);
+fn sync_status(text: &str) -> Result<SyncStatus, Problem> {
+    let found = SyncStatus::ALL.into_iter().find(|sync_status| sync_status.as_str() == text);
     found.ok_or_else(|| {
-        let names = Standing::ALL.map(Standing::as_str).join(", ");
+        let names = SyncStatus::ALL.map(SyncStatus::as_str).join(", ");
         Problem::parameter("state", text, &format!("give one of {names}, or leave it out for all"))
     })
 }

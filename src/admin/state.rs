@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::escape::escape;
-use crate::fleet::Totals;
 use crate::operation::{Operation, Status};
+use crate::registry::Totals;
 
 /// All operations, by name.
 #[must_use]
@@ -29,7 +29,7 @@ fn one(operation: &Operation) -> Value {
         "source": source(&operation.status()),
         "paused": operation.config().paused,
         // The change that waits to be confirmed, and the id that confirms it.
-        "held": operation.held().map(|held| json!({
+        "held": operation.blocked_change().map(|held| json!({
             "stateId": held.id.to_string(),
             "removedPercent": (held.removed_percent * 10.0).round() / 10.0,
             "limitPercent": held.limit_percent,

@@ -37,12 +37,12 @@ pub struct ConfigFile {
 #[derive(Debug, Default)]
 pub(super) struct Contents {
     pub(super) settings: Layer,
-    pub(super) operations: Operations,
+    pub(super) operations: OperationsField,
 }
 
 /// The operations of a file.
 #[derive(Debug, Default)]
-pub(super) enum Operations {
+pub(super) enum OperationsField {
     /// It says nothing of operations.
     #[default]
     Absent,
@@ -54,7 +54,7 @@ pub(super) enum Operations {
 
 /// What a file gives, and what is wrong with its shape.
 pub(super) fn read(file: &ConfigFile, problems: &mut Problems) -> Contents {
-    let unreadable = || Contents { settings: Layer::new(&file.name), operations: Operations::Unreadable };
+    let unreadable = || Contents { settings: Layer::new(&file.name), operations: OperationsField::Unreadable };
     let text = match &file.text {
         Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
         Err(message) => {
@@ -73,7 +73,7 @@ pub(super) fn read(file: &ConfigFile, problems: &mut Problems) -> Contents {
             return unreadable();
         }
     };
-    let mut walk = Walk { file: Some(&file.name), problems, operations: Operations::Absent };
+    let mut walk = Walk { file: Some(&file.name), problems, operations: OperationsField::Absent };
     let mut settings = Layer::new(&file.name);
     if walk.object(&value, TOP, "", &mut settings) {
         walk.must_be_there(&settings);
@@ -85,7 +85,7 @@ pub(super) fn read(file: &ConfigFile, problems: &mut Problems) -> Contents {
 
 /// Reads the spec of a `DescribeOperation`, which is as an operation in a file; false where it is none.
 pub(super) fn read_spec(spec: &serde_json::Value, layer: &mut Layer, problems: &mut Problems) -> bool {
-    let mut walk = Walk { file: None, problems, operations: Operations::Absent };
+    let mut walk = Walk { file: None, problems, operations: OperationsField::Absent };
     match serde_yaml::to_value(spec) {
         Ok(spec) => walk.object(&spec, OPERATION, "spec", layer),
         Err(error) => {
@@ -99,7 +99,7 @@ struct Walk<'a> {
     /// The file's name; none for a custom resource, whose fields stand for themselves.
     file: Option<&'a str>,
     problems: &'a mut Problems,
-    operations: Operations,
+    operations: OperationsField,
 }
 
 impl Walk<'_> {
@@ -133,7 +133,7 @@ impl Walk<'_> {
                 }
                 return;
             }
-            Kind::Operations => return self.list_operations(value, path),
+            Kind::OperationsField => return self.list_operations(value, path),
             Kind::Selector(setting) => return self.selector(value, setting, path, layer),
             Texts(setting) => return self.texts(value, setting, path, layer),
             Exactly(setting, only) => {
@@ -168,7 +168,7 @@ impl Walk<'_> {
     }
 
     fn list_operations(&mut self, value: &Value, path: &str) {
-        self.operations = Operations::Unreadable;
+        self.operations = OperationsField::Unreadable;
         let Value::Sequence(items) = value else {
             return self.wrong(path, value, "a list is wanted: write each operation after a dash");
         };
@@ -183,7 +183,7 @@ impl Walk<'_> {
                 layers.push(layer);
             }
         }
-        self.operations = Operations::Listed(layers);
+        self.operations = OperationsField::Listed(layers);
     }
 
     fn must_be_there(&mut self, settings: &Layer) {
@@ -387,7 +387,7 @@ mod tests {
             ["20"],
             "its unit is missing, which the reader of durations tells"
         );
-        let Operations::Listed(operations) = contents.operations else { panic!("two operations") };
+        let OperationsField::Listed(operations) = contents.operations else { panic!("two operations") };
         assert_eq!(text(&operations[0], "source.configMap.namespace"), ["ns"]);
         assert_eq!(operations[1].all("wait-max")[0].origin, "f: operations[1].wait.max");
     }
@@ -403,7 +403,7 @@ mod tests {
         let merged = format!("{HEAD}operations:\n- &a {{path: /a, wait: {{max: 5s}}}}\n- {{<<: *a, path: /b}}\n");
         let contents = read(&ConfigFile { name: "f".to_owned(), text: Ok(merged) }, &mut problems);
         assert_eq!(problems.to_string(), "");
-        let Operations::Listed(operations) = contents.operations else { panic!("two operations") };
+        let OperationsField::Listed(operations) = contents.operations else { panic!("two operations") };
         let of = |setting| operations[1].all(setting).iter().map(|given| given.text.clone()).collect::<Vec<_>>();
         assert_eq!((of("path"), of("wait-max")), (vec!["/b".to_owned()], vec!["5s".to_owned()]));
         let grown = format!("{HEAD}a: &a \"{}\"\nb: [{}]\n", "x".repeat(64_000), "*a,".repeat(15_000));

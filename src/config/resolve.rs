@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::file::{self, ConfigFile, Operations};
+use super::file::{self, ConfigFile, OperationsField};
 use super::layer::{Given, Layer, Reader};
 use super::problem::{Problems, quote};
 use super::settings::{self, Options};
@@ -40,9 +40,9 @@ pub fn resolve(layers: &Layers) -> Result<Config, Problems> {
     let mut reader = Reader { layers: vec![&flags, &environment], problems: &mut problems };
     let needed = reader.given("operations").is_none();
     let operations = match &contents.operations {
-        Operations::Absent => Vec::from_iter(single(&mut reader, needed)),
-        Operations::Unreadable => Vec::from_iter(single(&mut reader, false)),
-        Operations::Listed(listed) => {
+        OperationsField::Absent => Vec::from_iter(single(&mut reader, needed)),
+        OperationsField::Unreadable => Vec::from_iter(single(&mut reader, false)),
+        OperationsField::Listed(listed) => {
             refuse_flags_of_operation(&mut reader, &contents.settings.origin);
             let app = [&flags, &environment, &contents.settings].iter().any(|layer| layer.contains("upstream"));
             several(listed, app, &mut problems)

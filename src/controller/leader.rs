@@ -12,10 +12,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::lease::{Act, Observed};
-use super::{Ground, patch};
+use super::{Dependencies, patch};
 use crate::bounds::{LEASE, LEASE_RETRY, LEASE_WRITE, LEAVE};
 use crate::sources::kubernetes::failure::{Failure, FailureKind};
-use crate::sources::kubernetes::{ListWatch, Object, Seen, Selector, Target};
+use crate::sources::kubernetes::{ListWatch, Object, Selector, Target, WatchEvent};
 use crate::sources::reads::Reads;
 use crate::sources::wall_clock;
 
@@ -26,7 +26,7 @@ const NAME: &str = "tidewait";
 pub(super) struct Leader {
     api: Api<Lease>,
     target: Target,
-    ground: Ground,
+    dependencies: Dependencies,
     observed: Observed,
     /// As it was seen last, for the version that a write builds on.
     lease: Option<Lease>,
@@ -50,9 +50,9 @@ struct Written {
 }
 
 /// Gives the lease of a replica that ends back, so that another need not wait until it has run out.
-pub(super) async fn give_up(ground: &Ground) {
-    let settings = &ground.settings;
-    let api: Api<Lease> = Api::namespaced(ground.client.clone(), &settings.namespace);
+pub(super) async fn give_up(dependencies: &Dependencies) {
+    let settings = &dependencies.settings;
+    let api: Api<Lease> = Api::namespaced(dependencies.client.clone(), &settings.namespace);
     let give_up = async {
         let lease = api.get(NAME).await?;
         let spec = lease.spec.clone().unwrap_or_default();
@@ -61,7 +61,7 @@ pub(super) async fn give_up(ground: &Ground) {
         }
         // Its version guards it: who has taken it since keeps it.
         let spec = LeaseSpec { holder_identity: None, ..spec };
-        ground.metrics.lease_writes.inc();
+        dependencies.metrics.lease_writes.inc();
         api.replace(NAME, &PostParams::default(), &Lease { spec: Some(spec), ..lease }).await.map(drop)
     };
     match timeout(LEAVE, give_up).await {
@@ -73,24 +73,24 @@ pub(super) async fn give_up(ground: &Ground) {
 
 impl Leader {
     /// Says to `until` for how long this replica may act as the lease's holder.
-    pub(super) fn new(ground: Ground, until: watch::Sender<Option<Instant>>) -> Self {
-        let settings = &ground.settings;
+    pub(super) fn new(dependencies: Dependencies, until: watch::Sender<Option<Instant>>) -> Self {
+        let settings = &dependencies.settings;
         let target = Target {
             resource: ApiResource::erase::<Lease>(&()),
             namespace: Some(settings.namespace.clone()),
             selector: Selector::Name(NAME.to_owned()),
         };
-        let api = Api::namespaced(ground.client.clone(), &settings.namespace);
+        let api = Api::namespaced(dependencies.client.clone(), &settings.namespace);
         let observed = Observed::new(&settings.replica);
         let retry = Instant::now();
-        Self { api, target, ground, observed, lease: None, version: 0, retry, failed: false, until }
+        Self { api, target, dependencies, observed, lease: None, version: 0, retry, failed: false, until }
     }
 
     /// Keeps it or waits for it, for ever.
     pub(super) async fn run(mut self) {
         let reads = Arc::new(Reads::default());
-        let (client, requests) = (self.ground.client.clone(), self.ground.requests.clone());
-        let timeout = self.ground.watch_timeout;
+        let (client, requests) = (self.dependencies.client.clone(), self.dependencies.requests.clone());
+        let timeout = self.dependencies.watch_timeout;
         let mut watching = ListWatch::new(client, self.target.clone(), timeout, requests, reads.reader());
         // Nothing is known before the first look.
         let mut known = false;
@@ -105,15 +105,15 @@ impl Leader {
             };
             tokio::select! {
                 seen = watching.next() => match seen {
-                    Seen::Listed { objects, .. } => {
+                    WatchEvent::Listed { objects, .. } => {
                         known = true;
                         self.see(objects.first());
                     }
-                    Seen::Applied(object) => self.see(Some(&object)),
-                    Seen::Deleted(_) => self.see(None),
-                    Seen::Settled(number) => reads.settle(number, true),
-                    Seen::Malformed(_) | Seen::Live => {}
-                    Seen::Lost { reason } | Seen::Denied { reason } => {
+                    WatchEvent::Applied(object) => self.see(Some(&object)),
+                    WatchEvent::Deleted(_) => self.see(None),
+                    WatchEvent::ReadCompleted(number) => reads.complete(number, true),
+                    WatchEvent::Malformed(_) | WatchEvent::Live => {}
+                    WatchEvent::Lost { reason } | WatchEvent::Denied { reason } => {
                         tracing::warn!(%reason, "the Lease cannot be watched");
                     }
                 },
@@ -148,8 +148,8 @@ impl Leader {
         let until = self.observed.until(now);
         let held = self.until.send_replace(until).is_some();
         if held != until.is_some() {
-            tracing::info!(replica = %self.ground.settings.replica, leads = !held, "the Lease changed hands");
-            self.ground.metrics.leads.set(i64::from(!held));
+            tracing::info!(replica = %self.dependencies.settings.replica, leads = !held, "the Lease changed hands");
+            self.dependencies.metrics.leads.set(i64::from(!held));
         }
         until
     }
@@ -166,7 +166,7 @@ impl Leader {
         };
         let spec = self.spec(lease.spec.unwrap_or_default());
         self.observed.sends(&spec, began);
-        self.ground.metrics.lease_writes.inc();
+        self.dependencies.metrics.lease_writes.inc();
         let (api, lease) = (self.api.clone(), Lease { spec: Some(spec), ..lease });
         Some(Box::pin(async move {
             let params = PostParams::default();
@@ -213,19 +213,19 @@ impl Leader {
     }
 
     fn metadata(&self) -> ObjectMeta {
-        let namespace = Some(self.ground.settings.namespace.clone());
+        let namespace = Some(self.dependencies.settings.namespace.clone());
         ObjectMeta { name: Some(NAME.to_owned()), namespace, ..ObjectMeta::default() }
     }
 
     /// The lease when this replica has just written it.
     fn spec(&self, old: LeaseSpec) -> LeaseSpec {
         let now = jiff::Timestamp::try_from(wall_clock()).ok().map(MicroTime);
-        let mine = old.holder_identity.as_deref() == Some(&*self.ground.settings.replica);
+        let mine = old.holder_identity.as_deref() == Some(&*self.dependencies.settings.replica);
         LeaseSpec {
             lease_transitions: Some(self.observed.transitions(&old)),
             acquire_time: if mine { old.acquire_time } else { now.clone() },
             renew_time: now,
-            holder_identity: Some(self.ground.settings.replica.clone()),
+            holder_identity: Some(self.dependencies.settings.replica.clone()),
             lease_duration_seconds: i32::try_from(LEASE.as_secs()).ok(),
             ..old
         }

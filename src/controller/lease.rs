@@ -30,14 +30,14 @@ pub enum Act {
 #[derive(Debug)]
 pub struct Observed {
     me: String,
-    seen: Option<Seen>,
+    seen: Option<Observation>,
     /// Writes of this process that may have reached the API server, answered or not; older ones
     /// than [`LEASE_DEADLINE`] are of no use.
     sent: Vec<Sent>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct Seen {
+struct Observation {
     holder: Option<String>,
     renewal: Renewal,
     duration: Duration,
@@ -77,7 +77,7 @@ impl Observed {
     /// The lease is so now.
     pub fn is(&mut self, spec: &LeaseSpec, now: Instant) {
         let duration = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
-        let seen = Seen {
+        let seen = Observation {
             holder: spec.holder_identity.clone().filter(|holder| !holder.is_empty()),
             renewal: Renewal::of(spec),
             duration: duration.map_or(LEASE, Duration::from_secs),

@@ -11,15 +11,15 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::plan::{Asked, Plan, Planner};
-use super::{Ground, Known};
+use super::{Dependencies, Known};
 use crate::config::{self, Grants};
 use crate::crd::describe_operation::{DescribeOperationSpec, DescribeOperationStatus};
 use crate::crd::{CONFIRM_REMOVAL, DescribeOperation};
-use crate::operation::Table;
+use crate::operation::OperationRegistry;
 use crate::operations::Wanted;
+use crate::sources::kubernetes::debounce::Debounce;
 use crate::sources::kubernetes::set::{Change, Entry, Set};
-use crate::sources::kubernetes::settling::Settling;
-use crate::sources::kubernetes::{ListWatch, Malformed, Object, Seen, Selector, Target};
+use crate::sources::kubernetes::{ListWatch, Malformed, Object, Selector, Target, WatchEvent};
 use crate::sources::reads::Reads;
 
 /// What `/readyz` and unknown paths wait for until the objects were listed once.
@@ -34,7 +34,7 @@ struct Read {
 
 /// The parts of an object, each read alone, so that a strange status does not spoil a good spec.
 #[derive(Deserialize)]
-struct Parts {
+struct ObjectFields {
     metadata: ObjectMeta,
     #[serde(default)]
     spec: Value,
@@ -43,8 +43,8 @@ struct Parts {
 }
 
 /// Watches the objects; ends with the process.
-pub(super) struct Operations {
-    ground: Ground,
+pub(super) struct OperationWatch {
+    dependencies: Dependencies,
     config: Arc<config::Config>,
     planner: Planner,
     set: Set<Read>,
@@ -52,12 +52,12 @@ pub(super) struct Operations {
     known: watch::Sender<Arc<Known>>,
 }
 
-impl Operations {
+impl OperationWatch {
     /// Says to `wanted` what is to run beside the operations of `config`, and to `known` what is to be said of each.
     pub(super) fn new(
-        ground: Ground,
+        dependencies: Dependencies,
         config: Arc<config::Config>,
-        table: &Table,
+        table: &OperationRegistry,
         wanted: watch::Sender<Wanted>,
         known: watch::Sender<Arc<Known>>,
     ) -> Self {
@@ -65,44 +65,44 @@ impl Operations {
         table.wait_for(Some(UNLISTED));
         wanted.send_modify(|wanted| wanted.unknown = Some(UNLISTED));
         let planner = Planner::new(&config.operations);
-        Self { ground, config, planner, set: Set::default(), wanted, known }
+        Self { dependencies, config, planner, set: Set::default(), wanted, known }
     }
 
     /// Watches for ever.
     pub(super) async fn run(mut self) {
-        let settings = &self.ground.settings;
+        let settings = &self.dependencies.settings;
         let target = Target {
             resource: ApiResource::erase::<DescribeOperation>(&()),
             namespace: Some(settings.namespace.clone()),
             selector: Selector::Labels(settings.labels.clone()),
         };
         let reads = Arc::new(Reads::default());
-        let (client, requests) = (self.ground.client.clone(), self.ground.requests.clone());
-        let mut watching = ListWatch::new(client, target, self.ground.watch_timeout, requests, reads.reader());
-        let mut settling = Settling::default();
+        let (client, requests) = (self.dependencies.client.clone(), self.dependencies.requests.clone());
+        let mut watching = ListWatch::new(client, target, self.dependencies.watch_timeout, requests, reads.reader());
+        let mut debounce = Debounce::default();
         loop {
             let due = self.set.due();
             let change = tokio::select! {
                 seen = watching.next() => {
-                    if let Seen::Settled(number) = seen {
-                        reads.settle(number, true);
+                    if let WatchEvent::ReadCompleted(number) = seen {
+                        reads.complete(number, true);
                     }
                     self.see(seen)
                 }
-                () = settling.due(due, &reads) => self.set.settle(Instant::now()),
+                () = debounce.due(due, &reads) => self.set.settle(Instant::now()),
             };
             match change {
                 Change::Changed => self.plan(),
                 Change::Same => {}
-                Change::AskList => settling.ask(&reads),
+                Change::AskList => debounce.ask(&reads),
             }
         }
     }
 
-    fn see(&mut self, seen: Seen) -> Change {
+    fn see(&mut self, seen: WatchEvent) -> Change {
         let now = Instant::now();
         match seen {
-            Seen::Listed { objects, malformed, version } => {
+            WatchEvent::Listed { objects, malformed, version } => {
                 malformed.iter().for_each(complain);
                 let mut entries: BTreeMap<_, _> =
                     objects.into_iter().map(|object| (object.name.clone(), self.entry(&object))).collect();
@@ -112,20 +112,20 @@ impl Operations {
                 // The first list is news even if it is empty: now it is known that nothing else runs.
                 if self.wanted.borrow().unknown.is_some() { Change::Changed } else { change }
             }
-            Seen::Applied(object) => {
+            WatchEvent::Applied(object) => {
                 let entry = self.entry(&object);
                 self.set.applied(object.name, entry, now)
             }
-            Seen::Deleted(object) => {
+            WatchEvent::Deleted(object) => {
                 self.set.deleted(&object.name, object.version, now);
                 Change::Same
             }
-            Seen::Malformed(malformed) => {
+            WatchEvent::Malformed(malformed) => {
                 complain(&malformed);
                 Change::Same
             }
-            Seen::Live | Seen::Settled(_) => Change::Same,
-            Seen::Lost { reason } | Seen::Denied { reason } => {
+            WatchEvent::Live | WatchEvent::ReadCompleted(_) => Change::Same,
+            WatchEvent::Lost { reason } | WatchEvent::Denied { reason } => {
                 tracing::warn!(%reason, "DescribeOperations cannot be watched, what runs goes on");
                 Change::Same
             }
@@ -181,7 +181,7 @@ fn read(object: &Object, grants: Grants<'_>) -> Read {
         },
         status: None,
     };
-    let parts: Parts = match serde_json::from_slice(&object.body) {
+    let parts: ObjectFields = match serde_json::from_slice(&object.body) {
         Ok(parts) => parts,
         Err(error) => return broken(format!("the object cannot be read: {error}")),
     };

@@ -10,7 +10,7 @@ use kube::api::{DeleteParams, PostParams};
 use kube::core::ApiResource;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::Ground;
+use super::Dependencies;
 use super::metrics::{WriteResult, Written};
 use super::patch::{self, Meant, Unwritten};
 use crate::bounds::{
@@ -22,9 +22,9 @@ use crate::crd::describe_replica::{
     AgentTotals, DescribeReplica, DescribeReplicaSpec, DescribeReplicaStatus, ReplicaTotals, Reported, SourceHealth,
 };
 use crate::escape::escape;
-use crate::fleet::{Standing, Totals};
-use crate::model::Inputs;
-use crate::operation::{Operation, Status, Table};
+use crate::model::SourceRevisions;
+use crate::operation::{Operation, OperationRegistry, Status};
+use crate::registry::{SyncStatus, Totals};
 use crate::sources::kubernetes::failure::{Failure, FailureKind};
 use crate::sources::kubernetes::{Selector, Target};
 use crate::sources::wall_clock;
@@ -34,8 +34,8 @@ const PARKED_SHARE: u64 = 20;
 
 /// Writes the object when there is news.
 pub(super) struct Reporter {
-    ground: Ground,
-    table: Arc<Table>,
+    dependencies: Dependencies,
+    table: Arc<OperationRegistry>,
     target: Target,
     /// The object's uid, once it is known to be there.
     uid: Option<String>,
@@ -48,14 +48,14 @@ pub(super) struct Reporter {
 
 impl Reporter {
     /// Reports what the operations of `table` hold.
-    pub(super) fn new(ground: Ground, table: Arc<Table>) -> Self {
+    pub(super) fn new(dependencies: Dependencies, table: Arc<OperationRegistry>) -> Self {
         let target = Target {
             resource: ApiResource::erase::<DescribeReplica>(&()),
-            namespace: Some(ground.settings.namespace.clone()),
-            selector: Selector::Name(ground.settings.replica.clone()),
+            namespace: Some(dependencies.settings.namespace.clone()),
+            selector: Selector::Name(dependencies.settings.replica.clone()),
         };
         let now = Instant::now();
-        Self { ground, table, target, uid: None, written: None, renew: now, retry: now, failed: false }
+        Self { dependencies, table, target, uid: None, written: None, renew: now, retry: now, failed: false }
     }
 
     /// Reports for ever.
@@ -85,13 +85,13 @@ impl Reporter {
         };
         match written {
             Ok(()) => {
-                self.ground.metrics.wrote(Written::Report, WriteResult::Ok);
+                self.dependencies.metrics.wrote(Written::Report, WriteResult::Ok);
                 self.written = Some(status);
                 self.renew = renew;
                 self.failed = false;
             }
             Err((verb, failure)) => {
-                self.ground.metrics.wrote(Written::Report, WriteResult::Failed);
+                self.dependencies.metrics.wrote(Written::Report, WriteResult::Failed);
                 // It was removed, or another has its name: begun anew.
                 self.uid = None;
                 self.written = None;
@@ -106,11 +106,12 @@ impl Reporter {
 
     /// Makes the object, or finds the one that a former process of this Pod made; else says what failed.
     async fn find_or_create(&mut self) -> Result<(), (&'static str, Failure)> {
-        let api: Api<DescribeReplica> = Api::namespaced(self.ground.client.clone(), &self.ground.settings.namespace);
+        let api: Api<DescribeReplica> =
+            Api::namespaced(self.dependencies.client.clone(), &self.dependencies.settings.namespace);
         let made = in_time(api.create(&PostParams::default(), &self.object())).await;
         let (verb, found) = match made {
             Err(failure) if failure.kind == FailureKind::Conflict => {
-                ("get", in_time(api.get(&self.ground.settings.replica)).await)
+                ("get", in_time(api.get(&self.dependencies.settings.replica)).await)
             }
             made => ("create", made),
         };
@@ -119,7 +120,7 @@ impl Reporter {
     }
 
     fn object(&self) -> DescribeReplica {
-        let settings = &self.ground.settings;
+        let settings = &self.dependencies.settings;
         let owner = settings.replica_uid.as_ref().map(|uid| OwnerReference {
             api_version: "v1".to_owned(),
             kind: "Pod".to_owned(),
@@ -137,10 +138,10 @@ impl Reporter {
     }
 
     async fn patch(&self, uid: &str, status: &DescribeReplicaStatus) -> Result<(), Failure> {
-        let settings = &self.ground.settings;
+        let settings = &self.dependencies.settings;
         // Whichever version it is: nobody else writes it.
         let meant = Meant { namespace: &settings.namespace, name: &settings.replica, uid, version: 0 };
-        match patch::status(&self.ground.client, &self.target.resource, meant, status).await {
+        match patch::status(&self.dependencies.client, &self.target.resource, meant, status).await {
             Ok(_) => Ok(()),
             Err(Unwritten::Conflict) => {
                 Err(Failure::new(FailureKind::Refused, "somebody else changes it all the time (409)"))
@@ -151,10 +152,10 @@ impl Reporter {
 }
 
 /// Removes the object of a replica that ends.
-pub(super) async fn withdraw(ground: &Ground) {
-    let api: Api<DescribeReplica> = Api::namespaced(ground.client.clone(), &ground.settings.namespace);
+pub(super) async fn withdraw(dependencies: &Dependencies) {
+    let api: Api<DescribeReplica> = Api::namespaced(dependencies.client.clone(), &dependencies.settings.namespace);
     let params = DeleteParams::default();
-    match timeout(LEAVE, api.delete(&ground.settings.replica, &params)).await {
+    match timeout(LEAVE, api.delete(&dependencies.settings.replica, &params)).await {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => tracing::debug!(%error, "the report of this replica was not removed"),
         Err(_) => tracing::debug!("the report of this replica was not removed in time"),
@@ -192,11 +193,11 @@ fn one(operation: &Operation, now: SystemTime) -> Reported {
     let worst = operation.worst().into_iter().filter_map(|agent| {
         Some(Agent {
             name: cut(&escape(agent.key.name()), STATUS_AGENT),
-            state_id: agent.holds.map(|holds| holds.to_string()),
-            reason: if agent.standing == Standing::Rejecting { Reason::Rejecting } else { Reason::Lagging },
+            state_id: agent.acknowledged.map(|holds| holds.to_string()),
+            reason: if agent.sync_status == SyncStatus::Rejecting { Reason::Rejecting } else { Reason::Lagging },
             message: agent
                 .reason
-                .filter(|_| agent.standing == Standing::Rejecting)
+                .filter(|_| agent.sync_status == SyncStatus::Rejecting)
                 .map(|reason| cut(&escape(&reason), STATUS_AGENT)),
             since: ago(agent.rejecting.or(agent.lagging).unwrap_or_default())?,
         })
@@ -221,13 +222,13 @@ fn one(operation: &Operation, now: SystemTime) -> Reported {
 }
 
 /// Numbers, and what the state that they are of was made from; the latter absent where changes are too fast to tell.
-fn of_one_state(operation: &Operation) -> (Option<Inputs>, Totals) {
+fn of_one_state(operation: &Operation) -> (Option<SourceRevisions>, Totals) {
     const ATTEMPTS: usize = 3;
     for _ in 0..ATTEMPTS {
-        let inputs = operation.inputs();
+        let inputs = operation.revisions();
         let totals = operation.totals();
         let served = operation.hub.current().map(|served| served.snapshot.id);
-        if inputs == operation.inputs() && served == totals.state {
+        if inputs == operation.revisions() && served == totals.state {
             // Agents of the process before may be out there, and unknown here, for as long as it takes to
             // forget one whose connection ended.
             return (inputs.filter(|_| totals.tracked >= AGENT_SKEW), totals);

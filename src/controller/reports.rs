@@ -10,12 +10,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::report::state;
-use super::totals::{Agents, Held, Report, Worst};
+use super::totals::{Agents, Report, ServedState, Worst};
 use crate::bounds::{REPORT_LOST, REPORT_SILENT};
 use crate::crd::DescribeReplica;
 use crate::crd::describe_replica::{DescribeReplicaStatus, Reported};
 use crate::sources::kubernetes::set::{Change, Entry, Set};
-use crate::sources::kubernetes::{Object, Seen};
+use crate::sources::kubernetes::{Object, WatchEvent};
 
 /// The reports of all replicas.
 #[derive(Debug, Default)]
@@ -46,21 +46,21 @@ pub(super) struct Lost {
 
 impl Reports {
     /// Takes in what was seen of the objects.
-    pub(super) fn see(&mut self, seen: Seen, now: Instant) {
+    pub(super) fn see(&mut self, seen: WatchEvent, now: Instant) {
         match seen {
-            Seen::Listed { objects, version, .. } => {
+            WatchEvent::Listed { objects, version, .. } => {
                 let objects = objects.into_iter().map(|object| (object.name.clone(), self.entry(&object, now)));
                 let objects = objects.collect();
                 self.set.listed(objects, version, now);
                 self.listed = true;
             }
-            Seen::Applied(object) => {
+            WatchEvent::Applied(object) => {
                 let entry = self.entry(&object, now);
                 self.set.applied(object.name, entry, now);
             }
-            Seen::Deleted(object) => self.set.deleted(&object.name, object.version, now),
-            Seen::Malformed(_) | Seen::Live | Seen::Settled(_) => {}
-            Seen::Lost { reason } | Seen::Denied { reason } => {
+            WatchEvent::Deleted(object) => self.set.deleted(&object.name, object.version, now),
+            WatchEvent::Malformed(_) | WatchEvent::Live | WatchEvent::ReadCompleted(_) => {}
+            WatchEvent::Lost { reason } | WatchEvent::Denied { reason } => {
                 tracing::warn!(%reason, "the reports of the replicas cannot be watched");
             }
         }
@@ -126,12 +126,14 @@ impl Reports {
 
 fn report(replica: &str, reported: &Reported, silent: Option<Duration>) -> Report {
     let Reported { state_id, inputs, source, agents, parked, worst_agents, .. } = reported;
-    let held = state(state_id.as_deref()).map(|state| Held { state, inputs: inputs.clone().unwrap_or_default() });
-    let ailing = (source.status != "live").then(|| source.detail.clone().unwrap_or_else(|| source.status.clone()));
+    let held =
+        state(state_id.as_deref()).map(|state| ServedState { state, inputs: inputs.clone().unwrap_or_default() });
+    let source_error =
+        (source.status != "live").then(|| source.detail.clone().unwrap_or_else(|| source.status.clone()));
     Report {
         replica: replica.to_owned(),
         held,
-        ailing,
+        source_error,
         silent,
         parked: *parked,
         agents: Agents {
@@ -193,13 +195,13 @@ mod tests {
         let all = |version| {
             let owners = [("in-a-pod", Some("Pod")), ("of-a-node", Some("Node")), ("alone", None)];
             let objects = owners.map(|(name, owner)| object(name, version, owner, &good())).to_vec();
-            Seen::Listed { objects, malformed: Vec::new(), version }
+            WatchEvent::Listed { objects, malformed: Vec::new(), version }
         };
         reports.see(all(5), t0);
         let renewed = t0 + REPORT_RENEW;
-        reports.see(Seen::Applied(object("alone", 6, None, &good())), renewed);
+        reports.see(WatchEvent::Applied(object("alone", 6, None, &good())), renewed);
         // The same again is no renewal: a list that is read once in a while shows what is known.
-        reports.see(Seen::Applied(object("alone", 6, None, &good())), t0 + REPORT_SILENT);
+        reports.see(WatchEvent::Applied(object("alone", 6, None, &good())), t0 + REPORT_SILENT);
         let named = |yes: [bool; 3]| {
             let names = ["alone", "in-a-pod", "of-a-node"].map(str::to_owned);
             names.into_iter().zip(yes).collect::<Vec<_>>()
@@ -212,7 +214,7 @@ mod tests {
         assert_eq!(lost(&reports, t0 + REPORT_LOST), [("of-a-node".to_owned(), 5)]);
         assert_eq!(lost(&reports, renewed + REPORT_LOST), [("alone".to_owned(), 6), ("of-a-node".to_owned(), 5)]);
         assert_eq!(reports.lost("alone", renewed + REPORT_LOST).len(), 1, "not of the replica that asks");
-        reports.see(Seen::Applied(object("alone", 9, None, &good())), renewed + REPORT_LOST);
+        reports.see(WatchEvent::Applied(object("alone", 9, None, &good())), renewed + REPORT_LOST);
         assert_eq!(silent(&reports, renewed + REPORT_LOST), named([false, true, true]), "it was slow");
     }
 
@@ -226,7 +228,7 @@ mod tests {
         let objects = objects.map(|(name, status)| object(name, 1, None, &status)).to_vec();
         let other = object("other", 1, None, &json!({ "operations": [] }));
         let objects = objects.into_iter().chain([other]).collect();
-        reports.see(Seen::Listed { objects, malformed: Vec::new(), version: 1 }, now);
+        reports.see(WatchEvent::Listed { objects, malformed: Vec::new(), version: 1 }, now);
         let said = reports.by_operation(["zone-a"].into_iter(), now).remove("zone-a").expect("asked for");
         let said: Vec<_> = said.iter().map(|it| (&*it.replica, it.held.is_some())).collect();
         assert_eq!(said, [("cut", false), ("good", true), ("new", false), ("strange", false)]);

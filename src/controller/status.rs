@@ -4,7 +4,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::plan::Verdict;
-use super::totals::{self, Finding, Held, Report};
+use super::totals::{self, Finding, Report, ServedState};
 use crate::bounds::STATUS_TEXT;
 use crate::crd::condition::{self, ACCEPTED, CONVERGED, HELD, READY, SERVED, Truth};
 use crate::crd::describe_operation::{DescribeOperationStatus, Totals};
@@ -21,16 +21,16 @@ pub struct Mine {
     /// The id that it serves.
     pub state_id: Option<String>,
     /// The newest state that its source gave, be it published or not.
-    pub applied: Option<Held>,
+    pub applied: Option<ServedState>,
     /// Why its source cannot be followed; none: it is. Known here before it is reported.
-    pub ailing: Option<String>,
+    pub source_error: Option<String>,
     /// Why the newest state is not published; none: it is, or is about to be.
-    pub withheld: Option<Withheld>,
+    pub suppressed: Option<Suppressed>,
 }
 
 /// Why the newest state is not published.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Withheld {
+pub struct Suppressed {
     /// One word for programs.
     pub reason: &'static str,
     /// For people, with the remedy.
@@ -72,9 +72,9 @@ pub fn of_operation(
         let nothing = || "it does not run, see the condition Accepted".to_owned();
         (Finding::no(NOT_ACCEPTED, nothing()), Finding::unknown(NOT_ACCEPTED, nothing()))
     };
-    let held = match &mine.withheld {
+    let held = match &mine.suppressed {
         None => Finding::no("Published", "the newest state of the source is published".to_owned()),
-        Some(Withheld { reason, message }) => Finding::yes(reason, message.clone()),
+        Some(Suppressed { reason, message }) => Finding::yes(reason, message.clone()),
     };
     for (kind, finding) in [(ACCEPTED, accepted), (READY, ready), (CONVERGED, converged), (HELD, held)] {
         set(&mut status.conditions, kind, &finding, verdict.generation, now);
@@ -88,7 +88,7 @@ fn converged(verdict: &Verdict, mine: &Mine, reports: &[Report]) -> Finding {
         None => Finding::yes("Valid", String::new()),
         Some(_) => Finding::unknown(NOT_ACCEPTED, "an earlier spec runs, see the condition Accepted".to_owned()),
     };
-    let mine_follows = match &mine.ailing {
+    let mine_follows = match &mine.source_error {
         None => Finding::yes("Live", String::new()),
         Some(why) => Finding::unknown("SourceLost", format!("its source cannot be followed: {why}")),
     };
@@ -126,10 +126,10 @@ pub fn of_model(
         let not = || Finding::no(NOT_ACCEPTED, nothing());
         (Finding::no("Invalid", wrong.to_owned()), not(), not())
     } else {
-        let all = |finding: fn(Option<&Held>, &[Report]) -> Finding| {
+        let all = |finding: fn(Option<&ServedState>, &[Report]) -> Finding| {
             let of_one = |one: &Serving<'_>| {
-                let found = match &one.mine.withheld {
-                    Some(Withheld { reason, message }) => Finding::no(reason, message.clone()),
+                let found = match &one.mine.suppressed {
+                    Some(Suppressed { reason, message }) => Finding::no(reason, message.clone()),
                     None => finding(one.mine.applied.as_ref(), one.reports),
                 };
                 Finding { message: format!("operation {}: {}", one.operation, found.message), ..found }
@@ -158,7 +158,7 @@ pub fn is_news(old: Option<&NetworkModelStatus>, new: &NetworkModelStatus) -> bo
 
 /// What became bad since the old conditions, for an Event: reason and message.
 #[must_use]
-pub fn turned_bad<'a>(old: &[Condition], new: &'a [Condition]) -> Vec<&'a Condition> {
+pub fn newly_failing<'a>(old: &[Condition], new: &'a [Condition]) -> Vec<&'a Condition> {
     // What does not run since it is not accepted has said so already.
     let follows = |it: &Condition| it.reason == NOT_ACCEPTED;
     let is_bad =
@@ -194,8 +194,8 @@ mod tests {
         Verdict { uid: "u".to_owned(), generation: 3, runs: refused.is_none(), refused }
     }
 
-    fn held(inputs: &str) -> Held {
-        Held { state: "e.d".to_owned(), inputs: inputs.to_owned() }
+    fn held(inputs: &str) -> ServedState {
+        ServedState { state: "e.d".to_owned(), inputs: inputs.to_owned() }
     }
 
     fn mine(inputs: &str) -> Mine {
@@ -207,7 +207,7 @@ mod tests {
         Report {
             replica: "a".to_owned(),
             held: Some(held(inputs)),
-            ailing: None,
+            source_error: None,
             silent: None,
             parked: 1,
             agents,
@@ -225,7 +225,7 @@ mod tests {
         let first = of_operation(None, &verdict(None), &mine("g1"), &[report("g1", 2)], &at(10));
         assert_eq!(
             short(&first.conditions),
-            ["Accepted True Valid", "Ready True Live", "Converged True AllAgentsHold", "Held False Published"]
+            ["Accepted True Valid", "Ready True Live", "Converged True AllAgentsHold", "ServedState False Published"]
         );
         assert_eq!((first.observed_generation, first.totals.map(|it| it.agents)), (Some(3), Some(2)));
         let again = of_operation(Some(&first), &verdict(None), &mine("g1"), &[report("g1", 2)], &at(20));
@@ -234,11 +234,11 @@ mod tests {
         assert_eq!(short(&behind.conditions)[2], "Converged False ReplicasBehind", "the same state of other objects");
         assert_eq!(behind.conditions[2].last_transition_time, at(30));
         assert_eq!(behind.conditions[1].last_transition_time, at(10));
-        assert!(turned_bad(&first.conditions, &behind.conditions).is_empty(), "to be behind is no Event");
-        let blind = Report { ailing: Some("no route to host".to_owned()), ..report("g1", 2) };
+        assert!(newly_failing(&first.conditions, &behind.conditions).is_empty(), "to be behind is no Event");
+        let blind = Report { source_error: Some("no route to host".to_owned()), ..report("g1", 2) };
         let blind = of_operation(None, &verdict(None), &mine("g1"), &[report("g1", 2), blind], &at(10));
         assert_eq!(short(&blind.conditions)[1..3], ["Ready True LastGood", "Converged Unknown SourceLost"]);
-        let changed = Mine { ailing: Some("its source was changed".to_owned()), ..mine("g1") };
+        let changed = Mine { source_error: Some("its source was changed".to_owned()), ..mine("g1") };
         let changed = of_operation(None, &verdict(None), &changed, &[report("g1", 2)], &at(10));
         assert_eq!(short(&changed.conditions)[2], "Converged Unknown SourceLost", "before it is reported");
         let refused = Refused { reason: "InvalidSpec", message: "why".to_owned() };
@@ -253,7 +253,7 @@ mod tests {
         let bad = of_operation(None, &verdict(Some(refused("PathConflict"))), &Mine::default(), &[], &at(10));
         assert_eq!(short(&bad.conditions)[..2], ["Accepted False PathConflict", "Ready False NotAccepted"]);
         let reasons = |old: &[Condition], new: &[Condition]| -> Vec<String> {
-            turned_bad(old, new).iter().map(|it| it.reason.clone()).collect()
+            newly_failing(old, new).iter().map(|it| it.reason.clone()).collect()
         };
         assert_eq!(reasons(&[], &bad.conditions), ["PathConflict"]);
         assert_eq!(reasons(&bad.conditions, &bad.conditions), [""; 0]);
@@ -276,7 +276,8 @@ mod tests {
         let behind = both(&late);
         assert_eq!(short(&behind.conditions)[2], "Converged False ReplicasBehind");
         assert!(behind.conditions[2].message.starts_with("operation two: "), "{}", behind.conditions[2].message);
-        let paused = Mine { withheld: Some(Withheld { reason: "Paused", message: "paused".to_owned() }), ..mine("g1") };
+        let paused =
+            Mine { suppressed: Some(Suppressed { reason: "Paused", message: "paused".to_owned() }), ..mine("g1") };
         assert_eq!(short(&both(&paused).conditions)[1], "Served False Paused");
         assert_eq!(short(&of_model(None, 4, None, &[], &at(10)).conditions)[2], "Converged Unknown NotServed");
         let wrong = of_model(None, 4, Some("too deep"), &[serving("one", &now)], &at(10));

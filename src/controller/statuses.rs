@@ -13,29 +13,29 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use super::metrics::Written;
 use super::plan::Verdict;
 use super::reports::Reports;
-use super::status::{self, Mine, Serving, Withheld};
+use super::status::{self, Mine, Serving, Suppressed};
 use super::term::Term;
-use super::totals::{Held, Report};
+use super::totals::{Report, ServedState};
 use super::writer::{Outcome, Write, Writer};
-use super::{Ground, Known, Knows};
+use super::{Dependencies, Known, Knows};
 use crate::bounds::{KUBERNETES_READ, STATUS_INTERVAL, STATUS_TURN};
 use crate::config;
 use crate::crd::describe_operation::DescribeOperationStatus;
 use crate::crd::describe_replica::DescribeReplica;
 use crate::crd::network_model::NetworkModelStatus;
 use crate::crd::{CONFIRM_REMOVAL, DescribeOperation, NetworkModel};
-use crate::operation::{Operation, Status, Table};
+use crate::operation::{Operation, OperationRegistry, Status};
+use crate::sources::kubernetes::debounce::Debounce;
 use crate::sources::kubernetes::set::Change;
-use crate::sources::kubernetes::settling::Settling;
-use crate::sources::kubernetes::{ListWatch, Seen, Selector, Target};
+use crate::sources::kubernetes::{ListWatch, Selector, Target, WatchEvent};
 use crate::sources::reads::Reads;
 use crate::sources::wall_clock;
-use crate::sources::{Part, Parts};
+use crate::sources::{SourceObject, SourceObjects};
 
 /// Writes statuses while this replica leads.
 pub(super) struct Statuses {
-    ground: Ground,
-    table: Arc<Table>,
+    dependencies: Dependencies,
+    table: Arc<OperationRegistry>,
     knows: Knows,
     term: Term,
     writer: Writer,
@@ -74,10 +74,10 @@ struct Stands {
 
 impl Statuses {
     /// Writes within `term`, of the operations in `table` and of what `knows` says of them.
-    pub(super) fn new(ground: Ground, table: Arc<Table>, knows: Knows, term: Term) -> Self {
-        let writer = Writer::new(ground.clone(), term.clone());
+    pub(super) fn new(dependencies: Dependencies, table: Arc<OperationRegistry>, knows: Knows, term: Term) -> Self {
+        let writer = Writer::new(dependencies.clone(), term.clone());
         let (operations, models) = (Newest(BTreeMap::new()), Newest(BTreeMap::new()));
-        Self { ground, table, knows, term, writer, operations, models }
+        Self { dependencies, table, knows, term, writer, operations, models }
     }
 
     /// Waits to lead, leads, for ever.
@@ -91,29 +91,29 @@ impl Statuses {
     }
 
     async fn lead(&mut self) {
-        let settings = &self.ground.settings;
+        let settings = &self.dependencies.settings;
         let target = Target {
             resource: ApiResource::erase::<DescribeReplica>(&()),
             namespace: Some(settings.namespace.clone()),
             selector: Selector::Labels(String::new()),
         };
         let reads = Arc::new(Reads::default());
-        let (client, requests) = (self.ground.client.clone(), self.ground.requests.clone());
-        let mut watching = ListWatch::new(client, target, self.ground.watch_timeout, requests, reads.reader());
+        let (client, requests) = (self.dependencies.client.clone(), self.dependencies.requests.clone());
+        let mut watching = ListWatch::new(client, target, self.dependencies.watch_timeout, requests, reads.reader());
         let mut reports = Reports::default();
-        let mut settling = Settling::default();
+        let mut debounce = Debounce::default();
         let mut turn = interval(STATUS_INTERVAL);
         turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 seen = watching.next() => {
-                    if let Seen::Settled(number) = seen {
-                        reads.settle(number, true);
+                    if let WatchEvent::ReadCompleted(number) = seen {
+                        reads.complete(number, true);
                     }
                     reports.see(seen, Instant::now());
                 }
-                () = settling.due(reports.due(), &reads) => if reports.settle(Instant::now()) == Change::AskList {
-                    settling.ask(&reads);
+                () = debounce.due(reports.due(), &reads) => if reports.settle(Instant::now()) == Change::AskList {
+                    debounce.ask(&reads);
                 },
                 _ = turn.tick(), if reports.listed => self.turn(&reports).await,
             }
@@ -124,9 +124,9 @@ impl Statuses {
     async fn turn(&mut self, reports: &Reports) {
         let began = Instant::now();
         let is_over = || began.elapsed() >= STATUS_TURN;
-        let lost = reports.lost(&self.ground.settings.replica, began);
+        let lost = reports.lost(&self.dependencies.settings.replica, began);
         let known: Arc<Known> = Arc::clone(&self.knows.borrow());
-        let namespace = &self.ground.settings.namespace;
+        let namespace = &self.dependencies.settings.namespace;
         let all: Vec<_> = self.table.all().into_iter().map(|it| (it.name.clone(), mine(&it, namespace))).collect();
         let all: BTreeMap<_, _> = all.iter().map(|(name, mine)| (&**name, mine)).collect();
         let names: BTreeSet<&str> = known.verdicts.keys().map(String::as_str).chain(all.keys().copied()).collect();
@@ -176,7 +176,7 @@ impl Statuses {
         match self.writer.write(&write, &new).await {
             Outcome::Written(version) => {
                 let old = old.map(|old| old.conditions).unwrap_or_default();
-                let bad = status::turned_bad(&old, &new.conditions);
+                let bad = status::newly_failing(&old, &new.conditions);
                 for bad in bad {
                     self.writer.tell(&write, bad).await;
                 }
@@ -190,7 +190,7 @@ impl Statuses {
 
     async fn write_model(
         &mut self,
-        part: &Part,
+        part: &SourceObject,
         (version, old): (u64, Option<NetworkModelStatus>),
         new: NetworkModelStatus,
     ) {
@@ -199,7 +199,7 @@ impl Statuses {
         match self.writer.write(&write, &new).await {
             Outcome::Written(version) => {
                 let old = old.map(|old| old.conditions).unwrap_or_default();
-                for bad in status::turned_bad(&old, &new.conditions) {
+                for bad in status::newly_failing(&old, &new.conditions) {
                     self.writer.tell(&write, bad).await;
                 }
                 self.models.0.insert(part.uid.clone(), (version, Some(new)));
@@ -217,9 +217,9 @@ impl Statuses {
 
     /// What a model's status says now; none: that is not known, and found out at the next attempt.
     async fn look(&self, write: &Write<'_>) -> Option<(u64, Option<NetworkModelStatus>)> {
-        let path = DynamicObject::url_path(&write.resource, Some(&self.ground.settings.namespace));
+        let path = DynamicObject::url_path(&write.resource, Some(&self.dependencies.settings.namespace));
         let request = Request::new(path).get(write.name, &GetParams::default()).ok()?;
-        let read = timeout(KUBERNETES_READ, self.ground.client.request::<Stands>(request)).await;
+        let read = timeout(KUBERNETES_READ, self.dependencies.client.request::<Stands>(request)).await;
         let Stands { metadata, status } = read.ok()?.ok()?;
         let version = metadata.resource_version?.parse().ok()?;
         (metadata.uid.as_deref() == Some(write.uid)).then_some((version, status))
@@ -228,18 +228,18 @@ impl Statuses {
 
 /// A model, and who serves it.
 struct Model<'a> {
-    part: &'a Part,
+    part: &'a SourceObject,
     serving: Vec<Serving<'a>>,
 }
 
 /// The models by uid.
 fn models<'a>(
-    all: &BTreeMap<&'a str, &'a (Mine, Parts)>,
+    all: &BTreeMap<&'a str, &'a (Mine, SourceObjects)>,
     said: &'a BTreeMap<&str, Vec<Report>>,
 ) -> BTreeMap<&'a str, Model<'a>> {
     let mut models: BTreeMap<&str, Model<'_>> = BTreeMap::new();
-    for (operation, (mine, parts)) in all {
-        for part in parts.iter().filter(|part| part.is_model) {
+    for (operation, (mine, source_objects)) in all {
+        for part in source_objects.iter().filter(|part| part.is_model) {
             let model = models.entry(&part.uid).or_insert_with(|| Model { part, serving: Vec::new() });
             // Each operation has a watch of its own, and one may be ahead.
             if part.version > model.part.version {
@@ -253,14 +253,14 @@ fn models<'a>(
 
 /// What this replica knows of an operation, and the objects that its newest state was made from. Not those of another
 /// namespace, where another Lease says who writes.
-fn mine(operation: &Operation, namespace: &str) -> (Mine, Parts) {
+fn mine(operation: &Operation, namespace: &str) -> (Mine, SourceObjects) {
     let config = operation.config();
     let is_here = matches!(&config.source, config::Source::Resource { namespace: of, .. } if of == namespace);
     let applied = operation.applied();
     let served = operation.hub.current().map(|served| served.snapshot.id);
-    let withheld = match operation.held() {
-        Some(held) => Some(Withheld { reason: "RemovesTooMuch", message: explain(&held) }),
-        None if config.paused => Some(Withheld {
+    let suppressed = match operation.blocked_change() {
+        Some(held) => Some(Suppressed { reason: "RemovesTooMuch", message: explain(&held) }),
+        None if config.paused => Some(Suppressed {
             reason: "Paused",
             message: "spec.paused is true: clients keep the last published state until it is false".to_owned(),
         }),
@@ -269,24 +269,24 @@ fn mine(operation: &Operation, namespace: &str) -> (Mine, Parts) {
     let mine = Mine {
         source: Some(config.source.to_string()),
         state_id: served.map(|id| id.to_string()),
-        applied: applied.as_ref().map(|applied| Held {
+        applied: applied.as_ref().map(|applied| ServedState {
             state: format!("{}.{}", applied.id.epoch, applied.id.digest),
-            inputs: applied.inputs.to_string(),
+            inputs: applied.revisions.to_string(),
         }),
-        ailing: match operation.status() {
+        source_error: match operation.status() {
             Status::Live => None,
             Status::Starting => Some("it has not said anything yet".to_owned()),
             Status::Lost(reason) => Some(reason),
             Status::Unusable(unusable) => Some(unusable.detail),
         },
-        withheld,
+        suppressed,
     };
-    (mine, applied.filter(|_| is_here).map(|applied| applied.parts).unwrap_or_default())
+    (mine, applied.filter(|_| is_here).map(|applied| applied.source_objects).unwrap_or_default())
 }
 
 /// A change that the guard holds, with the remedy.
-fn explain(held: &crate::model::Held) -> String {
-    let crate::model::Held { id, removed_percent, limit_percent } = held;
+fn explain(held: &crate::model::BlockedChange) -> String {
+    let crate::model::BlockedChange { id, removed_percent, limit_percent } = held;
     format!(
         "the newest state removes {removed_percent:.1} % of the published model, more than the {limit_percent} % of \
          spec.guard.maxRemovedPercent: correct the source, or publish it by the annotation {CONFIRM_REMOVAL}: {}",

@@ -18,9 +18,9 @@ pub struct Report {
     /// Its name.
     pub replica: String,
     /// What it serves; none: nothing yet.
-    pub held: Option<Held>,
+    pub held: Option<ServedState>,
     /// Why its source cannot be asked or used; none: it is live.
-    pub ailing: Option<String>,
+    pub source_error: Option<String>,
     /// For how long it has not renewed its report, where that is too long; none: it is heard of.
     pub silent: Option<Duration>,
     /// Requests parked.
@@ -33,7 +33,7 @@ pub struct Report {
 
 /// A state, and what it was made from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
+pub struct ServedState {
     /// Epoch and digest: the version does not tell states apart.
     pub state: String,
     /// A hash of the objects that it was made from.
@@ -94,8 +94,16 @@ impl Report {
     /// A replica of which nothing is known, for this reason.
     #[must_use]
     pub fn unknown(replica: &str, why: &str) -> Self {
-        let (replica, ailing) = (replica.to_owned(), Some(why.to_owned()));
-        Self { replica, held: None, ailing, silent: None, parked: 0, agents: Agents::default(), worst: Vec::new() }
+        let (replica, source_error) = (replica.to_owned(), Some(why.to_owned()));
+        Self {
+            replica,
+            held: None,
+            source_error,
+            silent: None,
+            parked: 0,
+            agents: Agents::default(),
+            worst: Vec::new(),
+        }
     }
 }
 
@@ -152,8 +160,8 @@ pub fn sum(reports: &[Report]) -> Totals {
 #[must_use]
 pub fn ready(reports: &[Report]) -> Finding {
     let without: Vec<_> = reports.iter().filter(|report| report.held.is_none()).map(|it| &*it.replica).collect();
-    let ailing = reports.iter().find_map(|report| Some((&report.replica, report.ailing.as_ref()?)));
-    match (reports.is_empty(), without.is_empty(), ailing) {
+    let source_error = reports.iter().find_map(|report| Some((&report.replica, report.source_error.as_ref()?)));
+    match (reports.is_empty(), without.is_empty(), source_error) {
         (true, _, _) => Finding::unknown("NoReplica", "no replica reports this operation yet".to_owned()),
         (false, false, Some((replica, why))) => {
             Finding::no("NoState", format!("{} without a state; {replica}: {why}", some(&without)))
@@ -168,7 +176,7 @@ pub fn ready(reports: &[Report]) -> Finding {
 
 /// Whether every replica serves what was applied.
 #[must_use]
-pub fn served(applied: Option<&Held>, reports: &[Report]) -> Finding {
+pub fn served(applied: Option<&ServedState>, reports: &[Report]) -> Finding {
     let Some(applied) = applied else {
         return Finding::unknown("NoState", "the source has not given a state yet".to_owned());
     };
@@ -186,7 +194,7 @@ pub fn served(applied: Option<&Held>, reports: &[Report]) -> Finding {
 
 /// Whether every live agent holds what was applied.
 #[must_use]
-pub fn converged(applied: Option<&Held>, reports: &[Report]) -> Finding {
+pub fn converged(applied: Option<&ServedState>, reports: &[Report]) -> Finding {
     let served = served(applied, reports);
     let Some(applied) = applied.filter(|_| served.status == Some(true)) else { return served };
     let totals = sum(reports);
@@ -221,7 +229,7 @@ pub fn converged(applied: Option<&Held>, reports: &[Report]) -> Finding {
 /// source has no generation to say so.
 #[must_use]
 pub fn followed(reports: &[Report]) -> Finding {
-    match reports.iter().find_map(|report| Some((&report.replica, report.ailing.as_ref()?))) {
+    match reports.iter().find_map(|report| Some((&report.replica, report.source_error.as_ref()?))) {
         Some((replica, why)) => Finding::unknown("SourceLost", format!("{replica} cannot follow its source: {why}")),
         None => Finding::yes("Live", "every replica follows its source".to_owned()),
     }
@@ -243,11 +251,11 @@ mod tests {
 
     use super::*;
 
-    fn held(state: &str, inputs: &str) -> Held {
-        Held { state: state.to_owned(), inputs: inputs.to_owned() }
+    fn held(state: &str, inputs: &str) -> ServedState {
+        ServedState { state: state.to_owned(), inputs: inputs.to_owned() }
     }
 
-    fn report(replica: &str, held: Option<Held>, converged: u64, lagging: u64, rejecting: u64) -> Report {
+    fn report(replica: &str, held: Option<ServedState>, converged: u64, lagging: u64, rejecting: u64) -> Report {
         let total = converged + lagging + rejecting;
         let agents = Agents { total, converged, lagging, rejecting, forgotten: 0 };
         let worst = |number: u64| {
@@ -257,11 +265,17 @@ mod tests {
             Worst(Agent { name: format!("{replica}-{number}"), state_id: None, reason, message, since: Time(since) })
         };
         let worst = (0..(lagging + rejecting).min(10)).map(worst).collect();
-        Report { replica: replica.to_owned(), held, ailing: None, silent: None, parked: total, agents, worst }
+        Report { replica: replica.to_owned(), held, source_error: None, silent: None, parked: total, agents, worst }
     }
 
     #[track_caller]
-    fn assert_converged(applied: Option<&Held>, reports: &[Report], status: Option<bool>, reason: &str, text: &str) {
+    fn assert_converged(
+        applied: Option<&ServedState>,
+        reports: &[Report],
+        status: Option<bool>,
+        reason: &str,
+        text: &str,
+    ) {
         let finding = converged(applied, reports);
         assert_eq!((finding.status, finding.reason), (status, reason), "{}", finding.message);
         assert!(finding.message.contains(text), "{}", finding.message);
@@ -328,7 +342,7 @@ mod tests {
         let mut reports = [report("a", Some(now), 1, 0, 0), report("b", None, 0, 0, 0)];
         let finding = ready(&reports);
         assert_eq!((finding.status, &*finding.message), (Some(false), "b without a state"));
-        reports[1].ailing = Some("ConfigMap x does not exist".to_owned());
+        reports[1].source_error = Some("ConfigMap x does not exist".to_owned());
         assert_eq!(ready(&reports).message, "b without a state; b: ConfigMap x does not exist");
         reports[1].held = reports[0].held.clone();
         let finding = ready(&reports);

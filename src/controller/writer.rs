@@ -10,7 +10,7 @@ use kube::core::ApiResource;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use tokio::time::{Instant, timeout};
 
-use super::Ground;
+use super::Dependencies;
 use super::metrics::{WriteResult, Written};
 use super::patch::{self, Meant, Unwritten};
 use super::reports::Lost;
@@ -22,7 +22,7 @@ use crate::sources::kubernetes::{Selector, Target};
 
 /// Writes while the term runs.
 pub(super) struct Writer {
-    ground: Ground,
+    dependencies: Dependencies,
     term: Term,
     recorder: Recorder,
     waits: Waits,
@@ -69,10 +69,11 @@ impl Waits {
 }
 
 impl Writer {
-    pub(super) fn new(ground: Ground, term: Term) -> Self {
-        let reporter = Reporter { controller: "tidewait".to_owned(), instance: Some(ground.settings.replica.clone()) };
-        let recorder = Recorder::new(ground.client.clone(), reporter);
-        Self { ground, term, recorder, waits: Waits::default() }
+    pub(super) fn new(dependencies: Dependencies, term: Term) -> Self {
+        let reporter =
+            Reporter { controller: "tidewait".to_owned(), instance: Some(dependencies.settings.replica.clone()) };
+        let recorder = Recorder::new(dependencies.client.clone(), reporter);
+        Self { dependencies, term, recorder, waits: Waits::default() }
     }
 
     /// Forgets what failed of all objects but these.
@@ -86,21 +87,21 @@ impl Writer {
         if !self.term.runs() || self.waits.has(uid, Instant::now()) {
             return Outcome::Not;
         }
-        let namespace = &self.ground.settings.namespace;
+        let namespace = &self.dependencies.settings.namespace;
         let meant = Meant { namespace, name, uid, version: *version };
-        let failure = match patch::status(&self.ground.client, resource, meant, status).await {
+        let failure = match patch::status(&self.dependencies.client, resource, meant, status).await {
             Ok(version) => {
-                self.ground.metrics.wrote(*written, WriteResult::Ok);
+                self.dependencies.metrics.wrote(*written, WriteResult::Ok);
                 self.waits.0.remove(*uid);
                 return Outcome::Written(version);
             }
             Err(Unwritten::Conflict) => {
-                self.ground.metrics.wrote(*written, WriteResult::Conflict);
+                self.dependencies.metrics.wrote(*written, WriteResult::Conflict);
                 return Outcome::Conflict;
             }
             Err(Unwritten::Failed(failure)) => failure,
         };
-        self.ground.metrics.wrote(*written, WriteResult::Failed);
+        self.dependencies.metrics.wrote(*written, WriteResult::Failed);
         if self.waits.add(uid, Instant::now() + failure.pause(STATUS_RETRY)) {
             let reason = failure.sentence("patch", &self.target(resource, name));
             tracing::warn!(%reason, "a status cannot be written");
@@ -114,7 +115,8 @@ impl Writer {
         if !self.term.runs() || self.waits.has(uid, Instant::now()) {
             return;
         }
-        let api: Api<DescribeReplica> = Api::namespaced(self.ground.client.clone(), &self.ground.settings.namespace);
+        let api: Api<DescribeReplica> =
+            Api::namespaced(self.dependencies.client.clone(), &self.dependencies.settings.namespace);
         let version = (*version != 0).then(|| version.to_string());
         let preconditions = Some(Preconditions { uid: Some(uid.clone()), resource_version: version });
         let params = DeleteParams { preconditions, ..DeleteParams::default() };
@@ -142,7 +144,7 @@ impl Writer {
             api_version: Some(resource.api_version.clone()),
             kind: Some(resource.kind.clone()),
             name: Some((*name).to_owned()),
-            namespace: Some(self.ground.settings.namespace.clone()),
+            namespace: Some(self.dependencies.settings.namespace.clone()),
             uid: Some((*uid).to_owned()),
             ..Default::default()
         };
@@ -156,7 +158,7 @@ impl Writer {
         if let Ok(Err(error)) = timeout(KUBERNETES_READ, self.recorder.publish(&event, &object)).await {
             let target = Target {
                 resource: ApiResource::erase::<k8s_openapi::api::events::v1::Event>(&()),
-                namespace: Some(self.ground.settings.namespace.clone()),
+                namespace: Some(self.dependencies.settings.namespace.clone()),
                 selector: Selector::Labels(String::new()),
             };
             let reason = Failure::from(error).sentence("create", &target);
@@ -167,7 +169,7 @@ impl Writer {
     fn target(&self, resource: &ApiResource, name: &str) -> Target {
         Target {
             resource: resource.clone(),
-            namespace: Some(self.ground.settings.namespace.clone()),
+            namespace: Some(self.dependencies.settings.namespace.clone()),
             selector: Selector::Name(name.to_owned()),
         }
     }

@@ -142,7 +142,7 @@ impl PollRequest {
         })
     }
 
-    /// The states that the client has been given, by its own word: the one it has and the one it rejected.
+    /// The states that the client has been given, by its own report: the one it has and the one it rejected.
     pub fn named(&self) -> impl Iterator<Item = &Since> {
         self.since.iter().chain(self.rejected.as_deref().map(|rejected| &rejected.state))
     }

@@ -15,10 +15,10 @@ use crate::describe::answer::{Representation, State};
 use crate::describe::poll::{Action, Begin, Reason, Release};
 use crate::describe::problem::Kind;
 use crate::describe::{Answer, Arrival, Consistency, Decision, Poll, PollRequest, Problem, decision};
-use crate::fleet::{LivePoll, Place};
 use crate::hub::{Effect, FanOutGuard, Missing, News, ParkPermit, Served, Subscription, Waiter};
 use crate::lifecycle::stop;
 use crate::operation::Operation;
+use crate::registry::{LivePoll, Place};
 
 /// What a describe request came to.
 #[derive(Debug)]
@@ -285,7 +285,7 @@ impl Answering<'_> {
     /// The state, or what leads to it.
     async fn state(&self, served: &Served) -> Answer {
         if let Some(live) = self.live {
-            live.given(&served.snapshot.id);
+            live.sent(&served.snapshot.id);
         }
         if let (true, Some(since)) = (self.request.delta, &self.request.since)
             && let Some(patch) = self.subscription.delta(served, since, self.request.coding).await

@@ -205,7 +205,7 @@ where
     let stream = TokioIo::new(stream);
     let ended = if http2 {
         // Boxed, so that the many of HTTP/1.1 have no room for it.
-        let served = Box::pin(frames().serve_connection(stream, service));
+        let served = Box::pin(http2_builder().serve_connection(stream, service));
         let over = async {
             tokio::select! {
                 () = stop.closing() => {}
@@ -214,7 +214,7 @@ where
         };
         finish(served, over, |served| served.get_mut().as_mut().graceful_shutdown()).await
     } else {
-        let served = lines().serve_connection(stream, service).with_upgrades();
+        let served = http1_builder().serve_connection(stream, service).with_upgrades();
         let over = told_to_close(&mut stop, &connection);
         finish(served, over, http1::UpgradeableConnection::graceful_shutdown).await
     };
@@ -256,7 +256,7 @@ where
 }
 
 /// HTTP/1.1.
-fn lines() -> http1::Builder {
+fn http1_builder() -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         // How long a head may take is for `ClientStream` to say.
@@ -269,7 +269,7 @@ fn lines() -> http1::Builder {
 }
 
 /// HTTP/2.
-fn frames() -> http2::Builder<TokioExecutor> {
+fn http2_builder() -> http2::Builder<TokioExecutor> {
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())

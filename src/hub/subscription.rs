@@ -20,7 +20,7 @@ pub(super) struct Views {
     /// The state of the whole, at its newest version: what everything else is published before. Views that a change does
     /// not touch learn their version here when somebody looks, and those who wait for a version wait here.
     pub(super) newest: watch::Sender<Option<StateId>>,
-    parts: Mutex<Parts>,
+    parts: Mutex<PartViews>,
     pub(super) past: Arc<Past>,
     pub(super) parking: Arc<Parking>,
     pub(super) metrics: Metrics,
@@ -28,14 +28,14 @@ pub(super) struct Views {
 
 /// Those of selections.
 #[derive(Debug)]
-struct Parts {
-    index: Index<Part>,
+struct PartViews {
+    index: Index<PartView>,
     limit: usize,
     closed: bool,
 }
 
 #[derive(Debug)]
-struct Part {
+struct PartView {
     view: Arc<View>,
     subscriptions: usize,
 }
@@ -59,7 +59,7 @@ pub struct TooManySelections {
 impl Views {
     pub(super) fn new(past: Past, parking: Arc<Parking>, selections: usize, metrics: Metrics) -> Self {
         let whole = View::of(Selection::whole(), &Err(Missing::NoState), false);
-        let parts = Mutex::new(Parts { index: Index::new(), limit: selections, closed: false });
+        let parts = Mutex::new(PartViews { index: Index::new(), limit: selections, closed: false });
         Self { whole, newest: watch::Sender::default(), parts, past: Arc::new(past), parking, metrics }
     }
 
@@ -119,12 +119,12 @@ impl Views {
         self.whole.close();
     }
 
-    fn parts(&self) -> MutexGuard<'_, Parts> {
+    fn parts(&self) -> MutexGuard<'_, PartViews> {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Parts {
+impl PartViews {
     /// The views that a change touches, and how many changed paths were looked at to find them.
     fn touched(&self, before: Option<&Snapshot>, next: &Snapshot) -> (Vec<&View>, usize) {
         if let Some(before) = before
@@ -158,7 +158,7 @@ impl Subscription {
                 return Err(TooManySelections { limit: parts.limit });
             }
             let view = Arc::new(View::of(selection.clone(), &views.whole.state(), parts.closed));
-            parts.index.insert(selection.clone(), Part { view: Arc::clone(&view), subscriptions: 1 });
+            parts.index.insert(selection.clone(), PartView { view: Arc::clone(&view), subscriptions: 1 });
             views.metrics.selections.inc();
             view
         };

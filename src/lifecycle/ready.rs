@@ -26,12 +26,12 @@ pub enum Readiness {
 
 /// Decides it.
 #[derive(Debug)]
-pub struct Gate {
+pub struct ReadinessCheck {
     started: Instant,
     stop: stop::Watch,
 }
 
-impl Gate {
+impl ReadinessCheck {
     /// The gate of a process that starts now.
     #[must_use]
     pub fn new(stop: stop::Watch) -> Self {
@@ -61,13 +61,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn ready_with_every_snapshot_or_after_the_wait_and_never_while_draining() {
         let stop = Stop::new(Duration::from_secs(20));
-        let gate = Gate::new(stop.watch());
+        let readiness = ReadinessCheck::new(stop.watch());
         let missing = || vec!["network".to_owned()];
-        assert_eq!(gate.check(missing()), Readiness::Waiting { missing: missing() });
-        assert_eq!(gate.check(Vec::new()), Readiness::Ready { missing: Vec::new() });
+        assert_eq!(readiness.check(missing()), Readiness::Waiting { missing: missing() });
+        assert_eq!(readiness.check(Vec::new()), Readiness::Ready { missing: Vec::new() });
         tokio::time::advance(READY_WITHOUT_SNAPSHOT).await;
-        assert_eq!(gate.check(missing()), Readiness::Ready { missing: missing() });
+        assert_eq!(readiness.check(missing()), Readiness::Ready { missing: missing() });
         stop.drain();
-        assert_eq!(gate.check(Vec::new()), Readiness::Draining);
+        assert_eq!(readiness.check(Vec::new()), Readiness::Draining);
     }
 }

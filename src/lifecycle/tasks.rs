@@ -7,12 +7,12 @@ use std::pin::Pin;
 use tokio::task::{JoinError, JoinSet};
 
 /// What a task gives back: nothing when it was asked to end, a reason when it cannot go on.
-pub type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
+pub type TaskResult = Result<(), Box<dyn Error + Send + Sync>>;
 
 /// The tasks of the process. Dropping them aborts what still runs.
 #[derive(Debug, Default)]
 pub struct Tasks {
-    set: JoinSet<(String, Outcome)>,
+    set: JoinSet<(String, TaskResult)>,
 }
 
 /// Why the process cannot go on.
@@ -39,11 +39,11 @@ impl Tasks {
     /// Starts a task.
     pub fn spawn<F>(&mut self, name: impl Into<String>, task: F)
     where
-        F: Future<Output = Outcome> + Send + 'static,
+        F: Future<Output = TaskResult> + Send + 'static,
     {
         let name = name.into();
         // Boxed, so that a large future is moved once, not through the join set's own layers.
-        let task: Pin<Box<dyn Future<Output = Outcome> + Send>> = Box::pin(task);
+        let task: Pin<Box<dyn Future<Output = TaskResult> + Send>> = Box::pin(task);
         self.set.spawn(async move { (name, task.await) });
     }
 

@@ -33,7 +33,7 @@ pub struct Removal {
 
 /// A change that waits to be confirmed.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Held {
+pub struct BlockedChange {
     /// The state.
     pub id: StateId,
     /// The percentage of the published model that it removes.
@@ -44,7 +44,7 @@ pub struct Held {
 
 /// Names the one state that may be published although it removes so much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Confirmed {
+pub struct RemovalApproval {
     /// Absent: of whatever history.
     epoch: Option<Epoch>,
     digest: Digest,
@@ -88,7 +88,7 @@ impl Removal {
     }
 }
 
-impl Confirmed {
+impl RemovalApproval {
     /// Reads an id (or an `ETag`) or a digest alone, as people copy it.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -225,11 +225,11 @@ mod tests {
             (id("e", 5, "2").to_string(), false),
             (json("2").digest().to_string(), false),
         ] {
-            let confirmed = Confirmed::parse(&text).expect("a confirmation");
+            let confirmed = RemovalApproval::parse(&text).expect("a confirmation");
             assert_eq!(confirmed.names(&held), names, "{text}");
         }
         for text in ["", "yes", "true", &held.digest.to_string()[1..], &held.digest.to_string().to_uppercase()] {
-            assert_eq!(Confirmed::parse(text), None, "{text}");
+            assert_eq!(RemovalApproval::parse(text), None, "{text}");
         }
     }
 

@@ -4,23 +4,23 @@
 //! several in between only the newest. What is published and then taken back within the interval
 //! was never seen by anyone.
 //!
-//! A change may also be withheld: all of them while paused, and by the guard one that removes too
+//! A change may also be suppressed: all of them while paused, and by the guard one that removes too
 //! much of what is published, until it is confirmed. Again only the newest is remembered, and
 //! what the source offers next is compared anew.
 
 use std::time::{Duration, Instant};
 
-use super::removal::{Baseline, Confirmed, Held, Removal};
-use super::{Content, Epoch, Inputs, Snapshot};
+use super::removal::{Baseline, BlockedChange, Removal, RemovalApproval};
+use super::{Content, Epoch, Snapshot, SourceRevisions};
 
 /// What is published and what waits for its turn.
 #[derive(Debug)]
 pub struct Store {
     rules: Rules,
-    confirmed: Option<Confirmed>,
+    confirmed: Option<RemovalApproval>,
     published: Option<Snapshot>,
     /// What it was made from, or is confirmed by; absent until the source has said so.
-    inputs: Option<Inputs>,
+    revisions: Option<SourceRevisions>,
     /// What is published, as the guard compares it; kept only while there is one.
     baseline: Option<Baseline>,
     last: Option<Instant>,
@@ -42,7 +42,7 @@ pub struct Rules {
 #[derive(Debug)]
 struct Next {
     snapshot: Snapshot,
-    inputs: Inputs,
+    revisions: SourceRevisions,
     content: Content,
     /// Known while there is a guard, and something published to compare with.
     removal: Option<Removal>,
@@ -75,7 +75,7 @@ pub struct Publication {
 }
 
 impl Rules {
-    /// Nothing is withheld.
+    /// Nothing is suppressed.
     #[must_use]
     pub fn every(min_interval: Duration) -> Self {
         Self { min_interval, paused: false, guard: None }
@@ -86,7 +86,7 @@ impl Store {
     /// An empty store: the first offer is published at once.
     #[must_use]
     pub fn new(rules: Rules) -> Self {
-        Self { rules, confirmed: None, published: None, inputs: None, baseline: None, last: None, next: None }
+        Self { rules, confirmed: None, published: None, revisions: None, baseline: None, last: None, next: None }
     }
 
     /// The store of a restarted process, which goes on serving `snapshot`.
@@ -111,7 +111,7 @@ impl Store {
 
     /// The state that `confirmed` names may be published whatever it removes, once: now, or when it
     /// is offered. Absent: none may.
-    pub fn confirm(&mut self, confirmed: Option<Confirmed>, now: Instant) {
+    pub fn confirm(&mut self, confirmed: Option<RemovalApproval>, now: Instant) {
         self.changes(now, |store| store.confirmed = confirmed);
     }
 
@@ -120,12 +120,12 @@ impl Store {
         self.next = None;
     }
 
-    /// What was withheld and is not any more counts as seen `now`: the time before was wanted.
+    /// What was suppressed and is not any more counts as seen `now`: the time before was wanted.
     fn changes(&mut self, now: Instant, change: impl FnOnce(&mut Self)) {
-        let withheld = self.withheld().is_some();
+        let suppressed = self.suppressed().is_some();
         change(self);
-        if withheld
-            && self.withheld().is_none()
+        if suppressed
+            && self.suppressed().is_none()
             && let Some(next) = &mut self.next
         {
             next.seen = now;
@@ -140,7 +140,7 @@ impl Store {
         epoch: Epoch,
         version: u64,
         content: &Content,
-        inputs: Inputs,
+        revisions: SourceRevisions,
         truth: bool,
         seen: Instant,
     ) -> Offer {
@@ -156,7 +156,7 @@ impl Store {
         {
             // Also what was on its way is taken back: A-B-A within the interval releases nobody.
             let back = self.next.take().is_some();
-            self.inputs = Some(inputs);
+            self.revisions = Some(revisions);
             if !back && published.id.version == version {
                 return Offer::Same;
             }
@@ -168,14 +168,14 @@ impl Store {
             && next.snapshot.id.digest == digest
         {
             next.snapshot = next.snapshot.at_version(version);
-            next.inputs = inputs;
+            next.revisions = revisions;
             return Offer::Same;
         }
-        let waiting = self.next.as_ref().filter(|_| self.withheld().is_none());
+        let waiting = self.next.as_ref().filter(|_| self.suppressed().is_none());
         let seen = waiting.map_or(seen, |next| next.seen);
         let removal = self.removal(content);
         let (snapshot, content) = (Snapshot::of(epoch, version, content), content.clone());
-        self.next = Some(Next { snapshot, inputs, content, removal, seen });
+        self.next = Some(Next { snapshot, revisions, content, removal, seen });
         Offer::Changed { restored: lower }
     }
 
@@ -187,7 +187,7 @@ impl Store {
         Some(baseline.removal(content))
     }
 
-    /// When the next state may be published; absent: nothing waits, or it is withheld.
+    /// When the next state may be published; absent: nothing waits, or it is suppressed.
     #[must_use]
     pub fn due(&self, now: Instant) -> Option<Instant> {
         self.waiting()?;
@@ -197,32 +197,32 @@ impl Store {
     /// What would be published, were it due; [`Store::publish`] follows once it is safe on disk.
     #[must_use]
     pub fn waiting(&self) -> Option<&Snapshot> {
-        self.next.as_ref().map(|next| &next.snapshot).filter(|_| self.withheld().is_none())
+        self.next.as_ref().map(|next| &next.snapshot).filter(|_| self.suppressed().is_none())
     }
 
-    /// The newest state, if it may not be published: [`Store::held`] by the guard, or paused.
+    /// The newest state, if it may not be published: [`Store::blocked_change`] by the guard, or paused.
     #[must_use]
-    pub fn withheld(&self) -> Option<&Snapshot> {
+    pub fn suppressed(&self) -> Option<&Snapshot> {
         let next = self.next.as_ref()?;
-        (self.rules.paused || self.held().is_some()).then_some(&next.snapshot)
+        (self.rules.paused || self.blocked_change().is_some()).then_some(&next.snapshot)
     }
 
     /// The change that waits to be confirmed, paused or not.
     #[must_use]
-    pub fn held(&self) -> Option<Held> {
+    pub fn blocked_change(&self) -> Option<BlockedChange> {
         let Next { snapshot, removal, .. } = self.next.as_ref()?;
         let (removal, limit_percent) = ((*removal)?, self.rules.guard?);
         let is_confirmed = self.confirmed.is_some_and(|confirmed| confirmed.names(&snapshot.id));
-        let held = Held { id: snapshot.id, removed_percent: removal.percent(), limit_percent };
+        let held = BlockedChange { id: snapshot.id, removed_percent: removal.percent(), limit_percent };
         (removal.exceeds(limit_percent) && !is_confirmed).then_some(held)
     }
 
-    /// Publishes what waits, unless it is withheld.
+    /// Publishes what waits, unless it is suppressed.
     pub fn publish(&mut self, now: Instant) -> Option<Publication> {
         self.waiting()?;
-        let Next { snapshot, content, inputs, seen, .. } = self.next.take()?;
+        let Next { snapshot, content, revisions, seen, .. } = self.next.take()?;
         self.last = Some(now);
-        self.inputs = Some(inputs);
+        self.revisions = Some(revisions);
         // Spent: the same removal another time is another accident.
         self.confirmed = self.confirmed.filter(|confirmed| !confirmed.names(&snapshot.id));
         self.baseline = self.rules.guard.map(|_| Baseline::of(content));
@@ -232,8 +232,8 @@ impl Store {
 
     /// What the published state was made from, or is confirmed by.
     #[must_use]
-    pub fn inputs(&self) -> Option<Inputs> {
-        self.inputs
+    pub fn revisions(&self) -> Option<SourceRevisions> {
+        self.revisions
     }
 
     /// What is published.

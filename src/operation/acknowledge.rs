@@ -1,4 +1,4 @@
-//! Which agent holds, lacks or rejects which state: the operation's [`Fleet`], with the clock and
+//! Which agent holds, lacks or rejects which state: the operation's [`AgentRegistry`], with the clock and
 //! the current state that it is asked about. A poll takes its lock once, when it arrives.
 
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -9,8 +9,8 @@ use super::{Agent, Operation};
 use crate::access::Caller;
 use crate::bounds::WORST_AGENTS;
 use crate::describe::PollRequest;
-use crate::fleet::{Acknowledgement, AgentKey, Current, Fleet, Listing, LivePoll, Totals};
 use crate::hub::{Served, Subscription};
+use crate::registry::{Acknowledgement, AgentKey, AgentRegistry, Current, Listing, LivePoll, Totals};
 
 impl Operation {
     /// Notes that an agent polls for what `subscription` looks at, what it says by that, and (`gives`) that it is
@@ -28,14 +28,14 @@ impl Operation {
         let key = AgentKey::of(&caller.identity, agent_id.as_deref()).filter(|_| !request.head)?;
         let said = Acknowledgement {
             key,
-            holds: request.since,
+            acknowledged: request.since,
             rejected: request.rejected.as_ref().map(|rejected| rejected.state),
             reason: request.rejected.as_mut().and_then(|rejected| rejected.reason.take()),
             connection: Arc::clone(&caller.connection),
         };
         let selected = subscription.selection().is_some().then_some(subscription);
         let current = Current { id: &served.snapshot.id, superseded_at: &served.superseded_at, selected };
-        Some(self.fleet().arrive(said, current, gives, Instant::now().into_std()))
+        Some(self.registry().arrive(said, current, gives, Instant::now().into_std()))
     }
 
     /// How many agents stand where to the state that is served now, which [`Totals::state`] names. Looks at
@@ -44,7 +44,7 @@ impl Operation {
     pub fn totals(&self) -> Totals {
         let current = self.hub.current();
         let id = current.as_ref().map(|served| &served.snapshot.id);
-        self.fleet().totals(id, Instant::now().into_std())
+        self.registry().totals(id, Instant::now().into_std())
     }
 
     /// Brings the metrics up to date.
@@ -52,8 +52,8 @@ impl Operation {
         let current = self.hub.current();
         let id = current.as_ref().map(|served| &served.snapshot.id);
         // Under the lock, so that two scrapes at once count nothing twice.
-        let mut fleet = self.fleet();
-        self.metrics.agents.set(&fleet.totals(id, Instant::now().into_std()));
+        let mut registry = self.registry();
+        self.metrics.agents.set(&registry.totals(id, Instant::now().into_std()));
     }
 
     /// The agents to look at first, at most [`WORST_AGENTS`]: those that reject the state that is served
@@ -62,7 +62,7 @@ impl Operation {
     pub fn worst(&self) -> Vec<Agent> {
         let current = self.hub.current();
         let id = current.as_ref().map(|served| &served.snapshot.id);
-        self.fleet().worst(WORST_AGENTS, id, Instant::now().into_std())
+        self.registry().worst(WORST_AGENTS, id, Instant::now().into_std())
     }
 
     /// A page of agents, as they stand to the state that is served now; and whether more follow.
@@ -70,10 +70,10 @@ impl Operation {
     pub fn agents(&self, listing: &Listing) -> (Vec<Agent>, bool) {
         let current = self.hub.current();
         let id = current.as_ref().map(|served| &served.snapshot.id);
-        self.fleet().page(listing, id, Instant::now().into_std())
+        self.registry().page(listing, id, Instant::now().into_std())
     }
 
-    pub(super) fn fleet(&self) -> MutexGuard<'_, Fleet<Subscription>> {
-        self.fleet.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn registry(&self) -> MutexGuard<'_, AgentRegistry<Subscription>> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

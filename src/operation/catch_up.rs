@@ -28,8 +28,8 @@ impl Operation {
         if !self.is_ahead(held, &current) {
             return Consistency::Confirmed;
         }
-        // Another replica has given it what is withheld here, and must not be made a liar.
-        if self.withholds(held) {
+        // Another replica has given it what is suppressed here, and must not be made a liar.
+        if self.suppresses(held) {
             return Consistency::Unconfirmed;
         }
         let deadline = Instant::now() + CATCH_UP;
@@ -43,7 +43,7 @@ impl Operation {
             let caught_up = waits && timeout_at(deadline, self.caught_up(held)).await.is_ok();
             caught_up || live || held.epoch != current.epoch
         };
-        if confirmed && !self.withholds(held) { Consistency::Confirmed } else { Consistency::Unconfirmed }
+        if confirmed && !self.suppresses(held) { Consistency::Confirmed } else { Consistency::Unconfirmed }
     }
 
     /// Waits until what is published is not older than what the client holds. What only waits for

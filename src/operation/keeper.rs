@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 use super::Operation;
 use crate::bounds::{STATE_ANSWER, STATE_CONFIRM};
 use crate::model::{Snapshot, StateId};
-use crate::sources::disk::{Disk, DiskError, Kept, Left, Unused};
+use crate::sources::disk::{Disk, DiskError, KeptState, Left, Unused};
 use crate::telemetry::chain;
 
 /// Keeps the states of an operation.
@@ -53,7 +53,7 @@ impl Keeper {
     }
 
     /// What a former process left of this source. What cannot be used is told: service begins without it.
-    pub(super) async fn load(&mut self, source: &Arc<str>) -> Option<Kept> {
+    pub(super) async fn load(&mut self, source: &Arc<str>) -> Option<KeptState> {
         let disk = self.disk.clone()?;
         let name = Arc::clone(source);
         let Ok(loaded) = timeout(STATE_ANSWER, spawn_blocking(move || disk.load(&name))).await else {

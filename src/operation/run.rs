@@ -8,10 +8,10 @@ use tokio::time::Instant;
 
 use super::keeper::Keeper;
 use super::settings::Settings;
-use super::withheld::Withheld;
+use super::suppressed::Suppressed;
 use super::{Applied, Operation, Status};
 use crate::model::{Content, Offer, StateId, Store};
-use crate::sources::disk::{Disk, Kept};
+use crate::sources::disk::{Disk, KeptState};
 use crate::sources::{Authority, Draft, Report, Unusable, UnusableKind, wall_clock};
 
 /// Content of more bytes is compared away from the threads that serve clients.
@@ -89,7 +89,7 @@ impl Run {
 
     /// Goes on with what a former process left of this source, if that can be known in time.
     pub async fn restore(&mut self, source: &str) {
-        let Some(Kept { snapshot, confirmed }) = self.keeper.load(&Arc::from(source)).await else { return };
+        let Some(KeptState { snapshot, confirmed }) = self.keeper.load(&Arc::from(source)).await else { return };
         let age = wall_clock().duration_since(confirmed).unwrap_or_default();
         self.operation.freshness.restored(age);
         let (operation, id) = (&self.operation.name, snapshot.id);
@@ -145,7 +145,7 @@ impl Run {
                 self.keeper.confirmed(&feed.source);
             }
             // Who waited for it sees that what it showed is published ([`Operation::catch_up`]).
-            Report::Settled(number) => operation.reads.settle(number, operation.freshness.is_live()),
+            Report::ReadCompleted(number) => operation.reads.complete(number, operation.freshness.is_live()),
             Report::Unusable(unusable) => self.unusable(unusable),
             Report::Lost { reason } => {
                 operation.freshness.lost();
@@ -179,10 +179,11 @@ impl Run {
 
     fn offer(&mut self, draft: &Draft, version: u64) {
         let truth = draft.authority == Authority::Read;
-        let offer = self.store.offer(draft.epoch, version, &draft.content, draft.inputs, truth, draft.seen.into_std());
+        let offer =
+            self.store.offer(draft.epoch, version, &draft.content, draft.revisions, truth, draft.seen.into_std());
         if offer != Offer::Older {
             let id = StateId { epoch: draft.epoch, version, digest: draft.content.digest() };
-            let applied = Applied { id, inputs: draft.inputs, parts: Arc::clone(&draft.parts) };
+            let applied = Applied { id, revisions: draft.revisions, source_objects: Arc::clone(&draft.source_objects) };
             *self.operation.applied.lock().unwrap_or_else(PoisonError::into_inner) = Some(applied);
         }
         let (name, epoch) = (&self.operation.name, draft.epoch);
@@ -207,10 +208,10 @@ impl Run {
 
     /// Says what waits and what may not be published.
     fn tell(&self) {
-        self.operation.set_inputs(self.store.inputs());
+        self.operation.set_revisions(self.store.revisions());
         self.operation.waiting.send_replace(self.store.waiting().map(|next| next.id));
-        let (id, held) = (self.store.withheld().map(|next| next.id), self.store.held());
-        self.operation.set_withheld(Withheld { id, held });
+        let (id, held) = (self.store.suppressed().map(|next| next.id), self.store.blocked_change());
+        self.operation.set_suppressed(Suppressed { id, held });
     }
 
     /// Publishes what waits, once it is on disk: a client holds what a restart could not give back only where the disk
@@ -224,7 +225,7 @@ impl Run {
             self.operation.begins(before, id.epoch);
             self.operation.metrics.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
             self.operation.hub.publish(&publication);
-            self.operation.set_inputs(self.store.inputs());
+            self.operation.set_revisions(self.store.revisions());
             let parked = self.operation.hub.parked();
             tracing::info!(operation = %self.operation.name, %id, bytes, parked, "published");
         }

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use super::Operation;
 use crate::config;
-use crate::model::{Confirmed, Rules};
+use crate::model::{RemovalApproval, Rules};
 
 /// What an operation goes by; changes while it runs.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
     pub(super) config: Arc<config::Operation>,
     /// The state that may be published although it removes so much.
-    pub(super) confirmed: Option<Confirmed>,
+    pub(super) confirmed: Option<RemovalApproval>,
 }
 
 impl Operation {
@@ -29,7 +29,7 @@ impl Operation {
     pub fn change(&self, config: config::Operation) {
         debug_assert_eq!(config.name, self.name, "another name is another operation");
         self.hub.set_limits(config.parked, config.limits);
-        self.fleet().set_expiry(super::expiry(&config));
+        self.registry().set_expiry(super::expiry(&config));
         self.wake_spread.store(nanos(config.wake_spread), Ordering::Relaxed);
         self.settings.send_replace(Settings::of(config));
     }
@@ -43,7 +43,7 @@ impl Operation {
 
 impl Settings {
     pub(super) fn of(config: config::Operation) -> Self {
-        let confirmed = config.confirmed.as_deref().and_then(Confirmed::parse);
+        let confirmed = config.confirmed.as_deref().and_then(RemovalApproval::parse);
         Self { config: Arc::new(config), confirmed }
     }
 

@@ -18,10 +18,10 @@ use crate::sources::kubernetes;
 struct Rig {
     directory: TempDir,
     registry: Registry,
-    table: Arc<Table>,
+    table: Arc<OperationRegistry>,
     wanted: watch::Sender<Wanted>,
     disks: BTreeMap<String, Disk>,
-    running: JoinSet<Outcome>,
+    running: JoinSet<TaskResult>,
 }
 
 impl Rig {
@@ -40,7 +40,7 @@ impl Rig {
         configs: impl FnOnce(&Path) -> Vec<config::Operation>,
     ) -> Self {
         let registry = Registry::new();
-        let ground = Ground {
+        let dependencies = Dependencies {
             state_dir: Some(directory.path().join("state")),
             watch_timeout: Duration::from_secs(200),
             client: None,
@@ -55,11 +55,11 @@ impl Rig {
         };
         let hubs = hub::Families::register(&registry).expect("new names");
         let families = operation::Families::register(&registry).expect("new names");
-        let mut operations = Operations::new(ground, hubs, families);
+        let mut operations = Operations::new(dependencies, hubs, families);
         let configs = configs(directory.path());
         operations.start_all(&configs).await.expect("nobody else keeps state there");
         let (wanted, wants) = watch::channel(Wanted::all(configs));
-        let (table, disks) = (operations.table(), operations.disks.clone());
+        let (table, disks) = (operations.registry(), operations.disks.clone());
         let mut running = JoinSet::new();
         running.spawn(operations.run(wants));
         Self { directory, registry, table, wanted, disks, running }
@@ -81,7 +81,8 @@ impl Rig {
         let found = async {
             loop {
                 if let Some(operation) = self.table.get(path) {
-                    operation.hub.wait_for(|id| id.digest == digest(model)).await;
+                    let is_served = |served: Arc<Served>| &served.snapshot.body().identity[..] == model.as_bytes();
+                    operation.hub.wait_for(|_| operation.hub.current().is_some_and(is_served)).await;
                     return operation;
                 }
                 look.tick().await;

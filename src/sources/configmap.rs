@@ -8,12 +8,12 @@ use kube::Client;
 use kube::core::ApiResource;
 use tokio::time::Instant;
 
-use super::kubernetes::{ListWatch, Metrics, Object, Seen, Selector, Target};
+use super::kubernetes::{ListWatch, Metrics, Object, Selector, Target, WatchEvent};
+use super::last_report::LastReport;
 use super::reads::Reader;
-use super::said::Said;
 use super::{Authority, Draft, LARGE, Report, Reports, Unusable, UnusableKind};
 use crate::config::Format;
-use crate::model::{Content, Epoch, Input, Inputs};
+use crate::model::{Content, Epoch, SourceRevision, SourceRevisions};
 
 pub mod content;
 
@@ -47,23 +47,23 @@ async fn watch(source: ConfigMapSource, client: Client, metrics: Metrics, reader
         selector: Selector::Name(source.name.clone()),
     };
     let mut watching = ListWatch::new(client, target, source.watch_timeout, metrics, reader);
-    let mut said = Said::default();
+    let mut last_report = LastReport::default();
     let source = Arc::new(source);
     loop {
         let report = match watching.next().await {
-            Seen::Listed { mut objects, mut malformed, .. } => Some(match (objects.pop(), malformed.pop()) {
-                (Some(object), _) => said.answered(draft(object, Authority::Read, &source).await),
-                (None, Some(malformed)) => said.answered(Err(source.invalid(&malformed.why))),
-                (None, None) => said.answered(Err(source.missing())),
+            WatchEvent::Listed { mut objects, mut malformed, .. } => Some(match (objects.pop(), malformed.pop()) {
+                (Some(object), _) => last_report.answered(draft(object, Authority::Read, &source).await),
+                (None, Some(malformed)) => last_report.answered(Err(source.invalid(&malformed.why))),
+                (None, None) => last_report.answered(Err(source.missing())),
             }),
-            Seen::Applied(object) => Some(said.answered(draft(object, Authority::Stream, &source).await)),
-            Seen::Malformed(malformed) => Some(said.answered(Err(source.invalid(&malformed.why)))),
-            Seen::Deleted(_) => Some(said.answered(Err(source.missing()))),
-            Seen::Live => said.same(),
-            Seen::Settled(number) => Some(Report::Settled(number)),
-            Seen::Lost { reason } => Some(said.lost(Report::Lost { reason })),
-            Seen::Denied { reason } => {
-                Some(said.lost(Report::Unusable(Unusable { kind: UnusableKind::Forbidden, detail: reason })))
+            WatchEvent::Applied(object) => Some(last_report.answered(draft(object, Authority::Stream, &source).await)),
+            WatchEvent::Malformed(malformed) => Some(last_report.answered(Err(source.invalid(&malformed.why)))),
+            WatchEvent::Deleted(_) => Some(last_report.answered(Err(source.missing()))),
+            WatchEvent::Live => last_report.same(),
+            WatchEvent::ReadCompleted(number) => Some(Report::ReadCompleted(number)),
+            WatchEvent::Lost { reason } => Some(last_report.lost(Report::Lost { reason })),
+            WatchEvent::Denied { reason } => {
+                Some(last_report.lost(Report::Unusable(Unusable { kind: UnusableKind::Forbidden, detail: reason })))
             }
         };
         if let Some(report) = report
@@ -77,9 +77,9 @@ async fn watch(source: ConfigMapSource, client: Client, metrics: Metrics, reader
 async fn draft(object: Object, authority: Authority, source: &Arc<ConfigMapSource>) -> Result<Draft, Unusable> {
     let (seen, epoch, version) = (Instant::now(), source.epoch(&object.uid), object.version);
     // A ConfigMap has no generation.
-    let inputs = Inputs::of([Input { uid: &object.uid, revision: version }.hash()]);
+    let revisions = SourceRevisions::of([SourceRevision { uid: &object.uid, revision: version }.hash()]);
     let content = read(object, source).await?;
-    Ok(Draft { epoch, version, content, authority, inputs, parts: Arc::default(), seen })
+    Ok(Draft { epoch, version, content, authority, revisions, source_objects: Arc::default(), seen })
 }
 
 async fn read(object: Object, source: &Arc<ConfigMapSource>) -> Result<Content, Unusable> {

@@ -46,7 +46,7 @@ struct Place {
 
 /// A snapshot that was kept.
 #[derive(Debug, Clone)]
-pub struct Kept {
+pub struct KeptState {
     /// The snapshot.
     pub snapshot: Snapshot,
     /// When its source last confirmed it, by the clock on the wall: it may lie in the future.
@@ -57,7 +57,7 @@ pub struct Kept {
 #[derive(Debug, Clone, Default)]
 pub struct Left {
     /// The state, where it is of the source that was asked for.
-    pub kept: Option<Kept>,
+    pub kept: Option<KeptState>,
     /// A state that is there and cannot be used, though nothing is wrong with it.
     pub unused: Option<Unused>,
 }

@@ -11,16 +11,16 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use self::debounce::{Action, Debounce, Noticed};
 use self::read::Found;
-use self::settle::{Noticed, Settle, Step};
 use self::watch::Watcher;
 use super::{Authority, Draft, Report, Reports, Unusable};
 use crate::bounds::{FILE_ANSWER, FILE_NOTICES, FILE_POLL};
 use crate::config::Format;
-use crate::model::{Epoch, Inputs};
+use crate::model::{Epoch, SourceRevisions};
 
+mod debounce;
 mod read;
-mod settle;
 mod watch;
 
 #[cfg(test)]
@@ -61,14 +61,14 @@ struct Driver {
     file: FileSource,
     epoch: Epoch,
     reports: Reports,
-    settle: Settle,
-    voice: Voice,
+    debounce: Debounce,
+    last_report: LastReport,
 }
 
 impl Driver {
     fn new(file: FileSource, reports: Reports) -> Self {
         let epoch = epoch(&file.operation);
-        Self { file, epoch, reports, settle: Settle::default(), voice: Voice::default() }
+        Self { file, epoch, reports, debounce: Debounce::default(), last_report: LastReport::default() }
     }
 
     /// Without a watcher, looks alone find the changes.
@@ -92,17 +92,17 @@ impl Driver {
                     (watcher, identity)
                 })
                 .await?;
-            let mut step = self.settle.notice(why, identity, Instant::now());
-            if step == Step::Read {
+            let mut step = self.debounce.notice(why, identity, Instant::now());
+            if step == Action::Read {
                 step = self.read(woken).await?;
             }
-            if step == Step::Nothing
-                && let Some(report) = self.voice.confirm(self.epoch, woken)
+            if step == Action::Nothing
+                && let Some(report) = self.last_report.confirm(self.epoch, woken)
             {
                 self.reports.send(report).await.map_err(|_| Closed)?;
             }
             let poll = woken + FILE_POLL;
-            let until = if let Step::Wait(due) = step { due.min(poll) } else { poll };
+            let until = if let Action::Wait(due) = step { due.min(poll) } else { poll };
             why = tokio::select! {
                 () = self.reports.closed() => return Err(Closed),
                 Some(notice) = notices.recv() => notice,
@@ -115,14 +115,14 @@ impl Driver {
     }
 
     /// Reads the file and says what was found, if that is new. `woken`: when the change was seen.
-    async fn read(&mut self, woken: Instant) -> Result<Step, Closed> {
+    async fn read(&mut self, woken: Instant) -> Result<Action, Closed> {
         // Not before the report can be taken, so that it is the newest then.
         drop(self.reports.reserve().await.map_err(|_| Closed)?);
-        let (FileSource { path, format, below, .. }, known) = (self.file.clone(), self.voice.known());
+        let (FileSource { path, format, below, .. }, known) = (self.file.clone(), self.last_report.known());
         let (met, found) = self.answer(move || read::read(&path, below.as_deref(), &format, known)).await?;
         let now = Instant::now();
-        let (counts, step) = self.settle.has_read(met, now);
-        if counts && let Some(report) = self.voice.say(found, self.epoch, woken) {
+        let (counts, step) = self.debounce.has_read(met, now);
+        if counts && let Some(report) = self.last_report.say(found, self.epoch, woken) {
             self.reports.send(report).await.map_err(|_| Closed)?;
         }
         Ok(step)
@@ -141,7 +141,7 @@ impl Driver {
                     late = true;
                     let seconds = FILE_ANSWER.as_secs();
                     let reason = format!("file {}: the file system has not answered for {seconds} s", self.file.path.display());
-                    if let Some(report) = self.voice.say(Found::Lost(reason), self.epoch, Instant::now()) {
+                    if let Some(report) = self.last_report.say(Found::Lost(reason), self.epoch, Instant::now()) {
                         self.reports.send(report).await.map_err(|_| Closed)?;
                     }
                 }
@@ -157,29 +157,29 @@ impl Driver {
 
 /// What was said last, so that nothing is said twice.
 #[derive(Debug, Default)]
-struct Voice {
-    said: Said,
-    /// Said after that: that the file cannot be asked.
+struct LastReport {
+    content: LastContent,
+    /// LastContent after that: that the file cannot be asked.
     lost: Option<String>,
     /// When the last good state was last confirmed.
     confirmed: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
-enum Said {
+enum LastContent {
     #[default]
     Nothing,
     Good(blake3::Hash),
     Bad(Unusable, Option<blake3::Hash>),
 }
 
-impl Voice {
+impl LastReport {
     /// The hash of the bytes that were spoken of last.
     fn known(&self) -> Option<blake3::Hash> {
-        match &self.said {
-            Said::Nothing => None,
-            Said::Good(hash) => Some(*hash),
-            Said::Bad(_, hash) => *hash,
+        match &self.content {
+            LastContent::Nothing => None,
+            LastContent::Good(hash) => Some(*hash),
+            LastContent::Bad(_, hash) => *hash,
         }
     }
 
@@ -191,32 +191,32 @@ impl Voice {
                 Some(Report::Lost { reason })
             }
             Found::Good(content, hash) => {
-                *self = Self { said: Said::Good(hash), lost: None, confirmed: Some(seen) };
+                *self = Self { content: LastContent::Good(hash), lost: None, confirmed: Some(seen) };
                 Some(Report::Holds(Draft {
                     epoch,
                     version: 0,
                     content,
                     authority: Authority::Read,
-                    inputs: Inputs::NONE,
-                    parts: Arc::default(),
+                    revisions: SourceRevisions::NONE,
+                    source_objects: Arc::default(),
                     seen,
                 }))
             }
             Found::Bad(unusable, hash) => {
                 let was_lost = self.lost.take().is_some();
-                let known = matches!(&self.said, Said::Bad(said, _) if *said == unusable);
-                self.said = Said::Bad(unusable.clone(), hash);
+                let known = matches!(&self.content, LastContent::Bad(said, _) if *said == unusable);
+                self.content = LastContent::Bad(unusable.clone(), hash);
                 (was_lost || !known).then_some(Report::Unusable(unusable))
             }
             Found::Known => {
                 let was_lost = self.lost.take().is_some();
-                match &self.said {
-                    Said::Bad(unusable, _) => was_lost.then(|| Report::Unusable(unusable.clone())),
-                    Said::Good(_) if was_lost => {
+                match &self.content {
+                    LastContent::Bad(unusable, _) => was_lost.then(|| Report::Unusable(unusable.clone())),
+                    LastContent::Good(_) if was_lost => {
                         self.confirmed = Some(seen);
                         Some(Report::Confirmed)
                     }
-                    Said::Good(_) | Said::Nothing => None,
+                    LastContent::Good(_) | LastContent::Nothing => None,
                 }
             }
         }
@@ -228,7 +228,7 @@ impl Voice {
             return self.say(Found::Known, epoch, now);
         }
         let is_due = self.confirmed.is_none_or(|confirmed| now >= confirmed + FILE_POLL * 3 / 2);
-        (is_due && matches!(self.said, Said::Good(_))).then(|| {
+        (is_due && matches!(self.content, LastContent::Good(_))).then(|| {
             self.confirmed = Some(now);
             Report::Confirmed
         })

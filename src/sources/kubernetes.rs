@@ -4,7 +4,7 @@
 //! somebody asks ([`Reader`]), and once in a while on its own.
 //!
 //! [`driver`] decides on lists and watches, [`schedule`] on reads, [`order`] what of all that is
-//! shown is news; [`ListWatch`] does it and says what it has [`Seen`]. Objects come raw
+//! shown is news; [`ListWatch`] does it and says what it has [`WatchEvent`]. Objects come raw
 //! ([`Object`]): what cannot be read marks itself only.
 
 use std::collections::VecDeque;
@@ -19,37 +19,37 @@ use super::reads::{Number, Reader};
 
 mod api;
 pub mod client;
+pub mod debounce;
 mod decode;
 pub mod discover;
-mod doing;
 pub mod driver;
 pub mod failure;
 mod kubeconfig;
+mod loop_state;
 pub mod metrics;
 pub mod object;
 mod order;
 mod reading;
 mod schedule;
 pub mod set;
-pub mod settling;
 pub mod target;
 mod token;
 
 use api::{Api, Set};
 use decode::Event;
-use doing::{Doing, Done};
-use driver::{Driver, Notice, Outcome, Step, number};
+use driver::{Action, Driver, Input, Notice, number};
 use failure::{Failure, FailureKind};
+use loop_state::{LoopEvent, LoopState};
 pub use metrics::Metrics;
 pub use object::{Malformed, Object};
 use order::Order;
-use reading::{Blind, Reading, answered, read_is_due};
+use reading::{Reading, Unconfirmed, answered, read_is_due};
 use schedule::Schedule;
 pub use target::{Selector, Target};
 
 /// What was seen of the objects.
 #[derive(Debug, Clone)]
-pub enum Seen {
+pub enum WatchEvent {
     /// These, and no other, by a consistent read, or by a watch that shows the set not older than
     /// what was known: the truth, also where a version is lower. By name at most one, always of a read.
     Listed {
@@ -69,7 +69,7 @@ pub enum Seen {
     /// Nothing new, and the API server is in contact.
     Live,
     /// A consistent read has been answered; what it showed was told before this.
-    Settled(Number),
+    ReadCompleted(Number),
     /// The API server cannot be asked. Told once; any other thing seen ends it.
     Lost {
         /// Why.
@@ -91,14 +91,14 @@ pub struct ListWatch {
     schedule: Schedule,
     reader: Reader,
     metrics: Metrics,
-    doing: Doing,
+    state: LoopState,
     reading: Option<Reading>,
     /// What is still to be said: never more than a few.
-    told: VecDeque<Seen>,
+    told: VecDeque<WatchEvent>,
     /// By name: list or watch have shown that there may be something new, and no read has confirmed it yet.
-    blind: Option<Blind>,
+    unconfirmed: Option<Unconfirmed>,
     /// That watching fails, as it was told. A read that succeeds meanwhile does not end that.
-    lost: Option<Seen>,
+    lost: Option<WatchEvent>,
 }
 
 impl fmt::Debug for ListWatch {
@@ -119,16 +119,16 @@ impl ListWatch {
             target,
             reader,
             metrics,
-            doing: Doing::Nothing,
+            state: LoopState::Nothing,
             reading: None,
             told: VecDeque::new(),
-            blind: None,
+            unconfirmed: None,
             lost: None,
         }
     }
 
     /// Waits for the next thing seen; goes on for ever. Nothing is lost when this is dropped midway.
-    pub async fn next(&mut self) -> Seen {
+    pub async fn next(&mut self) -> WatchEvent {
         loop {
             if let Some(seen) = self.told.pop_front() {
                 return seen;
@@ -140,7 +140,7 @@ impl ListWatch {
                 biased;
                 answer = answered(&mut self.reading) => self.has_read(answer),
                 () = read_is_due(&self.schedule, &mut self.reader), if may_read => self.read(),
-                done = self.doing.next(self.driver.due()) => self.did(done),
+                done = self.state.next(self.driver.due()) => self.did(done),
             }
         }
     }
@@ -157,13 +157,13 @@ impl ListWatch {
 
     /// Begins what the driver wants next, unless something is under way.
     fn proceed(&mut self) {
-        if !matches!(self.doing, Doing::Nothing) {
+        if !matches!(self.state, LoopState::Nothing) {
             return;
         }
         let api = Arc::clone(&self.api);
-        self.doing = match self.driver.step() {
-            Step::Sleep(pause) => Doing::pausing(pause),
-            Step::List => {
+        self.state = match self.driver.next_action() {
+            Action::Sleep(pause) => LoopState::pausing(pause),
+            Action::List => {
                 self.metrics.list();
                 let read = (!self.is_by_name()).then(|| {
                     // The list is a read of its own.
@@ -171,49 +171,49 @@ impl ListWatch {
                     self.schedule.begins(Instant::now());
                     self.reader.begin()
                 });
-                Doing::Listing(Box::pin(async move { api.list().await }), read)
+                LoopState::Listing(Box::pin(async move { api.list().await }), read)
             }
-            Step::Watch { version, timeout, initial } => {
+            Action::Watch { version, timeout, initial } => {
                 self.metrics.watch();
-                Doing::Opening(Box::pin(async move { api.watch(&version, timeout, initial).await }), initial)
+                LoopState::Opening(Box::pin(async move { api.watch(&version, timeout, initial).await }), initial)
             }
         };
     }
 
-    fn did(&mut self, done: Done) {
+    fn did(&mut self, done: LoopEvent) {
         match done {
-            Done::Paused => self.doing = Doing::Nothing,
-            Done::Listed(answer, read) => {
-                self.doing = Doing::Nothing;
+            LoopEvent::Paused => self.state = LoopState::Nothing,
+            LoopEvent::Listed(answer, read) => {
+                self.state = LoopState::Nothing;
                 match answer {
                     Ok(set) => self.listed(set, read),
                     Err(failure) => self.fail(failure, "list"),
                 }
             }
-            Done::Opened(Ok(events), initial) => {
-                self.doing = Doing::watching(events, initial);
-                self.tell(Outcome::Opened, "watch");
+            LoopEvent::Opened(Ok(events), initial) => {
+                self.state = LoopState::watching(events, initial);
+                self.tell(Input::Opened, "watch");
             }
-            Done::Opened(Err(failure), _) | Done::Event(Some(Err(failure))) => {
-                self.doing = Doing::Nothing;
+            LoopEvent::Opened(Err(failure), _) | LoopEvent::Event(Some(Err(failure))) => {
+                self.state = LoopState::Nothing;
                 self.fail(failure, "watch");
             }
-            Done::Event(Some(Ok(event))) => self.event(event),
-            Done::Synced(set) => self.synced(set),
-            Done::Event(None) => self.tell(Outcome::Ended, "watch"),
-            Done::Due => self.tell(Outcome::Due, "watch"),
+            LoopEvent::Event(Some(Ok(event))) => self.event(event),
+            LoopEvent::Synced(set) => self.synced(set),
+            LoopEvent::Event(None) => self.tell(Input::Ended, "watch"),
+            LoopEvent::Due => self.tell(Input::Due, "watch"),
         }
     }
 
     fn listed(&mut self, set: Set, read: Option<Number>) {
         let version = number(&set.version).unwrap_or(0);
-        self.tell(Outcome::Listed { version: set.version.clone() }, "list");
+        self.tell(Input::Listed { version: set.version.clone() }, "list");
         self.order.listed(version);
         match read {
             Some(number) => {
                 self.schedule.answered(false);
                 self.told.push_back(listing(set));
-                self.told.push_back(Seen::Settled(number));
+                self.told.push_back(WatchEvent::ReadCompleted(number));
             }
             None => self.goes_blind(),
         }
@@ -221,7 +221,7 @@ impl ListWatch {
 
     fn synced(&mut self, set: Set) {
         let version = number(&set.version).unwrap_or(0);
-        self.tell(Outcome::Synced { version: set.version.clone() }, "watch");
+        self.tell(Input::Synced { version: set.version.clone() }, "watch");
         let news = self.order.synced(version);
         if self.is_by_name() {
             self.goes_blind();
@@ -229,50 +229,50 @@ impl ListWatch {
             self.told.push_back(listing(set));
         } else {
             // A read has shown more already; the stream goes on from what it shows.
-            self.told.push_back(Seen::Live);
+            self.told.push_back(WatchEvent::Live);
         }
     }
 
     /// What list and watch show of one object may come from a cache: a read says what it is.
     fn goes_blind(&mut self) {
-        self.blind.get_or_insert_default();
+        self.unconfirmed.get_or_insert_default();
         // One that is under way may hang on a connection that died in an outage before this.
         self.reading = None;
-        self.schedule.owe();
+        self.schedule.schedule_read();
     }
 
     fn event(&mut self, event: Event) {
-        let event = match self.doing.keep(event) {
+        let event = match self.state.keep(event) {
             Ok(Some(event)) => event,
             // A sign of life, and no more until the set is whole.
-            Ok(None) => return self.tell(Outcome::Moved { version: "0".to_owned() }, "watch"),
+            Ok(None) => return self.tell(Input::Moved { version: "0".to_owned() }, "watch"),
             Err(failure) => {
-                self.doing = Doing::Nothing;
+                self.state = LoopState::Nothing;
                 return self.fail(failure, "watch");
             }
         };
         match event {
-            Event::Applied(object) => self.moved(object.version, Seen::Applied(object)),
-            Event::Deleted(object) => self.moved(object.version, Seen::Deleted(object)),
-            Event::Malformed(malformed) => self.moved(0, Seen::Malformed(malformed)),
+            Event::Applied(object) => self.moved(object.version, WatchEvent::Applied(object)),
+            Event::Deleted(object) => self.moved(object.version, WatchEvent::Deleted(object)),
+            Event::Malformed(malformed) => self.moved(0, WatchEvent::Malformed(malformed)),
             Event::Bookmark { version, .. } => {
                 if let Some(version) = number(&version) {
                     self.order.bookmark(version);
                 }
-                self.tell(Outcome::Moved { version }, "watch");
+                self.tell(Input::Moved { version }, "watch");
                 self.live();
             }
             Event::Error(status) => {
-                self.doing = Doing::Nothing;
+                self.state = LoopState::Nothing;
                 self.fail(Failure::of_status(&status), "watch");
             }
         }
     }
 
-    fn moved(&mut self, version: u64, seen: Seen) {
-        self.tell(Outcome::Moved { version: version.to_string() }, "watch");
+    fn moved(&mut self, version: u64, seen: WatchEvent) {
+        self.tell(Input::Moved { version: version.to_string() }, "watch");
         if self.order.event(version) {
-            self.blind = None;
+            self.unconfirmed = None;
             self.told.push_back(seen);
         } else {
             self.live();
@@ -280,27 +280,27 @@ impl ListWatch {
     }
 
     fn live(&mut self) {
-        if self.blind.is_none() && !matches!(self.told.back(), Some(Seen::Live)) {
-            self.told.push_back(Seen::Live);
+        if self.unconfirmed.is_none() && !matches!(self.told.back(), Some(WatchEvent::Live)) {
+            self.told.push_back(WatchEvent::Live);
         }
     }
 
     fn fail(&mut self, failure: Failure, verb: &'static str) {
         self.metrics.error(failure.kind);
         tracing::debug!(target = %self.target, kind = failure.kind.as_str(), "{verb} failed: {}", failure.message);
-        self.tell(Outcome::Failed(failure), verb);
+        self.tell(Input::Failed(failure), verb);
     }
 
     /// Tells the driver what happened, and the world what the driver has to say.
-    fn tell(&mut self, outcome: Outcome, verb: &'static str) {
+    fn tell(&mut self, outcome: Input, verb: &'static str) {
         let notice = self.driver.on(outcome, Instant::now());
-        let given_up = match self.doing {
-            Doing::Watching(..) => !self.driver.is_watching(),
-            Doing::Opening(..) => self.driver.is_listing(),
-            Doing::Nothing | Doing::Pausing(_) | Doing::Listing(..) => false,
+        let given_up = match self.state {
+            LoopState::Watching(..) => !self.driver.is_watching(),
+            LoopState::Opening(..) => self.driver.is_listing(),
+            LoopState::Nothing | LoopState::Pausing(_) | LoopState::Listing(..) => false,
         };
         if given_up {
-            self.doing = Doing::Nothing;
+            self.state = LoopState::Nothing;
         }
         if self.driver.is_live() {
             self.lost = None;
@@ -333,14 +333,14 @@ impl ListWatch {
         }
     }
 
-    fn lost_by(&self, failure: &Failure, verb: &str) -> Seen {
+    fn lost_by(&self, failure: &Failure, verb: &str) -> WatchEvent {
         let reason = failure.sentence(verb, &self.target);
-        if failure.kind.is_denial() { Seen::Denied { reason } } else { Seen::Lost { reason } }
+        if failure.kind.is_denial() { WatchEvent::Denied { reason } } else { WatchEvent::Lost { reason } }
     }
 }
 
-fn listing(Set { objects, malformed, version }: Set) -> Seen {
-    Seen::Listed { objects, malformed, version: number(&version).unwrap_or(0) }
+fn listing(Set { objects, malformed, version }: Set) -> WatchEvent {
+    WatchEvent::Listed { objects, malformed, version: number(&version).unwrap_or(0) }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 #[derive(Debug, Default)]
 pub struct Reads {
     asked: watch::Sender<Asked>,
-    settled: watch::Sender<Settled>,
+    completed: watch::Sender<Completed>,
 }
 
 /// The number of a read.
@@ -28,7 +28,7 @@ struct Asked {
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Settled {
+struct Completed {
     number: Number,
     confirmed: bool,
 }
@@ -49,25 +49,25 @@ impl Reads {
         asked.reads.then_some(Number(asked.begun.0 + 1))
     }
 
-    /// Asks for this read, unless it has begun, and waits until it or a later one is settled. Says
+    /// Asks for this read, unless it has begun, and waits until it or a later one is completed. Says
     /// whether the source held then what it had said: published, or waiting for its turn.
     pub async fn ask(&self, number: Number) -> bool {
-        let mut settled = self.settled.subscribe();
+        let mut completed = self.completed.subscribe();
         self.asked.send_if_modified(|asked| {
             let more = asked.wanted < number;
             asked.wanted = asked.wanted.max(number);
             more
         });
-        match settled.wait_for(|settled| settled.number >= number).await {
-            Ok(settled) => settled.confirmed,
+        match completed.wait_for(|completed| completed.number >= number).await {
+            Ok(completed) => completed.confirmed,
             // Not while `self` lives.
             Err(_) => false,
         }
     }
 
     /// The read is answered, and what it showed was said: published, or waiting for its turn.
-    pub fn settle(&self, number: Number, confirmed: bool) {
-        self.settled.send_replace(Settled { number, confirmed });
+    pub fn complete(&self, number: Number, confirmed: bool) {
+        self.completed.send_replace(Completed { number, confirmed });
     }
 
     /// The end for the one source that reads, until it is dropped.
@@ -133,13 +133,13 @@ mod tests {
         assert!(late > one);
         let (mut second, mut third) = (Box::pin(reads.ask(late)), Box::pin(reads.ask(late)));
         assert!(second.as_mut().now_or_never().is_none() && third.as_mut().now_or_never().is_none());
-        reads.settle(one, true);
+        reads.complete(one, true);
         assert_eq!(first.now_or_never(), Some(true));
         assert!(second.as_mut().now_or_never().is_none() && third.as_mut().now_or_never().is_none());
-        // One that failed is never settled; the next covers what it was for.
+        // One that failed is never completed; the next covers what it was for.
         let _ = reader.begin();
         let three = reader.begin();
-        reads.settle(three, false);
+        reads.complete(three, false);
         assert_eq!((second.now_or_never(), third.now_or_never()), (Some(false), Some(false)));
         drop(reader);
         assert_eq!(reads.next(), None);
@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(reader.begin(), number);
         let asking = reads.ask(number);
         assert!(!reader.is_asked());
-        reads.settle(number, true);
+        reads.complete(number, true);
         assert_eq!(asking.now_or_never(), Some(true));
     }
 }

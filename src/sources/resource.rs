@@ -13,13 +13,13 @@ use kube::core::ApiResource;
 use tokio::time::{Instant, sleep};
 
 use super::backoff::Backoff;
+use super::kubernetes::debounce::Debounce;
 use super::kubernetes::discover::{self, Undiscovered};
 use super::kubernetes::set::{Change, Entry, Set};
-use super::kubernetes::settling::Settling;
-use super::kubernetes::{ListWatch, Malformed, Metrics, Object, Seen, Selector, Target};
+use super::kubernetes::{ListWatch, Malformed, Metrics, Object, Selector, Target, WatchEvent};
+use super::last_report::LastReport;
 use super::reads::Reads;
-use super::said::Said;
-use super::{Authority, Draft, LARGE, Part, Report, Reports, Unusable, UnusableKind, format};
+use super::{Authority, Draft, LARGE, Report, Reports, SourceObject, Unusable, UnusableKind, format};
 use crate::bounds::DOCUMENT_BYTES;
 use crate::config::Objects;
 use crate::model::{Content, Epoch};
@@ -29,7 +29,7 @@ pub mod content;
 pub mod trigger;
 
 use aggregate::{Aggregate, Known};
-use content::Held;
+use content::LastGood;
 
 /// Which objects, and what of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +87,7 @@ struct Watched {
     set: Set<Known>,
     /// What those of a selector are together.
     aggregate: Aggregate,
-    said: Said,
+    last_report: LastReport,
     /// The version that was said last; absent: nothing was said of the objects yet.
     version: Option<u64>,
 }
@@ -107,23 +107,23 @@ impl Watched {
         let target = Target { resource, namespace: Some(source.namespace.clone()), selector };
         let watching = ListWatch::new(client, target, source.watch_timeout, metrics, reads.reader());
         let (source, aggregate) = (Arc::new(source), Aggregate::default());
-        Self { source, watching, set: Set::default(), aggregate, said: Said::default(), version: None }
+        Self { source, watching, set: Set::default(), aggregate, last_report: LastReport::default(), version: None }
     }
 
     async fn run(mut self, reads: &Arc<Reads>, reports: &Reports) {
-        let mut settling = Settling::default();
+        let mut debounce = Debounce::default();
         loop {
             let due = self.set.due();
             let report = tokio::select! {
                 seen = self.watching.next() => self.see(seen).await,
-                () = settling.due(due, reads) => match self.set.settle(Instant::now()) {
+                () = debounce.due(due, reads) => match self.set.settle(Instant::now()) {
                     Change::Changed => {
                         self.aggregate.replace(self.set.entries());
                         Some(self.draft(Authority::Stream))
                     }
                     Change::Same => None,
                     Change::AskList => {
-                        settling.ask(reads);
+                        debounce.ask(reads);
                         None
                     }
                 },
@@ -136,11 +136,11 @@ impl Watched {
         }
     }
 
-    async fn see(&mut self, seen: Seen) -> Option<Report> {
+    async fn see(&mut self, seen: WatchEvent) -> Option<Report> {
         let now = Instant::now();
         match seen {
-            Seen::Listed { objects, malformed, version } => self.listed(objects, &malformed, version, now).await,
-            Seen::Applied(object) => {
+            WatchEvent::Listed { objects, malformed, version } => self.listed(objects, &malformed, version, now).await,
+            WatchEvent::Applied(object) => {
                 let before = self.before(&object);
                 let (name, entry) = read(object, before, &self.source).await;
                 match self.set.applied(name.clone(), entry, now) {
@@ -148,36 +148,36 @@ impl Watched {
                         self.aggregate.change(&name, self.set.entries());
                         Some(self.draft(Authority::Stream))
                     }
-                    Change::Same | Change::AskList => self.said.same(),
+                    Change::Same | Change::AskList => self.last_report.same(),
                 }
             }
-            Seen::Malformed(malformed) if self.is_by_name() => Some(self.unreadable(&malformed)),
-            Seen::Malformed(malformed) => {
+            WatchEvent::Malformed(malformed) if self.is_by_name() => Some(self.unreadable(&malformed)),
+            WatchEvent::Malformed(malformed) => {
                 let (name, entry) = self.keep(&malformed)?;
                 self.set.applied(name, entry, now);
                 Some(self.draft(Authority::Stream))
             }
-            Seen::Deleted(object) => {
+            WatchEvent::Deleted(object) => {
                 self.set.deleted(&object.name, object.version, now);
                 match &self.source.objects {
-                    Objects::Named(_) => Some(self.said.answered(Err(self.source.missing()))),
-                    Objects::Labelled(_) => self.said.same(),
+                    Objects::Named(_) => Some(self.last_report.answered(Err(self.source.missing()))),
+                    Objects::Labelled(_) => self.last_report.same(),
                 }
             }
-            Seen::Live => {
+            WatchEvent::Live => {
                 self.set.reached(self.watching.position());
                 let moved = self.version.is_some_and(|version| version != self.set.version());
                 // A bookmark moves the version of many, as an event would.
                 match &self.source.objects {
                     Objects::Labelled(_) if moved => Some(self.draft(Authority::Stream)),
-                    Objects::Labelled(_) | Objects::Named(_) => self.said.same(),
+                    Objects::Labelled(_) | Objects::Named(_) => self.last_report.same(),
                 }
             }
-            Seen::Settled(number) => Some(Report::Settled(number)),
-            Seen::Lost { reason } => Some(self.said.lost(Report::Lost { reason })),
-            Seen::Denied { reason } => {
+            WatchEvent::ReadCompleted(number) => Some(Report::ReadCompleted(number)),
+            WatchEvent::Lost { reason } => Some(self.last_report.lost(Report::Lost { reason })),
+            WatchEvent::Denied { reason } => {
                 let unusable = Unusable { kind: UnusableKind::Forbidden, detail: reason };
-                Some(self.said.lost(Report::Unusable(unusable)))
+                Some(self.last_report.lost(Report::Unusable(unusable)))
             }
         }
     }
@@ -204,8 +204,10 @@ impl Watched {
         // By name, gone is gone: the last good state stays by the rule for every source.
         let is_empty = self.is_by_name() && self.set.due().is_some();
         match change {
-            _ if is_empty => Some(self.said.answered(Err(self.source.missing()))),
-            Change::Same if !self.said.lost && self.version == Some(self.set.version()) => self.said.same(),
+            _ if is_empty => Some(self.last_report.answered(Err(self.source.missing()))),
+            Change::Same if !self.last_report.lost && self.version == Some(self.set.version()) => {
+                self.last_report.same()
+            }
             Change::Changed | Change::Same | Change::AskList => Some(self.draft(Authority::Read)),
         }
     }
@@ -217,7 +219,7 @@ impl Watched {
     /// The one object is there, and cannot be read: whatever it shows next is news.
     fn unreadable(&mut self, malformed: &Malformed) -> Report {
         self.version = None;
-        self.said.answered(Err(self.source.unreadable(&malformed.why)))
+        self.last_report.answered(Err(self.source.unreadable(&malformed.why)))
     }
 
     fn before(&self, object: &Object) -> Option<Entry<Known>> {
@@ -229,7 +231,7 @@ impl Watched {
         let name = malformed.name.as_deref().unwrap_or("without a name");
         tracing::warn!(kind = %self.source.kind, %name, why = %malformed.why, "an object cannot be read");
         let (name, Entry { uid, version, generation, payload }) = self.set.kept(malformed)?;
-        let held = Held { wrong: Some(malformed.why.clone()), ..payload.held };
+        let held = LastGood { wrong: Some(malformed.why.clone()), ..payload.held };
         let payload = known(&self.source, &name, (&uid, version), generation, held);
         Some((name, Entry { uid, version, generation, payload }))
     }
@@ -238,17 +240,17 @@ impl Watched {
     fn draft(&mut self, authority: Authority) -> Report {
         let seen = Instant::now();
         let entries = self.set.entries();
-        let (parts, inputs) = (aggregate::parts(entries), aggregate::inputs(entries));
+        let (source_objects, revisions) = (aggregate::source_objects(entries), aggregate::revisions(entries));
         let (document, epoch, version) = match &self.source.objects {
             Objects::Named(_) => match entries.values().next() {
-                None => return self.said.answered(Err(self.source.missing())),
+                None => return self.last_report.answered(Err(self.source.missing())),
                 Some(Entry { uid, version, payload: Known { held, .. }, .. }) => match held {
-                    Held { good: Some(good), wrong: None, .. } => {
+                    LastGood { good: Some(good), wrong: None, .. } => {
                         (good.document.clone(), self.source.epoch_of_one(uid), *version)
                     }
-                    Held { wrong, kind, .. } => {
+                    LastGood { wrong, kind, .. } => {
                         let detail = wrong.clone().unwrap_or_default();
-                        return self.said.answered(Err(Unusable { kind: *kind, detail }));
+                        return self.last_report.answered(Err(Unusable { kind: *kind, detail }));
                     }
                 },
             },
@@ -257,17 +259,17 @@ impl Watched {
                 let document = self.aggregate.document().clone();
                 if document.canonical_len() > DOCUMENT_BYTES {
                     let unusable = format::too_large(document.canonical_len() as u64, &what());
-                    return self.said.answered(Err(unusable));
+                    return self.last_report.answered(Err(unusable));
                 }
                 match document.within_bounds() {
                     Ok(document) => (document, self.source.epoch_of_many(labels), self.set.version()),
-                    Err(error) => return self.said.answered(Err(format::unusable(&error, &what()))),
+                    Err(error) => return self.last_report.answered(Err(format::unusable(&error, &what()))),
                 }
             }
         };
         self.version = Some(version);
         let content = Content::Json(document);
-        self.said.answered(Ok(Draft { epoch, version, content, authority, inputs, parts, seen }))
+        self.last_report.answered(Ok(Draft { epoch, version, content, authority, revisions, source_objects, seen }))
     }
 }
 
@@ -295,9 +297,9 @@ fn known(
     name: &str,
     (uid, version): (&str, u64),
     generation: Option<i64>,
-    held: Held,
+    held: LastGood,
 ) -> Known {
-    let part = Part {
+    let part = SourceObject {
         name: name.to_owned(),
         uid: uid.to_owned(),
         version,

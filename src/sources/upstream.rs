@@ -12,13 +12,13 @@ use http::uri::{Authority as Host, PathAndQuery};
 use tokio::time::{Instant, sleep_until};
 
 use self::answer::{Head, Without};
-use self::driver::{Driver, Outcome, Step};
+use self::driver::{Action, Driver, Input};
 use self::fetch::Model;
 use self::reading::Reading;
 use super::{Authority, Draft, LARGE, Report, Reports, Unusable, format};
 use crate::bounds::TRIGGER_CONFIRM;
 use crate::config::{Format, FormatName};
-use crate::model::{Content, Digest, Epoch, Inputs};
+use crate::model::{Content, Digest, Epoch, SourceRevisions};
 
 mod answer;
 mod driver;
@@ -79,7 +79,7 @@ async fn follow(source: &UpstreamSource, reports: &Reports) -> Result<Infallible
     };
     let mut pulled = trigger.map_or(0, Trigger::times);
     let mut driver = Driver::new(every, Instant::now());
-    let mut voice = Voice::new(source);
+    let mut last_report = LastReport::new(source);
     loop {
         if let Some(trigger) = trigger
             && trigger.times() != pulled
@@ -89,7 +89,7 @@ async fn follow(source: &UpstreamSource, reports: &Reports) -> Result<Infallible
             pulled = times;
         }
         match driver.step(Instant::now()) {
-            Step::Sleep(until) => {
+            Action::Sleep(until) => {
                 let told = async {
                     match trigger {
                         Some(trigger) => trigger.pulled_since(pulled).await,
@@ -101,11 +101,11 @@ async fn follow(source: &UpstreamSource, reports: &Reports) -> Result<Infallible
                     () = sleep_until(until) => {}
                 }
             }
-            Step::Fetch => {
+            Action::Fetch => {
                 // Not before the report can be taken, so that it is the newest then.
                 let permit = reports.reserve().await.map_err(|_| Closed)?;
                 driver.begins(Instant::now());
-                let (outcome, report) = voice.ask(source).await;
+                let (outcome, report) = last_report.ask(source).await;
                 driver.ended(outcome, Instant::now(), fastrand::f64());
                 if let Some(report) = report {
                     permit.send(report);
@@ -117,14 +117,14 @@ async fn follow(source: &UpstreamSource, reports: &Reports) -> Result<Infallible
 
 /// What was fetched and said last, so that nothing is read or said twice.
 #[derive(Debug)]
-struct Voice {
+struct LastReport {
     /// Names the request in messages.
     what: String,
     reading: Reading,
     epoch: Epoch,
     known: Option<Known>,
-    said: Said,
-    /// Said after that: that the app cannot be asked.
+    content: LastContent,
+    /// LastContent after that: that the app cannot be asked.
     lost: Option<String>,
 }
 
@@ -136,37 +136,37 @@ struct Known {
 }
 
 #[derive(Debug)]
-enum Said {
+enum LastContent {
     Nothing,
     Good(Digest),
     Bad(Unusable),
 }
 
-impl Voice {
+impl LastReport {
     fn new(source: &UpstreamSource) -> Self {
         let what = format!("GET http://{}{}", source.authority, source.path);
         let reading = Reading { asked: source.format.clone(), was_json: source.serves_json };
-        Self { what, reading, epoch: epoch(&source.operation), known: None, said: Said::Nothing, lost: None }
+        Self { what, reading, epoch: epoch(&source.operation), known: None, content: LastContent::Nothing, lost: None }
     }
 
     /// Asks the app, once, and gives what is to be said of its answer.
-    async fn ask(&mut self, source: &UpstreamSource) -> (Outcome, Option<Report>) {
+    async fn ask(&mut self, source: &UpstreamSource) -> (Input, Option<Report>) {
         let validator = self.known.as_ref().and_then(|known| known.head.validator.as_ref());
         match fetch::fetch(&source.authority, &source.path, validator, &self.reading, &self.what).await {
             Ok(model) => self.model(model).await,
             Err(Without::NotModified) => self.same(),
             Err(Without::Lost { reason, retry_after }) => {
                 let known = self.lost.replace(reason.clone()).is_some_and(|said| said == reason);
-                (Outcome::Lost(retry_after), (!known).then_some(Report::Lost { reason }))
+                (Input::Lost(retry_after), (!known).then_some(Report::Lost { reason }))
             }
             Err(Without::Unusable(unusable)) => {
                 self.known = None;
-                (Outcome::Unusable, self.bad(unusable))
+                (Input::Unusable, self.bad(unusable))
             }
         }
     }
 
-    async fn model(&mut self, Model { head, bytes }: Model) -> (Outcome, Option<Report>) {
+    async fn model(&mut self, Model { head, bytes }: Model) -> (Input, Option<Report>) {
         let seen = Instant::now();
         let hash = blake3::hash(&bytes);
         let format = head.format.clone();
@@ -177,16 +177,16 @@ impl Voice {
         match read(bytes, format, &self.what).await {
             Ok(content) => {
                 let digest = content.digest();
-                let outcome = match &self.said {
+                let outcome = match &self.content {
                     // Spelt in another way, perhaps by chance: no sign that the app has learnt of a change.
-                    Said::Good(said) if *said == digest => Outcome::Unchanged,
-                    Said::Good(_) | Said::Bad(_) | Said::Nothing => Outcome::Changed,
+                    LastContent::Good(said) if *said == digest => Input::Unchanged,
+                    LastContent::Good(_) | LastContent::Bad(_) | LastContent::Nothing => Input::Changed,
                 };
                 self.reading.was_json = matches!(content, Content::Json(_));
-                (self.said, self.lost) = (Said::Good(digest), None);
+                (self.content, self.lost) = (LastContent::Good(digest), None);
                 (outcome, Some(Report::Holds(self.draft(content, seen))))
             }
-            Err(unusable) => (Outcome::Unusable, self.bad(unusable)),
+            Err(unusable) => (Input::Unusable, self.bad(unusable)),
         }
     }
 
@@ -197,26 +197,26 @@ impl Voice {
             version: 0,
             content,
             authority: Authority::Read,
-            inputs: Inputs::NONE,
-            parts: Arc::default(),
+            revisions: SourceRevisions::NONE,
+            source_objects: Arc::default(),
             seen,
         }
     }
 
     /// The app holds what it held. Nothing is confirmed while that cannot be served: it would make
     /// the last good state look fresh.
-    fn same(&mut self) -> (Outcome, Option<Report>) {
+    fn same(&mut self) -> (Input, Option<Report>) {
         let was_lost = self.lost.take().is_some();
-        match &self.said {
-            Said::Bad(unusable) => (Outcome::Unusable, was_lost.then(|| Report::Unusable(unusable.clone()))),
-            Said::Good(_) | Said::Nothing => (Outcome::Unchanged, Some(Report::Confirmed)),
+        match &self.content {
+            LastContent::Bad(unusable) => (Input::Unusable, was_lost.then(|| Report::Unusable(unusable.clone()))),
+            LastContent::Good(_) | LastContent::Nothing => (Input::Unchanged, Some(Report::Confirmed)),
         }
     }
 
     fn bad(&mut self, unusable: Unusable) -> Option<Report> {
         let was_lost = self.lost.take().is_some();
-        let known = matches!(&self.said, Said::Bad(said) if *said == unusable);
-        self.said = Said::Bad(unusable.clone());
+        let known = matches!(&self.content, LastContent::Bad(said) if *said == unusable);
+        self.content = LastContent::Bad(unusable.clone());
         (was_lost || !known).then_some(Report::Unusable(unusable))
     }
 }

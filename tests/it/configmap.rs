@@ -88,7 +88,7 @@ impl Source {
                 self.newest = Some((draft.epoch, draft.version));
             }
             Report::Lost { .. } => self.lost += 1,
-            Report::Confirmed | Report::Settled(_) | Report::Unusable(_) => {}
+            Report::Confirmed | Report::ReadCompleted(_) | Report::Unusable(_) => {}
         }
     }
 
@@ -96,9 +96,11 @@ impl Source {
     async fn holds(&mut self, content: &str) -> Draft {
         self.until(content, |report| match report {
             Report::Holds(draft) if draft.content.bytes() == content => Some(draft.clone()),
-            Report::Holds(_) | Report::Confirmed | Report::Settled(_) | Report::Unusable(_) | Report::Lost { .. } => {
-                None
-            }
+            Report::Holds(_)
+            | Report::Confirmed
+            | Report::ReadCompleted(_)
+            | Report::Unusable(_)
+            | Report::Lost { .. } => None,
         })
         .await
     }
@@ -107,9 +109,11 @@ impl Source {
     async fn unusable(&mut self, kind: UnusableKind) -> String {
         self.until(kind.as_str(), |report| match report {
             Report::Unusable(unusable) if unusable.kind == kind => Some(unusable.detail.clone()),
-            Report::Holds(_) | Report::Confirmed | Report::Settled(_) | Report::Unusable(_) | Report::Lost { .. } => {
-                None
-            }
+            Report::Holds(_)
+            | Report::Confirmed
+            | Report::ReadCompleted(_)
+            | Report::Unusable(_)
+            | Report::Lost { .. } => None,
         })
         .await
     }
@@ -117,7 +121,7 @@ impl Source {
     async fn lost(&mut self) -> String {
         self.until("a loss", |report| match report {
             Report::Lost { reason } => Some(reason.clone()),
-            Report::Holds(_) | Report::Confirmed | Report::Settled(_) | Report::Unusable(_) => None,
+            Report::Holds(_) | Report::Confirmed | Report::ReadCompleted(_) | Report::Unusable(_) => None,
         })
         .await
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use tempfile::TempDir;
-use tidewait::model::{Content, Document, Inputs};
+use tidewait::model::{Content, Document, SourceRevisions};
 use tidewait::sources::{Authority, Draft, Report};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
@@ -95,8 +95,8 @@ async fn the_same_where_each_read_gives_one_byte() {
         version: id.version,
         content,
         authority: Authority::Stream,
-        inputs: Inputs::NONE,
-        parts: std::sync::Arc::default(),
+        revisions: SourceRevisions::NONE,
+        source_objects: std::sync::Arc::default(),
         seen,
     };
     rig.reports(Report::Holds(draft)).await;

@@ -10,8 +10,8 @@ use tidewait::config;
 use tidewait::http::{Front, listen, metrics};
 use tidewait::hub::{self, Hub};
 use tidewait::lifecycle::stop::Stop;
-use tidewait::model::{Content, Document, Epoch, Inputs, Snapshot, StateId};
-use tidewait::operation::{self, Feed, Operation, Run, Table};
+use tidewait::model::{Content, Document, Epoch, Snapshot, SourceRevisions, StateId};
+use tidewait::operation::{self, Feed, Operation, OperationRegistry, Run};
 use tidewait::sources::{Authority, Draft, Report};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::sync::mpsc;
@@ -31,9 +31,9 @@ mod heads;
 mod http2;
 mod select;
 mod spread;
+mod suppressed;
 mod time;
 mod version;
-mod withheld;
 
 /// The model of most tests: long enough for an encoding to be worth it.
 pub(crate) const MODEL: &str = r#"{"mtu":1450,"zones":["zone-a","zone-a","zone-a","zone-a","zone-a","zone-a"]}"#;
@@ -102,8 +102,13 @@ impl Rig {
         let operation = Arc::new(Operation::new(config, hub, families.of("test")));
         let stop = Arc::new(Stop::new(Duration::from_secs(20)));
         let metrics = metrics::Metrics::register(&registry).expect("new names");
-        let front =
-            Arc::new(Front::new(Arc::new(Table::of([Arc::clone(&operation)])), None, stop.watch(), metrics, false));
+        let front = Arc::new(Front::new(
+            Arc::new(OperationRegistry::of([Arc::clone(&operation)])),
+            None,
+            stop.watch(),
+            metrics,
+            false,
+        ));
         let (source, feed) = feed(&operation);
         let (feeds, taken) = mpsc::channel(1);
         feeds.try_send(feed).expect("there is room");
@@ -133,8 +138,8 @@ impl Rig {
             version,
             content: content(json),
             authority: Authority::Stream,
-            inputs: Inputs::NONE,
-            parts: Arc::default(),
+            revisions: SourceRevisions::NONE,
+            source_objects: Arc::default(),
             seen: Instant::now(),
         };
         self.reports(Report::Holds(draft)).await;

@@ -20,7 +20,7 @@ pub(super) enum Kind {
     /// A label selector, as Kubernetes structures it: its requirements.
     Selector(&'static str),
     /// The operations.
-    Operations,
+    OperationsField,
 }
 
 pub(super) type Fields = &'static [(&'static str, Kind)];
@@ -61,7 +61,7 @@ pub(super) const TOP: Fields = &[
             &[("format", Text("log-format")), ("level", Text("log-level")), ("access", Switch("access-log"))],
         ),
     ),
-    ("operations", Kind::Operations),
+    ("operations", Kind::OperationsField),
 ];
 
 /// An operation in a file, and the spec of a `DescribeOperation` (which has no namespaces and no name).

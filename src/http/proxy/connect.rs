@@ -21,7 +21,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tower::Service;
 
 use super::body::Upload;
-use super::metrics::{Held, Metrics};
+use super::metrics::{InFlight, Metrics};
 use super::tasks::Tasks;
 use crate::bounds;
 use crate::config::Protocol;
@@ -52,7 +52,7 @@ pub(super) struct AppStream {
     handle: Handle,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     metrics: Metrics,
-    _open: Held,
+    _open: InFlight,
 }
 
 impl Connector {

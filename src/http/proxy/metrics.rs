@@ -117,28 +117,28 @@ impl Metrics {
     }
 
     /// Counts a connection to the app for as long as the guard lives.
-    pub(super) fn connection(&self) -> Held {
-        Held::new(&self.connections)
+    pub(super) fn connection(&self) -> InFlight {
+        InFlight::new(&self.connections)
     }
 
     /// Counts a tunnel for as long as the guard lives.
-    pub(super) fn tunnel(&self) -> Held {
-        Held::new(&self.upgraded)
+    pub(super) fn tunnel(&self) -> InFlight {
+        InFlight::new(&self.upgraded)
     }
 }
 
 /// One in a gauge.
 #[derive(Debug)]
-pub(super) struct Held(IntGauge);
+pub(super) struct InFlight(IntGauge);
 
-impl Held {
+impl InFlight {
     fn new(gauge: &IntGauge) -> Self {
         gauge.inc();
         Self(gauge.clone())
     }
 }
 
-impl Drop for Held {
+impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.dec();
     }

@@ -24,7 +24,7 @@ fn start() -> Instant {
 #[track_caller]
 fn offer(store: &mut Store, t0: Instant, at: u64, version: u64, value: u8, expected: &Offer) {
     let seen = t0 + Duration::from_millis(at);
-    assert_eq!(store.offer(epoch(), version, &content(value), Inputs::NONE, false, seen), *expected);
+    assert_eq!(store.offer(epoch(), version, &content(value), SourceRevisions::NONE, false, seen), *expected);
 }
 
 const CHANGED: Offer = Offer::Changed { restored: false };
@@ -83,8 +83,15 @@ fn a_lower_version_is_believed_only_from_a_read() {
     offer(&mut store, t0, 0, 9, 1, &CHANGED);
     store.publish(t0).expect("due");
     offer(&mut store, t0, 1, 8, 2, &Offer::Older);
-    assert_eq!(store.offer(epoch(), 8, &content(2), Inputs::NONE, true, t0), Offer::Changed { restored: true });
-    assert_eq!(store.offer(Epoch::of(&["other"]), 1, &content(3), Inputs::NONE, false, t0), CHANGED, "a new history");
+    assert_eq!(
+        store.offer(epoch(), 8, &content(2), SourceRevisions::NONE, true, t0),
+        Offer::Changed { restored: true }
+    );
+    assert_eq!(
+        store.offer(Epoch::of(&["other"]), 1, &content(3), SourceRevisions::NONE, false, t0),
+        CHANGED,
+        "a new history"
+    );
 }
 
 /// The rules with a pause or a guard.
@@ -102,11 +109,11 @@ fn members(bits: u8) -> Content {
 /// Offers these members from a stream, at the next version.
 #[track_caller]
 fn offer_members(store: &mut Store, at: Instant, version: u64, bits: u8) -> Offer {
-    store.offer(epoch(), version, &members(bits), Inputs::NONE, false, at)
+    store.offer(epoch(), version, &members(bits), SourceRevisions::NONE, false, at)
 }
 
-fn confirmation(bits: u8) -> Option<Confirmed> {
-    Confirmed::parse(&members(bits).digest().to_string())
+fn confirmation(bits: u8) -> Option<RemovalApproval> {
+    RemovalApproval::parse(&members(bits).digest().to_string())
 }
 
 #[test]
@@ -117,17 +124,17 @@ fn while_paused_the_newest_is_remembered_and_due_at_once_afterwards() {
     assert_eq!((store.due(t0), store.waiting().is_none()), (None, true), "also the first");
     assert!(store.publish(t0).is_none(), "nor by anyone who is in a hurry");
     offer(&mut store, t0, 10, 2, 2, &CHANGED);
-    assert_eq!(store.withheld().expect("one").id.version, 2);
+    assert_eq!(store.suppressed().expect("one").id.version, 2);
     let resumed = t0 + 100 * INTERVAL;
     store.set_rules(rules(false, None), resumed);
-    assert_eq!((store.due(resumed), store.withheld().is_none()), (Some(resumed), true));
+    assert_eq!((store.due(resumed), store.suppressed().is_none()), (Some(resumed), true));
     let publication = store.publish(resumed).expect("due");
     assert_eq!((publication.snapshot.id.version, publication.seen), (2, resumed), "the pause was wanted");
     store.set_rules(rules(true, None), resumed);
     offer(&mut store, t0, 10_010, 3, 3, &CHANGED);
     offer(&mut store, t0, 10_020, 4, 2, &Offer::VersionOnly);
     assert_eq!(store.published().expect("published").id.version, 4, "versions go on");
-    assert!(store.withheld().is_none(), "what was taken back is forgotten");
+    assert!(store.suppressed().is_none(), "what was taken back is forgotten");
     offer(&mut store, t0, 10_030, 5, 2, &Offer::VersionOnly);
     assert_eq!(store.published().expect("published").id.version, 5);
 }
@@ -139,24 +146,24 @@ fn what_removes_too_much_is_held_until_it_is_confirmed() {
     assert_eq!(offer_members(&mut store, t0, 1, 0b1111), CHANGED);
     store.publish(t0).expect("the first state removes nothing");
     assert_eq!(offer_members(&mut store, t0, 2, 0b0001), CHANGED);
-    let held = store.held().expect("held");
+    let held = store.blocked_change().expect("held");
     assert!((held.removed_percent - 75.0).abs() < f64::EPSILON && held.limit_percent == 50, "{held:?}");
     assert_eq!(store.due(t0), None);
     assert!(store.publish(t0).is_none(), "nor by anyone who is in a hurry");
     assert_eq!(offer_members(&mut store, t0, 3, 0b0001), Offer::Same);
-    assert_eq!(store.held().expect("held").id.version, 3, "the newest version of what is held");
+    assert_eq!(store.blocked_change().expect("held").id.version, 3, "the newest version of what is held");
     store.confirm(confirmation(0b0011), t0);
-    assert!(store.held().is_some(), "another state is confirmed");
+    assert!(store.blocked_change().is_some(), "another state is confirmed");
     let confirmed = t0 + 50 * INTERVAL;
     store.confirm(confirmation(0b0001), confirmed);
-    assert_eq!((store.held(), store.due(confirmed)), (None, Some(t0 + INTERVAL)));
+    assert_eq!((store.blocked_change(), store.due(confirmed)), (None, Some(t0 + INTERVAL)));
     let publication = store.publish(confirmed).expect("due");
     assert_eq!((publication.snapshot.id.version, publication.seen), (3, confirmed), "the hold was wanted");
     // A confirmation is for once.
     assert_eq!(offer_members(&mut store, confirmed, 4, 0b1111), CHANGED);
     store.publish(confirmed).expect("it grows");
     assert_eq!(offer_members(&mut store, confirmed, 5, 0b0001), CHANGED);
-    assert!(store.held().is_some());
+    assert!(store.blocked_change().is_some());
 }
 
 #[test]
@@ -168,8 +175,8 @@ fn what_is_held_gives_way_to_what_passes() {
     for (version, bits, held) in [(2, 0b0001, true), (3, 0b0011, false), (4, 0b0000, true), (5, 0b1111, false)] {
         let later = t0 + INTERVAL;
         offer_members(&mut store, later, version, bits);
-        assert_eq!(store.held().is_some(), held, "{bits:b}");
-        assert_eq!(store.withheld().is_some(), held, "{bits:b}");
+        assert_eq!(store.blocked_change().is_some(), held, "{bits:b}");
+        assert_eq!(store.suppressed().is_some(), held, "{bits:b}");
     }
     assert_eq!((store.due(t0), store.published().expect("published").id.version), (None, 5));
 }
@@ -183,12 +190,12 @@ fn a_guard_that_changes_counts_for_what_waits() {
     offer_members(&mut store, t0, 2, 0b0001);
     for (guard, held) in [(Some(50), true), (Some(75), false), (Some(0), true), (None, false), (Some(74), true)] {
         store.set_rules(rules(false, guard), t0);
-        assert_eq!(store.held().is_some(), held, "{guard:?}");
+        assert_eq!(store.blocked_change().is_some(), held, "{guard:?}");
     }
     store.set_rules(rules(true, Some(74)), t0);
-    assert!(store.held().is_some(), "also while paused");
+    assert!(store.blocked_change().is_some(), "also while paused");
     store.set_rules(rules(true, None), t0);
-    assert!(store.held().is_none() && store.withheld().is_some());
+    assert!(store.blocked_change().is_none() && store.suppressed().is_some());
 }
 
 #[test]
@@ -197,10 +204,10 @@ fn a_restarted_process_compares_with_what_it_serves() {
     let kept = Snapshot::of(epoch(), 1, &members(0b1111));
     let mut store = Store::restored(rules(false, Some(50)), kept);
     offer_members(&mut store, t0, 2, 0b0001);
-    assert!(store.held().is_some());
+    assert!(store.blocked_change().is_some());
     // Another history of the same operation is no excuse.
-    store.offer(Epoch::of(&["other"]), 1, &members(0b0001), Inputs::NONE, false, t0);
-    assert!(store.held().is_some());
+    store.offer(Epoch::of(&["other"]), 1, &members(0b0001), SourceRevisions::NONE, false, t0);
+    assert!(store.blocked_change().is_some());
 }
 
 /// What may happen to a store.
@@ -246,7 +253,7 @@ proptest! {
                 published.push((at, snapshot.id.version, snapshot.id.digest.to_string()));
             }
             now = until;
-            store.offer(epoch(), version, &content(value), Inputs::NONE, false, now);
+            store.offer(epoch(), version, &content(value), SourceRevisions::NONE, false, now);
             offered.push((version, content(value).digest().to_string()));
         }
         if let Some(due) = store.due(now) {
@@ -302,9 +309,9 @@ proptest! {
             });
             let free = newest.filter(|_| !paused && held.is_none());
             let digest = |bits: Option<u8>| bits.map(|bits| members(bits).digest());
-            prop_assert_eq!(store.held().map(|held| held.id.digest), digest(held));
+            prop_assert_eq!(store.blocked_change().map(|held| held.id.digest), digest(held));
             prop_assert_eq!(store.waiting().map(|next| next.id.digest), digest(free));
-            prop_assert_eq!(store.withheld().map(|next| next.id.digest), digest(newest.filter(|_| free.is_none())));
+            prop_assert_eq!(store.suppressed().map(|next| next.id.digest), digest(newest.filter(|_| free.is_none())));
             let due = free.map(|_| last.map_or(now, |(at, _)| at + INTERVAL));
             prop_assert_eq!(store.due(now), due);
             if due.is_some_and(|due| due <= now) {
@@ -324,21 +331,21 @@ proptest! {
 #[test]
 fn inputs_are_those_of_what_is_published_or_confirmed() {
     let t0 = start();
-    let inputs = |revision| Inputs::of([crate::model::Input { uid: "u", revision }.hash()]);
+    let revisions = |revision| SourceRevisions::of([crate::model::SourceRevision { uid: "u", revision }.hash()]);
     let mut store = Store::new(Rules::every(INTERVAL));
     let offer = |store: &mut Store, version: u64, value, truth| {
-        store.offer(epoch(), version, &content(value), inputs(version), truth, t0)
+        store.offer(epoch(), version, &content(value), revisions(version), truth, t0)
     };
     offer(&mut store, 1, 1, true);
-    assert_eq!(store.inputs(), None, "not before it is published");
+    assert_eq!(store.revisions(), None, "not before it is published");
     offer(&mut store, 2, 1, false);
     store.publish(t0).expect("due");
-    assert_eq!(store.inputs(), Some(inputs(2)), "the newest of what waited");
+    assert_eq!(store.revisions(), Some(revisions(2)), "the newest of what waited");
     assert_eq!(offer(&mut store, 3, 1, false), Offer::VersionOnly);
-    assert_eq!(store.inputs(), Some(inputs(3)), "nobody is released");
+    assert_eq!(store.revisions(), Some(revisions(3)), "nobody is released");
     assert_eq!(offer(&mut store, 2, 2, false), Offer::Older);
     offer(&mut store, 4, 2, false);
-    assert_eq!(store.inputs(), Some(inputs(3)), "what waits is not published");
+    assert_eq!(store.revisions(), Some(revisions(3)), "what waits is not published");
     offer(&mut store, 5, 1, false);
-    assert_eq!(store.inputs(), Some(inputs(5)), "taken back");
+    assert_eq!(store.revisions(), Some(revisions(5)), "taken back");
 }

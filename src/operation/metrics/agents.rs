@@ -2,7 +2,7 @@
 
 use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
-use crate::fleet::{AGES, Standing, Totals};
+use crate::registry::{AGES, SyncStatus, Totals};
 
 /// The metrics of all operations.
 #[derive(Debug, Clone)]
@@ -72,11 +72,11 @@ impl Families {
     /// Those of one operation.
     #[must_use]
     pub(super) fn of(&self, operation: &str) -> Metrics {
-        let agents = |standing: Standing| self.agents.with_label_values(&[operation, standing.as_str()]);
+        let agents = |sync_status: SyncStatus| self.agents.with_label_values(&[operation, sync_status.as_str()]);
         Metrics {
-            converged: agents(Standing::Converged),
-            lagging: agents(Standing::Lagging),
-            rejecting: agents(Standing::Rejecting),
+            converged: agents(SyncStatus::Converged),
+            lagging: agents(SyncStatus::Lagging),
+            rejecting: agents(SyncStatus::Rejecting),
             by_age: AGES.map(|(age, _)| self.lagging.with_label_values(&[operation, age])),
             oldest_lag: self.oldest_lag.with_label_values(&[operation]),
             duplicates: self.duplicates.with_label_values(&[operation]),
@@ -89,8 +89,8 @@ impl Families {
     /// Forgets those of an operation that has ended.
     pub(super) fn forget(&self, operation: &str) {
         // What was never counted is not there, which is as wanted.
-        for standing in [Standing::Converged, Standing::Lagging, Standing::Rejecting] {
-            let _ = self.agents.remove_label_values(&[operation, standing.as_str()]);
+        for sync_status in [SyncStatus::Converged, SyncStatus::Lagging, SyncStatus::Rejecting] {
+            let _ = self.agents.remove_label_values(&[operation, sync_status.as_str()]);
         }
         for (age, _) in AGES {
             let _ = self.lagging.remove_label_values(&[operation, age]);
@@ -106,7 +106,7 @@ impl Families {
 }
 
 impl Metrics {
-    /// Says what was counted. Not by two at once: counters follow those of the fleet by the difference.
+    /// Says what was counted. Not by two at once: counters follow those of the registry by the difference.
     pub fn set(&self, totals: &Totals) {
         let set = |gauge: &IntGauge, count: usize| gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         set(&self.converged, totals.converged);

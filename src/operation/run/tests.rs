@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use super::*;
 use crate::hub::{self, Hub};
-use crate::model::{Document, Epoch, Inputs};
+use crate::model::{Document, Epoch, SourceRevisions};
 use crate::{config, operation};
 
 struct Rig {
@@ -57,8 +57,8 @@ fn holds(source: &str, json: &str) -> Report {
         version: 1,
         content: Content::Json(document),
         authority: Authority::Read,
-        inputs: Inputs::NONE,
-        parts: Arc::default(),
+        revisions: SourceRevisions::NONE,
+        source_objects: Arc::default(),
         seen: Instant::now(),
     })
 }

@@ -44,7 +44,7 @@ impl Setup {
     /// The next report, in short.
     async fn short(&mut self) -> String {
         let mut report = self.report().await;
-        while matches!(report, Report::Settled(_)) {
+        while matches!(report, Report::ReadCompleted(_)) {
             report = self.report().await;
         }
         match report {
@@ -52,7 +52,7 @@ impl Setup {
                 format!("{authority:?} {version} {}", String::from_utf8_lossy(&content.bytes()))
             }
             Report::Confirmed => "confirmed".to_owned(),
-            Report::Settled(_) => unreachable!("left out"),
+            Report::ReadCompleted(_) => unreachable!("left out"),
             Report::Unusable(unusable) => format!("{}: {}", unusable.kind.as_str(), unusable.detail),
             Report::Lost { reason } => format!("lost: {reason}"),
         }

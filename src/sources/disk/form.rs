@@ -7,7 +7,7 @@ use std::path::Path;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::Kept;
+use super::KeptState;
 use crate::model::{Snapshot, StateId};
 
 /// The version of the file's form.
@@ -73,7 +73,7 @@ pub(super) fn header(id: &StateId, media_type: &str, body: &[u8], source: &str) 
 }
 
 /// What is kept, and of which source.
-pub(super) fn read(path: &Path) -> Result<(Kept, String), Refused> {
+pub(super) fn read(path: &Path) -> Result<(KeptState, String), Refused> {
     // Before it is opened: a FIFO would be waited for.
     if !fs::symlink_metadata(path)?.is_file() {
         return Err("it is not a regular file".into());
@@ -108,5 +108,5 @@ pub(super) fn read(path: &Path) -> Result<(Kept, String), Refused> {
     // The checksum only tells that the file is as it was written, this that what was written is a state
     // of ours: the digest of an older or newer version of tidewait may mean something else.
     let snapshot = Snapshot::from_parts(id, &media_type, &body).ok_or("its id is not that of its content")?;
-    Ok((Kept { snapshot, confirmed: metadata.modified()? }, source))
+    Ok((KeptState { snapshot, confirmed: metadata.modified()? }, source))
 }

@@ -23,7 +23,7 @@ fn open(directory: &TempDir) -> Disk {
 
 /// What is kept of the source of most tests.
 #[track_caller]
-fn kept(disk: &Disk) -> Option<Kept> {
+fn kept(disk: &Disk) -> Option<KeptState> {
     disk.load("file").expect("it can be read").kept
 }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::settle::{Identity, Met};
+use super::debounce::{Identity, Met};
 use crate::bounds::{DOCUMENT_BYTES, FILE_QUIET};
 use crate::config::Format;
 use crate::model::Content;

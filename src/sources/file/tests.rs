@@ -65,7 +65,7 @@ impl Running {
     async fn holds(&mut self) -> String {
         match self.next().await {
             Report::Holds(draft) => String::from_utf8(draft.content.bytes().to_vec()).expect("text"),
-            other @ (Report::Unusable(_) | Report::Lost { .. } | Report::Confirmed | Report::Settled(_)) => {
+            other @ (Report::Unusable(_) | Report::Lost { .. } | Report::Confirmed | Report::ReadCompleted(_)) => {
                 panic!("{other:?}")
             }
         }
@@ -74,7 +74,7 @@ impl Running {
     async fn unusable(&mut self) -> (UnusableKind, String) {
         match self.next().await {
             Report::Unusable(Unusable { kind, detail }) => (kind, detail),
-            other @ (Report::Holds(_) | Report::Lost { .. } | Report::Confirmed | Report::Settled(_)) => {
+            other @ (Report::Holds(_) | Report::Lost { .. } | Report::Confirmed | Report::ReadCompleted(_)) => {
                 panic!("{other:?}")
             }
         }
@@ -383,8 +383,8 @@ async fn a_file_system_that_hangs_is_reported_and_waited_for() {
 fn after_an_absence_the_same_bytes_are_confirmed_at_once() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let now = runtime.expect("a runtime").block_on(async { Instant::now() });
-    let (epoch, mut voice) = (Epoch::of(&["x"]), Voice::default());
-    let mut say = |found| voice.say(found, epoch, now);
+    let (epoch, mut last_report) = (Epoch::of(&["x"]), LastReport::default());
+    let mut say = |found| last_report.say(found, epoch, now);
     let lost = || Found::Lost("no answer".to_owned());
     let content = crate::model::Content::Opaque { media_type: "text/plain".to_owned(), body: "x".into() };
     let bad = Unusable { kind: UnusableKind::Empty, detail: "empty".to_owned() };

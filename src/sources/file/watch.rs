@@ -13,7 +13,7 @@ use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 
-use super::settle::Noticed;
+use super::debounce::Noticed;
 
 /// Watches the directories that a path leads through.
 #[derive(Debug)]

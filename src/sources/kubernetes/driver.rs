@@ -17,9 +17,9 @@ use super::failure::{Failure, FailureKind};
 use crate::bounds::{KUBERNETES_CONFIRM, KUBERNETES_SILENCE};
 use crate::sources::backoff::Backoff;
 
-mod words;
+mod types;
 
-pub use words::{Contradiction, Notice, Outcome, Step};
+pub use types::{Action, Contradiction, Input, Notice};
 
 /// A watch that stays open for this long has succeeded, also when it brings nothing. One that ends
 /// sooner is not opened again at once.
@@ -111,18 +111,18 @@ impl Driver {
     }
 
     /// What to do next; called once for each step, and not while a watch is open.
-    pub fn step(&mut self) -> Step {
+    pub fn next_action(&mut self) -> Action {
         if let Some(pause) = self.pause.take() {
-            return Step::Sleep(pause);
+            return Action::Sleep(pause);
         }
         match &self.position {
             Some(version) if self.next != Next::List => {
                 // Downward only: the limit has a reason (load balancers that drop what is idle).
                 let seconds = self.watch_timeout.mul_f64(1.0 - self.random.f64() / 10.0).as_secs().max(1);
                 self.asked = Duration::from_secs(seconds);
-                Step::Watch { version: version.clone(), timeout: self.asked, initial: self.next == Next::Resync }
+                Action::Watch { version: version.clone(), timeout: self.asked, initial: self.next == Next::Resync }
             }
-            Some(_) | None => Step::List,
+            Some(_) | None => Action::List,
         }
     }
 
@@ -144,7 +144,7 @@ impl Driver {
         self.watch.is_some()
     }
 
-    /// Until when to wait for the open watch before [`Outcome::Due`].
+    /// Until when to wait for the open watch before [`Input::Due`].
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
         let watch = self.watch?;
@@ -153,15 +153,15 @@ impl Driver {
     }
 
     /// Takes what happened at `now`.
-    pub fn on(&mut self, outcome: Outcome, now: Instant) -> Option<Notice> {
+    pub fn on(&mut self, outcome: Input, now: Instant) -> Option<Notice> {
         match outcome {
-            Outcome::Listed { version } => self.listed(version, now),
-            Outcome::Opened => {
+            Input::Listed { version } => self.listed(version, now),
+            Input::Opened => {
                 self.watch = Some(Watch { opened: now, stood: false, syncing: self.next == Next::Resync });
                 self.sign.get_or_insert(now);
                 None
             }
-            Outcome::Moved { version } => {
+            Input::Moved { version } => {
                 self.sign = Some(now);
                 // Within the whole set versions are in no order, and the set counts from its end.
                 if !self.watch.is_some_and(|watch| watch.syncing) {
@@ -172,7 +172,7 @@ impl Driver {
                 }
                 None
             }
-            Outcome::Synced { version } => {
+            Input::Synced { version } => {
                 self.sign = Some(now);
                 self.contact = Contact::Live;
                 self.position = Some(version);
@@ -183,13 +183,13 @@ impl Driver {
                 }
                 None
             }
-            Outcome::Contradicted(contradiction) => {
+            Input::Contradicted(contradiction) => {
                 self.contradicted(contradiction, now);
                 None
             }
-            Outcome::Due => self.waited(now),
-            Outcome::Ended => self.ended(now),
-            Outcome::Failed(failure) => self.failed(failure),
+            Input::Due => self.waited(now),
+            Input::Ended => self.ended(now),
+            Input::Failed(failure) => self.failed(failure),
         }
     }
 

@@ -6,12 +6,12 @@ use futures::future::BoxFuture;
 use tokio::time::{Instant, sleep_until};
 
 use super::api::Set;
-use super::driver::{self, Contradiction, Outcome};
+use super::driver::{self, Contradiction, Input};
 use super::failure::Failure;
 use super::metrics::{Cause, InFlight};
 use super::order::Verdict;
 use super::schedule::Schedule;
-use super::{ListWatch, Seen, listing};
+use super::{ListWatch, WatchEvent, listing};
 use crate::sources::reads::{Number, Reader};
 
 /// A consistent read that is under way.
@@ -23,7 +23,7 @@ pub(super) struct Reading {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Blind {
+pub(super) struct Unconfirmed {
     /// Whether it was told why.
     told: bool,
 }
@@ -57,8 +57,8 @@ impl ListWatch {
                 tracing::debug!(target = %self.target, kind = failure.kind.as_str(), "{verb} failed: {}", failure.message);
                 self.schedule.failed(failure.retry_after, Instant::now());
                 // Else the watch is still there, and what is held may well be the truth.
-                if self.blind.as_ref().is_some_and(|blind| !blind.told) {
-                    self.blind = Some(Blind { told: true });
+                if self.unconfirmed.as_ref().is_some_and(|unconfirmed| !unconfirmed.told) {
+                    self.unconfirmed = Some(Unconfirmed { told: true });
                     let lost = self.lost_by(&failure, verb);
                     self.told.push_back(lost);
                 }
@@ -73,15 +73,15 @@ impl ListWatch {
         self.schedule.answered(verdict == Verdict::Ambiguous);
         match verdict {
             Verdict::Ambiguous => return,
-            Verdict::Superseded => self.told.push_back(Seen::Live),
+            Verdict::Superseded => self.told.push_back(WatchEvent::Live),
             Verdict::Same | Verdict::Newer => self.told.push_back(listing(set)),
             Verdict::Contradicts { how, known } => {
                 self.told.push_back(listing(set));
                 self.contradicts(how, known, shown);
             }
         }
-        self.blind = None;
-        self.told.push_back(Seen::Settled(number));
+        self.unconfirmed = None;
+        self.told.push_back(WatchEvent::ReadCompleted(number));
         self.told.extend(self.lost.clone());
     }
 
@@ -98,7 +98,7 @@ impl ListWatch {
                 tracing::warn!(target = %self.target, known, read, "a consistent read shows what the watch has not brought");
             }
         }
-        self.tell(Outcome::Contradicted(how), "watch");
+        self.tell(Input::Contradicted(how), "watch");
     }
 }
 

@@ -1,4 +1,4 @@
-//! PURE. When a source reads consistently: when it owes a read (what it holds is not confirmed
+//! PURE. When a source reads consistently: when it has a read scheduled (what it holds is not confirmed
 //! yet), when somebody asks, and once in a while on its own, so that a watch that fell silent is
 //! found out. Never twice within [`KUBERNETES_READ_PAUSE`], however many ask.
 
@@ -19,7 +19,7 @@ pub(super) struct Schedule {
     last: Option<Instant>,
     /// When it reads on its own.
     confirm: Instant,
-    owed: bool,
+    scheduled: bool,
     backoff: Backoff,
     /// Not before, after one that failed.
     retry: Option<Instant>,
@@ -31,7 +31,7 @@ impl Schedule {
             random,
             last: None,
             confirm: now + KUBERNETES_CONFIRM,
-            owed: false,
+            scheduled: false,
             backoff: Backoff::default(),
             retry: None,
         }
@@ -40,18 +40,18 @@ impl Schedule {
     /// When the next read begins; `now` is what "at once" means.
     pub(super) fn due(&self, asked: bool, now: Instant) -> Instant {
         let earliest = self.last.map_or(now, |last| last + KUBERNETES_READ_PAUSE).max(self.retry.unwrap_or(now));
-        if asked || self.owed { earliest } else { earliest.max(self.confirm) }
+        if asked || self.scheduled { earliest } else { earliest.max(self.confirm) }
     }
 
-    /// Whether the next read is owed: for what was shown, or after one that failed or was ambiguous.
+    /// Whether the next read is scheduled: for what was shown, or after one that failed or was ambiguous.
     pub(super) fn is_owed(&self) -> bool {
-        self.owed
+        self.scheduled
     }
 
     /// What the source holds is not confirmed; and the server is in contact, so that earlier
     /// failures say nothing any more.
-    pub(super) fn owe(&mut self) {
-        self.owed = true;
+    pub(super) fn schedule_read(&mut self) {
+        self.scheduled = true;
         self.retry = None;
         self.backoff.succeeded();
     }
@@ -59,21 +59,21 @@ impl Schedule {
     /// A read begins.
     pub(super) fn begins(&mut self, now: Instant) {
         self.last = Some(now);
-        self.owed = false;
+        self.scheduled = false;
         let jitter = 1.0 - JITTER + 2.0 * JITTER * self.random.f64();
         self.confirm = now + KUBERNETES_CONFIRM.mul_f64(jitter);
     }
 
     /// It was answered; `again`: the answer decides nothing.
     pub(super) fn answered(&mut self, again: bool) {
-        self.owed |= again;
+        self.scheduled |= again;
         self.retry = None;
         self.backoff.succeeded();
     }
 
-    /// It failed, and is owed from now on.
+    /// It failed, and is scheduled from now on.
     pub(super) fn failed(&mut self, retry_after: Option<Duration>, now: Instant) {
-        self.owed = true;
+        self.scheduled = true;
         let random = self.random.f64();
         self.retry = Some(now + self.backoff.failed(random, retry_after));
     }
@@ -109,12 +109,12 @@ mod tests {
     fn what_is_asked_or_owed_is_read_at_once_and_never_twice_within_the_pause() {
         let (mut schedule, now) = schedule();
         assert_eq!(schedule.due(true, now), now);
-        schedule.owe();
+        schedule.schedule_read();
         assert_eq!(schedule.due(false, now), now);
         schedule.begins(now);
         assert!(!schedule.is_owed());
         for asked in [false, true] {
-            schedule.owe();
+            schedule.schedule_read();
             assert_eq!(schedule.due(asked, now), now + KUBERNETES_READ_PAUSE);
         }
         schedule.begins(now);
@@ -130,7 +130,7 @@ mod tests {
             schedule.failed(None, now);
         }
         assert!(schedule.due(true, now) >= now + 30 * SECOND, "also for those who ask");
-        schedule.owe();
+        schedule.schedule_read();
         assert_eq!(schedule.due(false, now), now + KUBERNETES_READ_PAUSE);
         schedule.begins(now);
         schedule.failed(Some(7 * SECOND), now);

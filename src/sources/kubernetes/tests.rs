@@ -18,7 +18,7 @@ mod sets;
 /// A loop that runs, with what it sees and what it asks.
 struct Setup {
     script: Script,
-    seen: mpsc::Receiver<Seen>,
+    seen: mpsc::Receiver<WatchEvent>,
     /// What it was seen to hold last: a confirming read that shows the same is left out.
     held: String,
     reads: Arc<Reads>,
@@ -55,9 +55,9 @@ impl Setup {
         }
     }
 
-    fn short(&mut self, seen: Seen) -> Option<String> {
+    fn short(&mut self, seen: WatchEvent) -> Option<String> {
         let short = match seen {
-            Seen::Listed { objects, malformed, version } => {
+            WatchEvent::Listed { objects, malformed, version } => {
                 assert!(malformed.is_empty(), "{malformed:?}");
                 let short = format!("{} listed at {version}", objects.len());
                 if short == self.held {
@@ -66,22 +66,22 @@ impl Setup {
                 self.held.clone_from(&short);
                 return Some(short);
             }
-            Seen::Applied(object) => {
+            WatchEvent::Applied(object) => {
                 self.held = format!("1 listed at {}", object.version);
                 return Some(format!("applied {}", object.version));
             }
-            Seen::Deleted(object) => {
+            WatchEvent::Deleted(object) => {
                 "0 listed at 0".clone_into(&mut self.held);
                 return Some(format!("deleted {}", object.version));
             }
-            Seen::Settled(number) => {
-                self.reads.settle(number, true);
+            WatchEvent::ReadCompleted(number) => {
+                self.reads.complete(number, true);
                 return None;
             }
-            Seen::Malformed(malformed) => format!("malformed {:?}", malformed.name),
-            Seen::Live => "live".to_owned(),
-            Seen::Lost { reason } => format!("lost: {reason}"),
-            Seen::Denied { reason } => format!("denied: {reason}"),
+            WatchEvent::Malformed(malformed) => format!("malformed {:?}", malformed.name),
+            WatchEvent::Live => "live".to_owned(),
+            WatchEvent::Lost { reason } => format!("lost: {reason}"),
+            WatchEvent::Denied { reason } => format!("denied: {reason}"),
         };
         if short != "live" {
             self.held.clear();

@@ -4,18 +4,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::content::{Good, Held};
-use crate::model::{Document, Inputs};
+use super::content::{Good, LastGood};
+use crate::model::{Document, SourceRevisions};
 use crate::sources::kubernetes::set::Entry;
-use crate::sources::{Part, Parts};
+use crate::sources::{SourceObject, SourceObjects};
 
 /// What is known of an object.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Known {
     /// What was read of it.
-    pub held: Held,
+    pub held: LastGood,
     /// The same for those who write statuses.
-    pub part: Arc<Part>,
+    pub part: Arc<SourceObject>,
 }
 
 /// The objects, by name.
@@ -59,13 +59,13 @@ impl Aggregate {
 
 /// Which versions of which objects the good contents are of.
 #[must_use]
-pub fn inputs(entries: &Entries) -> Inputs {
+pub fn revisions(entries: &Entries) -> SourceRevisions {
     let good = entries.values().filter_map(|entry| entry.payload.held.good.as_ref());
-    Inputs::of(good.map(|Good { input, .. }| *input))
+    SourceRevisions::of(good.map(|Good { input, .. }| *input))
 }
 
 /// The objects, for those who write statuses.
 #[must_use]
-pub fn parts(entries: &Entries) -> Parts {
+pub fn source_objects(entries: &Entries) -> SourceObjects {
     entries.values().map(|entry| Arc::clone(&entry.payload.part)).collect()
 }

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::ResourceSource;
 use crate::bounds::DOCUMENT_DEPTH;
 use crate::config::Objects;
-use crate::model::{Document, Input, InputHash};
+use crate::model::{Document, RevisionHash, SourceRevision};
 use crate::sources::kubernetes::Object;
 use crate::sources::{Unusable, UnusableKind, format};
 
@@ -17,7 +17,7 @@ const STATUS_BYTES: usize = 64 * 1024;
 
 /// What is held of an object.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Held {
+pub struct LastGood {
     /// Its last good content.
     pub good: Option<Good>,
     /// Why it cannot be served as it is now.
@@ -34,7 +34,7 @@ pub struct Good {
     /// The generation that it is of, or the resourceVersion of a kind without generations.
     pub revision: u64,
     /// Which object it is of, at which revision.
-    pub input: InputHash,
+    pub input: RevisionHash,
     /// What it says.
     pub document: Document,
 }
@@ -47,21 +47,26 @@ impl PartialEq for Good {
 
 /// Reads the field; what is wrong with it leaves the last good content, `before`, in place.
 #[must_use]
-pub fn read(object: &Object, revision: u64, before: Option<Good>, source: &ResourceSource) -> Held {
+pub fn read(object: &Object, revision: u64, before: Option<Good>, source: &ResourceSource) -> LastGood {
     let what = format!("{} {}/{}", source.kind, source.namespace, object.name);
     let fields = fields(object);
     let status = fields.as_ref().ok().and_then(|fields| fields.get("status"));
     let status = status.filter(|text| text.get().len() <= STATUS_BYTES).map(|text| text.get().into());
     // A write of the status alone: the content is the same.
     if let Some(before) = before.as_ref().filter(|before| object.generation.is_some() && before.revision == revision) {
-        return Held { good: Some(before.clone()), wrong: None, kind: UnusableKind::Invalid, status };
+        return LastGood { good: Some(before.clone()), wrong: None, kind: UnusableKind::Invalid, status };
     }
     match fields.and_then(|fields| document(fields.get(&source.field).copied(), &what, source)) {
         Ok(document) => {
-            let input = Input { uid: &object.uid, revision }.hash();
-            Held { good: Some(Good { revision, input, document }), wrong: None, kind: UnusableKind::Invalid, status }
+            let input = SourceRevision { uid: &object.uid, revision }.hash();
+            LastGood {
+                good: Some(Good { revision, input, document }),
+                wrong: None,
+                kind: UnusableKind::Invalid,
+                status,
+            }
         }
-        Err(Unusable { kind, detail }) => Held { good: before, wrong: Some(detail), kind, status },
+        Err(Unusable { kind, detail }) => LastGood { good: before, wrong: Some(detail), kind, status },
     }
 }
 
@@ -118,7 +123,7 @@ mod tests {
         }
     }
 
-    fn text(held: &Held) -> Option<String> {
+    fn text(held: &LastGood) -> Option<String> {
         held.good.as_ref().map(|good| String::from_utf8_lossy(&good.document.canonical()).into_owned())
     }
 

@@ -44,15 +44,16 @@ impl Setup {
         loop {
             let report = timeout(Duration::from_mins(10), self.reports.recv()).await.expect("before the deadline");
             match report.expect("the source runs") {
-                Report::Holds(Draft { version, content, parts, .. }) => {
-                    let wrong =
-                        parts.iter().filter_map(|part| Some(format!(" {}: {}", part.name, part.wrong.as_ref()?)));
+                Report::Holds(Draft { version, content, source_objects, .. }) => {
+                    let wrong = source_objects
+                        .iter()
+                        .filter_map(|part| Some(format!(" {}: {}", part.name, part.wrong.as_ref()?)));
                     let content = String::from_utf8_lossy(&content.bytes()).into_owned();
                     return format!("{version} {content}{}", wrong.collect::<String>());
                 }
                 Report::Unusable(unusable) => return format!("{}: {}", unusable.kind.as_str(), unusable.detail),
                 Report::Lost { reason } => return format!("lost: {reason}"),
-                Report::Confirmed | Report::Settled(_) => {}
+                Report::Confirmed | Report::ReadCompleted(_) => {}
             }
         }
     }
@@ -96,15 +97,15 @@ async fn the_one_object_that_cannot_be_read_is_neither_served_nor_called_missing
     one.script.hold_gets();
     one.script.list().await.listed(5, &[malformed("model")]);
     one.script.get().await.got(Some(&malformed("model")));
-    let said = one.short().await;
-    assert!(said.starts_with("invalid: ConfigMap apps/model: its metadata cannot be read"), "{said}");
+    let last_report = one.short().await;
+    assert!(last_report.starts_with("invalid: ConfigMap apps/model: its metadata cannot be read"), "{last_report}");
     let watch = one.script.watch().await.opened();
     watch.event("MODIFIED", &map("u", 6, &json!({ "n": 1 })));
     assert_eq!(one.short().await, r#"6 {"n":1}"#);
     for strange in [malformed("model"), json!({ "metadata": 7 })] {
         watch.event("MODIFIED", &strange);
-        let said = one.short().await;
-        assert!(said.starts_with("invalid: ConfigMap apps/model: its metadata cannot be read"), "{said}");
+        let last_report = one.short().await;
+        assert!(last_report.starts_with("invalid: ConfigMap apps/model: its metadata cannot be read"), "{last_report}");
     }
     watch.event("MODIFIED", &map("u", 8, &json!({ "n": 1 })));
     assert_eq!(one.short().await, r#"8 {"n":1}"#);

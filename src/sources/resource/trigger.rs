@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use crate::sources::backoff::Backoff;
 use crate::sources::kubernetes::discover::{self, Undiscovered};
-use crate::sources::kubernetes::{ListWatch, Metrics, Seen, Selector, Target};
+use crate::sources::kubernetes::{ListWatch, Metrics, Selector, Target, WatchEvent};
 use crate::sources::reads::Reads;
 use crate::sources::upstream::Trigger;
 
@@ -44,19 +44,19 @@ pub async fn watch(object: TriggerObject, client: Client, watch_timeout: Duratio
     let mut known = None;
     loop {
         match watching.next().await {
-            Seen::Listed { version, .. } => {
+            WatchEvent::Listed { version, .. } => {
                 // The first look is no change, and a look that shows the same is none either.
                 if known.replace(version).is_some_and(|known| known != version) {
                     trigger.pull();
                 }
             }
-            Seen::Applied(object) | Seen::Deleted(object) => {
+            WatchEvent::Applied(object) | WatchEvent::Deleted(object) => {
                 known = Some(object.version);
                 trigger.pull();
             }
-            Seen::Malformed(_) => trigger.pull(),
-            Seen::Live | Seen::Settled(_) => {}
-            Seen::Lost { reason } | Seen::Denied { reason } => {
+            WatchEvent::Malformed(_) => trigger.pull(),
+            WatchEvent::Live | WatchEvent::ReadCompleted(_) => {}
+            WatchEvent::Lost { reason } | WatchEvent::Denied { reason } => {
                 tracing::warn!(%reason, "the trigger cannot be watched");
             }
         }

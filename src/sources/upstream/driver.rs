@@ -17,7 +17,7 @@ const JITTER: f64 = 0.1;
 
 /// What to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum Action {
     /// Ask the app now.
     Fetch,
     /// Ask again at this time, if nothing happens before.
@@ -26,7 +26,7 @@ pub(super) enum Step {
 
 /// What a fetch came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum Input {
     /// A model, another one than before.
     Changed,
     /// The model of before.
@@ -59,8 +59,8 @@ impl Driver {
     }
 
     /// What to do now.
-    pub(super) fn step(&self, now: Instant) -> Step {
-        if self.due <= now { Step::Fetch } else { Step::Sleep(self.due) }
+    pub(super) fn step(&self, now: Instant) -> Action {
+        if self.due <= now { Action::Fetch } else { Action::Sleep(self.due) }
     }
 
     /// A fetch begins.
@@ -76,22 +76,22 @@ impl Driver {
     }
 
     /// The fetch that began last is over. `random` is in 0..1.
-    pub(super) fn ended(&mut self, outcome: Outcome, now: Instant, random: f64) {
+    pub(super) fn ended(&mut self, outcome: Input, now: Instant, random: f64) {
         let regular = self.began.unwrap_or(now) + self.every.mul_f64(1.0 - JITTER * random.clamp(0.0, 1.0));
         self.due = match outcome {
-            Outcome::Lost(retry_after) => now + self.pause(random, retry_after),
+            Input::Lost(retry_after) => now + self.pause(random, retry_after),
             // It answers, so it may be asked as often as ever; but a model that is missing or
             // broken while the app starts must not stay so for a long interval.
-            Outcome::Unusable => regular.min(now + self.pause(random, None)),
-            Outcome::Changed | Outcome::Unchanged => {
+            Input::Unusable => regular.min(now + self.pause(random, None)),
+            Input::Changed | Input::Unchanged => {
                 self.failures = 0;
                 regular
             }
         };
-        if outcome == Outcome::Changed {
+        if outcome == Input::Changed {
             self.awaited = self.awaited.saturating_sub(1);
         }
-        if self.awaited > 0 && !matches!(outcome, Outcome::Lost(_)) {
+        if self.awaited > 0 && !matches!(outcome, Input::Lost(_)) {
             match TRIGGER_ECHOES.get(self.echoes) {
                 Some(pause) => {
                     self.echoes += 1;
@@ -127,13 +127,13 @@ mod tests {
     /// Fetches when it is time, each taking 10 ms and coming to the next of `outcomes`; triggers
     /// at the given times. Returns when each fetch began, from the start.
     #[track_caller]
-    fn fetches(every: Duration, outcomes: &[Outcome], triggers: &[(u64, u64)], random: f64) -> Vec<u128> {
+    fn fetches(every: Duration, outcomes: &[Input], triggers: &[(u64, u64)], random: f64) -> Vec<u128> {
         let start = Instant::now();
         let (mut now, mut driver) = (start, Driver::new(every, start));
         let mut triggers = triggers.iter().map(|(at, times)| (start + MILLIS(*at), *times)).peekable();
         let mut began = Vec::new();
         for outcome in outcomes {
-            while let Step::Sleep(until) = driver.step(now) {
+            while let Action::Sleep(until) = driver.step(now) {
                 assert!(until > now, "no sleep of no time");
                 match triggers.next_if(|(at, _)| *at <= until) {
                     Some((at, times)) => {
@@ -151,7 +151,7 @@ mod tests {
         began
     }
 
-    use Outcome::{Changed, Lost, Unchanged, Unusable};
+    use Input::{Changed, Lost, Unchanged, Unusable};
 
     #[tokio::test(start_paused = true)]
     async fn an_interval_counts_from_the_start_of_a_fetch_and_is_jittered_downwards() {
@@ -188,7 +188,7 @@ mod tests {
         while now < start + outage {
             driver.begins(now);
             driver.ended(Lost(None), now, random);
-            let Step::Sleep(until) = driver.step(now) else { panic!("no pause") };
+            let Action::Sleep(until) = driver.step(now) else { panic!("no pause") };
             longest = longest.max(until - now);
             now = until;
         }

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kube::core::ApiResource;
 use serde_json::json;
-use tidewait::sources::kubernetes::{ListWatch, Metrics, Seen, Selector, Target, client};
+use tidewait::sources::kubernetes::{ListWatch, Metrics, Selector, Target, WatchEvent, client};
 use tidewait::sources::reads::Reads;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -45,22 +45,22 @@ impl Shown {
 
     async fn step(&mut self) {
         match self.watching.next().await {
-            Seen::Listed { objects, malformed, .. } => {
+            WatchEvent::Listed { objects, malformed, .. } => {
                 assert!(malformed.is_empty(), "{malformed:?}");
                 self.objects = objects.into_iter().map(|object| (object.name, object.version)).collect();
                 self.sets += 1;
             }
-            Seen::Applied(object) => {
+            WatchEvent::Applied(object) => {
                 self.objects.insert(object.name, object.version);
                 self.changes += 1;
             }
-            Seen::Deleted(object) => {
+            WatchEvent::Deleted(object) => {
                 self.objects.remove(&object.name);
                 self.changes += 1;
             }
-            Seen::Malformed(malformed) => panic!("{malformed:?}"),
-            Seen::Denied { reason } => panic!("{reason}"),
-            Seen::Live | Seen::Settled(_) | Seen::Lost { .. } => {}
+            WatchEvent::Malformed(malformed) => panic!("{malformed:?}"),
+            WatchEvent::Denied { reason } => panic!("{reason}"),
+            WatchEvent::Live | WatchEvent::ReadCompleted(_) | WatchEvent::Lost { .. } => {}
         }
     }
 

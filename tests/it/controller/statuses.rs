@@ -44,7 +44,7 @@ async fn converged_is_when_every_live_agent_holds_what_was_applied() {
     let mut one_agent = poll(&a, "node-1", given.id()).await;
     becomes(plane, &namespace, "netm/zone-a", "/status/conditions/2/reason", &json!("AgentsBehind")).await;
     let still = ["wait", "-n", &namespace, "--for=condition=Converged", "netm/zone-a", "--timeout=3s"];
-    assert!(!plane.kubectl(&still, None).await.status.success(), "node-2 does not hold it by its own word");
+    assert!(!plane.kubectl(&still, None).await.status.success(), "node-2 does not hold it by its own report");
     becomes(plane, &namespace, "dop/zone-a", "/status/worstAgents/0/name", &json!("node-2")).await;
 
     // It could not apply it, and says so: that is worse.

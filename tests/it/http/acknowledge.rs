@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tidewait::bounds::AGENT_SKEW;
-use tidewait::fleet::{Listing, Standing};
 use tidewait::operation::Agent;
+use tidewait::registry::{Listing, SyncStatus};
 
 use super::{MODEL, Rig, ask, get, id, next};
 
@@ -19,7 +19,7 @@ fn count(rig: &Rig) -> (usize, usize, usize) {
 }
 
 fn only(rig: &Rig) -> Agent {
-    let (mut agents, more) = rig.operation.agents(&Listing { after: None, standing: None, limit: 1 });
+    let (mut agents, more) = rig.operation.agents(&Listing { after: None, sync_status: None, limit: 1 });
     assert!(!more, "one agent");
     agents.remove(0)
 }
@@ -37,7 +37,7 @@ async fn what_an_agent_could_not_apply_parks_until_the_next_state() {
         }
         assert_eq!(count(&rig), (0, 0, 1));
         let agent = only(&rig);
-        assert_eq!((agent.standing, agent.reason.as_deref()), (Standing::Rejecting, Some("no such zone")));
+        assert_eq!((agent.sync_status, agent.reason.as_deref()), (SyncStatus::Rejecting, Some("no such zone")));
         assert_eq!(rig.operation.totals().rejections, 1, "five polls of one rejection");
         let mut wire = rig.park(&query, AGENT).await;
         rig.publish(8, NEXT).await;
@@ -80,7 +80,7 @@ async fn a_change_is_acknowledged_by_the_next_poll_and_not_by_its_answer() {
     tokio::time::advance(5 * SECOND).await;
     rig.publish(8, NEXT).await;
     next(&mut wire, false).await;
-    assert_eq!((count(&rig), only(&rig).given), ((0, 1, 0), Some(id(8, NEXT))));
+    assert_eq!((count(&rig), only(&rig).sent), ((0, 1, 0), Some(id(8, NEXT))));
     tokio::time::advance(3 * SECOND).await;
     assert_eq!((only(&rig).lagging, only(&rig).polls), (Some(3 * SECOND), 0));
     rig.publish(9, MODEL).await;
@@ -100,7 +100,7 @@ async fn only_a_get_with_a_name_acknowledges() {
     assert_eq!(rig.operation.totals().is_converged(), None);
     rig.poll("", AGENT).await;
     rig.ask(&get(&since, AGENT).replacen("GET", "HEAD", 1)).await;
-    assert_eq!((count(&rig), only(&rig).holds), ((0, 1, 0), None), "given, and HEAD says nothing");
+    assert_eq!((count(&rig), only(&rig).acknowledged), ((0, 1, 0), None), "given, and HEAD says nothing");
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidewait::model::{Epoch, Inputs, Snapshot, StateId};
+use tidewait::model::{Epoch, Snapshot, SourceRevisions, StateId};
 use tidewait::sources::reads::Reader;
 use tidewait::sources::{Authority, Draft, Report, Unusable, UnusableKind};
 use tokio::time::Instant;
@@ -37,8 +37,8 @@ async fn shows(rig: &Rig, version: u64, json: &str) {
         version,
         content: content(json),
         authority: Authority::Read,
-        inputs: Inputs::NONE,
-        parts: Arc::default(),
+        revisions: SourceRevisions::NONE,
+        source_objects: Arc::default(),
         seen: Instant::now(),
     };
     rig.reports(Report::Holds(draft)).await;
@@ -83,7 +83,7 @@ async fn a_read_is_the_truth_whatever_the_client_claims_and_wakes_nobody_for_a_l
         took(started, WATCH);
         let number = reader.begin();
         shows(&rig, 7, MODEL).await;
-        rig.reports(Report::Settled(number)).await;
+        rig.reports(Report::ReadCompleted(number)).await;
         let answer = next(&mut wire, false).await;
         assert_eq!((answer.status, answer.field("state-id")), (200, &*id(7, MODEL).to_string()));
         took(started, WATCH);
@@ -94,7 +94,7 @@ async fn a_read_is_the_truth_whatever_the_client_claims_and_wakes_nobody_for_a_l
     reader.asked().await;
     let number = reader.begin();
     shows(&rig, 5, "5").await;
-    rig.reports(Report::Settled(number)).await;
+    rig.reports(Report::ReadCompleted(number)).await;
     assert_eq!(next(&mut wire, false).await.body, b"5");
     assert_eq!(next(&mut parked, false).await.status, 503, "the end of its wait");
 }
@@ -112,7 +112,7 @@ async fn what_a_read_shows_is_published_before_those_who_asked_go_on() {
     let number = reader.begin();
     assert!(!reader.is_asked(), "one read for all");
     shows(&rig, 9, "9").await;
-    rig.reports(Report::Settled(number)).await;
+    rig.reports(Report::ReadCompleted(number)).await;
     rig.parked(100).await;
     took(started, WATCH);
     for wire in &mut wires {
@@ -129,7 +129,7 @@ async fn what_a_later_read_shows_is_published_before_those_who_asked_for_an_earl
         reader.asked().await;
         let _failed = reader.begin();
         shows(&rig, version, json).await;
-        rig.reports(Report::Settled(reader.begin())).await;
+        rig.reports(Report::ReadCompleted(reader.begin())).await;
         let answer = next(&mut wire, false).await;
         assert_eq!((answer.status, answer.field("state-id")), (answered, &*id(version, json).to_string()));
     }
@@ -144,7 +144,7 @@ async fn what_a_read_showed_before_it_was_asked_for_is_published_too() {
     // The clock moves on once the request waits.
     tokio::time::sleep(WATCH / 2).await;
     shows(&rig, 8, "8").await;
-    rig.reports(Report::Settled(reader.begin())).await;
+    rig.reports(Report::ReadCompleted(reader.begin())).await;
     let answer = next(&mut wire, false).await;
     assert_eq!((answer.status, answer.field("state-id")), (200, &*id(8, "8").to_string()));
     took(started, WATCH);
@@ -160,7 +160,7 @@ async fn who_waits_for_what_a_read_showed_goes_on_where_that_is_taken_back() {
     let mut wire = poll(&mut rig, &format!("since={}&wait=2", id(9, "9"))).await;
     reader.asked().await;
     shows(&rig, 10, MODEL).await;
-    rig.reports(Report::Settled(reader.begin())).await;
+    rig.reports(Report::ReadCompleted(reader.begin())).await;
     let answer = next(&mut wire, false).await;
     assert_eq!((answer.status, answer.field("state-id")), (200, &*id(10, MODEL).to_string()));
     took(started, WATCH);
@@ -190,7 +190,7 @@ async fn without_an_answer_it_is_503_after_three_seconds_however_short_the_wait(
         reader.asked().await;
         if let Some(early) = early {
             shows(&rig, 7, MODEL).await;
-            rig.reports(Report::Settled(early)).await;
+            rig.reports(Report::ReadCompleted(early)).await;
         }
         let answer = next(&mut wire, false).await;
         assert_eq!(answer.status, 503, "{query}");
@@ -208,7 +208,7 @@ async fn a_read_that_finds_nothing_to_serve_confirms_nothing() {
     let number = reader.begin();
     let gone = Unusable { kind: UnusableKind::Missing, detail: "gone".to_owned() };
     rig.reports(Report::Unusable(gone)).await;
-    rig.reports(Report::Settled(number)).await;
+    rig.reports(Report::ReadCompleted(number)).await;
     assert_eq!(next(&mut wire, false).await.status, 503);
     // Whoever is not ahead is served the last good state all the same.
     assert_eq!(rig.poll(&format!("since={}", id(6, "6")), "").await.0.status, 200);
@@ -235,8 +235,8 @@ async fn who_cannot_be_ahead_costs_no_read_and_no_time() {
         version: 1,
         content: content("1"),
         authority: Authority::Stream,
-        inputs: Inputs::NONE,
-        parts: Arc::default(),
+        revisions: SourceRevisions::NONE,
+        source_objects: Arc::default(),
         seen: Instant::now(),
     };
     rig.reports(Report::Holds(anew)).await;
@@ -268,20 +268,20 @@ async fn a_source_without_reads_is_believed_while_it_is_live() {
 #[tokio::test(start_paused = true)]
 async fn inputs_follow_what_is_published_or_confirmed() {
     let rig = Rig::empty(|_| ());
-    assert_eq!(rig.operation.inputs(), None);
+    assert_eq!(rig.operation.revisions(), None);
     for revision in 1..4 {
-        let inputs = Inputs::of([tidewait::model::Input { uid: "u", revision }.hash()]);
+        let revisions = SourceRevisions::of([tidewait::model::SourceRevision { uid: "u", revision }.hash()]);
         let draft = Draft {
             epoch: Epoch::of(&["test"]),
             version: revision,
             content: content(MODEL),
             authority: Authority::Stream,
-            inputs,
-            parts: Arc::default(),
+            revisions,
+            source_objects: Arc::default(),
             seen: Instant::now(),
         };
         rig.reports(Report::Holds(draft)).await;
-        while rig.operation.inputs() != Some(inputs) {
+        while rig.operation.revisions() != Some(revisions) {
             tokio::task::yield_now().await;
         }
         assert_eq!(rig.operation.hub.current().expect("a state").snapshot.id, id(revision, MODEL));

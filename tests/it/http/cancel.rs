@@ -5,10 +5,10 @@ use std::time::Duration;
 use futures::future::poll_immediate;
 use http::Request;
 use tidewait::access::{Connection, Scheme};
-use tidewait::fleet::Listing;
 use tidewait::http::connection::ConnectionState;
 use tidewait::http::describe::{answer, parse};
 use tidewait::model::Publication;
+use tidewait::registry::Listing;
 use tokio::time::Instant;
 
 use super::{MODEL, Rig, id, snapshot};
@@ -85,7 +85,7 @@ async fn dropped_after(polls: usize, query: &str, events: &[Event], spread: Dura
     drop(handler);
     let case = format!("{query} {events:?} after {polls}, spread over {spread:?}");
     rig.is_empty();
-    let (agents, _) = rig.operation.agents(&Listing { after: None, standing: None, limit: 1 });
+    let (agents, _) = rig.operation.agents(&Listing { after: None, sync_status: None, limit: 1 });
     assert_eq!(agents[0].polls, 0, "{case}: the agent's poll");
     drop(agents);
     let metrics = rig.operation.hub.metrics();

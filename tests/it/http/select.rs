@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use tidewait::fleet::Listing;
-use tidewait::model::{Content, Epoch, Inputs};
+use tidewait::model::{Content, Epoch, SourceRevisions};
+use tidewait::registry::Listing;
 use tidewait::sources::{Authority, Draft, Report};
 use tokio::time::{Instant, timeout};
 
@@ -143,8 +143,8 @@ async fn an_opaque_model_has_no_parts() {
         version: 8,
         content: Content::Opaque { media_type: "text/plain".to_owned(), body: "hello".into() },
         authority: Authority::Stream,
-        inputs: Inputs::NONE,
-        parts: std::sync::Arc::default(),
+        revisions: SourceRevisions::NONE,
+        source_objects: std::sync::Arc::default(),
         seen: Instant::now(),
     };
     rig.reports(Report::Holds(opaque)).await;
@@ -171,8 +171,8 @@ async fn another_history_is_another_state_of_every_selection() {
         version: 3,
         content: super::content(ZONES),
         authority: Authority::Read,
-        inputs: Inputs::NONE,
-        parts: std::sync::Arc::default(),
+        revisions: SourceRevisions::NONE,
+        source_objects: std::sync::Arc::default(),
         seen: Instant::now(),
     };
     rig.reports(Report::Holds(other)).await;
@@ -217,7 +217,7 @@ async fn an_agent_stands_to_its_own_selection() {
     let agent = "Agent-Id: node-a\r\n";
     let (answer, _) = rig.poll(&format!("since={}&select=/zones/a&wait=1", id(7, A)), agent).await;
     assert_eq!((answer.status, count(&rig)), (204, (1, 0)), "between two polls");
-    let (agents, _) = rig.operation.agents(&Listing { after: None, standing: None, limit: 1 });
+    let (agents, _) = rig.operation.agents(&Listing { after: None, sync_status: None, limit: 1 });
     let selection = agents[0].selected.as_ref().and_then(|subscription| subscription.selection());
     assert_eq!(selection.map(|selection| selection.pointers()[0].to_string()).as_deref(), Some("/zones/a"));
     rig.publish(8, &ZONES.replace("\"version\":1", "\"version\":2")).await;

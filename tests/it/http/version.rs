@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidewait::model::{Content, Epoch, Inputs};
+use tidewait::model::{Content, Epoch, SourceRevisions};
 use tidewait::sources::{Authority, Draft, Report};
 use tokio::time::Instant;
 
@@ -20,8 +20,8 @@ async fn is_read(rig: &Rig, version: u64, json: &str) {
         version,
         content: content(json),
         authority: Authority::Read,
-        inputs: Inputs::NONE,
-        parts: Arc::default(),
+        revisions: SourceRevisions::NONE,
+        source_objects: Arc::default(),
         seen: Instant::now(),
     };
     rig.reports(Report::Holds(draft)).await;
@@ -100,8 +100,8 @@ async fn a_model_that_loses_its_parts_is_counted_as_a_change() {
         version: 8,
         content: Content::Opaque { media_type: "text/plain".to_owned(), body: "hello".into() },
         authority: Authority::Stream,
-        inputs: Inputs::NONE,
-        parts: Arc::default(),
+        revisions: SourceRevisions::NONE,
+        source_objects: Arc::default(),
         seen: Instant::now(),
     };
     rig.reports(Report::Holds(draft)).await;

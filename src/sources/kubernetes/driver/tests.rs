@@ -28,70 +28,72 @@ impl Loop {
         this
     }
 
-    fn on(&mut self, outcome: Outcome) -> Option<Notice> {
+    fn on(&mut self, outcome: Input) -> Option<Notice> {
         self.driver.on(outcome, self.now)
     }
 
     /// The next list or watch; sleeps before it.
-    fn step(&mut self) -> Step {
-        let mut step = self.driver.step();
-        if let Step::Sleep(pause) = step {
+    fn next_action(&mut self) -> Action {
+        let mut step = self.driver.next_action();
+        if let Action::Sleep(pause) = step {
             self.slept += pause;
             self.now += pause;
-            step = self.driver.step();
-            assert!(!matches!(step, Step::Sleep(_)), "one pause is enough");
+            step = self.driver.next_action();
+            assert!(!matches!(step, Action::Sleep(_)), "one pause is enough");
         }
         step
     }
 
     #[track_caller]
     fn list(&mut self, version: &str) -> Option<Notice> {
-        assert_eq!(self.step(), Step::List);
+        assert_eq!(self.next_action(), Action::List);
         self.lists += 1;
-        self.on(Outcome::Listed { version: version.to_owned() })
+        self.on(Input::Listed { version: version.to_owned() })
     }
 
     #[track_caller]
     fn must_watch(&mut self, from: &str) {
-        let step = self.step();
-        assert!(matches!(&step, Step::Watch { version, .. } if version == from), "{step:?}, not a watch from {from}");
+        let step = self.next_action();
+        assert!(matches!(&step, Action::Watch { version, .. } if version == from), "{step:?}, not a watch from {from}");
     }
 
     #[track_caller]
     fn open(&mut self, from: &str) {
         self.must_watch(from);
-        assert_eq!(self.on(Outcome::Opened), None);
+        assert_eq!(self.on(Input::Opened), None);
         if self.driver.next == Next::Resync {
             self.synced(from);
         }
     }
 
     fn synced(&mut self, version: &str) {
-        assert_eq!(self.on(Outcome::Synced { version: version.to_owned() }), None);
+        assert_eq!(self.on(Input::Synced { version: version.to_owned() }), None);
     }
 
     /// The next watch is from here; whether it is asked to show the whole set first.
     #[track_caller]
     fn resyncs(&mut self, from: &str) -> bool {
-        match self.step() {
-            Step::Watch { version, initial, .. } if version == from => initial,
-            step @ (Step::List | Step::Watch { .. } | Step::Sleep(_)) => panic!("{step:?}, not a watch from {from}"),
+        match self.next_action() {
+            Action::Watch { version, initial, .. } if version == from => initial,
+            step @ (Action::List | Action::Watch { .. } | Action::Sleep(_)) => {
+                panic!("{step:?}, not a watch from {from}")
+            }
         }
     }
 
     fn moved(&mut self, version: &str) {
-        assert_eq!(self.on(Outcome::Moved { version: version.to_owned() }), None);
+        assert_eq!(self.on(Input::Moved { version: version.to_owned() }), None);
     }
 
     fn fail(&mut self, kind: FailureKind) -> Option<Notice> {
-        self.on(Outcome::Failed(Failure::new(kind, "words")))
+        self.on(Input::Failed(Failure::new(kind, "words")))
     }
 
     /// Nothing comes until the driver has something to say.
     fn wait(&mut self) -> Option<Notice> {
         while let Some(due) = self.driver.due() {
             self.now = self.now.max(due);
-            let notice = self.on(Outcome::Due);
+            let notice = self.on(Input::Due);
             if notice.is_some() {
                 return notice;
             }
@@ -106,7 +108,7 @@ fn a_watch_follows_the_list_and_the_next_watch_the_position_without_a_list() {
     all.moved("12");
     all.moved("15");
     all.now += 200 * SECOND;
-    assert_eq!(all.on(Outcome::Ended), None);
+    assert_eq!(all.on(Input::Ended), None);
     assert!(!all.resyncs("15"), "it ended on time");
     assert_eq!((all.lists, all.slept), (1, Duration::ZERO));
 }
@@ -125,16 +127,16 @@ fn watches_are_asked_to_end_a_little_early_and_differently() {
     let mut driver = Loop::new(200);
     driver.list("1");
     let timeouts: Vec<_> = (0..40)
-        .map(|_| match driver.driver.step() {
-            Step::Watch { timeout, .. } => timeout,
-            step @ (Step::List | Step::Sleep(_)) => unreachable!("{step:?}"),
+        .map(|_| match driver.driver.next_action() {
+            Action::Watch { timeout, .. } => timeout,
+            step @ (Action::List | Action::Sleep(_)) => unreachable!("{step:?}"),
         })
         .collect();
     assert!(timeouts.iter().all(|timeout| (180 * SECOND..=200 * SECOND).contains(timeout)), "{timeouts:?}");
     assert!(timeouts.iter().any(|timeout| timeout != &timeouts[0]), "{timeouts:?}");
     let mut short = Loop::new(1);
     short.list("1");
-    assert_eq!(short.step(), Step::Watch { version: "1".to_owned(), timeout: SECOND, initial: false });
+    assert_eq!(short.next_action(), Action::Watch { version: "1".to_owned(), timeout: SECOND, initial: false });
 }
 
 /// Rows (a) 24, (c) 3: 410, as the answer to a watch or as an event: one list, at once, unnoticed.
@@ -143,7 +145,7 @@ fn gone_leads_to_exactly_one_list() {
     for opened in [false, true] {
         let mut all = Loop::watching(200, "10");
         all.now += 100 * SECOND;
-        assert_eq!(all.on(Outcome::Ended), None);
+        assert_eq!(all.on(Input::Ended), None);
         if opened {
             all.open("10");
         } else {
@@ -204,10 +206,10 @@ fn short_watches_that_never_bring_anything_are_silent_together() {
     let opened = all.now;
     loop {
         all.now += 4 * SECOND;
-        if all.now >= all.driver.due().expect("a watch is open") && all.on(Outcome::Due) == Some(Notice::Silent) {
+        if all.now >= all.driver.due().expect("a watch is open") && all.on(Input::Due) == Some(Notice::Silent) {
             break;
         }
-        assert_eq!(all.on(Outcome::Ended), None);
+        assert_eq!(all.on(Input::Ended), None);
         all.open("10");
     }
     assert!((85 * SECOND..=95 * SECOND).contains(&(all.now - opened)), "{:?}", all.now - opened);
@@ -221,7 +223,7 @@ fn fifty_failures_do_not_end_it() {
     let mut pauses = std::collections::BTreeSet::new();
     for _ in 0..50 {
         let before = all.slept;
-        assert_eq!(all.step(), Step::List);
+        assert_eq!(all.next_action(), Action::List);
         pauses.insert(all.slept.saturating_sub(before));
         all.fail(FailureKind::Transport);
     }
@@ -241,7 +243,7 @@ fn overload_at_the_watch_asks_for_no_list() {
             notice.is_some()
         });
         assert_eq!(told.count(), 1, "{kind:?} is told once");
-        assert_eq!(all.on(Outcome::Opened), None);
+        assert_eq!(all.on(Input::Opened), None);
         all.synced("11");
         assert_eq!(all.wait(), Some(Notice::Live), "{kind:?}: a watch that stands is contact");
         assert_eq!(all.lists, 1, "{kind:?}");
@@ -294,7 +296,7 @@ fn a_denial_is_told_also_in_an_outage() {
     let told: Vec<_> = [FailureKind::Transport, FailureKind::Server, FailureKind::Forbidden, FailureKind::Forbidden]
         .into_iter()
         .map(|kind| {
-            assert_eq!(all.step(), Step::List);
+            assert_eq!(all.next_action(), Action::List);
             all.fail(kind).is_some()
         })
         .collect();
@@ -320,21 +322,21 @@ fn after_a_watch_that_broke_the_whole_set_is_shown_from_the_position() {
         if broken {
             assert!(all.fail(FailureKind::Transport).is_some());
         } else {
-            assert_eq!(all.on(Outcome::Ended), None);
+            assert_eq!(all.on(Input::Ended), None);
         }
         assert!(all.resyncs("15"));
-        assert_eq!(all.on(Outcome::Opened), None);
+        assert_eq!(all.on(Input::Opened), None);
         // The set is in no order, and no position until it is whole.
         for version in ["3", "40", "12"] {
             all.moved(version);
         }
         assert_eq!(all.fail(FailureKind::Transport).is_some(), !broken, "told once");
         assert!(all.resyncs("15"));
-        assert_eq!(all.on(Outcome::Opened), None);
+        assert_eq!(all.on(Input::Opened), None);
         all.synced("41");
         all.moved("42");
         all.now += 200 * SECOND;
-        assert_eq!(all.on(Outcome::Ended), None);
+        assert_eq!(all.on(Input::Ended), None);
         assert!(!all.resyncs("42"), "this one ended on time");
         assert_eq!(all.lists, 1);
     }
@@ -345,7 +347,7 @@ fn a_set_that_is_never_whole_is_no_contact_and_silent_in_the_end() {
     let mut all = Loop::watching(200, "10");
     all.fail(FailureKind::Server);
     all.must_watch("10");
-    assert_eq!(all.on(Outcome::Opened), None);
+    assert_eq!(all.on(Input::Opened), None);
     let opened = all.now;
     assert_eq!(all.wait(), Some(Notice::Silent));
     assert!(all.now - opened <= 90 * SECOND, "{:?}", all.now - opened);
@@ -355,9 +357,9 @@ fn a_set_that_is_never_whole_is_no_contact_and_silent_in_the_end() {
     let mut all = Loop::watching(200, "10");
     all.fail(FailureKind::Server);
     all.must_watch("10");
-    all.on(Outcome::Opened);
+    all.on(Input::Opened);
     all.now += 200 * SECOND;
-    assert_eq!(all.on(Outcome::Ended), None, "told before");
+    assert_eq!(all.on(Input::Ended), None, "told before");
     assert!(all.resyncs("10"));
 }
 
@@ -368,7 +370,7 @@ fn a_version_that_the_server_has_not_reached_leads_to_one_list_at_once() {
     all.fail(FailureKind::Transport);
     all.must_watch("1018");
     let slept = all.slept;
-    assert_eq!(all.on(Outcome::Opened), None);
+    assert_eq!(all.on(Input::Opened), None);
     assert_eq!(all.fail(FailureKind::Unreached), None, "nothing is wrong but the position");
     assert_eq!(all.list("1003"), Some(Notice::Restored { held: 1018, listed: 1003 }));
     assert!(!all.resyncs("1003"));
@@ -380,7 +382,7 @@ fn a_server_without_streaming_lists_is_asked_once() {
     let refused = |kind| {
         let message = "sendInitialEvents: Forbidden: sendInitialEvents is forbidden for watch unless the WatchList \
                        feature gate is enabled (422)";
-        Outcome::Failed(Failure::new(kind, message))
+        Input::Failed(Failure::new(kind, message))
     };
     for kind in [FailureKind::Refused, FailureKind::Forbidden] {
         let mut all = Loop::watching(200, "10");
@@ -390,7 +392,7 @@ fn a_server_without_streaming_lists_is_asked_once() {
         assert_eq!(all.on(refused(kind)), Some(Notice::NoStreaming));
         assert!(!all.resyncs("10"));
         assert_eq!((all.lists, all.slept), (1, slept));
-        all.on(Outcome::Opened);
+        all.on(Input::Opened);
         all.moved("11");
         all.fail(FailureKind::Transport);
         assert!(!all.resyncs("11"), "for good");
@@ -406,7 +408,7 @@ fn a_read_that_contradicts_the_stream_leads_to_a_list_and_never_to_a_loop_of_the
     for how in [Contradiction::Older, Contradiction::Missed] {
         let mut all = Loop::watching(200, "1018");
         for round in 0..10 {
-            assert_eq!(all.on(Outcome::Contradicted(how)), None);
+            assert_eq!(all.on(Input::Contradicted(how)), None);
             assert_eq!(all.driver.is_watching(), round > 0, "{how:?} {round}");
             if round == 0 {
                 assert_eq!(all.list("1018"), None);
@@ -416,7 +418,7 @@ fn a_read_that_contradicts_the_stream_leads_to_a_list_and_never_to_a_loop_of_the
         }
         assert_eq!((all.lists, all.slept), (2, Duration::ZERO));
         all.now += 60 * SECOND;
-        all.on(Outcome::Contradicted(how));
+        all.on(Input::Contradicted(how));
         // Of the other history, where it was told that there is one.
         assert_eq!(all.list("1003").is_some(), how == Contradiction::Missed);
     }
@@ -425,11 +427,11 @@ fn a_read_that_contradicts_the_stream_leads_to_a_list_and_never_to_a_loop_of_the
 #[test]
 fn a_watch_that_ends_at_once_is_not_opened_again_at_once() {
     let mut all = Loop::watching(200, "10");
-    assert!(matches!(all.on(Outcome::Ended), Some(Notice::Lost(_))));
+    assert!(matches!(all.on(Input::Ended), Some(Notice::Lost(_))));
     for _ in 0..9 {
         all.must_watch("10");
-        all.on(Outcome::Opened);
-        assert_eq!(all.on(Outcome::Ended), None);
+        all.on(Input::Opened);
+        assert_eq!(all.on(Input::Ended), None);
     }
     all.must_watch("10");
     assert!(all.slept > 120 * SECOND, "the pauses grow: {:?}", all.slept);
@@ -437,7 +439,7 @@ fn a_watch_that_ends_at_once_is_not_opened_again_at_once() {
     let mut all = Loop::watching(200, "10");
     for version in 11..21 {
         all.moved(&version.to_string());
-        assert_eq!(all.on(Outcome::Ended), None);
+        assert_eq!(all.on(Input::Ended), None);
         all.open(&version.to_string());
     }
     assert!((8 * SECOND..=16 * SECOND).contains(&all.slept), "{:?}", all.slept);
@@ -452,7 +454,7 @@ fn only_a_success_that_lasted_makes_the_pauses_short_again() {
             all.open("10");
         }
         all.now += open_for;
-        all.on(Outcome::Due);
+        all.on(Input::Due);
         all.fail(FailureKind::Transport);
         let before = all.slept;
         all.must_watch("10");
@@ -495,43 +497,43 @@ fn play(events: Vec<Event>, timeout: u64, seed: u64) -> (usize, usize) {
     for event in events {
         if let Event::Contradicts(older) = event {
             let how = if older { Contradiction::Older } else { Contradiction::Missed };
-            reasons += usize::from(driver.on(Outcome::Contradicted(how), now).is_none());
+            reasons += usize::from(driver.on(Input::Contradicted(how), now).is_none());
             continue;
         }
         let due = driver.due();
         let mut listing = false;
         if due.is_none() {
-            let mut step = driver.step();
-            if let Step::Sleep(pause) = step {
+            let mut step = driver.next_action();
+            if let Action::Sleep(pause) = step {
                 now += pause;
-                step = driver.step();
-                assert!(!matches!(step, Step::Sleep(_)), "one pause is enough");
+                step = driver.next_action();
+                assert!(!matches!(step, Action::Sleep(_)), "one pause is enough");
             }
-            listing = step == Step::List;
+            listing = step == Action::List;
             lists += usize::from(listing);
         }
         let outcome = match (event, due) {
             (Event::Fails(kind), _) => {
                 reasons += usize::from(listing || relists(kind));
-                Outcome::Failed(Failure::new(kind, "words"))
+                Input::Failed(Failure::new(kind, "words"))
             }
-            (Event::Works(version) | Event::Moves(version), Some(_)) => Outcome::Moved { version: version.to_string() },
+            (Event::Works(version) | Event::Moves(version), Some(_)) => Input::Moved { version: version.to_string() },
             (Event::Works(version) | Event::Moves(version) | Event::Syncs(version), None) if listing => {
-                Outcome::Listed { version: version.to_string() }
+                Input::Listed { version: version.to_string() }
             }
-            (Event::Works(_) | Event::Moves(_) | Event::Syncs(_), None) => Outcome::Opened,
+            (Event::Works(_) | Event::Moves(_) | Event::Syncs(_), None) => Input::Opened,
             (Event::Syncs(version), Some(_)) if driver.watch.is_some_and(|watch| watch.syncing) => {
-                Outcome::Synced { version: version.to_string() }
+                Input::Synced { version: version.to_string() }
             }
             (Event::Syncs(_), Some(_)) | (Event::Contradicts(_), _) => continue,
-            (Event::Ends, Some(_)) => Outcome::Ended,
+            (Event::Ends, Some(_)) => Input::Ended,
             (Event::Waits, Some(due)) => {
                 now = now.max(due);
-                Outcome::Due
+                Input::Due
             }
             (Event::Ends | Event::Waits, None) => {
                 reasons += usize::from(listing);
-                Outcome::Failed(Failure::new(FailureKind::Timeout, "words"))
+                Input::Failed(Failure::new(FailureKind::Timeout, "words"))
             }
         };
         let notice = driver.on(outcome, now);

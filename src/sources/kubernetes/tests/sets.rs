@@ -17,7 +17,7 @@ impl Setup {
     async fn set(&mut self) -> (Vec<(String, u64)>, u64) {
         loop {
             let seen = timeout(Duration::from_mins(10), self.seen.recv()).await.expect("a set before the deadline");
-            if let Some(Seen::Listed { objects, version, .. }) = seen {
+            if let Some(WatchEvent::Listed { objects, version, .. }) = seen {
                 return (objects.into_iter().map(|object| (object.name, object.version)).collect(), version);
             }
         }

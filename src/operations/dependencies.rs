@@ -15,7 +15,7 @@ use crate::sources::{Reports, configmap, file, kubernetes, resource, upstream};
 
 /// What every operation stands on.
 #[expect(missing_debug_implementations, reason = "kube's client has none")]
-pub struct Ground {
+pub struct Dependencies {
     /// Where the last good states are kept; absent: in memory only.
     pub state_dir: Option<PathBuf>,
     /// Longest a Kubernetes watch runs before it is renewed.
@@ -33,7 +33,7 @@ pub(super) type Working = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Why a source cannot begin.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum GroundError {
+pub(super) enum SourceError {
     /// No client was made at the start.
     #[error("its source {0} is in Kubernetes, and nothing made this process look for an API server")]
     NoCluster(String),
@@ -45,15 +45,15 @@ pub(super) enum GroundError {
     Path(String, #[source] http::uri::InvalidUri),
 }
 
-impl Ground {
+impl Dependencies {
     /// The source of an operation, which speaks into `reports`.
     pub(super) fn source(
         &self,
         config: &config::Operation,
         operation: &Operation,
         reports: Reports,
-    ) -> Result<Working, GroundError> {
-        let client = || self.client.clone().ok_or_else(|| GroundError::NoCluster(config.source.to_string()));
+    ) -> Result<Working, SourceError> {
+        let client = || self.client.clone().ok_or_else(|| SourceError::NoCluster(config.source.to_string()));
         operation.freshness.polled(matches!(config.source, Source::Upstream { .. }));
         Ok(match &config.source {
             Source::File { path, format, below } => {
@@ -88,12 +88,12 @@ impl Ground {
                 Box::pin(resource::run(source, client()?, self.cluster.clone(), reads, reports))
             }
             Source::Upstream { path, refresh, format } => {
-                let app = self.app.as_ref().ok_or_else(|| GroundError::NoApp(config.source.to_string()))?;
+                let app = self.app.as_ref().ok_or_else(|| SourceError::NoApp(config.source.to_string()))?;
                 let (refresh, triggered) = self.refresh(refresh, client)?;
                 let source = upstream::UpstreamSource {
                     operation: config.name.clone(),
                     authority: app.authority.clone(),
-                    path: path.parse().map_err(|error| GroundError::Path(config.source.to_string(), error))?,
+                    path: path.parse().map_err(|error| SourceError::Path(config.source.to_string(), error))?,
                     refresh,
                     format: format.clone(),
                     serves_json: serves_json(operation),
@@ -112,8 +112,8 @@ impl Ground {
     fn refresh(
         &self,
         refresh: &config::Refresh,
-        client: impl Fn() -> Result<kube::Client, GroundError>,
-    ) -> Result<(upstream::Refresh, Working), GroundError> {
+        client: impl Fn() -> Result<kube::Client, SourceError>,
+    ) -> Result<(upstream::Refresh, Working), SourceError> {
         Ok(match refresh {
             config::Refresh::Interval(every) => (upstream::Refresh::Every(*every), Box::pin(std::future::pending())),
             config::Refresh::Trigger { namespace, api_version, kind, name } => {

@@ -6,7 +6,7 @@ use crate::sources::kubernetes::failure::Failure;
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub enum Action {
     /// A list without a resourceVersion: a consistent read.
     List,
     /// A watch from a position.
@@ -24,7 +24,7 @@ pub enum Step {
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Input {
     /// A list was answered.
     Listed {
         /// The version of the list, not of an object in it.

@@ -41,7 +41,7 @@ pub(super) enum Noticed {
 
 /// What to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum Action {
     /// Read it now.
     Read,
     /// Look again at this time, if nothing is noticed before.
@@ -74,7 +74,7 @@ enum LastRead {
 
 /// What is known of a file.
 #[derive(Debug, Default)]
-pub(super) struct Settle {
+pub(super) struct Debounce {
     /// At the last look; `None`: no file.
     seen: Option<Identity>,
     read: LastRead,
@@ -110,9 +110,9 @@ impl Noticed {
     }
 }
 
-impl Settle {
+impl Debounce {
     /// Something was noticed, and the file then looked like this.
-    pub(super) fn notice(&mut self, noticed: Noticed, identity: Option<Identity>, now: Instant) -> Step {
+    pub(super) fn notice(&mut self, noticed: Noticed, identity: Option<Identity>, now: Instant) -> Action {
         let is_unread = self.read == LastRead::Nothing && self.due.is_none();
         let moved = identity != self.seen || is_unread;
         let another = identity.map(|identity| identity.inode) != self.seen.map(|seen| seen.inode);
@@ -135,7 +135,7 @@ impl Settle {
     }
 
     /// A read is over. Whether it counts, and what to do next.
-    pub(super) fn has_read(&mut self, met: Met, now: Instant) -> (bool, Step) {
+    pub(super) fn has_read(&mut self, met: Met, now: Instant) -> (bool, Action) {
         let (counts, seen) = match (met, self.seen) {
             (Met::File(before, after), Some(seen)) if seen.same_bytes(&before) && before.same_bytes(&after) => {
                 (true, Some(before))
@@ -157,11 +157,11 @@ impl Settle {
         (counts, self.step(now))
     }
 
-    fn step(&self, now: Instant) -> Step {
+    fn step(&self, now: Instant) -> Action {
         match self.due {
-            Some(due) if due <= now => Step::Read,
-            Some(due) => Step::Wait(due),
-            None => Step::Nothing,
+            Some(due) if due <= now => Action::Read,
+            Some(due) => Action::Wait(due),
+            None => Action::Nothing,
         }
     }
 }
@@ -183,37 +183,37 @@ mod tests {
     }
 
     /// A file that was read, and read once more.
-    fn read(identity: Option<Identity>) -> Settle {
-        Settle { seen: identity, read: LastRead::Met(identity), due: None }
+    fn read(identity: Option<Identity>) -> Debounce {
+        Debounce { seen: identity, read: LastRead::Met(identity), due: None }
     }
 
     #[test]
     fn a_writer_that_is_done_is_read_at_once_any_other_when_quiet() {
         use Noticed::{Closed, First, Looked, Renamed, Swapped, Written};
         let start = Instant::now();
-        let wait = |time| Step::Wait(start + ms(time));
+        let wait = |time| Action::Wait(start + ms(time));
         let (old, new, other) = (Some(file(1, 0)), Some(file(1, 5)), Some(file(2, 5)));
         for (case, notices) in [
-            ("renamed over", &[(0, Renamed, other, Step::Read)][..]),
-            ("a link swapped", &[(0, Swapped, other, Step::Read)]),
-            ("something else renamed", &[(0, Swapped, old, Step::Nothing)]),
+            ("renamed over", &[(0, Renamed, other, Action::Read)][..]),
+            ("a link swapped", &[(0, Swapped, other, Action::Read)]),
+            ("something else renamed", &[(0, Swapped, old, Action::Nothing)]),
             ("something else renamed while written", &[(0, Swapped, new, wait(200)), (50, Swapped, new, wait(200))]),
-            ("closed", &[(0, Written, new, wait(200)), (5, Closed, new, Step::Read)]),
-            ("closed within one tick", &[(0, Closed, old, Step::Read)]),
-            ("written within one tick", &[(0, Written, old, wait(200)), (200, Looked, old, Step::Read)]),
+            ("closed", &[(0, Written, new, wait(200)), (5, Closed, new, Action::Read)]),
+            ("closed within one tick", &[(0, Closed, old, Action::Read)]),
+            ("written within one tick", &[(0, Written, old, wait(200)), (200, Looked, old, Action::Read)]),
             (
                 "held open",
-                &[(0, Written, new, wait(200)), (150, Written, new, wait(350)), (350, Looked, new, Step::Read)],
+                &[(0, Written, new, wait(200)), (150, Written, new, wait(350)), (350, Looked, new, Action::Read)],
             ),
             ("no notices", &[(0, Looked, new, wait(200)), (200, Looked, Some(file(1, 6)), wait(400))]),
-            ("nothing", &[(0, Looked, old, Step::Nothing), (500, Looked, old, Step::Nothing)]),
-            ("removed", &[(0, Written, None, wait(200)), (200, Looked, None, Step::Read)]),
+            ("nothing", &[(0, Looked, old, Action::Nothing), (500, Looked, old, Action::Nothing)]),
+            ("removed", &[(0, Written, None, wait(200)), (200, Looked, None, Action::Read)]),
             (
                 "removed and back",
-                &[(0, Written, None, wait(200)), (9, Written, other, wait(209)), (12, Closed, other, Step::Read)],
+                &[(0, Written, None, wait(200)), (9, Written, other, wait(209)), (12, Closed, other, Action::Read)],
             ),
             ("renamed away", &[(0, Renamed, None, wait(200))]),
-            ("first", &[(0, First, new, Step::Read)]),
+            ("first", &[(0, First, new, Action::Read)]),
         ] {
             let mut settle = read(old);
             for (time, noticed, identity, expected) in notices {
@@ -228,7 +228,7 @@ mod tests {
         let now = Instant::now();
         let (seen, moved) = (file(1, 1), file(1, 2));
         let replaced = Identity { changed: (9, 0), ..seen };
-        let (quiet, poll) = (Step::Wait(now + FILE_QUIET), Step::Wait(now + FILE_POLL));
+        let (quiet, poll) = (Action::Wait(now + FILE_QUIET), Action::Wait(now + FILE_POLL));
         for (case, looked, met, expected) in [
             ("first read", Some(seen), Met::File(seen, seen), (true, quiet)),
             ("replaced during the read", Some(seen), Met::File(seen, replaced), (true, quiet)),
@@ -239,16 +239,16 @@ mod tests {
             ("back before the read", None, Met::File(seen, seen), (false, quiet)),
             ("not readable", Some(seen), Met::Failed, (true, poll)),
         ] {
-            let mut settle = Settle::default();
-            assert_eq!(settle.notice(Noticed::First, looked, now), Step::Read, "{case}");
+            let mut settle = Debounce::default();
+            assert_eq!(settle.notice(Noticed::First, looked, now), Action::Read, "{case}");
             assert_eq!(settle.has_read(met, now), expected, "{case}");
         }
-        let mut settle = Settle::default();
+        let mut settle = Debounce::default();
         settle.notice(Noticed::First, Some(seen), now);
         settle.has_read(Met::File(seen, seen), now);
         let later = now + FILE_QUIET;
-        assert_eq!(settle.notice(Noticed::Looked, Some(seen), later), Step::Read, "what is new is read once more");
-        assert_eq!(settle.has_read(Met::File(seen, seen), later), (true, Step::Nothing));
+        assert_eq!(settle.notice(Noticed::Looked, Some(seen), later), Action::Read, "what is new is read once more");
+        assert_eq!(settle.has_read(Met::File(seen, seen), later), (true, Action::Nothing));
     }
 
     #[test]
@@ -322,7 +322,7 @@ mod tests {
         /// Writers that do anything at any time, of which any notice may be lost.
         #[test]
         fn never_reads_what_still_changes_and_always_reads_in_the_end(acts in any_acts()) {
-            let (start, mut settle, mut world) = (Instant::now(), Settle::default(), World::default());
+            let (start, mut settle, mut world) = (Instant::now(), Debounce::default(), World::default());
             let end = acts.iter().map(|(pause, ..)| pause).sum::<u64>() + 1000;
             let mut acts = acts
                 .into_iter()
@@ -340,7 +340,7 @@ mod tests {
                 };
                 let at = start + ms(now);
                 let mut step = settle.notice(noticed, world.identity, at);
-                if step == Step::Read {
+                if step == Action::Read {
                     let quiet = now - world.moved;
                     // A file that came and went between two looks is no file being written.
                     let whole = quiet >= 200 || world.done || world.identity.is_none();
@@ -351,8 +351,8 @@ mod tests {
                     prop_assert!(counts);
                     last_read = Some(world.identity);
                 }
-                prop_assert_ne!(step, Step::Read, "a read is never followed by another at once");
-                let due = if let Step::Wait(due) = step { (due - start).as_millis() } else { u128::MAX };
+                prop_assert_ne!(step, Action::Read, "a read is never followed by another at once");
+                let due = if let Action::Wait(due) = step { (due - start).as_millis() } else { u128::MAX };
                 wake = u64::try_from(due).unwrap_or(u64::MAX).min(now + 500);
             }
             prop_assert_eq!(last_read, Some(world.identity), "the last state is read within a second");

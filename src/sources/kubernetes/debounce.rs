@@ -6,11 +6,11 @@ use crate::sources::reads::{Number, Reads};
 
 /// What is waited for.
 #[derive(Debug, Default)]
-pub struct Settling {
+pub struct Debounce {
     asking: Option<Number>,
 }
 
-impl Settling {
+impl Debounce {
     /// Asks for a list, unless one is asked for already. Whoever follows the objects sees it like any other.
     pub fn ask(&mut self, reads: &Reads) {
         self.asking = self.asking.or_else(|| reads.next());

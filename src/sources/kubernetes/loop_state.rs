@@ -15,7 +15,7 @@ use crate::bounds::KUBERNETES_LIST_BYTES;
 use crate::sources::reads::Number;
 
 /// What the loop is at.
-pub(super) enum Doing {
+pub(super) enum LoopState {
     Nothing,
     Pausing(BoxFuture<'static, ()>),
     /// With the number of the read that it is, if it is one.
@@ -26,7 +26,7 @@ pub(super) enum Doing {
 }
 
 /// What came of it.
-pub(super) enum Done {
+pub(super) enum LoopEvent {
     Paused,
     Listed(Result<Set, Failure>, Option<Number>),
     Opened(Result<Events, Failure>, bool),
@@ -45,7 +45,7 @@ pub(super) struct Initial {
     bytes: usize,
 }
 
-impl Doing {
+impl LoopState {
     pub(super) fn pausing(pause: Duration) -> Self {
         Self::Pausing(Box::pin(sleep(pause)))
     }
@@ -55,26 +55,26 @@ impl Doing {
     }
 
     /// Waits for what comes of it; for an event until `due`. Nothing is lost when this is dropped midway.
-    pub(super) async fn next(&mut self, due: Option<Instant>) -> Done {
+    pub(super) async fn next(&mut self, due: Option<Instant>) -> LoopEvent {
         match self {
             Self::Nothing => std::future::pending().await,
             Self::Pausing(pause) => {
                 pause.as_mut().await;
-                Done::Paused
+                LoopEvent::Paused
             }
-            Self::Listing(answer, read) => Done::Listed(answer.as_mut().await, *read),
-            Self::Opening(answer, initial) => Done::Opened(answer.as_mut().await, *initial),
+            Self::Listing(answer, read) => LoopEvent::Listed(answer.as_mut().await, *read),
+            Self::Opening(answer, initial) => LoopEvent::Opened(answer.as_mut().await, *initial),
             Self::Watching(events, initial) => {
                 let due = due.unwrap_or_else(Instant::now);
                 // What lies ready is read first, also where this loop itself was held up beyond `due`.
-                let Ok(event) = timeout_at(due, events.next()).await else { return Done::Due };
+                let Ok(event) = timeout_at(due, events.next()).await else { return LoopEvent::Due };
                 match (event, initial.as_mut()) {
                     (Some(Ok(Event::Bookmark { version, initial_events_end: true })), Some(all)) => {
                         let set = std::mem::take(all).complete(version);
                         *initial = None;
-                        Done::Synced(set)
+                        LoopEvent::Synced(set)
                     }
-                    (event, _) => Done::Event(event),
+                    (event, _) => LoopEvent::Event(event),
                 }
             }
         }

@@ -31,7 +31,7 @@ pub struct TooMany {
 #[derive(Debug)]
 pub(super) struct Turn {
     pub(super) counts: Arc<Counts>,
-    given: OnceLock<StateId>,
+    sent: OnceLock<StateId>,
 }
 
 /// What all polls of an agent share.
@@ -44,7 +44,7 @@ pub(super) struct Counts {
 impl LivePoll {
     pub(super) fn begin(key: AgentKey, counts: Arc<Counts>, is_paced: bool) -> Self {
         counts.polls.fetch_add(1, Ordering::Relaxed);
-        Self { key, turn: Arc::new(Turn { counts, given: OnceLock::new() }), is_paced }
+        Self { key, turn: Arc::new(Turn { counts, sent: OnceLock::new() }), is_paced }
     }
 
     pub(super) fn turn(&self) -> Arc<Turn> {
@@ -66,8 +66,8 @@ impl LivePoll {
 
     /// The poll is answered with this state: until the agent says so by its next poll, nobody knows
     /// what it holds.
-    pub fn given(&self, state: &StateId) {
-        let _ = self.turn.given.set(*state);
+    pub fn sent(&self, state: &StateId) {
+        let _ = self.turn.sent.set(*state);
     }
 
     /// Takes a place for the poll among the at most `limit` that its agent may have parked.
@@ -82,8 +82,8 @@ impl LivePoll {
 
 impl Turn {
     /// What the poll was answered with; absent: no state, or no answer yet.
-    pub(super) fn given(&self) -> Option<&StateId> {
-        self.given.get()
+    pub(super) fn sent(&self) -> Option<&StateId> {
+        self.sent.get()
     }
 }
 

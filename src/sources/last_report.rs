@@ -4,14 +4,14 @@ use super::{Draft, Report, Unusable};
 
 /// What was last said.
 #[derive(Debug, Default)]
-pub(super) struct Said {
+pub(super) struct LastReport {
     /// Why what the source holds cannot be served, if so.
     unusable: Option<Unusable>,
     /// Whether contact is lost.
     pub(super) lost: bool,
 }
 
-impl Said {
+impl LastReport {
     /// The source answered with this.
     pub(super) fn answered(&mut self, result: Result<Draft, Unusable>) -> Report {
         self.lost = false;

@@ -3,36 +3,36 @@
 use std::sync::{MutexGuard, PoisonError};
 
 use super::Operation;
-use crate::model::{Held, Since, StateId};
+use crate::model::{BlockedChange, Since, StateId};
 
 /// The newest state, while it may not be published.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Withheld {
+pub(super) struct Suppressed {
     pub(super) id: Option<StateId>,
     /// By the guard, paused or not.
-    pub(super) held: Option<Held>,
+    pub(super) held: Option<BlockedChange>,
 }
 
 impl Operation {
     /// The change that waits to be confirmed, since it removes too much.
     #[must_use]
-    pub fn held(&self) -> Option<Held> {
-        self.withheld().held
+    pub fn blocked_change(&self) -> Option<BlockedChange> {
+        self.suppressed().held
     }
 
-    /// Whether `since` names a state that is withheld here, or one between that and what is
+    /// Whether `since` names a state that is suppressed here, or one between that and what is
     /// published. Another replica has given it to the client (it was told to pause a moment later,
     /// or to go on a moment sooner), who must not be taken back.
     #[must_use]
-    pub fn withholds(&self, since: &Since) -> bool {
+    pub fn suppresses(&self, since: &Since) -> bool {
         let ahead = self.hub.current().is_some_and(|served| served.snapshot.id.is_before(since));
-        ahead && self.withheld().id.is_some_and(|id| id.epoch == since.epoch && since.version <= Some(id.version))
+        ahead && self.suppressed().id.is_some_and(|id| id.epoch == since.epoch && since.version <= Some(id.version))
     }
 
-    pub(super) fn set_withheld(&self, withheld: Withheld) {
-        self.metrics.held.set(withheld.held.is_some().into());
-        let before = std::mem::replace(&mut *self.withheld(), withheld);
-        let Some(Held { id, removed_percent, limit_percent }) = withheld.held else { return };
+    pub(super) fn set_suppressed(&self, suppressed: Suppressed) {
+        self.metrics.held.set(suppressed.held.is_some().into());
+        let before = std::mem::replace(&mut *self.suppressed(), suppressed);
+        let Some(BlockedChange { id, removed_percent, limit_percent }) = suppressed.held else { return };
         let known = before.held.is_some_and(|before| before.id.is_same_state(&id.into()));
         if !known {
             let removes = format!("{removed_percent:.1} %");
@@ -45,7 +45,7 @@ impl Operation {
         }
     }
 
-    fn withheld(&self) -> MutexGuard<'_, Withheld> {
-        self.withheld.lock().unwrap_or_else(PoisonError::into_inner)
+    fn suppressed(&self) -> MutexGuard<'_, Suppressed> {
+        self.suppressed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! An agent says by each poll what it holds (`since`) and what it could not apply (`rejected`), and
 //! is believed until it was given another state. It is converged only if it holds the current state
-//! by its own word; whatever is not known counts as lagging. Nothing here is visited when a
+//! by its own report; whatever is not known counts as lagging. Nothing here is visited when a
 //! state changes, a request is released or a connection ends: each shares an atomic with the entry
 //! ([`LivePoll`], [`Connection`], [`SupersededAt`]), which is looked at when somebody asks.
 //!
@@ -36,7 +36,7 @@ const EVICTED_SHARE: usize = 16;
 /// All agents of an operation. `V` is what an agent looks at that selects a part of the model; it is kept for as
 /// long as the agent is known, since views that somebody keeps are told when their state is superseded, and to no others.
 #[derive(Debug)]
-pub struct Fleet<V> {
+pub struct AgentRegistry<V> {
     agents: HashMap<AgentKey, Entry<V>>,
     capacity: usize,
     /// A silent agent is forgotten after this.
@@ -62,7 +62,7 @@ pub struct Acknowledgement {
     /// Who polls.
     pub key: AgentKey,
     /// The state that it holds; absent: none yet.
-    pub holds: Option<Since>,
+    pub acknowledged: Option<Since>,
     /// The state that it could not apply.
     pub rejected: Option<Since>,
     /// Why, in its words.
@@ -92,7 +92,7 @@ impl<V> Copy for Current<'_, V> {}
 
 /// How an agent stands to the current state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Standing {
+pub enum SyncStatus {
     /// Its last poll rejected it. Whether or not it also claims to hold it.
     Rejecting,
     /// It does not hold it, or was given another state since it said so.
@@ -109,11 +109,11 @@ pub struct Agent<V> {
     /// What it looks at; absent: the whole model.
     pub selected: Option<Arc<V>>,
     /// How it stands to the current state of that.
-    pub standing: Standing,
+    pub sync_status: SyncStatus,
     /// The state that it holds, by its last poll; absent: none.
-    pub holds: Option<Since>,
+    pub acknowledged: Option<Since>,
     /// The state that its last poll was answered with; absent: none.
-    pub given: Option<StateId>,
+    pub sent: Option<StateId>,
     /// The state that its last poll rejected, which may have been replaced since.
     pub rejects: Option<Since>,
     /// Why, in its words.
@@ -136,13 +136,13 @@ pub struct Listing {
     /// Only those whose key comes after this one; absent: from the first.
     pub after: Option<AgentKey>,
     /// Only those that stand so; absent: however they stand.
-    pub standing: Option<Standing>,
+    pub sync_status: Option<SyncStatus>,
     /// At most so many.
     pub limit: usize,
 }
 
-impl<V: PartialEq> Fleet<V> {
-    /// A fleet of at most `capacity` agents, of which silent ones are forgotten after `expiry`.
+impl<V: PartialEq> AgentRegistry<V> {
+    /// A registry of at most `capacity` agents, of which silent ones are forgotten after `expiry`.
     #[must_use]
     pub fn new(capacity: usize, expiry: Duration, started: Instant) -> Self {
         Self {
@@ -164,7 +164,7 @@ impl<V: PartialEq> Fleet<V> {
 
     /// An agent polls while `current` is the state; `gives`: it is to be answered with that at once.
     #[must_use]
-    pub fn arrive(&mut self, said: Acknowledgement, current: Current<'_, V>, gives: bool, now: Instant) -> LivePoll {
+    pub fn arrive(&mut self, said: Acknowledgement, current: Current<'_, V>, sends: bool, now: Instant) -> LivePoll {
         // The key of before is kept, so that the name is there once.
         let (key, before) = match self.agents.remove_entry(&said.key) {
             Some((key, before)) => (key, Some(before).filter(|before| !before.is_expired(self.expiry, now))),
@@ -173,7 +173,7 @@ impl<V: PartialEq> Fleet<V> {
         if before.is_none() {
             self.make_room(now);
         }
-        let (entry, poll, is_new_rejection) = Entry::next(before, key.clone(), said, current, gives, now);
+        let (entry, poll, is_new_rejection) = Entry::next(before, key.clone(), said, current, sends, now);
         self.rejections += u64::from(is_new_rejection);
         self.agents.insert(key, entry);
         poll
@@ -193,7 +193,7 @@ impl<V: PartialEq> Fleet<V> {
         };
         for entry in self.agents.values() {
             let lag = now.saturating_duration_since(entry.lags_since(now));
-            totals.count(entry.standing(current), lag, entry.polls());
+            totals.count(entry.sync_status(current), lag, entry.polls());
         }
         totals
     }
@@ -202,8 +202,9 @@ impl<V: PartialEq> Fleet<V> {
     /// ones, and of each those first that have been so for longest.
     #[must_use]
     pub fn worst(&self, limit: usize, current: Option<&StateId>, now: Instant) -> Vec<Agent<V>> {
-        let ranked = self.known(now).map(|(key, entry)| (entry.standing(current), entry.lags_since(now), key, entry));
-        let behind = ranked.filter(|(standing, ..)| *standing != Standing::Converged);
+        let ranked =
+            self.known(now).map(|(key, entry)| (entry.sync_status(current), entry.lags_since(now), key, entry));
+        let behind = ranked.filter(|(sync_status, ..)| *sync_status != SyncStatus::Converged);
         let worst =
             first(limit, behind.collect(), |one, other| (one.0, one.1, one.2).cmp(&(other.0, other.1, other.2)));
         worst.into_iter().map(|(_, _, key, entry)| entry.view(key, current, now)).collect()
@@ -213,7 +214,8 @@ impl<V: PartialEq> Fleet<V> {
     #[must_use]
     pub fn page(&self, listing: &Listing, current: Option<&StateId>, now: Instant) -> (Vec<Agent<V>>, bool) {
         let follows = |key: &AgentKey| listing.after.as_ref().is_none_or(|after| key > after);
-        let stands = |entry: &Entry<V>| listing.standing.is_none_or(|standing| entry.standing(current) == standing);
+        let stands =
+            |entry: &Entry<V>| listing.sync_status.is_none_or(|sync_status| entry.sync_status(current) == sync_status);
         let wanted: Vec<_> = self.known(now).filter(|(key, entry)| follows(key) && stands(entry)).collect();
         let more = wanted.len() > listing.limit;
         let page = first(listing.limit, wanted, |(one, _), (other, _)| one.cmp(other));
@@ -302,7 +304,7 @@ impl AgentKey {
     }
 }
 
-impl Standing {
+impl SyncStatus {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Converged, Self::Lagging, Self::Rejecting];
 

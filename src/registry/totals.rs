@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Standing;
+use super::SyncStatus;
 use crate::model::StateId;
 
 /// How long agents lag, as metrics tell it: the label, and below what it is. The last has no end.
@@ -53,16 +53,16 @@ impl Totals {
     }
 
     /// Counts an agent that lags for `lag`, unless it is converged.
-    pub(super) fn count(&mut self, standing: Standing, lag: Duration, polls: usize) {
+    pub(super) fn count(&mut self, sync_status: SyncStatus, lag: Duration, polls: usize) {
         self.total += 1;
         self.duplicates += usize::from(polls > 1);
-        match standing {
-            Standing::Converged => {
+        match sync_status {
+            SyncStatus::Converged => {
                 self.converged += 1;
                 return;
             }
-            Standing::Rejecting => self.rejecting += 1,
-            Standing::Lagging => {
+            SyncStatus::Rejecting => self.rejecting += 1,
+            SyncStatus::Lagging => {
                 self.lagging += 1;
                 let age = AGES.iter().position(|(_, below)| lag < *below).unwrap_or(AGES.len() - 1);
                 self.lagging_by_age[age] += 1;

@@ -1,4 +1,4 @@
-//! The fleet against a reference that visits everyone at everything, and cases that a reader can follow.
+//! The registry against a reference that visits everyone at everything, and cases that a reader can follow.
 
 use std::collections::BTreeMap;
 
@@ -17,9 +17,9 @@ fn state(number: u8) -> StateId {
     Snapshot::of(Epoch::of(&["test"]), u64::from(number) + 1, &content).id
 }
 
-/// A fleet, its operation, its clock.
+/// A registry, its operation, its clock.
 struct World {
-    fleet: Fleet<&'static str>,
+    registry: AgentRegistry<&'static str>,
     current: u8,
     superseded_at: Arc<SupersededAt>,
     now: Instant,
@@ -31,7 +31,13 @@ impl World {
     fn new(capacity: usize) -> Self {
         let now = Instant::now();
         let connection = Arc::new(Connection::new(([192, 0, 2, 1], 4711).into(), Scheme::Http));
-        Self { fleet: Fleet::new(capacity, EXPIRY, now), current: 0, superseded_at: Arc::default(), now, connection }
+        Self {
+            registry: AgentRegistry::new(capacity, EXPIRY, now),
+            current: 0,
+            superseded_at: Arc::default(),
+            now,
+            connection,
+        }
     }
 
     fn publish(&mut self, number: u8) {
@@ -43,27 +49,27 @@ impl World {
     fn poll(&mut self, name: &str, since: Option<u8>, rejected: Option<u8>) -> LivePoll {
         let said = Acknowledgement {
             key: AgentKey::claimed(name),
-            holds: since.map(|number| state(number).into()),
+            acknowledged: since.map(|number| state(number).into()),
             rejected: rejected.map(|number| state(number).into()),
             reason: rejected.map(|number| format!("cannot {number}")),
             connection: Arc::clone(&self.connection),
         };
-        let gives = since != Some(self.current) && rejected != Some(self.current);
+        let sends = since != Some(self.current) && rejected != Some(self.current);
         let id = state(self.current);
-        let poll = self.fleet.arrive(
+        let poll = self.registry.arrive(
             said,
             Current { id: &id, superseded_at: &self.superseded_at, selected: None },
-            gives,
+            sends,
             self.now,
         );
-        if gives {
-            poll.given(&id);
+        if sends {
+            poll.sent(&id);
         }
         poll
     }
 
     fn totals(&mut self) -> Totals {
-        self.fleet.totals(Some(&state(self.current)), self.now)
+        self.registry.totals(Some(&state(self.current)), self.now)
     }
 
     /// Converged, lagging, rejecting.
@@ -75,18 +81,18 @@ impl World {
     }
 
     fn agent(&self, name: &str) -> Agent<&'static str> {
-        let (agents, _) = self.fleet.page(&listing(None, 1000), Some(&state(self.current)), self.now);
+        let (agents, _) = self.registry.page(&listing(None, 1000), Some(&state(self.current)), self.now);
         agents.into_iter().find(|agent| agent.key.name() == name).expect("it is known")
     }
 
     fn worst(&self, limit: usize) -> Vec<String> {
-        let worst = self.fleet.worst(limit, Some(&state(self.current)), self.now);
+        let worst = self.registry.worst(limit, Some(&state(self.current)), self.now);
         worst.into_iter().map(|agent| agent.key.name().to_owned()).collect()
     }
 }
 
-fn listing(standing: Option<Standing>, limit: usize) -> Listing {
-    Listing { after: None, standing, limit }
+fn listing(sync_status: Option<SyncStatus>, limit: usize) -> Listing {
+    Listing { after: None, sync_status, limit }
 }
 
 #[test]
@@ -94,21 +100,21 @@ fn an_agent_is_converged_by_its_own_word_only() {
     let mut world = World::new(10);
     assert_eq!(world.totals().is_converged(), None, "nobody");
     drop(world.poll("a", None, None));
-    assert_eq!(world.count(), (0, 1, 0), "given is not held");
+    assert_eq!(world.count(), (0, 1, 0), "sent is not held");
     let parked = world.poll("a", Some(0), None);
     assert_eq!(world.count(), (1, 0, 0));
     assert_eq!(world.totals().is_converged(), Some(true));
     world.publish(1);
     assert_eq!(world.count(), (0, 1, 0), "nobody had to visit it");
-    parked.given(&state(1));
+    parked.sent(&state(1));
     drop(parked);
-    assert_eq!(world.count(), (0, 1, 0), "given is not held");
-    assert_eq!((world.agent("a").given, world.agent("a").holds), (Some(state(1)), Some(state(0).into())));
+    assert_eq!(world.count(), (0, 1, 0), "sent is not held");
+    assert_eq!((world.agent("a").sent, world.agent("a").acknowledged), (Some(state(1)), Some(state(0).into())));
     world.publish(0);
-    assert_eq!(world.count(), (0, 1, 0), "it held this, and was given another since");
+    assert_eq!(world.count(), (0, 1, 0), "it held this, and was sent another since");
     world.publish(1);
     let _parked = world.poll("a", Some(1), None);
-    assert_eq!((world.count(), world.agent("a").given), ((1, 0, 0), None));
+    assert_eq!((world.count(), world.agent("a").sent), ((1, 0, 0), None));
 }
 
 #[test]
@@ -172,7 +178,7 @@ fn the_worst_are_those_that_reject_and_then_those_that_lag_for_longest() {
     assert_eq!(world.worst(10), ["no-2", "no-1", "old", "new", "fine"]);
     assert_eq!(world.worst(3), ["no-2", "no-1", "old"]);
     world.publish(2);
-    assert_eq!(world.worst(10), ["no-2", "old", "new", "fine", "no-1"], "new was given another since");
+    assert_eq!(world.worst(10), ["no-2", "old", "new", "fine", "no-1"], "new was sent another since");
 }
 
 #[test]
@@ -183,7 +189,7 @@ fn two_polls_under_one_key_are_a_duplicate_until_one_ends() {
     let second = world.poll("a", Some(0), None);
     assert_eq!((world.totals().duplicates, world.agent("a").polls), (1, 2));
     assert_eq!(second.park(1).map(|_| ()), Ok(()), "not more than one is parked");
-    let place = first.park(1).expect("the place was given back");
+    let place = first.park(1).expect("the place was sent back");
     assert_eq!(second.park(1).expect_err("none is left"), TooMany { limit: 1 });
     drop((place, first));
     assert!(second.park(1).is_ok());
@@ -241,10 +247,10 @@ fn the_fourth_of_the_same_in_a_row_is_held() {
 fn pages_follow_each_other_and_filter() {
     let mut world = World::new(100);
     let _live: Vec<_> = (0..10).map(|n| world.poll(&format!("n{n}"), Some(n % 2), None)).collect();
-    let mut listing = listing(Some(Standing::Converged), 2);
+    let mut listing = listing(Some(SyncStatus::Converged), 2);
     let mut names = Vec::new();
     loop {
-        let (agents, more) = world.fleet.page(&listing, Some(&state(0)), world.now);
+        let (agents, more) = world.registry.page(&listing, Some(&state(0)), world.now);
         names.extend(agents.iter().map(|agent| agent.key.name().to_owned()));
         listing.after = agents.last().map(|agent| agent.key.clone());
         if !more {
@@ -261,13 +267,13 @@ fn memory_is_bounded_and_who_was_evicted_keeps_it_from_looking_converged() {
     for name in 0..1000 {
         world.now += Duration::from_millis(1);
         drop(world.poll(&name.to_string(), Some(0), None));
-        assert!(world.fleet.agents.len() <= 64);
+        assert!(world.registry.agents.len() <= 64);
     }
     let totals = world.totals();
     assert_eq!(totals.evictions, u64::try_from(1001 - totals.total).expect("positive"));
     assert_eq!((totals.evicted, totals.is_converged()), (1001 - totals.total, Some(false)));
     assert_eq!(world.agent("parked").polls, 1, "who is here is not evicted first");
-    assert_eq!(world.agent("999").holds, Some(state(0).into()));
+    assert_eq!(world.agent("999").acknowledged, Some(state(0).into()));
     world.now += EXPIRY;
     let totals = world.totals();
     assert_eq!((totals.total, totals.evicted, totals.is_converged()), (1, 0, Some(true)));
@@ -281,7 +287,7 @@ fn names_that_are_gone_leave_room_without_anyone_looking() {
         world.now += SECOND;
         drop(world.poll(&name.to_string(), Some(0), None));
     }
-    assert!(world.fleet.agents.len() <= SWEEP_FROM, "{}", world.fleet.agents.len());
+    assert!(world.registry.agents.len() <= SWEEP_FROM, "{}", world.registry.agents.len());
     assert_eq!(world.totals().evictions, 0);
 }
 
@@ -296,7 +302,7 @@ enum Event {
     /// The poll under way with this number is answered with the current state, or dropped.
     Finish {
         poll: usize,
-        given: bool,
+        sent: bool,
     },
     End {
         connection: usize,
@@ -310,7 +316,7 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         6 => (0u8..6, state(), state(), 0usize..3)
             .prop_map(|(agent, since, rejected, connection)| Event::Poll { agent, since, rejected, connection }),
-        4 => (0usize..8, any::<bool>()).prop_map(|(poll, given)| Event::Finish { poll, given }),
+        4 => (0usize..8, any::<bool>()).prop_map(|(poll, sent)| Event::Finish { poll, sent }),
         1 => (0usize..3).prop_map(|connection| Event::End { connection }),
         2 => (0u8..3).prop_map(Event::Publish),
         2 => (1u64..60).prop_map(Event::Wait),
@@ -322,7 +328,7 @@ fn event() -> impl Strategy<Value = Event> {
 struct Known {
     since: Option<u8>,
     rejected: Option<u8>,
-    given: Option<u8>,
+    sent: Option<u8>,
     poll: usize,
     live: usize,
     seen: Instant,
@@ -332,11 +338,11 @@ struct Known {
 }
 
 impl Known {
-    fn standing(&self, current: u8) -> Standing {
+    fn sync_status(&self, current: u8) -> SyncStatus {
         match () {
-            () if self.rejected == Some(current) => Standing::Rejecting,
-            () if self.since == Some(current) && self.given.is_none_or(|given| given == current) => Standing::Converged,
-            () => Standing::Lagging,
+            () if self.rejected == Some(current) => SyncStatus::Rejecting,
+            () if self.since == Some(current) && self.sent.is_none_or(|sent| sent == current) => SyncStatus::Converged,
+            () => SyncStatus::Lagging,
         }
     }
 
@@ -370,27 +376,27 @@ proptest! {
                     }
                     world.connection = Arc::clone(&connections[connection]);
                     let poll = world.poll(&agent.to_string(), since, rejected);
-                    let gives = since != Some(world.current) && rejected != Some(world.current);
+                    let sends = since != Some(world.current) && rejected != Some(world.current);
                     let behind = before.as_mut().and_then(|before| before.behind);
                     let mut entry = Known {
-                        since, rejected, given: gives.then_some(world.current), poll: number, seen: now, behind,
+                        since, rejected, sent: sends.then_some(world.current), poll: number, seen: now, behind,
                         live: 1 + before.map_or(0, |before| before.live), connection: Arc::clone(&world.connection),
                     };
-                    let converged = entry.standing(world.current) == Standing::Converged;
+                    let converged = entry.sync_status(world.current) == SyncStatus::Converged;
                     entry.behind = if converged { None } else { Some(entry.behind.unwrap_or(now)) };
                     known.insert(agent, entry);
                     live.push((agent, number, poll));
                     // Here the polls of who was evicted end with it.
                     live.retain(|(of, ..)| known.contains_key(of));
                 }
-                Event::Finish { poll, given } if poll < live.len() => {
+                Event::Finish { poll, sent } if poll < live.len() => {
                     let (agent, number, poll) = live.remove(poll);
                     let entry = known.get_mut(&agent).expect("live");
                     entry.live -= 1;
-                    if given {
-                        poll.given(&state(world.current));
-                        if entry.poll == number && entry.given.is_none() {
-                            entry.given = Some(world.current);
+                    if sent {
+                        poll.sent(&state(world.current));
+                        if entry.poll == number && entry.sent.is_none() {
+                            entry.sent = Some(world.current);
                         }
                     }
                 }
@@ -410,9 +416,9 @@ proptest! {
             }
             let now = world.now;
             known.retain(|_, entry| !entry.is_gone(now));
-            let count = |standing| known.values().filter(|entry| entry.standing(world.current) == standing).count();
-            let expected = Standing::ALL.map(count);
-            let lag = known.values().filter(|entry| entry.standing(world.current) != Standing::Converged);
+            let count = |sync_status| known.values().filter(|entry| entry.sync_status(world.current) == sync_status).count();
+            let expected = SyncStatus::ALL.map(count);
+            let lag = known.values().filter(|entry| entry.sync_status(world.current) != SyncStatus::Converged);
             let lag = lag.map(|entry| now - entry.behind.expect("it is")).max();
             let duplicates = known.values().filter(|entry| entry.live > 1).count();
             let totals = world.totals();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::poll::{Counts, Turn};
-use super::{Acknowledgement, Agent, AgentKey, Connection, Current, LivePoll, Standing};
+use super::{Acknowledgement, Agent, AgentKey, Connection, Current, LivePoll, SyncStatus};
 use crate::bounds::{AGENT_SKEW, PACE_REPEATS};
 use crate::model::{Since, StateId, SupersededAt};
 
@@ -12,7 +12,7 @@ use crate::model::{Since, StateId, SupersededAt};
 #[derive(Debug)]
 pub(super) struct Entry<V> {
     selected: Option<Selected<V>>,
-    holds: Option<Since>,
+    acknowledged: Option<Since>,
     rejection: Option<Box<Rejection>>,
     turn: Arc<Turn>,
     row: Row,
@@ -61,18 +61,18 @@ impl<V: PartialEq> Entry<V> {
         key: AgentKey,
         said: Acknowledgement,
         current: Current<'_, V>,
-        gives: bool,
+        sends: bool,
         now: Instant,
     ) -> (Self, LivePoll, bool) {
         let same_since = before.as_ref().is_some_and(|before| {
-            same(before.holds.as_ref(), said.holds.as_ref()) && before.looks_at(current.selected)
+            same(before.acknowledged.as_ref(), said.acknowledged.as_ref()) && before.looks_at(current.selected)
         });
         let lagged_since = before.as_ref().map_or(now, |before| before.lags_since(now));
         let (counts, row, rejected) = match before {
             Some(before) => (Arc::clone(&before.turn.counts), before.row, before.rejection),
             None => (Arc::<Counts>::default(), Row::default(), None),
         };
-        let (row, is_paced) = if gives && said.holds.is_some() {
+        let (row, is_paced) = if sends && said.acknowledged.is_some() {
             row.and(current.id, same_since)
         } else {
             // The null state is never held: a client that starts anew each time must be able to.
@@ -92,7 +92,7 @@ impl<V: PartialEq> Entry<V> {
         });
         let mut entry = Self {
             selected,
-            holds: said.holds,
+            acknowledged: said.acknowledged,
             rejection,
             turn: poll.turn(),
             row,
@@ -100,7 +100,7 @@ impl<V: PartialEq> Entry<V> {
             seen: now,
             connection: said.connection,
         };
-        if entry.standing(Some(current.id)) == Standing::Converged {
+        if entry.sync_status(Some(current.id)) == SyncStatus::Converged {
             entry.lag = Lag::From(Arc::clone(current.superseded_at));
         }
         (entry, poll, is_new)
@@ -108,19 +108,19 @@ impl<V: PartialEq> Entry<V> {
 
     /// How the agent stands to `current`, the state of the whole model; one that selects, to what is current of that,
     /// which is known until that is superseded: then the agent lags until it says otherwise.
-    pub(super) fn standing(&self, current: Option<&StateId>) -> Standing {
+    pub(super) fn sync_status(&self, current: Option<&StateId>) -> SyncStatus {
         let current = match &self.selected {
             Some(selected) => selected.superseded_at.get().is_none().then_some(&selected.id),
             None => current,
         };
-        let Some(current) = current else { return Standing::Lagging };
+        let Some(current) = current else { return SyncStatus::Lagging };
         let is_rejected = self.rejection.as_ref().is_some_and(|rejection| current.is_same_state(&rejection.state));
-        let holds = self.holds.is_some_and(|holds| current.is_same_state(&holds));
-        let was_given_another = self.turn.given().is_some_and(|given| !current.is_same_state(&(*given).into()));
-        match (is_rejected, holds && !was_given_another) {
-            (true, _) => Standing::Rejecting,
-            (false, true) => Standing::Converged,
-            (false, false) => Standing::Lagging,
+        let acknowledged = self.acknowledged.is_some_and(|acknowledged| current.is_same_state(&acknowledged));
+        let was_given_another = self.turn.sent().is_some_and(|sent| !current.is_same_state(&(*sent).into()));
+        match (is_rejected, acknowledged && !was_given_another) {
+            (true, _) => SyncStatus::Rejecting,
+            (false, true) => SyncStatus::Converged,
+            (false, false) => SyncStatus::Lagging,
         }
     }
 
@@ -155,19 +155,19 @@ impl<V: PartialEq> Entry<V> {
 
     /// For operators.
     pub(super) fn view(&self, key: &AgentKey, current: Option<&StateId>, now: Instant) -> Agent<V> {
-        let standing = self.standing(current);
+        let sync_status = self.sync_status(current);
         let since = |at: Instant| now.saturating_duration_since(at);
         let polls = self.polls();
         Agent {
             key: key.clone(),
             selected: self.selected.as_ref().map(|selected| Arc::clone(&selected.view)),
-            standing,
-            holds: self.holds,
-            given: self.turn.given().copied(),
+            sync_status,
+            acknowledged: self.acknowledged,
+            sent: self.turn.sent().copied(),
             rejects: self.rejection.as_ref().map(|rejection| rejection.state),
             reason: self.rejection.as_ref().and_then(|rejection| rejection.reason.clone()),
             rejecting: self.rejection.as_ref().map(|rejection| since(rejection.since)),
-            lagging: (standing != Standing::Converged).then(|| since(self.lags_since(now))),
+            lagging: (sync_status != SyncStatus::Converged).then(|| since(self.lags_since(now))),
             last_seen: if polls > 0 { Duration::ZERO } else { since(self.seen) },
             polls,
             peer: self.connection.peer,

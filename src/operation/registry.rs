@@ -11,19 +11,19 @@ use super::Operation;
 
 /// All operations that run.
 #[derive(Debug)]
-pub struct Table {
+pub struct OperationRegistry {
     by_path: ArcSwap<HashMap<String, Arc<Operation>>>,
     /// What else is waited for before all operations are known: until then a path that none has may be one of theirs.
     unknown: watch::Sender<Option<&'static str>>,
 }
 
-impl Default for Table {
+impl Default for OperationRegistry {
     fn default() -> Self {
         Self { by_path: ArcSwap::default(), unknown: watch::Sender::new(None) }
     }
 }
 
-impl Table {
+impl OperationRegistry {
     /// A table of these operations, to which none will be added.
     #[must_use]
     pub fn of(operations: impl IntoIterator<Item = Arc<Operation>>) -> Self {
