@@ -110,6 +110,12 @@ pub const KUBERNETES_SILENCE: Duration = Duration::from_secs(90);
 pub const KUBERNETES_READ: Duration = Duration::from_secs(10);
 /// From the start of one consistent read to that of the next, however many requests ask for one.
 pub const KUBERNETES_READ_PAUSE: Duration = Duration::from_millis(500);
+/// What a consistent read that a request asked for costs at least: of such reads no more go on for long than one in this time.
+pub const KUBERNETES_READ_COST: Duration = Duration::from_secs(2);
+/// And no more bytes a second.
+pub const KUBERNETES_READ_RATE: u32 = 1024 * 1024;
+/// Of that, so much may be spent before its time.
+pub const KUBERNETES_READ_CREDIT: Duration = Duration::from_secs(30);
 /// A source reads consistently on its own this often, a tenth earlier or later.
 pub const KUBERNETES_CONFIRM: Duration = Duration::from_secs(60);
 /// A file that holds a token is read anew this often.

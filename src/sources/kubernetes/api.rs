@@ -37,6 +37,13 @@ pub(super) struct Set {
     pub(super) version: String,
 }
 
+impl Set {
+    /// How many bytes the objects have.
+    pub(super) fn bytes(&self) -> usize {
+        self.objects.iter().map(|object| object.body.len()).sum()
+    }
+}
+
 /// A watch that is open.
 pub(super) struct Events {
     body: Body,

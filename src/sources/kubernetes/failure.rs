@@ -193,7 +193,15 @@ impl From<kube::Error> for Failure {
             Error::Auth(_) => FailureKind::Credentials,
             // kube hands its own layers' errors on in boxes.
             Error::Service(cause) if cause.is::<AuthError>() => FailureKind::Credentials,
-            _ => FailureKind::Transport,
+            Error::HyperError(_)
+            | Error::Service(_)
+            | Error::ReadEvents(_)
+            | Error::ProxyProtocolUnsupported { .. }
+            | Error::ProxyProtocolDisabled { .. }
+            | Error::RustlsTls(_)
+            | Error::TlsRequired
+            | Error::InferConfig(_)
+            | Error::InferKubeconfig(_) => FailureKind::Transport,
         };
         Self::new(kind, chain(&error))
     }

@@ -49,7 +49,12 @@ impl ListWatch {
 
     pub(super) fn has_read(&mut self, (number, cause, answer): (Number, Cause, Result<Set, Failure>)) {
         match answer {
-            Ok(set) => self.judge(number, cause, set),
+            Ok(set) => {
+                if cause == Cause::Asked {
+                    self.schedule.spent(set.bytes(), Instant::now());
+                }
+                self.judge(number, cause, set);
+            }
             Err(failure) => {
                 let verb = if self.is_by_name() { "get" } else { "list" };
                 self.metrics.error(failure.kind);

@@ -1,12 +1,17 @@
 //! PURE. When a source reads consistently: when it has a read scheduled (what it holds is not confirmed
 //! yet), when somebody asks, and once in a while on its own, so that a watch that fell silent is
 //! found out. Never twice within [`KUBERNETES_READ_PAUSE`], however many ask.
+//!
+//! Anybody may claim to hold something newer, and go on claiming it. What such a read costs the API server is paid for
+//! by time; up to [`KUBERNETES_READ_CREDIT`] may be scheduled for it, and then the next waits.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::bounds::{KUBERNETES_CONFIRM, KUBERNETES_READ_PAUSE};
+use crate::bounds::{
+    KUBERNETES_CONFIRM, KUBERNETES_READ_COST, KUBERNETES_READ_CREDIT, KUBERNETES_READ_PAUSE, KUBERNETES_READ_RATE,
+};
 use crate::sources::backoff::Backoff;
 
 /// How far a confirming read may be from its time, either way, so that replicas do not read together.
@@ -23,6 +28,8 @@ pub(super) struct Schedule {
     backoff: Backoff,
     /// Not before, after one that failed.
     retry: Option<Instant>,
+    /// When what was read for those who asked is paid for.
+    paid: Instant,
 }
 
 impl Schedule {
@@ -34,13 +41,31 @@ impl Schedule {
             scheduled: false,
             backoff: Backoff::default(),
             retry: None,
+            paid: now,
         }
     }
 
     /// When the next read begins; `now` is what "at once" means.
     pub(super) fn due(&self, asked: bool, now: Instant) -> Instant {
         let earliest = self.last.map_or(now, |last| last + KUBERNETES_READ_PAUSE).max(self.retry.unwrap_or(now));
-        if asked || self.scheduled { earliest } else { earliest.max(self.confirm) }
+        if self.scheduled {
+            return earliest;
+        }
+        let asked = asked.then(|| earliest.max(now + self.debt(now).saturating_sub(KUBERNETES_READ_CREDIT)));
+        // What those who ask cannot have now, all may have when it is time.
+        let confirm = earliest.max(self.confirm);
+        asked.map_or(confirm, |asked| asked.min(confirm))
+    }
+
+    fn debt(&self, now: Instant) -> Duration {
+        self.paid.saturating_duration_since(now)
+    }
+
+    /// A read that was asked for has shown so many bytes.
+    pub(super) fn spent(&mut self, bytes: usize, now: Instant) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let cost = Duration::from_secs(1).mul_f64(f64::from(bytes) / f64::from(KUBERNETES_READ_RATE));
+        self.paid = now + self.debt(now) + cost.max(KUBERNETES_READ_COST);
     }
 
     /// Whether the next read is scheduled: for what was shown, or after one that failed or was ambiguous.
@@ -120,6 +145,47 @@ mod tests {
         schedule.begins(now);
         schedule.answered(true);
         assert_eq!(schedule.due(false, now), now + KUBERNETES_READ_PAUSE, "ambiguous: again");
+    }
+
+    /// Asks all the time for reads of so many bytes: how many begin within so long, and the longest pause between two.
+    fn asked_all_the_time(schedule: &mut Schedule, start: Instant, bytes: usize, lasting: Duration) -> (u64, Duration) {
+        let (mut now, mut reads, mut longest) = (start, 0, Duration::ZERO);
+        loop {
+            let due = schedule.due(true, now);
+            if due > start + lasting {
+                return (reads, longest);
+            }
+            longest = longest.max(due - now);
+            now = due;
+            schedule.begins(now);
+            schedule.answered(false);
+            schedule.spent(bytes, now);
+            reads += 1;
+        }
+    }
+
+    #[test]
+    fn who_asks_all_the_time_is_given_little_after_a_while_and_again_after_a_rest() {
+        const MIB: usize = 1024 * 1024;
+        const HOUR: Duration = Duration::from_secs(3600);
+        // An hour, two seconds each, and the credit; what it costs is the greater of time and bytes.
+        for (bytes, most, pause) in [
+            (1_000, 1_800 + 16, KUBERNETES_READ_COST),
+            (MIB, 1_800 + 16, KUBERNETES_READ_COST),
+            (8 * MIB, 450 + 5, 8 * SECOND),
+            // No more than a read a minute, which is made in any case.
+            (64 * MIB, 67, 66 * SECOND),
+        ] {
+            let (mut schedule, now) = schedule();
+            let (reads, longest) = asked_all_the_time(&mut schedule, now, bytes, HOUR);
+            assert!(reads <= most && longest <= pause, "{bytes}: {reads} reads, {longest:?}");
+            let rested = now + HOUR + 2 * KUBERNETES_CONFIRM;
+            assert_eq!(schedule.due(true, rested), rested, "{bytes}");
+            if bytes <= MIB {
+                let (reads, longest) = asked_all_the_time(&mut schedule, rested, bytes, 7 * SECOND);
+                assert_eq!((reads, longest), (15, KUBERNETES_READ_PAUSE), "at first as often as ever");
+            }
+        }
     }
 
     #[test]

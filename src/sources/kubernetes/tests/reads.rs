@@ -119,6 +119,29 @@ async fn many_who_ask_share_reads_that_began_after_them() {
     assert!(all.script.no_get(), "nobody asks any more");
 }
 
+/// As whoever claims to hold something newer, and goes on claiming it.
+#[tokio::test(start_paused = true)]
+async fn who_asks_without_end_gets_few_reads_and_holds_up_nobody_for_long() {
+    let (mut all, watch) = Setup::watching().await;
+    let start = Instant::now();
+    let (mut reads, mut longest) = (0, Duration::ZERO);
+    while start.elapsed() < 120 * SECOND {
+        let asked = Instant::now();
+        let mut asking = all.asks();
+        watch.bookmark(10);
+        let get = all.script.get().await;
+        get.got(Some(&object(7)));
+        reads += 1;
+        while asking.join_next().now_or_never().is_none() {
+            assert_eq!(all.seen().now_or_never().as_deref().unwrap_or("live"), "live");
+            tokio::task::yield_now().await;
+        }
+        longest = longest.max(asked.elapsed());
+    }
+    assert!((70..=77).contains(&reads), "one in two seconds, and fifteen before their time: {reads}");
+    assert!(longest <= 2 * SECOND, "{longest:?}");
+}
+
 /// A read that is late never takes anyone back.
 #[tokio::test(start_paused = true)]
 async fn a_late_read_gives_way_to_what_the_stream_has_brought() {
