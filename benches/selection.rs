@@ -13,6 +13,7 @@
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use criterion::Criterion;
@@ -74,7 +75,7 @@ fn parse(text: &str) -> Document {
 /// An operation that serves a model, with one request parked on each node.
 struct Operation {
     store: Store,
-    hub: Hub,
+    hub: Arc<Hub>,
     parked: Vec<Waiter>,
     version: u64,
 }
@@ -85,7 +86,8 @@ impl Operation {
         let metrics = Families::register(&prometheus::Registry::new()).expect("new names").of("bench");
         let limits = Limits { pointers: 64, selections: NODES, history_entries: 32, history_bytes: None };
         let store = Store::new(Rules::every(Duration::ZERO));
-        let mut operation = Self { store, hub: Hub::new(NODES, limits, metrics), parked: Vec::new(), version: 0 };
+        let mut operation =
+            Self { store, hub: Arc::new(Hub::new(NODES, limits, metrics)), parked: Vec::new(), version: 0 };
         operation.publish(model);
         for at in 0..NODES {
             let selection = Selection::parse(&[format!("{prefix}/{}", name(at))], 64).expect("a selection");
@@ -119,6 +121,38 @@ impl Operation {
         black_box((served.fields(), served.snapshot.body()));
         assert_eq!(self.hub.metrics().selections_changed.get() - selections, 1, "nobody else is released");
     }
+}
+
+/// One change touches all selections: how long publishing takes, and the longest that another request meanwhile waits for
+/// its share in a view.
+fn all_touched(operation: &mut Operation, models: &[Document; 2]) -> (Duration, Duration) {
+    let selection = Selection::parse(&[format!("/nodes/{}", name(CHANGED))], 64).expect("a selection");
+    let (mut took, mut longest) = (Duration::ZERO, Duration::ZERO);
+    for model in models.iter().cycle().take(6) {
+        let done = AtomicBool::new(false);
+        let hub = Arc::clone(&operation.hub);
+        let waited = std::thread::scope(|scope| {
+            let others = scope.spawn(|| {
+                let mut longest = Duration::ZERO;
+                while !done.load(Ordering::Relaxed) {
+                    longest = longest.max(time(|| drop(black_box(hub.subscribe(Some(&selection)).expect("room")))));
+                }
+                longest
+            });
+            took = took.max(time(|| operation.publish(model)));
+            done.store(true, Ordering::Relaxed);
+            others.join().expect("no panic")
+        });
+        longest = longest.max(waited);
+    }
+    (took, longest)
+}
+
+fn time(run: impl FnOnce()) -> Duration {
+    #[expect(clippy::disallowed_methods, reason = "a benchmark is about real time")]
+    let start = Instant::now();
+    run();
+    start.elapsed()
 }
 
 fn read_anew(operation: &mut Operation, read: &Document) {
@@ -169,14 +203,7 @@ fn entry(at: usize, object: &str, revision: u64) -> Entry<Known> {
 }
 
 fn median(mut run: impl FnMut()) -> Duration {
-    let mut times: Vec<_> = (0..15)
-        .map(|_| {
-            #[expect(clippy::disallowed_methods, reason = "a benchmark is about real time")]
-            let start = Instant::now();
-            run();
-            start.elapsed()
-        })
-        .collect();
+    let mut times: Vec<_> = (0..15).map(|_| time(&mut run)).collect();
     times.sort();
     times[times.len() / 2]
 }
@@ -208,6 +235,10 @@ fn main() {
     let unit = median(|| drop(black_box(parse(&text)))).as_secs_f64();
     let ratio = |time: Duration| time.as_secs_f64() / unit;
     let (read, one) = (ratio(median(read_anew)), ratio(median(aggregated)));
+    let all = [text.clone(), text.replace("\"mtu\":9000", "\"mtu\":8000")].map(|text| parse(&text));
+    let mut touched = Operation::serving(&all[1], "/nodes");
+    let (took, waited) = all_touched(&mut touched, &all);
+    report(&format!("all {NODES} touched: published in {took:?}, another request waited {waited:?} at most"));
     report(&format!("model: {} bytes, {NODES} nodes, {NODES} parked requests of different selections", text.len()));
     report(&format!("model read anew: {read:.4} parses, at most 3"));
     report(&format!("one of 10,000 aggregated: 1/{:.0} of a parse, at most 1/50", 1.0 / one));

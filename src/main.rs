@@ -65,6 +65,8 @@ fn tell(error: &clap::Error) -> ExitCode {
 
 fn serve(config: Config) -> Done {
     threads::check()?;
+    // For every TLS connection of the process. It fails only where one is installed, and nothing has run before.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = Builder::new_multi_thread().worker_threads(threads::workers()).enable_all().build()?;
     let telemetry = {
         let _inside = runtime.enter();

@@ -32,6 +32,8 @@ struct PartViews {
     index: Index<PartView>,
     limit: usize,
     closed: bool,
+    /// The state of the whole that is being published.
+    next: Option<Snapshot>,
 }
 
 #[derive(Debug)]
@@ -59,7 +61,7 @@ pub struct TooManySelections {
 impl Views {
     pub(super) fn new(past: Past, parking: Arc<Parking>, selections: usize, metrics: Metrics) -> Self {
         let whole = View::of(Selection::whole(), &Err(Missing::NoState), false);
-        let parts = Mutex::new(PartViews { index: Index::new(), limit: selections, closed: false });
+        let parts = Mutex::new(PartViews { index: Index::new(), limit: selections, closed: false, next: None });
         Self { whole, newest: watch::Sender::default(), parts, past: Arc::new(past), parking, metrics }
     }
 
@@ -75,20 +77,29 @@ impl Views {
 
     /// Serves a new state to whoever looks at what changed.
     pub(super) fn publish(&self, snapshot: &Snapshot, fan_out: &Arc<FanOut>) {
-        // Held until the whole is published too: a view that is made meanwhile is of the new state.
-        let parts = self.parts();
         let before = self.whole.state().ok();
         let before = before.as_deref().map(|before| &before.snapshot);
         self.remember(before, snapshot);
-        let (touched, visited) = parts.touched(before, snapshot);
-        self.metrics.selections_visited.inc_by(visited as u64);
-        self.metrics.selections_changed.inc_by(touched.len() as u64);
+        // Not locked while parts are made: requests need the lock to come and to go.
+        let touched = self.begin(before, snapshot);
         // The parts first: who sees the new state of the whole may rely on theirs being superseded.
-        for view in touched {
+        for view in &touched {
             view.publish(snapshot, fan_out);
         }
         self.whole.publish(snapshot, fan_out);
+        let mut parts = self.parts();
+        parts.next = None;
         self.newest.send_replace(Some(snapshot.id));
+    }
+
+    /// From now on views are made of `next`. Gives those that are there and that it touches.
+    fn begin(&self, before: Option<&Snapshot>, next: &Snapshot) -> Vec<Arc<View>> {
+        let mut parts = self.parts();
+        parts.next = Some(next.clone());
+        let (touched, visited) = parts.touched(before, next);
+        self.metrics.selections_visited.inc_by(visited as u64);
+        self.metrics.selections_changed.inc_by(touched.len() as u64);
+        touched
     }
 
     /// What was served becomes the past of what follows.
@@ -126,16 +137,16 @@ impl Views {
 
 impl PartViews {
     /// The views that a change touches, and how many changed paths were looked at to find them.
-    fn touched(&self, before: Option<&Snapshot>, next: &Snapshot) -> (Vec<&View>, usize) {
+    fn touched(&self, before: Option<&Snapshot>, next: &Snapshot) -> (Vec<Arc<View>>, usize) {
         if let Some(before) = before
             && before.id.epoch == next.id.epoch
             && let (Content::Json(old), Content::Json(new)) = (&before.content, &next.content)
         {
             let touched = self.index.touched(old, new);
-            return (touched.changed.into_iter().map(|(_, part)| &*part.view).collect(), touched.visited);
+            return (touched.changed.into_iter().map(|(_, part)| Arc::clone(&part.view)).collect(), touched.visited);
         }
         // Another history, or no parts to compare: every id is another one.
-        let all: Vec<_> = self.index.values().map(|part| &*part.view).collect();
+        let all: Vec<_> = self.index.values().map(|part| Arc::clone(&part.view)).collect();
         let visited = all.len();
         (all, visited)
     }
@@ -157,7 +168,11 @@ impl Subscription {
             if parts.index.len() >= parts.limit {
                 return Err(TooManySelections { limit: parts.limit });
             }
-            let view = Arc::new(View::of(selection.clone(), &views.whole.state(), parts.closed));
+            let whole = match &parts.next {
+                Some(next) => Ok(Arc::new(Served::new(next.clone()))),
+                None => views.whole.state(),
+            };
+            let view = Arc::new(View::of(selection.clone(), &whole, parts.closed));
             parts.index.insert(selection.clone(), PartView { view: Arc::clone(&view), subscriptions: 1 });
             views.metrics.selections.inc();
             view
@@ -182,11 +197,14 @@ impl Subscription {
         state
     }
 
-    /// A change that is under way may have published this view and not yet the newest version: it is waited for.
+    /// The state of a view whose version is not the newest one: a change has not touched it, or is under way and has.
     fn at_newest_version(&self, view: &View) -> State {
-        let _parts = self.views.parts();
-        if let Some(newest) = *self.views.newest.borrow() {
-            view.bump_version(newest.version);
+        let parts = self.views.parts();
+        let state = view.state();
+        let (Ok(served), Some(newest)) = (&state, *self.views.newest.borrow()) else { return state };
+        let is_next = parts.next.as_ref().is_some_and(|next| next.id.version == served.snapshot.id.version);
+        if !is_next {
+            view.bump_version_of(&served.snapshot.id, newest.version);
         }
         view.state()
     }

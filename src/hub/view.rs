@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::Served;
 use super::fan_out::{Cohort, FanOut};
-use crate::model::{Selection, Snapshot};
+use crate::model::{Selection, Snapshot, StateId};
 
 /// The whole model or a selection of it.
 #[derive(Debug)]
@@ -72,9 +72,18 @@ impl View {
 
     /// Serves the same state at another version: nobody is woken here, the bytes stay shared.
     pub(super) fn bump_version(&self, version: u64) {
+        self.bump(|served| served.snapshot.id.version != version, version);
+    }
+
+    /// The same, unless another state than `id` is served by now.
+    pub(super) fn bump_version_of(&self, id: &StateId, version: u64) {
+        self.bump(|served| served.snapshot.id == *id, version);
+    }
+
+    fn bump(&self, concerns: impl Fn(&Served) -> bool, version: u64) {
         self.current.send_if_modified(|current| {
             if let Ok(served) = &mut current.state
-                && served.snapshot.id.version != version
+                && concerns(served)
             {
                 *served = Arc::new(served.at_version(version));
             }

@@ -77,6 +77,8 @@ async fn run(clients: usize, most: f64, mut model: impl FnMut(u64) -> Value) {
         if serial <= CHANGES / 2 {
             crowd.all_hold(serial, SPREAD).await;
             parked(&server, clients).await;
+            // Everyone was parked, so each of these changes released somebody and is measured once.
+            server.metric_becomes(&series("count"), cast(serial - 1)).await;
         } else {
             server.metric_becomes(PUBLISHED, cast(serial)).await;
         }
@@ -85,6 +87,7 @@ async fn run(clients: usize, most: f64, mut model: impl FnMut(u64) -> Value) {
     parked(&server, clients).await;
     let later = per_client(resident(&server).await - idle, clients);
     let count = server.metric(&series("count")).await;
+    assert!((cast(CHANGES / 2)..cast(CHANGES)).contains(&count), "{count} changes released somebody, of {CHANGES}");
     let mean = server.metric(&series("sum")).await / count;
     let _ = write!(
         report,
@@ -96,6 +99,8 @@ async fn run(clients: usize, most: f64, mut model: impl FnMut(u64) -> Value) {
     println!("{report}");
     let story = crowd.judge().await;
     println!("{story}");
+    assert_eq!(refusals(&server).await, Vec::<String>::new(), "nobody is refused");
+    assert!(server.metric(PUBLISHED).await >= cast(CHANGES), "each change was published");
     server.metric_becomes(PARKED, 0.0).await;
     server.metric_becomes("tidewait_http_connections", 0.0).await;
     assert!(each < most && later < most, "a parked client costs {each:.1}, later {later:.1} KiB, more than {most}");
@@ -105,6 +110,16 @@ async fn run(clients: usize, most: f64, mut model: impl FnMut(u64) -> Value) {
 
 fn series(part: &str) -> String {
     format!("{FAN_OUT}_{part}{{operation=\"describe\"}}")
+}
+
+/// The series of requests and connections that were refused, and how many there were.
+async fn refusals(server: &Server) -> Vec<String> {
+    let text = String::from_utf8(server.admin("/metrics").await.body).expect("text");
+    let is_refusal = |line: &&str| {
+        let requests = line.starts_with("tidewait_http_requests_total{") && !line.contains("code=\"20");
+        requests || line.starts_with("tidewait_http_refused_connections_total ")
+    };
+    text.lines().filter(is_refusal).filter(|line| !line.ends_with(" 0")).map(str::to_owned).collect()
 }
 
 /// Waits until the server has everyone parked.

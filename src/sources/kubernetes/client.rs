@@ -70,8 +70,6 @@ pub enum ConnectError {
 /// A client for the API server that the kubeconfig names; without one, that of `KUBECONFIG`,
 /// `~/.kube/config` or the pod's service account. It speaks to nobody yet.
 pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> {
-    // An error says that this process has one already, as it does for the second client.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let mut config = kubeconfig::config(kubeconfig).await?;
     if let Some(proxy) = &config.proxy_url {
         let host = proxy.host().unwrap_or_default();
