@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -91,6 +91,7 @@ impl Operations {
     /// Starts those that the process was started with; one whose state on disk is in use is refused.
     pub async fn start_all(&mut self, configs: &[config::Operation]) -> Result<(), DiskError> {
         let deadline = Instant::now() + STATE_ANSWER;
+        let mut restored = Vec::new();
         for config in configs {
             let disk = self.disk(&config.name);
             if let Some(disk) = disk.clone() {
@@ -99,8 +100,10 @@ impl Operations {
                     opened?;
                 }
             }
-            self.start(config, disk);
+            restored.push(self.start(config, disk));
         }
+        // Whoever asks first is given what is kept, as far as the disk answers.
+        let _ = timeout_at(deadline, futures::future::join_all(restored)).await;
         self.publish();
         Ok(())
     }
@@ -166,14 +169,16 @@ impl Operations {
         self.table.replace(self.running.values().map(|running| Arc::clone(&running.operation)));
     }
 
-    fn start(&mut self, config: &config::Operation, disk: Option<Disk>) {
+    /// What it gives ends once the operation has what a former process left.
+    fn start(&mut self, config: &config::Operation, disk: Option<Disk>) -> oneshot::Receiver<()> {
         let name = &config.name;
         let hub = Hub::new(config.parked, config.limits, self.hubs.of(name));
         let operation = Arc::new(Operation::new(config.clone(), hub, self.families.of(name)));
         let run = Run::new(Arc::clone(&operation), disk);
         let (wanted, goes_by) = watch::channel(config.clone());
         let end = CancellationToken::new();
-        let work = operate(Arc::clone(&operation), run, Arc::clone(&self.dependencies), goes_by);
+        let (restored, is_restored) = oneshot::channel();
+        let work = operate(Arc::clone(&operation), run, restored, Arc::clone(&self.dependencies), goes_by);
         let ended = end.clone();
         let task = async move {
             tokio::select! {
@@ -187,6 +192,7 @@ impl Operations {
         self.tasks.spawn(async move { (task_name, task.await) });
         tracing::info!(operation = %name, path = %config.path, source = %config.source, "operation started");
         self.running.insert(name.clone(), Running { operation, wanted, end });
+        is_restored
     }
 
     /// Answers who is parked, and ends its task. What its disk is doing may go on; what comes next there waits for it.
@@ -228,12 +234,14 @@ impl Running {
 async fn operate(
     operation: Arc<Operation>,
     mut run: Run,
+    restored: oneshot::Sender<()>,
     dependencies: Arc<Dependencies>,
     mut wanted: watch::Receiver<config::Operation>,
 ) -> TaskResult {
     // Before its source begins, which goes by what is served.
     let source = wanted.borrow().source.identity();
     run.restore(&source).await;
+    drop(restored);
     let (feeds, taken) = mpsc::channel(1);
     let mut writer = Box::pin(run.run(taken));
     loop {

@@ -100,7 +100,7 @@ async fn a_model_that_grows_by_aliases_is_refused_by_name_and_the_last_good_one_
     server.logged("more than 67108864 bytes (DOCUMENT_BYTES), reached at line 2 column ").await;
     let line = |level: usize| format!("l{level}: &l{level} [{}]\n", format!("*l{},", level - 1).repeat(10));
     model.replace(&format!("l0: &l0 []\n{}", (1..=9).map(line).collect::<String>()));
-    server.logged("more than 4000000 values (DOCUMENT_NODES), reached at line ").await;
+    server.logged("more than 8388608 values (DOCUMENT_NODES), reached at line ").await;
     let same = server.get("/describe").await;
     assert_eq!((same.status, same.id(), &*same.body), (200, good.id(), &*good.body));
     let resident = std::fs::read_to_string(format!("/proc/{}/status", server.child.id().expect("it runs")));

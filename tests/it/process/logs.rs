@@ -113,11 +113,10 @@ async fn a_log_that_nobody_reads_does_not_hold_up_the_end() {
 #[tokio::test]
 async fn what_others_wrote_is_escaped_in_both_forms_and_in_state() {
     let hostile = "{\"p\\nFAKE LINE\\u001b[31m\\u009b\\u202e\":{\"a\":1,\"a\":2}}";
-    let model = ModelFile::new("{}");
-    let arguments = ["serve", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--file", model.arg()];
-    let text = Server::spawn(tidewait(&arguments)).await;
-    let json = serve(&model, &[]).await;
-    for (mut server, shown) in [(text, r"p\nFAKE LINE\u{1b}[31m\u{9b}\u{202e}"), (json, "FAKE LINE")] {
+    for (form, shown) in [("text", r"p\nFAKE LINE\u{1b}[31m\u{9b}\u{202e}"), ("json", "FAKE LINE")] {
+        let model = ModelFile::new("{}");
+        let listen = ["serve", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--log-format", form];
+        let mut server = Server::spawn(tidewait(&[&listen[..], &["--file", model.arg()]].concat())).await;
         server.metric_becomes(super::CHANGES, 1.0).await;
         model.replace(hostile);
         let line = server.logged("source unusable").await;
@@ -129,7 +128,6 @@ async fn what_others_wrote_is_escaped_in_both_forms_and_in_state() {
         assert!(is_plain(String::from_utf8(state.body).expect("text").trim_end()), "no raw control");
         let log = server.log.borrow().clone();
         assert!(log.iter().all(|line| is_plain(line) && !line.starts_with("FAKE LINE")), "{log:#?}");
-        model.replace("{}");
         server.signal(Signal::TERM);
         assert_eq!(server.ended().await, Some(0));
     }
