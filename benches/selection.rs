@@ -19,7 +19,9 @@ use criterion::Criterion;
 use futures::FutureExt as _;
 use tidewait::config::Limits;
 use tidewait::hub::{Effect, Families, Hub, News, Waiter};
-use tidewait::model::{Content, Document, Epoch, Rules, Selection, SourceRevision, SourceRevisions, StateId, Store};
+use tidewait::model::{
+    Content, Document, Epoch, Provenance, Rules, Selection, SourceRevision, SourceRevisions, StateId, Store,
+};
 use tidewait::sources::kubernetes::set::Entry;
 use tidewait::sources::resource::aggregate::{self, Aggregate, Entries, Known};
 use tidewait::sources::resource::content::{Good, LastGood};
@@ -101,7 +103,7 @@ impl Operation {
         #[expect(clippy::disallowed_methods, reason = "a benchmark is about real time")]
         let now = Instant::now();
         let content = Content::Json(model.clone());
-        self.store.offer(Epoch::of(&["bench"]), self.version, &content, SourceRevisions::NONE, true, now);
+        self.store.offer(Epoch::of(&["bench"]), self.version, &content, SourceRevisions::NONE, Provenance::Read, now);
         self.hub.publish(&self.store.publish(now).expect("it has changed"));
     }
 

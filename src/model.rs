@@ -33,5 +33,5 @@ pub use removal::{BlockedChange, RemovalApproval};
 pub use revisions::{RevisionHash, SourceRevision, SourceRevisions};
 pub use selection::{InvalidSelection, Pointer, Selection};
 pub use snapshot::Snapshot;
-pub use store::{Offer, Publication, Rules, Store};
+pub use store::{Offer, Provenance, Publication, Rules, Store};
 pub use superseded::SupersededAt;

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use self::reads::Number;
-use crate::model::{Content, Epoch, SourceRevisions};
+use crate::model::{Content, Epoch, Provenance, SourceRevisions};
 
 pub mod backoff;
 pub mod configmap;
@@ -56,7 +56,7 @@ pub struct Draft {
     /// What it says.
     pub content: Content,
     /// How far its version may be believed.
-    pub authority: Authority,
+    pub provenance: Provenance,
     /// The objects that it was made from.
     pub revisions: SourceRevisions,
     /// Those of them whose statuses may be written, and what is to be said there.
@@ -85,15 +85,6 @@ pub struct SourceObject {
     pub status: Option<Arc<str>>,
     /// Whether it is a `NetworkModel`, whose status is ours to write.
     pub is_model: bool,
-}
-
-/// How far the version of a [`Draft`] may be believed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Authority {
-    /// From a stream that may repeat or reorder: an older version than the one held is dropped.
-    Stream,
-    /// From a consistent read: the truth, even where its version is lower (a store restored from a backup).
-    Read,
 }
 
 /// Why what a source holds cannot be served.

@@ -89,7 +89,7 @@ impl OperationWatch {
                     }
                     self.see(seen)
                 }
-                () = debounce.due(due, &reads) => self.set.settle(Instant::now()),
+                () = debounce.due(due, &reads) => self.set.apply_due(Instant::now().into_std()),
             };
             match change {
                 Change::Changed => self.plan(),
@@ -100,7 +100,7 @@ impl OperationWatch {
     }
 
     fn see(&mut self, seen: WatchEvent) -> Change {
-        let now = Instant::now();
+        let now = Instant::now().into_std();
         match seen {
             WatchEvent::Listed { objects, malformed, version } => {
                 malformed.iter().for_each(complain);

@@ -5,9 +5,7 @@
 //! first: the time written in it is another machine's, and only for people.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
-
-use tokio::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::report::state;
 use super::totals::{Agents, Report, ServedState, Worst};
@@ -66,14 +64,14 @@ impl Reports {
         }
     }
 
-    /// When [`Reports::settle`] has something to do.
+    /// When [`Reports::apply_due`] has something to do.
     pub(super) fn due(&self) -> Option<Instant> {
         self.set.due()
     }
 
     /// Lets deletions count that are due.
-    pub(super) fn settle(&mut self, now: Instant) -> Change {
-        self.set.settle(now)
+    pub(super) fn apply_due(&mut self, now: Instant) -> Change {
+        self.set.apply_due(now)
     }
 
     fn entry(&self, object: &Object, now: Instant) -> Entry<Said> {
@@ -190,7 +188,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_report_that_nobody_renews_falls_silent_and_one_without_a_pod_is_lost() {
-        let t0 = Instant::now();
+        let t0 = tokio::time::Instant::now().into_std();
         let mut reports = Reports::default();
         let all = |version| {
             let owners = [("in-a-pod", Some("Pod")), ("of-a-node", Some("Node")), ("alone", None)];
@@ -220,7 +218,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_not_reported_or_cannot_be_read_is_unknown_and_not_absent() {
-        let now = Instant::now();
+        let now = tokio::time::Instant::now().into_std();
         let mut reports = Reports::default();
         let cut = json!({ "totals": { "operations": 2, "parked": 0, "agents": 0, "lagging": 0, "rejecting": 0 },
             "operations": [] });

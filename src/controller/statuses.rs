@@ -110,9 +110,9 @@ impl Statuses {
                     if let WatchEvent::ReadCompleted(number) = seen {
                         reads.complete(number, true);
                     }
-                    reports.see(seen, Instant::now());
+                    reports.see(seen, Instant::now().into_std());
                 }
-                () = debounce.due(reports.due(), &reads) => if reports.settle(Instant::now()) == Change::AskList {
+                () = debounce.due(reports.due(), &reads) => if reports.apply_due(Instant::now().into_std()) == Change::AskList {
                     debounce.ask(&reads);
                 },
                 _ = turn.tick(), if reports.listed => self.turn(&reports).await,
@@ -124,13 +124,13 @@ impl Statuses {
     async fn turn(&mut self, reports: &Reports) {
         let began = Instant::now();
         let is_over = || began.elapsed() >= STATUS_TURN;
-        let lost = reports.lost(&self.dependencies.settings.replica, began);
+        let lost = reports.lost(&self.dependencies.settings.replica, began.into_std());
         let known: Arc<Known> = Arc::clone(&self.knows.borrow());
         let namespace = &self.dependencies.settings.namespace;
         let all: Vec<_> = self.table.all().into_iter().map(|it| (it.name.clone(), mine(&it, namespace))).collect();
         let all: BTreeMap<_, _> = all.iter().map(|(name, mine)| (&**name, mine)).collect();
         let names: BTreeSet<&str> = known.verdicts.keys().map(String::as_str).chain(all.keys().copied()).collect();
-        let said = reports.by_operation(names.into_iter(), began);
+        let said = reports.by_operation(names.into_iter(), began.into_std());
         let models = models(&all, &said);
         let mut uids: BTreeSet<&str> = models.keys().copied().collect();
         uids.extend(known.verdicts.values().map(|verdict| &*verdict.uid));

@@ -12,7 +12,7 @@ use super::suppressed::Suppressed;
 use super::{Applied, Operation, Status};
 use crate::model::{Content, Offer, StateId, Store};
 use crate::sources::disk::{Disk, KeptState};
-use crate::sources::{Authority, Draft, Report, Unusable, UnusableKind, wall_clock};
+use crate::sources::{Draft, Report, Unusable, UnusableKind, wall_clock};
 
 /// Content of more bytes is compared away from the threads that serve clients.
 const LARGE: usize = 64 * 1024;
@@ -178,9 +178,14 @@ impl Run {
     }
 
     fn offer(&mut self, draft: &Draft, version: u64) {
-        let truth = draft.authority == Authority::Read;
-        let offer =
-            self.store.offer(draft.epoch, version, &draft.content, draft.revisions, truth, draft.seen.into_std());
+        let offer = self.store.offer(
+            draft.epoch,
+            version,
+            &draft.content,
+            draft.revisions,
+            draft.provenance,
+            draft.seen.into_std(),
+        );
         if offer != Offer::Older {
             let id = StateId { epoch: draft.epoch, version, digest: draft.content.digest() };
             let applied = Applied { id, revisions: draft.revisions, source_objects: Arc::clone(&draft.source_objects) };

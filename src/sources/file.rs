@@ -1,7 +1,7 @@
 //! The file source: a model that somebody else writes to a file.
 //!
 //! A rename over it, a write in place and the swap of a link on the way to it are all seen:
-//! [`watch`] gives notices, and a look every [`FILE_POLL`] finds what had none. [`settle`]
+//! [`watch`] gives notices, and a look every [`FILE_POLL`] finds what had none. [`debounce`]
 //! decides when to read; [`read`] reads; this file says what was found, each thing once.
 
 use std::convert::Infallible;
@@ -14,10 +14,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 use self::debounce::{Action, Debounce, Noticed};
 use self::read::Found;
 use self::watch::Watcher;
-use super::{Authority, Draft, Report, Reports, Unusable};
+use super::{Draft, Report, Reports, Unusable};
 use crate::bounds::{FILE_ANSWER, FILE_NOTICES, FILE_POLL};
 use crate::config::Format;
-use crate::model::{Epoch, SourceRevisions};
+use crate::model::{Epoch, Provenance, SourceRevisions};
 
 mod debounce;
 mod read;
@@ -92,7 +92,7 @@ impl Driver {
                     (watcher, identity)
                 })
                 .await?;
-            let mut step = self.debounce.notice(why, identity, Instant::now());
+            let mut step = self.debounce.notice(why, identity, Instant::now().into_std());
             if step == Action::Read {
                 step = self.read(woken).await?;
             }
@@ -102,7 +102,7 @@ impl Driver {
                 self.reports.send(report).await.map_err(|_| Closed)?;
             }
             let poll = woken + FILE_POLL;
-            let until = if let Action::Wait(due) = step { due.min(poll) } else { poll };
+            let until = if let Action::Wait(due) = step { Instant::from_std(due).min(poll) } else { poll };
             why = tokio::select! {
                 () = self.reports.closed() => return Err(Closed),
                 Some(notice) = notices.recv() => notice,
@@ -120,8 +120,7 @@ impl Driver {
         drop(self.reports.reserve().await.map_err(|_| Closed)?);
         let (FileSource { path, format, below, .. }, known) = (self.file.clone(), self.last_report.known());
         let (met, found) = self.answer(move || read::read(&path, below.as_deref(), &format, known)).await?;
-        let now = Instant::now();
-        let (counts, step) = self.debounce.has_read(met, now);
+        let (counts, step) = self.debounce.has_read(met, Instant::now().into_std());
         if counts && let Some(report) = self.last_report.say(found, self.epoch, woken) {
             self.reports.send(report).await.map_err(|_| Closed)?;
         }
@@ -196,7 +195,7 @@ impl LastReport {
                     epoch,
                     version: 0,
                     content,
-                    authority: Authority::Read,
+                    provenance: Provenance::Read,
                     revisions: SourceRevisions::NONE,
                     source_objects: Arc::default(),
                     seen,

@@ -113,9 +113,9 @@ impl ListWatch {
     pub fn new(client: Client, target: Target, watch_timeout: Duration, metrics: Metrics, reader: Reader) -> Self {
         Self {
             api: Arc::new(Api::new(client, &target)),
-            driver: Driver::new(watch_timeout, fastrand::Rng::new()),
+            driver: Driver::new(watch_timeout),
             order: Order::new(matches!(target.selector, Selector::Name(_))),
-            schedule: Schedule::new(Instant::now(), fastrand::Rng::new()),
+            schedule: Schedule::new(Instant::now().into_std()),
             target,
             reader,
             metrics,
@@ -140,7 +140,7 @@ impl ListWatch {
                 biased;
                 answer = answered(&mut self.reading) => self.has_read(answer),
                 () = read_is_due(&self.schedule, &mut self.reader), if may_read => self.read(),
-                done = self.state.next(self.driver.due()) => self.did(done),
+                done = self.state.next(self.driver.due().map(Instant::from_std)) => self.did(done),
             }
         }
     }
@@ -161,14 +161,14 @@ impl ListWatch {
             return;
         }
         let api = Arc::clone(&self.api);
-        self.state = match self.driver.next_action() {
+        self.state = match self.driver.next_action(fastrand::f64()) {
             Action::Sleep(pause) => LoopState::pausing(pause),
             Action::List => {
                 self.metrics.list();
                 let read = (!self.is_by_name()).then(|| {
                     // The list is a read of its own.
                     self.reading = None;
-                    self.schedule.begins(Instant::now());
+                    self.schedule.begins(Instant::now().into_std(), fastrand::f64());
                     self.reader.begin()
                 });
                 LoopState::Listing(Box::pin(async move { api.list().await }), read)
@@ -292,8 +292,8 @@ impl ListWatch {
     }
 
     /// Tells the driver what happened, and the world what the driver has to say.
-    fn tell(&mut self, outcome: Input, verb: &'static str) {
-        let notice = self.driver.on(outcome, Instant::now());
+    fn tell(&mut self, input: Input, verb: &'static str) {
+        let notice = self.driver.on(input, Instant::now().into_std(), fastrand::f64());
         let given_up = match self.state {
             LoopState::Watching(..) => !self.driver.is_watching(),
             LoopState::Opening(..) => self.driver.is_listing(),

@@ -19,10 +19,10 @@ use super::kubernetes::set::{Change, Entry, Set};
 use super::kubernetes::{ListWatch, Malformed, Metrics, Object, Selector, Target, WatchEvent};
 use super::last_report::LastReport;
 use super::reads::Reads;
-use super::{Authority, Draft, LARGE, Report, Reports, SourceObject, Unusable, UnusableKind, format};
+use super::{Draft, LARGE, Report, Reports, SourceObject, Unusable, UnusableKind, format};
 use crate::bounds::DOCUMENT_BYTES;
 use crate::config::Objects;
-use crate::model::{Content, Epoch};
+use crate::model::{Content, Epoch, Provenance};
 
 pub mod aggregate;
 pub mod content;
@@ -116,10 +116,10 @@ impl Watched {
             let due = self.set.due();
             let report = tokio::select! {
                 seen = self.watching.next() => self.see(seen).await,
-                () = debounce.due(due, reads) => match self.set.settle(Instant::now()) {
+                () = debounce.due(due, reads) => match self.set.apply_due(Instant::now().into_std()) {
                     Change::Changed => {
                         self.aggregate.replace(self.set.entries());
-                        Some(self.draft(Authority::Stream))
+                        Some(self.draft(Provenance::Stream))
                     }
                     Change::Same => None,
                     Change::AskList => {
@@ -137,7 +137,7 @@ impl Watched {
     }
 
     async fn see(&mut self, seen: WatchEvent) -> Option<Report> {
-        let now = Instant::now();
+        let now = Instant::now().into_std();
         match seen {
             WatchEvent::Listed { objects, malformed, version } => self.listed(objects, &malformed, version, now).await,
             WatchEvent::Applied(object) => {
@@ -146,7 +146,7 @@ impl Watched {
                 match self.set.applied(name.clone(), entry, now) {
                     Change::Changed => {
                         self.aggregate.change(&name, self.set.entries());
-                        Some(self.draft(Authority::Stream))
+                        Some(self.draft(Provenance::Stream))
                     }
                     Change::Same | Change::AskList => self.last_report.same(),
                 }
@@ -155,7 +155,7 @@ impl Watched {
             WatchEvent::Malformed(malformed) => {
                 let (name, entry) = self.keep(&malformed)?;
                 self.set.applied(name, entry, now);
-                Some(self.draft(Authority::Stream))
+                Some(self.draft(Provenance::Stream))
             }
             WatchEvent::Deleted(object) => {
                 self.set.deleted(&object.name, object.version, now);
@@ -169,7 +169,7 @@ impl Watched {
                 let moved = self.version.is_some_and(|version| version != self.set.version());
                 // A bookmark moves the version of many, as an event would.
                 match &self.source.objects {
-                    Objects::Labelled(_) if moved => Some(self.draft(Authority::Stream)),
+                    Objects::Labelled(_) if moved => Some(self.draft(Provenance::Stream)),
                     Objects::Labelled(_) | Objects::Named(_) => self.last_report.same(),
                 }
             }
@@ -187,7 +187,7 @@ impl Watched {
         objects: Vec<Object>,
         malformed: &[Malformed],
         version: u64,
-        now: Instant,
+        now: std::time::Instant,
     ) -> Option<Report> {
         if let (true, [], [malformed, ..]) = (self.is_by_name(), &*objects, malformed) {
             return Some(self.unreadable(malformed));
@@ -208,7 +208,7 @@ impl Watched {
             Change::Same if !self.last_report.lost && self.version == Some(self.set.version()) => {
                 self.last_report.same()
             }
-            Change::Changed | Change::Same | Change::AskList => Some(self.draft(Authority::Read)),
+            Change::Changed | Change::Same | Change::AskList => Some(self.draft(Provenance::Read)),
         }
     }
 
@@ -237,7 +237,7 @@ impl Watched {
     }
 
     /// The state that the objects are.
-    fn draft(&mut self, authority: Authority) -> Report {
+    fn draft(&mut self, provenance: Provenance) -> Report {
         let seen = Instant::now();
         let entries = self.set.entries();
         let (source_objects, revisions) = (aggregate::source_objects(entries), aggregate::revisions(entries));
@@ -269,7 +269,7 @@ impl Watched {
         };
         self.version = Some(version);
         let content = Content::Json(document);
-        self.last_report.answered(Ok(Draft { epoch, version, content, authority, revisions, source_objects, seen }))
+        self.last_report.answered(Ok(Draft { epoch, version, content, provenance, revisions, source_objects, seen }))
     }
 }
 

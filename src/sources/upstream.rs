@@ -8,17 +8,17 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::uri::{Authority as Host, PathAndQuery};
+use http::uri::{Authority, PathAndQuery};
 use tokio::time::{Instant, sleep_until};
 
 use self::answer::{Head, Without};
 use self::driver::{Action, Driver, Input};
 use self::fetch::Model;
 use self::reading::Reading;
-use super::{Authority, Draft, LARGE, Report, Reports, Unusable, format};
+use super::{Draft, LARGE, Report, Reports, Unusable, format};
 use crate::bounds::TRIGGER_CONFIRM;
 use crate::config::{Format, FormatName};
-use crate::model::{Content, Digest, Epoch, SourceRevisions};
+use crate::model::{Content, Digest, Epoch, Provenance, SourceRevisions};
 
 mod answer;
 mod driver;
@@ -34,7 +34,7 @@ pub struct UpstreamSource {
     /// The operation's name: the history that the app's states belong to.
     pub operation: String,
     /// Where the app is; port 80 where none is named.
-    pub authority: Host,
+    pub authority: Authority,
     /// What is asked for.
     pub path: PathAndQuery,
     /// When it is asked for.
@@ -78,17 +78,17 @@ async fn follow(source: &UpstreamSource, reports: &Reports) -> Result<Infallible
         Refresh::On(trigger) => (TRIGGER_CONFIRM, Some(trigger)),
     };
     let mut pulled = trigger.map_or(0, Trigger::times);
-    let mut driver = Driver::new(every, Instant::now());
+    let mut driver = Driver::new(every, Instant::now().into_std());
     let mut last_report = LastReport::new(source);
     loop {
         if let Some(trigger) = trigger
             && trigger.times() != pulled
         {
             let times = trigger.times();
-            driver.triggered(times.wrapping_sub(pulled), Instant::now());
+            driver.triggered(times.wrapping_sub(pulled), Instant::now().into_std());
             pulled = times;
         }
-        match driver.step(Instant::now()) {
+        match driver.step(Instant::now().into_std()) {
             Action::Sleep(until) => {
                 let told = async {
                     match trigger {
@@ -98,15 +98,15 @@ async fn follow(source: &UpstreamSource, reports: &Reports) -> Result<Infallible
                 };
                 tokio::select! {
                     () = told => {}
-                    () = sleep_until(until) => {}
+                    () = sleep_until(until.into()) => {}
                 }
             }
             Action::Fetch => {
                 // Not before the report can be taken, so that it is the newest then.
                 let permit = reports.reserve().await.map_err(|_| Closed)?;
-                driver.begins(Instant::now());
+                driver.begins(Instant::now().into_std());
                 let (outcome, report) = last_report.ask(source).await;
-                driver.ended(outcome, Instant::now(), fastrand::f64());
+                driver.ended(outcome, Instant::now().into_std(), fastrand::f64());
                 if let Some(report) = report {
                     permit.send(report);
                 }
@@ -196,7 +196,7 @@ impl LastReport {
             epoch: self.epoch,
             version: 0,
             content,
-            authority: Authority::Read,
+            provenance: Provenance::Read,
             revisions: SourceRevisions::NONE,
             source_objects: Arc::default(),
             seen,

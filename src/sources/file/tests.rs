@@ -117,7 +117,7 @@ async fn a_replaced_file_is_reported_at_once() {
     replace(&path, "[0]");
     let mut source = Running::start(&path, Format::Json);
     let Report::Holds(draft) = source.next().await else { panic!("it holds a model") };
-    assert_eq!((draft.epoch, draft.version, draft.authority), (Epoch::of(&["file", "net"]), 0, Authority::Read));
+    assert_eq!((draft.epoch, draft.version, draft.provenance), (Epoch::of(&["file", "net"]), 0, Provenance::Read));
     assert_eq!(draft.content.bytes(), "[0]");
     let mut times = Vec::new();
     for round in 1..=20 {

@@ -1,4 +1,4 @@
-//! PURE. The answers of the API server, taken apart only as far as objects: a list page by page,
+//! The answers of the API server, taken apart only as far as objects: a list page by page,
 //! a watch line by line. Nothing here recurses into an object, however deep it is.
 
 use bytes::{Buf as _, Bytes, BytesMut};

@@ -1,4 +1,4 @@
-//! PURE. Why a request to the API server failed: the kind decides what follows, the text is for people.
+//! Why a request to the API server failed: the kind decides what follows, the text is for people.
 
 use std::error::Error as _;
 use std::time::Duration;

@@ -33,14 +33,14 @@ impl ListWatch {
     pub(super) fn read(&mut self) {
         let cause = if self.reader.is_asked() {
             Cause::Asked
-        } else if self.schedule.is_owed() {
+        } else if self.schedule.is_scheduled() {
             Cause::Owed
         } else {
             Cause::Due
         };
         // Before anything of it is sent: only then did it begin after whoever is waiting for it arrived.
         let number = self.reader.begin();
-        self.schedule.begins(Instant::now());
+        self.schedule.begins(Instant::now().into_std(), fastrand::f64());
         self.order.read_begins();
         let api = Arc::clone(&self.api);
         let answer = Box::pin(async move { api.read().await });
@@ -55,7 +55,7 @@ impl ListWatch {
                 self.metrics.error(failure.kind);
                 self.metrics.read(cause, "failed");
                 tracing::debug!(target = %self.target, kind = failure.kind.as_str(), "{verb} failed: {}", failure.message);
-                self.schedule.failed(failure.retry_after, Instant::now());
+                self.schedule.failed(failure.retry_after, Instant::now().into_std(), fastrand::f64());
                 // Else the watch is still there, and what is held may well be the truth.
                 if self.unconfirmed.as_ref().is_some_and(|unconfirmed| !unconfirmed.told) {
                     self.unconfirmed = Some(Unconfirmed { told: true });
@@ -114,9 +114,9 @@ pub(super) async fn answered(reading: &mut Option<Reading>) -> (Number, Cause, R
 pub(super) async fn read_is_due(schedule: &Schedule, reader: &mut Reader) {
     if !reader.is_asked() {
         tokio::select! {
-            () = sleep_until(schedule.due(false, Instant::now())) => return,
+            () = sleep_until(schedule.due(false, Instant::now().into_std()).into()) => return,
             () = reader.asked() => {}
         }
     }
-    sleep_until(schedule.due(true, Instant::now())).await;
+    sleep_until(schedule.due(true, Instant::now().into_std()).into()).await;
 }

@@ -7,8 +7,7 @@
 //! the list itself is gone.
 
 use std::collections::{BTreeMap, BTreeSet};
-
-use tokio::time::Instant;
+use std::time::Instant;
 
 use super::object::Malformed;
 use crate::bounds::{DELETION_SETTLES, DELETION_SETTLES_AT_MOST, EMPTIED_HOLD};
@@ -147,7 +146,7 @@ impl<P> Set<P> {
         self.version = self.version.max(version);
     }
 
-    /// When [`Set::settle`] has something to do; none: nothing is on its way.
+    /// When [`Set::apply_due`] has something to do; none: nothing is on its way.
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
         match (self.empty, self.left) {
@@ -157,8 +156,8 @@ impl<P> Set<P> {
         }
     }
 
-    /// Lets deletions count that are due. After [`Change::AskList`] it is due again one hold later.
-    pub fn settle(&mut self, now: Instant) -> Change {
+    /// Applies the deletions that are due. After [`Change::AskList`] it is due again one hold later.
+    pub fn apply_due(&mut self, now: Instant) -> Change {
         if self.due().is_none_or(|due| now < due) {
             return Change::Same;
         }
@@ -207,22 +206,22 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn deletions_that_come_together_are_one_change() {
-        let t0 = Instant::now();
+        let t0 = tokio::time::Instant::now().into_std();
         let mut set = Set::default();
         assert_eq!(set.listed(list(&[("a", 1), ("b", 2), ("c", 3)]), 5, t0), Change::Changed);
         set.deleted("a", 6, t0);
         set.deleted("b", 7, t0 + DELETION_SETTLES / 2);
-        assert_eq!(set.settle(t0 + DELETION_SETTLES), Change::Same, "another followed");
+        assert_eq!(set.apply_due(t0 + DELETION_SETTLES), Change::Same, "another followed");
         assert_eq!(names(&set), ["a", "b", "c"]);
         let due = set.due().expect("on their way");
         assert_eq!(due, t0 + DELETION_SETTLES * 3 / 2);
-        assert_eq!(set.settle(due), Change::Changed);
+        assert_eq!(set.apply_due(due), Change::Changed);
         assert_eq!((names(&set), set.version(), set.due()), (vec!["c"], 7, None));
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_object_that_comes_back_was_never_gone() {
-        let t0 = Instant::now();
+        let t0 = tokio::time::Instant::now().into_std();
         let mut set = Set::default();
         set.listed(list(&[("a", 1), ("b", 1)]), 5, t0);
         set.deleted("a", 6, t0);
@@ -237,7 +236,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_cannot_be_read_any_more_is_kept_and_what_it_shows_next_is_news() {
-        let t0 = Instant::now();
+        let t0 = tokio::time::Instant::now().into_std();
         let malformed = |name: Option<&str>| Malformed { name: name.map(str::to_owned), why: "why".to_owned() };
         let mut set = Set::default();
         set.listed(list(&[("a", 1), ("b", 2)]), 5, t0);
@@ -251,18 +250,18 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn none_is_believed_only_of_a_list_after_the_hold() {
-        let t0 = Instant::now();
+        let t0 = tokio::time::Instant::now().into_std();
         let mut set = Set::default();
         set.listed(list(&[("a", 1), ("b", 1)]), 5, t0);
         set.deleted("a", 6, t0);
         set.deleted("b", 7, t0);
         let settled = t0 + DELETION_SETTLES;
-        assert_eq!(set.settle(settled), Change::Same);
+        assert_eq!(set.apply_due(settled), Change::Same);
         assert_eq!(names(&set), ["a", "b"], "the last good ones stay");
         assert_eq!(set.listed(BTreeMap::new(), 8, settled), Change::Same, "a list within the hold proves nothing");
-        assert_eq!(set.settle(settled + EMPTIED_HOLD), Change::AskList);
+        assert_eq!(set.apply_due(settled + EMPTIED_HOLD), Change::AskList);
         assert_eq!(set.due(), Some(settled + 2 * EMPTIED_HOLD), "not again before that");
-        assert_eq!(set.settle(settled + EMPTIED_HOLD), Change::Same);
+        assert_eq!(set.apply_due(settled + EMPTIED_HOLD), Change::Same);
         assert_eq!(set.listed(BTreeMap::new(), 9, settled + EMPTIED_HOLD), Change::Changed);
         assert!(set.entries().is_empty() && set.due().is_none());
         let mut set = Set::default();
@@ -270,7 +269,7 @@ mod tests {
         set.listed(list(&[("a", 2)]), 2, t0);
         assert_eq!(set.listed(BTreeMap::new(), 3, t0), Change::Same);
         assert_eq!(set.applied("x".to_owned(), entry(4), t0), Change::Changed);
-        assert_eq!(set.settle(t0 + DELETION_SETTLES), Change::Changed);
+        assert_eq!(set.apply_due(t0 + DELETION_SETTLES), Change::Changed);
         assert_eq!(names(&set), ["x"], "not all are gone, so the others are");
     }
 
@@ -280,14 +279,14 @@ mod tests {
         fn it_ends_on_what_a_list_says(steps in prop::collection::vec((0_u8..3, 0_u8..4, 0_u64..3000), 0..60)) {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
             runtime.block_on(async {
-                let (mut now, mut set, mut truth) = (Instant::now(), Set::default(), BTreeMap::new());
+                let (mut now, mut set, mut truth) = (tokio::time::Instant::now().into_std(), Set::default(), BTreeMap::new());
                 for (version, (what, name, pause)) in (1..).zip(steps) {
                     now += Duration::from_millis(pause);
                     let name = name.to_string();
                     match what {
                         0 => { truth.insert(name.clone(), entry(version)); set.applied(name, entry(version), now); }
                         1 => { truth.remove(&name); set.deleted(&name, version, now); }
-                        _ => { set.settle(now); }
+                        _ => { set.apply_due(now); }
                     }
                     for name in truth.keys() {
                         prop_assert!(set.entries().contains_key(name), "what is there is never missing");
@@ -295,7 +294,7 @@ mod tests {
                 }
                 for _ in 0..3 {
                     now = set.due().unwrap_or(now).max(now);
-                    set.settle(now);
+                    set.apply_due(now);
                     set.listed(truth.clone(), 1000, now);
                 }
                 prop_assert_eq!(set.entries(), &truth);

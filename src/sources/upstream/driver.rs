@@ -4,9 +4,7 @@
 //! trigger it is asked again after the pauses of [`TRIGGER_ECHOES`], until a change was seen for
 //! each time that we were told.
 
-use std::time::Duration;
-
-use tokio::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::bounds::{BACKOFF, FETCH_BACKOFF, FETCH_PAUSE, TRIGGER_ECHOES};
 use crate::sources::backoff::doubled;
@@ -128,7 +126,7 @@ mod tests {
     /// at the given times. Returns when each fetch began, from the start.
     #[track_caller]
     fn fetches(every: Duration, outcomes: &[Input], triggers: &[(u64, u64)], random: f64) -> Vec<u128> {
-        let start = Instant::now();
+        let start = tokio::time::Instant::now().into_std();
         let (mut now, mut driver) = (start, Driver::new(every, start));
         let mut triggers = triggers.iter().map(|(at, times)| (start + MILLIS(*at), *times)).peekable();
         let mut began = Vec::new();
@@ -182,7 +180,7 @@ mod tests {
 
     /// The longest time from any moment of an outage until the app is asked again.
     fn longest_pause(every: Duration, outage: Duration, random: f64) -> Duration {
-        let start = Instant::now();
+        let start = tokio::time::Instant::now().into_std();
         let (mut now, mut driver) = (start, Driver::new(every, start));
         let mut longest = Duration::ZERO;
         while now < start + outage {

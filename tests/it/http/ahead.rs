@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidewait::model::{Epoch, Snapshot, SourceRevisions, StateId};
+use tidewait::model::{Epoch, Provenance, Snapshot, SourceRevisions, StateId};
 use tidewait::sources::reads::Reader;
-use tidewait::sources::{Authority, Draft, Report, Unusable, UnusableKind};
+use tidewait::sources::{Draft, Report, Unusable, UnusableKind};
 use tokio::time::Instant;
 
 use super::{MODEL, Rig, Wire, content, get, id, next};
@@ -36,7 +36,7 @@ async fn shows(rig: &Rig, version: u64, json: &str) {
         epoch: Epoch::of(&["test"]),
         version,
         content: content(json),
-        authority: Authority::Read,
+        provenance: Provenance::Read,
         revisions: SourceRevisions::NONE,
         source_objects: Arc::default(),
         seen: Instant::now(),
@@ -234,7 +234,7 @@ async fn who_cannot_be_ahead_costs_no_read_and_no_time() {
         epoch: Epoch::of(&["anew"]),
         version: 1,
         content: content("1"),
-        authority: Authority::Stream,
+        provenance: Provenance::Stream,
         revisions: SourceRevisions::NONE,
         source_objects: Arc::default(),
         seen: Instant::now(),
@@ -275,7 +275,7 @@ async fn inputs_follow_what_is_published_or_confirmed() {
             epoch: Epoch::of(&["test"]),
             version: revision,
             content: content(MODEL),
-            authority: Authority::Stream,
+            provenance: Provenance::Stream,
             revisions,
             source_objects: Arc::default(),
             seen: Instant::now(),

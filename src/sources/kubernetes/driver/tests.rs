@@ -6,9 +6,14 @@ use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
 /// A driver with a clock of its own.
 struct Loop {
     driver: Driver,
+    random: fastrand::Rng,
     now: Instant,
     lists: usize,
     slept: Duration,
@@ -16,8 +21,8 @@ struct Loop {
 
 impl Loop {
     fn new(watch_timeout: u64) -> Self {
-        let driver = Driver::new(Duration::from_secs(watch_timeout), fastrand::Rng::with_seed(1));
-        Self { driver, now: Instant::now(), lists: 0, slept: Duration::ZERO }
+        let driver = Driver::new(Duration::from_secs(watch_timeout));
+        Self { driver, random: fastrand::Rng::with_seed(1), now: now(), lists: 0, slept: Duration::ZERO }
     }
 
     /// Listed at `version`, with a watch open from there.
@@ -28,17 +33,17 @@ impl Loop {
         this
     }
 
-    fn on(&mut self, outcome: Input) -> Option<Notice> {
-        self.driver.on(outcome, self.now)
+    fn on(&mut self, input: Input) -> Option<Notice> {
+        self.driver.on(input, self.now, self.random.f64())
     }
 
     /// The next list or watch; sleeps before it.
     fn next_action(&mut self) -> Action {
-        let mut step = self.driver.next_action();
+        let mut step = self.driver.next_action(self.random.f64());
         if let Action::Sleep(pause) = step {
             self.slept += pause;
             self.now += pause;
-            step = self.driver.next_action();
+            step = self.driver.next_action(self.random.f64());
             assert!(!matches!(step, Action::Sleep(_)), "one pause is enough");
         }
         step
@@ -127,7 +132,7 @@ fn watches_are_asked_to_end_a_little_early_and_differently() {
     let mut driver = Loop::new(200);
     driver.list("1");
     let timeouts: Vec<_> = (0..40)
-        .map(|_| match driver.driver.next_action() {
+        .map(|_| match driver.driver.next_action(driver.random.f64()) {
             Action::Watch { timeout, .. } => timeout,
             step @ (Action::List | Action::Sleep(_)) => unreachable!("{step:?}"),
         })
@@ -490,23 +495,23 @@ fn any_event() -> impl Strategy<Value = Event> {
 
 /// Runs the events against a driver, and counts lists and what may lead to one.
 fn play(events: Vec<Event>, timeout: u64, seed: u64) -> (usize, usize) {
-    let mut driver = Driver::new(Duration::from_secs(timeout), fastrand::Rng::with_seed(seed));
-    let mut now = Instant::now();
+    let (mut driver, mut random) = (Driver::new(Duration::from_secs(timeout)), fastrand::Rng::with_seed(seed));
+    let mut now = now();
     // The first list needs no reason.
     let (mut lists, mut reasons) = (0, 1);
     for event in events {
         if let Event::Contradicts(older) = event {
             let how = if older { Contradiction::Older } else { Contradiction::Missed };
-            reasons += usize::from(driver.on(Input::Contradicted(how), now).is_none());
+            reasons += usize::from(driver.on(Input::Contradicted(how), now, random.f64()).is_none());
             continue;
         }
         let due = driver.due();
         let mut listing = false;
         if due.is_none() {
-            let mut step = driver.next_action();
+            let mut step = driver.next_action(random.f64());
             if let Action::Sleep(pause) = step {
                 now += pause;
-                step = driver.next_action();
+                step = driver.next_action(random.f64());
                 assert!(!matches!(step, Action::Sleep(_)), "one pause is enough");
             }
             listing = step == Action::List;
@@ -536,7 +541,7 @@ fn play(events: Vec<Event>, timeout: u64, seed: u64) -> (usize, usize) {
                 Input::Failed(Failure::new(FailureKind::Timeout, "words"))
             }
         };
-        let notice = driver.on(outcome, now);
+        let notice = driver.on(outcome, now, random.f64());
         reasons += usize::from(notice == Some(Notice::Silent));
         assert_eq!(driver.is_watching(), driver.due().is_some());
     }
