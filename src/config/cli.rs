@@ -12,8 +12,8 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use super::environment::unread;
 use super::file::ConfigFile;
-use super::layer::Reader;
 use super::problem::{Problem, Problems};
+use super::reader::Reader;
 use super::resolve::{Layers, resolve};
 pub use super::settings::Options;
 use super::settings::{COLLECTOR, SETTINGS, Setting, Unset, environment_name, from_environment, from_flags};

@@ -31,17 +31,18 @@ use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::body::{Answer, Link, Upload};
+use self::answer::{Answer, Link};
 use self::connect::{Connector, Handle, Pending};
 use self::metrics::{Outcome, Tally};
 use self::outbound::Outbound;
 use self::tasks::Tasks;
-use self::upload::Progress;
+use self::upload::{Progress, Upload};
 use crate::access::Connection;
 use crate::config::{Protocol, Upstream};
 use crate::http::forwarded::{self, Peer};
 
-pub mod body;
+pub mod answer;
+mod body;
 mod connect;
 mod error;
 mod http2;
@@ -51,7 +52,8 @@ mod tasks;
 mod tunnel;
 mod upload;
 
-pub use self::body::{BodyError, ProxyBody};
+pub use self::answer::ProxyBody;
+pub use self::body::BodyError;
 pub use self::error::ProxyError;
 pub use self::metrics::Metrics;
 

@@ -19,6 +19,7 @@ use super::reads::{Number, Reader};
 
 mod api;
 pub mod client;
+pub mod connect_error;
 pub mod debounce;
 mod decode;
 pub mod discover;

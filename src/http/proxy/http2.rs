@@ -25,10 +25,10 @@ use tokio::sync::oneshot;
 pub(super) use self::download::Download;
 use self::pool::Place;
 pub(super) use self::pool::{NoConnection, Pool};
-use super::body::{BodyError, Upload};
+use super::body::BodyError;
 use super::connect::Handle;
 use super::tasks::Tasks;
-use super::upload::Progress;
+use super::upload::{Progress, Upload};
 
 mod download;
 mod pool;

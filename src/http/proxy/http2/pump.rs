@@ -11,8 +11,9 @@ use tokio::sync::oneshot;
 
 use super::Sender;
 use super::pool::Place;
-use crate::http::proxy::body::{BodyError, Upload};
+use crate::http::proxy::body::BodyError;
 use crate::http::proxy::connect::Handle;
+use crate::http::proxy::upload::Upload;
 
 /// Why an upload ended early.
 enum Ended {
