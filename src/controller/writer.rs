@@ -135,7 +135,7 @@ impl Writer {
     }
 
     /// One Event, which counts itself up while the same goes on.
-    pub(super) async fn tell(&self, write: &Write<'_>, condition: &Condition) {
+    pub(super) async fn record_event(&self, write: &Write<'_>, condition: &Condition) {
         let Write { resource, name, uid, .. } = write;
         if !self.term.runs() {
             return;

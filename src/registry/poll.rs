@@ -15,7 +15,7 @@ pub struct LivePoll {
     is_paced: bool,
 }
 
-/// One of the requests that an agent has parked; gives its place back when dropped.
+/// One of the requests that an agent has parked; frees its place when dropped.
 #[derive(Debug)]
 pub struct Place(Arc<Turn>);
 
@@ -57,15 +57,14 @@ impl LivePoll {
         &self.key
     }
 
-    /// Whether the agent is to be held before it is given the state: it was given the same one for
+    /// Whether the agent is to be held before it is sent the state: it was sent the same one for
     /// the same `since` several times in a row.
     #[must_use]
     pub fn is_paced(&self) -> bool {
         self.is_paced
     }
 
-    /// The poll is answered with this state: until the agent says so by its next poll, nobody knows
-    /// what it holds.
+    /// The poll is answered with this state: what the agent holds is not known before its next poll.
     pub fn sent(&self, state: &StateId) {
         let _ = self.turn.sent.set(*state);
     }

@@ -139,7 +139,7 @@ impl Disk {
         Self { place: Arc::new(place), turn: 0 }
     }
 
-    /// The same place for another writer; from now on this one writes nothing more, not even what it was told before.
+    /// The same place for another writer; from now on this one writes nothing more, not even what it was given before.
     #[must_use]
     pub fn successor(&self) -> Self {
         let turn = self.place.last.fetch_add(1, Ordering::AcqRel) + 1;

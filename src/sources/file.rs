@@ -50,7 +50,7 @@ pub fn epoch(operation: &str) -> Epoch {
     Epoch::of(&["file", operation])
 }
 
-/// Speaks of the file until nobody listens.
+/// Reports the file until nobody listens.
 pub async fn run(file: FileSource, reports: Reports) {
     let (sender, notices) = mpsc::channel(FILE_NOTICES);
     let watcher = Watcher::new(file.path.clone(), sender);
@@ -121,7 +121,7 @@ impl Driver {
         let (FileSource { path, format, below, .. }, known) = (self.file.clone(), self.last_report.known());
         let (met, found) = self.answer(move || read::read(&path, below.as_deref(), &format, known)).await?;
         let (counts, step) = self.debounce.has_read(met, Instant::now().into_std());
-        if counts && let Some(report) = self.last_report.say(found, self.epoch, woken) {
+        if counts && let Some(report) = self.last_report.report(found, self.epoch, woken) {
             self.reports.send(report).await.map_err(|_| Closed)?;
         }
         Ok(step)
@@ -140,7 +140,7 @@ impl Driver {
                     late = true;
                     let seconds = FILE_ANSWER.as_secs();
                     let reason = format!("file {}: the file system has not answered for {seconds} s", self.file.path.display());
-                    if let Some(report) = self.last_report.say(Found::Lost(reason), self.epoch, Instant::now()) {
+                    if let Some(report) = self.last_report.report(Found::Lost(reason), self.epoch, Instant::now()) {
                         self.reports.send(report).await.map_err(|_| Closed)?;
                     }
                 }
@@ -154,11 +154,11 @@ impl Driver {
     }
 }
 
-/// What was said last, so that nothing is said twice.
+/// What was reported last, so that nothing is reported twice.
 #[derive(Debug, Default)]
 struct LastReport {
     content: LastContent,
-    /// LastContent after that: that the file cannot be asked.
+    /// Reported after that: why the file cannot be asked.
     lost: Option<String>,
     /// When the last good state was last confirmed.
     confirmed: Option<Instant>,
@@ -173,7 +173,7 @@ enum LastContent {
 }
 
 impl LastReport {
-    /// The hash of the bytes that were spoken of last.
+    /// The hash of the bytes that were reported last.
     fn known(&self) -> Option<blake3::Hash> {
         match &self.content {
             LastContent::Nothing => None,
@@ -182,7 +182,7 @@ impl LastReport {
         }
     }
 
-    fn say(&mut self, found: Found, epoch: Epoch, seen: Instant) -> Option<Report> {
+    fn report(&mut self, found: Found, epoch: Epoch, seen: Instant) -> Option<Report> {
         match found {
             Found::Lost(reason) if self.lost.as_ref() == Some(&reason) => None,
             Found::Lost(reason) => {
@@ -203,7 +203,7 @@ impl LastReport {
             }
             Found::Bad(unusable, hash) => {
                 let was_lost = self.lost.take().is_some();
-                let known = matches!(&self.content, LastContent::Bad(said, _) if *said == unusable);
+                let known = matches!(&self.content, LastContent::Bad(last, _) if *last == unusable);
                 self.content = LastContent::Bad(unusable.clone(), hash);
                 (was_lost || !known).then_some(Report::Unusable(unusable))
             }
@@ -224,7 +224,7 @@ impl LastReport {
     /// The file is as it was read: every second look says so, or the first after an absence.
     fn confirm(&mut self, epoch: Epoch, now: Instant) -> Option<Report> {
         if self.lost.is_some() {
-            return self.say(Found::Known, epoch, now);
+            return self.report(Found::Known, epoch, now);
         }
         let is_due = self.confirmed.is_none_or(|confirmed| now >= confirmed + FILE_POLL * 3 / 2);
         (is_due && matches!(self.content, LastContent::Good(_))).then(|| {

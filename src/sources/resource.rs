@@ -64,7 +64,7 @@ async fn watch(source: ResourceSource, client: Client, metrics: Metrics, reads: 
 /// Finds the resource of a kind; the definition of a custom resource may come later. None: nobody listens any more.
 async fn resolve(source: &ResourceSource, client: &Client, reports: &Reports) -> Option<ApiResource> {
     let mut backoff = Backoff::default();
-    let mut told = None;
+    let mut reported = None;
     loop {
         let Undiscovered { report, retry_after } =
             match discover::resource(client, &source.api_version, &source.kind).await {
@@ -72,8 +72,8 @@ async fn resolve(source: &ResourceSource, client: &Client, reports: &Reports) ->
                 Err(undiscovered) => undiscovered,
             };
         let text = format!("{report:?}");
-        if told.as_ref() != Some(&text) {
-            told = Some(text);
+        if reported.as_ref() != Some(&text) {
+            reported = Some(text);
             reports.send(report).await.ok()?;
         }
         sleep(backoff.failed(fastrand::f64(), retry_after)).await;
@@ -88,7 +88,7 @@ struct Watched {
     /// What those of a selector are together.
     aggregate: Aggregate,
     last_report: LastReport,
-    /// The version that was said last; absent: nothing was said of the objects yet.
+    /// The version that was reported last; absent: nothing of the objects was reported yet.
     version: Option<u64>,
 }
 
@@ -216,7 +216,7 @@ impl Watched {
         matches!(self.source.objects, Objects::Named(_))
     }
 
-    /// The one object is there, and cannot be read: whatever it shows next is news.
+    /// The one object is there, and cannot be read: whatever it shows next is new.
     fn unreadable(&mut self, malformed: &Malformed) -> Report {
         self.version = None;
         self.last_report.answered(Err(self.source.unreadable(&malformed.why)))

@@ -1,4 +1,4 @@
-//! The app as a source: its model is fetched from the app behind, at an interval or when told to.
+//! The app as a source: its model is fetched from the app behind, at an interval or on a trigger.
 //!
 //! [`driver`] decides when to ask, [`fetch`] asks, [`answer`] reads the head of what comes; this
 //! file makes a model of it and says what is new. The app is asked as anybody would ask it: with
@@ -64,7 +64,7 @@ pub fn epoch(operation: &str) -> Epoch {
     Epoch::of(&["upstream", operation])
 }
 
-/// Speaks of the app's model until nobody listens.
+/// Reports the app's model until nobody listens.
 pub async fn run(source: UpstreamSource, reports: Reports) {
     tokio::select! {
         () = reports.closed() => {}
@@ -90,14 +90,14 @@ async fn follow(source: &UpstreamSource, reports: &Reports) -> Result<Infallible
         }
         match driver.step(Instant::now().into_std()) {
             Action::Sleep(until) => {
-                let told = async {
+                let triggered = async {
                     match trigger {
                         Some(trigger) => trigger.pulled_since(pulled).await,
                         None => std::future::pending().await,
                     }
                 };
                 tokio::select! {
-                    () = told => {}
+                    () = triggered => {}
                     () = sleep_until(until.into()) => {}
                 }
             }
@@ -115,7 +115,7 @@ async fn follow(source: &UpstreamSource, reports: &Reports) -> Result<Infallible
     }
 }
 
-/// What was fetched and said last, so that nothing is read or said twice.
+/// What was fetched and reported last, so that nothing is read or reported twice.
 #[derive(Debug)]
 struct LastReport {
     /// Names the request in messages.
@@ -124,7 +124,7 @@ struct LastReport {
     epoch: Epoch,
     known: Option<Known>,
     content: LastContent,
-    /// LastContent after that: that the app cannot be asked.
+    /// Reported after that: why the app cannot be asked.
     lost: Option<String>,
 }
 
@@ -149,14 +149,14 @@ impl LastReport {
         Self { what, reading, epoch: epoch(&source.operation), known: None, content: LastContent::Nothing, lost: None }
     }
 
-    /// Asks the app, once, and gives what is to be said of its answer.
+    /// Asks the app once, and returns what is to be reported of its answer.
     async fn ask(&mut self, source: &UpstreamSource) -> (Input, Option<Report>) {
         let validator = self.known.as_ref().and_then(|known| known.head.validator.as_ref());
         match fetch::fetch(&source.authority, &source.path, validator, &self.reading, &self.what).await {
             Ok(model) => self.model(model).await,
             Err(Without::NotModified) => self.same(),
             Err(Without::Lost { reason, retry_after }) => {
-                let known = self.lost.replace(reason.clone()).is_some_and(|said| said == reason);
+                let known = self.lost.replace(reason.clone()).is_some_and(|last| last == reason);
                 (Input::Lost(retry_after), (!known).then_some(Report::Lost { reason }))
             }
             Err(Without::Unusable(unusable)) => {
@@ -179,7 +179,7 @@ impl LastReport {
                 let digest = content.digest();
                 let outcome = match &self.content {
                     // Spelt in another way, perhaps by chance: no sign that the app has learnt of a change.
-                    LastContent::Good(said) if *said == digest => Input::Unchanged,
+                    LastContent::Good(last) if *last == digest => Input::Unchanged,
                     LastContent::Good(_) | LastContent::Bad(_) | LastContent::Nothing => Input::Changed,
                 };
                 self.reading.was_json = matches!(content, Content::Json(_));
@@ -190,7 +190,7 @@ impl LastReport {
         }
     }
 
-    /// What the app holds may be believed, but has no order of its own.
+    /// What the app holds is authoritative, but has no order of its own.
     fn draft(&self, content: Content, seen: Instant) -> Draft {
         Draft {
             epoch: self.epoch,
@@ -215,7 +215,7 @@ impl LastReport {
 
     fn bad(&mut self, unusable: Unusable) -> Option<Report> {
         let was_lost = self.lost.take().is_some();
-        let known = matches!(&self.content, LastContent::Bad(said) if *said == unusable);
+        let known = matches!(&self.content, LastContent::Bad(last) if *last == unusable);
         self.content = LastContent::Bad(unusable.clone());
         (was_lost || !known).then_some(Report::Unusable(unusable))
     }

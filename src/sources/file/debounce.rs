@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use crate::bounds::{FILE_POLL, FILE_QUIET};
 
-/// What a look tells of a file. The times are the file system's, compared only with each other.
+/// What a look shows of a file. The times are the file system's, compared only with each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Identity {
     /// Device and inode.
@@ -89,7 +89,7 @@ impl Identity {
 }
 
 impl Noticed {
-    /// Both, in this order, as one: the last that speaks of the file itself.
+    /// Both, in this order, as one: the last that is about the file itself.
     pub(super) fn then(self, next: Self) -> Self {
         match (self, next) {
             (Self::Renamed | Self::Written | Self::Closed, Self::First | Self::Looked | Self::Swapped)

@@ -44,7 +44,7 @@ pub(super) fn look(path: &Path) -> Option<Identity> {
     fs::metadata(path).ok().map(|metadata| identity_of(&metadata))
 }
 
-/// Whether nobody can be writing the file just now, as far as its own clock tells: at the start,
+/// Whether nobody can be writing the file just now, by the clock of the file system: at the start,
 /// where nothing was seen before, that saves the wait.
 pub(super) fn is_at_rest(path: &Path) -> bool {
     let Ok(metadata) = fs::metadata(path) else { return true };

@@ -227,7 +227,7 @@ async fn each_problem_is_said_once_and_its_end_too() {
     assert_eq!(kind, UnusableKind::Missing);
     assert!(detail.ends_with("model.yaml: it is not there: create it, or name another path"), "{detail}");
     replace(&path, "a: 1");
-    assert_eq!(source.holds().await, r#"{"a":1}"#, "said again, though it is what was last held");
+    assert_eq!(source.holds().await, r#"{"a":1}"#, "reported again, though it is what was last held");
     // What changes only the spelling is the operation's to compare; the same bytes are nothing new.
     replace(&path, "a: 1");
     let start = Instant::now();
@@ -384,17 +384,17 @@ fn after_an_absence_the_same_bytes_are_confirmed_at_once() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let now = runtime.expect("a runtime").block_on(async { Instant::now() });
     let (epoch, mut last_report) = (Epoch::of(&["x"]), LastReport::default());
-    let mut say = |found| last_report.say(found, epoch, now);
+    let mut say = |found| last_report.report(found, epoch, now);
     let lost = || Found::Lost("no answer".to_owned());
     let content = crate::model::Content::Opaque { media_type: "text/plain".to_owned(), body: "x".into() };
     let bad = Unusable { kind: UnusableKind::Empty, detail: "empty".to_owned() };
     assert!(matches!(say(Found::Good(content, blake3::hash(b"x"))), Some(Report::Holds(_))));
     assert!(say(Found::Known).is_none());
     assert!(matches!(say(lost()), Some(Report::Lost { .. })));
-    assert!(say(lost()).is_none(), "said once");
+    assert!(say(lost()).is_none(), "reported once");
     assert!(matches!(say(Found::Known), Some(Report::Confirmed)));
     assert!(matches!(say(Found::Bad(bad.clone(), None)), Some(Report::Unusable(_))));
-    assert!(say(Found::Bad(bad.clone(), None)).is_none(), "said once");
+    assert!(say(Found::Bad(bad.clone(), None)).is_none(), "reported once");
     assert!(matches!(say(lost()), Some(Report::Lost { .. })));
-    assert!(matches!(say(Found::Bad(bad, None)), Some(Report::Unusable(_))), "said again after an absence");
+    assert!(matches!(say(Found::Bad(bad, None)), Some(Report::Unusable(_))), "reported again after an absence");
 }

@@ -24,7 +24,7 @@ use super::token::{TokenError, TokenFile};
 const CONNECT: Duration = Duration::from_secs(5);
 
 /// A client for the API server that the kubeconfig names; without one, that of `KUBECONFIG`,
-/// `~/.kube/config` or the pod's service account. It speaks to nobody yet.
+/// `~/.kube/config` or the pod's service account. It sends nothing yet.
 pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> {
     // An error says that this process has one already, as it does for the second client.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();

@@ -1,4 +1,4 @@
-//! PURE. What the list-and-watch loop does next, and what it has to say; told what happened and when.
+//! PURE. What the list-and-watch loop does next, and which notices it gives; its input is what happened and when.
 //!
 //! First a consistent list, then watches, each from the position where the last one ended. After
 //! one that broke the next shows the whole set first (`sendInitialEvents`), so that nothing is
@@ -210,7 +210,7 @@ impl Driver {
         }
         self.contradicted = Some(now);
         if contradiction == Contradiction::Older {
-            // It is of a history that has ended, and was told of already.
+            // It is of a history that has ended, which a notice has said already.
             self.position = None;
         }
         self.watch = None;

@@ -80,7 +80,7 @@ impl LoopState {
         }
     }
 
-    /// Keeps what is part of the whole set, until that is complete; gives back what is to be told now.
+    /// Keeps what is part of the whole set, until that is complete; returns what is to be reported now.
     pub(super) fn keep(&mut self, event: Event) -> Result<Option<Event>, Failure> {
         let Self::Watching(_, Some(initial)) = self else { return Ok(Some(event)) };
         match event {

@@ -1,4 +1,4 @@
-//! The consistent reads of the loop: when they begin, what they come to, and what then is told.
+//! The consistent reads of the loop: when they begin, what they result in, and which events follow.
 
 use std::sync::Arc;
 
@@ -24,17 +24,17 @@ pub(super) struct Reading {
 
 #[derive(Debug, Default)]
 pub(super) struct Unconfirmed {
-    /// Whether it was told why.
-    told: bool,
+    /// Whether an event has said why.
+    reported: bool,
 }
 
 impl ListWatch {
     /// Begins a consistent read.
     pub(super) fn read(&mut self) {
-        let cause = if self.reader.is_asked() {
-            Cause::Asked
+        let cause = if self.reader.is_requested() {
+            Cause::Requested
         } else if self.schedule.is_scheduled() {
-            Cause::Owed
+            Cause::Scheduled
         } else {
             Cause::Due
         };
@@ -56,11 +56,11 @@ impl ListWatch {
                 self.metrics.read(cause, "failed");
                 tracing::debug!(target = %self.target, kind = failure.kind.as_str(), "{verb} failed: {}", failure.message);
                 self.schedule.failed(failure.retry_after, Instant::now().into_std(), fastrand::f64());
-                // Else the watch is still there, and what is held may well be the truth.
-                if self.unconfirmed.as_ref().is_some_and(|unconfirmed| !unconfirmed.told) {
-                    self.unconfirmed = Some(Unconfirmed { told: true });
+                // Otherwise the watch is still open, and what is held may well be current.
+                if self.unconfirmed.as_ref().is_some_and(|unconfirmed| !unconfirmed.reported) {
+                    self.unconfirmed = Some(Unconfirmed { reported: true });
                     let lost = self.lost_by(&failure, verb);
-                    self.told.push_back(lost);
+                    self.pending.push_back(lost);
                 }
             }
         }
@@ -73,16 +73,16 @@ impl ListWatch {
         self.schedule.answered(verdict == Verdict::Ambiguous);
         match verdict {
             Verdict::Ambiguous => return,
-            Verdict::Superseded => self.told.push_back(WatchEvent::Live),
-            Verdict::Same | Verdict::Newer => self.told.push_back(listing(set)),
+            Verdict::Superseded => self.pending.push_back(WatchEvent::Live),
+            Verdict::Same | Verdict::Newer => self.pending.push_back(listing(set)),
             Verdict::Contradicts { how, known } => {
-                self.told.push_back(listing(set));
+                self.pending.push_back(listing(set));
                 self.contradicts(how, known, shown);
             }
         }
         self.unconfirmed = None;
-        self.told.push_back(WatchEvent::ReadCompleted(number));
-        self.told.extend(self.lost.clone());
+        self.pending.push_back(WatchEvent::ReadCompleted(number));
+        self.pending.extend(self.lost.clone());
     }
 
     fn contradicts(&mut self, how: Contradiction, known: u64, read: Option<u64>) {
@@ -98,7 +98,7 @@ impl ListWatch {
                 tracing::warn!(target = %self.target, known, read, "a consistent read shows what the watch has not brought");
             }
         }
-        self.tell(Input::Contradicted(how), "watch");
+        self.drive(Input::Contradicted(how), "watch");
     }
 }
 
@@ -112,10 +112,10 @@ pub(super) async fn answered(reading: &mut Option<Reading>) -> (Number, Cause, R
 }
 
 pub(super) async fn read_is_due(schedule: &Schedule, reader: &mut Reader) {
-    if !reader.is_asked() {
+    if !reader.is_requested() {
         tokio::select! {
             () = sleep_until(schedule.due(false, Instant::now().into_std()).into()) => return,
-            () = reader.asked() => {}
+            () = reader.requested() => {}
         }
     }
     sleep_until(schedule.due(true, Instant::now().into_std()).into()).await;

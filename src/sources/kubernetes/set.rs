@@ -1,8 +1,8 @@
-//! PURE. The objects of one selector, by name, as their changes become true.
+//! PURE. The objects of one selector, by name, with the changes that count.
 //!
 //! What is new or changed counts at once. A deletion counts when no other followed it for
 //! [`DELETION_SETTLES`]: objects that go together are one change. A change that would leave none
-//! is not believed before a list says so that began [`EMPTIED_HOLD`] after the first sign: when a
+//! does not count before a list confirms it that began [`EMPTIED_HOLD`] after the first sign: when a
 //! `CustomResourceDefinition` is removed, all its objects are deleted one after the other, and then
 //! the list itself is gone.
 
@@ -84,7 +84,7 @@ impl<P> Set<P> {
     }
 
     /// An object whose metadata cannot be read, as it was before. Which version it has now is not known, and is not
-    /// that one: whatever it shows next is news.
+    /// that one: whatever it shows next is new.
     #[must_use]
     pub fn kept(&self, malformed: &Malformed) -> Option<(String, Entry<P>)>
     where
@@ -178,9 +178,9 @@ impl<P> Set<P> {
     }
 
     fn advance(&mut self, version: u64) -> bool {
-        let news = version == 0 || version > self.version;
+        let is_new = version == 0 || version > self.version;
         self.version = self.version.max(version);
-        news
+        is_new
     }
 }
 
@@ -244,7 +244,7 @@ mod tests {
         assert_eq!((&*name, kept.version), ("a", 0));
         assert_eq!(set.applied(name, kept, t0), Change::Changed, "though its version is not known");
         assert_eq!((set.version(), names(&set)), (5, vec!["a", "b"]));
-        assert_eq!(set.listed(list(&[("a", 1), ("b", 2)]), 5, t0), Change::Changed, "the same again is news");
+        assert_eq!(set.listed(list(&[("a", 1), ("b", 2)]), 5, t0), Change::Changed, "the same again is a change");
         assert_eq!((set.kept(&malformed(None)), set.kept(&malformed(Some("c")))), (None, None));
     }
 
@@ -255,14 +255,14 @@ mod tests {
         set.listed(list(&[("a", 1), ("b", 1)]), 5, t0);
         set.deleted("a", 6, t0);
         set.deleted("b", 7, t0);
-        let settled = t0 + DELETION_SETTLES;
-        assert_eq!(set.apply_due(settled), Change::Same);
+        let later = t0 + DELETION_SETTLES;
+        assert_eq!(set.apply_due(later), Change::Same);
         assert_eq!(names(&set), ["a", "b"], "the last good ones stay");
-        assert_eq!(set.listed(BTreeMap::new(), 8, settled), Change::Same, "a list within the hold proves nothing");
-        assert_eq!(set.apply_due(settled + EMPTIED_HOLD), Change::AskList);
-        assert_eq!(set.due(), Some(settled + 2 * EMPTIED_HOLD), "not again before that");
-        assert_eq!(set.apply_due(settled + EMPTIED_HOLD), Change::Same);
-        assert_eq!(set.listed(BTreeMap::new(), 9, settled + EMPTIED_HOLD), Change::Changed);
+        assert_eq!(set.listed(BTreeMap::new(), 8, later), Change::Same, "a list within the hold proves nothing");
+        assert_eq!(set.apply_due(later + EMPTIED_HOLD), Change::AskList);
+        assert_eq!(set.due(), Some(later + 2 * EMPTIED_HOLD), "not again before that");
+        assert_eq!(set.apply_due(later + EMPTIED_HOLD), Change::Same);
+        assert_eq!(set.listed(BTreeMap::new(), 9, later + EMPTIED_HOLD), Change::Changed);
         assert!(set.entries().is_empty() && set.due().is_none());
         let mut set = Set::default();
         assert_eq!(set.listed(BTreeMap::<_, Entry<()>>::new(), 1, t0), Change::Same, "there never was any");
@@ -274,30 +274,30 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes, once all has settled and a list has confirmed it, the set is what the list says.
+        /// Whatever comes, once all deletions are due and a list has confirmed them, the set is what the list says.
         #[test]
         fn it_ends_on_what_a_list_says(steps in prop::collection::vec((0_u8..3, 0_u8..4, 0_u64..3000), 0..60)) {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
             runtime.block_on(async {
-                let (mut now, mut set, mut truth) = (tokio::time::Instant::now().into_std(), Set::default(), BTreeMap::new());
+                let (mut now, mut set, mut objects) = (tokio::time::Instant::now().into_std(), Set::default(), BTreeMap::new());
                 for (version, (what, name, pause)) in (1..).zip(steps) {
                     now += Duration::from_millis(pause);
                     let name = name.to_string();
                     match what {
-                        0 => { truth.insert(name.clone(), entry(version)); set.applied(name, entry(version), now); }
-                        1 => { truth.remove(&name); set.deleted(&name, version, now); }
+                        0 => { objects.insert(name.clone(), entry(version)); set.applied(name, entry(version), now); }
+                        1 => { objects.remove(&name); set.deleted(&name, version, now); }
                         _ => { set.apply_due(now); }
                     }
-                    for name in truth.keys() {
+                    for name in objects.keys() {
                         prop_assert!(set.entries().contains_key(name), "what is there is never missing");
                     }
                 }
                 for _ in 0..3 {
                     now = set.due().unwrap_or(now).max(now);
                     set.apply_due(now);
-                    set.listed(truth.clone(), 1000, now);
+                    set.listed(objects.clone(), 1000, now);
                 }
-                prop_assert_eq!(set.entries(), &truth);
+                prop_assert_eq!(set.entries(), &objects);
                 Ok(())
             })?;
         }

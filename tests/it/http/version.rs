@@ -87,7 +87,7 @@ async fn a_version_is_all_that_a_client_which_may_be_ahead_waits_for() {
     let answer = next(&mut wire, false).await;
     assert_eq!((answer.status, answer.field("state-id")), (200, &*id(9, MODEL).to_string()));
     assert!(asked.elapsed() < Duration::from_millis(50) + TICK, "{:?}", asked.elapsed());
-    assert!(!reader.is_asked());
+    assert!(!reader.is_requested());
 }
 
 /// A model that becomes opaque is a change for who waits for a part of it, and no end of the operation.

@@ -242,12 +242,12 @@ fn overload_at_the_watch_asks_for_no_list() {
     for kind in [FailureKind::Throttled, FailureKind::Server, FailureKind::Transport] {
         let mut all = Loop::watching(200, "10");
         all.moved("11");
-        let told = (0..20).filter(|_| {
+        let reported = (0..20).filter(|_| {
             let notice = all.fail(kind);
             all.must_watch("11");
             notice.is_some()
         });
-        assert_eq!(told.count(), 1, "{kind:?} is told once");
+        assert_eq!(reported.count(), 1, "{kind:?} is reported once");
         assert_eq!(all.on(Input::Opened), None);
         all.synced("11");
         assert_eq!(all.wait(), Some(Notice::Live), "{kind:?}: a watch that stands is contact");
@@ -267,9 +267,9 @@ fn what_the_position_may_have_caused_and_a_denial_are_listed_after_a_pause() {
     }
 }
 
-/// Row (a) 30, (c) 1, (c) 2: an outage is told once, goes on for ever, and its end is told.
+/// Row (a) 30, (c) 1, (c) 2: an outage is reported once, goes on for ever, and its end is told.
 #[test]
-fn an_outage_is_told_once_and_so_is_its_end() {
+fn an_outage_is_reported_once_and_so_is_its_end() {
     let mut all = Loop::watching(200, "10");
     let failure = Failure::new(FailureKind::Transport, "words");
     assert_eq!(all.fail(FailureKind::Transport), Some(Notice::Lost(failure)));
@@ -296,21 +296,22 @@ fn timeouts_do_not_make_the_pauses_grow() {
 }
 
 #[test]
-fn a_denial_is_told_also_in_an_outage() {
+fn a_denial_is_reported_also_in_an_outage() {
     let mut all = Loop::new(200);
-    let told: Vec<_> = [FailureKind::Transport, FailureKind::Server, FailureKind::Forbidden, FailureKind::Forbidden]
-        .into_iter()
-        .map(|kind| {
-            assert_eq!(all.next_action(), Action::List);
-            all.fail(kind).is_some()
-        })
-        .collect();
-    assert_eq!(told, [true, false, true, false]);
+    let reported: Vec<_> =
+        [FailureKind::Transport, FailureKind::Server, FailureKind::Forbidden, FailureKind::Forbidden]
+            .into_iter()
+            .map(|kind| {
+                assert_eq!(all.next_action(), Action::List);
+                all.fail(kind).is_some()
+            })
+            .collect();
+    assert_eq!(reported, [true, false, true, false]);
 }
 
-/// (c) 7: a store restored from a backup. The list is the truth, and the next watch starts there.
+/// (c) 7: a store restored from a backup. The list is authoritative, and the next watch starts there.
 #[test]
-fn an_older_list_is_a_restore_and_the_truth() {
+fn an_older_list_is_a_restore_and_authoritative() {
     let mut all = Loop::watching(200, "1018");
     all.fail(FailureKind::Expired);
     assert_eq!(all.list("1003"), Some(Notice::Restored { held: 1018, listed: 1003 }));
@@ -335,7 +336,7 @@ fn after_a_watch_that_broke_the_whole_set_is_shown_from_the_position() {
         for version in ["3", "40", "12"] {
             all.moved(version);
         }
-        assert_eq!(all.fail(FailureKind::Transport).is_some(), !broken, "told once");
+        assert_eq!(all.fail(FailureKind::Transport).is_some(), !broken, "reported once");
         assert!(all.resyncs("15"));
         assert_eq!(all.on(Input::Opened), None);
         all.synced("41");
@@ -364,7 +365,7 @@ fn a_set_that_is_never_whole_is_no_contact_and_silent_in_the_end() {
     all.must_watch("10");
     all.on(Input::Opened);
     all.now += 200 * SECOND;
-    assert_eq!(all.on(Input::Ended), None, "told before");
+    assert_eq!(all.on(Input::Ended), None, "reported before");
     assert!(all.resyncs("10"));
 }
 
@@ -424,7 +425,7 @@ fn a_read_that_contradicts_the_stream_leads_to_a_list_and_never_to_a_loop_of_the
         assert_eq!((all.lists, all.slept), (2, Duration::ZERO));
         all.now += 60 * SECOND;
         all.on(Input::Contradicted(how));
-        // Of the other history, where it was told that there is one.
+        // Of the other history, where a notice has said that there is one.
         assert_eq!(all.list("1003").is_some(), how == Contradiction::Missed);
     }
 }

@@ -1,4 +1,4 @@
-//! What is news, and what is the truth; at the end against a store of which every moment is known.
+//! What is new, and what is authoritative; at the end against a store of which every moment is known.
 
 use std::collections::VecDeque;
 
@@ -18,8 +18,8 @@ fn what_a_stream_repeats_or_reorders_is_dropped() {
         let mut order = Order::new(by_name);
         order.listed(9);
         let events = [(5, false), (9, false), (11, true), (10, false), (11, false), (12, true), (0, true), (12, false)];
-        for (version, news) in events {
-            assert_eq!(order.event(version), news, "{version}");
+        for (version, is_new) in events {
+            assert_eq!(order.event(version), is_new, "{version}");
         }
     }
 }
@@ -100,11 +100,11 @@ fn after_a_list_or_a_whole_set_a_read_is_newer_and_contradicts_nothing() {
         order.read_begins();
         assert_eq!(order.read(Some(15)), Verdict::Newer);
         order.read_begins();
-        assert_eq!(order.read(Some(18)), contradicts(Contradiction::Missed, 15), "of this nobody said anything");
+        assert_eq!(order.read(Some(18)), contradicts(Contradiction::Missed, 15), "the stream showed nothing of this");
     }
 }
 
-/// The first read after a start, and after a list that itself shows the restored store, is no news of one.
+/// The first read after a start, and after a list that itself shows the restored store, does not count as another restore.
 #[test]
 fn one_restore_is_told_once() {
     let mut order = Order::new(true);
@@ -115,7 +115,7 @@ fn one_restore_is_told_once() {
     order.listed(1003);
     order.read_begins();
     assert_eq!(order.read(Some(1001)), Verdict::Newer);
-    // An API server that was kept running: the list stays in the past, each read is the truth.
+    // An API server that was kept running: the list stays in the past, each read is authoritative.
     let mut order = Order::new(true);
     order.listed(1018);
     order.read_begins();
@@ -289,7 +289,7 @@ proptest! {
         }
     }
 
-    /// Whatever happened: with the stream at rest one read shows the truth, and the next one nothing new.
+    /// Whatever happened: with the stream at rest one read shows the current state, and the next one nothing new.
     #[test]
     fn after_a_restore_reads_lead_to_the_truth(steps in steps(true)) {
         let mut world = World::new();
