@@ -23,8 +23,8 @@ mod entry;
 mod poll;
 mod totals;
 
-use entry::Entry;
-pub use poll::{LivePoll, Place, TooMany};
+use entry::AgentEntry;
+pub use poll::{AgentParkPermit, LivePoll, TooMany};
 pub use totals::{AGES, Totals};
 
 /// The table is not swept below this many agents.
@@ -37,7 +37,7 @@ const EVICTED_SHARE: usize = 16;
 /// long as the agent is known, since only the views that somebody keeps learn when their state is superseded.
 #[derive(Debug)]
 pub struct AgentRegistry<V> {
-    agents: HashMap<AgentKey, Entry<V>>,
+    agents: HashMap<AgentKey, AgentEntry<V>>,
     capacity: usize,
     /// A silent agent is forgotten after this.
     expiry: Duration,
@@ -179,7 +179,8 @@ impl<V: PartialEq> AgentRegistry<V> {
         if before.is_none() {
             self.make_room(now);
         }
-        let (entry, poll, is_new_rejection) = Entry::next(before, key.clone(), acknowledgement, current, sends, now);
+        let (entry, poll, is_new_rejection) =
+            AgentEntry::next(before, key.clone(), acknowledgement, current, sends, now);
         self.rejections += u64::from(is_new_rejection);
         self.agents.insert(key, entry);
         poll
@@ -220,15 +221,16 @@ impl<V: PartialEq> AgentRegistry<V> {
     #[must_use]
     pub fn page(&self, listing: &Listing, current: Option<&StateId>, now: Instant) -> (Vec<Agent<V>>, bool) {
         let follows = |key: &AgentKey| listing.after.as_ref().is_none_or(|after| key > after);
-        let stands =
-            |entry: &Entry<V>| listing.sync_status.is_none_or(|sync_status| entry.sync_status(current) == sync_status);
+        let stands = |entry: &AgentEntry<V>| {
+            listing.sync_status.is_none_or(|sync_status| entry.sync_status(current) == sync_status)
+        };
         let wanted: Vec<_> = self.known(now).filter(|(key, entry)| follows(key) && stands(entry)).collect();
         let more = wanted.len() > listing.limit;
         let page = first(listing.limit, wanted, |(one, _), (other, _)| one.cmp(other));
         (page.into_iter().map(|(key, entry)| entry.view(key, current, now)).collect(), more)
     }
 
-    fn known(&self, now: Instant) -> impl Iterator<Item = (&AgentKey, &Entry<V>)> {
+    fn known(&self, now: Instant) -> impl Iterator<Item = (&AgentKey, &AgentEntry<V>)> {
         self.agents.iter().filter(move |(_, entry)| !entry.is_expired(self.expiry, now))
     }
 

@@ -39,10 +39,10 @@ pub(super) struct Leader {
 }
 
 /// A write under way; the loop goes on meanwhile.
-type Writing = BoxFuture<'static, Written>;
+type Writing = BoxFuture<'static, LeaseWrite>;
 
 /// How a write ended.
-struct Written {
+struct LeaseWrite {
     verb: &'static str,
     began: Instant,
     /// None: no answer in time.
@@ -177,11 +177,11 @@ impl Leader {
                     api.create(&params, &lease).await
                 }
             };
-            Written { verb, began, answer: timeout(LEASE_WRITE, write).await.ok() }
+            LeaseWrite { verb, began, answer: timeout(LEASE_WRITE, write).await.ok() }
         }))
     }
 
-    fn wrote(&mut self, Written { verb, began, answer }: Written) {
+    fn wrote(&mut self, LeaseWrite { verb, began, answer }: LeaseWrite) {
         self.retry = began + LEASE_RETRY;
         let failure = match answer {
             Some(Ok(lease)) => {
@@ -233,7 +233,7 @@ impl Leader {
 }
 
 /// The end of the write under way; never, where there is none.
-async fn ended(writing: &mut Option<Writing>) -> Written {
+async fn ended(writing: &mut Option<Writing>) -> LeaseWrite {
     let Some(write) = writing else { return std::future::pending().await };
     let written = write.await;
     *writing = None;

@@ -16,8 +16,8 @@ use super::reports::Reports;
 use super::status::{self, Mine, Serving, Suppressed};
 use super::term::Term;
 use super::totals::{Report, ServedState};
-use super::writer::{Outcome, Write, Writer};
-use super::{Dependencies, Known, Knows};
+use super::writer::{Write, WriteOutcome, Writer};
+use super::{Dependencies, KnownOperations, Knows};
 use crate::bounds::{KUBERNETES_READ, STATUS_INTERVAL, STATUS_TURN};
 use crate::config;
 use crate::crd::describe_operation::DescribeOperationStatus;
@@ -125,7 +125,7 @@ impl Statuses {
         let began = Instant::now();
         let is_over = || began.elapsed() >= STATUS_TURN;
         let lost = reports.lost(&self.dependencies.settings.replica, began.into_std());
-        let known: Arc<Known> = Arc::clone(&self.knows.borrow());
+        let known: Arc<KnownOperations> = Arc::clone(&self.knows.borrow());
         let namespace = &self.dependencies.settings.namespace;
         let all: Vec<_> = self.table.all().into_iter().map(|it| (it.name.clone(), mine(&it, namespace))).collect();
         let all: BTreeMap<_, _> = all.iter().map(|(name, mine)| (&**name, mine)).collect();
@@ -174,7 +174,7 @@ impl Statuses {
         let resource = ApiResource::erase::<DescribeOperation>(&());
         let write = Write { written: Written::Operation, resource, name, uid: &verdict.uid, version };
         match self.writer.write(&write, &new).await {
-            Outcome::Written(version) => {
+            WriteOutcome::Written(version) => {
                 let old = old.map(|old| old.conditions).unwrap_or_default();
                 let bad = status::newly_failing(&old, &new.conditions);
                 for bad in bad {
@@ -183,8 +183,8 @@ impl Statuses {
                 self.operations.0.insert(verdict.uid.clone(), (version, Some(new)));
             }
             // What it says now is watched.
-            Outcome::Conflict => drop(self.operations.0.remove(&verdict.uid)),
-            Outcome::Not => {}
+            WriteOutcome::Conflict => drop(self.operations.0.remove(&verdict.uid)),
+            WriteOutcome::Not => {}
         }
     }
 
@@ -197,7 +197,7 @@ impl Statuses {
         let resource = ApiResource::erase::<NetworkModel>(&());
         let write = Write { written: Written::Model, resource, name: &part.name, uid: &part.uid, version };
         match self.writer.write(&write, &new).await {
-            Outcome::Written(version) => {
+            WriteOutcome::Written(version) => {
                 let old = old.map(|old| old.conditions).unwrap_or_default();
                 for bad in status::newly_failing(&old, &new.conditions) {
                     self.writer.record_event(&write, bad).await;
@@ -205,13 +205,13 @@ impl Statuses {
                 self.models.0.insert(part.uid.clone(), (version, Some(new)));
             }
             // Its source may not have shown it yet, or not show it while it cannot be used.
-            Outcome::Conflict => {
+            WriteOutcome::Conflict => {
                 self.models.0.remove(&part.uid);
                 if let Some(stands) = self.look(&write).await {
                     self.models.0.insert(part.uid.clone(), stands);
                 }
             }
-            Outcome::Not => {}
+            WriteOutcome::Not => {}
         }
     }
 

@@ -20,7 +20,7 @@ pub enum Invalid {
         message: String,
     },
     /// An object has a key twice.
-    #[error("key {key:?} stands twice in {}: keep one", Place(.at))]
+    #[error("key {key:?} stands twice in {}: keep one", Location(.at))]
     DuplicateKey {
         /// The key.
         key: String,
@@ -28,7 +28,7 @@ pub enum Invalid {
         at: String,
     },
     /// Nested too deeply.
-    #[error("nested deeper than {most} levels at {}: flatten it", Place(.at))]
+    #[error("nested deeper than {most} levels at {}: flatten it", Location(.at))]
     TooDeep {
         /// How deep it may be.
         most: usize,
@@ -49,9 +49,9 @@ pub enum Invalid {
 }
 
 /// A JSON Pointer for people: the empty one is "the top level".
-struct Place<'a>(&'a str);
+struct Location<'a>(&'a str);
 
-impl fmt::Display for Place<'_> {
+impl fmt::Display for Location<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0.is_empty() { "the top level" } else { self.0 })
     }

@@ -10,7 +10,7 @@ use crate::model::{Since, StateId, SupersededAt};
 
 /// What is known of an agent.
 #[derive(Debug)]
-pub(super) struct Entry<V> {
+pub(super) struct AgentEntry<V> {
     selected: Option<Selected<V>>,
     acknowledged: Option<Since>,
     rejection: Option<Box<Rejection>>,
@@ -54,7 +54,7 @@ struct Row {
     times: u8,
 }
 
-impl<V: PartialEq> Entry<V> {
+impl<V: PartialEq> AgentEntry<V> {
     /// An agent polls; `before`: what was known of it. Also whether it is a rejection that is new.
     pub(super) fn next(
         before: Option<Self>,

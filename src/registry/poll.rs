@@ -17,7 +17,7 @@ pub struct LivePoll {
 
 /// One of the requests that an agent has parked; frees its place when dropped.
 #[derive(Debug)]
-pub struct Place(Arc<Turn>);
+pub struct AgentParkPermit(Arc<Turn>);
 
 /// The agent has as many requests parked as it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -70,10 +70,10 @@ impl LivePoll {
     }
 
     /// Takes a place for the poll among the at most `limit` that its agent may have parked.
-    pub fn park(&self, limit: usize) -> Result<Place, TooMany> {
+    pub fn park(&self, limit: usize) -> Result<AgentParkPermit, TooMany> {
         let take = |now: usize| (now < limit).then_some(now + 1);
         match self.turn.counts.parked.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
-            Ok(_) => Ok(Place(Arc::clone(&self.turn))),
+            Ok(_) => Ok(AgentParkPermit(Arc::clone(&self.turn))),
             Err(_) => Err(TooMany { limit }),
         }
     }
@@ -98,7 +98,7 @@ impl Drop for LivePoll {
     }
 }
 
-impl Drop for Place {
+impl Drop for AgentParkPermit {
     fn drop(&mut self) {
         self.0.counts.parked.fetch_sub(1, Ordering::Relaxed);
     }

@@ -54,10 +54,10 @@ pub fn epoch(operation: &str) -> Epoch {
 pub async fn run(file: FileSource, reports: Reports) {
     let (sender, notices) = mpsc::channel(FILE_NOTICES);
     let watcher = Watcher::new(file.path.clone(), sender);
-    let Err(Closed) = Driver::new(file, reports).follow(Some(watcher), notices).await;
+    let Err(Closed) = Follower::new(file, reports).follow(Some(watcher), notices).await;
 }
 
-struct Driver {
+struct Follower {
     file: FileSource,
     epoch: Epoch,
     reports: Reports,
@@ -65,7 +65,7 @@ struct Driver {
     last_report: LastReport,
 }
 
-impl Driver {
+impl Follower {
     fn new(file: FileSource, reports: Reports) -> Self {
         let epoch = epoch(&file.operation);
         Self { file, epoch, reports, debounce: Debounce::default(), last_report: LastReport::default() }

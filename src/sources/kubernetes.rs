@@ -37,7 +37,7 @@ pub mod target;
 mod token;
 
 use api::{Api, Set};
-use decode::Event;
+use decode::RawEvent;
 use driver::{Action, Driver, Input, Notice, number};
 use failure::{Failure, FailureKind};
 use loop_state::{LoopEvent, LoopState};
@@ -242,7 +242,7 @@ impl ListWatch {
         self.schedule.schedule_read();
     }
 
-    fn event(&mut self, event: Event) {
+    fn event(&mut self, event: RawEvent) {
         let event = match self.state.keep(event) {
             Ok(Some(event)) => event,
             // A sign of life, and no more until the set is whole.
@@ -253,17 +253,17 @@ impl ListWatch {
             }
         };
         match event {
-            Event::Applied(object) => self.moved(object.version, WatchEvent::Applied(object)),
-            Event::Deleted(object) => self.moved(object.version, WatchEvent::Deleted(object)),
-            Event::Malformed(malformed) => self.moved(0, WatchEvent::Malformed(malformed)),
-            Event::Bookmark { version, .. } => {
+            RawEvent::Applied(object) => self.moved(object.version, WatchEvent::Applied(object)),
+            RawEvent::Deleted(object) => self.moved(object.version, WatchEvent::Deleted(object)),
+            RawEvent::Malformed(malformed) => self.moved(0, WatchEvent::Malformed(malformed)),
+            RawEvent::Bookmark { version, .. } => {
                 if let Some(version) = number(&version) {
                     self.order.bookmark(version);
                 }
                 self.drive(Input::Moved { version }, "watch");
                 self.live();
             }
-            Event::Error(status) => {
+            RawEvent::Error(status) => {
                 self.state = LoopState::Nothing;
                 self.fail(Failure::of_status(&status), "watch");
             }

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use super::backoff::Backoff;
 use super::kubernetes::debounce::Debounce;
 use super::kubernetes::discover::{self, Undiscovered};
-use super::kubernetes::set::{Change, Entry, Set};
+use super::kubernetes::set::{Change, ObjectEntry, Set};
 use super::kubernetes::{ListWatch, Malformed, Metrics, Object, Selector, Target, WatchEvent};
 use super::last_report::LastReport;
 use super::reads::Reads;
@@ -28,7 +28,7 @@ pub mod aggregate;
 pub mod content;
 pub mod trigger;
 
-use aggregate::{Aggregate, Known};
+use aggregate::{Aggregate, ModelPart};
 use content::LastGood;
 
 /// Which objects, and what of them.
@@ -84,7 +84,7 @@ async fn resolve(source: &ResourceSource, client: &Client, reports: &Reports) ->
 struct Watched {
     source: Arc<ResourceSource>,
     watching: ListWatch,
-    set: Set<Known>,
+    set: Set<ModelPart>,
     /// What those of a selector are together.
     aggregate: Aggregate,
     last_report: LastReport,
@@ -222,18 +222,18 @@ impl Watched {
         self.last_report.answered(Err(self.source.unreadable(&malformed.why)))
     }
 
-    fn before(&self, object: &Object) -> Option<Entry<Known>> {
+    fn before(&self, object: &Object) -> Option<ObjectEntry<ModelPart>> {
         self.set.entries().get(&object.name).filter(|before| before.uid == object.uid).cloned()
     }
 
     /// An object whose metadata cannot be read keeps its last good content, if it has one.
-    fn keep(&self, malformed: &Malformed) -> Option<(String, Entry<Known>)> {
+    fn keep(&self, malformed: &Malformed) -> Option<(String, ObjectEntry<ModelPart>)> {
         let name = malformed.name.as_deref().unwrap_or("without a name");
         tracing::warn!(kind = %self.source.kind, %name, why = %malformed.why, "an object cannot be read");
-        let (name, Entry { uid, version, generation, payload }) = self.set.kept(malformed)?;
+        let (name, ObjectEntry { uid, version, generation, payload }) = self.set.kept(malformed)?;
         let held = LastGood { wrong: Some(malformed.why.clone()), ..payload.held };
         let payload = known(&self.source, &name, (&uid, version), generation, held);
-        Some((name, Entry { uid, version, generation, payload }))
+        Some((name, ObjectEntry { uid, version, generation, payload }))
     }
 
     /// The state that the objects are.
@@ -244,7 +244,7 @@ impl Watched {
         let (document, epoch, version) = match &self.source.objects {
             Objects::Named(_) => match entries.values().next() {
                 None => return self.last_report.answered(Err(self.source.missing())),
-                Some(Entry { uid, version, payload: Known { held, .. }, .. }) => match held {
+                Some(ObjectEntry { uid, version, payload: ModelPart { held, .. }, .. }) => match held {
                     LastGood { good: Some(good), wrong: None, .. } => {
                         (good.document.clone(), self.source.epoch_of_one(uid), *version)
                     }
@@ -274,7 +274,11 @@ impl Watched {
 }
 
 /// Reads an object; what its last good content was stays where it is wrong now.
-async fn read(object: Object, before: Option<Entry<Known>>, source: &Arc<ResourceSource>) -> (String, Entry<Known>) {
+async fn read(
+    object: Object,
+    before: Option<ObjectEntry<ModelPart>>,
+    source: &Arc<ResourceSource>,
+) -> (String, ObjectEntry<ModelPart>) {
     let (name, uid, version, generation) = (object.name.clone(), object.uid.clone(), object.version, object.generation);
     let revision = generation.map_or(version, i64::unsigned_abs);
     if let Some(before) = before.as_ref().filter(|before| before.version == version) {
@@ -289,7 +293,7 @@ async fn read(object: Object, before: Option<Entry<Known>>, source: &Arc<Resourc
         reading.await.expect("reading content does not panic")
     };
     let payload = known(source, &name, (&uid, version), generation, held);
-    (name, Entry { uid, version, generation, payload })
+    (name, ObjectEntry { uid, version, generation, payload })
 }
 
 fn known(
@@ -298,7 +302,7 @@ fn known(
     (uid, version): (&str, u64),
     generation: Option<i64>,
     held: LastGood,
-) -> Known {
+) -> ModelPart {
     let part = SourceObject {
         name: name.to_owned(),
         uid: uid.to_owned(),
@@ -308,7 +312,7 @@ fn known(
         status: held.status.clone(),
         is_model: source.is_of_models(),
     };
-    Known { held, part: Arc::new(part) }
+    ModelPart { held, part: Arc::new(part) }
 }
 
 impl ResourceSource {

@@ -122,7 +122,7 @@ struct LastReport {
     what: String,
     reading: Reading,
     epoch: Epoch,
-    known: Option<Known>,
+    known: Option<FetchedBody>,
     content: LastContent,
     /// Reported after that: why the app cannot be asked.
     lost: Option<String>,
@@ -130,7 +130,7 @@ struct LastReport {
 
 /// A body that was fetched, with its head.
 #[derive(Debug)]
-struct Known {
+struct FetchedBody {
     head: Head,
     hash: blake3::Hash,
 }
@@ -170,7 +170,7 @@ impl LastReport {
         let seen = Instant::now();
         let hash = blake3::hash(&bytes);
         let format = head.format.clone();
-        let known = self.known.replace(Known { head, hash });
+        let known = self.known.replace(FetchedBody { head, hash });
         if known.is_some_and(|known| (known.hash, known.head.format) == (hash, format.clone())) {
             return self.same();
         }

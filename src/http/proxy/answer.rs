@@ -18,7 +18,7 @@ use hyper::body::Incoming;
 use super::body::{BodyError, Idle, trailers};
 use super::connect::Handle;
 use super::http2::Download;
-use super::metrics::{Outcome, Tally};
+use super::metrics::{ProxyOutcome, Tally};
 use super::tasks::Tasks;
 use super::upload::Progress;
 use crate::bounds::UPLOAD_LINGER;
@@ -28,7 +28,7 @@ use crate::http::forwarded;
 /// a connection that breaks, never a body that looks complete.
 #[derive(Debug)]
 pub struct ProxyBody {
-    body: Answer,
+    body: UpstreamBody,
     idle: Idle,
     ended: bool,
     tally: Tally,
@@ -37,7 +37,7 @@ pub struct ProxyBody {
 
 /// The body of an answer, by how it comes.
 #[derive(Debug)]
-pub(super) enum Answer {
+pub(super) enum UpstreamBody {
     Http1(Incoming),
     Http2(Download),
 }
@@ -75,7 +75,7 @@ impl Link {
 }
 
 impl ProxyBody {
-    pub(super) fn new(body: Answer, idle: Option<Duration>, tally: Tally, link: Option<Link>) -> Self {
+    pub(super) fn new(body: UpstreamBody, idle: Option<Duration>, tally: Tally, link: Option<Link>) -> Self {
         Self { body, idle: Idle::new(idle), ended: false, tally, link }
     }
 }
@@ -87,10 +87,10 @@ impl Body for ProxyBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
         let polled = match &mut this.body {
-            Answer::Http1(body) => {
+            UpstreamBody::Http1(body) => {
                 Pin::new(body).poll_frame(cx).map(|frame| frame.map(|result| result.map_err(BodyError::Broken)))
             }
-            Answer::Http2(body) => {
+            UpstreamBody::Http2(body) => {
                 Pin::new(body).poll_frame(cx).map(|frame| frame.map(|result| result.map_err(BodyError::Reset)))
             }
         };
@@ -98,7 +98,7 @@ impl Body for ProxyBody {
         let frame = this.idle.bound(polled, cx);
         match &frame {
             Poll::Ready(None) => this.ended = true,
-            Poll::Ready(Some(Err(_))) => this.tally.set(Outcome::Cut),
+            Poll::Ready(Some(Err(_))) => this.tally.set(ProxyOutcome::Cut),
             Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
         }
         frame
@@ -106,15 +106,15 @@ impl Body for ProxyBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.body {
-            Answer::Http1(body) => body.is_end_stream(),
-            Answer::Http2(body) => body.is_end_stream(),
+            UpstreamBody::Http1(body) => body.is_end_stream(),
+            UpstreamBody::Http2(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.body {
-            Answer::Http1(body) => body.size_hint(),
-            Answer::Http2(body) => body.size_hint(),
+            UpstreamBody::Http1(body) => body.size_hint(),
+            UpstreamBody::Http2(body) => body.size_hint(),
         }
     }
 }
@@ -123,7 +123,7 @@ impl Drop for ProxyBody {
     fn drop(&mut self) {
         let complete = self.ended || self.is_end_stream();
         if complete {
-            self.tally.set(Outcome::Answered);
+            self.tally.set(ProxyOutcome::Answered);
         }
         if let Some(link) = self.link.take() {
             link.release(complete);

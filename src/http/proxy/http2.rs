@@ -23,7 +23,7 @@ use hyper::body::Body as _;
 use tokio::sync::oneshot;
 
 pub(super) use self::download::Download;
-use self::pool::Place;
+use self::pool::StreamPermit;
 pub(super) use self::pool::{NoConnection, Pool};
 use super::body::BodyError;
 use super::connect::Handle;
@@ -37,7 +37,7 @@ mod pump;
 /// A request on its way to the app, on a stream of its own. Dropping it resets the stream.
 pub(super) struct Exchange {
     response: ResponseFuture,
-    place: Arc<Place>,
+    place: Arc<StreamPermit>,
     stream: Handle,
     /// Why the client's body broke off, if it did.
     broken: oneshot::Receiver<BodyError>,
@@ -57,7 +57,7 @@ pub(super) enum Failed {
 /// Opens a stream for `request` at `place`. What could not be sent is given back with the reason,
 /// which mostly is that the connection is closing.
 pub(super) fn open(
-    place: Place,
+    place: StreamPermit,
     request: Request<()>,
     body: Upload,
     progress: Option<Arc<Progress>>,

@@ -36,7 +36,7 @@ impl Running {
         let (sender, reports) = mpsc::channel(crate::bounds::REPORTS);
         let (_, noticed) = mpsc::channel(1);
         let source = Box::pin(async move {
-            let Err(Closed) = Driver::new(file, sender).follow(None, noticed).await;
+            let Err(Closed) = Follower::new(file, sender).follow(None, noticed).await;
         });
         Self { reports, source }
     }
@@ -366,7 +366,7 @@ async fn it_ends_when_nobody_listens() {
 async fn a_file_system_that_hangs_is_reported_and_waited_for() {
     let (sender, mut reports) = mpsc::channel(crate::bounds::REPORTS);
     let file = FileSource { operation: "net".to_owned(), path: "model.json".into(), format: Format::Json, below: None };
-    let mut driver = Driver::new(file, sender);
+    let mut follower = Follower::new(file, sender);
     let (release, hung) = std::sync::mpsc::channel();
     let released = async {
         tokio::time::advance(FILE_ANSWER).await;
@@ -375,7 +375,7 @@ async fn a_file_system_that_hangs_is_reported_and_waited_for() {
         assert_eq!(reason, "file model.json: the file system has not answered for 10 s");
         release.send("there").expect("it still waits");
     };
-    let (answer, ()) = tokio::join!(driver.answer(move || hung.recv()), released);
+    let (answer, ()) = tokio::join!(follower.answer(move || hung.recv()), released);
     assert_eq!(answer.expect("somebody listens"), Ok("there"));
 }
 

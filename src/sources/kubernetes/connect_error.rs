@@ -24,7 +24,7 @@ pub enum ConnectError {
     )]
     Unknown {
         /// What was looked for.
-        missing: Missing,
+        missing: MissingFiles,
         /// Why it is not the one of the pod.
         source: InClusterError,
     },
@@ -54,9 +54,9 @@ pub enum ConnectError {
 
 /// Files that would have been read.
 #[derive(Debug)]
-pub struct Missing(pub(super) Vec<PathBuf>);
+pub struct MissingFiles(pub(super) Vec<PathBuf>);
 
-impl fmt::Display for Missing {
+impl fmt::Display for MissingFiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.0.iter().map(|path| path.display().to_string()).collect();
         if names.is_empty() { Ok(()) } else { write!(f, " (there is no {})", names.join(" and no ")) }

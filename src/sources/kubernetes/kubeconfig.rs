@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 
-use super::connect_error::{ConnectError, Missing};
+use super::connect_error::{ConnectError, MissingFiles};
 
 type File = (PathBuf, Kubeconfig);
 
@@ -21,7 +21,7 @@ pub(super) async fn config(named: Option<&Path>) -> Result<Config, ConnectError>
     };
     let paths: Vec<_> = files.iter().map(|(path, _)| path.clone()).collect();
     let Some(merged) = merged(files)? else {
-        return Config::incluster().map_err(|source| ConnectError::Unknown { missing: Missing(missing), source });
+        return Config::incluster().map_err(|source| ConnectError::Unknown { missing: MissingFiles(missing), source });
     };
     let path = std::env::join_paths(&paths).map_or_else(|_| paths[0].clone(), PathBuf::from);
     refuse_empty(&merged)?;

@@ -27,7 +27,7 @@ pub(super) struct Order {
 
 /// What a consistent read came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum ReadVerdict {
     /// It is authoritative, and equals what was known.
     Same,
     /// It is authoritative, and newer: the stream is on its way there.
@@ -45,7 +45,7 @@ pub(super) enum Verdict {
     Ambiguous,
 }
 
-impl Verdict {
+impl ReadVerdict {
     /// The metric label.
     pub(super) fn as_str(self) -> &'static str {
         match self {
@@ -116,31 +116,31 @@ impl Order {
     }
 
     /// It shows this version: of the object, or of the list. Absent: there is no such object, or no order.
-    pub(super) fn read(&mut self, shown: Option<u64>) -> Verdict {
+    pub(super) fn read(&mut self, shown: Option<u64>) -> ReadVerdict {
         let known = self.known;
         let began = self.began.take().unwrap_or(known);
         let moved = known > began;
         match shown {
-            None if moved => return Verdict::Ambiguous,
+            None if moved => return ReadVerdict::Ambiguous,
             Some(shown) if shown < known && moved => {
-                return if shown >= began { Verdict::Superseded } else { Verdict::Ambiguous };
+                return if shown >= began { ReadVerdict::Superseded } else { ReadVerdict::Ambiguous };
             }
             Some(_) | None => {}
         }
         let unseen = std::mem::take(&mut self.unseen);
-        let Some(shown) = shown else { return Verdict::Same };
+        let Some(shown) = shown else { return ReadVerdict::Same };
         self.known = shown;
         if shown < known {
-            return Verdict::Contradicts { how: Contradiction::Older, known };
+            return ReadVerdict::Contradicts { how: Contradiction::Older, known };
         }
         if shown == known {
-            return Verdict::Same;
+            return ReadVerdict::Same;
         }
         // By labels the stream is never beyond what is known.
         if shown <= self.floor && !unseen {
-            return Verdict::Contradicts { how: Contradiction::Missed, known };
+            return ReadVerdict::Contradicts { how: Contradiction::Missed, known };
         }
-        Verdict::Newer
+        ReadVerdict::Newer
     }
 }
 

@@ -9,7 +9,7 @@ use super::api::Set;
 use super::driver::{self, Contradiction, Input};
 use super::failure::Failure;
 use super::metrics::{Cause, InFlight};
-use super::order::Verdict;
+use super::order::ReadVerdict;
 use super::schedule::Schedule;
 use super::{ListWatch, WatchEvent, listing};
 use crate::sources::reads::{Number, Reader};
@@ -70,12 +70,12 @@ impl ListWatch {
         let shown = driver::number(&set.version).filter(|version| *version != 0);
         let verdict = self.order.read(shown);
         self.metrics.read(cause, verdict.as_str());
-        self.schedule.answered(verdict == Verdict::Ambiguous);
+        self.schedule.answered(verdict == ReadVerdict::Ambiguous);
         match verdict {
-            Verdict::Ambiguous => return,
-            Verdict::Superseded => self.pending.push_back(WatchEvent::Live),
-            Verdict::Same | Verdict::Newer => self.pending.push_back(listing(set)),
-            Verdict::Contradicts { how, known } => {
+            ReadVerdict::Ambiguous => return,
+            ReadVerdict::Superseded => self.pending.push_back(WatchEvent::Live),
+            ReadVerdict::Same | ReadVerdict::Newer => self.pending.push_back(listing(set)),
+            ReadVerdict::Contradicts { how, known } => {
                 self.pending.push_back(listing(set));
                 self.contradicts(how, known, shown);
             }

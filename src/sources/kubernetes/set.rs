@@ -14,7 +14,7 @@ use crate::bounds::{DELETION_SETTLES, DELETION_SETTLES_AT_MOST, EMPTIED_HOLD};
 
 /// One object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry<P> {
+pub struct ObjectEntry<P> {
     /// Tells it from another one that had its name before.
     pub uid: String,
     /// Its resourceVersion; 0: no order.
@@ -28,7 +28,7 @@ pub struct Entry<P> {
 /// The objects.
 #[derive(Debug)]
 pub struct Set<P> {
-    entries: BTreeMap<String, Entry<P>>,
+    entries: BTreeMap<String, ObjectEntry<P>>,
     /// How far they are known; 0: no order.
     version: u64,
     /// Those whose deletion does not count yet.
@@ -73,7 +73,7 @@ impl<P> Default for Set<P> {
 impl<P> Set<P> {
     /// The objects, by name.
     #[must_use]
-    pub fn entries(&self) -> &BTreeMap<String, Entry<P>> {
+    pub fn entries(&self) -> &BTreeMap<String, ObjectEntry<P>> {
         &self.entries
     }
 
@@ -86,17 +86,17 @@ impl<P> Set<P> {
     /// An object whose metadata cannot be read, as it was before. Which version it has now is not known, and is not
     /// that one: whatever it shows next is new.
     #[must_use]
-    pub fn kept(&self, malformed: &Malformed) -> Option<(String, Entry<P>)>
+    pub fn kept(&self, malformed: &Malformed) -> Option<(String, ObjectEntry<P>)>
     where
         P: Clone,
     {
         let name = malformed.name.clone()?;
-        let entry = Entry { version: 0, ..self.entries.get(&name)?.clone() };
+        let entry = ObjectEntry { version: 0, ..self.entries.get(&name)?.clone() };
         Some((name, entry))
     }
 
     /// A consistent list shows these and no other.
-    pub fn listed(&mut self, objects: BTreeMap<String, Entry<P>>, version: u64, now: Instant) -> Change {
+    pub fn listed(&mut self, objects: BTreeMap<String, ObjectEntry<P>>, version: u64, now: Instant) -> Change {
         self.version = version;
         if objects.is_empty() && !self.entries.is_empty() {
             let since = self.empty.get_or_insert(Empty::since(now)).since;
@@ -117,7 +117,7 @@ impl<P> Set<P> {
     }
 
     /// An object is new or changed.
-    pub fn applied(&mut self, name: String, object: Entry<P>, now: Instant) -> Change {
+    pub fn applied(&mut self, name: String, object: ObjectEntry<P>, now: Instant) -> Change {
         if !self.advance(object.version) {
             return Change::Same;
         }
@@ -192,11 +192,11 @@ mod tests {
 
     use super::*;
 
-    fn entry(version: u64) -> Entry<()> {
-        Entry { uid: "u".to_owned(), version, generation: Some(1), payload: () }
+    fn entry(version: u64) -> ObjectEntry<()> {
+        ObjectEntry { uid: "u".to_owned(), version, generation: Some(1), payload: () }
     }
 
-    fn list(names: &[(&str, u64)]) -> BTreeMap<String, Entry<()>> {
+    fn list(names: &[(&str, u64)]) -> BTreeMap<String, ObjectEntry<()>> {
         names.iter().map(|(name, version)| ((*name).to_owned(), entry(*version))).collect()
     }
 
@@ -265,7 +265,7 @@ mod tests {
         assert_eq!(set.listed(BTreeMap::new(), 9, later + EMPTIED_HOLD), Change::Changed);
         assert!(set.entries().is_empty() && set.due().is_none());
         let mut set = Set::default();
-        assert_eq!(set.listed(BTreeMap::<_, Entry<()>>::new(), 1, t0), Change::Same, "there never was any");
+        assert_eq!(set.listed(BTreeMap::<_, ObjectEntry<()>>::new(), 1, t0), Change::Same, "there never was any");
         set.listed(list(&[("a", 2)]), 2, t0);
         assert_eq!(set.listed(BTreeMap::new(), 3, t0), Change::Same);
         assert_eq!(set.applied("x".to_owned(), entry(4), t0), Change::Changed);
