@@ -20,9 +20,11 @@ use criterion::Criterion;
 use futures::FutureExt as _;
 use tidewait::config::Limits;
 use tidewait::hub::{Effect, Families, Hub, News, Waiter};
-use tidewait::model::{Content, Document, Epoch, Rules, Selection, SourceRevision, SourceRevisions, StateId, Store};
-use tidewait::sources::kubernetes::set::Entry;
-use tidewait::sources::resource::aggregate::{self, Aggregate, Entries, Known};
+use tidewait::model::{
+    Content, Document, Epoch, Provenance, Rules, Selection, SourceRevision, SourceRevisions, StateId, Store,
+};
+use tidewait::sources::kubernetes::set::ObjectEntry;
+use tidewait::sources::resource::aggregate::{self, Aggregate, Entries, ModelPart};
 use tidewait::sources::resource::content::{Good, LastGood};
 use tidewait::sources::{SourceObject, UnusableKind};
 
@@ -103,7 +105,7 @@ impl Operation {
         #[expect(clippy::disallowed_methods, reason = "a benchmark is about real time")]
         let now = Instant::now();
         let content = Content::Json(model.clone());
-        self.store.offer(Epoch::of(&["bench"]), self.version, &content, SourceRevisions::NONE, true, now);
+        self.store.offer(Epoch::of(&["bench"]), self.version, &content, SourceRevisions::NONE, Provenance::Read, now);
         self.hub.publish(&self.store.publish(now).expect("it has changed"));
     }
 
@@ -186,7 +188,7 @@ impl Objects {
     }
 }
 
-fn entry(at: usize, object: &str, revision: u64) -> Entry<Known> {
+fn entry(at: usize, object: &str, revision: u64) -> ObjectEntry<ModelPart> {
     let uid = format!("uid-{at}");
     let good = Good { revision, input: SourceRevision { uid: &uid, revision }.hash(), document: parse(object) };
     let held = LastGood { good: Some(good), wrong: None, kind: UnusableKind::Invalid, status: None };
@@ -199,7 +201,7 @@ fn entry(at: usize, object: &str, revision: u64) -> Entry<Known> {
         status: None,
         is_model: true,
     };
-    Entry { uid, version: revision, generation: None, payload: Known { held, part: Arc::new(part) } }
+    ObjectEntry { uid, version: revision, generation: None, payload: ModelPart { held, part: Arc::new(part) } }
 }
 
 fn median(mut run: impl FnMut()) -> Duration {

@@ -59,7 +59,7 @@ pub enum AppError {
     },
     /// The API server's configuration cannot be had.
     #[error("the Kubernetes API server cannot be found")]
-    Kubernetes(#[source] kubernetes::client::ConnectError),
+    Kubernetes(#[source] kubernetes::connect_error::ConnectError),
     /// The state directory cannot be used.
     #[error(transparent)]
     Disk(#[from] DiskError),

@@ -19,6 +19,7 @@ mod layer;
 mod nearest;
 pub mod problem;
 pub(crate) mod ranges;
+mod reader;
 pub mod resolve;
 mod settings;
 mod value;

@@ -3,7 +3,7 @@
 //! ```text
 //!  DescribeOperations --watch--> read -> plan (PURE) --wanted--> operations (start, change, end)
 //!                                          |
-//!                                          v Known
+//!                                          v KnownOperations
 //!  own operations --report--> DescribeReplica --watch--> totals, status (PURE) --patch--> statuses, Events
 //!                             (each its own)             (the holder of the Lease alone, within a term)
 //! ```
@@ -82,7 +82,7 @@ pub struct Dependencies {
 
 /// The `DescribeOperation`s as they are known.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Known {
+pub struct KnownOperations {
     /// What is said of each, by name.
     pub verdicts: BTreeMap<String, Verdict>,
     /// The version that each was seen at, and what its status says there.
@@ -90,7 +90,7 @@ pub struct Known {
 }
 
 /// A watch on what is known.
-pub type Knows = watch::Receiver<Arc<Known>>;
+pub type Knows = watch::Receiver<Arc<KnownOperations>>;
 
 /// Starts the tasks: what is wanted beside the operations of `config` is said to `wanted`, what `table` holds is reported.
 pub fn start(

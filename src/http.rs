@@ -70,18 +70,18 @@ impl Front {
             let entry = self.access_log.then(|| access_log::Entry::refused(refused.line, peer));
             let mut response = response(Answer::problem(&refused.problem, fastrand::f64()), None);
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            self.told(entry, None, Route::Refused, &response, Duration::ZERO);
+            self.record(entry, None, Route::Refused, &response, Duration::ZERO);
             return response;
         }
         let entry = self.access_log.then(|| access_log::Entry::of(&request, peer));
         let trace = trace::Trace::of(&request, &connection.client);
         let http2 = request.version() == Version::HTTP_2;
         let (route, mut response, held) = self.route(request, connection).await;
-        // HTTP/2 is told by GOAWAY; it has no Connection field (RFC 9113, section 8.2.2).
+        // HTTP/2 has GOAWAY for this; it has no Connection field (RFC 9113, section 8.2.2).
         if !http2 && self.closes_after(route, &response, connection) {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        self.told(entry, trace, route, &response, held);
+        self.record(entry, trace, route, &response, held);
         response
     }
 
@@ -93,8 +93,8 @@ impl Front {
         ends && connection.is_last() && response.status() != StatusCode::SWITCHING_PROTOCOLS
     }
 
-    /// Counts an answer, and tells of it those who asked to be told.
-    fn told(
+    /// Records an answer in the metrics, the access log and the trace, where there is one.
+    fn record(
         &self,
         entry: Option<access_log::Entry>,
         trace: Option<Box<trace::Trace>>,

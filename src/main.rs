@@ -23,7 +23,7 @@ const UNWRITTEN: &str = "standard output cannot be written";
 fn main() -> ExitCode {
     let cli = match cli::parse(std::env::args_os()) {
         Ok(cli) => cli,
-        Err(error) => return tell(&error),
+        Err(error) => return print(&error),
     };
     let done = match cli.command {
         cli::Command::Serve(options) => config::load(&options).map(serve),
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
 type Done = Result<(), Box<dyn Error>>;
 
 /// Help and version, or what is wrong with the command line.
-fn tell(error: &clap::Error) -> ExitCode {
+fn print(error: &clap::Error) -> ExitCode {
     let printed = error.print().and_then(|()| io::stdout().flush());
     match printed {
         Err(why) if !error.use_stderr() => {

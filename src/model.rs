@@ -7,6 +7,7 @@ pub mod document;
 pub mod history;
 pub mod id;
 pub mod index;
+pub mod invalid;
 mod json;
 mod members;
 pub mod patch;
@@ -25,13 +26,14 @@ mod yaml;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use document::{Content, Document, Invalid};
+pub use document::{Content, Document};
 pub use history::History;
 pub use id::{Digest, Epoch, Since, StateId};
 pub use index::Index;
+pub use invalid::Invalid;
 pub use removal::{BlockedChange, RemovalApproval};
 pub use revisions::{RevisionHash, SourceRevision, SourceRevisions};
 pub use selection::{InvalidSelection, Pointer, Selection};
 pub use snapshot::Snapshot;
-pub use store::{Offer, Publication, Rules, Store};
+pub use store::{Offer, Provenance, Publication, Rules, Store};
 pub use superseded::SupersededAt;

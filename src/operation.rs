@@ -29,7 +29,7 @@ mod run;
 mod settings;
 mod suppressed;
 
-use ended::Ended;
+use ended::EndedEpochs;
 pub use freshness::Freshness;
 pub use metrics::{Families, Metrics};
 pub use registry::OperationRegistry;
@@ -65,7 +65,7 @@ pub struct Operation {
     hurry: Notify,
     revisions: Mutex<Option<SourceRevisions>>,
     applied: Mutex<Option<Applied>>,
-    ended: Mutex<Ended>,
+    ended: Mutex<EndedEpochs>,
     metrics: Metrics,
 }
 

@@ -2,7 +2,7 @@
 //! runs, by name, and the difference is made.
 //!
 //! Each operation is one task that holds its source and its writer. Other limits are changed in
-//! place and release nobody; another source begins a new history under the same seats; another
+//! place and release nobody; another source begins a new history under the same waiters; another
 //! path is another endpoint, so the old one ends and a new one begins.
 
 use std::collections::BTreeMap;
@@ -95,7 +95,7 @@ impl Operations {
         for config in configs {
             let disk = self.disk(&config.name);
             if let Some(disk) = disk.clone() {
-                // One that does not answer is told of by who keeps states there.
+                // One that does not answer is logged by the keeper of its states.
                 if let Ok(Ok(opened)) = timeout_at(deadline, spawn_blocking(move || disk.open())).await {
                     opened?;
                 }
@@ -246,9 +246,12 @@ async fn operate(
     let mut writer = Box::pin(run.run(taken));
     loop {
         let config = wanted.borrow_and_update().clone();
-        let (reports, said) = mpsc::channel(REPORTS);
-        let feed =
-            Feed { source: config.source.identity().into(), version_from: config.version_from.clone(), reports: said };
+        let (reports, received) = mpsc::channel(REPORTS);
+        let feed = Feed {
+            source: config.source.identity().into(),
+            version_from: config.version_from.clone(),
+            reports: received,
+        };
         tokio::select! {
             sent = feeds.send(feed) => sent.map_err(|_| "its writer ended")?,
             () = &mut writer => return Err("its writer ended".into()),

@@ -1,12 +1,12 @@
 //! PURE. Which agent holds, lacks or rejects which state, for one operation.
 //!
-//! An agent says by each poll what it holds (`since`) and what it could not apply (`rejected`), and
-//! is believed until it was given another state. It is converged only if it holds the current state
-//! by its own report; whatever is not known counts as lagging. Nothing here is visited when a
-//! state changes, a request is released or a connection ends: each shares an atomic with the entry
-//! ([`LivePoll`], [`Connection`], [`SupersededAt`]), which is looked at when somebody asks.
+//! Each poll of an agent reports what it holds (`since`) and what it could not apply (`rejected`); the report
+//! counts until the agent is sent another state. An agent is converged only if it self-reports the current
+//! state; whatever is not known counts as lagging. No entry is visited when a
+//! state changes, a request is released or a connection ends: each of these shares an atomic with the entry
+//! ([`LivePoll`], [`Connection`], [`SupersededAt`]), which is read on demand.
 //!
-//! Agents that repeat themselves are paced here, too: one that is given the same state three times in a
+//! Agents that repeat themselves are paced here, too: one that is sent the same state three times in a
 //! row, for the same `since`, is held before the next. By agent and never by connection, since
 //! proxies share those; clients without a key meet admission limits only.
 
@@ -23,8 +23,8 @@ mod entry;
 mod poll;
 mod totals;
 
-use entry::Entry;
-pub use poll::{LivePoll, Place, TooMany};
+use entry::AgentEntry;
+pub use poll::{AgentParkPermit, LivePoll, TooMany};
 pub use totals::{AGES, Totals};
 
 /// The table is not swept below this many agents.
@@ -34,10 +34,10 @@ const SWEEP_FROM: usize = 1024;
 const EVICTED_SHARE: usize = 16;
 
 /// All agents of an operation. `V` is what an agent looks at that selects a part of the model; it is kept for as
-/// long as the agent is known, since views that somebody keeps are told when their state is superseded, and to no others.
+/// long as the agent is known, since only the views that somebody keeps learn when their state is superseded.
 #[derive(Debug)]
 pub struct AgentRegistry<V> {
-    agents: HashMap<AgentKey, Entry<V>>,
+    agents: HashMap<AgentKey, AgentEntry<V>>,
     capacity: usize,
     /// A silent agent is forgotten after this.
     expiry: Duration,
@@ -49,14 +49,14 @@ pub struct AgentRegistry<V> {
     started: Instant,
 }
 
-/// Which agent. Names that agents give themselves never pass for identities that were proved.
+/// Which agent. A self-reported name never passes for an authenticated identity.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AgentKey {
     name: Arc<str>,
     authenticated: bool,
 }
 
-/// What an agent says by a poll.
+/// What a poll of an agent reports.
 #[derive(Debug, Clone)]
 pub struct Acknowledgement {
     /// Who polls.
@@ -95,7 +95,7 @@ impl<V> Copy for Current<'_, V> {}
 pub enum SyncStatus {
     /// Its last poll rejected it. Whether or not it also claims to hold it.
     Rejecting,
-    /// It does not hold it, or was given another state since it said so.
+    /// It does not hold it, or was sent another state after its last poll.
     Lagging,
     /// It holds it, by its last poll.
     Converged,
@@ -162,18 +162,25 @@ impl<V: PartialEq> AgentRegistry<V> {
         self.expiry = expiry;
     }
 
-    /// An agent polls while `current` is the state; `gives`: it is to be answered with that at once.
+    /// An agent polls while `current` is the state; `sends`: it is to be answered with that at once.
     #[must_use]
-    pub fn arrive(&mut self, said: Acknowledgement, current: Current<'_, V>, sends: bool, now: Instant) -> LivePoll {
+    pub fn arrive(
+        &mut self,
+        acknowledgement: Acknowledgement,
+        current: Current<'_, V>,
+        sends: bool,
+        now: Instant,
+    ) -> LivePoll {
         // The key of before is kept, so that the name is there once.
-        let (key, before) = match self.agents.remove_entry(&said.key) {
+        let (key, before) = match self.agents.remove_entry(&acknowledgement.key) {
             Some((key, before)) => (key, Some(before).filter(|before| !before.is_expired(self.expiry, now))),
-            None => (said.key.clone(), None),
+            None => (acknowledgement.key.clone(), None),
         };
         if before.is_none() {
             self.make_room(now);
         }
-        let (entry, poll, is_new_rejection) = Entry::next(before, key.clone(), said, current, sends, now);
+        let (entry, poll, is_new_rejection) =
+            AgentEntry::next(before, key.clone(), acknowledgement, current, sends, now);
         self.rejections += u64::from(is_new_rejection);
         self.agents.insert(key, entry);
         poll
@@ -214,15 +221,16 @@ impl<V: PartialEq> AgentRegistry<V> {
     #[must_use]
     pub fn page(&self, listing: &Listing, current: Option<&StateId>, now: Instant) -> (Vec<Agent<V>>, bool) {
         let follows = |key: &AgentKey| listing.after.as_ref().is_none_or(|after| key > after);
-        let stands =
-            |entry: &Entry<V>| listing.sync_status.is_none_or(|sync_status| entry.sync_status(current) == sync_status);
+        let stands = |entry: &AgentEntry<V>| {
+            listing.sync_status.is_none_or(|sync_status| entry.sync_status(current) == sync_status)
+        };
         let wanted: Vec<_> = self.known(now).filter(|(key, entry)| follows(key) && stands(entry)).collect();
         let more = wanted.len() > listing.limit;
         let page = first(listing.limit, wanted, |(one, _), (other, _)| one.cmp(other));
         (page.into_iter().map(|(key, entry)| entry.view(key, current, now)).collect(), more)
     }
 
-    fn known(&self, now: Instant) -> impl Iterator<Item = (&AgentKey, &Entry<V>)> {
+    fn known(&self, now: Instant) -> impl Iterator<Item = (&AgentKey, &AgentEntry<V>)> {
         self.agents.iter().filter(move |(_, entry)| !entry.is_expired(self.expiry, now))
     }
 
@@ -271,7 +279,7 @@ fn first<T>(limit: usize, mut all: Vec<T>, order: impl Fn(&T, &T) -> Ordering) -
 
 impl AgentKey {
     /// The agent behind a caller. An identity that was proved counts, subdivided by `Agent-Id`; without one the name that
-    /// the agent gives itself does; none: it is no agent.
+    /// the agent reports does; none: it is no agent.
     #[must_use]
     pub fn of(identity: &Identity, agent_id: Option<&str>) -> Option<Self> {
         match (identity, agent_id) {

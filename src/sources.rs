@@ -1,5 +1,5 @@
 //! Where models come from: each source is a driver (what to do next, a pure fold over what was
-//! seen) and a thin loop that does it. All speak [`Report`]s into one bounded channel.
+//! seen) and a thin loop that does it. All send [`Report`]s into one bounded channel.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use self::reads::Number;
-use crate::model::{Content, Epoch, SourceRevisions};
+use crate::model::{Content, Epoch, Provenance, SourceRevisions};
 
 pub mod backoff;
 pub mod configmap;
@@ -24,22 +24,22 @@ pub mod upstream;
 /// Content above this is read away from the threads that serve clients.
 const LARGE: usize = 64 * 1024;
 
-/// Where a source speaks to its operation. Bounded at one: a source that is ahead waits, and
-/// what it then says is the newest.
+/// The channel from a source to its operation. Bounded at one: a source that is ahead waits, and
+/// its next report is the newest.
 pub type Reports = mpsc::Sender<Report>;
 
-/// What a source has to say.
+/// What a source reports.
 #[derive(Debug, Clone)]
 pub enum Report {
     /// It holds this content, now.
     Holds(Draft),
-    /// It still holds what it last said, now: a live watch, a file checked again.
+    /// It still holds what it last reported, now: a live watch, a file checked again.
     Confirmed,
     /// It answered, and what it holds cannot be served: missing, empty, invalid. The last good state stays.
     Unusable(Unusable),
-    /// A consistent read has been answered, and what it showed was said before this.
+    /// A consistent read has been answered, and what it showed was reported before this.
     ReadCompleted(Number),
-    /// It cannot be asked: what it last said may be out of date.
+    /// It cannot be asked: its last report may be out of date.
     Lost {
         /// What happened, for logs and `/state`.
         reason: String,
@@ -55,11 +55,11 @@ pub struct Draft {
     pub version: u64,
     /// What it says.
     pub content: Content,
-    /// How far its version may be believed.
-    pub authority: Authority,
+    /// How it was read, which says whether its version is authoritative.
+    pub provenance: Provenance,
     /// The objects that it was made from.
     pub revisions: SourceRevisions,
-    /// Those of them whose statuses may be written, and what is to be said there.
+    /// Those of them whose statuses may be written, and what is to be written there.
     pub source_objects: SourceObjects,
     /// When the change was seen, for the fan-out time.
     pub seen: Instant,
@@ -85,15 +85,6 @@ pub struct SourceObject {
     pub status: Option<Arc<str>>,
     /// Whether it is a `NetworkModel`, whose status is ours to write.
     pub is_model: bool,
-}
-
-/// How far the version of a [`Draft`] may be believed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Authority {
-    /// From a stream that may repeat or reorder: an older version than the one held is dropped.
-    Stream,
-    /// From a consistent read: the truth, even where its version is lower (a store restored from a backup).
-    Read,
 }
 
 /// Why what a source holds cannot be served.

@@ -12,8 +12,8 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use super::environment::unread;
 use super::file::ConfigFile;
-use super::layer::Reader;
 use super::problem::{Problem, Problems};
+use super::reader::Reader;
 use super::resolve::{Layers, resolve};
 pub use super::settings::Options;
 use super::settings::{COLLECTOR, SETTINGS, Setting, Unset, environment_name, from_environment, from_flags};
@@ -163,9 +163,9 @@ fn setting_of(argument: &clap::Arg) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| argument.get_long() == Some(setting.flag))
 }
 
-/// The parser, whose help also tells the defaults and the names in the environment.
+/// The parser, whose help also names the defaults and the names in the environment.
 fn command() -> clap::Command {
-    let tell = |argument: clap::Arg| {
+    let with_default = |argument: clap::Arg| {
         let Some(setting) = setting_of(&argument) else { return argument };
         let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
         let (Unset::Text(default) | Unset::Absent(default)) = setting.default;
@@ -174,7 +174,7 @@ fn command() -> clap::Command {
     };
     ["serve", "check", "drain"]
         .into_iter()
-        .fold(Cli::command(), |command, name| command.mut_subcommand(name, |command| command.mut_args(tell)))
+        .fold(Cli::command(), |command, name| command.mut_subcommand(name, |command| command.mut_args(with_default)))
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]

@@ -1,4 +1,4 @@
-//! PURE. Variables that look like settings of ours and are none: a misspelt one is told, not passed over.
+//! PURE. Variables that look like settings of ours and are none: a misspelt one is warned of, not passed over.
 
 use super::nearest::nearest;
 use super::problem::Problem;
@@ -65,13 +65,13 @@ fn is_port_number_and_protocol(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn told(environment: &[(&str, &str)]) -> Vec<String> {
+    fn warnings(environment: &[(&str, &str)]) -> Vec<String> {
         unread(environment.iter().copied()).iter().map(ToString::to_string).collect()
     }
 
     #[test]
-    fn a_misspelt_variable_is_told_with_what_was_meant() {
-        let told = told(&[
+    fn a_misspelt_variable_is_warned_of_with_what_was_meant() {
+        let warnings = warnings(&[
             ("TIDEWAIT_UPSTREAMS", "http://127.0.0.1:1"),
             ("TIDEWAIT_ADMIN_PORT", "8481"),
             ("TIDEWAIT_FOO_BAR_BAZ_QUX", "1"),
@@ -82,7 +82,7 @@ mod tests {
         ]);
         let none = "no setting has this name, it is not read";
         assert_eq!(
-            told,
+            warnings,
             [
                 format!("TIDEWAIT_ADMIN_PORT: {none}: tidewait serve --help lists them"),
                 format!("TIDEWAIT_FOO_BAR_BAZ_QUX: {none}: tidewait serve --help lists them"),
@@ -105,7 +105,7 @@ mod tests {
                 ("PORT_80_TCP_ADDR", "10.0.0.1"),
                 ("PORT_53_UDP_ADDR", "fd00::1"),
             ] {
-                assert_eq!(told(&[(&format!("{service}_{suffix}"), value)]), [""; 0], "{service}_{suffix}");
+                assert_eq!(warnings(&[(&format!("{service}_{suffix}"), value)]), [""; 0], "{service}_{suffix}");
             }
         }
     }

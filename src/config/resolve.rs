@@ -8,8 +8,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::file::{self, ConfigFile, OperationsField};
-use super::layer::{Given, Layer, Reader};
+use super::layer::{Given, Layer};
 use super::problem::{Problems, quote};
+use super::reader::Reader;
 use super::settings::{self, Options};
 use super::value;
 use super::{Config, Controller, Limits, Log, Operation, Source, Upstream, Wait, ranges};

@@ -1,5 +1,5 @@
 //! PURE. Every setting by its name: its flag, its name in the environment, its default; and what
-//! flags and environment give, as layers. Values stay text here: what is wrong with them is told
+//! flags and environment give, as layers. Values stay text here: what is wrong with them is reported
 //! by `resolve`, together with what is wrong elsewhere.
 
 use std::ffi::OsString;

@@ -39,10 +39,10 @@ pub(super) struct Leader {
 }
 
 /// A write under way; the loop goes on meanwhile.
-type Writing = BoxFuture<'static, Written>;
+type Writing = BoxFuture<'static, LeaseWrite>;
 
 /// How a write ended.
-struct Written {
+struct LeaseWrite {
     verb: &'static str,
     began: Instant,
     /// None: no answer in time.
@@ -98,9 +98,9 @@ impl Leader {
         loop {
             let now = Instant::now();
             let until = self.say(now);
-            let act = self.observed.act(now);
+            let act = self.observed.act(now.into_std());
             let due = match act {
-                Act::Wait(until) => until,
+                Act::Wait(until) => until.into(),
                 Act::Create | Act::Renew | Act::Take => self.retry,
             };
             tokio::select! {
@@ -137,7 +137,7 @@ impl Leader {
         }
         let lease = serde_json::from_slice::<Lease>(&object.body).ok();
         match lease.as_ref().and_then(|lease| lease.spec.as_ref()) {
-            Some(spec) => self.observed.is(spec, Instant::now()),
+            Some(spec) => self.observed.is(spec, Instant::now().into_std()),
             None => self.observed.gone(),
         }
         (self.lease, self.version) = (lease, object.version);
@@ -145,7 +145,7 @@ impl Leader {
 
     /// Says until when it is held, and gives that.
     fn say(&self, now: Instant) -> Option<Instant> {
-        let until = self.observed.until(now);
+        let until = self.observed.until(now.into_std()).map(Instant::from_std);
         let held = self.until.send_replace(until).is_some();
         if held != until.is_some() {
             tracing::info!(replica = %self.dependencies.settings.replica, leads = !held, "the Lease changed hands");
@@ -165,7 +165,7 @@ impl Leader {
             (_, _) => ("create", Lease { metadata: self.metadata(), spec: None }),
         };
         let spec = self.spec(lease.spec.unwrap_or_default());
-        self.observed.sends(&spec, began);
+        self.observed.sends(&spec, began.into_std());
         self.dependencies.metrics.lease_writes.inc();
         let (api, lease) = (self.api.clone(), Lease { spec: Some(spec), ..lease });
         Some(Box::pin(async move {
@@ -177,11 +177,11 @@ impl Leader {
                     api.create(&params, &lease).await
                 }
             };
-            Written { verb, began, answer: timeout(LEASE_WRITE, write).await.ok() }
+            LeaseWrite { verb, began, answer: timeout(LEASE_WRITE, write).await.ok() }
         }))
     }
 
-    fn wrote(&mut self, Written { verb, began, answer }: Written) {
+    fn wrote(&mut self, LeaseWrite { verb, began, answer }: LeaseWrite) {
         self.retry = began + LEASE_RETRY;
         let failure = match answer {
             Some(Ok(lease)) => {
@@ -192,7 +192,7 @@ impl Leader {
                     return;
                 }
                 if let Some(spec) = &lease.spec {
-                    self.observed.is(spec, Instant::now());
+                    self.observed.is(spec, Instant::now().into_std());
                 }
                 (self.lease, self.version) = (Some(lease), version);
                 return;
@@ -233,7 +233,7 @@ impl Leader {
 }
 
 /// The end of the write under way; never, where there is none.
-async fn ended(writing: &mut Option<Writing>) -> Written {
+async fn ended(writing: &mut Option<Writing>) -> LeaseWrite {
     let Some(write) = writing else { return std::future::pending().await };
     let written = write.await;
     *writing = None;

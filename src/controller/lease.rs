@@ -6,12 +6,10 @@
 //! holder counts from the moment at which it sent the renewal, which no other replica can have
 //! seen before, and not from when it heard of it, which may be any time later.
 
-use std::time::Duration;
-
-use k8s_openapi::api::coordination::v1::LeaseSpec;
-use tokio::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::bounds::{LEASE, LEASE_DEADLINE, LEASE_RENEW};
+use k8s_openapi::api::coordination::v1::LeaseSpec;
 
 /// What to do about the lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,7 +143,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_lease_is_taken_once_its_holder_has_not_renewed_it() {
-        let now = Instant::now();
+        let now = tokio::time::Instant::now().into_std();
         let mut observed = Observed::new("b");
         assert_eq!(observed.act(now), Act::Create);
         observed.is(&lease(Some("a"), 1), now);
@@ -165,7 +163,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn its_holder_renews_it_and_stops_acting_before_another_may_take_it() {
-        let now = Instant::now();
+        let now = tokio::time::Instant::now().into_std();
         let (mut mine, mut other) = (Observed::new("a"), Observed::new("b"));
         mine.sends(&lease(Some("a"), 1), now);
         for observed in [&mut mine, &mut other] {
@@ -183,7 +181,7 @@ mod tests {
     /// The other replica may have seen the renewal long before the answer, or the event, came here.
     #[tokio::test(start_paused = true)]
     async fn a_renewal_counts_from_when_it_was_sent_however_late_it_is_heard_of() {
-        let now = Instant::now();
+        let now = tokio::time::Instant::now().into_std();
         let second = |number| now + Duration::from_secs(number);
         let mut observed = Observed::new("a");
         observed.sends(&lease(Some("a"), 1), now);
@@ -204,7 +202,7 @@ mod tests {
     /// A container that was restarted, or two replicas that were given one name.
     #[tokio::test(start_paused = true)]
     async fn a_lease_in_this_name_that_this_process_did_not_write_is_not_held() {
-        let now = Instant::now();
+        let now = tokio::time::Instant::now().into_std();
         let mut observed = Observed::new("a");
         observed.is(&lease(Some("a"), 1), now);
         assert_eq!(observed.until(now), None);
@@ -219,7 +217,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_was_sent_is_known_again_from_what_the_api_server_keeps_of_it() {
-        let now = Instant::now();
+        let now = tokio::time::Instant::now().into_std();
         let mut observed = Observed::new("a");
         let time = k8s_openapi::jiff::Timestamp::new(1_700_000_000, 123_456_789).expect("in range");
         let spec = LeaseSpec { renew_time: Some(MicroTime(time)), ..lease(Some("a"), 1) };
@@ -231,7 +229,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_was_sent_is_remembered_no_longer_than_it_matters() {
-        let now = Instant::now();
+        let now = tokio::time::Instant::now().into_std();
         let mut observed = Observed::new("a");
         for number in 0..1_000 {
             observed.sends(&lease(Some("a"), number), now + LEASE_RENEW * number.unsigned_abs());

@@ -11,14 +11,14 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::plan::{Asked, Plan, Planner};
-use super::{Dependencies, Known};
+use super::{Dependencies, KnownOperations};
 use crate::config::{self, Grants};
 use crate::crd::describe_operation::{DescribeOperationSpec, DescribeOperationStatus};
 use crate::crd::{CONFIRM_REMOVAL, DescribeOperation};
 use crate::operation::OperationRegistry;
 use crate::operations::Wanted;
 use crate::sources::kubernetes::debounce::Debounce;
-use crate::sources::kubernetes::set::{Change, Entry, Set};
+use crate::sources::kubernetes::set::{Change, ObjectEntry, Set};
 use crate::sources::kubernetes::{ListWatch, Malformed, Object, Selector, Target, WatchEvent};
 use crate::sources::reads::Reads;
 
@@ -49,7 +49,7 @@ pub(super) struct OperationWatch {
     planner: Planner,
     set: Set<Read>,
     wanted: watch::Sender<Wanted>,
-    known: watch::Sender<Arc<Known>>,
+    known: watch::Sender<Arc<KnownOperations>>,
 }
 
 impl OperationWatch {
@@ -59,7 +59,7 @@ impl OperationWatch {
         config: Arc<config::Config>,
         table: &OperationRegistry,
         wanted: watch::Sender<Wanted>,
-        known: watch::Sender<Arc<Known>>,
+        known: watch::Sender<Arc<KnownOperations>>,
     ) -> Self {
         // At once for the requests that come first, and for what is made of `wanted` until the list is here.
         table.wait_for(Some(UNLISTED));
@@ -89,7 +89,7 @@ impl OperationWatch {
                     }
                     self.see(seen)
                 }
-                () = debounce.due(due, &reads) => self.set.settle(Instant::now()),
+                () = debounce.due(due, &reads) => self.set.apply_due(Instant::now().into_std()),
             };
             match change {
                 Change::Changed => self.plan(),
@@ -100,7 +100,7 @@ impl OperationWatch {
     }
 
     fn see(&mut self, seen: WatchEvent) -> Change {
-        let now = Instant::now();
+        let now = Instant::now().into_std();
         match seen {
             WatchEvent::Listed { objects, malformed, version } => {
                 malformed.iter().for_each(complain);
@@ -132,9 +132,9 @@ impl OperationWatch {
         }
     }
 
-    fn entry(&self, object: &Object) -> Entry<Read> {
+    fn entry(&self, object: &Object) -> ObjectEntry<Read> {
         let (uid, version, generation) = (object.uid.clone(), object.version, object.generation);
-        Entry { payload: read(object, self.config.grants()), uid, version, generation }
+        ObjectEntry { payload: read(object, self.config.grants()), uid, version, generation }
     }
 
     fn plan(&mut self) {
@@ -143,7 +143,7 @@ impl OperationWatch {
             entries.iter().map(|(name, entry)| (name.clone(), entry.payload.asked.clone())).collect();
         let Plan { wanted, verdicts } = self.planner.plan(&asked);
         let stands = entries.iter().map(|(name, entry)| (name.clone(), (entry.version, entry.payload.status.clone())));
-        let known = Known { verdicts, stands: stands.collect() };
+        let known = KnownOperations { verdicts, stands: stands.collect() };
         for (name, verdict) in &known.verdicts {
             let before = self.known.borrow().verdicts.get(name).cloned();
             if let Some(refused) = &verdict.refused

@@ -34,7 +34,7 @@ pub(super) enum Unwritten {
 
 /// What is read of the answer: an object may be deeper than a reader of all of it goes.
 #[derive(Deserialize)]
-struct Answer {
+struct PatchedObject {
     metadata: ObjectMeta,
 }
 
@@ -49,8 +49,8 @@ pub(super) async fn status(
     let change = Patch::<()>::Json(operations(meant, status));
     let request = Request::new(path).patch_subresource("status", meant.name, &PatchParams::default(), &change);
     let request = request.map_err(|error| failed(FailureKind::Malformed, error.to_string()))?;
-    match timeout(KUBERNETES_READ, client.request::<Answer>(request)).await {
-        Ok(Ok(Answer { metadata })) => {
+    match timeout(KUBERNETES_READ, client.request::<PatchedObject>(request)).await {
+        Ok(Ok(PatchedObject { metadata })) => {
             Ok(metadata.resource_version.and_then(|version| version.parse().ok()).unwrap_or(0))
         }
         Ok(Err(error)) if is_conflict(&error) => Err(Unwritten::Conflict),

@@ -1,39 +1,37 @@
-//! PURE. What the replicas report, and how long ago each was heard of.
+//! PURE. What the replicas report, and how long ago each was last renewed.
 //!
 //! Every replica writes its report anew every [`REPORT_RENEW`](crate::bounds::REPORT_RENEW), whether or not it has
 //! something new to say. How old one is, is counted by this replica's own clock from when it saw that version of it
 //! first: the time written in it is another machine's, and only for people.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
-
-use tokio::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::report::state;
 use super::totals::{Agents, Report, ServedState, Worst};
 use crate::bounds::{REPORT_LOST, REPORT_SILENT};
 use crate::crd::DescribeReplica;
 use crate::crd::describe_replica::{DescribeReplicaStatus, Reported};
-use crate::sources::kubernetes::set::{Change, Entry, Set};
+use crate::sources::kubernetes::set::{Change, ObjectEntry, Set};
 use crate::sources::kubernetes::{Object, WatchEvent};
 
 /// The reports of all replicas.
 #[derive(Debug, Default)]
 pub(super) struct Reports {
-    set: Set<Said>,
+    set: Set<LastReport>,
     /// Whether it is known which there are.
     pub(super) listed: bool,
 }
 
-/// A report.
+/// The last report of one replica.
 #[derive(Debug, Clone, PartialEq)]
-struct Said {
+struct LastReport {
     /// None: nothing yet, or nothing that can be read.
     status: Option<DescribeReplicaStatus>,
     /// Whether a Pod owns it, with whose end it goes.
     owned: bool,
     /// When this version of it was seen first.
-    heard: Instant,
+    seen: Instant,
 }
 
 /// A report that nobody renews, of a replica without a Pod.
@@ -66,17 +64,17 @@ impl Reports {
         }
     }
 
-    /// When [`Reports::settle`] has something to do.
+    /// When [`Reports::apply_due`] has something to do.
     pub(super) fn due(&self) -> Option<Instant> {
         self.set.due()
     }
 
-    /// Lets deletions count that are due.
-    pub(super) fn settle(&mut self, now: Instant) -> Change {
-        self.set.settle(now)
+    /// Applies the deletions that are due.
+    pub(super) fn apply_due(&mut self, now: Instant) -> Change {
+        self.set.apply_due(now)
     }
 
-    fn entry(&self, object: &Object, now: Instant) -> Entry<Said> {
+    fn entry(&self, object: &Object, now: Instant) -> ObjectEntry<LastReport> {
         let known = self.set.entries().get(&object.name);
         if let Some(known) = known.filter(|known| (&known.uid, known.version) == (&object.uid, object.version)) {
             return known.clone();
@@ -86,10 +84,10 @@ impl Reports {
         let owned = owners.is_some_and(|owners| owners.iter().any(|owner| owner.kind == "Pod"));
         let status = replica.and_then(|replica| replica.status);
         let (uid, version, generation) = (object.uid.clone(), object.version, object.generation);
-        Entry { uid, version, generation, payload: Said { status, owned, heard: now } }
+        ObjectEntry { uid, version, generation, payload: LastReport { status, owned, seen: now } }
     }
 
-    /// What is said of each of these operations.
+    /// What the replicas report of each of these operations.
     pub(super) fn by_operation<'a>(
         &self,
         operations: impl Iterator<Item = &'a str>,
@@ -99,9 +97,9 @@ impl Reports {
     }
 
     fn of(&self, operation: &str, now: Instant) -> Vec<Report> {
-        let of_one = |(replica, entry): (&String, &Entry<Said>)| {
-            let Said { status, heard, .. } = &entry.payload;
-            let silent = Some(now.saturating_duration_since(*heard)).filter(|silent| *silent >= REPORT_SILENT);
+        let of_one = |(replica, entry): (&String, &ObjectEntry<LastReport>)| {
+            let LastReport { status, seen, .. } = &entry.payload;
+            let silent = Some(now.saturating_duration_since(*seen)).filter(|silent| *silent >= REPORT_SILENT);
             let Some(status) = status else {
                 let why = "it has not reported yet, or its report cannot be read";
                 return Some(Report { silent, ..Report::unknown(replica, why) });
@@ -118,7 +116,7 @@ impl Reports {
 
     /// Those that nobody renews, of replicas without a Pod, whose end would remove them; `me` lives.
     pub(super) fn lost(&self, me: &str, now: Instant) -> Vec<Lost> {
-        let is_lost = |said: &Said| !said.owned && now.saturating_duration_since(said.heard) >= REPORT_LOST;
+        let is_lost = |last: &LastReport| !last.owned && now.saturating_duration_since(last.seen) >= REPORT_LOST;
         let lost = self.set.entries().iter().filter(|(name, entry)| *name != me && is_lost(&entry.payload));
         lost.map(|(name, entry)| Lost { name: name.clone(), uid: entry.uid.clone(), version: entry.version }).collect()
     }
@@ -190,7 +188,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_report_that_nobody_renews_falls_silent_and_one_without_a_pod_is_lost() {
-        let t0 = Instant::now();
+        let t0 = tokio::time::Instant::now().into_std();
         let mut reports = Reports::default();
         let all = |version| {
             let owners = [("in-a-pod", Some("Pod")), ("of-a-node", Some("Node")), ("alone", None)];
@@ -220,7 +218,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_not_reported_or_cannot_be_read_is_unknown_and_not_absent() {
-        let now = Instant::now();
+        let now = tokio::time::Instant::now().into_std();
         let mut reports = Reports::default();
         let cut = json!({ "totals": { "operations": 2, "parked": 0, "agents": 0, "lagging": 0, "rejecting": 0 },
             "operations": [] });
@@ -229,8 +227,8 @@ mod tests {
         let other = object("other", 1, None, &json!({ "operations": [] }));
         let objects = objects.into_iter().chain([other]).collect();
         reports.see(WatchEvent::Listed { objects, malformed: Vec::new(), version: 1 }, now);
-        let said = reports.by_operation(["zone-a"].into_iter(), now).remove("zone-a").expect("asked for");
-        let said: Vec<_> = said.iter().map(|it| (&*it.replica, it.held.is_some())).collect();
-        assert_eq!(said, [("cut", false), ("good", true), ("new", false), ("strange", false)]);
+        let reported = reports.by_operation(["zone-a"].into_iter(), now).remove("zone-a").expect("asked for");
+        let reported: Vec<_> = reported.iter().map(|it| (&*it.replica, it.held.is_some())).collect();
+        assert_eq!(reported, [("cut", false), ("good", true), ("new", false), ("strange", false)]);
     }
 }

@@ -16,8 +16,8 @@ use super::reports::Reports;
 use super::status::{self, Mine, Serving, Suppressed};
 use super::term::Term;
 use super::totals::{Report, ServedState};
-use super::writer::{Outcome, Write, Writer};
-use super::{Dependencies, Known, Knows};
+use super::writer::{Write, WriteOutcome, Writer};
+use super::{Dependencies, KnownOperations, Knows};
 use crate::bounds::{KUBERNETES_READ, STATUS_INTERVAL, STATUS_TURN};
 use crate::config;
 use crate::crd::describe_operation::DescribeOperationStatus;
@@ -110,9 +110,9 @@ impl Statuses {
                     if let WatchEvent::ReadCompleted(number) = seen {
                         reads.complete(number, true);
                     }
-                    reports.see(seen, Instant::now());
+                    reports.see(seen, Instant::now().into_std());
                 }
-                () = debounce.due(reports.due(), &reads) => if reports.settle(Instant::now()) == Change::AskList {
+                () = debounce.due(reports.due(), &reads) => if reports.apply_due(Instant::now().into_std()) == Change::AskList {
                     debounce.ask(&reads);
                 },
                 _ = turn.tick(), if reports.listed => self.turn(&reports).await,
@@ -124,14 +124,14 @@ impl Statuses {
     async fn turn(&mut self, reports: &Reports) {
         let began = Instant::now();
         let is_over = || began.elapsed() >= STATUS_TURN;
-        let lost = reports.lost(&self.dependencies.settings.replica, began);
-        let known: Arc<Known> = Arc::clone(&self.knows.borrow());
+        let lost = reports.lost(&self.dependencies.settings.replica, began.into_std());
+        let known: Arc<KnownOperations> = Arc::clone(&self.knows.borrow());
         let namespace = &self.dependencies.settings.namespace;
         let all: Vec<_> = self.table.all().into_iter().map(|it| (it.name.clone(), mine(&it, namespace))).collect();
         let all: BTreeMap<_, _> = all.iter().map(|(name, mine)| (&**name, mine)).collect();
         let names: BTreeSet<&str> = known.verdicts.keys().map(String::as_str).chain(all.keys().copied()).collect();
-        let said = reports.by_operation(names.into_iter(), began);
-        let models = models(&all, &said);
+        let reported = reports.by_operation(names.into_iter(), began.into_std());
+        let models = models(&all, &reported);
         let mut uids: BTreeSet<&str> = models.keys().copied().collect();
         uids.extend(known.verdicts.values().map(|verdict| &*verdict.uid));
         uids.extend(lost.iter().map(|lost| &*lost.uid));
@@ -148,7 +148,7 @@ impl Statuses {
             let mine = all.get(&**name).filter(|_| verdict.runs).map_or(&nothing, |(mine, _)| mine);
             let stands = known.stands.get(name).cloned().unwrap_or_default();
             let (version, old) = self.operations.of(&verdict.uid, stands);
-            let new = status::of_operation(old.as_ref(), verdict, mine, &said[&**name], &now);
+            let new = status::of_operation(old.as_ref(), verdict, mine, &reported[&**name], &now);
             if old.as_ref() != Some(&new) {
                 self.write_operation(name, verdict, (version, old), new).await;
             }
@@ -174,17 +174,17 @@ impl Statuses {
         let resource = ApiResource::erase::<DescribeOperation>(&());
         let write = Write { written: Written::Operation, resource, name, uid: &verdict.uid, version };
         match self.writer.write(&write, &new).await {
-            Outcome::Written(version) => {
+            WriteOutcome::Written(version) => {
                 let old = old.map(|old| old.conditions).unwrap_or_default();
                 let bad = status::newly_failing(&old, &new.conditions);
                 for bad in bad {
-                    self.writer.tell(&write, bad).await;
+                    self.writer.record_event(&write, bad).await;
                 }
                 self.operations.0.insert(verdict.uid.clone(), (version, Some(new)));
             }
             // What it says now is watched.
-            Outcome::Conflict => drop(self.operations.0.remove(&verdict.uid)),
-            Outcome::Not => {}
+            WriteOutcome::Conflict => drop(self.operations.0.remove(&verdict.uid)),
+            WriteOutcome::Not => {}
         }
     }
 
@@ -197,21 +197,21 @@ impl Statuses {
         let resource = ApiResource::erase::<NetworkModel>(&());
         let write = Write { written: Written::Model, resource, name: &part.name, uid: &part.uid, version };
         match self.writer.write(&write, &new).await {
-            Outcome::Written(version) => {
+            WriteOutcome::Written(version) => {
                 let old = old.map(|old| old.conditions).unwrap_or_default();
                 for bad in status::newly_failing(&old, &new.conditions) {
-                    self.writer.tell(&write, bad).await;
+                    self.writer.record_event(&write, bad).await;
                 }
                 self.models.0.insert(part.uid.clone(), (version, Some(new)));
             }
             // Its source may not have shown it yet, or not show it while it cannot be used.
-            Outcome::Conflict => {
+            WriteOutcome::Conflict => {
                 self.models.0.remove(&part.uid);
                 if let Some(stands) = self.look(&write).await {
                     self.models.0.insert(part.uid.clone(), stands);
                 }
             }
-            Outcome::Not => {}
+            WriteOutcome::Not => {}
         }
     }
 
@@ -235,7 +235,7 @@ struct Model<'a> {
 /// The models by uid.
 fn models<'a>(
     all: &BTreeMap<&'a str, &'a (Mine, SourceObjects)>,
-    said: &'a BTreeMap<&str, Vec<Report>>,
+    reported: &'a BTreeMap<&str, Vec<Report>>,
 ) -> BTreeMap<&'a str, Model<'a>> {
     let mut models: BTreeMap<&str, Model<'_>> = BTreeMap::new();
     for (operation, (mine, source_objects)) in all {
@@ -245,7 +245,7 @@ fn models<'a>(
             if part.version > model.part.version {
                 model.part = part;
             }
-            model.serving.push(Serving { operation, mine, reports: &said[operation] });
+            model.serving.push(Serving { operation, mine, reports: &reported[operation] });
         }
     }
     models
@@ -275,7 +275,7 @@ fn mine(operation: &Operation, namespace: &str) -> (Mine, SourceObjects) {
         }),
         source_error: match operation.status() {
             Status::Live => None,
-            Status::Starting => Some("it has not said anything yet".to_owned()),
+            Status::Starting => Some("it has not reported anything yet".to_owned()),
             Status::Lost(reason) => Some(reason),
             Status::Unusable(unusable) => Some(unusable.detail),
         },

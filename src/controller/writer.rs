@@ -44,7 +44,7 @@ struct Waits(BTreeMap<String, Instant>);
 
 /// What became of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum WriteOutcome {
     /// The object has this version now.
     Written(u64),
     /// It is another by now: what it says is to be seen first.
@@ -82,10 +82,10 @@ impl Writer {
     }
 
     /// Writes a status, if that may be done now.
-    pub(super) async fn write(&mut self, write: &Write<'_>, status: &impl serde::Serialize) -> Outcome {
+    pub(super) async fn write(&mut self, write: &Write<'_>, status: &impl serde::Serialize) -> WriteOutcome {
         let Write { written, resource, name, uid, version } = write;
         if !self.term.runs() || self.waits.has(uid, Instant::now()) {
-            return Outcome::Not;
+            return WriteOutcome::Not;
         }
         let namespace = &self.dependencies.settings.namespace;
         let meant = Meant { namespace, name, uid, version: *version };
@@ -93,11 +93,11 @@ impl Writer {
             Ok(version) => {
                 self.dependencies.metrics.wrote(*written, WriteResult::Ok);
                 self.waits.0.remove(*uid);
-                return Outcome::Written(version);
+                return WriteOutcome::Written(version);
             }
             Err(Unwritten::Conflict) => {
                 self.dependencies.metrics.wrote(*written, WriteResult::Conflict);
-                return Outcome::Conflict;
+                return WriteOutcome::Conflict;
             }
             Err(Unwritten::Failed(failure)) => failure,
         };
@@ -106,7 +106,7 @@ impl Writer {
             let reason = failure.sentence("patch", &self.target(resource, name));
             tracing::warn!(%reason, "a status cannot be written");
         }
-        Outcome::Not
+        WriteOutcome::Not
     }
 
     /// Removes the report of a replica that nobody renews, unless it has been renewed meanwhile.
@@ -135,7 +135,7 @@ impl Writer {
     }
 
     /// One Event, which counts itself up while the same goes on.
-    pub(super) async fn tell(&self, write: &Write<'_>, condition: &Condition) {
+    pub(super) async fn record_event(&self, write: &Write<'_>, condition: &Condition) {
         let Write { resource, name, uid, .. } = write;
         if !self.term.runs() {
             return;

@@ -5,7 +5,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::fields;
-use crate::bounds::STATUS_TEXT;
+use super::schema;
+use crate::bounds::{STATUS_TEXT, WORST_AGENTS};
 use crate::escape;
 
 /// The spec is one that can be served; the message names each field that is not.
@@ -111,6 +112,11 @@ pub struct Agent {
     /// Since when it has not held the current state.
     #[schemars(schema_with = "fields::moment")]
     pub since: Time,
+}
+
+/// The agents that are furthest from the current state.
+pub(super) fn worst_agents(generator: &mut SchemaGenerator) -> Schema {
+    schema::list(WORST_AGENTS, &generator.subschema_for::<Agent>())
 }
 
 /// What is wrong with an agent.

@@ -290,7 +290,7 @@ pub struct DescribeOperationStatus {
     pub totals: Option<Totals>,
     /// The agents that are furthest from the current state, at most 10: those that reject it, then by how long.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "fields::worst_agents")]
+    #[schemars(schema_with = "condition::worst_agents")]
     pub worst_agents: Vec<Agent>,
     /// Accepted: the spec can be served. Ready: a state is served. Converged: every live agent holds the current
     /// state. Held: a newer state is not published, since the operation is paused or its guard waits.

@@ -3,12 +3,15 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::CustomResource;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::columns::Column;
-use super::condition::Agent;
+use super::condition::{self, Agent};
 use super::fields;
+use super::schema::list;
+use crate::bounds::REPLICA_OPERATIONS;
 
 /// What `kubectl get` shows.
 pub(super) const COLUMNS: [Column; 8] = [
@@ -57,7 +60,7 @@ pub struct DescribeReplicaStatus {
     pub totals: Option<ReplicaTotals>,
     /// Its operations by name, at most 128; those beyond are left out and only counted in the totals.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "fields::reported")]
+    #[schemars(schema_with = "reported")]
     pub operations: Vec<Reported>,
 }
 
@@ -114,7 +117,7 @@ pub struct Reported {
     pub lagging_since: Option<Time>,
     /// The agents that are furthest from the current state, at most 10: those that reject it, then by how long.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "fields::worst_agents")]
+    #[schemars(schema_with = "condition::worst_agents")]
     pub worst_agents: Vec<Agent>,
 }
 
@@ -151,4 +154,12 @@ pub struct AgentTotals {
     /// numbers may then be too low, and Converged cannot be said.
     #[schemars(schema_with = "fields::total")]
     pub evicted: u64,
+}
+
+/// What a replica reports of its operations, by name.
+fn reported(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = list(REPLICA_OPERATIONS, &generator.subschema_for::<Reported>());
+    schema.insert("x-kubernetes-list-type".to_owned(), json!("map"));
+    schema.insert("x-kubernetes-list-map-keys".to_owned(), json!(["name"]));
+    schema
 }

@@ -1,13 +1,9 @@
 //! The schema of each kind of field, where the Rust type says too little.
 
 use schemars::{Schema, SchemaGenerator, json_schema};
-use serde_json::json;
 
-use super::condition::Agent;
-use super::describe_replica::Reported;
 use super::schema::{LABEL_KEY, LABEL_VALUE, SUBDOMAIN, also, duration, list, matching, number, rule, text};
-use super::selector::Requirement;
-use crate::bounds::{REPLICA_OPERATIONS, STATUS_AGENT, STATUS_TEXT, WORST_AGENTS};
+use crate::bounds::{STATUS_AGENT, STATUS_TEXT};
 use crate::config::ranges;
 
 /// What a path of a request can hold.
@@ -91,25 +87,8 @@ fields! {
     moment => json_schema!({ "type": "string", "format": "date-time", "maxLength": 40 });
 }
 
-pub(super) fn expressions(generator: &mut SchemaGenerator) -> Schema {
-    list(REQUIREMENTS, &generator.subschema_for::<Requirement>())
-}
-
-/// The agents that are furthest from the current state.
-pub(super) fn worst_agents(generator: &mut SchemaGenerator) -> Schema {
-    list(WORST_AGENTS, &generator.subschema_for::<Agent>())
-}
-
-/// What a replica says of its operations, by name.
-pub(super) fn reported(generator: &mut SchemaGenerator) -> Schema {
-    let mut schema = list(REPLICA_OPERATIONS, &generator.subschema_for::<Reported>());
-    schema.insert("x-kubernetes-list-type".to_owned(), json!("map"));
-    schema.insert("x-kubernetes-list-map-keys".to_owned(), json!(["name"]));
-    schema
-}
-
 /// Requirements of one selector, and values of one requirement: together they fit into the URL of a list.
-const REQUIREMENTS: usize = 16;
+pub(super) const REQUIREMENTS: usize = 16;
 const VALUES: usize = 16;
 const VALUE_HINT: &str = "write the value of a label: at most 63 of a-z, A-Z, 0-9, -, _ and .";
 const KEY_HINT: &str = "write the key of a label, such as tier or example.org/tier";

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 use super::fields;
-use super::schema::rule;
+use super::schema::{list, rule};
 
 /// Which objects: those that meet all requirements. One without requirements matches all of the kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -19,7 +19,7 @@ pub struct Selector {
     pub match_labels: BTreeMap<String, String>,
     /// Further requirements; at most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "fields::expressions")]
+    #[schemars(schema_with = "expressions")]
     pub match_expressions: Vec<Requirement>,
 }
 
@@ -41,4 +41,8 @@ pub struct Requirement {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "fields::label_values")]
     pub values: Vec<String>,
+}
+
+fn expressions(generator: &mut SchemaGenerator) -> Schema {
+    list(fields::REQUIREMENTS, &generator.subschema_for::<Requirement>())
 }

@@ -1,7 +1,7 @@
 //! PURE. A describe request that is held, from the decision to hold it to the decision how to answer it: a state machine
 //! that any wire can drive.
 //!
-//! The driver tells it what happens, with the state that is current then and the time, and does what the [`Action`] says.
+//! The driver passes it what happens, with the state that is current then and the time, and does what the [`Action`] says.
 //! It calls again when the current state changes ([`Poll::on_state`]), at [`Poll::deadline`] ([`Poll::on_deadline`]), and
 //! when the process drains, the operation ends or the client stops sending.
 //!
@@ -153,7 +153,7 @@ impl Poll {
                 self.answer(current, Reason::Changed, now.saturating_duration_since(released))
             }
             Phase::PutOff { .. } if !drained => {
-                // What released it was taken back meanwhile: it stays for the rest of its hold.
+                // What released it was rolled back meanwhile: it stays parked for the rest of its hold.
                 self.phase = Phase::Waiting;
                 if now < self.expires { Action::Wait } else { self.answer(current, Reason::Expired, Duration::ZERO) }
             }

@@ -107,11 +107,11 @@ impl ConnectionState {
     /// Waits until the client has sent all that it will send: a FIN. What it asked for before is
     /// answered; whoever is parked, at once, since most that send a FIN are gone.
     pub async fn half_closed(&self) {
-        let mut told = std::pin::pin!(self.half_closed.notified());
+        let mut half_closed = std::pin::pin!(self.half_closed.notified());
         // Registered before the look, or a FIN in between would be missed.
-        told.as_mut().enable();
+        half_closed.as_mut().enable();
         if !self.is_half_closed() {
-            told.await;
+            half_closed.await;
         }
     }
 
@@ -142,7 +142,7 @@ impl ConnectionState {
         }
     }
 
-    /// Waits until it may be told to close: at once while a request is being answered, since that goes
+    /// Waits until it may be half_closed to close: at once while a request is being answered, since that goes
     /// on; else until there has been none for `time`. Who has just been answered may have sent the next.
     pub async fn may_close(&self, time: Duration) {
         if self.state().requests == 0 {

@@ -18,11 +18,11 @@ use crate::describe::{Answer, Arrival, Consistency, Decision, Poll, PollRequest,
 use crate::hub::{Effect, FanOutGuard, Missing, News, ParkPermit, Served, Subscription, Waiter};
 use crate::lifecycle::stop;
 use crate::operation::Operation;
-use crate::registry::{LivePoll, Place};
+use crate::registry::{AgentParkPermit, LivePoll};
 
 /// What a describe request came to.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct DescribeOutcome {
     /// The answer.
     pub answer: Answer,
     /// How long it was held; zero if it was not.
@@ -31,7 +31,7 @@ pub struct Outcome {
     pub fan_out: Option<FanOutGuard>,
 }
 
-impl From<Answer> for Outcome {
+impl From<Answer> for DescribeOutcome {
     fn from(answer: Answer) -> Self {
         Self { answer, held: Duration::ZERO, fan_out: None }
     }
@@ -61,7 +61,7 @@ pub async fn answer(
     stop: &stop::Watch,
     connection: &ConnectionState,
     request: Result<Option<PollRequest>, Problem>,
-) -> Outcome {
+) -> DescribeOutcome {
     let answered = match request {
         Ok(Some(request)) => poll(operation, stop, connection, request).await,
         Ok(None) => Ok(Answer::options().into()),
@@ -75,7 +75,7 @@ async fn poll(
     stop: &stop::Watch,
     connection: &ConnectionState,
     mut request: PollRequest,
-) -> Result<Outcome, Problem> {
+) -> Result<DescribeOutcome, Problem> {
     let subscription = subscribe(operation, &request)?;
     let consistency = consistency(operation, &subscription, &request).await;
     let served = subscription.current().map_err(|missing| nothing(operation, missing))?;
@@ -115,7 +115,7 @@ async fn hold(
     live: Option<&LivePoll>,
     subscription: Arc<Subscription>,
     mut poll: Poll,
-) -> Result<Outcome, Problem> {
+) -> Result<DescribeOutcome, Problem> {
     let place = live.map(|live| place(operation, live)).transpose()?;
     let mut waiter = subscription.park(permit(operation)?);
     let mut end = HoldEnd { operation, reason: None };
@@ -129,7 +129,7 @@ async fn hold(
     let decision = release.decision.unwrap_or_else(|| decision::at_end(poll.request(), &current.snapshot.id));
     let answering = Answering { operation, request: poll.request(), live, subscription: &subscription };
     let answer = answering.answer(&current, decision).await?;
-    Ok(Outcome { answer, held, fan_out: Some(fan_out) })
+    Ok(DescribeOutcome { answer, held, fan_out: Some(fan_out) })
 }
 
 /// Drives a poll until it is over. Also gives the state with which it ended.
@@ -224,7 +224,7 @@ impl Drop for HoldEnd<'_> {
 }
 
 /// One of the places that an agent has to be parked.
-fn place(operation: &Operation, live: &LivePoll) -> Result<Place, Problem> {
+fn place(operation: &Operation, live: &LivePoll) -> Result<AgentParkPermit, Problem> {
     live.park(operation.config().parked_per_agent).map_err(|too_many| {
         let agent = live.key().name();
         let detail = format!("{too_many} (Agent-Id {agent}): end one, or give each client its own Agent-Id");

@@ -31,17 +31,18 @@ use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::body::{Answer, Link, Upload};
+use self::answer::{Link, UpstreamBody};
 use self::connect::{Connector, Handle, Pending};
-use self::metrics::{Outcome, Tally};
+use self::metrics::{ProxyOutcome, Tally};
 use self::outbound::Outbound;
 use self::tasks::Tasks;
-use self::upload::Progress;
+use self::upload::{Progress, Upload};
 use crate::access::Connection;
 use crate::config::{Protocol, Upstream};
 use crate::http::forwarded::{self, Peer};
 
-pub mod body;
+pub mod answer;
+mod body;
 mod connect;
 mod error;
 mod http2;
@@ -51,7 +52,8 @@ mod tasks;
 mod tunnel;
 mod upload;
 
-pub use self::body::{BodyError, ProxyBody};
+pub use self::answer::ProxyBody;
+pub use self::body::BodyError;
 pub use self::error::ProxyError;
 pub use self::metrics::Metrics;
 
@@ -83,7 +85,7 @@ enum Way {
 
 /// What one attempt came to.
 struct Attempt {
-    response: Response<Answer>,
+    response: Response<UpstreamBody>,
     /// Ends the connection, or the stream.
     connection: Option<Handle>,
     upload: Option<Arc<Progress>>,
@@ -174,7 +176,7 @@ impl Shared {
         mut request: Request<Incoming>,
         connection: &Connection,
         tally: &mut Tally,
-    ) -> Result<(Response<Answer>, Option<Link>), ProxyError> {
+    ) -> Result<(Response<UpstreamBody>, Option<Link>), ProxyError> {
         let http1 = request.version() == Version::HTTP_11;
         // With a body, bytes of the request could be taken for the first of the tunnel; a server
         // may ignore Upgrade (RFC 9110, section 7.8).
@@ -195,7 +197,7 @@ impl Shared {
             let Some(client) = client else {
                 return Err(self.broken("the app answered 101 to a request that asked for no other protocol"));
             };
-            tally.set(Outcome::Upgraded);
+            tally.set(ProxyOutcome::Upgraded);
             let app = hyper::upgrade::on(&mut response);
             self.tasks.spawn(tunnel::run(client, app, self.metrics.clone()));
         }
@@ -274,7 +276,7 @@ impl Shared {
                 if let Some(codings) = forwarded::codings(response.headers()) {
                     return Err(Failure { error: ProxyError::coded(&self.app, &codings), sent: Sent::Perhaps });
                 }
-                let response = response.map(Answer::Http1);
+                let response = response.map(UpstreamBody::Http1);
                 Ok(Attempt { response, connection: pending.answered(), upload })
             }
             Err(error) => {
@@ -319,7 +321,7 @@ impl Shared {
         let result = self.head(head, upload.as_deref()).await;
         match result {
             Ok(response) => {
-                let response = response.map(Answer::Http2);
+                let response = response.map(UpstreamBody::Http2);
                 Ok(Attempt { response, connection: Some(exchange.answered()), upload })
             }
             Err(error) => {

@@ -11,11 +11,11 @@ pub(super) struct Parking {
     parked: AtomicUsize,
     limit: AtomicUsize,
     gauge: prometheus::IntGauge,
-    /// Told when the last one leaves.
+    /// Notified when the last one leaves.
     emptied: Notify,
 }
 
-/// The right to be parked; gives it back when dropped.
+/// The right to be parked; freed when dropped.
 #[derive(Debug)]
 pub struct ParkPermit(Arc<Parking>);
 

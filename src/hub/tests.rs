@@ -1,4 +1,4 @@
-//! Waiters in paused time: no lost wake-up, nobody woken for nothing, everything given back.
+//! Waiters in paused time: no lost wake-up, nobody woken for nothing, every permit freed.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -23,15 +23,15 @@ pub struct Waiter {
 /// What a state means to a parked request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// It is to be told of it.
+    /// It releases the request.
     Wakes,
-    /// It would be, if the version were higher.
+    /// It would, if the version were higher.
     Blocked,
     /// Nothing.
     None,
 }
 
-/// What a parked request is told of.
+/// Why the wait of a parked request is over.
 #[derive(Debug, Clone)]
 pub enum News {
     /// This is current; none: the model has no parts any more.

@@ -9,7 +9,7 @@ use serde::de::{Deserializer as _, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use smol_str::SmolStr;
 
-use super::document::{Invalid, Path};
+use super::invalid::{Invalid, Path};
 use super::members::Member;
 use super::runs::Builder;
 use super::tree::Node;

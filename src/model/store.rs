@@ -1,8 +1,8 @@
 //! The one writer of an operation's state, and the one place that decides whether it changed.
 //!
 //! A change is published at once when the last one is `min_interval` ago, else when it is; of
-//! several in between only the newest. What is published and then taken back within the interval
-//! was never seen by anyone.
+//! several in between only the newest. A change that is
+//! rolled back within the interval is never published.
 //!
 //! A change may also be suppressed: all of them while paused, and by the guard one that removes too
 //! much of what is published, until it is confirmed. Again only the newest is remembered, and
@@ -49,19 +49,28 @@ struct Next {
     seen: Instant,
 }
 
+/// How the source read a state, which says whether its version is authoritative.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Provenance {
+    /// From a stream, which may repeat or reorder: a version lower than the newest one is dropped.
+    Stream,
+    /// From a consistent read: authoritative, even where its version is lower (a store restored from a backup).
+    Read,
+}
+
 /// What became of a state that was offered.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Offer {
     /// It differs from the newest one: it is published when [`Store::due`].
     Changed {
-        /// Its version lies below the one before it, and it is the truth: a store was restored from a backup.
+        /// Its version is lower than the one before it, and it is authoritative: a store was restored from a backup.
         restored: bool,
     },
     /// It is the published state at a newer version: serve this one; nobody is released.
     VersionOnly,
     /// It is the newest state already.
     Same,
-    /// It is older than the newest one, and its version may not be believed: dropped.
+    /// Its version is lower than that of the newest one, and not authoritative: dropped.
     Older,
 }
 
@@ -132,29 +141,27 @@ impl Store {
         }
     }
 
-    /// Takes a state that the source holds. `truth`: it comes from a consistent read, so that a
-    /// lower version is believed; otherwise a lower version is a late or repeated event. `inputs`:
-    /// what it was made from, which is kept also where nothing else is new.
+    /// Takes a state that the source holds. `revisions`, what it was made from, are kept also where nothing else is new.
     pub fn offer(
         &mut self,
         epoch: Epoch,
         version: u64,
         content: &Content,
         revisions: SourceRevisions,
-        truth: bool,
+        provenance: Provenance,
         seen: Instant,
     ) -> Offer {
         let digest = content.digest();
         let newest = self.next.as_ref().map(|next| &next.snapshot).or(self.published.as_ref());
         let lower = newest.is_some_and(|newest| newest.id.epoch == epoch && version < newest.id.version);
-        if lower && !truth {
+        if lower && provenance == Provenance::Stream {
             return Offer::Older;
         }
         if let Some(published) = &mut self.published
             && published.id.epoch == epoch
             && published.id.digest == digest
         {
-            // Also what was on its way is taken back: A-B-A within the interval releases nobody.
+            // What was waiting is rolled back: A-B-A within the interval releases nobody.
             let back = self.next.take().is_some();
             self.revisions = Some(revisions);
             if !back && published.id.version == version {

@@ -6,7 +6,7 @@ use std::fmt;
 
 use proptest::prelude::*;
 
-use super::document::Path;
+use super::invalid::Path;
 use super::tree::Node;
 use super::{Document, Index, Invalid, Selection, json, patch, sharing, yaml};
 

@@ -1,6 +1,6 @@
 //! YAML text to a tree, by the rules of [`crate::yaml`].
 
-use super::document::Invalid;
+use super::invalid::Invalid;
 use super::members::Member;
 use super::tree::Node;
 use crate::bounds::{DOCUMENT_BYTES, DOCUMENT_DEPTH};

@@ -22,11 +22,11 @@ impl Operation {
         caller: &Caller,
         subscription: &Arc<Subscription>,
         served: &Served,
-        gives: bool,
+        sends: bool,
     ) -> Option<LivePoll> {
         let agent_id = request.agent.take().filter(|_| !request.head);
         let key = AgentKey::of(&caller.identity, agent_id.as_deref()).filter(|_| !request.head)?;
-        let said = Acknowledgement {
+        let acknowledgement = Acknowledgement {
             key,
             acknowledged: request.since,
             rejected: request.rejected.as_ref().map(|rejected| rejected.state),
@@ -35,7 +35,7 @@ impl Operation {
         };
         let selected = subscription.selection().is_some().then_some(subscription);
         let current = Current { id: &served.snapshot.id, superseded_at: &served.superseded_at, selected };
-        Some(self.registry().arrive(said, current, gives, Instant::now().into_std()))
+        Some(self.registry().arrive(acknowledgement, current, sends, Instant::now().into_std()))
     }
 
     /// How many agents stand where to the state that is served now, which [`Totals::state`] names. Looks at

@@ -2,7 +2,7 @@
 //!
 //! It waits for the watch, which is mostly a few milliseconds behind another replica's, then for
 //! one consistent read that began after it arrived. What the read shows is published before the
-//! request goes on, and is the truth, whatever the client claims.
+//! request goes on, and is authoritative, whatever the client claims.
 
 use std::sync::PoisonError;
 
@@ -16,7 +16,7 @@ use crate::model::{Epoch, Since, StateId};
 use crate::sources::reads::Number;
 
 impl Operation {
-    /// Settles whether a client that holds this state is ahead of what is published; at most [`CATCH_UP`].
+    /// Finds out whether a client that holds this state is ahead of what is published; takes at most [`CATCH_UP`].
     pub async fn catch_up(&self, held: &Since) -> Consistency {
         // Read first: a source that comes to life now has a newer state on its way, for which is
         // waited below. Read last, the state before it would pass for what the source holds.
@@ -28,7 +28,7 @@ impl Operation {
         if !self.is_ahead(held, &current) {
             return Consistency::Confirmed;
         }
-        // Another replica has given it what is suppressed here, and must not be made a liar.
+        // Another replica has sent it what is suppressed here: it must not be given an older state.
         if self.suppresses(held) {
             return Consistency::Unconfirmed;
         }
@@ -37,8 +37,8 @@ impl Operation {
             timeout(CATCH_UP_WATCH, self.caught_up(held)).await.is_ok()
                 || timeout_at(deadline, self.confirmed(read)).await.unwrap_or(false)
         } else {
-            // It holds what it says, and cannot be asked more often than it says it. Another history
-            // was another source's.
+            // Its source reports on its own and cannot be read on demand. Another epoch belongs
+            // to another source.
             let waits = self.waiting.borrow().is_some_and(|waiting| brings(&waiting, held));
             let caught_up = waits && timeout_at(deadline, self.caught_up(held)).await.is_ok();
             caught_up || live || held.epoch != current.epoch

@@ -9,9 +9,9 @@ use crate::model::Epoch;
 
 /// The epochs that ended, the one that ended first in front.
 #[derive(Debug, Default)]
-pub(super) struct Ended(VecDeque<Epoch>);
+pub(super) struct EndedEpochs(VecDeque<Epoch>);
 
-impl Ended {
+impl EndedEpochs {
     /// `next` follows `before`. It may itself have ended earlier: a store restored from a backup brings it back.
     pub(super) fn follows(&mut self, before: Epoch, next: Epoch) {
         if before == next {
@@ -38,7 +38,7 @@ mod tests {
     #[test]
     fn an_epoch_ends_when_another_follows_and_may_come_back() {
         let [a, b, c] = ["a", "b", "c"].map(|name| Epoch::of(&[name]));
-        let mut ended = Ended::default();
+        let mut ended = EndedEpochs::default();
         ended.follows(a, a);
         assert!(!ended.contains(a));
         ended.follows(a, b);
@@ -51,7 +51,7 @@ mod tests {
     #[test]
     fn the_first_is_forgotten_at_the_bound() {
         let epochs: Vec<_> = (0..=ENDED_EPOCHS + 1).map(|at| Epoch::of(&[&at.to_string()])).collect();
-        let mut ended = Ended::default();
+        let mut ended = EndedEpochs::default();
         for pair in epochs.windows(2) {
             ended.follows(pair[0], pair[1]);
         }

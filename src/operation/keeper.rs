@@ -24,7 +24,7 @@ pub(super) struct Keeper {
     /// `newest` is to be written as soon as the disk is free.
     pending: bool,
     job: Option<Job>,
-    /// The disk has not answered in time, which was told.
+    /// The disk has not answered in time, which was logged.
     late: bool,
     confirm_due: Instant,
 }
@@ -52,7 +52,7 @@ impl Keeper {
         }
     }
 
-    /// What a former process left of this source. What cannot be used is told: service begins without it.
+    /// What a former process left of this source. What cannot be used is logged: service begins without it.
     pub(super) async fn load(&mut self, source: &Arc<str>) -> Option<KeptState> {
         let disk = self.disk.clone()?;
         let name = Arc::clone(source);
@@ -106,7 +106,7 @@ impl Keeper {
         }
     }
 
-    /// This source has confirmed what it last said: now and then that is marked on disk, or what could not be kept is
+    /// This source has confirmed its last report: now and then that is marked on disk, or what could not be kept is
     /// tried again.
     pub(super) fn confirmed(&mut self, source: &Arc<str>) {
         let Some((newest, of)) = &self.newest else { return };

@@ -29,7 +29,7 @@ pub struct Metrics {
     live: IntGauge,
     lost: IntCounter,
     unusable: IntCounter,
-    /// Times the source went back to an older version and was believed.
+    /// Times the source went back to an older version that is authoritative.
     pub restored: IntCounter,
     /// Older versions dropped.
     pub older: IntCounter,

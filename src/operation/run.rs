@@ -12,7 +12,7 @@ use super::suppressed::Suppressed;
 use super::{Applied, Operation, Status};
 use crate::model::{Content, Offer, StateId, Store};
 use crate::sources::disk::{Disk, KeptState};
-use crate::sources::{Authority, Draft, Report, Unusable, UnusableKind, wall_clock};
+use crate::sources::{Draft, Report, Unusable, UnusableKind, wall_clock};
 
 /// Content of more bytes is compared away from the threads that serve clients.
 const LARGE: usize = 64 * 1024;
@@ -98,12 +98,12 @@ impl Run {
         self.store = Store::restored(self.settings.rules(), snapshot);
     }
 
-    /// What is published stays until the new source has said what it holds; what is not published yet never is.
+    /// What is published stays until the first report of the new source; what is not published yet is discarded.
     fn source_changed(&mut self) {
         self.store.discard();
         self.operation.freshness.lost();
         self.operation.set_status(Status::Lost("its source was changed".to_owned()));
-        self.tell();
+        self.update();
     }
 
     /// Goes on by the settings that hold now.
@@ -120,7 +120,7 @@ impl Run {
         if before.confirmed != self.settings.confirmed {
             self.store.confirm(self.settings.confirmed, now);
         }
-        self.tell();
+        self.update();
     }
 
     async fn take(&mut self, report: Report, feed: &Feed) {
@@ -136,7 +136,7 @@ impl Run {
                 Err(unusable) => self.unusable(unusable),
             },
             Report::Confirmed => {
-                // It confirms what the source last said: which is worth something only if that was usable.
+                // It confirms the last report of the source, which counts only if that was usable.
                 if matches!(operation.status(), Status::Unusable(_)) {
                     return;
                 }
@@ -178,9 +178,14 @@ impl Run {
     }
 
     fn offer(&mut self, draft: &Draft, version: u64) {
-        let truth = draft.authority == Authority::Read;
-        let offer =
-            self.store.offer(draft.epoch, version, &draft.content, draft.revisions, truth, draft.seen.into_std());
+        let offer = self.store.offer(
+            draft.epoch,
+            version,
+            &draft.content,
+            draft.revisions,
+            draft.provenance,
+            draft.seen.into_std(),
+        );
         if offer != Offer::Older {
             let id = StateId { epoch: draft.epoch, version, digest: draft.content.digest() };
             let applied = Applied { id, revisions: draft.revisions, source_objects: Arc::clone(&draft.source_objects) };
@@ -203,11 +208,11 @@ impl Run {
                 self.operation.metrics.older.inc();
             }
         }
-        self.tell();
+        self.update();
     }
 
-    /// Says what waits and what may not be published.
-    fn tell(&self) {
+    /// Updates what others see of the store: what waits, and what is suppressed.
+    fn update(&self) {
         self.operation.set_revisions(self.store.revisions());
         self.operation.waiting.send_replace(self.store.waiting().map(|next| next.id));
         let (id, held) = (self.store.suppressed().map(|next| next.id), self.store.blocked_change());
@@ -229,7 +234,7 @@ impl Run {
             let parked = self.operation.hub.parked();
             tracing::info!(operation = %self.operation.name, %id, bytes, parked, "published");
         }
-        self.tell();
+        self.update();
     }
 }
 

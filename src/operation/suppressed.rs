@@ -1,4 +1,4 @@
-//! What the source holds and nobody is given: paused, or held by the guard.
+//! The state that the source holds and that is not published: paused, or blocked by the guard.
 
 use std::sync::{MutexGuard, PoisonError};
 
@@ -21,8 +21,8 @@ impl Operation {
     }
 
     /// Whether `since` names a state that is suppressed here, or one between that and what is
-    /// published. Another replica has given it to the client (it was told to pause a moment later,
-    /// or to go on a moment sooner), who must not be taken back.
+    /// published. Another replica has sent it to the client (it paused a moment later, or resumed
+    /// a moment sooner), which must not be given an older state.
     #[must_use]
     pub fn suppresses(&self, since: &Since) -> bool {
         let ahead = self.hub.current().is_some_and(|served| served.snapshot.id.is_before(since));

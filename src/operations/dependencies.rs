@@ -46,7 +46,7 @@ pub(super) enum SourceError {
 }
 
 impl Dependencies {
-    /// The source of an operation, which speaks into `reports`.
+    /// The source of an operation, which sends its reports to `reports`.
     pub(super) fn source(
         &self,
         config: &config::Operation,

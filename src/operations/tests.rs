@@ -303,7 +303,7 @@ async fn a_kept_json_model_is_not_replaced_by_a_page_after_a_restart() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), asked).await.expect("it is told");
+    tokio::time::timeout(Duration::from_secs(20), asked).await.expect("it is notified");
     rig.serves("/net", "3").await;
     // Asked for, it is one.
     let mut wanted = from_app(rig.directory.path());

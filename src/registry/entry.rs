@@ -10,7 +10,7 @@ use crate::model::{Since, StateId, SupersededAt};
 
 /// What is known of an agent.
 #[derive(Debug)]
-pub(super) struct Entry<V> {
+pub(super) struct AgentEntry<V> {
     selected: Option<Selected<V>>,
     acknowledged: Option<Since>,
     rejection: Option<Box<Rejection>>,
@@ -47,42 +47,44 @@ enum Lag {
     Since(Instant),
 }
 
-/// How often in a row the agent was given the same state for the same `since`.
+/// How often in a row the agent was sent the same state for the same `since`.
 #[derive(Debug, Default)]
 struct Row {
     state: Option<StateId>,
     times: u8,
 }
 
-impl<V: PartialEq> Entry<V> {
+impl<V: PartialEq> AgentEntry<V> {
     /// An agent polls; `before`: what was known of it. Also whether it is a rejection that is new.
     pub(super) fn next(
         before: Option<Self>,
         key: AgentKey,
-        said: Acknowledgement,
+        acknowledgement: Acknowledgement,
         current: Current<'_, V>,
         sends: bool,
         now: Instant,
     ) -> (Self, LivePoll, bool) {
         let same_since = before.as_ref().is_some_and(|before| {
-            same(before.acknowledged.as_ref(), said.acknowledged.as_ref()) && before.looks_at(current.selected)
+            same(before.acknowledged.as_ref(), acknowledgement.acknowledged.as_ref())
+                && before.looks_at(current.selected)
         });
         let lagged_since = before.as_ref().map_or(now, |before| before.lags_since(now));
         let (counts, row, rejected) = match before {
             Some(before) => (Arc::clone(&before.turn.counts), before.row, before.rejection),
             None => (Arc::<Counts>::default(), Row::default(), None),
         };
-        let (row, is_paced) = if sends && said.acknowledged.is_some() {
+        let (row, is_paced) = if sends && acknowledgement.acknowledged.is_some() {
             row.and(current.id, same_since)
         } else {
             // The null state is never held: a client that starts anew each time must be able to.
             (Row::default(), false)
         };
-        let known = rejected.filter(|known| said.rejected.is_some_and(|state| same(Some(&known.state), Some(&state))));
-        let is_new = said.rejected.is_some() && known.is_none();
-        let rejection = said.rejected.map(|state| {
+        let known = rejected
+            .filter(|known| acknowledgement.rejected.is_some_and(|state| same(Some(&known.state), Some(&state))));
+        let is_new = acknowledgement.rejected.is_some() && known.is_none();
+        let rejection = acknowledgement.rejected.map(|state| {
             let since = known.map_or(now, |known| known.since);
-            Box::new(Rejection { state, reason: said.reason, since })
+            Box::new(Rejection { state, reason: acknowledgement.reason, since })
         });
         let poll = LivePoll::begin(key, counts, is_paced);
         let selected = current.selected.map(|view| Selected {
@@ -92,13 +94,13 @@ impl<V: PartialEq> Entry<V> {
         });
         let mut entry = Self {
             selected,
-            acknowledged: said.acknowledged,
+            acknowledged: acknowledgement.acknowledged,
             rejection,
             turn: poll.turn(),
             row,
             lag: Lag::Since(lagged_since),
             seen: now,
-            connection: said.connection,
+            connection: acknowledgement.connection,
         };
         if entry.sync_status(Some(current.id)) == SyncStatus::Converged {
             entry.lag = Lag::From(Arc::clone(current.superseded_at));
@@ -116,8 +118,8 @@ impl<V: PartialEq> Entry<V> {
         let Some(current) = current else { return SyncStatus::Lagging };
         let is_rejected = self.rejection.as_ref().is_some_and(|rejection| current.is_same_state(&rejection.state));
         let acknowledged = self.acknowledged.is_some_and(|acknowledged| current.is_same_state(&acknowledged));
-        let was_given_another = self.turn.sent().is_some_and(|sent| !current.is_same_state(&(*sent).into()));
-        match (is_rejected, acknowledged && !was_given_another) {
+        let was_sent_another = self.turn.sent().is_some_and(|sent| !current.is_same_state(&(*sent).into()));
+        match (is_rejected, acknowledged && !was_sent_another) {
             (true, _) => SyncStatus::Rejecting,
             (false, true) => SyncStatus::Converged,
             (false, false) => SyncStatus::Lagging,
@@ -176,7 +178,7 @@ impl<V: PartialEq> Entry<V> {
 }
 
 impl Row {
-    /// The row when the agent is to be given `state`, and whether it is held before.
+    /// The row once the agent is sent `state`, and whether it is held before that.
     fn and(self, state: &StateId, same_since: bool) -> (Self, bool) {
         let goes_on = same_since && self.state.is_some_and(|last| state.is_same_state(&last.into()));
         let times = if goes_on { self.times } else { 0 };

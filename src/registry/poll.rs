@@ -15,9 +15,9 @@ pub struct LivePoll {
     is_paced: bool,
 }
 
-/// One of the requests that an agent has parked; gives its place back when dropped.
+/// One of the requests that an agent has parked; frees its place when dropped.
 #[derive(Debug)]
-pub struct Place(Arc<Turn>);
+pub struct AgentParkPermit(Arc<Turn>);
 
 /// The agent has as many requests parked as it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -57,24 +57,23 @@ impl LivePoll {
         &self.key
     }
 
-    /// Whether the agent is to be held before it is given the state: it was given the same one for
+    /// Whether the agent is to be held before it is sent the state: it was sent the same one for
     /// the same `since` several times in a row.
     #[must_use]
     pub fn is_paced(&self) -> bool {
         self.is_paced
     }
 
-    /// The poll is answered with this state: until the agent says so by its next poll, nobody knows
-    /// what it holds.
+    /// The poll is answered with this state: what the agent holds is not known before its next poll.
     pub fn sent(&self, state: &StateId) {
         let _ = self.turn.sent.set(*state);
     }
 
     /// Takes a place for the poll among the at most `limit` that its agent may have parked.
-    pub fn park(&self, limit: usize) -> Result<Place, TooMany> {
+    pub fn park(&self, limit: usize) -> Result<AgentParkPermit, TooMany> {
         let take = |now: usize| (now < limit).then_some(now + 1);
         match self.turn.counts.parked.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
-            Ok(_) => Ok(Place(Arc::clone(&self.turn))),
+            Ok(_) => Ok(AgentParkPermit(Arc::clone(&self.turn))),
             Err(_) => Err(TooMany { limit }),
         }
     }
@@ -99,7 +98,7 @@ impl Drop for LivePoll {
     }
 }
 
-impl Drop for Place {
+impl Drop for AgentParkPermit {
     fn drop(&mut self) {
         self.0.counts.parked.fetch_sub(1, Ordering::Relaxed);
     }

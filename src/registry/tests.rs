@@ -47,7 +47,7 @@ impl World {
 
     /// A poll as the protocol answers it: at once when the current state is another one.
     fn poll(&mut self, name: &str, since: Option<u8>, rejected: Option<u8>) -> LivePoll {
-        let said = Acknowledgement {
+        let acknowledgement = Acknowledgement {
             key: AgentKey::claimed(name),
             acknowledged: since.map(|number| state(number).into()),
             rejected: rejected.map(|number| state(number).into()),
@@ -57,7 +57,7 @@ impl World {
         let sends = since != Some(self.current) && rejected != Some(self.current);
         let id = state(self.current);
         let poll = self.registry.arrive(
-            said,
+            acknowledgement,
             Current { id: &id, superseded_at: &self.superseded_at, selected: None },
             sends,
             self.now,
@@ -96,7 +96,7 @@ fn listing(sync_status: Option<SyncStatus>, limit: usize) -> Listing {
 }
 
 #[test]
-fn an_agent_is_converged_by_its_own_word_only() {
+fn an_agent_is_converged_by_its_own_report_only() {
     let mut world = World::new(10);
     assert_eq!(world.totals().is_converged(), None, "nobody");
     drop(world.poll("a", None, None));
@@ -136,7 +136,7 @@ fn an_agent_rejects_until_another_state_comes_or_it_says_otherwise() {
     world.publish(2);
     assert_eq!(world.count(), (0, 1, 0), "what it rejected is not current any more");
     let _parked = world.poll("a", Some(2), Some(2));
-    assert_eq!(world.count(), (0, 0, 1), "who says both is believed the worse");
+    assert_eq!(world.count(), (0, 0, 1), "an agent that reports both counts as rejecting");
     let _parked = world.poll("a", Some(2), None);
     assert_eq!((world.count(), world.totals().rejections), ((1, 0, 0), 2));
     assert_eq!((world.agent("a").rejects, world.agent("a").lagging), (None, None));
@@ -189,7 +189,7 @@ fn two_polls_under_one_key_are_a_duplicate_until_one_ends() {
     let second = world.poll("a", Some(0), None);
     assert_eq!((world.totals().duplicates, world.agent("a").polls), (1, 2));
     assert_eq!(second.park(1).map(|_| ()), Ok(()), "not more than one is parked");
-    let place = first.park(1).expect("the place was sent back");
+    let place = first.park(1).expect("the place was freed");
     assert_eq!(second.park(1).expect_err("none is left"), TooMany { limit: 1 });
     drop((place, first));
     assert!(second.park(1).is_ok());

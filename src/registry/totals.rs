@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::SyncStatus;
 use crate::model::StateId;
 
-/// How long agents lag, as metrics tell it: the label, and below what it is. The last has no end.
+/// The age ranges of lagging agents in the metrics: the label, and the upper bound. The last has none.
 pub const AGES: [(&str, Duration); 4] = [
     ("10s", Duration::from_secs(10)),
     ("1m", Duration::from_secs(60)),

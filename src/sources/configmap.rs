@@ -11,9 +11,9 @@ use tokio::time::Instant;
 use super::kubernetes::{ListWatch, Metrics, Object, Selector, Target, WatchEvent};
 use super::last_report::LastReport;
 use super::reads::Reader;
-use super::{Authority, Draft, LARGE, Report, Reports, Unusable, UnusableKind};
+use super::{Draft, LARGE, Report, Reports, Unusable, UnusableKind};
 use crate::config::Format;
-use crate::model::{Content, Epoch, SourceRevision, SourceRevisions};
+use crate::model::{Content, Epoch, Provenance, SourceRevision, SourceRevisions};
 
 pub mod content;
 
@@ -52,11 +52,11 @@ async fn watch(source: ConfigMapSource, client: Client, metrics: Metrics, reader
     loop {
         let report = match watching.next().await {
             WatchEvent::Listed { mut objects, mut malformed, .. } => Some(match (objects.pop(), malformed.pop()) {
-                (Some(object), _) => last_report.answered(draft(object, Authority::Read, &source).await),
+                (Some(object), _) => last_report.answered(draft(object, Provenance::Read, &source).await),
                 (None, Some(malformed)) => last_report.answered(Err(source.invalid(&malformed.why))),
                 (None, None) => last_report.answered(Err(source.missing())),
             }),
-            WatchEvent::Applied(object) => Some(last_report.answered(draft(object, Authority::Stream, &source).await)),
+            WatchEvent::Applied(object) => Some(last_report.answered(draft(object, Provenance::Stream, &source).await)),
             WatchEvent::Malformed(malformed) => Some(last_report.answered(Err(source.invalid(&malformed.why)))),
             WatchEvent::Deleted(_) => Some(last_report.answered(Err(source.missing()))),
             WatchEvent::Live => last_report.same(),
@@ -74,12 +74,12 @@ async fn watch(source: ConfigMapSource, client: Client, metrics: Metrics, reader
     }
 }
 
-async fn draft(object: Object, authority: Authority, source: &Arc<ConfigMapSource>) -> Result<Draft, Unusable> {
+async fn draft(object: Object, provenance: Provenance, source: &Arc<ConfigMapSource>) -> Result<Draft, Unusable> {
     let (seen, epoch, version) = (Instant::now(), source.epoch(&object.uid), object.version);
     // A ConfigMap has no generation.
     let revisions = SourceRevisions::of([SourceRevision { uid: &object.uid, revision: version }.hash()]);
     let content = read(object, source).await?;
-    Ok(Draft { epoch, version, content, authority, revisions, source_objects: Arc::default(), seen })
+    Ok(Draft { epoch, version, content, provenance, revisions, source_objects: Arc::default(), seen })
 }
 
 async fn read(object: Object, source: &Arc<ConfigMapSource>) -> Result<Content, Unusable> {

@@ -15,7 +15,7 @@ use std::time::SystemTime;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use self::form::{FORM, Refused, header, read};
+use self::form::{FORM, ReadError, header, read};
 use super::wall_clock;
 use crate::model::Snapshot;
 
@@ -28,13 +28,13 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
 /// waits for what another does, however long that takes.
 #[derive(Debug, Clone)]
 pub struct Disk {
-    place: Arc<Place>,
+    place: Arc<StatePath>,
     /// Which of the successors this one is: only the last one writes.
     turn: u64,
 }
 
 #[derive(Debug)]
-struct Place {
+struct StatePath {
     directory: PathBuf,
     operation: String,
     file: PathBuf,
@@ -129,7 +129,7 @@ impl Disk {
     #[must_use]
     pub fn new(directory: &Path, operation: &str) -> Self {
         let name = file_name(operation);
-        let place = Place {
+        let place = StatePath {
             directory: directory.to_owned(),
             operation: operation.to_owned(),
             file: directory.join(format!("{name}.snapshot")),
@@ -139,7 +139,7 @@ impl Disk {
         Self { place: Arc::new(place), turn: 0 }
     }
 
-    /// The same place for another writer; from now on this one writes nothing more, not even what it was told before.
+    /// The same place for another writer; from now on this one writes nothing more, not even what it was given before.
     #[must_use]
     pub fn successor(&self) -> Self {
         let turn = self.place.last.fetch_add(1, Ordering::AcqRel) + 1;
@@ -165,13 +165,13 @@ impl Disk {
         let file = &self.place.file;
         let mut unused = None;
         let mut found = read(file);
-        if let Err(Refused::OtherForm(form)) = found {
+        if let Err(ReadError::OtherForm(form)) = found {
             let aside = self.beside(&format!("form-{form}"));
             fs::rename(file, &aside).map_err(io_error("rename", file))?;
             unused = Some(Unused::OtherVersion { file: file.clone(), form, aside });
             found = Err(io::Error::from(io::ErrorKind::NotFound).into());
         }
-        if let Err(Refused::Io(error)) = &found
+        if let Err(ReadError::Io(error)) = &found
             && error.kind() == io::ErrorKind::NotFound
         {
             // Perhaps another version set aside what this one wrote.
@@ -186,10 +186,12 @@ impl Disk {
                 let other = Unused::OtherSource { file: file.clone(), of };
                 Ok(Left { kept: None, unused: unused.or(Some(other)) })
             }
-            Err(Refused::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(Left { kept: None, unused }),
-            Err(Refused::Io(error)) => Err(io_error("read", file)(error)),
-            Err(Refused::OtherForm(form)) => Err(self.corrupt(format!("it has form {form}, and its name says {FORM}"))),
-            Err(Refused::Corrupt(why)) => Err(self.corrupt(why)),
+            Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(Left { kept: None, unused }),
+            Err(ReadError::Io(error)) => Err(io_error("read", file)(error)),
+            Err(ReadError::OtherForm(form)) => {
+                Err(self.corrupt(format!("it has form {form}, and its name says {FORM}")))
+            }
+            Err(ReadError::Corrupt(why)) => Err(self.corrupt(why)),
         }
     }
 
@@ -234,7 +236,7 @@ impl Disk {
     }
 
     fn lock(&self) -> Result<File, DiskError> {
-        let Place { directory, operation, .. } = &*self.place;
+        let StatePath { directory, operation, .. } = &*self.place;
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(io_error("create", directory))?;
         let path = directory.join(format!("{}.lock", file_name(operation)));
         // Never removed: a process that holds a removed one would not exclude the next.
@@ -259,7 +261,7 @@ impl Disk {
         if self.is_succeeded() {
             return Ok(());
         }
-        let Place { directory, file, .. } = &*self.place;
+        let StatePath { directory, file, .. } = &*self.place;
         let temporary = self.beside("tmp");
         // One that a crash left; if it cannot be removed, creating it says why.
         let _ = fs::remove_file(&temporary);

@@ -1,7 +1,7 @@
 //! The file source: a model that somebody else writes to a file.
 //!
 //! A rename over it, a write in place and the swap of a link on the way to it are all seen:
-//! [`watch`] gives notices, and a look every [`FILE_POLL`] finds what had none. [`settle`]
+//! [`watch`] gives notices, and a look every [`FILE_POLL`] finds what had none. [`debounce`]
 //! decides when to read; [`read`] reads; this file says what was found, each thing once.
 
 use std::convert::Infallible;
@@ -14,10 +14,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 use self::debounce::{Action, Debounce, Noticed};
 use self::read::Found;
 use self::watch::Watcher;
-use super::{Authority, Draft, Report, Reports, Unusable};
+use super::{Draft, Report, Reports, Unusable};
 use crate::bounds::{FILE_ANSWER, FILE_NOTICES, FILE_POLL};
 use crate::config::Format;
-use crate::model::{Epoch, SourceRevisions};
+use crate::model::{Epoch, Provenance, SourceRevisions};
 
 mod debounce;
 mod read;
@@ -50,14 +50,14 @@ pub fn epoch(operation: &str) -> Epoch {
     Epoch::of(&["file", operation])
 }
 
-/// Speaks of the file until nobody listens.
+/// Reports the file until nobody listens.
 pub async fn run(file: FileSource, reports: Reports) {
     let (sender, notices) = mpsc::channel(FILE_NOTICES);
     let watcher = Watcher::new(file.path.clone(), sender);
-    let Err(Closed) = Driver::new(file, reports).follow(Some(watcher), notices).await;
+    let Err(Closed) = Follower::new(file, reports).follow(Some(watcher), notices).await;
 }
 
-struct Driver {
+struct Follower {
     file: FileSource,
     epoch: Epoch,
     reports: Reports,
@@ -65,7 +65,7 @@ struct Driver {
     last_report: LastReport,
 }
 
-impl Driver {
+impl Follower {
     fn new(file: FileSource, reports: Reports) -> Self {
         let epoch = epoch(&file.operation);
         Self { file, epoch, reports, debounce: Debounce::default(), last_report: LastReport::default() }
@@ -92,7 +92,7 @@ impl Driver {
                     (watcher, identity)
                 })
                 .await?;
-            let mut step = self.debounce.notice(why, identity, Instant::now());
+            let mut step = self.debounce.notice(why, identity, Instant::now().into_std());
             if step == Action::Read {
                 step = self.read(woken).await?;
             }
@@ -102,7 +102,7 @@ impl Driver {
                 self.reports.send(report).await.map_err(|_| Closed)?;
             }
             let poll = woken + FILE_POLL;
-            let until = if let Action::Wait(due) = step { due.min(poll) } else { poll };
+            let until = if let Action::Wait(due) = step { Instant::from_std(due).min(poll) } else { poll };
             why = tokio::select! {
                 () = self.reports.closed() => return Err(Closed),
                 Some(notice) = notices.recv() => notice,
@@ -120,9 +120,8 @@ impl Driver {
         drop(self.reports.reserve().await.map_err(|_| Closed)?);
         let (FileSource { path, format, below, .. }, known) = (self.file.clone(), self.last_report.known());
         let (met, found) = self.answer(move || read::read(&path, below.as_deref(), &format, known)).await?;
-        let now = Instant::now();
-        let (counts, step) = self.debounce.has_read(met, now);
-        if counts && let Some(report) = self.last_report.say(found, self.epoch, woken) {
+        let (counts, step) = self.debounce.has_read(met, Instant::now().into_std());
+        if counts && let Some(report) = self.last_report.report(found, self.epoch, woken) {
             self.reports.send(report).await.map_err(|_| Closed)?;
         }
         Ok(step)
@@ -141,7 +140,7 @@ impl Driver {
                     late = true;
                     let seconds = FILE_ANSWER.as_secs();
                     let reason = format!("file {}: the file system has not answered for {seconds} s", self.file.path.display());
-                    if let Some(report) = self.last_report.say(Found::Lost(reason), self.epoch, Instant::now()) {
+                    if let Some(report) = self.last_report.report(Found::Lost(reason), self.epoch, Instant::now()) {
                         self.reports.send(report).await.map_err(|_| Closed)?;
                     }
                 }
@@ -155,11 +154,11 @@ impl Driver {
     }
 }
 
-/// What was said last, so that nothing is said twice.
+/// What was reported last, so that nothing is reported twice.
 #[derive(Debug, Default)]
 struct LastReport {
     content: LastContent,
-    /// LastContent after that: that the file cannot be asked.
+    /// Reported after that: why the file cannot be asked.
     lost: Option<String>,
     /// When the last good state was last confirmed.
     confirmed: Option<Instant>,
@@ -174,7 +173,7 @@ enum LastContent {
 }
 
 impl LastReport {
-    /// The hash of the bytes that were spoken of last.
+    /// The hash of the bytes that were reported last.
     fn known(&self) -> Option<blake3::Hash> {
         match &self.content {
             LastContent::Nothing => None,
@@ -183,7 +182,7 @@ impl LastReport {
         }
     }
 
-    fn say(&mut self, found: Found, epoch: Epoch, seen: Instant) -> Option<Report> {
+    fn report(&mut self, found: Found, epoch: Epoch, seen: Instant) -> Option<Report> {
         match found {
             Found::Lost(reason) if self.lost.as_ref() == Some(&reason) => None,
             Found::Lost(reason) => {
@@ -196,7 +195,7 @@ impl LastReport {
                     epoch,
                     version: 0,
                     content,
-                    authority: Authority::Read,
+                    provenance: Provenance::Read,
                     revisions: SourceRevisions::NONE,
                     source_objects: Arc::default(),
                     seen,
@@ -204,7 +203,7 @@ impl LastReport {
             }
             Found::Bad(unusable, hash) => {
                 let was_lost = self.lost.take().is_some();
-                let known = matches!(&self.content, LastContent::Bad(said, _) if *said == unusable);
+                let known = matches!(&self.content, LastContent::Bad(last, _) if *last == unusable);
                 self.content = LastContent::Bad(unusable.clone(), hash);
                 (was_lost || !known).then_some(Report::Unusable(unusable))
             }
@@ -225,7 +224,7 @@ impl LastReport {
     /// The file is as it was read: every second look says so, or the first after an absence.
     fn confirm(&mut self, epoch: Epoch, now: Instant) -> Option<Report> {
         if self.lost.is_some() {
-            return self.say(Found::Known, epoch, now);
+            return self.report(Found::Known, epoch, now);
         }
         let is_due = self.confirmed.is_none_or(|confirmed| now >= confirmed + FILE_POLL * 3 / 2);
         (is_due && matches!(self.content, LastContent::Good(_))).then(|| {

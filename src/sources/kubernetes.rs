@@ -4,8 +4,8 @@
 //! somebody asks ([`Reader`]), and once in a while on its own.
 //!
 //! [`driver`] decides on lists and watches, [`schedule`] on reads, [`order`] what of all that is
-//! shown is news; [`ListWatch`] does it and says what it has [`WatchEvent`]. Objects come raw
-//! ([`Object`]): what cannot be read marks itself only.
+//! shown is new; [`ListWatch`] carries the decisions out and returns each [`WatchEvent`]. Objects come raw
+//! ([`Object`]): one that cannot be read affects no other.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -19,6 +19,7 @@ use super::reads::{Number, Reader};
 
 mod api;
 pub mod client;
+pub mod connect_error;
 pub mod debounce;
 mod decode;
 pub mod discover;
@@ -36,7 +37,7 @@ pub mod target;
 mod token;
 
 use api::{Api, Set};
-use decode::Event;
+use decode::RawEvent;
 use driver::{Action, Driver, Input, Notice, number};
 use failure::{Failure, FailureKind};
 use loop_state::{LoopEvent, LoopState};
@@ -51,7 +52,7 @@ pub use target::{Selector, Target};
 #[derive(Debug, Clone)]
 pub enum WatchEvent {
     /// These, and no other, by a consistent read, or by a watch that shows the set not older than
-    /// what was known: the truth, also where a version is lower. By name at most one, always of a read.
+    /// what was known. It is authoritative, also where a version is lower. By name at most one, always of a read.
     Listed {
         /// All of them.
         objects: Vec<Object>,
@@ -68,14 +69,14 @@ pub enum WatchEvent {
     Malformed(Malformed),
     /// Nothing new, and the API server is in contact.
     Live,
-    /// A consistent read has been answered; what it showed was told before this.
+    /// A consistent read has been answered; what it showed was returned before this.
     ReadCompleted(Number),
-    /// The API server cannot be asked. Told once; any other thing seen ends it.
+    /// The API server cannot be asked. Returned once; any other event ends it.
     Lost {
         /// Why.
         reason: String,
     },
-    /// The API server refuses to be asked. Told once; any other thing seen ends it.
+    /// The API server refuses to be asked. Returned once; any other event ends it.
     Denied {
         /// Why, and the remedy.
         reason: String,
@@ -93,11 +94,11 @@ pub struct ListWatch {
     metrics: Metrics,
     state: LoopState,
     reading: Option<Reading>,
-    /// What is still to be said: never more than a few.
-    told: VecDeque<WatchEvent>,
+    /// Events to return next: never more than a few.
+    pending: VecDeque<WatchEvent>,
     /// By name: list or watch have shown that there may be something new, and no read has confirmed it yet.
     unconfirmed: Option<Unconfirmed>,
-    /// That watching fails, as it was told. A read that succeeds meanwhile does not end that.
+    /// The event by which a failure of the watch was returned. A read that succeeds meanwhile does not end the failure.
     lost: Option<WatchEvent>,
 }
 
@@ -113,34 +114,34 @@ impl ListWatch {
     pub fn new(client: Client, target: Target, watch_timeout: Duration, metrics: Metrics, reader: Reader) -> Self {
         Self {
             api: Arc::new(Api::new(client, &target)),
-            driver: Driver::new(watch_timeout, fastrand::Rng::new()),
+            driver: Driver::new(watch_timeout),
             order: Order::new(matches!(target.selector, Selector::Name(_))),
-            schedule: Schedule::new(Instant::now(), fastrand::Rng::new()),
+            schedule: Schedule::new(Instant::now().into_std()),
             target,
             reader,
             metrics,
             state: LoopState::Nothing,
             reading: None,
-            told: VecDeque::new(),
+            pending: VecDeque::new(),
             unconfirmed: None,
             lost: None,
         }
     }
 
-    /// Waits for the next thing seen; goes on for ever. Nothing is lost when this is dropped midway.
+    /// Waits for the next event; goes on for ever. It is cancel-safe.
     pub async fn next(&mut self) -> WatchEvent {
         loop {
-            if let Some(seen) = self.told.pop_front() {
+            if let Some(seen) = self.pending.pop_front() {
                 return seen;
             }
             self.proceed();
             let may_read = self.reading.is_none() && (self.is_by_name() || !self.driver.is_listing());
             tokio::select! {
-                // A read first: it is the truth of a moment that has passed.
+                // A read first: it shows a moment that has passed.
                 biased;
                 answer = answered(&mut self.reading) => self.has_read(answer),
                 () = read_is_due(&self.schedule, &mut self.reader), if may_read => self.read(),
-                done = self.state.next(self.driver.due()) => self.did(done),
+                done = self.state.next(self.driver.due().map(Instant::from_std)) => self.did(done),
             }
         }
     }
@@ -161,14 +162,14 @@ impl ListWatch {
             return;
         }
         let api = Arc::clone(&self.api);
-        self.state = match self.driver.next_action() {
+        self.state = match self.driver.next_action(fastrand::f64()) {
             Action::Sleep(pause) => LoopState::pausing(pause),
             Action::List => {
                 self.metrics.list();
                 let read = (!self.is_by_name()).then(|| {
                     // The list is a read of its own.
                     self.reading = None;
-                    self.schedule.begins(Instant::now());
+                    self.schedule.begins(Instant::now().into_std(), fastrand::f64());
                     self.reader.begin()
                 });
                 LoopState::Listing(Box::pin(async move { api.list().await }), read)
@@ -192,7 +193,7 @@ impl ListWatch {
             }
             LoopEvent::Opened(Ok(events), initial) => {
                 self.state = LoopState::watching(events, initial);
-                self.tell(Input::Opened, "watch");
+                self.drive(Input::Opened, "watch");
             }
             LoopEvent::Opened(Err(failure), _) | LoopEvent::Event(Some(Err(failure))) => {
                 self.state = LoopState::Nothing;
@@ -200,69 +201,69 @@ impl ListWatch {
             }
             LoopEvent::Event(Some(Ok(event))) => self.event(event),
             LoopEvent::Synced(set) => self.synced(set),
-            LoopEvent::Event(None) => self.tell(Input::Ended, "watch"),
-            LoopEvent::Due => self.tell(Input::Due, "watch"),
+            LoopEvent::Event(None) => self.drive(Input::Ended, "watch"),
+            LoopEvent::Due => self.drive(Input::Due, "watch"),
         }
     }
 
     fn listed(&mut self, set: Set, read: Option<Number>) {
         let version = number(&set.version).unwrap_or(0);
-        self.tell(Input::Listed { version: set.version.clone() }, "list");
+        self.drive(Input::Listed { version: set.version.clone() }, "list");
         self.order.listed(version);
         match read {
             Some(number) => {
                 self.schedule.answered(false);
-                self.told.push_back(listing(set));
-                self.told.push_back(WatchEvent::ReadCompleted(number));
+                self.pending.push_back(listing(set));
+                self.pending.push_back(WatchEvent::ReadCompleted(number));
             }
-            None => self.goes_blind(),
+            None => self.becomes_unconfirmed(),
         }
     }
 
     fn synced(&mut self, set: Set) {
         let version = number(&set.version).unwrap_or(0);
-        self.tell(Input::Synced { version: set.version.clone() }, "watch");
-        let news = self.order.synced(version);
+        self.drive(Input::Synced { version: set.version.clone() }, "watch");
+        let is_new = self.order.synced(version);
         if self.is_by_name() {
-            self.goes_blind();
-        } else if news {
-            self.told.push_back(listing(set));
+            self.becomes_unconfirmed();
+        } else if is_new {
+            self.pending.push_back(listing(set));
         } else {
             // A read has shown more already; the stream goes on from what it shows.
-            self.told.push_back(WatchEvent::Live);
+            self.pending.push_back(WatchEvent::Live);
         }
     }
 
-    /// What list and watch show of one object may come from a cache: a read says what it is.
-    fn goes_blind(&mut self) {
+    /// What list and watch show of one object may come from a cache: a read confirms it.
+    fn becomes_unconfirmed(&mut self) {
         self.unconfirmed.get_or_insert_default();
         // One that is under way may hang on a connection that died in an outage before this.
         self.reading = None;
         self.schedule.schedule_read();
     }
 
-    fn event(&mut self, event: Event) {
+    fn event(&mut self, event: RawEvent) {
         let event = match self.state.keep(event) {
             Ok(Some(event)) => event,
             // A sign of life, and no more until the set is whole.
-            Ok(None) => return self.tell(Input::Moved { version: "0".to_owned() }, "watch"),
+            Ok(None) => return self.drive(Input::Moved { version: "0".to_owned() }, "watch"),
             Err(failure) => {
                 self.state = LoopState::Nothing;
                 return self.fail(failure, "watch");
             }
         };
         match event {
-            Event::Applied(object) => self.moved(object.version, WatchEvent::Applied(object)),
-            Event::Deleted(object) => self.moved(object.version, WatchEvent::Deleted(object)),
-            Event::Malformed(malformed) => self.moved(0, WatchEvent::Malformed(malformed)),
-            Event::Bookmark { version, .. } => {
+            RawEvent::Applied(object) => self.moved(object.version, WatchEvent::Applied(object)),
+            RawEvent::Deleted(object) => self.moved(object.version, WatchEvent::Deleted(object)),
+            RawEvent::Malformed(malformed) => self.moved(0, WatchEvent::Malformed(malformed)),
+            RawEvent::Bookmark { version, .. } => {
                 if let Some(version) = number(&version) {
                     self.order.bookmark(version);
                 }
-                self.tell(Input::Moved { version }, "watch");
+                self.drive(Input::Moved { version }, "watch");
                 self.live();
             }
-            Event::Error(status) => {
+            RawEvent::Error(status) => {
                 self.state = LoopState::Nothing;
                 self.fail(Failure::of_status(&status), "watch");
             }
@@ -270,30 +271,30 @@ impl ListWatch {
     }
 
     fn moved(&mut self, version: u64, seen: WatchEvent) {
-        self.tell(Input::Moved { version: version.to_string() }, "watch");
+        self.drive(Input::Moved { version: version.to_string() }, "watch");
         if self.order.event(version) {
             self.unconfirmed = None;
-            self.told.push_back(seen);
+            self.pending.push_back(seen);
         } else {
             self.live();
         }
     }
 
     fn live(&mut self) {
-        if self.unconfirmed.is_none() && !matches!(self.told.back(), Some(WatchEvent::Live)) {
-            self.told.push_back(WatchEvent::Live);
+        if self.unconfirmed.is_none() && !matches!(self.pending.back(), Some(WatchEvent::Live)) {
+            self.pending.push_back(WatchEvent::Live);
         }
     }
 
     fn fail(&mut self, failure: Failure, verb: &'static str) {
         self.metrics.error(failure.kind);
         tracing::debug!(target = %self.target, kind = failure.kind.as_str(), "{verb} failed: {}", failure.message);
-        self.tell(Input::Failed(failure), verb);
+        self.drive(Input::Failed(failure), verb);
     }
 
-    /// Tells the driver what happened, and the world what the driver has to say.
-    fn tell(&mut self, outcome: Input, verb: &'static str) {
-        let notice = self.driver.on(outcome, Instant::now());
+    /// Gives the driver what happened, and acts on its notice.
+    fn drive(&mut self, input: Input, verb: &'static str) {
+        let notice = self.driver.on(input, Instant::now().into_std(), fastrand::f64());
         let given_up = match self.state {
             LoopState::Watching(..) => !self.driver.is_watching(),
             LoopState::Opening(..) => self.driver.is_listing(),
@@ -311,7 +312,7 @@ impl ListWatch {
             Some(Notice::Lost(failure)) => {
                 let lost = self.lost_by(&failure, verb);
                 self.lost = Some(lost.clone());
-                self.told.push_back(lost);
+                self.pending.push_back(lost);
             }
             Some(Notice::Silent) => {
                 self.metrics.error(FailureKind::Silent);

@@ -1,8 +1,8 @@
-//! What a source in Kubernetes said last, so that contact regained says the right thing again.
+//! The last report of a source in Kubernetes, so that the right one is repeated once contact is regained.
 
 use super::{Draft, Report, Unusable};
 
-/// What was last said.
+/// The last report.
 #[derive(Debug, Default)]
 pub(super) struct LastReport {
     /// Why what the source holds cannot be served, if so.
@@ -19,7 +19,7 @@ impl LastReport {
         result.map_or_else(Report::Unusable, Report::Holds)
     }
 
-    /// It cannot be asked, which `report` says.
+    /// It cannot be asked; `report` says why.
     pub(super) fn lost(&mut self, report: Report) -> Report {
         self.lost = true;
         report

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 /// The reads of one operation's source.
 #[derive(Debug, Default)]
 pub struct Reads {
-    asked: watch::Sender<Asked>,
+    requested: watch::Sender<Requested>,
     completed: watch::Sender<Completed>,
 }
 
@@ -20,7 +20,7 @@ pub struct Reads {
 pub struct Number(u64);
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Asked {
+struct Requested {
     begun: Number,
     wanted: Number,
     /// Whether a source is there that reads.
@@ -37,7 +37,7 @@ struct Completed {
 #[derive(Debug)]
 pub struct Reader {
     reads: Arc<Reads>,
-    asked: watch::Receiver<Asked>,
+    requested: watch::Receiver<Requested>,
 }
 
 impl Reads {
@@ -45,17 +45,17 @@ impl Reads {
     /// not read, as a file.
     #[must_use]
     pub fn next(&self) -> Option<Number> {
-        let asked = *self.asked.borrow();
-        asked.reads.then_some(Number(asked.begun.0 + 1))
+        let requested = *self.requested.borrow();
+        requested.reads.then_some(Number(requested.begun.0 + 1))
     }
 
-    /// Asks for this read, unless it has begun, and waits until it or a later one is completed. Says
-    /// whether the source held then what it had said: published, or waiting for its turn.
+    /// Asks for this read, unless it has begun, and waits until it or a later one is completed. Returns
+    /// whether the source then held what it had reported: published, or waiting for its turn.
     pub async fn ask(&self, number: Number) -> bool {
         let mut completed = self.completed.subscribe();
-        self.asked.send_if_modified(|asked| {
-            let more = asked.wanted < number;
-            asked.wanted = asked.wanted.max(number);
+        self.requested.send_if_modified(|requested| {
+            let more = requested.wanted < number;
+            requested.wanted = requested.wanted.max(number);
             more
         });
         match completed.wait_for(|completed| completed.number >= number).await {
@@ -65,7 +65,7 @@ impl Reads {
         }
     }
 
-    /// The read is answered, and what it showed was said: published, or waiting for its turn.
+    /// The read is answered, and what it showed was reported: published, or waiting for its turn.
     pub fn complete(&self, number: Number, confirmed: bool) {
         self.completed.send_replace(Completed { number, confirmed });
     }
@@ -73,32 +73,32 @@ impl Reads {
     /// The end for the one source that reads, until it is dropped.
     #[must_use]
     pub fn reader(self: &Arc<Self>) -> Reader {
-        self.asked.send_modify(|asked| asked.reads = true);
-        Reader { reads: Arc::clone(self), asked: self.asked.subscribe() }
+        self.requested.send_modify(|requested| requested.reads = true);
+        Reader { reads: Arc::clone(self), requested: self.requested.subscribe() }
     }
 }
 
 impl Reader {
     /// Whether a read is asked for that has not begun.
     #[must_use]
-    pub fn is_asked(&self) -> bool {
-        let asked = *self.asked.borrow();
-        asked.wanted > asked.begun
+    pub fn is_requested(&self) -> bool {
+        let requested = *self.requested.borrow();
+        requested.wanted > requested.begun
     }
 
     /// Waits until a read is asked for that has not begun.
-    pub async fn asked(&mut self) {
+    pub async fn requested(&mut self) {
         // The sender lives in `reads`.
-        let _ = self.asked.wait_for(|asked| asked.wanted > asked.begun).await;
+        let _ = self.requested.wait_for(|requested| requested.wanted > requested.begun).await;
     }
 
     /// The number of a read that begins: to be called before anything of it is sent.
     #[must_use]
     pub fn begin(&self) -> Number {
         let mut number = Number::default();
-        self.reads.asked.send_modify(|asked| {
-            asked.begun.0 += 1;
-            number = asked.begun;
+        self.reads.requested.send_modify(|requested| {
+            requested.begun.0 += 1;
+            number = requested.begun;
         });
         number
     }
@@ -106,7 +106,7 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.reads.asked.send_modify(|asked| asked.reads = false);
+        self.reads.requested.send_modify(|requested| requested.reads = false);
     }
 }
 
@@ -122,12 +122,12 @@ mod tests {
         assert_eq!(reads.next(), None, "nobody reads");
         let mut reader = reads.reader();
         let early = reads.next().expect("a reader");
-        assert!(!reader.is_asked(), "to know the number is not to ask");
+        assert!(!reader.is_requested(), "to know the number is not to ask");
         let mut first = Box::pin(reads.ask(early));
         assert!(first.as_mut().now_or_never().is_none());
-        reader.asked().now_or_never().expect("asked for");
+        reader.requested().now_or_never().expect("asked for");
         let one = reader.begin();
-        assert!(!reader.is_asked());
+        assert!(!reader.is_requested());
         // Arrived while it is under way: the next one is theirs, and shared.
         let late = reads.next().expect("a reader");
         assert!(late > one);
@@ -152,7 +152,7 @@ mod tests {
         let number = reads.next().expect("a reader");
         assert_eq!(reader.begin(), number);
         let asking = reads.ask(number);
-        assert!(!reader.is_asked());
+        assert!(!reader.is_requested());
         reads.complete(number, true);
         assert_eq!(asking.now_or_never(), Some(true));
     }

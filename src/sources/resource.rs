@@ -15,20 +15,20 @@ use tokio::time::{Instant, sleep};
 use super::backoff::Backoff;
 use super::kubernetes::debounce::Debounce;
 use super::kubernetes::discover::{self, Undiscovered};
-use super::kubernetes::set::{Change, Entry, Set};
+use super::kubernetes::set::{Change, ObjectEntry, Set};
 use super::kubernetes::{ListWatch, Malformed, Metrics, Object, Selector, Target, WatchEvent};
 use super::last_report::LastReport;
 use super::reads::Reads;
-use super::{Authority, Draft, LARGE, Report, Reports, SourceObject, Unusable, UnusableKind, format};
+use super::{Draft, LARGE, Report, Reports, SourceObject, Unusable, UnusableKind, format};
 use crate::bounds::DOCUMENT_BYTES;
 use crate::config::Objects;
-use crate::model::{Content, Epoch};
+use crate::model::{Content, Epoch, Provenance};
 
 pub mod aggregate;
 pub mod content;
 pub mod trigger;
 
-use aggregate::{Aggregate, Known};
+use aggregate::{Aggregate, ModelPart};
 use content::LastGood;
 
 /// Which objects, and what of them.
@@ -64,7 +64,7 @@ async fn watch(source: ResourceSource, client: Client, metrics: Metrics, reads: 
 /// Finds the resource of a kind; the definition of a custom resource may come later. None: nobody listens any more.
 async fn resolve(source: &ResourceSource, client: &Client, reports: &Reports) -> Option<ApiResource> {
     let mut backoff = Backoff::default();
-    let mut told = None;
+    let mut reported = None;
     loop {
         let Undiscovered { report, retry_after } =
             match discover::resource(client, &source.api_version, &source.kind).await {
@@ -72,8 +72,8 @@ async fn resolve(source: &ResourceSource, client: &Client, reports: &Reports) ->
                 Err(undiscovered) => undiscovered,
             };
         let text = format!("{report:?}");
-        if told.as_ref() != Some(&text) {
-            told = Some(text);
+        if reported.as_ref() != Some(&text) {
+            reported = Some(text);
             reports.send(report).await.ok()?;
         }
         sleep(backoff.failed(fastrand::f64(), retry_after)).await;
@@ -84,11 +84,11 @@ async fn resolve(source: &ResourceSource, client: &Client, reports: &Reports) ->
 struct Watched {
     source: Arc<ResourceSource>,
     watching: ListWatch,
-    set: Set<Known>,
+    set: Set<ModelPart>,
     /// What those of a selector are together.
     aggregate: Aggregate,
     last_report: LastReport,
-    /// The version that was said last; absent: nothing was said of the objects yet.
+    /// The version that was reported last; absent: nothing of the objects was reported yet.
     version: Option<u64>,
 }
 
@@ -116,10 +116,10 @@ impl Watched {
             let due = self.set.due();
             let report = tokio::select! {
                 seen = self.watching.next() => self.see(seen).await,
-                () = debounce.due(due, reads) => match self.set.settle(Instant::now()) {
+                () = debounce.due(due, reads) => match self.set.apply_due(Instant::now().into_std()) {
                     Change::Changed => {
                         self.aggregate.replace(self.set.entries());
-                        Some(self.draft(Authority::Stream))
+                        Some(self.draft(Provenance::Stream))
                     }
                     Change::Same => None,
                     Change::AskList => {
@@ -137,7 +137,7 @@ impl Watched {
     }
 
     async fn see(&mut self, seen: WatchEvent) -> Option<Report> {
-        let now = Instant::now();
+        let now = Instant::now().into_std();
         match seen {
             WatchEvent::Listed { objects, malformed, version } => self.listed(objects, &malformed, version, now).await,
             WatchEvent::Applied(object) => {
@@ -146,7 +146,7 @@ impl Watched {
                 match self.set.applied(name.clone(), entry, now) {
                     Change::Changed => {
                         self.aggregate.change(&name, self.set.entries());
-                        Some(self.draft(Authority::Stream))
+                        Some(self.draft(Provenance::Stream))
                     }
                     Change::Same | Change::AskList => self.last_report.same(),
                 }
@@ -155,7 +155,7 @@ impl Watched {
             WatchEvent::Malformed(malformed) => {
                 let (name, entry) = self.keep(&malformed)?;
                 self.set.applied(name, entry, now);
-                Some(self.draft(Authority::Stream))
+                Some(self.draft(Provenance::Stream))
             }
             WatchEvent::Deleted(object) => {
                 self.set.deleted(&object.name, object.version, now);
@@ -169,7 +169,7 @@ impl Watched {
                 let moved = self.version.is_some_and(|version| version != self.set.version());
                 // A bookmark moves the version of many, as an event would.
                 match &self.source.objects {
-                    Objects::Labelled(_) if moved => Some(self.draft(Authority::Stream)),
+                    Objects::Labelled(_) if moved => Some(self.draft(Provenance::Stream)),
                     Objects::Labelled(_) | Objects::Named(_) => self.last_report.same(),
                 }
             }
@@ -187,7 +187,7 @@ impl Watched {
         objects: Vec<Object>,
         malformed: &[Malformed],
         version: u64,
-        now: Instant,
+        now: std::time::Instant,
     ) -> Option<Report> {
         if let (true, [], [malformed, ..]) = (self.is_by_name(), &*objects, malformed) {
             return Some(self.unreadable(malformed));
@@ -208,7 +208,7 @@ impl Watched {
             Change::Same if !self.last_report.lost && self.version == Some(self.set.version()) => {
                 self.last_report.same()
             }
-            Change::Changed | Change::Same | Change::AskList => Some(self.draft(Authority::Read)),
+            Change::Changed | Change::Same | Change::AskList => Some(self.draft(Provenance::Read)),
         }
     }
 
@@ -216,35 +216,35 @@ impl Watched {
         matches!(self.source.objects, Objects::Named(_))
     }
 
-    /// The one object is there, and cannot be read: whatever it shows next is news.
+    /// The one object is there, and cannot be read: whatever it shows next is new.
     fn unreadable(&mut self, malformed: &Malformed) -> Report {
         self.version = None;
         self.last_report.answered(Err(self.source.unreadable(&malformed.why)))
     }
 
-    fn before(&self, object: &Object) -> Option<Entry<Known>> {
+    fn before(&self, object: &Object) -> Option<ObjectEntry<ModelPart>> {
         self.set.entries().get(&object.name).filter(|before| before.uid == object.uid).cloned()
     }
 
     /// An object whose metadata cannot be read keeps its last good content, if it has one.
-    fn keep(&self, malformed: &Malformed) -> Option<(String, Entry<Known>)> {
+    fn keep(&self, malformed: &Malformed) -> Option<(String, ObjectEntry<ModelPart>)> {
         let name = malformed.name.as_deref().unwrap_or("without a name");
         tracing::warn!(kind = %self.source.kind, %name, why = %malformed.why, "an object cannot be read");
-        let (name, Entry { uid, version, generation, payload }) = self.set.kept(malformed)?;
+        let (name, ObjectEntry { uid, version, generation, payload }) = self.set.kept(malformed)?;
         let held = LastGood { wrong: Some(malformed.why.clone()), ..payload.held };
         let payload = known(&self.source, &name, (&uid, version), generation, held);
-        Some((name, Entry { uid, version, generation, payload }))
+        Some((name, ObjectEntry { uid, version, generation, payload }))
     }
 
     /// The state that the objects are.
-    fn draft(&mut self, authority: Authority) -> Report {
+    fn draft(&mut self, provenance: Provenance) -> Report {
         let seen = Instant::now();
         let entries = self.set.entries();
         let (source_objects, revisions) = (aggregate::source_objects(entries), aggregate::revisions(entries));
         let (document, epoch, version) = match &self.source.objects {
             Objects::Named(_) => match entries.values().next() {
                 None => return self.last_report.answered(Err(self.source.missing())),
-                Some(Entry { uid, version, payload: Known { held, .. }, .. }) => match held {
+                Some(ObjectEntry { uid, version, payload: ModelPart { held, .. }, .. }) => match held {
                     LastGood { good: Some(good), wrong: None, .. } => {
                         (good.document.clone(), self.source.epoch_of_one(uid), *version)
                     }
@@ -269,12 +269,16 @@ impl Watched {
         };
         self.version = Some(version);
         let content = Content::Json(document);
-        self.last_report.answered(Ok(Draft { epoch, version, content, authority, revisions, source_objects, seen }))
+        self.last_report.answered(Ok(Draft { epoch, version, content, provenance, revisions, source_objects, seen }))
     }
 }
 
 /// Reads an object; what its last good content was stays where it is wrong now.
-async fn read(object: Object, before: Option<Entry<Known>>, source: &Arc<ResourceSource>) -> (String, Entry<Known>) {
+async fn read(
+    object: Object,
+    before: Option<ObjectEntry<ModelPart>>,
+    source: &Arc<ResourceSource>,
+) -> (String, ObjectEntry<ModelPart>) {
     let (name, uid, version, generation) = (object.name.clone(), object.uid.clone(), object.version, object.generation);
     let revision = generation.map_or(version, i64::unsigned_abs);
     if let Some(before) = before.as_ref().filter(|before| before.version == version) {
@@ -289,7 +293,7 @@ async fn read(object: Object, before: Option<Entry<Known>>, source: &Arc<Resourc
         reading.await.expect("reading content does not panic")
     };
     let payload = known(source, &name, (&uid, version), generation, held);
-    (name, Entry { uid, version, generation, payload })
+    (name, ObjectEntry { uid, version, generation, payload })
 }
 
 fn known(
@@ -298,7 +302,7 @@ fn known(
     (uid, version): (&str, u64),
     generation: Option<i64>,
     held: LastGood,
-) -> Known {
+) -> ModelPart {
     let part = SourceObject {
         name: name.to_owned(),
         uid: uid.to_owned(),
@@ -308,7 +312,7 @@ fn known(
         status: held.status.clone(),
         is_model: source.is_of_models(),
     };
-    Known { held, part: Arc::new(part) }
+    ModelPart { held, part: Arc::new(part) }
 }
 
 impl ResourceSource {

@@ -1,4 +1,4 @@
-//! The app as a source: its model is fetched from the app behind, at an interval or when told to.
+//! The app as a source: its model is fetched from the app behind, at an interval or on a trigger.
 //!
 //! [`driver`] decides when to ask, [`fetch`] asks, [`answer`] reads the head of what comes; this
 //! file makes a model of it and says what is new. The app is asked as anybody would ask it: with
@@ -8,17 +8,17 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::uri::{Authority as Host, PathAndQuery};
+use http::uri::{Authority, PathAndQuery};
 use tokio::time::{Instant, sleep_until};
 
 use self::answer::{Head, Without};
 use self::driver::{Action, Driver, Input};
 use self::fetch::Model;
 use self::reading::Reading;
-use super::{Authority, Draft, LARGE, Report, Reports, Unusable, format};
+use super::{Draft, LARGE, Report, Reports, Unusable, format};
 use crate::bounds::TRIGGER_CONFIRM;
 use crate::config::{Format, FormatName};
-use crate::model::{Content, Digest, Epoch, SourceRevisions};
+use crate::model::{Content, Digest, Epoch, Provenance, SourceRevisions};
 
 mod answer;
 mod driver;
@@ -34,7 +34,7 @@ pub struct UpstreamSource {
     /// The operation's name: the history that the app's states belong to.
     pub operation: String,
     /// Where the app is; port 80 where none is named.
-    pub authority: Host,
+    pub authority: Authority,
     /// What is asked for.
     pub path: PathAndQuery,
     /// When it is asked for.
@@ -64,7 +64,7 @@ pub fn epoch(operation: &str) -> Epoch {
     Epoch::of(&["upstream", operation])
 }
 
-/// Speaks of the app's model until nobody listens.
+/// Reports the app's model until nobody listens.
 pub async fn run(source: UpstreamSource, reports: Reports) {
     tokio::select! {
         () = reports.closed() => {}
@@ -78,35 +78,35 @@ async fn follow(source: &UpstreamSource, reports: &Reports) -> Result<Infallible
         Refresh::On(trigger) => (TRIGGER_CONFIRM, Some(trigger)),
     };
     let mut pulled = trigger.map_or(0, Trigger::times);
-    let mut driver = Driver::new(every, Instant::now());
+    let mut driver = Driver::new(every, Instant::now().into_std());
     let mut last_report = LastReport::new(source);
     loop {
         if let Some(trigger) = trigger
             && trigger.times() != pulled
         {
             let times = trigger.times();
-            driver.triggered(times.wrapping_sub(pulled), Instant::now());
+            driver.triggered(times.wrapping_sub(pulled), Instant::now().into_std());
             pulled = times;
         }
-        match driver.step(Instant::now()) {
+        match driver.step(Instant::now().into_std()) {
             Action::Sleep(until) => {
-                let told = async {
+                let triggered = async {
                     match trigger {
                         Some(trigger) => trigger.pulled_since(pulled).await,
                         None => std::future::pending().await,
                     }
                 };
                 tokio::select! {
-                    () = told => {}
-                    () = sleep_until(until) => {}
+                    () = triggered => {}
+                    () = sleep_until(until.into()) => {}
                 }
             }
             Action::Fetch => {
                 // Not before the report can be taken, so that it is the newest then.
                 let permit = reports.reserve().await.map_err(|_| Closed)?;
-                driver.begins(Instant::now());
+                driver.begins(Instant::now().into_std());
                 let (outcome, report) = last_report.ask(source).await;
-                driver.ended(outcome, Instant::now(), fastrand::f64());
+                driver.ended(outcome, Instant::now().into_std(), fastrand::f64());
                 if let Some(report) = report {
                     permit.send(report);
                 }
@@ -115,22 +115,22 @@ async fn follow(source: &UpstreamSource, reports: &Reports) -> Result<Infallible
     }
 }
 
-/// What was fetched and said last, so that nothing is read or said twice.
+/// What was fetched and reported last, so that nothing is read or reported twice.
 #[derive(Debug)]
 struct LastReport {
     /// Names the request in messages.
     what: String,
     reading: Reading,
     epoch: Epoch,
-    known: Option<Known>,
+    known: Option<FetchedBody>,
     content: LastContent,
-    /// LastContent after that: that the app cannot be asked.
+    /// Reported after that: why the app cannot be asked.
     lost: Option<String>,
 }
 
 /// A body that was fetched, with its head.
 #[derive(Debug)]
-struct Known {
+struct FetchedBody {
     head: Head,
     hash: blake3::Hash,
 }
@@ -149,14 +149,14 @@ impl LastReport {
         Self { what, reading, epoch: epoch(&source.operation), known: None, content: LastContent::Nothing, lost: None }
     }
 
-    /// Asks the app, once, and gives what is to be said of its answer.
+    /// Asks the app once, and returns what is to be reported of its answer.
     async fn ask(&mut self, source: &UpstreamSource) -> (Input, Option<Report>) {
         let validator = self.known.as_ref().and_then(|known| known.head.validator.as_ref());
         match fetch::fetch(&source.authority, &source.path, validator, &self.reading, &self.what).await {
             Ok(model) => self.model(model).await,
             Err(Without::NotModified) => self.same(),
             Err(Without::Lost { reason, retry_after }) => {
-                let known = self.lost.replace(reason.clone()).is_some_and(|said| said == reason);
+                let known = self.lost.replace(reason.clone()).is_some_and(|last| last == reason);
                 (Input::Lost(retry_after), (!known).then_some(Report::Lost { reason }))
             }
             Err(Without::Unusable(unusable)) => {
@@ -170,7 +170,7 @@ impl LastReport {
         let seen = Instant::now();
         let hash = blake3::hash(&bytes);
         let format = head.format.clone();
-        let known = self.known.replace(Known { head, hash });
+        let known = self.known.replace(FetchedBody { head, hash });
         if known.is_some_and(|known| (known.hash, known.head.format) == (hash, format.clone())) {
             return self.same();
         }
@@ -179,7 +179,7 @@ impl LastReport {
                 let digest = content.digest();
                 let outcome = match &self.content {
                     // Spelt in another way, perhaps by chance: no sign that the app has learnt of a change.
-                    LastContent::Good(said) if *said == digest => Input::Unchanged,
+                    LastContent::Good(last) if *last == digest => Input::Unchanged,
                     LastContent::Good(_) | LastContent::Bad(_) | LastContent::Nothing => Input::Changed,
                 };
                 self.reading.was_json = matches!(content, Content::Json(_));
@@ -190,13 +190,13 @@ impl LastReport {
         }
     }
 
-    /// What the app holds may be believed, but has no order of its own.
+    /// What the app holds is authoritative, but has no order of its own.
     fn draft(&self, content: Content, seen: Instant) -> Draft {
         Draft {
             epoch: self.epoch,
             version: 0,
             content,
-            authority: Authority::Read,
+            provenance: Provenance::Read,
             revisions: SourceRevisions::NONE,
             source_objects: Arc::default(),
             seen,
@@ -215,7 +215,7 @@ impl LastReport {
 
     fn bad(&mut self, unusable: Unusable) -> Option<Report> {
         let was_lost = self.lost.take().is_some();
-        let known = matches!(&self.content, LastContent::Bad(said) if *said == unusable);
+        let known = matches!(&self.content, LastContent::Bad(last) if *last == unusable);
         self.content = LastContent::Bad(unusable.clone());
         (was_lost || !known).then_some(Report::Unusable(unusable))
     }

@@ -50,7 +50,7 @@ struct Queue {
     taken: usize,
     /// The thread is at work.
     busy: bool,
-    /// Lines dropped since a line last said so.
+    /// Lines dropped since the last line that reported a number of them.
     untold: u64,
     ended: bool,
 }
@@ -116,7 +116,7 @@ impl Shared {
                 queue.taken = 0;
                 match written {
                     Ok(()) => std::mem::take(&mut queue.untold),
-                    // Told once something can be written: until then this would only come back.
+                    // Reported once something can be written: until then this would only come back.
                     Err(unwritten) => {
                         let lost = count(&batch[batch.len() - unwritten..]);
                         queue.untold += lost;

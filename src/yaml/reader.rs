@@ -76,7 +76,7 @@ enum Parts<V> {
 struct Members<V> {
     made: Vec<Member<V>>,
     /// Where the key of each stands.
-    places: Vec<Place>,
+    places: Vec<Position>,
     /// The key whose value comes next.
     key: Option<Key>,
     /// The members of the objects that `<<` names, the first of which counts.
@@ -84,14 +84,14 @@ struct Members<V> {
 }
 
 enum Key {
-    Named(SmolStr, Place),
+    Named(SmolStr, Position),
     /// `<<` without quotes (tag:yaml.org,2002:merge).
     Merge,
 }
 
 /// Line and column, from 1.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Place(u32, u32);
+struct Position(u32, u32);
 
 struct Reader<'t, B: Build> {
     limits: Limits,
@@ -141,7 +141,7 @@ impl<'t, B: Build> Reader<'t, B> {
         }
     }
 
-    fn document(&mut self, version: Option<YamlVersion>, place: Place) -> Result<(), Error> {
+    fn document(&mut self, version: Option<YamlVersion>, place: Position) -> Result<(), Error> {
         self.documents += 1;
         if self.documents > 1 {
             let message = "a second document begins, and one is wanted";
@@ -156,7 +156,7 @@ impl<'t, B: Build> Reader<'t, B> {
         }
     }
 
-    fn scalar(&mut self, scalar: Scalar<'t>, anchor: usize, place: Place) -> Result<(), Error> {
+    fn scalar(&mut self, scalar: Scalar<'t>, anchor: usize, place: Position) -> Result<(), Error> {
         let bytes = match &scalar {
             Scalar::Null | Scalar::Bool(true) => 4,
             Scalar::Bool(false) => 5,
@@ -174,7 +174,7 @@ impl<'t, B: Build> Reader<'t, B> {
         self.put(B::scalar(&scalar), size, place)
     }
 
-    fn alias(&mut self, anchor: usize, place: Place) -> Result<(), Error> {
+    fn alias(&mut self, anchor: usize, place: Position) -> Result<(), Error> {
         let Some(Anchored { node, size }) = self.anchors.get(&anchor) else {
             let message = "an alias stands within what it names, which has no end";
             return Err(self.error(Wrong::Syntax(message.to_owned()), place));
@@ -197,7 +197,7 @@ impl<'t, B: Build> Reader<'t, B> {
         }
     }
 
-    fn begin(&mut self, parts: Parts<B::Value>, anchor: usize, place: Place) -> Result<(), Error> {
+    fn begin(&mut self, parts: Parts<B::Value>, anchor: usize, place: Position) -> Result<(), Error> {
         if self.wants_key() {
             return Err(self.container_as_key(place));
         }
@@ -211,7 +211,7 @@ impl<'t, B: Build> Reader<'t, B> {
         Ok(())
     }
 
-    fn end(&mut self, place: Place) -> Result<(), Error> {
+    fn end(&mut self, place: Position) -> Result<(), Error> {
         let Some(Open { parts, anchor, mut size }) = self.open.pop() else { return Ok(()) };
         size.height += 1;
         let value = match parts {
@@ -247,7 +247,7 @@ impl<'t, B: Build> Reader<'t, B> {
     }
 
     /// Puts a whole value where it belongs.
-    fn put(&mut self, value: B::Value, size: Size, place: Place) -> Result<(), Error> {
+    fn put(&mut self, value: B::Value, size: Size, place: Position) -> Result<(), Error> {
         if self.wants_merged() {
             return self.merge(&[value], size, place);
         }
@@ -271,7 +271,7 @@ impl<'t, B: Build> Reader<'t, B> {
         self.count(comma, place)
     }
 
-    fn merge(&mut self, values: &[B::Value], merged: Size, place: Place) -> Result<(), Error> {
+    fn merge(&mut self, values: &[B::Value], merged: Size, place: Position) -> Result<(), Error> {
         let members: Option<Vec<_>> = values.iter().map(B::members).collect();
         let Some(members) = members else {
             let what = "something other than objects behind <<".to_owned();
@@ -286,7 +286,7 @@ impl<'t, B: Build> Reader<'t, B> {
         Ok(())
     }
 
-    fn key(&mut self, scalar: Scalar<'_>, place: Place) -> Result<(), Error> {
+    fn key(&mut self, scalar: Scalar<'_>, place: Position) -> Result<(), Error> {
         let shown = match scalar {
             Scalar::Text(text) => {
                 self.expect_value_of(Key::Named(text.into(), place));
@@ -300,7 +300,7 @@ impl<'t, B: Build> Reader<'t, B> {
         Err(self.error(wrong, place))
     }
 
-    fn merge_key(&mut self, place: Place) -> Result<(), Error> {
+    fn merge_key(&mut self, place: Position) -> Result<(), Error> {
         if let Some(Open { parts: Parts::Object(Members { merged: Some(_), .. }), .. }) = self.open.last() {
             return Err(self.error(Wrong::DuplicateKey("<<".to_owned()), place));
         }
@@ -314,12 +314,12 @@ impl<'t, B: Build> Reader<'t, B> {
         }
     }
 
-    fn container_as_key(&self, place: Place) -> Error {
+    fn container_as_key(&self, place: Position) -> Error {
         let what = "a key that is an array or an object".to_owned();
         self.error(Wrong::NotJson { what, remedy: "write a key of text" }, place)
     }
 
-    fn tag_is(&self, tag: Option<&Tag>, wanted: &str, place: Place) -> Result<(), Error> {
+    fn tag_is(&self, tag: Option<&Tag>, wanted: &str, place: Position) -> Result<(), Error> {
         match tag {
             Some(tag) if !is_tag(tag, wanted) => Err(self.error(unknown_tag(tag), place)),
             Some(_) | None => Ok(()),
@@ -334,7 +334,7 @@ impl<'t, B: Build> Reader<'t, B> {
         matches!(self.open.last(), Some(Open { parts: Parts::Object(Members { key: Some(Key::Merge), .. }), .. }))
     }
 
-    fn count(&mut self, size: Size, place: Place) -> Result<(), Error> {
+    fn count(&mut self, size: Size, place: Position) -> Result<(), Error> {
         self.total.add(size);
         let Limits { bytes, nodes, .. } = self.limits;
         if self.total.bytes > bytes.most {
@@ -346,7 +346,7 @@ impl<'t, B: Build> Reader<'t, B> {
         Ok(())
     }
 
-    fn error(&self, wrong: Wrong, Place(line, column): Place) -> Error {
+    fn error(&self, wrong: Wrong, Position(line, column): Position) -> Error {
         let mut at = String::new();
         for open in &self.open {
             let _ = match &open.parts {
@@ -370,7 +370,7 @@ impl Size {
     }
 }
 
-fn place(marker: Marker) -> Place {
+fn place(marker: Marker) -> Position {
     let number = |count| u32::try_from(count).unwrap_or(u32::MAX);
-    Place(number(marker.line()), number(marker.col()).saturating_add(1))
+    Position(number(marker.line()), number(marker.col()).saturating_add(1))
 }

@@ -9,10 +9,11 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use tidewait::config::Format;
 use tidewait::model::Epoch;
+use tidewait::model::Provenance;
 use tidewait::sources::configmap::{ConfigMapSource, run};
 use tidewait::sources::kubernetes::{Metrics, client};
 use tidewait::sources::reads::Reads;
-use tidewait::sources::{Authority, Draft, Report, UnusableKind};
+use tidewait::sources::{Draft, Report, UnusableKind};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -82,7 +83,7 @@ impl Source {
         match report {
             Report::Holds(draft) => {
                 let backwards = self.newest.filter(|(epoch, newest)| *epoch == draft.epoch && draft.version <= *newest);
-                if draft.authority == Authority::Stream {
+                if draft.provenance == Provenance::Stream {
                     assert!(backwards.is_none(), "{draft:?} after {:?}", self.newest);
                 }
                 self.newest = Some((draft.epoch, draft.version));
@@ -154,7 +155,7 @@ async fn behind_proxy(plane: &ControlPlane, watch_timeout: u64) -> (Source, ApiP
     let proxy = ApiProxy::start(plane).await;
     let mut source = Source::start(proxy.kubeconfig(), &namespace, Some("m"), watch_timeout).await;
     let draft = source.holds("[1]").await;
-    assert_eq!(draft.authority, Authority::Read);
+    assert_eq!(draft.provenance, Provenance::Read);
     proxy.wait_for_watches(1).await;
     (source, proxy, namespace)
 }
@@ -168,7 +169,7 @@ async fn create_change_delete_and_re_create_are_reported() {
     assert!(missing.starts_with(&format!("ConfigMap {namespace}/model does not exist")), "{missing}");
     create(plane, &namespace, r#"{"b":1.0, "a":2}"#).await;
     let created = source.holds(r#"{"a":2,"b":1.0}"#).await;
-    assert!(created.version > 0 && created.authority == Authority::Stream, "{created:?}");
+    assert!(created.version > 0 && created.provenance == Provenance::Stream, "{created:?}");
     replace(plane, &namespace, "[2]").await;
     let changed = source.holds("[2]").await;
     assert!(changed.epoch == created.epoch && changed.version > created.version, "{changed:?}");
@@ -237,7 +238,7 @@ async fn a_forgotten_history_is_a_watch_that_shows_all_and_no_list() {
     let lists = proxy.count(is_list);
     proxy.set(Fault::Pass).await;
     let draft = source.holds("[2]").await;
-    assert_eq!(draft.authority, Authority::Read, "it was read");
+    assert_eq!(draft.provenance, Provenance::Read, "it was read");
     proxy.wait_for_watches(1).await;
     replace(&plane, &namespace, "[3]").await;
     source.holds("[3]").await;
@@ -284,7 +285,11 @@ async fn refused_watches_ask_for_no_list() {
     replace(plane, &namespace, "[2]").await;
     for source in &mut sources {
         let draft = source.holds("[2]").await;
-        assert_eq!(draft.authority, Authority::Read, "the watch shows that there is something new, a read what it is");
+        assert_eq!(
+            draft.provenance,
+            Provenance::Read,
+            "the watch shows that there is something new, a read what it is"
+        );
         assert_eq!(source.lost, 1);
     }
     assert_eq!(proxy.count(is_list), lists, "{:#?}", proxy.requests());
@@ -321,7 +326,7 @@ async fn a_blackhole_is_noticed_and_the_change_comes_after_it() {
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     proxy.set(Fault::Pass).await;
     let healed = Instant::now();
-    assert_eq!(source.holds("[2]").await.authority, Authority::Read);
+    assert_eq!(source.holds("[2]").await.provenance, Provenance::Read);
     assert!(healed.elapsed() < Duration::from_secs(5), "{:?}", healed.elapsed());
     replace(plane, &namespace, "[3]").await;
     source.holds("[3]").await;
@@ -380,5 +385,5 @@ async fn a_denial_names_the_role_that_then_suffices() {
     kubectl(&["create", "rolebinding", "reader", "--role=reader", &account]).await;
     source.holds("[1]").await;
     replace(plane, &namespace, "[2]").await;
-    assert_eq!(source.holds("[2]").await.authority, Authority::Stream);
+    assert_eq!(source.holds("[2]").await.provenance, Provenance::Stream);
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use tempfile::TempDir;
-use tidewait::model::{Content, Document, SourceRevisions};
-use tidewait::sources::{Authority, Draft, Report};
+use tidewait::model::{Content, Document, Provenance, SourceRevisions};
+use tidewait::sources::{Draft, Report};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -94,7 +94,7 @@ async fn the_same_where_each_read_gives_one_byte() {
         epoch: id.epoch,
         version: id.version,
         content,
-        authority: Authority::Stream,
+        provenance: Provenance::Stream,
         revisions: SourceRevisions::NONE,
         source_objects: std::sync::Arc::default(),
         seen,

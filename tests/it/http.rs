@@ -10,9 +10,9 @@ use tidewait::config;
 use tidewait::http::{Front, listen, metrics};
 use tidewait::hub::{self, Hub};
 use tidewait::lifecycle::stop::Stop;
-use tidewait::model::{Content, Document, Epoch, Snapshot, SourceRevisions, StateId};
+use tidewait::model::{Content, Document, Epoch, Provenance, Snapshot, SourceRevisions, StateId};
 use tidewait::operation::{self, Feed, Operation, OperationRegistry, Run};
-use tidewait::sources::{Authority, Draft, Report};
+use tidewait::sources::{Draft, Report};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -137,7 +137,7 @@ impl Rig {
             epoch: Epoch::of(&["test"]),
             version,
             content: content(json),
-            authority: Authority::Stream,
+            provenance: Provenance::Stream,
             revisions: SourceRevisions::NONE,
             source_objects: Arc::default(),
             seen: Instant::now(),

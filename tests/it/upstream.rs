@@ -12,8 +12,9 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use tidewait::bounds::{DOCUMENT_BYTES, FETCH, TRIGGER_CONFIRM};
 use tidewait::model::Epoch;
+use tidewait::model::Provenance;
 use tidewait::sources::upstream::{self, Refresh, Trigger, UpstreamSource};
-use tidewait::sources::{Authority, Report, UnusableKind};
+use tidewait::sources::{Report, UnusableKind};
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -72,7 +73,7 @@ impl Source {
         let report = self.says().await;
         let Report::Holds(draft) = report else { panic!("{report:?} is no state") };
         assert_eq!((draft.epoch, draft.version), (Epoch::of(&["upstream", "test"]), 0));
-        assert_eq!(draft.authority, Authority::Read);
+        assert_eq!(draft.provenance, Provenance::Read);
         let bytes = String::from_utf8(draft.content.bytes().to_vec()).expect("the tests write text");
         (draft.content.media_type().to_owned(), bytes)
     }

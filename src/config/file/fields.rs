@@ -4,7 +4,7 @@
 pub(super) enum Kind {
     /// Text.
     Text(&'static str),
-    /// Text; a number too, so that the reader of durations can tell about the missing unit.
+    /// Text; a number too, so that the reader of durations can name the missing unit.
     Duration(&'static str),
     /// A number.
     Count(&'static str),

@@ -9,8 +9,9 @@ use serde_json::Value;
 use super::operation;
 use super::source;
 use crate::config::file;
-use crate::config::layer::{Layer, Reader};
+use crate::config::layer::Layer;
 use crate::config::problem::{Problems, quote};
+use crate::config::reader::Reader;
 use crate::config::value;
 use crate::config::{Operation, Source};
 

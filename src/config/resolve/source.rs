@@ -1,6 +1,6 @@
 //! PURE. Where an operation's model comes from.
 
-use crate::config::layer::Reader;
+use crate::config::reader::Reader;
 use crate::config::value::{self, FormatName};
 use crate::config::{Format, Objects, Refresh, Source, ranges};
 

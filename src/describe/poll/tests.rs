@@ -111,7 +111,7 @@ fn a_spread_release_is_put_off_and_compared_again_when_its_turn_comes() {
 
     let mut poll = waiting(now);
     assert_eq!(poll.on_state(Some(&other), 10 * SECOND, now, 0.5), Action::Wait);
-    assert_eq!(poll.on_deadline(Some(&own), turn), Action::Wait, "what released it was taken back");
+    assert_eq!(poll.on_deadline(Some(&own), turn), Action::Wait, "what released it was rolled back");
     assert_eq!((poll.deadline(), poll.concerns(Some(&other))), (now + 20 * SECOND, true));
 
     let mut poll = waiting(now);

@@ -19,7 +19,7 @@ fn verdict(bytes: &[u8]) -> Verdict {
     whole
 }
 
-/// Without the first line as it is told, of which there may be less so far.
+/// Without the first line as it is logged, of which there may be less so far.
 fn plain(verdict: &Verdict) -> (Option<&Passed>, Option<&Problem>) {
     match verdict {
         Verdict::Partial => (None, None),
@@ -124,10 +124,10 @@ fn what_could_be_read_in_two_ways_is_refused_by_the_first_byte_that_shows_it() {
         ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 1\r\n\r\n", "the number of bytes"),
         ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551614\r\n\r\n", "the number of bytes"),
     ] {
-        let (status, told) = refused(text);
-        assert_eq!(status, 400, "{text:?}: {told}");
-        assert!(told.contains(detail), "{text:?}: {told}, want {detail}");
-        assert_eq!(refused(format!("{text}\0")).1, told, "what follows changes nothing");
+        let (status, message) = refused(text);
+        assert_eq!(status, 400, "{text:?}: {message}");
+        assert!(message.contains(detail), "{text:?}: {message}, want {detail}");
+        assert_eq!(refused(format!("{text}\0")).1, message, "what follows changes nothing");
     }
     assert_eq!(refused([0xff; 4]).0, 400);
 }

@@ -20,9 +20,9 @@ use tokio::net::TcpStream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tower::Service;
 
-use super::body::Upload;
 use super::metrics::{InFlight, Metrics};
 use super::tasks::Tasks;
+use super::upload::Upload;
 use crate::bounds;
 use crate::config::Protocol;
 

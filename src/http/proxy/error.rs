@@ -10,7 +10,7 @@ use hyper_util::client::legacy;
 
 use super::body::BodyError;
 use super::http2::{self, NoConnection};
-use super::metrics::Outcome;
+use super::metrics::ProxyOutcome;
 use crate::bounds::{UPSTREAM_BUFFER, UPSTREAM_FIELDS};
 use crate::config::Protocol;
 
@@ -237,14 +237,14 @@ impl ProxyError {
         }
     }
 
-    pub(super) fn outcome(&self) -> Outcome {
+    pub(super) fn outcome(&self) -> ProxyOutcome {
         match self {
-            Self::Unreachable { .. } => Outcome::Unreachable,
-            Self::Timeout { .. } | Self::Stalled { .. } => Outcome::Timeout,
+            Self::Unreachable { .. } => ProxyOutcome::Unreachable,
+            Self::Timeout { .. } | Self::Stalled { .. } => ProxyOutcome::Timeout,
             Self::Broken { .. } | Self::Malformed { .. } | Self::OtherProtocol { .. } | Self::Reset { .. } => {
-                Outcome::Broken
+                ProxyOutcome::Broken
             }
-            Self::ClientBody { .. } | Self::ClientIdle { .. } => Outcome::ClientBroke,
+            Self::ClientBody { .. } | Self::ClientIdle { .. } => ProxyOutcome::ClientBroke,
         }
     }
 }

@@ -23,12 +23,12 @@ use hyper::body::Body as _;
 use tokio::sync::oneshot;
 
 pub(super) use self::download::Download;
-use self::pool::Place;
+use self::pool::StreamPermit;
 pub(super) use self::pool::{NoConnection, Pool};
-use super::body::{BodyError, Upload};
+use super::body::BodyError;
 use super::connect::Handle;
 use super::tasks::Tasks;
-use super::upload::Progress;
+use super::upload::{Progress, Upload};
 
 mod download;
 mod pool;
@@ -37,7 +37,7 @@ mod pump;
 /// A request on its way to the app, on a stream of its own. Dropping it resets the stream.
 pub(super) struct Exchange {
     response: ResponseFuture,
-    place: Arc<Place>,
+    place: Arc<StreamPermit>,
     stream: Handle,
     /// Why the client's body broke off, if it did.
     broken: oneshot::Receiver<BodyError>,
@@ -57,7 +57,7 @@ pub(super) enum Failed {
 /// Opens a stream for `request` at `place`. What could not be sent is given back with the reason,
 /// which mostly is that the connection is closing.
 pub(super) fn open(
-    place: Place,
+    place: StreamPermit,
     request: Request<()>,
     body: Upload,
     progress: Option<Arc<Progress>>,

@@ -15,7 +15,7 @@ pub struct Metrics {
 
 /// How a request ended; a closed set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum ProxyOutcome {
     /// Its answer was passed on to the last byte.
     Answered,
     /// It became a tunnel.
@@ -34,7 +34,7 @@ pub(super) enum Outcome {
     ClientGone,
 }
 
-impl Outcome {
+impl ProxyOutcome {
     const ALL: [Self; 8] = [
         Self::Answered,
         Self::Upgraded,
@@ -93,7 +93,7 @@ impl Metrics {
             sent: bytes.with_label_values(&["sent"]),
             received: bytes.with_label_values(&["received"]),
         };
-        for outcome in Outcome::ALL {
+        for outcome in ProxyOutcome::ALL {
             metrics.requests.with_label_values(&[outcome.as_str()]);
         }
         registry.register(Box::new(bytes))?;
@@ -149,17 +149,17 @@ impl Drop for InFlight {
 #[derive(Debug)]
 pub(super) struct Tally {
     requests: IntCounterVec,
-    outcome: Outcome,
+    outcome: ProxyOutcome,
 }
 
 impl Tally {
     pub(super) fn new(metrics: &Metrics) -> Self {
-        Self { requests: metrics.requests.clone(), outcome: Outcome::ClientGone }
+        Self { requests: metrics.requests.clone(), outcome: ProxyOutcome::ClientGone }
     }
 
     /// The first outcome stays.
-    pub(super) fn set(&mut self, outcome: Outcome) {
-        if self.outcome == Outcome::ClientGone {
+    pub(super) fn set(&mut self, outcome: ProxyOutcome) {
+        if self.outcome == ProxyOutcome::ClientGone {
             self.outcome = outcome;
         }
     }

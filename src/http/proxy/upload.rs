@@ -1,12 +1,42 @@
-//! How far a request's body has come, seen from outside of hyper, which reads it in a task of its own.
+//! The body of a request on its way to the app, and how far it has come, seen from outside of hyper, which reads it in a
+//! task of its own.
+//!
+//! What nobody wants of an upload is read and dropped for a moment: closing at once would reset the connection of a
+//! client that is still sending, and take from it the answer that says why (RFC 9112, section 9.6).
 
+use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::bounds::CONTINUE_WAIT;
+use super::body::{BodyError, Idle, trailers};
+use super::tasks::Tasks;
+use crate::bounds::{CONTINUE_WAIT, UPLOAD_LINGER};
+use crate::http::forwarded;
+
+/// The body of a request to the app.
+pub(super) struct Upload(Option<Sending>);
+
+struct Sending {
+    /// Taken when the rest is read and dropped.
+    body: Option<Incoming>,
+    /// Whether it comes over HTTP/2.
+    http2: bool,
+    /// Until the app says 100.
+    gate: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    idle: Idle,
+    progress: Arc<Progress>,
+    tasks: Tasks,
+    ended: bool,
+}
 
 /// How far a request's body has come.
 #[derive(Debug)]
@@ -20,6 +50,90 @@ pub(super) struct Progress {
     asked: AtomicBool,
     go_on: CancellationToken,
     done: CancellationToken,
+}
+
+impl Upload {
+    /// No body.
+    pub(super) fn empty() -> Self {
+        Self(None)
+    }
+
+    /// The client's body; with `expects`, it is asked for only once the app says 100.
+    pub(super) fn new(
+        body: Incoming,
+        http2: bool,
+        expects: bool,
+        idle: Option<Duration>,
+        tasks: &Tasks,
+    ) -> (Self, Arc<Progress>) {
+        let progress = Arc::new(Progress::new());
+        let at_gate = Arc::clone(&progress);
+        let gate: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move { at_gate.may_go_on().await });
+        let sending = Sending {
+            body: Some(body),
+            http2,
+            gate: expects.then_some(gate),
+            idle: Idle::new(idle),
+            progress: Arc::clone(&progress),
+            tasks: tasks.clone(),
+            ended: false,
+        };
+        (Self(Some(sending)), progress)
+    }
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Some(sending) = &mut self.0 else { return Poll::Ready(None) };
+        let Some(body) = &mut sending.body else { return Poll::Ready(None) };
+        if let Some(gate) = &mut sending.gate {
+            ready!(gate.as_mut().poll(cx));
+            sending.gate = None;
+        }
+        let polled = Pin::new(&mut *body).poll_frame(cx).map(|frame| match frame {
+            None if sending.http2 && !body.is_end_stream() => Some(Err(BodyError::GivenUp)),
+            frame => frame.map(|result| {
+                result.map(|frame| trailers(frame, forwarded::trailers_to_app)).map_err(BodyError::Broken)
+            }),
+        });
+        let frame = sending.idle.bound(polled, cx);
+        match &frame {
+            Poll::Pending => sending.progress.wanted(),
+            Poll::Ready(Some(Ok(_))) => sending.progress.moved(),
+            Poll::Ready(Some(Err(_)) | None) => sending.ended = true,
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().and_then(|sending| sending.body.as_ref()).is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let body = self.0.as_ref().and_then(|sending| sending.body.as_ref());
+        body.map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.progress.finish();
+        let Some(body) = self.body.take() else { return };
+        // A client that was not asked to send would be asked now, after its answer.
+        if !self.ended && !body.is_end_stream() && self.gate.is_none() {
+            self.tasks.spawn(async move {
+                // Whatever comes is dropped, also an error.
+                let _ = timeout(UPLOAD_LINGER, drain(body)).await;
+            });
+        }
+    }
+}
+
+async fn drain(mut body: Incoming) {
+    while let Some(Ok(_)) = body.frame().await {}
 }
 
 impl Progress {

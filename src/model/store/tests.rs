@@ -24,7 +24,10 @@ fn start() -> Instant {
 #[track_caller]
 fn offer(store: &mut Store, t0: Instant, at: u64, version: u64, value: u8, expected: &Offer) {
     let seen = t0 + Duration::from_millis(at);
-    assert_eq!(store.offer(epoch(), version, &content(value), SourceRevisions::NONE, false, seen), *expected);
+    assert_eq!(
+        store.offer(epoch(), version, &content(value), SourceRevisions::NONE, Provenance::Stream, seen),
+        *expected
+    );
 }
 
 const CHANGED: Offer = Offer::Changed { restored: false };
@@ -50,7 +53,7 @@ fn the_first_change_is_due_at_once_and_later_ones_after_the_interval() {
 }
 
 #[test]
-fn a_change_taken_back_releases_nobody_and_moves_the_version() {
+fn a_change_rolled_back_releases_nobody_and_moves_the_version() {
     let t0 = start();
     let mut store = Store::new(Rules::every(INTERVAL));
     offer(&mut store, t0, 0, 1, 1, &CHANGED);
@@ -84,11 +87,11 @@ fn a_lower_version_is_believed_only_from_a_read() {
     store.publish(t0).expect("due");
     offer(&mut store, t0, 1, 8, 2, &Offer::Older);
     assert_eq!(
-        store.offer(epoch(), 8, &content(2), SourceRevisions::NONE, true, t0),
+        store.offer(epoch(), 8, &content(2), SourceRevisions::NONE, Provenance::Read, t0),
         Offer::Changed { restored: true }
     );
     assert_eq!(
-        store.offer(Epoch::of(&["other"]), 1, &content(3), SourceRevisions::NONE, false, t0),
+        store.offer(Epoch::of(&["other"]), 1, &content(3), SourceRevisions::NONE, Provenance::Stream, t0),
         CHANGED,
         "a new history"
     );
@@ -109,7 +112,7 @@ fn members(bits: u8) -> Content {
 /// Offers these members from a stream, at the next version.
 #[track_caller]
 fn offer_members(store: &mut Store, at: Instant, version: u64, bits: u8) -> Offer {
-    store.offer(epoch(), version, &members(bits), SourceRevisions::NONE, false, at)
+    store.offer(epoch(), version, &members(bits), SourceRevisions::NONE, Provenance::Stream, at)
 }
 
 fn confirmation(bits: u8) -> Option<RemovalApproval> {
@@ -134,7 +137,7 @@ fn while_paused_the_newest_is_remembered_and_due_at_once_afterwards() {
     offer(&mut store, t0, 10_010, 3, 3, &CHANGED);
     offer(&mut store, t0, 10_020, 4, 2, &Offer::VersionOnly);
     assert_eq!(store.published().expect("published").id.version, 4, "versions go on");
-    assert!(store.suppressed().is_none(), "what was taken back is forgotten");
+    assert!(store.suppressed().is_none(), "what was rolled back is forgotten");
     offer(&mut store, t0, 10_030, 5, 2, &Offer::VersionOnly);
     assert_eq!(store.published().expect("published").id.version, 5);
 }
@@ -206,7 +209,7 @@ fn a_restarted_process_compares_with_what_it_serves() {
     offer_members(&mut store, t0, 2, 0b0001);
     assert!(store.blocked_change().is_some());
     // Another history of the same operation is no excuse.
-    store.offer(Epoch::of(&["other"]), 1, &members(0b0001), SourceRevisions::NONE, false, t0);
+    store.offer(Epoch::of(&["other"]), 1, &members(0b0001), SourceRevisions::NONE, Provenance::Stream, t0);
     assert!(store.blocked_change().is_some());
 }
 
@@ -253,7 +256,7 @@ proptest! {
                 published.push((at, snapshot.id.version, snapshot.id.digest.to_string()));
             }
             now = until;
-            store.offer(epoch(), version, &content(value), SourceRevisions::NONE, false, now);
+            store.offer(epoch(), version, &content(value), SourceRevisions::NONE, Provenance::Stream, now);
             offered.push((version, content(value).digest().to_string()));
         }
         if let Some(due) = store.due(now) {
@@ -276,7 +279,7 @@ proptest! {
     /// Against the obvious reference: the list of what was offered, of which the last one is
     /// published as soon as the rules of the moment let it.
     #[test]
-    fn withheld_is_what_the_rules_of_the_moment_withhold(events in prop::collection::vec(any_event(), 1..60)) {
+    fn suppressed_is_what_the_current_rules_suppress(events in prop::collection::vec(any_event(), 1..60)) {
         let t0 = start();
         let mut store = Store::new(rules(false, None));
         let (mut now, mut paused, mut guard, mut confirmed) = (t0, false, None, None);
@@ -329,23 +332,23 @@ proptest! {
 }
 
 #[test]
-fn inputs_are_those_of_what_is_published_or_confirmed() {
+fn revisions_are_those_of_what_is_published_or_confirmed() {
     let t0 = start();
     let revisions = |revision| SourceRevisions::of([crate::model::SourceRevision { uid: "u", revision }.hash()]);
     let mut store = Store::new(Rules::every(INTERVAL));
-    let offer = |store: &mut Store, version: u64, value, truth| {
-        store.offer(epoch(), version, &content(value), revisions(version), truth, t0)
+    let offer = |store: &mut Store, version: u64, value, provenance| {
+        store.offer(epoch(), version, &content(value), revisions(version), provenance, t0)
     };
-    offer(&mut store, 1, 1, true);
+    offer(&mut store, 1, 1, Provenance::Read);
     assert_eq!(store.revisions(), None, "not before it is published");
-    offer(&mut store, 2, 1, false);
+    offer(&mut store, 2, 1, Provenance::Stream);
     store.publish(t0).expect("due");
     assert_eq!(store.revisions(), Some(revisions(2)), "the newest of what waited");
-    assert_eq!(offer(&mut store, 3, 1, false), Offer::VersionOnly);
+    assert_eq!(offer(&mut store, 3, 1, Provenance::Stream), Offer::VersionOnly);
     assert_eq!(store.revisions(), Some(revisions(3)), "nobody is released");
-    assert_eq!(offer(&mut store, 2, 2, false), Offer::Older);
-    offer(&mut store, 4, 2, false);
+    assert_eq!(offer(&mut store, 2, 2, Provenance::Stream), Offer::Older);
+    offer(&mut store, 4, 2, Provenance::Stream);
     assert_eq!(store.revisions(), Some(revisions(3)), "what waits is not published");
-    offer(&mut store, 5, 1, false);
-    assert_eq!(store.revisions(), Some(revisions(5)), "taken back");
+    offer(&mut store, 5, 1, Provenance::Stream);
+    assert_eq!(store.revisions(), Some(revisions(5)), "rolled back");
 }

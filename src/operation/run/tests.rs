@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use super::*;
 use crate::hub::{self, Hub};
-use crate::model::{Document, Epoch, SourceRevisions};
+use crate::model::{Document, Epoch, Provenance, SourceRevisions};
 use crate::{config, operation};
 
 struct Rig {
@@ -56,7 +56,7 @@ fn holds(source: &str, json: &str) -> Report {
         epoch: Epoch::of(&[source]),
         version: 1,
         content: Content::Json(document),
-        authority: Authority::Read,
+        provenance: Provenance::Read,
         revisions: SourceRevisions::NONE,
         source_objects: Arc::default(),
         seen: Instant::now(),

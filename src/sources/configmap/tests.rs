@@ -48,8 +48,8 @@ impl Setup {
             report = self.report().await;
         }
         match report {
-            Report::Holds(Draft { version, content, authority, .. }) => {
-                format!("{authority:?} {version} {}", String::from_utf8_lossy(&content.bytes()))
+            Report::Holds(Draft { version, content, provenance, .. }) => {
+                format!("{provenance:?} {version} {}", String::from_utf8_lossy(&content.bytes()))
             }
             Report::Confirmed => "confirmed".to_owned(),
             Report::ReadCompleted(_) => unreachable!("left out"),

@@ -34,19 +34,19 @@ struct Form {
 }
 
 /// Why a file gives no state.
-pub(super) enum Refused {
+pub(super) enum ReadError {
     Io(io::Error),
     OtherForm(u32),
     Corrupt(String),
 }
 
-impl From<io::Error> for Refused {
+impl From<io::Error> for ReadError {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
     }
 }
 
-impl From<&str> for Refused {
+impl From<&str> for ReadError {
     fn from(why: &str) -> Self {
         Self::Corrupt(why.to_owned())
     }
@@ -73,7 +73,7 @@ pub(super) fn header(id: &StateId, media_type: &str, body: &[u8], source: &str) 
 }
 
 /// What is kept, and of which source.
-pub(super) fn read(path: &Path) -> Result<(KeptState, String), Refused> {
+pub(super) fn read(path: &Path) -> Result<(KeptState, String), ReadError> {
     // Before it is opened: a FIFO would be waited for.
     if !fs::symlink_metadata(path)?.is_file() {
         return Err("it is not a regular file".into());
@@ -88,13 +88,13 @@ pub(super) fn read(path: &Path) -> Result<(KeptState, String), Refused> {
         return Err("its first line is not a header".into());
     };
     if form != FORM {
-        return Err(Refused::OtherForm(form));
+        return Err(ReadError::OtherForm(form));
     }
     let Ok(Header { source, id, media_type, length, .. }) = serde_json::from_slice(&line) else {
         return Err("its first line is not a header".into());
     };
     if metadata.len().checked_sub(line.len() as u64) != Some(length) {
-        return Err(Refused::Corrupt(format!("its body has not the {length} bytes of its header")));
+        return Err(ReadError::Corrupt(format!("its body has not the {length} bytes of its header")));
     }
     let id = StateId::parse(&id).ok_or("its id is none of ours")?;
     let mut body = Vec::new();

@@ -207,7 +207,7 @@ fn what_another_version_wrote_is_kept_for_it_and_what_this_one_wrote_is_used_aga
     fs::write(disk.beside("form-2"), &ours).expect("a file");
     fs::write(&disk.place.file, &newer).expect("a file");
     let Left { kept: Some(kept), unused: Some(_) } = disk.load("file").expect("nothing is wrong") else {
-        panic!("ours is used, and theirs is told");
+        panic!("ours is used, and theirs is reported");
     };
     assert_eq!(kept.snapshot.id, expected.id);
     assert!(!disk.beside("form-2").exists(), "it is in its place again");
@@ -225,7 +225,7 @@ fn a_state_is_of_the_source_that_it_came_from() {
     store(&disk, &snapshot("[1]"));
     disk.store(&snapshot("[2]"), "upstream").expect("there is room");
     let left = disk.load("file").expect("readable");
-    let text = left.unused.expect("it is told").to_string();
+    let text = left.unused.expect("it is reported").to_string();
     assert!(left.kept.is_none() && text.contains("of another source (upstream): it is replaced"), "{text}");
     let left = disk.load("upstream").expect("readable");
     assert_eq!((left.kept.expect("kept").snapshot.id, left.unused), (snapshot("[2]").id, None));

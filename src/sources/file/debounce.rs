@@ -5,21 +5,19 @@
 //! many: read once nothing has moved for [`FILE_QUIET`]. A read during which the file moved does
 //! not count.
 
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt as _;
-
-use tokio::time::Instant;
+use std::time::Instant;
 
 use crate::bounds::{FILE_POLL, FILE_QUIET};
 
-/// What a look tells of a file. The times are the file system's, compared only with each other.
+/// What a look shows of a file. The times are the file system's, compared only with each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Identity {
-    inode: (u64, u64),
-    length: u64,
-    modified: (i64, i64),
+    /// Device and inode.
+    pub(super) inode: (u64, u64),
+    pub(super) length: u64,
+    pub(super) modified: (i64, i64),
     /// Moves with the permissions and where a writer sets `modified` back (`cp -p`), too.
-    changed: (i64, i64),
+    pub(super) changed: (i64, i64),
 }
 
 /// Why a look was taken.
@@ -83,15 +81,6 @@ pub(super) struct Debounce {
 }
 
 impl Identity {
-    pub(super) fn of(metadata: &Metadata) -> Self {
-        Self {
-            inode: (metadata.dev(), metadata.ino()),
-            length: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
-
     /// Whether the bytes are the same ones. Not by `changed`: replacing a file moves it on the
     /// one that is replaced, and a reader of that one has read it whole.
     fn same_bytes(&self, other: &Self) -> bool {
@@ -100,7 +89,7 @@ impl Identity {
 }
 
 impl Noticed {
-    /// Both, in this order, as one: the last that speaks of the file itself.
+    /// Both, in this order, as one: the last that is about the file itself.
     pub(super) fn then(self, next: Self) -> Self {
         match (self, next) {
             (Self::Renamed | Self::Written | Self::Closed, Self::First | Self::Looked | Self::Swapped)
@@ -190,7 +179,7 @@ mod tests {
     #[test]
     fn a_writer_that_is_done_is_read_at_once_any_other_when_quiet() {
         use Noticed::{Closed, First, Looked, Renamed, Swapped, Written};
-        let start = Instant::now();
+        let start = tokio::time::Instant::now().into_std();
         let wait = |time| Action::Wait(start + ms(time));
         let (old, new, other) = (Some(file(1, 0)), Some(file(1, 5)), Some(file(2, 5)));
         for (case, notices) in [
@@ -215,9 +204,9 @@ mod tests {
             ("renamed away", &[(0, Renamed, None, wait(200))]),
             ("first", &[(0, First, new, Action::Read)]),
         ] {
-            let mut settle = read(old);
+            let mut debounce = read(old);
             for (time, noticed, identity, expected) in notices {
-                let step = settle.notice(*noticed, *identity, start + ms(*time));
+                let step = debounce.notice(*noticed, *identity, start + ms(*time));
                 assert_eq!(step, *expected, "{case}: at {time} ms, {noticed:?}");
             }
         }
@@ -225,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_read_counts_only_if_nothing_moved() {
-        let now = Instant::now();
+        let now = tokio::time::Instant::now().into_std();
         let (seen, moved) = (file(1, 1), file(1, 2));
         let replaced = Identity { changed: (9, 0), ..seen };
         let (quiet, poll) = (Action::Wait(now + FILE_QUIET), Action::Wait(now + FILE_POLL));
@@ -239,16 +228,16 @@ mod tests {
             ("back before the read", None, Met::File(seen, seen), (false, quiet)),
             ("not readable", Some(seen), Met::Failed, (true, poll)),
         ] {
-            let mut settle = Debounce::default();
-            assert_eq!(settle.notice(Noticed::First, looked, now), Action::Read, "{case}");
-            assert_eq!(settle.has_read(met, now), expected, "{case}");
+            let mut debounce = Debounce::default();
+            assert_eq!(debounce.notice(Noticed::First, looked, now), Action::Read, "{case}");
+            assert_eq!(debounce.has_read(met, now), expected, "{case}");
         }
-        let mut settle = Debounce::default();
-        settle.notice(Noticed::First, Some(seen), now);
-        settle.has_read(Met::File(seen, seen), now);
+        let mut debounce = Debounce::default();
+        debounce.notice(Noticed::First, Some(seen), now);
+        debounce.has_read(Met::File(seen, seen), now);
         let later = now + FILE_QUIET;
-        assert_eq!(settle.notice(Noticed::Looked, Some(seen), later), Action::Read, "what is new is read once more");
-        assert_eq!(settle.has_read(Met::File(seen, seen), later), (true, Action::Nothing));
+        assert_eq!(debounce.notice(Noticed::Looked, Some(seen), later), Action::Read, "what is new is read once more");
+        assert_eq!(debounce.has_read(Met::File(seen, seen), later), (true, Action::Nothing));
     }
 
     #[test]
@@ -322,7 +311,7 @@ mod tests {
         /// Writers that do anything at any time, of which any notice may be lost.
         #[test]
         fn never_reads_what_still_changes_and_always_reads_in_the_end(acts in any_acts()) {
-            let (start, mut settle, mut world) = (Instant::now(), Debounce::default(), World::default());
+            let (start, mut debounce, mut world) = (tokio::time::Instant::now().into_std(), Debounce::default(), World::default());
             let end = acts.iter().map(|(pause, ..)| pause).sum::<u64>() + 1000;
             let mut acts = acts
                 .into_iter()
@@ -339,7 +328,7 @@ mod tests {
                     None => (wake, Noticed::Looked),
                 };
                 let at = start + ms(now);
-                let mut step = settle.notice(noticed, world.identity, at);
+                let mut step = debounce.notice(noticed, world.identity, at);
                 if step == Action::Read {
                     let quiet = now - world.moved;
                     // A file that came and went between two looks is no file being written.
@@ -347,7 +336,7 @@ mod tests {
                     prop_assert!(whole, "read {quiet} ms after a write");
                     let met = world.identity.map_or(Met::Missing, |identity| Met::File(identity, identity));
                     let counts;
-                    (counts, step) = settle.has_read(met, at);
+                    (counts, step) = debounce.has_read(met, at);
                     prop_assert!(counts);
                     last_read = Some(world.identity);
                 }

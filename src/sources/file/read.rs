@@ -1,8 +1,8 @@
 //! Looking at a file and reading it. Everything here blocks, and is bounded in bytes.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -29,12 +29,22 @@ pub(super) enum Found {
     Lost(String),
 }
 
-/// The file as it is now; `None`: it is not there, or cannot be looked at (a read then says why).
-pub(super) fn look(path: &Path) -> Option<Identity> {
-    fs::metadata(path).ok().map(|metadata| Identity::of(&metadata))
+/// What the metadata of a file say of it.
+pub(super) fn identity_of(metadata: &Metadata) -> Identity {
+    Identity {
+        inode: (metadata.dev(), metadata.ino()),
+        length: metadata.len(),
+        modified: (metadata.mtime(), metadata.mtime_nsec()),
+        changed: (metadata.ctime(), metadata.ctime_nsec()),
+    }
 }
 
-/// Whether nobody can be writing the file just now, as far as its own clock tells: at the start,
+/// The file as it is now; `None`: it is not there, or cannot be looked at (a read then says why).
+pub(super) fn look(path: &Path) -> Option<Identity> {
+    fs::metadata(path).ok().map(|metadata| identity_of(&metadata))
+}
+
+/// Whether nobody can be writing the file just now, by the clock of the file system: at the start,
 /// where nothing was seen before, that saves the wait.
 pub(super) fn is_at_rest(path: &Path) -> bool {
     let Ok(metadata) = fs::metadata(path) else { return true };
@@ -66,7 +76,7 @@ fn read_bytes(path: &Path, below: Option<&Path>, what: &str) -> io::Result<(Met,
     // Looked at before it is opened, since opening a device may do something; and not waited for,
     // since it may have become a FIFO since.
     let metadata = fs::metadata(path)?;
-    let identity = Identity::of(&metadata);
+    let identity = identity_of(&metadata);
     if let Some(unusable) = refusal(&metadata, what) {
         return Ok((Met::File(identity, identity), Err(unusable)));
     }
@@ -78,7 +88,7 @@ fn read_bytes(path: &Path, below: Option<&Path>, what: &str) -> io::Result<(Met,
         },
     };
     let metadata = file.metadata()?;
-    let before = Identity::of(&metadata);
+    let before = identity_of(&metadata);
     if let Some(unusable) = refusal(&metadata, what) {
         return Ok((Met::File(before, before), Err(unusable)));
     }
@@ -86,7 +96,7 @@ fn read_bytes(path: &Path, below: Option<&Path>, what: &str) -> io::Result<(Met,
     let bound = DOCUMENT_BYTES as u64 + 1;
     let mut bytes = Vec::with_capacity(usize::try_from(metadata.len() + 1).unwrap_or_default());
     (&file).take(bound).read_to_end(&mut bytes)?;
-    let after = Identity::of(&file.metadata()?);
+    let after = identity_of(&file.metadata()?);
     Ok((Met::File(before, after), Ok(Bytes::from(bytes))))
 }
 

@@ -36,7 +36,7 @@ impl Running {
         let (sender, reports) = mpsc::channel(crate::bounds::REPORTS);
         let (_, noticed) = mpsc::channel(1);
         let source = Box::pin(async move {
-            let Err(Closed) = Driver::new(file, sender).follow(None, noticed).await;
+            let Err(Closed) = Follower::new(file, sender).follow(None, noticed).await;
         });
         Self { reports, source }
     }
@@ -117,7 +117,7 @@ async fn a_replaced_file_is_reported_at_once() {
     replace(&path, "[0]");
     let mut source = Running::start(&path, Format::Json);
     let Report::Holds(draft) = source.next().await else { panic!("it holds a model") };
-    assert_eq!((draft.epoch, draft.version, draft.authority), (Epoch::of(&["file", "net"]), 0, Authority::Read));
+    assert_eq!((draft.epoch, draft.version, draft.provenance), (Epoch::of(&["file", "net"]), 0, Provenance::Read));
     assert_eq!(draft.content.bytes(), "[0]");
     let mut times = Vec::new();
     for round in 1..=20 {
@@ -227,7 +227,7 @@ async fn each_problem_is_said_once_and_its_end_too() {
     assert_eq!(kind, UnusableKind::Missing);
     assert!(detail.ends_with("model.yaml: it is not there: create it, or name another path"), "{detail}");
     replace(&path, "a: 1");
-    assert_eq!(source.holds().await, r#"{"a":1}"#, "said again, though it is what was last held");
+    assert_eq!(source.holds().await, r#"{"a":1}"#, "reported again, though it is what was last held");
     // What changes only the spelling is the operation's to compare; the same bytes are nothing new.
     replace(&path, "a: 1");
     let start = Instant::now();
@@ -366,7 +366,7 @@ async fn it_ends_when_nobody_listens() {
 async fn a_file_system_that_hangs_is_reported_and_waited_for() {
     let (sender, mut reports) = mpsc::channel(crate::bounds::REPORTS);
     let file = FileSource { operation: "net".to_owned(), path: "model.json".into(), format: Format::Json, below: None };
-    let mut driver = Driver::new(file, sender);
+    let mut follower = Follower::new(file, sender);
     let (release, hung) = std::sync::mpsc::channel();
     let released = async {
         tokio::time::advance(FILE_ANSWER).await;
@@ -375,7 +375,7 @@ async fn a_file_system_that_hangs_is_reported_and_waited_for() {
         assert_eq!(reason, "file model.json: the file system has not answered for 10 s");
         release.send("there").expect("it still waits");
     };
-    let (answer, ()) = tokio::join!(driver.answer(move || hung.recv()), released);
+    let (answer, ()) = tokio::join!(follower.answer(move || hung.recv()), released);
     assert_eq!(answer.expect("somebody listens"), Ok("there"));
 }
 
@@ -384,17 +384,17 @@ fn after_an_absence_the_same_bytes_are_confirmed_at_once() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let now = runtime.expect("a runtime").block_on(async { Instant::now() });
     let (epoch, mut last_report) = (Epoch::of(&["x"]), LastReport::default());
-    let mut say = |found| last_report.say(found, epoch, now);
+    let mut say = |found| last_report.report(found, epoch, now);
     let lost = || Found::Lost("no answer".to_owned());
     let content = crate::model::Content::Opaque { media_type: "text/plain".to_owned(), body: "x".into() };
     let bad = Unusable { kind: UnusableKind::Empty, detail: "empty".to_owned() };
     assert!(matches!(say(Found::Good(content, blake3::hash(b"x"))), Some(Report::Holds(_))));
     assert!(say(Found::Known).is_none());
     assert!(matches!(say(lost()), Some(Report::Lost { .. })));
-    assert!(say(lost()).is_none(), "said once");
+    assert!(say(lost()).is_none(), "reported once");
     assert!(matches!(say(Found::Known), Some(Report::Confirmed)));
     assert!(matches!(say(Found::Bad(bad.clone(), None)), Some(Report::Unusable(_))));
-    assert!(say(Found::Bad(bad.clone(), None)).is_none(), "said once");
+    assert!(say(Found::Bad(bad.clone(), None)).is_none(), "reported once");
     assert!(matches!(say(lost()), Some(Report::Lost { .. })));
-    assert!(matches!(say(Found::Bad(bad, None)), Some(Report::Unusable(_))), "said again after an absence");
+    assert!(matches!(say(Found::Bad(bad, None)), Some(Report::Unusable(_))), "reported again after an absence");
 }

@@ -13,7 +13,7 @@ use kube::core::request::Error as RequestError;
 use kube::core::{Request as Requests, Status};
 use tokio::time::timeout;
 
-use super::decode::{self, Event, Lines};
+use super::decode::{self, Lines, RawEvent};
 use super::failure::{Failure, FailureKind};
 use super::object::{Malformed, Object};
 use super::target::{Selector, Target};
@@ -148,7 +148,7 @@ fn names_object(status: &Status) -> bool {
 
 impl Events {
     /// The next event; none at the end. Nothing is lost when this is dropped midway.
-    pub(super) async fn next(&mut self) -> Option<Result<Event, Failure>> {
+    pub(super) async fn next(&mut self) -> Option<Result<RawEvent, Failure>> {
         loop {
             if let Some(line) = self.lines.next() {
                 return Some(decode::event(&line));

@@ -1,7 +1,7 @@
 //! The connection to the API server.
 
 use std::convert::Infallible;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,65 +10,21 @@ use http::{Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use kube::Client;
 use kube::client::{ClientBuilder, DynBody};
-use kube::config::{AuthInfo, InClusterError, KubeconfigError};
+use kube::config::AuthInfo;
 use kube::core::Status;
 use kube::core::response::StatusDetails;
 use tower::BoxError;
 use tower::util::{MapRequestLayer, MapResponseLayer};
 
-use super::kubeconfig::{self, Missing};
+use super::connect_error::ConnectError;
+use super::kubeconfig;
 use super::token::{TokenError, TokenFile};
 
 /// TCP and TLS; the time for requests is [`crate::bounds::KUBERNETES_REQUEST`].
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// Why there is no client.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// The kubeconfig that was named cannot be used.
-    #[error("the kubeconfig {} cannot be used", .path.display())]
-    Kubeconfig {
-        /// Where it is.
-        path: PathBuf,
-        /// Why not.
-        source: KubeconfigError,
-    },
-    /// Nothing says where the API server is.
-    #[error(
-        "nothing says where the API server is{missing}: give a kubeconfig, set KUBECONFIG, or run in a pod with a service account token"
-    )]
-    Unknown {
-        /// What was looked for.
-        missing: Missing,
-        /// Why it is not the one of the pod.
-        source: InClusterError,
-    },
-    /// A file that the kubeconfig names has nothing in it.
-    #[error("the file {} that the kubeconfig names is empty: write {what} into it, or name another file", .path.display())]
-    Empty {
-        /// Where it is.
-        path: PathBuf,
-        /// What it should hold.
-        what: &'static str,
-    },
-    /// There is no token to send.
-    #[error("who asks the API server cannot be told")]
-    Token(#[from] TokenError),
-    /// A proxy stands in the configuration.
-    #[error(
-        "the API server would be reached through the proxy {proxy}, which is not supported: remove proxy-url from the kubeconfig, or unset HTTPS_PROXY"
-    )]
-    Proxy {
-        /// Its address, without a password.
-        proxy: String,
-    },
-    /// The configuration was read, and no client can be made of it.
-    #[error("the configuration for the API server cannot be used")]
-    Client(#[source] Box<kube::Error>),
-}
-
 /// A client for the API server that the kubeconfig names; without one, that of `KUBECONFIG`,
-/// `~/.kube/config` or the pod's service account. It speaks to nobody yet.
+/// `~/.kube/config` or the pod's service account. It sends nothing yet.
 pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> {
     let mut config = kubeconfig::config(kubeconfig).await?;
     if let Some(proxy) = &config.proxy_url {

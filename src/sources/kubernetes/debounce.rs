@@ -1,6 +1,8 @@
 //! Waits until a [`super::set::Set`] has something to do, and for the list that it asked for.
 
-use tokio::time::{Instant, sleep_until};
+use std::time::Instant;
+
+use tokio::time::sleep_until;
 
 use crate::sources::reads::{Number, Reads};
 
@@ -21,7 +23,7 @@ impl Debounce {
     pub async fn due(&mut self, due: Option<Instant>, reads: &Reads) {
         let due = async {
             match due {
-                Some(due) => sleep_until(due).await,
+                Some(due) => sleep_until(due.into()).await,
                 None => std::future::pending().await,
             }
         };

@@ -1,4 +1,4 @@
-//! PURE. The answers of the API server, taken apart only as far as objects: a list page by page,
+//! The answers of the API server, taken apart only as far as objects: a list page by page,
 //! a watch line by line. Nothing here recurses into an object, however deep it is.
 
 use bytes::{Buf as _, Bytes, BytesMut};
@@ -27,7 +27,7 @@ pub(super) struct Page {
 
 /// An event of a watch.
 #[derive(Debug)]
-pub(super) enum Event {
+pub(super) enum RawEvent {
     /// Added or modified.
     Applied(Object),
     Deleted(Object),
@@ -101,24 +101,24 @@ pub(super) fn object(bytes: &[u8]) -> Result<Result<Object, Malformed>, Failure>
 }
 
 /// Reads a line of a watch.
-pub(super) fn event(line: &[u8]) -> Result<Event, Failure> {
+pub(super) fn event(line: &[u8]) -> Result<RawEvent, Failure> {
     let Line { r#type, object } =
         serde_json::from_slice(line).map_err(|error| unreadable(&format!("an event cannot be read: {error}")))?;
-    let read = |event: fn(Object) -> Event| Object::read(object).map_or_else(Event::Malformed, event);
+    let read = |event: fn(Object) -> RawEvent| Object::read(object).map_or_else(RawEvent::Malformed, event);
     match &*r#type {
-        "ADDED" | "MODIFIED" => Ok(read(Event::Applied)),
-        "DELETED" => Ok(read(Event::Deleted)),
+        "ADDED" | "MODIFIED" => Ok(read(RawEvent::Applied)),
+        "DELETED" => Ok(read(RawEvent::Deleted)),
         "BOOKMARK" => {
             let Bookmark { metadata } = serde_json::from_str(object.get())
                 .map_err(|error| unreadable(&format!("a bookmark cannot be read: {error}")))?;
             let ends = metadata.annotations.and_then(|mut all| all.remove(INITIAL_EVENTS_END));
             let initial_events_end = ends.is_some_and(|value| value == "true");
-            Ok(Event::Bookmark { version: metadata.resource_version, initial_events_end })
+            Ok(RawEvent::Bookmark { version: metadata.resource_version, initial_events_end })
         }
         "ERROR" => {
             let status = serde_json::from_str(object.get())
                 .map_err(|error| unreadable(&format!("an error event cannot be read: {error}")))?;
-            Ok(Event::Error(Box::new(status)))
+            Ok(RawEvent::Error(Box::new(status)))
         }
         other => Err(unreadable(&format!("an event has the unknown type {other:?}"))),
     }
@@ -207,7 +207,7 @@ mod tests {
         assert_eq!(malformed, [Some("bad"), None]);
         assert_eq!((&*page.version, page.more.as_deref()), ("9", Some("c")));
         let line = format!(r#"{{"type":"ADDED","object":{}}}"#, item("deep", &nested(9_990)));
-        assert!(matches!(event(line.as_bytes()), Ok(Event::Applied(object)) if object.name == "deep"));
+        assert!(matches!(event(line.as_bytes()), Ok(RawEvent::Applied(object)) if object.name == "deep"));
     }
 
     #[test]
@@ -225,15 +225,15 @@ mod tests {
     #[test]
     fn events_by_their_type() {
         let of = |kind: &str, object: &str| event(format!(r#"{{"type":"{kind}","object":{object}}}"#).as_bytes());
-        assert!(matches!(of("MODIFIED", &item("a", "1")), Ok(Event::Applied(object)) if object.version == 5));
-        assert!(matches!(of("DELETED", &item("a", "1")), Ok(Event::Deleted(_))));
-        assert!(matches!(of("ADDED", "[]"), Ok(Event::Malformed(_))));
+        assert!(matches!(of("MODIFIED", &item("a", "1")), Ok(RawEvent::Applied(object)) if object.version == 5));
+        assert!(matches!(of("DELETED", &item("a", "1")), Ok(RawEvent::Deleted(_))));
+        assert!(matches!(of("ADDED", "[]"), Ok(RawEvent::Malformed(_))));
         let end = r#"{"metadata":{"resourceVersion":"7","annotations":{"k8s.io/initial-events-end":"true"}}}"#;
-        assert!(matches!(of("BOOKMARK", end), Ok(Event::Bookmark { initial_events_end: true, .. })));
+        assert!(matches!(of("BOOKMARK", end), Ok(RawEvent::Bookmark { initial_events_end: true, .. })));
         let plain = r#"{"metadata":{"resourceVersion":"7"}}"#;
         let bookmark = of("BOOKMARK", plain);
-        assert!(matches!(bookmark, Ok(Event::Bookmark { initial_events_end: false, version }) if version == "7"));
-        assert!(matches!(of("ERROR", r#"{"code":410}"#), Ok(Event::Error(status)) if status.code == 410));
+        assert!(matches!(bookmark, Ok(RawEvent::Bookmark { initial_events_end: false, version }) if version == "7"));
+        assert!(matches!(of("ERROR", r#"{"code":410}"#), Ok(RawEvent::Error(status)) if status.code == 410));
         for (kind, object) in [("NEW", "{}"), ("BOOKMARK", "{}"), ("ERROR", "7")] {
             assert_eq!(of(kind, object).expect_err(kind).kind, FailureKind::Malformed);
         }

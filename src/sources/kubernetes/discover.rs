@@ -11,7 +11,7 @@ use super::failure::{Failure, FailureKind};
 use crate::bounds::KUBERNETES_READ;
 use crate::sources::{Report, Unusable, UnusableKind};
 
-/// What a source has to say where the resource of a kind cannot be told, and the pause that the API server asked for.
+/// The report of a source where the resource of a kind is not known, and the pause that the API server asked for.
 #[derive(Debug)]
 pub struct Undiscovered {
     /// What is to be reported.

@@ -1,4 +1,4 @@
-//! PURE. What the list-and-watch loop does next, and what it has to say; told what happened and when.
+//! PURE. What the list-and-watch loop does next, and which notices it gives; its input is what happened and when.
 //!
 //! First a consistent list, then watches, each from the position where the last one ended. After
 //! one that broke the next shows the whole set first (`sendInitialEvents`), so that nothing is
@@ -9,9 +9,7 @@
 //! the stream. Everything else is tried again from the position, so that an overloaded API server
 //! is not asked for lists too.
 
-use std::time::Duration;
-
-use tokio::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::failure::{Failure, FailureKind};
 use crate::bounds::{KUBERNETES_CONFIRM, KUBERNETES_SILENCE};
@@ -35,7 +33,6 @@ const STREAMING_LISTS: &str = "sendInitialEvents";
 /// The state of the loop.
 #[derive(Debug)]
 pub struct Driver {
-    random: fastrand::Rng,
     watch_timeout: Duration,
     /// Where the next watch starts.
     position: Option<String>,
@@ -91,9 +88,8 @@ struct Watch {
 impl Driver {
     /// A loop that starts with a list; `watch_timeout` is the longest that a watch is asked to last.
     #[must_use]
-    pub fn new(watch_timeout: Duration, random: fastrand::Rng) -> Self {
+    pub fn new(watch_timeout: Duration) -> Self {
         Self {
-            random,
             watch_timeout,
             position: None,
             next: Next::List,
@@ -111,14 +107,14 @@ impl Driver {
     }
 
     /// What to do next; called once for each step, and not while a watch is open.
-    pub fn next_action(&mut self) -> Action {
+    pub fn next_action(&mut self, random: f64) -> Action {
         if let Some(pause) = self.pause.take() {
             return Action::Sleep(pause);
         }
         match &self.position {
             Some(version) if self.next != Next::List => {
                 // Downward only: the limit has a reason (load balancers that drop what is idle).
-                let seconds = self.watch_timeout.mul_f64(1.0 - self.random.f64() / 10.0).as_secs().max(1);
+                let seconds = self.watch_timeout.mul_f64(1.0 - random / 10.0).as_secs().max(1);
                 self.asked = Duration::from_secs(seconds);
                 Action::Watch { version: version.clone(), timeout: self.asked, initial: self.next == Next::Resync }
             }
@@ -153,8 +149,8 @@ impl Driver {
     }
 
     /// Takes what happened at `now`.
-    pub fn on(&mut self, outcome: Input, now: Instant) -> Option<Notice> {
-        match outcome {
+    pub fn on(&mut self, input: Input, now: Instant, random: f64) -> Option<Notice> {
+        match input {
             Input::Listed { version } => self.listed(version, now),
             Input::Opened => {
                 self.watch = Some(Watch { opened: now, stood: false, syncing: self.next == Next::Resync });
@@ -188,8 +184,8 @@ impl Driver {
                 None
             }
             Input::Due => self.waited(now),
-            Input::Ended => self.ended(now),
-            Input::Failed(failure) => self.failed(failure),
+            Input::Ended => self.ended(now, random),
+            Input::Failed(failure) => self.failed(failure, random),
         }
     }
 
@@ -214,7 +210,7 @@ impl Driver {
         }
         self.contradicted = Some(now);
         if contradiction == Contradiction::Older {
-            // It is of a history that has ended, and was told of already.
+            // It is of a history that has ended, which a notice has said already.
             self.position = None;
         }
         self.watch = None;
@@ -236,10 +232,11 @@ impl Driver {
         None
     }
 
-    fn ended(&mut self, now: Instant) -> Option<Notice> {
+    fn ended(&mut self, now: Instant, random: f64) -> Option<Notice> {
         let watch = self.watch?;
         if watch.syncing {
-            return self.failed(Failure::new(FailureKind::Transport, "the watch ended before it had shown all"));
+            return self
+                .failed(Failure::new(FailureKind::Transport, "the watch ended before it had shown all"), random);
         }
         // Else the server, or something on the way to it, stopped.
         let on_time = now + EARLY.min(self.asked / 2) >= watch.opened + self.asked;
@@ -251,13 +248,13 @@ impl Driver {
         if watch.stood {
             // It brought something new, so nothing is wrong; yet a server that ends each watch so is not asked at once.
             self.watch = None;
-            self.pause = Some(self.watches.failed(self.random.f64(), None));
+            self.pause = Some(self.watches.failed(random, None));
             return None;
         }
-        self.failed(Failure::new(FailureKind::Transport, "the watch ended at once"))
+        self.failed(Failure::new(FailureKind::Transport, "the watch ended at once"), random)
     }
 
-    fn failed(&mut self, failure: Failure) -> Option<Notice> {
+    fn failed(&mut self, failure: Failure, random: f64) -> Option<Notice> {
         let listing = self.is_listing();
         self.watch = None;
         // What is silent from now on is the network, and the next watch has its full time.
@@ -279,7 +276,6 @@ impl Driver {
                 return None;
             }
         }
-        let random = self.random.f64();
         let backoff = if listing { &mut self.lists } else { &mut self.watches };
         self.pause = Some(if failure.kind == FailureKind::Timeout {
             Backoff::timed_out(random)

@@ -1,4 +1,4 @@
-//! PURE. Why a request to the API server failed: the kind decides what follows, the text is for people.
+//! Why a request to the API server failed: the kind decides what follows, the text is for people.
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -101,7 +101,7 @@ impl FailureKind {
     }
 
     /// Whether a watch that failed so is followed by a list: what the position itself may have
-    /// caused, and a denial, whose end is told by showing the objects.
+    /// caused, and a denial, whose end is reported by showing the objects.
     #[must_use]
     pub fn needs_list(self) -> bool {
         matches!(self, Self::NotFound | Self::Conflict | Self::Refused | Self::Malformed) || self.is_denial()

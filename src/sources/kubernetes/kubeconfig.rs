@@ -2,7 +2,6 @@
 //! `~/.kube/config`, else the pod's service account. One that is there and cannot be used is an error, since what comes
 //! after it may be another cluster.
 
-use std::fmt;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -10,7 +9,7 @@ use std::path::{Path, PathBuf};
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 
-use super::client::ConnectError;
+use super::connect_error::{ConnectError, MissingFiles};
 
 type File = (PathBuf, Kubeconfig);
 
@@ -22,7 +21,7 @@ pub(super) async fn config(named: Option<&Path>) -> Result<Config, ConnectError>
     };
     let paths: Vec<_> = files.iter().map(|(path, _)| path.clone()).collect();
     let Some(merged) = merged(files)? else {
-        return Config::incluster().map_err(|source| ConnectError::Unknown { missing: Missing(missing), source });
+        return Config::incluster().map_err(|source| ConnectError::Unknown { missing: MissingFiles(missing), source });
     };
     let path = std::env::join_paths(&paths).map_or_else(|_| paths[0].clone(), PathBuf::from);
     refuse_empty(&merged)?;
@@ -33,17 +32,6 @@ pub(super) async fn config(named: Option<&Path>) -> Result<Config, ConnectError>
             Config::incluster().map_err(|_| ConnectError::Kubeconfig { path, source })
         }
         config => config.map_err(|source| ConnectError::Kubeconfig { path, source }),
-    }
-}
-
-/// Files that would have been read.
-#[derive(Debug)]
-pub struct Missing(Vec<PathBuf>);
-
-impl fmt::Display for Missing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.0.iter().map(|path| path.display().to_string()).collect();
-        if names.is_empty() { Ok(()) } else { write!(f, " (there is no {})", names.join(" and no ")) }
     }
 }
 

@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::api::{Events, Set};
-use super::decode::Event;
+use super::decode::RawEvent;
 use super::failure::{Failure, FailureKind};
 use super::object::{Malformed, Object};
 use crate::bounds::KUBERNETES_LIST_BYTES;
@@ -30,7 +30,7 @@ pub(super) enum LoopEvent {
     Paused,
     Listed(Result<Set, Failure>, Option<Number>),
     Opened(Result<Events, Failure>, bool),
-    Event(Option<Result<Event, Failure>>),
+    Event(Option<Result<RawEvent, Failure>>),
     /// The whole set was shown.
     Synced(Set),
     /// Nothing came in time.
@@ -69,7 +69,7 @@ impl LoopState {
                 // What lies ready is read first, also where this loop itself was held up beyond `due`.
                 let Ok(event) = timeout_at(due, events.next()).await else { return LoopEvent::Due };
                 match (event, initial.as_mut()) {
-                    (Some(Ok(Event::Bookmark { version, initial_events_end: true })), Some(all)) => {
+                    (Some(Ok(RawEvent::Bookmark { version, initial_events_end: true })), Some(all)) => {
                         let set = std::mem::take(all).complete(version);
                         *initial = None;
                         LoopEvent::Synced(set)
@@ -80,15 +80,15 @@ impl LoopState {
         }
     }
 
-    /// Keeps what is part of the whole set, until that is complete; gives back what is to be told now.
-    pub(super) fn keep(&mut self, event: Event) -> Result<Option<Event>, Failure> {
+    /// Keeps what is part of the whole set, until that is complete; returns what is to be reported now.
+    pub(super) fn keep(&mut self, event: RawEvent) -> Result<Option<RawEvent>, Failure> {
         let Self::Watching(_, Some(initial)) = self else { return Ok(Some(event)) };
         match event {
-            Event::Applied(object) => initial.add(object)?,
-            Event::Deleted(object) => initial.remove(object),
-            Event::Malformed(malformed) => initial.malformed.push(malformed),
-            Event::Bookmark { .. } => {}
-            Event::Error(_) => return Ok(Some(event)),
+            RawEvent::Applied(object) => initial.add(object)?,
+            RawEvent::Deleted(object) => initial.remove(object),
+            RawEvent::Malformed(malformed) => initial.malformed.push(malformed),
+            RawEvent::Bookmark { .. } => {}
+            RawEvent::Error(_) => return Ok(Some(event)),
         }
         Ok(None)
     }

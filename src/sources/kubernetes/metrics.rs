@@ -19,10 +19,10 @@ pub struct Metrics {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cause {
     /// A request may be ahead of what is held.
-    Asked,
+    Requested,
     /// What list or watch showed is to be confirmed, or a read failed or decided nothing.
-    Owed,
-    /// It was time for one.
+    Scheduled,
+    /// The regular read of once a minute.
     Due,
 }
 
@@ -99,8 +99,8 @@ impl Metrics {
 impl Cause {
     fn as_str(self) -> &'static str {
         match self {
-            Self::Asked => "asked",
-            Self::Owed => "owed",
+            Self::Requested => "asked",
+            Self::Scheduled => "owed",
             Self::Due => "due",
         }
     }

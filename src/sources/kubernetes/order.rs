@@ -1,6 +1,6 @@
-//! PURE. The order of what list, stream and consistent reads show: what is news, and what is the
-//! truth. A stream may repeat and reorder; a read is the truth of the moment when it was served,
-//! which may be long ago when it arrives.
+//! PURE. The order of what list, stream and consistent reads show: what is new, and what is
+//! authoritative. A stream may repeat and reorder; a read shows the moment at which it was served,
+//! which may be long past when the answer arrives.
 //!
 //! By name a read is a GET, and only reads show the object; what lists and the synthetic events of
 //! a watch show may come from a cache that is behind a restored store, and gives the position only.
@@ -16,7 +16,7 @@ pub(super) struct Order {
     /// are comparable across objects, so this holds too for the deletion of an object that has been
     /// created anew since.
     floor: u64,
-    /// The newest version that is part of what was told. By name that of the object, or of its
+    /// The newest version that is part of what was returned. By name that of the object, or of its
     /// deletion; by labels the position. 0: none.
     known: u64,
     /// By name: the position is one of list or watch, and what lies between `known` and it has not been seen.
@@ -27,12 +27,12 @@ pub(super) struct Order {
 
 /// What a consistent read came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// It is the truth, and what was known.
+pub(super) enum ReadVerdict {
+    /// It is authoritative, and equals what was known.
     Same,
-    /// It is the truth, and newer: the stream is on its way there.
+    /// It is authoritative, and newer: the stream is on its way there.
     Newer,
-    /// It is the truth, and contradicts what was known.
+    /// It is authoritative, and contradicts what was known.
     Contradicts {
         how: Contradiction,
         /// What was known.
@@ -41,11 +41,11 @@ pub(super) enum Verdict {
     /// It confirms what was known, and the stream has brought something newer since.
     Superseded,
     /// It is older than what was known, and the stream has brought something newer since: late, or
-    /// of a store that went back? Only another read can tell.
+    /// of a store that was restored? Only another read can show that.
     Ambiguous,
 }
 
-impl Verdict {
+impl ReadVerdict {
     /// The metric label.
     pub(super) fn as_str(self) -> &'static str {
         match self {
@@ -64,19 +64,19 @@ impl Order {
         Self { by_name, floor: 0, known: 0, unseen: false, began: None }
     }
 
-    /// The newest version that is part of what was told.
+    /// The newest version that is part of what was returned.
     pub(super) fn known(&self) -> u64 {
         self.known
     }
 
-    /// The stream shows an object at a version; says whether that is news. 0: no order is known.
+    /// The stream shows an object at a version; returns whether that is new. 0: no order is known.
     pub(super) fn event(&mut self, version: u64) -> bool {
-        let news = version == 0 || version > self.floor.max(self.known);
-        if news && version != 0 {
+        let is_new = version == 0 || version > self.floor.max(self.known);
+        if is_new && version != 0 {
             (self.floor, self.known) = (version, version);
             self.unseen = false;
         }
-        news
+        is_new
     }
 
     /// The stream is complete up to a version.
@@ -99,15 +99,15 @@ impl Order {
         self.unseen = self.by_name;
     }
 
-    /// A watch shows the set, not older than the position; says whether it is news.
+    /// A watch shows the set, not older than the position; returns whether it is new.
     pub(super) fn synced(&mut self, version: u64) -> bool {
         self.floor = version;
         self.unseen = self.by_name;
-        let news = version >= self.known;
-        if news && !self.by_name {
+        let is_new = version >= self.known;
+        if is_new && !self.by_name {
             self.known = version;
         }
-        news
+        is_new
     }
 
     /// A consistent read begins.
@@ -116,31 +116,31 @@ impl Order {
     }
 
     /// It shows this version: of the object, or of the list. Absent: there is no such object, or no order.
-    pub(super) fn read(&mut self, shown: Option<u64>) -> Verdict {
+    pub(super) fn read(&mut self, shown: Option<u64>) -> ReadVerdict {
         let known = self.known;
         let began = self.began.take().unwrap_or(known);
         let moved = known > began;
         match shown {
-            None if moved => return Verdict::Ambiguous,
+            None if moved => return ReadVerdict::Ambiguous,
             Some(shown) if shown < known && moved => {
-                return if shown >= began { Verdict::Superseded } else { Verdict::Ambiguous };
+                return if shown >= began { ReadVerdict::Superseded } else { ReadVerdict::Ambiguous };
             }
             Some(_) | None => {}
         }
         let unseen = std::mem::take(&mut self.unseen);
-        let Some(shown) = shown else { return Verdict::Same };
+        let Some(shown) = shown else { return ReadVerdict::Same };
         self.known = shown;
         if shown < known {
-            return Verdict::Contradicts { how: Contradiction::Older, known };
+            return ReadVerdict::Contradicts { how: Contradiction::Older, known };
         }
         if shown == known {
-            return Verdict::Same;
+            return ReadVerdict::Same;
         }
         // By labels the stream is never beyond what is known.
         if shown <= self.floor && !unseen {
-            return Verdict::Contradicts { how: Contradiction::Missed, known };
+            return ReadVerdict::Contradicts { how: Contradiction::Missed, known };
         }
-        Verdict::Newer
+        ReadVerdict::Newer
     }
 }
 

@@ -1,4 +1,4 @@
-//! The consistent reads of the loop: when they begin, what they come to, and what then is told.
+//! The consistent reads of the loop: when they begin, what they result in, and which events follow.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::api::Set;
 use super::driver::{self, Contradiction, Input};
 use super::failure::Failure;
 use super::metrics::{Cause, InFlight};
-use super::order::Verdict;
+use super::order::ReadVerdict;
 use super::schedule::Schedule;
 use super::{ListWatch, WatchEvent, listing};
 use crate::sources::reads::{Number, Reader};
@@ -24,23 +24,23 @@ pub(super) struct Reading {
 
 #[derive(Debug, Default)]
 pub(super) struct Unconfirmed {
-    /// Whether it was told why.
-    told: bool,
+    /// Whether an event has said why.
+    reported: bool,
 }
 
 impl ListWatch {
     /// Begins a consistent read.
     pub(super) fn read(&mut self) {
-        let cause = if self.reader.is_asked() {
-            Cause::Asked
-        } else if self.schedule.is_owed() {
-            Cause::Owed
+        let cause = if self.reader.is_requested() {
+            Cause::Requested
+        } else if self.schedule.is_scheduled() {
+            Cause::Scheduled
         } else {
             Cause::Due
         };
         // Before anything of it is sent: only then did it begin after whoever is waiting for it arrived.
         let number = self.reader.begin();
-        self.schedule.begins(Instant::now());
+        self.schedule.begins(Instant::now().into_std(), fastrand::f64());
         self.order.read_begins();
         let api = Arc::clone(&self.api);
         let answer = Box::pin(async move { api.read().await });
@@ -60,12 +60,12 @@ impl ListWatch {
                 self.metrics.error(failure.kind);
                 self.metrics.read(cause, "failed");
                 tracing::debug!(target = %self.target, kind = failure.kind.as_str(), "{verb} failed: {}", failure.message);
-                self.schedule.failed(failure.retry_after, Instant::now());
-                // Else the watch is still there, and what is held may well be the truth.
-                if self.unconfirmed.as_ref().is_some_and(|unconfirmed| !unconfirmed.told) {
-                    self.unconfirmed = Some(Unconfirmed { told: true });
+                self.schedule.failed(failure.retry_after, Instant::now().into_std(), fastrand::f64());
+                // Otherwise the watch is still open, and what is held may well be current.
+                if self.unconfirmed.as_ref().is_some_and(|unconfirmed| !unconfirmed.reported) {
+                    self.unconfirmed = Some(Unconfirmed { reported: true });
                     let lost = self.lost_by(&failure, verb);
-                    self.told.push_back(lost);
+                    self.pending.push_back(lost);
                 }
             }
         }
@@ -75,19 +75,19 @@ impl ListWatch {
         let shown = driver::number(&set.version).filter(|version| *version != 0);
         let verdict = self.order.read(shown);
         self.metrics.read(cause, verdict.as_str());
-        self.schedule.answered(verdict == Verdict::Ambiguous);
+        self.schedule.answered(verdict == ReadVerdict::Ambiguous);
         match verdict {
-            Verdict::Ambiguous => return,
-            Verdict::Superseded => self.told.push_back(WatchEvent::Live),
-            Verdict::Same | Verdict::Newer => self.told.push_back(listing(set)),
-            Verdict::Contradicts { how, known } => {
-                self.told.push_back(listing(set));
+            ReadVerdict::Ambiguous => return,
+            ReadVerdict::Superseded => self.pending.push_back(WatchEvent::Live),
+            ReadVerdict::Same | ReadVerdict::Newer => self.pending.push_back(listing(set)),
+            ReadVerdict::Contradicts { how, known } => {
+                self.pending.push_back(listing(set));
                 self.contradicts(how, known, shown);
             }
         }
         self.unconfirmed = None;
-        self.told.push_back(WatchEvent::ReadCompleted(number));
-        self.told.extend(self.lost.clone());
+        self.pending.push_back(WatchEvent::ReadCompleted(number));
+        self.pending.extend(self.lost.clone());
     }
 
     fn contradicts(&mut self, how: Contradiction, known: u64, read: Option<u64>) {
@@ -103,7 +103,7 @@ impl ListWatch {
                 tracing::warn!(target = %self.target, known, read, "a consistent read shows what the watch has not brought");
             }
         }
-        self.tell(Input::Contradicted(how), "watch");
+        self.drive(Input::Contradicted(how), "watch");
     }
 }
 
@@ -117,11 +117,11 @@ pub(super) async fn answered(reading: &mut Option<Reading>) -> (Number, Cause, R
 }
 
 pub(super) async fn read_is_due(schedule: &Schedule, reader: &mut Reader) {
-    if !reader.is_asked() {
+    if !reader.is_requested() {
         tokio::select! {
-            () = sleep_until(schedule.due(false, Instant::now())) => return,
-            () = reader.asked() => {}
+            () = sleep_until(schedule.due(false, Instant::now().into_std()).into()) => return,
+            () = reader.requested() => {}
         }
     }
-    sleep_until(schedule.due(true, Instant::now())).await;
+    sleep_until(schedule.due(true, Instant::now().into_std()).into()).await;
 }

@@ -5,9 +5,7 @@
 //! Anybody may claim to hold something newer, and go on claiming it. What such a read costs the API server is paid for
 //! by time; up to [`KUBERNETES_READ_CREDIT`] may be scheduled for it, and then the next waits.
 
-use std::time::Duration;
-
-use tokio::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::bounds::{
     KUBERNETES_CONFIRM, KUBERNETES_READ_COST, KUBERNETES_READ_CREDIT, KUBERNETES_READ_PAUSE, KUBERNETES_READ_RATE,
@@ -20,7 +18,6 @@ const JITTER: f64 = 0.1;
 /// When the next read begins.
 #[derive(Debug)]
 pub(super) struct Schedule {
-    random: fastrand::Rng,
     last: Option<Instant>,
     /// When it reads on its own.
     confirm: Instant,
@@ -33,9 +30,8 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    pub(super) fn new(now: Instant, random: fastrand::Rng) -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         Self {
-            random,
             last: None,
             confirm: now + KUBERNETES_CONFIRM,
             scheduled: false,
@@ -69,7 +65,7 @@ impl Schedule {
     }
 
     /// Whether the next read is scheduled: for what was shown, or after one that failed or was ambiguous.
-    pub(super) fn is_owed(&self) -> bool {
+    pub(super) fn is_scheduled(&self) -> bool {
         self.scheduled
     }
 
@@ -81,11 +77,11 @@ impl Schedule {
         self.backoff.succeeded();
     }
 
-    /// A read begins.
-    pub(super) fn begins(&mut self, now: Instant) {
+    /// A read begins. `random` is in 0..1.
+    pub(super) fn begins(&mut self, now: Instant, random: f64) {
         self.last = Some(now);
         self.scheduled = false;
-        let jitter = 1.0 - JITTER + 2.0 * JITTER * self.random.f64();
+        let jitter = 1.0 - JITTER + 2.0 * JITTER * random;
         self.confirm = now + KUBERNETES_CONFIRM.mul_f64(jitter);
     }
 
@@ -96,10 +92,9 @@ impl Schedule {
         self.backoff.succeeded();
     }
 
-    /// It failed, and is scheduled from now on.
-    pub(super) fn failed(&mut self, retry_after: Option<Duration>, now: Instant) {
+    /// It failed, and the next read is scheduled. `random` is in 0..1.
+    pub(super) fn failed(&mut self, retry_after: Option<Duration>, now: Instant, random: f64) {
         self.scheduled = true;
-        let random = self.random.f64();
         self.retry = Some(now + self.backoff.failed(random, retry_after));
     }
 }
@@ -111,16 +106,16 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn schedule() -> (Schedule, Instant) {
-        let now = Instant::now();
-        (Schedule::new(now, fastrand::Rng::with_seed(1)), now)
+        let now = tokio::time::Instant::now().into_std();
+        (Schedule::new(now), now)
     }
 
     #[test]
     fn reads_once_in_a_while_on_its_own_and_not_always_at_the_same_time() {
         let (mut schedule, mut now) = schedule();
         let mut pauses = std::collections::BTreeSet::new();
-        for _ in 0..20 {
-            schedule.begins(now);
+        for step in 0..20 {
+            schedule.begins(now, f64::from(step) / 20.0);
             schedule.answered(false);
             let due = schedule.due(false, now);
             assert!((54 * SECOND..=66 * SECOND).contains(&(due - now)), "{:?}", due - now);
@@ -136,13 +131,13 @@ mod tests {
         assert_eq!(schedule.due(true, now), now);
         schedule.schedule_read();
         assert_eq!(schedule.due(false, now), now);
-        schedule.begins(now);
-        assert!(!schedule.is_owed());
+        schedule.begins(now, 0.5);
+        assert!(!schedule.is_scheduled());
         for asked in [false, true] {
             schedule.schedule_read();
             assert_eq!(schedule.due(asked, now), now + KUBERNETES_READ_PAUSE);
         }
-        schedule.begins(now);
+        schedule.begins(now, 0.5);
         schedule.answered(true);
         assert_eq!(schedule.due(false, now), now + KUBERNETES_READ_PAUSE, "ambiguous: again");
     }
@@ -192,14 +187,14 @@ mod tests {
     fn failures_are_paced_until_the_server_is_in_contact() {
         let (mut schedule, now) = schedule();
         for _ in 0..9 {
-            schedule.begins(now);
-            schedule.failed(None, now);
+            schedule.begins(now, 0.5);
+            schedule.failed(None, now, 0.5);
         }
         assert!(schedule.due(true, now) >= now + 30 * SECOND, "also for those who ask");
         schedule.schedule_read();
         assert_eq!(schedule.due(false, now), now + KUBERNETES_READ_PAUSE);
-        schedule.begins(now);
-        schedule.failed(Some(7 * SECOND), now);
+        schedule.begins(now, 0.5);
+        schedule.failed(Some(7 * SECOND), now, 0.5);
         let due = schedule.due(false, now);
         assert!((7 * SECOND..=14 * SECOND).contains(&(due - now)), "{:?}", due - now);
     }

@@ -1,21 +1,20 @@
-//! PURE. The objects of one selector, by name, as their changes become true.
+//! PURE. The objects of one selector, by name, with the changes that count.
 //!
 //! What is new or changed counts at once. A deletion counts when no other followed it for
 //! [`DELETION_SETTLES`]: objects that go together are one change. A change that would leave none
-//! is not believed before a list says so that began [`EMPTIED_HOLD`] after the first sign: when a
+//! does not count before a list confirms it that began [`EMPTIED_HOLD`] after the first sign: when a
 //! `CustomResourceDefinition` is removed, all its objects are deleted one after the other, and then
 //! the list itself is gone.
 
 use std::collections::{BTreeMap, BTreeSet};
-
-use tokio::time::Instant;
+use std::time::Instant;
 
 use super::object::Malformed;
 use crate::bounds::{DELETION_SETTLES, DELETION_SETTLES_AT_MOST, EMPTIED_HOLD};
 
 /// One object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry<P> {
+pub struct ObjectEntry<P> {
     /// Tells it from another one that had its name before.
     pub uid: String,
     /// Its resourceVersion; 0: no order.
@@ -29,7 +28,7 @@ pub struct Entry<P> {
 /// The objects.
 #[derive(Debug)]
 pub struct Set<P> {
-    entries: BTreeMap<String, Entry<P>>,
+    entries: BTreeMap<String, ObjectEntry<P>>,
     /// How far they are known; 0: no order.
     version: u64,
     /// Those whose deletion does not count yet.
@@ -74,7 +73,7 @@ impl<P> Default for Set<P> {
 impl<P> Set<P> {
     /// The objects, by name.
     #[must_use]
-    pub fn entries(&self) -> &BTreeMap<String, Entry<P>> {
+    pub fn entries(&self) -> &BTreeMap<String, ObjectEntry<P>> {
         &self.entries
     }
 
@@ -85,19 +84,19 @@ impl<P> Set<P> {
     }
 
     /// An object whose metadata cannot be read, as it was before. Which version it has now is not known, and is not
-    /// that one: whatever it shows next is news.
+    /// that one: whatever it shows next is new.
     #[must_use]
-    pub fn kept(&self, malformed: &Malformed) -> Option<(String, Entry<P>)>
+    pub fn kept(&self, malformed: &Malformed) -> Option<(String, ObjectEntry<P>)>
     where
         P: Clone,
     {
         let name = malformed.name.clone()?;
-        let entry = Entry { version: 0, ..self.entries.get(&name)?.clone() };
+        let entry = ObjectEntry { version: 0, ..self.entries.get(&name)?.clone() };
         Some((name, entry))
     }
 
     /// A consistent list shows these and no other.
-    pub fn listed(&mut self, objects: BTreeMap<String, Entry<P>>, version: u64, now: Instant) -> Change {
+    pub fn listed(&mut self, objects: BTreeMap<String, ObjectEntry<P>>, version: u64, now: Instant) -> Change {
         self.version = version;
         if objects.is_empty() && !self.entries.is_empty() {
             let since = self.empty.get_or_insert(Empty::since(now)).since;
@@ -118,7 +117,7 @@ impl<P> Set<P> {
     }
 
     /// An object is new or changed.
-    pub fn applied(&mut self, name: String, object: Entry<P>, now: Instant) -> Change {
+    pub fn applied(&mut self, name: String, object: ObjectEntry<P>, now: Instant) -> Change {
         if !self.advance(object.version) {
             return Change::Same;
         }
@@ -147,7 +146,7 @@ impl<P> Set<P> {
         self.version = self.version.max(version);
     }
 
-    /// When [`Set::settle`] has something to do; none: nothing is on its way.
+    /// When [`Set::apply_due`] has something to do; none: nothing is on its way.
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
         match (self.empty, self.left) {
@@ -157,8 +156,8 @@ impl<P> Set<P> {
         }
     }
 
-    /// Lets deletions count that are due. After [`Change::AskList`] it is due again one hold later.
-    pub fn settle(&mut self, now: Instant) -> Change {
+    /// Applies the deletions that are due. After [`Change::AskList`] it is due again one hold later.
+    pub fn apply_due(&mut self, now: Instant) -> Change {
         if self.due().is_none_or(|due| now < due) {
             return Change::Same;
         }
@@ -179,9 +178,9 @@ impl<P> Set<P> {
     }
 
     fn advance(&mut self, version: u64) -> bool {
-        let news = version == 0 || version > self.version;
+        let is_new = version == 0 || version > self.version;
         self.version = self.version.max(version);
-        news
+        is_new
     }
 }
 
@@ -193,11 +192,11 @@ mod tests {
 
     use super::*;
 
-    fn entry(version: u64) -> Entry<()> {
-        Entry { uid: "u".to_owned(), version, generation: Some(1), payload: () }
+    fn entry(version: u64) -> ObjectEntry<()> {
+        ObjectEntry { uid: "u".to_owned(), version, generation: Some(1), payload: () }
     }
 
-    fn list(names: &[(&str, u64)]) -> BTreeMap<String, Entry<()>> {
+    fn list(names: &[(&str, u64)]) -> BTreeMap<String, ObjectEntry<()>> {
         names.iter().map(|(name, version)| ((*name).to_owned(), entry(*version))).collect()
     }
 
@@ -207,22 +206,22 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn deletions_that_come_together_are_one_change() {
-        let t0 = Instant::now();
+        let t0 = tokio::time::Instant::now().into_std();
         let mut set = Set::default();
         assert_eq!(set.listed(list(&[("a", 1), ("b", 2), ("c", 3)]), 5, t0), Change::Changed);
         set.deleted("a", 6, t0);
         set.deleted("b", 7, t0 + DELETION_SETTLES / 2);
-        assert_eq!(set.settle(t0 + DELETION_SETTLES), Change::Same, "another followed");
+        assert_eq!(set.apply_due(t0 + DELETION_SETTLES), Change::Same, "another followed");
         assert_eq!(names(&set), ["a", "b", "c"]);
         let due = set.due().expect("on their way");
         assert_eq!(due, t0 + DELETION_SETTLES * 3 / 2);
-        assert_eq!(set.settle(due), Change::Changed);
+        assert_eq!(set.apply_due(due), Change::Changed);
         assert_eq!((names(&set), set.version(), set.due()), (vec!["c"], 7, None));
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_object_that_comes_back_was_never_gone() {
-        let t0 = Instant::now();
+        let t0 = tokio::time::Instant::now().into_std();
         let mut set = Set::default();
         set.listed(list(&[("a", 1), ("b", 1)]), 5, t0);
         set.deleted("a", 6, t0);
@@ -237,7 +236,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_cannot_be_read_any_more_is_kept_and_what_it_shows_next_is_news() {
-        let t0 = Instant::now();
+        let t0 = tokio::time::Instant::now().into_std();
         let malformed = |name: Option<&str>| Malformed { name: name.map(str::to_owned), why: "why".to_owned() };
         let mut set = Set::default();
         set.listed(list(&[("a", 1), ("b", 2)]), 5, t0);
@@ -245,60 +244,60 @@ mod tests {
         assert_eq!((&*name, kept.version), ("a", 0));
         assert_eq!(set.applied(name, kept, t0), Change::Changed, "though its version is not known");
         assert_eq!((set.version(), names(&set)), (5, vec!["a", "b"]));
-        assert_eq!(set.listed(list(&[("a", 1), ("b", 2)]), 5, t0), Change::Changed, "the same again is news");
+        assert_eq!(set.listed(list(&[("a", 1), ("b", 2)]), 5, t0), Change::Changed, "the same again is a change");
         assert_eq!((set.kept(&malformed(None)), set.kept(&malformed(Some("c")))), (None, None));
     }
 
     #[tokio::test(start_paused = true)]
     async fn none_is_believed_only_of_a_list_after_the_hold() {
-        let t0 = Instant::now();
+        let t0 = tokio::time::Instant::now().into_std();
         let mut set = Set::default();
         set.listed(list(&[("a", 1), ("b", 1)]), 5, t0);
         set.deleted("a", 6, t0);
         set.deleted("b", 7, t0);
-        let settled = t0 + DELETION_SETTLES;
-        assert_eq!(set.settle(settled), Change::Same);
+        let later = t0 + DELETION_SETTLES;
+        assert_eq!(set.apply_due(later), Change::Same);
         assert_eq!(names(&set), ["a", "b"], "the last good ones stay");
-        assert_eq!(set.listed(BTreeMap::new(), 8, settled), Change::Same, "a list within the hold proves nothing");
-        assert_eq!(set.settle(settled + EMPTIED_HOLD), Change::AskList);
-        assert_eq!(set.due(), Some(settled + 2 * EMPTIED_HOLD), "not again before that");
-        assert_eq!(set.settle(settled + EMPTIED_HOLD), Change::Same);
-        assert_eq!(set.listed(BTreeMap::new(), 9, settled + EMPTIED_HOLD), Change::Changed);
+        assert_eq!(set.listed(BTreeMap::new(), 8, later), Change::Same, "a list within the hold proves nothing");
+        assert_eq!(set.apply_due(later + EMPTIED_HOLD), Change::AskList);
+        assert_eq!(set.due(), Some(later + 2 * EMPTIED_HOLD), "not again before that");
+        assert_eq!(set.apply_due(later + EMPTIED_HOLD), Change::Same);
+        assert_eq!(set.listed(BTreeMap::new(), 9, later + EMPTIED_HOLD), Change::Changed);
         assert!(set.entries().is_empty() && set.due().is_none());
         let mut set = Set::default();
-        assert_eq!(set.listed(BTreeMap::<_, Entry<()>>::new(), 1, t0), Change::Same, "there never was any");
+        assert_eq!(set.listed(BTreeMap::<_, ObjectEntry<()>>::new(), 1, t0), Change::Same, "there never was any");
         set.listed(list(&[("a", 2)]), 2, t0);
         assert_eq!(set.listed(BTreeMap::new(), 3, t0), Change::Same);
         assert_eq!(set.applied("x".to_owned(), entry(4), t0), Change::Changed);
-        assert_eq!(set.settle(t0 + DELETION_SETTLES), Change::Changed);
+        assert_eq!(set.apply_due(t0 + DELETION_SETTLES), Change::Changed);
         assert_eq!(names(&set), ["x"], "not all are gone, so the others are");
     }
 
     proptest! {
-        /// Whatever comes, once all has settled and a list has confirmed it, the set is what the list says.
+        /// Whatever comes, once all deletions are due and a list has confirmed them, the set is what the list says.
         #[test]
         fn it_ends_on_what_a_list_says(steps in prop::collection::vec((0_u8..3, 0_u8..4, 0_u64..3000), 0..60)) {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
             runtime.block_on(async {
-                let (mut now, mut set, mut truth) = (Instant::now(), Set::default(), BTreeMap::new());
+                let (mut now, mut set, mut objects) = (tokio::time::Instant::now().into_std(), Set::default(), BTreeMap::new());
                 for (version, (what, name, pause)) in (1..).zip(steps) {
                     now += Duration::from_millis(pause);
                     let name = name.to_string();
                     match what {
-                        0 => { truth.insert(name.clone(), entry(version)); set.applied(name, entry(version), now); }
-                        1 => { truth.remove(&name); set.deleted(&name, version, now); }
-                        _ => { set.settle(now); }
+                        0 => { objects.insert(name.clone(), entry(version)); set.applied(name, entry(version), now); }
+                        1 => { objects.remove(&name); set.deleted(&name, version, now); }
+                        _ => { set.apply_due(now); }
                     }
-                    for name in truth.keys() {
+                    for name in objects.keys() {
                         prop_assert!(set.entries().contains_key(name), "what is there is never missing");
                     }
                 }
                 for _ in 0..3 {
                     now = set.due().unwrap_or(now).max(now);
-                    set.settle(now);
-                    set.listed(truth.clone(), 1000, now);
+                    set.apply_due(now);
+                    set.listed(objects.clone(), 1000, now);
                 }
-                prop_assert_eq!(set.entries(), &truth);
+                prop_assert_eq!(set.entries(), &objects);
                 Ok(())
             })?;
         }

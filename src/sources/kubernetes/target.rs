@@ -1,4 +1,4 @@
-//! PURE. What is asked of the API server: which resource, where, and which objects of it.
+//! What is asked of the API server: which resource, in which namespace, and which objects of it.
 
 use std::fmt;
 

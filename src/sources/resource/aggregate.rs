@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use super::content::{Good, LastGood};
 use crate::model::{Document, SourceRevisions};
-use crate::sources::kubernetes::set::Entry;
+use crate::sources::kubernetes::set::ObjectEntry;
 use crate::sources::{SourceObject, SourceObjects};
 
 /// What is known of an object.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Known {
+pub struct ModelPart {
     /// What was read of it.
     pub held: LastGood,
     /// The same for those who write statuses.
@@ -19,7 +19,7 @@ pub struct Known {
 }
 
 /// The objects, by name.
-pub type Entries = BTreeMap<String, Entry<Known>>;
+pub type Entries = BTreeMap<String, ObjectEntry<ModelPart>>;
 
 /// The model that objects are together.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl Aggregate {
 
     /// Any of them may have changed or gone.
     pub fn replace(&mut self, entries: &Entries) {
-        let good = |(name, entry): (&String, &Entry<Known>)| {
+        let good = |(name, entry): (&String, &ObjectEntry<ModelPart>)| {
             Some((name.clone(), entry.payload.held.good.as_ref()?.document.clone()))
         };
         // In memory of the parts of before, or the next change would be compared with all of them.

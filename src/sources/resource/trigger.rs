@@ -1,4 +1,4 @@
-//! An object whose changes tell that the app may hold something new.
+//! An object whose changes trigger a fetch, since the app may hold something new.
 
 use std::sync::Arc;
 use std::time::Duration;

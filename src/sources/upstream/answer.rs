@@ -19,9 +19,9 @@ pub(super) enum Without {
     NotModified,
     /// The app has no model that can be served.
     Unusable(Unusable),
-    /// It tells nothing of the model.
+    /// It says nothing of the model.
     Lost {
-        /// What it said instead, or why nothing.
+        /// What it said instead, or why it said nothing.
         reason: String,
         /// How long it wants not to be asked.
         retry_after: Option<Duration>,
@@ -37,7 +37,7 @@ pub(super) struct Head {
     pub(super) validator: Option<Validator>,
 }
 
-/// What tells this model from others of the app's (RFC 9110, section 8.8).
+/// The validator of this model (RFC 9110, section 8.8).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Validator {
     /// Its `ETag`.

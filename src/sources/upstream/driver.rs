@@ -1,12 +1,10 @@
-//! PURE. When the app is asked: at an interval, when told to, and how soon again after a failure.
+//! PURE. When the app is asked: at an interval, on a trigger, and how soon again after a failure.
 //!
-//! Whoever tells us that the app holds something new may be ahead of the app itself. So after a
-//! trigger it is asked again after the pauses of [`TRIGGER_ECHOES`], until a change was seen for
-//! each time that we were told.
+//! A trigger may come before the app itself holds the new state. So after a
+//! trigger the app is asked again after the pauses of [`TRIGGER_ECHOES`], until a change was seen for
+//! each trigger.
 
-use std::time::Duration;
-
-use tokio::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::bounds::{BACKOFF, FETCH_BACKOFF, FETCH_PAUSE, TRIGGER_ECHOES};
 use crate::sources::backoff::doubled;
@@ -33,7 +31,7 @@ pub(super) enum Input {
     Unchanged,
     /// An answer without a model that can be served.
     Unusable,
-    /// No answer, or one that tells nothing of the model; and the pause that the app asked for.
+    /// No answer, or one without the model; and the pause that the app asked for.
     Lost(Option<Duration>),
 }
 
@@ -68,7 +66,7 @@ impl Driver {
         self.began = Some(now);
     }
 
-    /// It was told `times` times that the app may hold something new; a fetch that began before does not count.
+    /// `times` triggers came: the app may hold something new; a fetch that began before does not count.
     pub(super) fn triggered(&mut self, times: u64, now: Instant) {
         self.awaited = self.awaited.saturating_add(times);
         self.echoes = 0;
@@ -76,9 +74,9 @@ impl Driver {
     }
 
     /// The fetch that began last is over. `random` is in 0..1.
-    pub(super) fn ended(&mut self, outcome: Input, now: Instant, random: f64) {
+    pub(super) fn ended(&mut self, input: Input, now: Instant, random: f64) {
         let regular = self.began.unwrap_or(now) + self.every.mul_f64(1.0 - JITTER * random.clamp(0.0, 1.0));
-        self.due = match outcome {
+        self.due = match input {
             Input::Lost(retry_after) => now + self.pause(random, retry_after),
             // It answers, so it may be asked as often as ever; but a model that is missing or
             // broken while the app starts must not stay so for a long interval.
@@ -88,10 +86,10 @@ impl Driver {
                 regular
             }
         };
-        if outcome == Input::Changed {
+        if input == Input::Changed {
             self.awaited = self.awaited.saturating_sub(1);
         }
-        if self.awaited > 0 && !matches!(outcome, Input::Lost(_)) {
+        if self.awaited > 0 && !matches!(input, Input::Lost(_)) {
             match TRIGGER_ECHOES.get(self.echoes) {
                 Some(pause) => {
                     self.echoes += 1;
@@ -128,7 +126,7 @@ mod tests {
     /// at the given times. Returns when each fetch began, from the start.
     #[track_caller]
     fn fetches(every: Duration, outcomes: &[Input], triggers: &[(u64, u64)], random: f64) -> Vec<u128> {
-        let start = Instant::now();
+        let start = tokio::time::Instant::now().into_std();
         let (mut now, mut driver) = (start, Driver::new(every, start));
         let mut triggers = triggers.iter().map(|(at, times)| (start + MILLIS(*at), *times)).peekable();
         let mut began = Vec::new();
@@ -182,7 +180,7 @@ mod tests {
 
     /// The longest time from any moment of an outage until the app is asked again.
     fn longest_pause(every: Duration, outage: Duration, random: f64) -> Duration {
-        let start = Instant::now();
+        let start = tokio::time::Instant::now().into_std();
         let (mut now, mut driver) = (start, Driver::new(every, start));
         let mut longest = Duration::ZERO;
         while now < start + outage {
@@ -224,19 +222,19 @@ mod tests {
             ),
             ("late by one", vec![Changed, Unchanged, Changed, Unchanged], vec![(5000, 1)], vec![0, 5000, 5110, 65_110]),
             (
-                "told again before the first change was seen: that change may be the first one's",
+                "triggered again before the first change was seen: that change may be the first one's",
                 vec![Changed, Unchanged, Changed, Unchanged, Changed, Unchanged],
                 vec![(5000, 1), (5050, 1)],
                 vec![0, 5000, 5100, 5210, 6220, 66_220],
             ),
             (
-                "told often at once, changed once",
+                "triggered often at once, changed once",
                 vec![Changed, Changed, Unchanged, Unchanged, Unchanged, Unchanged],
                 vec![(5000, 3)],
                 vec![0, 5000, 5110, 6120, 11_130, 71_130],
             ),
             (
-                "told while it is being fetched: that answer may be the old one",
+                "triggered while it is being fetched: that answer may be the old one",
                 vec![Changed, Changed, Unchanged],
                 vec![(5, 1)],
                 vec![0, 100, 60_100],
@@ -247,7 +245,12 @@ mod tests {
                 vec![(5000, 1)],
                 vec![0, 5000, 5810, 5920, 65_920],
             ),
-            ("told in a storm", vec![Changed; 4], vec![(5000, 1), (5020, 1), (5040, 1)], vec![0, 5000, 5100, 5210]),
+            (
+                "triggered in a storm",
+                vec![Changed; 4],
+                vec![(5000, 1), (5020, 1), (5040, 1)],
+                vec![0, 5000, 5100, 5210],
+            ),
         ] {
             assert_eq!(fetches(minute, &outcomes, &triggers, 0.0), expected, "{name}");
         }

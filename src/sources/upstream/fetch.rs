@@ -45,7 +45,7 @@ enum Failed {
     Timeout,
 }
 
-/// Asks for `path`; for the model unless it is the one that `known` tells. `what` names this in messages.
+/// Asks for `path`; for the model unless its validator is still `known`. `what` names this in messages.
 pub(super) async fn fetch(
     authority: &Authority,
     path: &PathAndQuery,
@@ -86,7 +86,7 @@ async fn try_fetch(
         tokio::select! {
             biased;
             model = &mut answer => return model,
-            // How it ended is also told to whoever reads the answer, after what came before.
+            // Whoever reads the answer also sees how it ended, after what came before.
             _ = connection => {}
         }
         answer.await

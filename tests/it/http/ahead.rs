@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidewait::model::{Epoch, Snapshot, SourceRevisions, StateId};
+use tidewait::model::{Epoch, Provenance, Snapshot, SourceRevisions, StateId};
 use tidewait::sources::reads::Reader;
-use tidewait::sources::{Authority, Draft, Report, Unusable, UnusableKind};
+use tidewait::sources::{Draft, Report, Unusable, UnusableKind};
 use tokio::time::Instant;
 
 use super::{MODEL, Rig, Wire, content, get, id, next};
@@ -36,7 +36,7 @@ async fn shows(rig: &Rig, version: u64, json: &str) {
         epoch: Epoch::of(&["test"]),
         version,
         content: content(json),
-        authority: Authority::Read,
+        provenance: Provenance::Read,
         revisions: SourceRevisions::NONE,
         source_objects: Arc::default(),
         seen: Instant::now(),
@@ -79,7 +79,7 @@ async fn a_read_is_the_truth_whatever_the_client_claims_and_wakes_nobody_for_a_l
     for since in [id(u64::MAX, "0"), foreign()] {
         let started = Instant::now();
         let mut wire = poll(&mut rig, &format!("since={since}&wait=30")).await;
-        reader.asked().await;
+        reader.requested().await;
         took(started, WATCH);
         let number = reader.begin();
         shows(&rig, 7, MODEL).await;
@@ -91,7 +91,7 @@ async fn a_read_is_the_truth_whatever_the_client_claims_and_wakes_nobody_for_a_l
     assert_eq!((rig.operation.hub.parked(), rig.operation.hub.metrics().changed.get()), (1, 0));
     // Restored: those who hold the newer state are answered when their wait ends, and then ask.
     let mut wire = poll(&mut rig, &format!("since={}", id(9, "0"))).await;
-    reader.asked().await;
+    reader.requested().await;
     let number = reader.begin();
     shows(&rig, 5, "5").await;
     rig.reports(Report::ReadCompleted(number)).await;
@@ -108,9 +108,9 @@ async fn what_a_read_shows_is_published_before_those_who_asked_go_on() {
     for _ in 0..100 {
         wires.push(poll(&mut rig, &format!("since={}&wait=2", id(9, "9"))).await);
     }
-    reader.asked().await;
+    reader.requested().await;
     let number = reader.begin();
-    assert!(!reader.is_asked(), "one read for all");
+    assert!(!reader.is_requested(), "one read for all");
     shows(&rig, 9, "9").await;
     rig.reports(Report::ReadCompleted(number)).await;
     rig.parked(100).await;
@@ -126,7 +126,7 @@ async fn what_a_later_read_shows_is_published_before_those_who_asked_for_an_earl
     for (version, json, answered) in [(9, "9", 204), (8, "8", 200)] {
         let (mut rig, mut reader) = readable().await;
         let mut wire = poll(&mut rig, &format!("since={}&wait=2", id(9, "9"))).await;
-        reader.asked().await;
+        reader.requested().await;
         let _failed = reader.begin();
         shows(&rig, version, json).await;
         rig.reports(Report::ReadCompleted(reader.begin())).await;
@@ -148,7 +148,7 @@ async fn what_a_read_showed_before_it_was_asked_for_is_published_too() {
     let answer = next(&mut wire, false).await;
     assert_eq!((answer.status, answer.field("state-id")), (200, &*id(8, "8").to_string()));
     took(started, WATCH);
-    assert!(!reader.is_asked(), "that read is enough");
+    assert!(!reader.is_requested(), "that read is enough");
 }
 
 /// What waits may also be taken back, which publishes nothing.
@@ -158,7 +158,7 @@ async fn who_waits_for_what_a_read_showed_goes_on_where_that_is_taken_back() {
     rig.says(8, "8").await;
     let started = Instant::now();
     let mut wire = poll(&mut rig, &format!("since={}&wait=2", id(9, "9"))).await;
-    reader.asked().await;
+    reader.requested().await;
     shows(&rig, 10, MODEL).await;
     rig.reports(Report::ReadCompleted(reader.begin())).await;
     let answer = next(&mut wire, false).await;
@@ -176,7 +176,7 @@ async fn the_watch_is_waited_for_first() {
     rig.says(9, "9").await;
     assert_eq!(next(&mut wire, false).await.status, 204);
     took(started, WATCH / 2);
-    assert!(!reader.is_asked());
+    assert!(!reader.is_requested());
 }
 
 #[tokio::test(start_paused = true)]
@@ -187,7 +187,7 @@ async fn without_an_answer_it_is_503_after_three_seconds_however_short_the_wait(
         let early = began_before.then(|| reader.begin());
         let started = Instant::now();
         let mut wire = poll(&mut rig, &format!("since={}&{query}", id(9, "9"))).await;
-        reader.asked().await;
+        reader.requested().await;
         if let Some(early) = early {
             shows(&rig, 7, MODEL).await;
             rig.reports(Report::ReadCompleted(early)).await;
@@ -204,7 +204,7 @@ async fn without_an_answer_it_is_503_after_three_seconds_however_short_the_wait(
 async fn a_read_that_finds_nothing_to_serve_confirms_nothing() {
     let (mut rig, mut reader) = readable().await;
     let mut wire = poll(&mut rig, &format!("since={}", id(9, "9"))).await;
-    reader.asked().await;
+    reader.requested().await;
     let number = reader.begin();
     let gone = Unusable { kind: UnusableKind::Missing, detail: "gone".to_owned() };
     rig.reports(Report::Unusable(gone)).await;
@@ -234,7 +234,7 @@ async fn who_cannot_be_ahead_costs_no_read_and_no_time() {
         epoch: Epoch::of(&["anew"]),
         version: 1,
         content: content("1"),
-        authority: Authority::Stream,
+        provenance: Provenance::Stream,
         revisions: SourceRevisions::NONE,
         source_objects: Arc::default(),
         seen: Instant::now(),
@@ -243,7 +243,7 @@ async fn who_cannot_be_ahead_costs_no_read_and_no_time() {
     rig.operation.hub.wait_for(|current| current.epoch == Epoch::of(&["anew"])).await;
     let (answer, held) = rig.poll(&format!("since={}", id(9, "9")), "").await;
     assert_eq!((answer.status, held, &*answer.body), (200, Duration::ZERO, b"1".as_slice()));
-    assert!(!reader.is_asked());
+    assert!(!reader.is_requested());
 }
 
 /// A file: it holds what it says, and cannot be asked more often.
@@ -275,7 +275,7 @@ async fn inputs_follow_what_is_published_or_confirmed() {
             epoch: Epoch::of(&["test"]),
             version: revision,
             content: content(MODEL),
-            authority: Authority::Stream,
+            provenance: Provenance::Stream,
             revisions,
             source_objects: Arc::default(),
             seen: Instant::now(),

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use tidewait::model::{Content, Epoch, SourceRevisions};
+use tidewait::model::{Content, Epoch, Provenance, SourceRevisions};
 use tidewait::registry::Listing;
-use tidewait::sources::{Authority, Draft, Report};
+use tidewait::sources::{Draft, Report};
 use tokio::time::{Instant, timeout};
 
 use super::change::change;
@@ -142,7 +142,7 @@ async fn an_opaque_model_has_no_parts() {
         epoch: Epoch::of(&["test"]),
         version: 8,
         content: Content::Opaque { media_type: "text/plain".to_owned(), body: "hello".into() },
-        authority: Authority::Stream,
+        provenance: Provenance::Stream,
         revisions: SourceRevisions::NONE,
         source_objects: std::sync::Arc::default(),
         seen: Instant::now(),
@@ -170,7 +170,7 @@ async fn another_history_is_another_state_of_every_selection() {
         epoch: Epoch::of(&["another"]),
         version: 3,
         content: super::content(ZONES),
-        authority: Authority::Read,
+        provenance: Provenance::Read,
         revisions: SourceRevisions::NONE,
         source_objects: std::sync::Arc::default(),
         seen: Instant::now(),

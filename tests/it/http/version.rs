@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidewait::model::{Content, Epoch, SourceRevisions};
-use tidewait::sources::{Authority, Draft, Report};
+use tidewait::model::{Content, Epoch, Provenance, SourceRevisions};
+use tidewait::sources::{Draft, Report};
 use tokio::time::Instant;
 
 use super::{MODEL, Rig, content, get, id, next};
@@ -19,7 +19,7 @@ async fn is_read(rig: &Rig, version: u64, json: &str) {
         epoch: Epoch::of(&["test"]),
         version,
         content: content(json),
-        authority: Authority::Read,
+        provenance: Provenance::Read,
         revisions: SourceRevisions::NONE,
         source_objects: Arc::default(),
         seen: Instant::now(),
@@ -87,7 +87,7 @@ async fn a_version_is_all_that_a_client_which_may_be_ahead_waits_for() {
     let answer = next(&mut wire, false).await;
     assert_eq!((answer.status, answer.field("state-id")), (200, &*id(9, MODEL).to_string()));
     assert!(asked.elapsed() < Duration::from_millis(50) + TICK, "{:?}", asked.elapsed());
-    assert!(!reader.is_asked());
+    assert!(!reader.is_requested());
 }
 
 /// A model that becomes opaque is a change for who waits for a part of it, and no end of the operation.
@@ -99,7 +99,7 @@ async fn a_model_that_loses_its_parts_is_counted_as_a_change() {
         epoch: Epoch::of(&["test"]),
         version: 8,
         content: Content::Opaque { media_type: "text/plain".to_owned(), body: "hello".into() },
-        authority: Authority::Stream,
+        provenance: Provenance::Stream,
         revisions: SourceRevisions::NONE,
         source_objects: Arc::default(),
         seen: Instant::now(),

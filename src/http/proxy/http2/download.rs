@@ -8,7 +8,7 @@ use bytes::Bytes;
 use h2::RecvStream;
 use http_body::{Body, Frame, SizeHint};
 
-use super::pool::Place;
+use super::pool::StreamPermit;
 
 /// The body of an answer. What was read of it makes room for more.
 #[derive(Debug)]
@@ -17,11 +17,11 @@ pub(in crate::http::proxy) struct Download {
     /// Only trailers may follow.
     data_ended: bool,
     ended: bool,
-    _place: Arc<Place>,
+    _place: Arc<StreamPermit>,
 }
 
 impl Download {
-    pub(super) fn new(stream: RecvStream, place: Arc<Place>) -> Self {
+    pub(super) fn new(stream: RecvStream, place: Arc<StreamPermit>) -> Self {
         Self { ended: stream.is_end_stream(), stream, data_ended: false, _place: place }
     }
 }

@@ -60,7 +60,7 @@ struct Connection {
 
 /// A place for one stream; given back when dropped.
 #[derive(Debug)]
-pub(in crate::http::proxy) struct Place {
+pub(in crate::http::proxy) struct StreamPermit {
     connection: Arc<Connection>,
     was_used: bool,
 }
@@ -71,7 +71,7 @@ impl Pool {
     }
 
     /// A place for a stream, on a new connection if need be.
-    pub(in crate::http::proxy) async fn place(&self) -> Result<Place, NoConnection> {
+    pub(in crate::http::proxy) async fn place(&self) -> Result<StreamPermit, NoConnection> {
         let found = async {
             loop {
                 if let Some(place) = self.free() {
@@ -88,7 +88,7 @@ impl Pool {
         })
     }
 
-    fn free(&self) -> Option<Place> {
+    fn free(&self) -> Option<StreamPermit> {
         lock(&self.open).iter().find_map(Connection::place)
     }
 
@@ -218,14 +218,14 @@ fn retire(connection: &Weak<Connection>) {
 }
 
 impl Connection {
-    fn place(self: &Arc<Self>) -> Option<Place> {
+    fn place(self: &Arc<Self>) -> Option<StreamPermit> {
         let most = self.sender.current_max_send_streams().min(UPSTREAM_STREAMS as usize);
         let free = self.streams.send_if_modified(|open| {
             let free = *open < most;
             *open += usize::from(free);
             free
         });
-        free.then(|| Place { connection: Arc::clone(self), was_used: self.used.load(Ordering::Relaxed) })
+        free.then(|| StreamPermit { connection: Arc::clone(self), was_used: self.used.load(Ordering::Relaxed) })
     }
 
     /// Gives it no further streams.
@@ -242,7 +242,7 @@ impl std::fmt::Debug for Connection {
     }
 }
 
-impl Place {
+impl StreamPermit {
     pub(super) fn sender(&self) -> SendRequest<Bytes> {
         self.connection.sender.clone()
     }
@@ -261,7 +261,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for StreamPermit {
     fn drop(&mut self) {
         self.connection.streams.send_modify(|open| *open -= 1);
     }

@@ -10,12 +10,13 @@ use http_body_util::BodyExt as _;
 use tokio::sync::oneshot;
 
 use super::Sender;
-use super::pool::Place;
-use crate::http::proxy::body::{BodyError, Upload};
+use super::pool::StreamPermit;
+use crate::http::proxy::body::BodyError;
 use crate::http::proxy::connect::Handle;
+use crate::http::proxy::upload::Upload;
 
 /// Why an upload ended early.
-enum Ended {
+enum UploadEnd {
     /// The client's body broke off.
     Client(BodyError),
     /// The app wants no more of it, or its connection is gone: whoever waits for the answer is told.
@@ -27,7 +28,7 @@ pub(super) async fn run(
     mut send: Sender,
     mut body: Upload,
     stream: Handle,
-    _place: Arc<Place>,
+    _place: Arc<StreamPermit>,
     report: oneshot::Sender<BodyError>,
 ) {
     let ended = tokio::select! {
@@ -35,28 +36,28 @@ pub(super) async fn run(
         () = stream.is_cut() => return send.send_reset(Reason::CANCEL),
         ended = copy(&mut send, &mut body) => ended,
     };
-    if let Err(Ended::Client(error)) = ended {
+    if let Err(UploadEnd::Client(error)) = ended {
         // Told first, since the reset is an end of the answer too.
         let _ = report.send(error);
         send.send_reset(Reason::CANCEL);
     }
 }
 
-async fn copy(send: &mut Sender, body: &mut Upload) -> Result<(), Ended> {
+async fn copy(send: &mut Sender, body: &mut Upload) -> Result<(), UploadEnd> {
     loop {
         let frame = tokio::select! {
             biased;
-            _ = poll_fn(|cx| send.poll_reset(cx)) => return Err(Ended::App),
+            _ = poll_fn(|cx| send.poll_reset(cx)) => return Err(UploadEnd::App),
             frame = body.frame() => frame,
         };
         match frame {
-            None => return send.send_data(Bytes::new(), true).map_err(|_| Ended::App),
-            Some(Err(error)) => return Err(Ended::Client(error)),
+            None => return send.send_data(Bytes::new(), true).map_err(|_| UploadEnd::App),
+            Some(Err(error)) => return Err(UploadEnd::Client(error)),
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => write(send, data).await?,
                 Err(frame) => {
                     let Ok(trailers) = frame.into_trailers() else { continue };
-                    return send.send_trailers(trailers).map_err(|_| Ended::App);
+                    return send.send_trailers(trailers).map_err(|_| UploadEnd::App);
                 }
             },
         }
@@ -64,7 +65,7 @@ async fn copy(send: &mut Sender, body: &mut Upload) -> Result<(), Ended> {
 }
 
 /// Sends what the app has room for, until all is sent.
-async fn write(send: &mut Sender, mut data: Bytes) -> Result<(), Ended> {
+async fn write(send: &mut Sender, mut data: Bytes) -> Result<(), UploadEnd> {
     while !data.is_empty() {
         send.reserve_capacity(data.len());
         let room = poll_fn(|cx| {
@@ -77,9 +78,9 @@ async fn write(send: &mut Sender, mut data: Bytes) -> Result<(), Ended> {
             }
             Poll::Ready(None)
         });
-        let room = room.await.ok_or(Ended::App)?;
+        let room = room.await.ok_or(UploadEnd::App)?;
         let now = data.split_to(room.min(data.len()));
-        send.send_data(now, false).map_err(|_| Ended::App)?;
+        send.send_data(now, false).map_err(|_| UploadEnd::App)?;
     }
     Ok(())
 }

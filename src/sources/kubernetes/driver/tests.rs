@@ -6,9 +6,14 @@ use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
 /// A driver with a clock of its own.
 struct Loop {
     driver: Driver,
+    random: fastrand::Rng,
     now: Instant,
     lists: usize,
     slept: Duration,
@@ -16,8 +21,8 @@ struct Loop {
 
 impl Loop {
     fn new(watch_timeout: u64) -> Self {
-        let driver = Driver::new(Duration::from_secs(watch_timeout), fastrand::Rng::with_seed(1));
-        Self { driver, now: Instant::now(), lists: 0, slept: Duration::ZERO }
+        let driver = Driver::new(Duration::from_secs(watch_timeout));
+        Self { driver, random: fastrand::Rng::with_seed(1), now: now(), lists: 0, slept: Duration::ZERO }
     }
 
     /// Listed at `version`, with a watch open from there.
@@ -28,17 +33,17 @@ impl Loop {
         this
     }
 
-    fn on(&mut self, outcome: Input) -> Option<Notice> {
-        self.driver.on(outcome, self.now)
+    fn on(&mut self, input: Input) -> Option<Notice> {
+        self.driver.on(input, self.now, self.random.f64())
     }
 
     /// The next list or watch; sleeps before it.
     fn next_action(&mut self) -> Action {
-        let mut step = self.driver.next_action();
+        let mut step = self.driver.next_action(self.random.f64());
         if let Action::Sleep(pause) = step {
             self.slept += pause;
             self.now += pause;
-            step = self.driver.next_action();
+            step = self.driver.next_action(self.random.f64());
             assert!(!matches!(step, Action::Sleep(_)), "one pause is enough");
         }
         step
@@ -127,7 +132,7 @@ fn watches_are_asked_to_end_a_little_early_and_differently() {
     let mut driver = Loop::new(200);
     driver.list("1");
     let timeouts: Vec<_> = (0..40)
-        .map(|_| match driver.driver.next_action() {
+        .map(|_| match driver.driver.next_action(driver.random.f64()) {
             Action::Watch { timeout, .. } => timeout,
             step @ (Action::List | Action::Sleep(_)) => unreachable!("{step:?}"),
         })
@@ -237,12 +242,12 @@ fn overload_at_the_watch_asks_for_no_list() {
     for kind in [FailureKind::Throttled, FailureKind::Server, FailureKind::Transport] {
         let mut all = Loop::watching(200, "10");
         all.moved("11");
-        let told = (0..20).filter(|_| {
+        let reported = (0..20).filter(|_| {
             let notice = all.fail(kind);
             all.must_watch("11");
             notice.is_some()
         });
-        assert_eq!(told.count(), 1, "{kind:?} is told once");
+        assert_eq!(reported.count(), 1, "{kind:?} is reported once");
         assert_eq!(all.on(Input::Opened), None);
         all.synced("11");
         assert_eq!(all.wait(), Some(Notice::Live), "{kind:?}: a watch that stands is contact");
@@ -262,9 +267,9 @@ fn what_the_position_may_have_caused_and_a_denial_are_listed_after_a_pause() {
     }
 }
 
-/// Row (a) 30, (c) 1, (c) 2: an outage is told once, goes on for ever, and its end is told.
+/// Row (a) 30, (c) 1, (c) 2: an outage is reported once, goes on for ever, and its end is told.
 #[test]
-fn an_outage_is_told_once_and_so_is_its_end() {
+fn an_outage_is_reported_once_and_so_is_its_end() {
     let mut all = Loop::watching(200, "10");
     let failure = Failure::new(FailureKind::Transport, "words");
     assert_eq!(all.fail(FailureKind::Transport), Some(Notice::Lost(failure)));
@@ -291,21 +296,22 @@ fn timeouts_do_not_make_the_pauses_grow() {
 }
 
 #[test]
-fn a_denial_is_told_also_in_an_outage() {
+fn a_denial_is_reported_also_in_an_outage() {
     let mut all = Loop::new(200);
-    let told: Vec<_> = [FailureKind::Transport, FailureKind::Server, FailureKind::Forbidden, FailureKind::Forbidden]
-        .into_iter()
-        .map(|kind| {
-            assert_eq!(all.next_action(), Action::List);
-            all.fail(kind).is_some()
-        })
-        .collect();
-    assert_eq!(told, [true, false, true, false]);
+    let reported: Vec<_> =
+        [FailureKind::Transport, FailureKind::Server, FailureKind::Forbidden, FailureKind::Forbidden]
+            .into_iter()
+            .map(|kind| {
+                assert_eq!(all.next_action(), Action::List);
+                all.fail(kind).is_some()
+            })
+            .collect();
+    assert_eq!(reported, [true, false, true, false]);
 }
 
-/// (c) 7: a store restored from a backup. The list is the truth, and the next watch starts there.
+/// (c) 7: a store restored from a backup. The list is authoritative, and the next watch starts there.
 #[test]
-fn an_older_list_is_a_restore_and_the_truth() {
+fn an_older_list_is_a_restore_and_authoritative() {
     let mut all = Loop::watching(200, "1018");
     all.fail(FailureKind::Expired);
     assert_eq!(all.list("1003"), Some(Notice::Restored { held: 1018, listed: 1003 }));
@@ -330,7 +336,7 @@ fn after_a_watch_that_broke_the_whole_set_is_shown_from_the_position() {
         for version in ["3", "40", "12"] {
             all.moved(version);
         }
-        assert_eq!(all.fail(FailureKind::Transport).is_some(), !broken, "told once");
+        assert_eq!(all.fail(FailureKind::Transport).is_some(), !broken, "reported once");
         assert!(all.resyncs("15"));
         assert_eq!(all.on(Input::Opened), None);
         all.synced("41");
@@ -359,7 +365,7 @@ fn a_set_that_is_never_whole_is_no_contact_and_silent_in_the_end() {
     all.must_watch("10");
     all.on(Input::Opened);
     all.now += 200 * SECOND;
-    assert_eq!(all.on(Input::Ended), None, "told before");
+    assert_eq!(all.on(Input::Ended), None, "reported before");
     assert!(all.resyncs("10"));
 }
 
@@ -419,7 +425,7 @@ fn a_read_that_contradicts_the_stream_leads_to_a_list_and_never_to_a_loop_of_the
         assert_eq!((all.lists, all.slept), (2, Duration::ZERO));
         all.now += 60 * SECOND;
         all.on(Input::Contradicted(how));
-        // Of the other history, where it was told that there is one.
+        // Of the other history, where a notice has said that there is one.
         assert_eq!(all.list("1003").is_some(), how == Contradiction::Missed);
     }
 }
@@ -490,23 +496,23 @@ fn any_event() -> impl Strategy<Value = Event> {
 
 /// Runs the events against a driver, and counts lists and what may lead to one.
 fn play(events: Vec<Event>, timeout: u64, seed: u64) -> (usize, usize) {
-    let mut driver = Driver::new(Duration::from_secs(timeout), fastrand::Rng::with_seed(seed));
-    let mut now = Instant::now();
+    let (mut driver, mut random) = (Driver::new(Duration::from_secs(timeout)), fastrand::Rng::with_seed(seed));
+    let mut now = now();
     // The first list needs no reason.
     let (mut lists, mut reasons) = (0, 1);
     for event in events {
         if let Event::Contradicts(older) = event {
             let how = if older { Contradiction::Older } else { Contradiction::Missed };
-            reasons += usize::from(driver.on(Input::Contradicted(how), now).is_none());
+            reasons += usize::from(driver.on(Input::Contradicted(how), now, random.f64()).is_none());
             continue;
         }
         let due = driver.due();
         let mut listing = false;
         if due.is_none() {
-            let mut step = driver.next_action();
+            let mut step = driver.next_action(random.f64());
             if let Action::Sleep(pause) = step {
                 now += pause;
-                step = driver.next_action();
+                step = driver.next_action(random.f64());
                 assert!(!matches!(step, Action::Sleep(_)), "one pause is enough");
             }
             listing = step == Action::List;
@@ -536,7 +542,7 @@ fn play(events: Vec<Event>, timeout: u64, seed: u64) -> (usize, usize) {
                 Input::Failed(Failure::new(FailureKind::Timeout, "words"))
             }
         };
-        let notice = driver.on(outcome, now);
+        let notice = driver.on(outcome, now, random.f64());
         reasons += usize::from(notice == Some(Notice::Silent));
         assert_eq!(driver.is_watching(), driver.due().is_some());
     }

@@ -1,4 +1,4 @@
-//! PURE. What the driver says and is told.
+//! PURE. The input and the output of the driver.
 
 use std::time::Duration;
 
@@ -61,18 +61,18 @@ pub enum Contradiction {
     Missed,
 }
 
-/// What is to be told.
+/// What the loop is to report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
     /// The server is in contact, and there is nothing new.
     Live,
-    /// Contact was lost, or a denial took the place of another failure; not told again on each retry.
+    /// Contact was lost, or a denial took the place of another failure; not repeated on each retry.
     Lost(Failure),
     /// A watch was given up for its silence.
     Silent,
     /// The server does not show the whole set at the start of a watch; not asked again.
     NoStreaming,
-    /// A list is older than what was known: the store went back in time. The list is the truth.
+    /// A list is older than what was known: the store was restored from a backup. The list is authoritative.
     Restored {
         /// The position that was held.
         held: u64,

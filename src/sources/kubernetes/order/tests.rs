@@ -1,4 +1,4 @@
-//! What is news, and what is the truth; at the end against a store of which every moment is known.
+//! What is new, and what is authoritative; at the end against a store of which every moment is known.
 
 use std::collections::VecDeque;
 
@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn contradicts(how: Contradiction, known: u64) -> Verdict {
-    Verdict::Contradicts { how, known }
+fn contradicts(how: Contradiction, known: u64) -> ReadVerdict {
+    ReadVerdict::Contradicts { how, known }
 }
 
 /// Row (c) 6: duplicate and reordered events; each once, ascending. Row (c) 8: the deletion of an
@@ -18,15 +18,15 @@ fn what_a_stream_repeats_or_reorders_is_dropped() {
         let mut order = Order::new(by_name);
         order.listed(9);
         let events = [(5, false), (9, false), (11, true), (10, false), (11, false), (12, true), (0, true), (12, false)];
-        for (version, news) in events {
-            assert_eq!(order.event(version), news, "{version}");
+        for (version, is_new) in events {
+            assert_eq!(order.event(version), is_new, "{version}");
         }
     }
 }
 
 /// What happens before and while a read is under way, and what it then shows.
 #[track_caller]
-fn read(by_name: bool, before: &[u64], during: &[u64], shown: Option<u64>) -> Verdict {
+fn read(by_name: bool, before: &[u64], during: &[u64], shown: Option<u64>) -> ReadVerdict {
     let mut order = Order::new(by_name);
     order.listed(10);
     if by_name {
@@ -43,23 +43,23 @@ fn read(by_name: bool, before: &[u64], during: &[u64], shown: Option<u64>) -> Ve
 #[test]
 fn a_read_by_name_is_the_truth_unless_the_stream_is_ahead_of_it() {
     for (before, during, shown, expected) in [
-        (&[][..], &[][..], Some(7), Verdict::Same),
-        (&[], &[], Some(11), Verdict::Newer),
+        (&[][..], &[][..], Some(7), ReadVerdict::Same),
+        (&[], &[], Some(11), ReadVerdict::Newer),
         (&[], &[], Some(6), contradicts(Contradiction::Older, 7)),
         (&[], &[], Some(9), contradicts(Contradiction::Missed, 7)),
-        (&[], &[], None, Verdict::Same),
-        (&[20], &[], Some(20), Verdict::Same),
-        (&[20], &[], Some(21), Verdict::Newer),
+        (&[], &[], None, ReadVerdict::Same),
+        (&[20], &[], Some(20), ReadVerdict::Same),
+        (&[20], &[], Some(21), ReadVerdict::Newer),
         (&[20], &[], Some(19), contradicts(Contradiction::Older, 20)),
-        (&[20], &[], None, Verdict::Same),
+        (&[20], &[], None, ReadVerdict::Same),
         // The read is late.
-        (&[20], &[22], Some(20), Verdict::Superseded),
-        (&[20], &[22], Some(21), Verdict::Superseded),
-        (&[20], &[22], Some(22), Verdict::Same),
-        (&[20], &[22], Some(23), Verdict::Newer),
+        (&[20], &[22], Some(20), ReadVerdict::Superseded),
+        (&[20], &[22], Some(21), ReadVerdict::Superseded),
+        (&[20], &[22], Some(22), ReadVerdict::Same),
+        (&[20], &[22], Some(23), ReadVerdict::Newer),
         // Or the store went back, before the stream brought this or after.
-        (&[20], &[22], Some(19), Verdict::Ambiguous),
-        (&[20], &[22], None, Verdict::Ambiguous),
+        (&[20], &[22], Some(19), ReadVerdict::Ambiguous),
+        (&[20], &[22], None, ReadVerdict::Ambiguous),
     ] {
         assert_eq!(read(true, before, during, shown), expected, "{before:?} {during:?} {shown:?}");
     }
@@ -68,12 +68,12 @@ fn a_read_by_name_is_the_truth_unless_the_stream_is_ahead_of_it() {
 #[test]
 fn a_read_by_labels_is_compared_with_the_position() {
     for (before, during, shown, expected) in [
-        (&[][..], &[][..], Some(10), Verdict::Same),
-        (&[], &[], Some(11), Verdict::Newer),
+        (&[][..], &[][..], Some(10), ReadVerdict::Same),
+        (&[], &[], Some(11), ReadVerdict::Newer),
         (&[20], &[], Some(19), contradicts(Contradiction::Older, 20)),
-        (&[20], &[22], Some(20), Verdict::Superseded),
-        (&[20], &[22], Some(25), Verdict::Newer),
-        (&[20], &[22], Some(19), Verdict::Ambiguous),
+        (&[20], &[22], Some(20), ReadVerdict::Superseded),
+        (&[20], &[22], Some(25), ReadVerdict::Newer),
+        (&[20], &[22], Some(19), ReadVerdict::Ambiguous),
     ] {
         assert_eq!(read(false, before, during, shown), expected, "{before:?} {during:?} {shown:?}");
     }
@@ -98,35 +98,35 @@ fn after_a_list_or_a_whole_set_a_read_is_newer_and_contradicts_nothing() {
             order.listed(20);
         }
         order.read_begins();
-        assert_eq!(order.read(Some(15)), Verdict::Newer);
+        assert_eq!(order.read(Some(15)), ReadVerdict::Newer);
         order.read_begins();
-        assert_eq!(order.read(Some(18)), contradicts(Contradiction::Missed, 15), "of this nobody said anything");
+        assert_eq!(order.read(Some(18)), contradicts(Contradiction::Missed, 15), "the stream showed nothing of this");
     }
 }
 
-/// The first read after a start, and after a list that itself shows the restored store, is no news of one.
+/// The first read after a start, and after a list that itself shows the restored store, does not count as another restore.
 #[test]
 fn one_restore_is_told_once() {
     let mut order = Order::new(true);
     order.listed(1018);
     order.read_begins();
-    assert_eq!(order.read(Some(1002)), Verdict::Newer, "the first");
+    assert_eq!(order.read(Some(1002)), ReadVerdict::Newer, "the first");
     assert!(order.event(1020));
     order.listed(1003);
     order.read_begins();
-    assert_eq!(order.read(Some(1001)), Verdict::Newer);
-    // An API server that was kept running: the list stays in the past, each read is the truth.
+    assert_eq!(order.read(Some(1001)), ReadVerdict::Newer);
+    // An API server that was kept running: the list stays in the past, each read is authoritative.
     let mut order = Order::new(true);
     order.listed(1018);
     order.read_begins();
     order.read(Some(1015));
     for (listed, shown, expected) in [
         (true, 1003, contradicts(Contradiction::Older, 1015)),
-        (true, 1003, Verdict::Same),
-        (true, 1004, Verdict::Newer),
-        (false, 1004, Verdict::Same),
+        (true, 1003, ReadVerdict::Same),
+        (true, 1004, ReadVerdict::Newer),
+        (false, 1004, ReadVerdict::Same),
         (false, 1005, contradicts(Contradiction::Missed, 1004)),
-        (true, 1005, Verdict::Same),
+        (true, 1005, ReadVerdict::Same),
     ] {
         if listed {
             order.listed(1018);
@@ -142,7 +142,7 @@ fn a_set_that_is_behind_what_a_read_showed_is_no_news() {
     let mut order = Order::new(false);
     order.listed(10);
     order.read_begins();
-    assert_eq!(order.read(Some(14)), Verdict::Newer);
+    assert_eq!(order.read(Some(14)), ReadVerdict::Newer);
     assert!(!order.synced(12));
     assert!(!order.event(13) && order.event(15));
     assert!(order.synced(16) && !order.event(16));
@@ -219,7 +219,7 @@ impl World {
     }
 
     /// Says what a read came to.
-    fn step(&mut self, step: &Step) -> Option<Verdict> {
+    fn step(&mut self, step: &Step) -> Option<ReadVerdict> {
         match step {
             Step::Write => {
                 self.contents += 1;
@@ -254,7 +254,7 @@ impl World {
                 let shown = self.served.take().expect("served");
                 self.begun = None;
                 let verdict = self.order.read(Some(shown.0));
-                if !matches!(verdict, Verdict::Superseded | Verdict::Ambiguous) {
+                if !matches!(verdict, ReadVerdict::Superseded | ReadVerdict::Ambiguous) {
                     self.held = shown;
                 }
                 return Some(verdict);
@@ -283,13 +283,13 @@ proptest! {
             if let Some(verdict) = verdict {
                 let confirmed = begun.expect("it began");
                 prop_assert!(world.held.0 >= confirmed.0, "{verdict:?}: {:?}, not {confirmed:?}", world.held);
-                let plain = matches!(verdict, Verdict::Same | Verdict::Newer | Verdict::Superseded);
+                let plain = matches!(verdict, ReadVerdict::Same | ReadVerdict::Newer | ReadVerdict::Superseded);
                 prop_assert!(plain, "{:?}", verdict);
             }
         }
     }
 
-    /// Whatever happened: with the stream at rest one read shows the truth, and the next one nothing new.
+    /// Whatever happened: with the stream at rest one read shows the current state, and the next one nothing new.
     #[test]
     fn after_a_restore_reads_lead_to_the_truth(steps in steps(true)) {
         let mut world = World::new();
@@ -304,7 +304,7 @@ proptest! {
             world.step(&Step::Serve);
             let verdict = world.step(&Step::Answer).expect("a read");
             prop_assert_eq!(world.held, world.now());
-            prop_assert!(round == 0 || verdict == Verdict::Same, "{:?}", verdict);
+            prop_assert!(round == 0 || verdict == ReadVerdict::Same, "{:?}", verdict);
         }
     }
 }

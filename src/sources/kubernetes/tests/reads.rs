@@ -177,7 +177,7 @@ async fn an_ambiguous_read_is_made_again() {
 }
 
 /// etcd restored while its API server was kept running: lists, watches and their bookmarks stay in
-/// the past, a read by name shows the truth.
+/// the past, a read by name shows the current state.
 #[tokio::test(start_paused = true)]
 async fn a_server_that_lists_the_past_neither_wins_nor_is_asked_in_a_loop() {
     let (mut all, watch) = Setup::watching().await;
@@ -207,7 +207,7 @@ async fn a_server_that_lists_the_past_neither_wins_nor_is_asked_in_a_loop() {
     assert_eq!(all.count("tidewait_kubernetes_lists_total"), "3");
     get.got(Some(&object(6)));
     assert_eq!(all.not_live().await, "1 listed at 6", "and never 15 again");
-    assert_eq!(all.count("tidewait_kubernetes_restores_total"), "1", "told once");
+    assert_eq!(all.count("tidewait_kubernetes_restores_total"), "1", "reported once");
 }
 
 /// The watch may be refused, or the network to it be gone, while reads are answered.
@@ -225,7 +225,7 @@ async fn a_read_in_an_outage_of_the_watch_is_the_truth_and_does_not_end_the_outa
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_read_that_fails_settles_nothing_and_is_made_again() {
+async fn a_read_that_fails_confirms_nothing_and_is_made_again() {
     let (mut all, _watch) = Setup::watching().await;
     let mut asking = all.asks();
     drop(all.script.get().await);
@@ -264,7 +264,7 @@ async fn a_set_is_read_by_a_list() {
     all.script.list().await.listed(10, &[object(7)]);
     let watch = all.script.watch().await.opened();
     assert_eq!(all.seen().await, "1 listed at 10");
-    assert_eq!(all.seen.recv().await.map(|seen| all.short(seen)), Some(None), "settled");
+    assert_eq!(all.seen.recv().await.map(|seen| all.short(seen)), Some(None), "nothing follows");
     assert!(asking.join_next().await.expect("one").expect("no panic"), "the first list is one");
     let asked = all.asks();
     let list = all.script.list().await;

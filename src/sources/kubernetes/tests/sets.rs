@@ -37,7 +37,7 @@ async fn all_pages_are_one_set() {
     assert_eq!(all.script.watch().await.param("resourceVersion"), Some("10"));
 }
 
-/// Broken in the middle: the next one begins anew, and nothing of the first is told.
+/// Broken in the middle: the next one begins anew, and nothing of the first is reported.
 #[tokio::test(start_paused = true)]
 async fn a_list_that_breaks_or_expires_between_its_pages_begins_anew() {
     for expired in [false, true] {
