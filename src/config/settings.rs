@@ -164,7 +164,9 @@ pub(super) const SETTINGS: [Setting; 32] = [
     process("grace", Text("20s"), |o| o.grace.as_slice()),
     process("state-dir", Absent("in memory only"), |o| o.state_dir.as_slice()),
     process("allow-file-root", Absent("none"), |o| &o.allow_file_root),
-    process("kubeconfig", Absent("KUBECONFIG or ~/.kube/config, else the pod's service account"), |o| o.kubeconfig.as_slice()),
+    process("kubeconfig", Absent("KUBECONFIG or ~/.kube/config, else the pod's service account"), |o| {
+        o.kubeconfig.as_slice()
+    }),
     process("operations", Absent("none"), |o| o.operations.as_slice()),
     process("replica", Absent("the host's name"), |o| o.replica.as_slice()),
     process("replica-uid", Absent("none"), |o| o.replica_uid.as_slice()),

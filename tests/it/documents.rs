@@ -7,6 +7,8 @@ use std::path::{Component, Path, PathBuf};
 
 use tidewait::describe::problem::Kind;
 
+mod typed; // the commands that they show
+
 /// The documents outside of docs/.
 const OTHERS: [&str; 5] =
     ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "charts/tidewait/README.md", "tests/node/README.md"];
