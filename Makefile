@@ -7,7 +7,7 @@
 # make image       the image, built with docker, podman or buildah, whichever is there, of a program built here;
 #                  PROGRAM=compiled builds that in a container too. IMAGE names it
 # make lint        format, clippy and docs, warnings are errors
-# make regenerate  files that tests hold to the code: example model, golden answers, tables in README.md
+# make regenerate  files that tests hold to the code: example model, golden answers, tables in docs/
 
 CARGO ?= cargo
 CLUSTER ?= dev

@@ -20,7 +20,7 @@ use super::settings::{COLLECTOR, SETTINGS, Setting, Unset, environment_name, fro
 use super::{Config, ranges, value};
 use crate::bounds::CONFIG_BYTES;
 
-/// Parks describe requests and answers all of them the moment the model changes
+/// Serves models by long polling: parks requests, and answers all of them when the model changes
 #[derive(Debug, Clone, PartialEq, Eq, Parser)]
 #[command(name = "tidewait", version, arg_required_else_help = true)]
 pub struct Cli {
@@ -34,11 +34,11 @@ pub struct Cli {
 pub enum Command {
     /// Serve models, and proxy everything else to the app
     Serve(Options),
-    /// Validate the configuration that serve would use, and exit: 0 sound, 2 not
+    /// Validate the configuration that serve would use; the exit code is 0 if it is good and 2 if not
     Check(Options),
     /// Print the custom resource definitions: kubectl apply --server-side -f -
     Crd,
-    /// Tell a running Tidewait to drain, as a preStop hook does
+    /// Answer the parked requests of a running Tidewait, as a preStop hook before its pod ends
     Drain(DrainOptions),
 }
 
@@ -48,7 +48,7 @@ pub struct DrainOptions {
     /// Admin port of the Tidewait to drain
     #[arg(long, value_name = "IP:PORT")]
     pub admin: Option<String>,
-    /// End no earlier, so that whoever sends clients here has heard that the pod ends (0 to 1h) [default: 0]
+    /// Take at least this long, so that load balancers learn that the pod ends (0 to 1h) [default: 0]
     #[arg(long, value_name = "DURATION")]
     pub at_least: Option<String>,
 }
@@ -130,7 +130,7 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-/// Every setting as a table in Markdown, for the README.
+/// Every setting as a table in Markdown, for docs/settings.md.
 #[must_use]
 pub fn reference() -> String {
     let mut table = "| flag | environment | default | meaning |\n|---|---|---|---|\n".to_owned();

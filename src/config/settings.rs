@@ -16,7 +16,7 @@ const LOGS: &str = "Logs";
 /// The settings of `serve` and `check`, as text.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
 pub struct Options {
-    /// Configuration file (YAML); the one place for several operations. Relative paths in it start at the working directory
+    /// Configuration file (YAML); several operations need one. Paths in it are relative to the working directory
     #[arg(long, value_name = "FILE")]
     pub config: Option<String>,
 
@@ -26,22 +26,22 @@ pub struct Options {
     /// Serve the model that this ConfigMap holds: one key, or all keys as one object
     #[arg(long, value_name = "NAMESPACE/NAME[:KEY]", help_heading = OPERATION)]
     pub configmap: Option<String>,
-    /// How the model is read: json, yaml, opaque (served as it is) or opaque:MEDIA/TYPE
+    /// How to read the model: json, yaml, opaque (served as it is) or opaque:MEDIA/TYPE
     #[arg(long, value_name = "FORMAT", help_heading = OPERATION)]
     pub format: Option<String>,
     /// Path that clients poll
     #[arg(long, value_name = "PATH", help_heading = OPERATION)]
     pub path: Option<String>,
-    /// JSON Pointer of an integer in the model that is its version
+    /// JSON Pointer to an integer in the model that is its version
     #[arg(long, value_name = "POINTER", help_heading = OPERATION)]
     pub version_from: Option<String>,
-    /// How long a request is held that does not say; the longest wait, if that is shorter
+    /// How long a request is held that asks for no wait; at most --wait-max
     #[arg(long, value_name = "DURATION", help_heading = OPERATION)]
     pub wait_default: Option<String>,
     /// How long a request is held at most (up to 1h)
     #[arg(long, value_name = "DURATION", help_heading = OPERATION)]
     pub wait_max: Option<String>,
-    /// Least time between two publications (0 to 60s)
+    /// Shortest time between two published states (0 to 60s)
     #[arg(long, value_name = "DURATION", help_heading = OPERATION)]
     pub min_interval: Option<String>,
     /// Requests parked at once; one more is answered 503
@@ -60,7 +60,7 @@ pub struct Options {
     /// Address for operators and the kubelet
     #[arg(long, value_name = "IP:PORT", help_heading = TRAFFIC)]
     pub admin: Option<String>,
-    /// The app behind: gets what is for no operation (port 80 if the URL has none); without it that is 404
+    /// The app, which gets all requests for other paths (port 80 if the URL names none); without it they are answered 404
     #[arg(long, value_name = "URL", help_heading = TRAFFIC)]
     pub upstream: Option<String>,
     /// What the app speaks: http1, or h2c (HTTP/2 without TLS, such as gRPC)
@@ -75,39 +75,39 @@ pub struct Options {
     /// Longest silence within a body to or from the app (up to 24h); 0 is unlimited
     #[arg(long, value_name = "DURATION", help_heading = TRAFFIC)]
     pub upstream_body_idle_timeout: Option<String>,
-    /// Peers whose forwarding headers are believed
+    /// Proxies whose forwarding headers (Forwarded, X-Forwarded-*) are trusted
     #[arg(long, value_name = "CIDR[,CIDR]", value_delimiter = ',', help_heading = TRAFFIC)]
     pub trusted_proxies: Vec<String>,
-    /// Connections accepted at once; one more is answered 503. The limit of open files caps it
+    /// Connections accepted at once; one more is answered 503. Lowered to what the limit of open files allows
     #[arg(long, value_name = "NUMBER", help_heading = TRAFFIC)]
     pub max_connections: Option<String>,
     /// How long a drain may take (0 to 1h)
     #[arg(long, value_name = "DURATION", help_heading = TRAFFIC)]
     pub grace: Option<String>,
 
-    /// Directory in which the last good snapshots survive a restart
+    /// Directory that keeps the last good states over a restart
     #[arg(long, value_name = "DIR", help_heading = STATE)]
     pub state_dir: Option<String>,
-    /// Directories below which a DescribeOperation may name files (absolute); without it none may be named
+    /// Absolute directories below which a DescribeOperation may name files; by default it may name none
     #[arg(long, value_name = "PATH[,PATH]", value_delimiter = ',', help_heading = STATE)]
     pub allow_file_root: Vec<String>,
-    /// How the API server is found
+    /// Kubeconfig file that names the API server
     #[arg(long, value_name = "PATH", help_heading = STATE)]
     pub kubeconfig: Option<String>,
-    /// Serve what the DescribeOperations of a namespace describe, or those of them with these labels
+    /// Serve the DescribeOperations of a namespace: all of them, or those with these labels
     #[arg(long, value_name = "NAMESPACE[/LABEL-SELECTOR]", help_heading = STATE)]
     pub operations: Option<String>,
-    /// What this replica calls itself in its DescribeReplica and in the Lease: the name of its pod
+    /// Name of this replica in its DescribeReplica and in the Lease: the name of its pod
     #[arg(long, value_name = "NAME", help_heading = STATE)]
     pub replica: Option<String>,
-    /// The uid of that pod, so that the DescribeReplica goes with it
+    /// Uid of that pod, so that the DescribeReplica is deleted with the pod
     #[arg(long, value_name = "UID", help_heading = STATE)]
     pub replica_uid: Option<String>,
     /// Longest a Kubernetes watch runs before it is renewed (1s to 200s)
     #[arg(long, value_name = "DURATION", help_heading = STATE)]
     pub watch_timeout: Option<String>,
 
-    /// Form of the log: text or json
+    /// Format of the log: text or json
     #[arg(long, value_name = "FORMAT", help_heading = LOGS)]
     pub log_format: Option<String>,
     /// What is logged: off, error, warn, info, debug, trace, or a filter such as info,tidewait=debug
@@ -143,7 +143,7 @@ pub(super) const SETTINGS: [Setting; 32] = [
     process("config", Absent("none"), |o| o.config.as_slice()),
     operation("file", Absent("none"), |o| o.file.as_slice()),
     operation("configmap", Absent("none"), |o| o.configmap.as_slice()),
-    operation("format", Absent("by the extension"), |o| o.format.as_slice()),
+    operation("format", Absent("by the file extension"), |o| o.format.as_slice()),
     operation("path", Text("/describe"), |o| o.path.as_slice()),
     operation("version-from", Absent("the source's own"), |o| o.version_from.as_slice()),
     operation("wait-default", Text("25s"), |o| o.wait_default.as_slice()),
@@ -164,7 +164,9 @@ pub(super) const SETTINGS: [Setting; 32] = [
     process("grace", Text("20s"), |o| o.grace.as_slice()),
     process("state-dir", Absent("in memory only"), |o| o.state_dir.as_slice()),
     process("allow-file-root", Absent("none"), |o| &o.allow_file_root),
-    process("kubeconfig", Absent("the usual places, then the pod's service account"), |o| o.kubeconfig.as_slice()),
+    process("kubeconfig", Absent("KUBECONFIG or ~/.kube/config, else the pod's service account"), |o| {
+        o.kubeconfig.as_slice()
+    }),
     process("operations", Absent("none"), |o| o.operations.as_slice()),
     process("replica", Absent("the host's name"), |o| o.replica.as_slice()),
     process("replica-uid", Absent("none"), |o| o.replica_uid.as_slice()),
@@ -189,7 +191,7 @@ const LISTS: [&str; 2] = ["trusted-proxies", "allow-file-root"];
 
 /// Where spans go: the variables of OpenTelemetry, whose names everybody knows, and nothing else.
 pub(super) const COLLECTOR: [(&str, &str); 2] = [
-    ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "URL that spans are sent to (OTLP over HTTP), as it is"),
+    ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "URL that spans are sent to (OTLP over HTTP), used as it is"),
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "The same, to which /v1/traces is added"),
 ];
 

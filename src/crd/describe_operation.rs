@@ -64,7 +64,8 @@ pub struct DescribeOperationSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "fields::min_interval")]
     pub min_interval: Option<String>,
-    /// Over how long a release is spread, 0 to 60s, to protect what is behind the agents. Default: 0, everyone at once.
+    /// Time over which the answers to a change are spread, 0 to 60s, to protect services that the agents then call.
+    /// Default: 0, all at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "fields::wake_spread")]
     pub wake_spread: Option<String>,
@@ -218,11 +219,11 @@ pub struct FileSource {
     rule(&schema::not_longer("default", "max"), "wait.default is longer than wait.max: lower it, or raise that"),
 ]))]
 pub struct Wait {
-    /// Where the request does not say, 0 to 1h. Default: 25s, or max where that is shorter.
+    /// For a request that asks for no wait, 0 to 1h. Default: 25s, or max where that is shorter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "fields::wait_default")]
     pub default: Option<String>,
-    /// At most, whatever the request says, 1ms to 1h. Default: 55s.
+    /// The longest, whatever the request asks for, 1ms to 1h. Default: 55s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "fields::wait_max")]
     pub max: Option<String>,

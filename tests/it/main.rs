@@ -16,6 +16,7 @@ mod configmap; // the source alone and the real API server
 mod control_plane; // the real API server, etcd and kubectl
 mod controller; // DescribeOperations and statuses, by kubectl, against a real API server
 mod crd; // the API types and the real API server
+mod documents; // the pages lead somewhere and are true
 mod example; // the example model is made by the code
 mod faults; // killed, stopped, out of disk
 mod hostile; // requests that no sane client sends, and clients that are slow, many or gone

@@ -1,5 +1,5 @@
 //! Rules about the source itself: arrows between modules, files that nobody declares, sizes, and
-//! the tables of ARCHITECTURE.md and README.md. `TIDEWAIT_REGENERATE=1` writes the tables anew.
+//! the tables of ARCHITECTURE.md and docs/. `TIDEWAIT_REGENERATE=1` writes the tables anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -204,9 +204,9 @@ fn holds(file: &str, name: &str, made: &str) {
 }
 
 #[test]
-fn the_readme_lists_every_flag() {
+fn the_page_of_settings_lists_every_flag() {
     let reference = tidewait::config::cli::reference();
-    holds("README.md", "flags", &(reference.trim_end().to_owned() + "\n"));
+    holds("docs/settings.md", "flags", &(reference.trim_end().to_owned() + "\n"));
 }
 
 /// Names of the constants of src/bounds.rs.
@@ -218,8 +218,8 @@ fn constants() -> BTreeSet<String> {
 
 #[test]
 fn the_table_of_bounds_lists_every_constant_and_every_limiting_setting() {
-    let text = read(&root().join("ARCHITECTURE.md"));
-    let section = text.split("## Bounds").nth(1).and_then(|rest| rest.split("## ").next()).expect("a section");
+    let text = read(&root().join("docs/bounds.md"));
+    let section = text.split("## Limits").nth(1).and_then(|rest| rest.split("## ").next()).expect("a section");
     let listed: BTreeSet<_> = section
         .lines()
         .filter_map(|line| line.strip_prefix("| `"))
@@ -258,15 +258,20 @@ fn every_bound_is_used() {
     assert!(unused.is_empty(), "{unused:?}");
 }
 
-/// What the README shows as a configuration is one.
-#[tokio::test]
-async fn the_readme_shows_a_configuration_that_is_good() {
-    let readme = read(&root().join("README.md"));
-    let shown = readme.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block of YAML");
-    let file = tempfile::NamedTempFile::with_suffix(".yaml").expect("a file");
-    fs::write(file.path(), shown).expect("it can be written");
-    let path = file.path().to_str().expect("UTF-8");
-    let output = crate::server::tidewait(&["check", "--config", path]).output().await.expect("it runs");
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "the configuration is good, operations: 2\n");
+/// The table of modules has every module, and names for each what the arrows allow.
+#[test]
+fn the_table_of_modules_is_that_of_the_arrows() {
+    let text = read(&root().join("ARCHITECTURE.md"));
+    let section = text.split("## Modules").nth(1).and_then(|rest| rest.split("## ").next()).expect("a section");
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.strip_suffix(" |")?.split_once("` | "));
+    let listed: BTreeMap<_, BTreeSet<_>> = rows
+        .map(|(module, rest)| {
+            let known = rest.rsplit(" | ").next().unwrap_or_default();
+            (module, known.split('`').skip(1).step_by(2).collect())
+        })
+        .filter(|(module, _)| *module != "main")
+        .collect();
+    let arrows: BTreeMap<_, BTreeSet<_>> =
+        ARROWS.into_iter().map(|(module, known)| (module, known.iter().copied().collect())).collect();
+    assert_eq!(listed, arrows);
 }
