@@ -28,6 +28,8 @@ pub const DELTA_BYTES: usize = 1024 * 1024;
 pub const CONFIG_BYTES: u64 = 1024 * 1024;
 /// Bytes of `since` and of `rejected` after decoding; more is 400.
 pub const SINCE_BYTES: usize = 256;
+/// Bytes of a `State-Id`; a client refuses an answer with a longer one.
+pub const ID_BYTES: usize = 128;
 /// Bytes of an `Agent-Id`; a longer or otherwise wrong one is 400.
 pub const AGENT_ID_BYTES: usize = 253;
 /// Characters of a `Rejected-Reason`; what is longer is cut.
