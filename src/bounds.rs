@@ -18,6 +18,9 @@ pub const PATCH_ARRAY_EDITS: usize = 256;
 pub const PATCH_ARRAY_PASSES: usize = 16;
 /// Items of two arrays among which those that stand once are looked for; of more, what stands at the same place counts.
 pub const PATCH_ARRAY_ANCHORS: usize = 262_144;
+/// Values that the moves, copies and tests of one patch may take, each counted as often as it is taken; a patch that takes
+/// more is refused. Without it a few copies of a document into itself would outgrow any memory.
+pub const PATCH_TAKEN: usize = 2 * DOCUMENT_NODES;
 /// Bytes of memory that past states may hold beside the current one, where its text is shorter and no bound is set.
 pub const HISTORY_BYTES: usize = 1024 * 1024;
 /// Deltas to one state that are kept; further ones are made for each request.
