@@ -6,7 +6,7 @@
 # make demo        the chart beside an app on such a cluster, and three clients while a model changes; ends clean
 # make image       the image, built with docker, podman or buildah, whichever is there, of a program built here;
 #                  PROGRAM=compiled builds that in a container too. IMAGE names it
-# make lint        format, clippy and docs, warnings are errors
+# make lint        format, clippy (with and without the server) and docs, warnings are errors
 # make regenerate  files that tests hold to the code: example model, golden answers, tables in docs/
 
 CARGO ?= cargo
@@ -44,10 +44,11 @@ image:
 lint: format clippy docs
 
 format:
-	$(CARGO) fmt --check
+	$(CARGO) fmt --all --check
 
 clippy:
 	$(CARGO) clippy --locked --all-targets --test node -- -D warnings
+	$(CARGO) clippy --locked --package tidewait-client-example --package tidewait --lib --no-default-features -- -D warnings
 
 docs:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items

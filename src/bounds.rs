@@ -1,4 +1,4 @@
-//! Every bound that is not a setting, in one place. ARCHITECTURE.md lists these and the settings
+//! Every bound that is not a setting, in one place. docs/bounds.md lists these and the settings
 //! with what happens at the bound; a test keeps that table and this file the same.
 
 use std::time::Duration;
@@ -18,6 +18,9 @@ pub const PATCH_ARRAY_EDITS: usize = 256;
 pub const PATCH_ARRAY_PASSES: usize = 16;
 /// Items of two arrays among which those that stand once are looked for; of more, what stands at the same place counts.
 pub const PATCH_ARRAY_ANCHORS: usize = 262_144;
+/// Values that the moves, copies and tests of one patch may take, each counted as often as it is taken; a patch that takes
+/// more is refused. Without it a few copies of a document into itself would outgrow any memory.
+pub const PATCH_TAKEN: usize = 2 * DOCUMENT_NODES;
 /// Bytes of memory that past states may hold beside the current one, where its text is shorter and no bound is set.
 pub const HISTORY_BYTES: usize = 1024 * 1024;
 /// Deltas to one state that are kept; further ones are made for each request.
@@ -28,6 +31,8 @@ pub const DELTA_BYTES: usize = 1024 * 1024;
 pub const CONFIG_BYTES: u64 = 1024 * 1024;
 /// Bytes of `since` and of `rejected` after decoding; more is 400.
 pub const SINCE_BYTES: usize = 256;
+/// Bytes of a `State-Id`; a client refuses an answer with a longer one.
+pub const ID_BYTES: usize = 128;
 /// Bytes of an `Agent-Id`; a longer or otherwise wrong one is 400.
 pub const AGENT_ID_BYTES: usize = 253;
 /// Characters of a `Rejected-Reason`; what is longer is cut.

@@ -1,24 +1,45 @@
 //! Tidewait stands beside an app, holds the current state of a model with the identifier that
 //! names it, parks the requests of clients that have that state already, and answers all of them
 //! the moment it changes. ARCHITECTURE.md tells the way of a change through these modules.
+//!
+//! Without the feature `server` it is what a client shares with the server: the model, its states and patches, and the
+//! names and forms of the protocol.
 
+#[cfg(feature = "server")]
 pub mod access;
+#[cfg(feature = "server")]
 pub mod admin;
+#[cfg(feature = "server")]
 pub mod app;
 pub mod bounds;
+#[cfg(feature = "server")]
 pub mod config;
+#[cfg(feature = "server")]
 pub mod controller;
+#[cfg(feature = "server")]
 pub mod crd;
+#[cfg(feature = "server")]
 pub mod describe;
+#[cfg(feature = "server")]
 pub mod escape;
+#[cfg(feature = "server")]
 pub mod http;
+#[cfg(feature = "server")]
 pub mod hub;
+#[cfg(feature = "server")]
 pub mod lifecycle;
 pub mod model;
+#[cfg(feature = "server")]
 pub mod operation;
+#[cfg(feature = "server")]
 pub mod operations;
+pub mod protocol;
+#[cfg(feature = "server")]
 pub mod registry;
+#[cfg(feature = "server")]
 pub mod sockets;
+#[cfg(feature = "server")]
 pub mod sources;
+#[cfg(feature = "server")]
 pub mod telemetry;
 pub mod yaml;

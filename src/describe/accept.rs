@@ -5,9 +5,7 @@
 use http::{HeaderMap, header};
 
 use super::weights::weighted;
-
-/// The media type of a delta (RFC 6902, section 6).
-pub const JSON_PATCH: &str = "application/json-patch+json";
+use crate::protocol::media_type::{JSON, JSON_PATCH};
 
 /// Whether deltas are preferred to full states.
 #[must_use]
@@ -21,7 +19,7 @@ pub fn prefers_deltas(fields: &HeaderMap) -> bool {
                 patch = quality;
                 continue;
             }
-            "application/json" => 3,
+            JSON => 3,
             "application/*" => 2,
             "*/*" => 1,
             _ => continue,

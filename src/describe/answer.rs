@@ -13,22 +13,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
-use super::accept;
 use super::encode::{Coding, ResponseFields};
-use super::problem::{self, Kind, Problem};
+use super::problem::{Kind, Problem};
 use super::request::{PollRequest, preference_applied};
 use crate::model::{Since, Snapshot};
-
-/// Names the state.
-pub const STATE_ID: HeaderName = HeaderName::from_static("state-id");
-/// Whole seconds since the source last confirmed the state.
-pub const STATE_AGE: HeaderName = HeaderName::from_static("state-age");
-/// SHA-256 of the bytes without an encoding, in the syntax of RFC 9530.
-pub const STATE_DIGEST: HeaderName = HeaderName::from_static("state-digest");
-/// The state that a delta begins at.
-pub const DELTA_BASE: HeaderName = HeaderName::from_static("delta-base");
-/// RFC 7240, section 3.
-pub const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+use crate::protocol::fields::{DELTA_BASE, PREFERENCE_APPLIED, STATE_AGE, STATE_DIGEST, STATE_ID};
+use crate::protocol::media_type;
 
 /// The methods of a describe path.
 pub const ALLOW: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
@@ -114,7 +104,7 @@ impl Representation {
     pub fn delta(request: &PollRequest, base: &Since, patch: (Coding, Bytes), digest: HeaderValue) -> Self {
         let (coding, bytes) = patch;
         let base = HeaderValue::try_from(base.to_string()).expect("an id is a field value");
-        let media_type = HeaderValue::from_static(accept::JSON_PATCH);
+        let media_type = HeaderValue::from_static(media_type::JSON_PATCH);
         Self { media_type, coding, bytes, digest: Some(digest), delta_base: Some(base), is_head: request.head }
     }
 }
@@ -159,7 +149,7 @@ impl Answer {
     #[must_use]
     pub fn problem_of(status: StatusCode, json: Vec<u8>) -> Self {
         let representation = Representation {
-            media_type: HeaderValue::from_static(problem::MEDIA_TYPE),
+            media_type: HeaderValue::from_static(media_type::PROBLEM),
             coding: Coding::Identity,
             bytes: json.into(),
             digest: None,
@@ -224,5 +214,54 @@ impl Representation {
         ]
         .into_iter()
         .flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, Method};
+
+    use super::*;
+    use crate::config::Wait;
+    use crate::describe::encode;
+    use crate::model::{Content, Document, Epoch};
+    use crate::protocol::{AnswerHead, InvalidAnswer, answer, state_digest};
+
+    fn head(answer: &Answer) -> Result<AnswerHead, InvalidAnswer> {
+        AnswerHead::read(answer.status, &answer.fields().collect::<HeaderMap>())
+    }
+
+    #[test]
+    fn a_client_reads_what_is_written() {
+        let content = Content::Json(Document::from_json(b"{\"mtu\":1450}").expect("a document"));
+        let snapshot = Snapshot::of(Epoch::of(&["e"]), 7, &content);
+        let fields = ResponseFields::of(&snapshot);
+        let wait = Wait { default: Duration::ZERO, max: Duration::ZERO };
+        let request = PollRequest::parse(&Method::GET, None, &HeaderMap::new(), wait, 1).expect("a request");
+        let age = Duration::from_secs(3);
+        let state = |coding| State::new(&request, &snapshot, &fields, coding, age);
+        let read = answer::State { id: snapshot.id.to_string(), age };
+
+        assert_eq!(head(&Answer::unchanged(state(None))), Ok(AnswerHead::Unchanged(read.clone())));
+        assert_eq!(head(&Answer::not_modified(state(None))), Ok(AnswerHead::NotModified(read.clone())));
+        let digest = state_digest(&content.bytes());
+        for coding in Coding::ALL {
+            let sent = || (coding, Bytes::from_static(b"..."));
+            let (whole, base) = (encode::state_digest(snapshot.body()), Since { version: None, ..snapshot.id.into() });
+            let whole = Representation::whole(&request, &fields, sent(), whole);
+            let delta = Representation::delta(&request, &base, sent(), encode::state_digest(snapshot.body()));
+            for (representation, delta_base, media_type) in
+                [(whole, None, media_type::JSON), (delta, Some(base.to_string()), media_type::JSON_PATCH)]
+            {
+                let media_type = media_type.to_owned();
+                let body = answer::Body { coding, digest: digest.clone(), delta_base, media_type };
+                let made = Answer::state(state(Some(coding)), representation);
+                assert_eq!(head(&made), Ok(AnswerHead::State(read.clone(), body)));
+            }
+        }
+        let problem = Answer::problem(&Problem::retry(Kind::NoState, 2, "soon"), 0.5);
+        let retry_after = Some(Duration::from_secs(3));
+        assert_eq!(head(&problem), Ok(AnswerHead::Refused { status: StatusCode::SERVICE_UNAVAILABLE, retry_after }));
+        assert_eq!(head(&Answer::options()), Err(InvalidAnswer::Missing(STATE_ID)), "that is no answer to a poll");
     }
 }

@@ -9,17 +9,8 @@ use http::{HeaderMap, HeaderValue, header};
 use super::weights::weighted;
 use crate::model::Snapshot;
 use crate::model::snapshot::Body;
-
-/// A content coding (RFC 9110, section 8.4.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Coding {
-    /// The bytes as they are.
-    Identity,
-    /// RFC 1952.
-    Gzip,
-    /// RFC 8878.
-    Zstd,
-}
+pub use crate::protocol::Coding;
+use crate::protocol::query::SINCE;
 
 /// The field values of a state.
 #[derive(Debug)]
@@ -46,12 +37,12 @@ impl Coding {
         // Qualities in thousandths; identity is acceptable unless it is excluded.
         let (mut gzip, mut zstd, mut identity, mut rest) = (None, None, None, None);
         for (name, quality) in weighted(fields, &header::ACCEPT_ENCODING) {
-            match &*name {
-                "gzip" | "x-gzip" => gzip = Some(quality),
-                "zstd" => zstd = Some(quality),
-                "identity" => identity = Some(quality),
-                "*" => rest = Some(quality),
-                _ => {}
+            match Self::named(&name) {
+                Some(Self::Gzip) => gzip = Some(quality),
+                Some(Self::Zstd) => zstd = Some(quality),
+                Some(Self::Identity) => identity = Some(quality),
+                None if name == "*" => rest = Some(quality),
+                None => {}
             }
         }
         let gzip = gzip.or(rest).unwrap_or(0);
@@ -69,11 +60,7 @@ impl Coding {
     /// `Content-Encoding`; absent for the bytes as they are.
     #[must_use]
     pub fn content_encoding(self) -> Option<HeaderValue> {
-        match self {
-            Self::Identity => None,
-            Self::Gzip => Some(HeaderValue::from_static("gzip")),
-            Self::Zstd => Some(HeaderValue::from_static("zstd")),
-        }
+        (self != Self::Identity).then(|| HeaderValue::from_static(self.name()))
     }
 
     /// The bytes in this coding; absent when that would not make them smaller.
@@ -102,8 +89,8 @@ impl ResponseFields {
         Self {
             state_id: ours(id.to_string()),
             etag: etag(""),
-            etag_gzip: etag("~gzip"),
-            etag_zstd: etag("~zstd"),
+            etag_gzip: etag(&format!("~{}", Coding::Gzip.name())),
+            etag_zstd: etag(&format!("~{}", Coding::Zstd.name())),
             link: ours(link(snapshot, "")),
             content_type: HeaderValue::try_from(snapshot.content.media_type())
                 .unwrap_or(HeaderValue::from_static("application/octet-stream")),
@@ -137,7 +124,7 @@ pub fn state_digest(body: &Body) -> HeaderValue {
 }
 
 fn link(snapshot: &Snapshot, tail: &str) -> String {
-    format!("<?since={}{tail}>; rel=\"next\"", snapshot.id)
+    format!("<?{SINCE}={}{tail}>; rel=\"next\"", snapshot.id)
 }
 
 #[cfg(test)]

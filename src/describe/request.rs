@@ -16,33 +16,19 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
+use http::{HeaderMap, HeaderValue, Method, header};
 
 use super::accept::prefers_deltas;
 use super::encode::Coding;
 use super::problem::{Kind, Problem};
-use crate::bounds::{AGENT_ID_BYTES, REJECTED_REASON_CHARACTERS, SINCE_BYTES};
+use crate::bounds::{AGENT_ID_BYTES, REJECTED_REASON_CHARACTERS};
 use crate::config::Wait;
 use crate::model::{InvalidSelection, Selection, Since, StateId};
+use crate::protocol::fields::{AGENT_ID, ENVOY_TIMEOUT, PREFER, REJECTED_REASON};
+use crate::protocol::query::{Query, SELECT, link_tail};
 
 /// Envoy tells when it will give up; the hold ends this much before, so that the answer arrives.
 pub const ENVOY_MARGIN: Duration = Duration::from_secs(1);
-
-/// The parameters of the query that have a meaning here; others are only handed on in `Link`.
-pub const PARAMETERS: [&str; 4] = ["since", "wait", "select", "rejected"];
-
-/// Set by Envoy: the milliseconds after which it gives up.
-pub const ENVOY_TIMEOUT: HeaderName = HeaderName::from_static("x-envoy-expected-rq-timeout-ms");
-
-/// Names the agent that polls.
-pub const AGENT_ID: HeaderName = HeaderName::from_static("agent-id");
-
-/// Says why a state was rejected.
-pub const REJECTED_REASON: HeaderName = HeaderName::from_static("rejected-reason");
-
-/// `Prefer` (RFC 7240).
-pub const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 /// What a describe request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,19 +75,6 @@ pub enum IfNoneMatch {
     States(Vec<Since>),
 }
 
-/// The query, taken apart.
-#[derive(Debug, Default)]
-struct Query {
-    since: Option<String>,
-    rejected: Option<String>,
-    wait: Option<String>,
-    select: Vec<String>,
-    link_tail: String,
-}
-
-/// All but the unreserved characters of RFC 3986, section 2.3.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
 impl PollRequest {
     /// Reads a request with method GET or HEAD, that may select by at most so many `pointers`.
     pub fn parse(
@@ -111,14 +84,14 @@ impl PollRequest {
         limits: Wait,
         pointers: usize,
     ) -> Result<Self, Problem> {
-        let query = Query::parse(query.unwrap_or(""))?;
+        let text = query.unwrap_or("");
+        let query = Query::parse(text)?;
         let since = query.since.as_deref().and_then(Since::parse);
         let rejected = query.rejected.as_deref().and_then(Since::parse);
         let rejected = rejected.map(|state| Box::new(Rejected { state, reason: reason(fields) }));
         let head = *method == Method::HEAD;
-        let asked = query.wait.as_deref().map(seconds).transpose()?;
-        let preferred_wait = if asked.is_none() { preferred(fields) } else { None };
-        let mut hold = asked.or(preferred_wait.map(Duration::from_secs)).unwrap_or(limits.default).min(limits.max);
+        let preferred_wait = if query.wait.is_none() { preferred(fields) } else { None };
+        let mut hold = query.wait.or(preferred_wait.map(Duration::from_secs)).unwrap_or(limits.default).min(limits.max);
         if let Some(expected) = envoy_timeout(fields) {
             hold = hold.min(expected.saturating_sub(ENVOY_MARGIN));
         }
@@ -137,7 +110,7 @@ impl PollRequest {
             delta: prefers_deltas(fields),
             coding: Coding::negotiate(fields),
             agent: agent(fields)?,
-            link_tail: query.link_tail,
+            link_tail: link_tail(text),
             head,
         })
     }
@@ -184,84 +157,13 @@ impl PollRequest {
     }
 }
 
-impl Query {
-    fn parse(text: &str) -> Result<Self, Problem> {
-        let mut query = Self::default();
-        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').map_or((pair, None), |(name, value)| (name, Some(value)));
-            let decoded = form_decode(value.unwrap_or(""));
-            match &*form_decode(name) {
-                b"since" => once("since", &mut query.since, id_text("since", &decoded)?)?,
-                b"rejected" => once("rejected", &mut query.rejected, id_text("rejected", &decoded)?)?,
-                other => {
-                    match other {
-                        b"wait" => once("wait", &mut query.wait, String::from_utf8_lossy(&decoded).into_owned())?,
-                        b"select" => query.select.push(pointer(&decoded)?),
-                        _ => {}
-                    }
-                    query.link_tail.push('&');
-                    query.link_tail.extend(percent_encode(other, RESERVED));
-                    if value.is_some() {
-                        query.link_tail.push('=');
-                        query.link_tail.extend(percent_encode(&decoded, RESERVED));
-                    }
-                }
-            }
-        }
-        Ok(query)
-    }
-}
-
-fn pointer(decoded: &[u8]) -> Result<String, Problem> {
-    std::str::from_utf8(decoded).map(str::to_owned).map_err(|error| {
-        let allowed = format!("byte {} is not UTF-8: encode it so", error.valid_up_to());
-        Problem::parameter("select", &String::from_utf8_lossy(decoded), &allowed)
-    })
-}
-
 /// What is selected; none: the whole.
 fn selection(pointers: &[String], most: usize) -> Result<Option<Selection>, Problem> {
     let selection = Selection::parse(pointers, most).map_err(|invalid: InvalidSelection| match invalid.pointer() {
-        Some(pointer) => Problem::parameter("select", pointer, &invalid.to_string()),
+        Some(pointer) => Problem::parameter(SELECT, pointer, &invalid.to_string()),
         None => Problem::new(Kind::BadParameter, format!("select names {invalid}")),
     })?;
     Ok((!selection.is_whole()).then_some(selection))
-}
-
-fn id_text(name: &str, decoded: &[u8]) -> Result<String, Problem> {
-    if decoded.len() > SINCE_BYTES {
-        let allowed =
-            format!("it has {} bytes, an id has at most 128: send State-Id of the last answer", decoded.len());
-        return Err(Problem::parameter(name, &String::from_utf8_lossy(decoded), &allowed));
-    }
-    Ok(String::from_utf8_lossy(decoded).into_owned())
-}
-
-fn once(name: &str, slot: &mut Option<String>, value: String) -> Result<(), Problem> {
-    match slot.replace(value) {
-        None => Ok(()),
-        Some(first) => Err(Problem::parameter(name, &first, "it stands twice or more: give it once")),
-    }
-}
-
-/// A name or value as HTML forms encode it: `+` is a space.
-fn form_decode(text: &str) -> Vec<u8> {
-    let spaced = text.replace('+', " ");
-    percent_decode(spaced.as_bytes()).collect()
-}
-
-/// `wait`: digits, optionally a point and up to three more.
-fn seconds(text: &str) -> Result<Duration, Problem> {
-    let refused = || Problem::parameter("wait", text, "give seconds, digits with at most three decimals, as wait=25");
-    let (whole, fraction) = text.split_once('.').map_or((text, None), |(whole, fraction)| (whole, Some(fraction)));
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit());
-    if !digits(whole) || !fraction.is_none_or(|fraction| digits(fraction) && fraction.len() <= 3) {
-        return Err(refused());
-    }
-    // More than a number holds is more than any limit.
-    let whole = Duration::from_secs(whole.parse().unwrap_or(u64::from(u32::MAX)));
-    let millis = fraction.map_or(0, |fraction| format!("{fraction:0<3}").parse().unwrap_or(0));
-    Ok(whole.saturating_add(Duration::from_millis(millis)))
 }
 
 /// The first `wait` of `Prefer`; a malformed one is ignored (RFC 7240, section 2).
@@ -327,6 +229,7 @@ pub fn preference_applied(seconds: u64) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderName;
     use proptest::prelude::*;
 
     use super::*;

@@ -9,7 +9,7 @@ use tokio::time::Duration;
 
 use super::metrics::Route;
 use super::response::Body;
-use crate::describe::request::AGENT_ID;
+use crate::protocol::fields::AGENT_ID;
 
 /// The longest text of a request that is logged, in characters.
 const SHOWN: usize = 256;

@@ -13,6 +13,8 @@ use super::members::Members;
 use super::tree::Node;
 use super::{json, sharing, yaml};
 use crate::bounds::{DOCUMENT_DEPTH, DOCUMENT_NODES};
+use crate::protocol::media_type::JSON;
+use crate::protocol::state_digest;
 
 /// What a state says.
 #[derive(Debug, Clone)]
@@ -33,9 +35,6 @@ pub enum Content {
 pub struct Document {
     pub(super) root: Node,
 }
-
-/// The media type of a document (RFC 8259, section 11).
-pub(super) const JSON: &str = "application/json";
 
 impl Content {
     /// The media type of its bytes.
@@ -120,7 +119,7 @@ impl Document {
         Self { root: Node::string(text) }
     }
 
-    fn of(root: Node) -> Result<Self, Invalid> {
+    pub(super) fn of(root: Node) -> Result<Self, Invalid> {
         match &root {
             Node::Scalar(text) if text == "null" => Err(Invalid::Empty),
             Node::Scalar(_) | Node::Array(_) | Node::Object(_) => Ok(Self { root }),
@@ -185,6 +184,12 @@ impl Document {
         Bytes::from(out)
     }
 
+    /// `State-Digest` of the canonical bytes: what a client compares after it has applied a delta.
+    #[must_use]
+    pub fn state_digest(&self) -> String {
+        state_digest(&self.canonical())
+    }
+
     /// The canonical text of the value at a JSON Pointer (RFC 6901), if it is a scalar.
     #[must_use]
     pub fn scalar_at(&self, pointer: &str) -> Option<&str> {
@@ -205,7 +210,7 @@ impl Document {
 }
 
 /// The text, without the byte order mark that some editors put first (RFC 8259, section 8.1).
-fn text_of(bytes: &[u8]) -> Result<&str, Invalid> {
+pub(super) fn text_of(bytes: &[u8]) -> Result<&str, Invalid> {
     let text = std::str::from_utf8(bytes).map_err(|error| Invalid::NotUtf8(error.valid_up_to()))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.trim().is_empty() { Err(Invalid::Empty) } else { Ok(text) }

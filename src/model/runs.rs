@@ -129,6 +129,11 @@ impl<T: Clone> Runs<T> {
             start = end;
         }
         debug_assert!(splices.next().is_none(), "all places are within the sequence");
+        Self::of_pieces(made)
+    }
+
+    /// These runs one after the other, none empty but where it is the only one.
+    pub(super) fn of_pieces(made: Vec<Run<T>>) -> Self {
         let len: usize = made.iter().map(|run| run.len()).sum();
         // Many removals leave many thin runs.
         if made.len() > 1 && len < made.len() * RUN / 4 {

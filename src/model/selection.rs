@@ -135,12 +135,13 @@ pub(super) fn escaped(key: &str) -> Cow<'_, str> {
     if key.contains(['~', '/']) { key.replace('~', "~0").replace('/', "~1").into() } else { key.into() }
 }
 
-fn unescaped(token: &str) -> Cow<'_, str> {
+/// The key that is written as such a token.
+pub(super) fn unescaped(token: &str) -> Cow<'_, str> {
     if token.contains('~') { token.replace("~1", "/").replace("~0", "~").into() } else { token.into() }
 }
 
 impl Pointer {
-    fn parse(text: &str) -> Result<Self, InvalidSelection> {
+    pub(super) fn parse(text: &str) -> Result<Self, InvalidSelection> {
         if text.is_empty() {
             return Ok(Self(Arc::from("")));
         }

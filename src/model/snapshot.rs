@@ -2,12 +2,11 @@
 
 use std::sync::{Arc, OnceLock};
 
-use base64::Engine as _;
 use bytes::Bytes;
-use sha2::{Digest as _, Sha256};
 
-use super::document::JSON;
 use super::{Content, Document, Epoch, Selection, StateId};
+use crate::protocol::media_type::JSON;
+use crate::protocol::state_digest;
 
 /// A state with its id. Cheap to clone; clones share the bytes, by whomever they are made.
 #[derive(Debug, Clone)]
@@ -76,8 +75,7 @@ impl Snapshot {
     pub fn body(&self) -> &Body {
         self.body.get_or_init(|| {
             let identity = self.content.bytes();
-            let sha256 = base64::engine::general_purpose::STANDARD.encode(Sha256::digest(&identity));
-            Body { identity, sha256: format!("sha-256=:{sha256}:") }
+            Body { sha256: state_digest(&identity), identity }
         })
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 use tidewait::admin::OPENAPI;
 use tidewait::describe::problem::{Kind, Problem};
-use tidewait::describe::request;
+use tidewait::protocol::{fields, query};
 
 use crate::http::golden::exchanges;
 use crate::server::Server;
@@ -71,7 +71,7 @@ fn it_is_openapi_3_1_and_every_component_is_there_and_used() {
 #[test]
 fn its_parameters_are_those_that_are_read() {
     let document = document();
-    let fields = [request::PREFER, request::AGENT_ID, request::REJECTED_REASON, request::ENVOY_TIMEOUT]
+    let fields = [fields::PREFER, fields::AGENT_ID, fields::REJECTED_REASON, fields::ENVOY_TIMEOUT]
         .map(|name| name.as_str().to_owned());
     let fields = names(fields.iter().map(String::as_str).chain(["if-none-match", "accept", "accept-encoding"]));
     for (method, operation) in operations(&document) {
@@ -81,7 +81,7 @@ fn its_parameters_are_those_that_are_read() {
             names(all.map(|parameter| parameter["name"].as_str().expect("a name")))
         };
         let (query, header) = match &*method {
-            "GET" | "HEAD" => (names(request::PARAMETERS), fields.clone()),
+            "GET" | "HEAD" => (names(query::PARAMETERS), fields.clone()),
             _ => (Names::new(), Names::new()),
         };
         assert_eq!((of("query"), of("header")), (query, header), "{method}");

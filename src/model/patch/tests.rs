@@ -6,7 +6,7 @@ use super::*;
 use crate::model::tests::{Json, any_step, document};
 
 /// The patch, however long it is.
-fn patch(old: &Document, new: &Document) -> String {
+pub(in crate::model) fn patch(old: &Document, new: &Document) -> String {
     let mut draft = Draft::default();
     if !old.root.same(&new.root) {
         draft.edit(&old.root, &new.root, None);
@@ -232,7 +232,7 @@ proptest! {
 }
 
 /// Long arrays, of which most items stay: read anew and made to share.
-fn any_long_arrays() -> impl Strategy<Value = (String, String)> {
+pub(in crate::model) fn any_long_arrays() -> impl Strategy<Value = (String, String)> {
     let item = |number: u16| format!(r#"{{"id":{number},"tags":["{}"]}}"#, number % 7);
     let change = (any::<prop::sample::Index>(), 0_usize..4, prop::collection::vec(0_u16..900, 0..4));
     let old = prop::collection::vec(0_u16..900, 0..500);

@@ -50,8 +50,8 @@ impl ListWatch {
     pub(super) fn has_read(&mut self, (number, cause, answer): (Number, Cause, Result<Set, Failure>)) {
         match answer {
             Ok(set) => {
-                if cause == Cause::Asked {
-                    self.schedule.spent(set.bytes(), Instant::now());
+                if cause == Cause::Requested {
+                    self.schedule.spent(set.bytes(), Instant::now().into_std());
                 }
                 self.judge(number, cause, set);
             }

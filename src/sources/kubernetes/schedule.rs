@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_or_owed_is_read_at_once_and_never_twice_within_the_pause() {
+    fn what_is_requested_or_scheduled_is_read_at_once_and_never_twice_within_the_pause() {
         let (mut schedule, now) = schedule();
         assert_eq!(schedule.due(true, now), now);
         schedule.schedule_read();
@@ -152,7 +152,7 @@ mod tests {
             }
             longest = longest.max(due - now);
             now = due;
-            schedule.begins(now);
+            schedule.begins(now, 0.5);
             schedule.answered(false);
             schedule.spent(bytes, now);
             reads += 1;

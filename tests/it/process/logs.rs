@@ -10,7 +10,7 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant};
 
-use super::{Port, park, serve, until};
+use super::{Port, park, until};
 use crate::model_file::ModelFile;
 use crate::server::{STEP, Server, addresses, collect, tidewait};
 

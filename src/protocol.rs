@@ -1,0 +1,23 @@
+//! PURE. What server and clients must agree on, byte for byte: the names of header fields, parameters, media types,
+//! codings and problems, the query of a poll, and the digest of a body. The server reads what clients write, and the
+//! other way round, by the same definitions.
+
+pub mod answer;
+pub mod coding;
+pub mod fields;
+pub mod media_type;
+pub mod problem;
+pub mod query;
+
+use base64::Engine as _;
+use sha2::{Digest as _, Sha256};
+
+pub use answer::{AnswerHead, InvalidAnswer};
+pub use coding::Coding;
+pub use query::{InvalidParameter, Query};
+
+/// `State-Digest` of the bytes of a state without a coding: SHA-256 in the syntax of RFC 9530, `sha-256=:...:`.
+#[must_use]
+pub fn state_digest(bytes: &[u8]) -> String {
+    format!("sha-256=:{}:", base64::engine::general_purpose::STANDARD.encode(Sha256::digest(bytes)))
+}

@@ -1,0 +1,8 @@
+//! Media types of requests and answers.
+
+/// A model (RFC 8259, section 11).
+pub const JSON: &str = "application/json";
+/// A delta (RFC 6902, section 6).
+pub const JSON_PATCH: &str = "application/json-patch+json";
+/// A problem (RFC 9457, section 3).
+pub const PROBLEM: &str = "application/problem+json";

@@ -1,0 +1,111 @@
+//! The kinds of problem that an answer can tell of (RFC 9457), each with a stable `type`.
+//!
+//! | type (after [`TYPE_PREFIX`]) | status | who reads it, and does what |
+//! |---|---|---|
+//! | bad-parameter | 400 | the author of the client: the parameter, its value and what is allowed |
+//! | selection-not-offered | 400 | the author of the client: this model has no parts, ask for the whole |
+//! | malformed-request | 400 | the author of the client: the request breaks HTTP |
+//! | not-found | 404 | the author of the client: the paths that exist |
+//! | method-not-allowed | 405 | the author of the client: `Allow` |
+//! | body-too-large | 413 | the operator, on the admin port |
+//! | expectation-failed | 417 | the author of the client: only 100-continue |
+//! | head-too-large | 431 | the author of the client: a shorter target, fewer or shorter fields |
+//! | too-many-parked | 429 | the client: waits for one of its requests to end |
+//! | transfer-coding-not-offered | 501 | the author of the client: only chunked |
+//! | no-state | 503 | the client: tries again after `Retry-After`; the operator: the source |
+//! | not-confirmed | 503 | the client: tries again; its state is newer than what could be confirmed |
+//! | too-many-selections | 503 | the client: tries again, elsewhere if it can; the operator: the limit named |
+//! | too-many-connections | 503 | the client: tries again, elsewhere if it can; the operator: the limit named |
+//! | overloaded | 503 | the client: tries again, elsewhere if it can; the operator: the limit named |
+//! | loopback-only | 403 | the operator, on the admin port: asks from the same host |
+
+use http::StatusCode;
+
+/// What every `type` begins with.
+pub const TYPE_PREFIX: &str = "https://tidewait.dev/problems/";
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $status:ident $slug:literal $title:literal;)*) => {
+        /// The kinds of problem.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Kind { $($(#[$doc])* $name,)* }
+
+        impl Kind {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// The status code.
+            #[must_use]
+            pub fn status(self) -> StatusCode {
+                match self { $(Self::$name => StatusCode::$status,)* }
+            }
+
+            /// What stands after [`TYPE_PREFIX`] in `type`.
+            #[must_use]
+            pub fn slug(self) -> &'static str {
+                match self { $(Self::$name => $slug,)* }
+            }
+
+            /// The kind of a problem whose `type` this is; none: a kind that this version does not know.
+            #[must_use]
+            pub fn of_type(uri: &str) -> Option<Self> {
+                let slug = uri.strip_prefix(TYPE_PREFIX)?;
+                Self::ALL.iter().copied().find(|kind| kind.slug() == slug)
+            }
+
+            /// The same for all problems of the kind.
+            #[must_use]
+            pub fn title(self) -> &'static str {
+                match self { $(Self::$name => $title,)* }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// A parameter or header field of describe has a wrong form.
+    BadParameter = BAD_REQUEST "bad-parameter" "A parameter has a wrong form";
+    /// `select` was given, and the model is opaque.
+    SelectionNotOffered = BAD_REQUEST "selection-not-offered" "Selections are not offered of this model";
+    /// The request breaks HTTP in a way that could be used to smuggle another one.
+    MalformedRequest = BAD_REQUEST "malformed-request" "The request is malformed";
+    /// The admin port refuses changes from other hosts.
+    LoopbackOnly = FORBIDDEN "loopback-only" "Only the same host may do this";
+    /// No operation and no app for this path.
+    NotFound = NOT_FOUND "not-found" "Nothing is here";
+    /// The method is not one of `Allow`.
+    MethodNotAllowed = METHOD_NOT_ALLOWED "method-not-allowed" "The method is not allowed here";
+    /// The body is over its bound.
+    BodyTooLarge = PAYLOAD_TOO_LARGE "body-too-large" "The body is too large";
+    /// An `Expect` other than 100-continue.
+    ExpectationFailed = EXPECTATION_FAILED "expectation-failed" "The expectation cannot be met";
+    /// The head is over its bounds.
+    HeadTooLarge = REQUEST_HEADER_FIELDS_TOO_LARGE "head-too-large" "The head of the request is too large";
+    /// The client has too many requests parked.
+    TooManyParked = TOO_MANY_REQUESTS "too-many-parked" "Too many requests of this agent are parked";
+    /// A transfer coding other than chunked.
+    TransferCodingNotOffered = NOT_IMPLEMENTED "transfer-coding-not-offered" "The transfer coding is not offered";
+    /// No snapshot yet.
+    NoState = SERVICE_UNAVAILABLE "no-state" "There is no state yet";
+    /// The client's state is newer than ours, and ours could not be confirmed.
+    NotConfirmed = SERVICE_UNAVAILABLE "not-confirmed" "The state could not be confirmed";
+    /// As many different selections are in use as are allowed.
+    TooManySelections = SERVICE_UNAVAILABLE "too-many-selections" "Too many different selections are in use";
+    /// As many connections are open as are allowed.
+    TooManyConnections = SERVICE_UNAVAILABLE "too-many-connections" "Too many connections are open";
+    /// Refused for load, before parking.
+    Overloaded = SERVICE_UNAVAILABLE "overloaded" "Too many requests are parked";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_names_one_kind() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::of_type(&format!("{TYPE_PREFIX}{}", kind.slug())), Some(*kind));
+            assert_eq!(Kind::of_type(kind.slug()), None);
+        }
+    }
+}

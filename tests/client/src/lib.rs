@@ -1,0 +1,20 @@
+//! A client without its network: what it asks for next, and what it makes of an answer.
+
+use std::error::Error;
+
+use tidewait::model::{Document, patch};
+use tidewait::protocol::{AnswerHead, Query};
+
+/// The query of the next poll, and the state after an answer, or the same where it has not changed.
+pub fn next(have: &Document, answer: http::Response<Vec<u8>>) -> Result<(String, Document), Box<dyn Error>> {
+    let (id, state) = match AnswerHead::read(answer.status(), answer.headers())? {
+        AnswerHead::State(state, body) => {
+            let is_patch = body.delta_base.is_some();
+            let new = if is_patch { patch::apply(have, answer.body())? } else { Document::from_json(answer.body())? };
+            (state.id, (new.state_digest() == body.digest).then_some(new).ok_or("not what State-Digest says")?)
+        }
+        AnswerHead::Unchanged(state) | AnswerHead::NotModified(state) => (state.id, have.clone()),
+        AnswerHead::Refused { status, .. } => return Err(status.as_str().into()),
+    };
+    Ok((Query { since: Some(id), ..Query::default() }.to_string(), state))
+}
