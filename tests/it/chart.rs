@@ -179,7 +179,7 @@ fn the_adapter_serves_the_metric_that_the_autoscaler_asks_for() {
 }
 
 /// All text below a folder.
-fn texts(folder: PathBuf) -> String {
+pub(crate) fn texts(folder: PathBuf) -> String {
     let mut all = String::new();
     let mut folders = vec![folder];
     while let Some(folder) = folders.pop() {

@@ -214,3 +214,19 @@ fn the_pages_list_every_problem() {
     let listed: BTreeSet<_> = problems("docs/operating.md").into_iter().map(|(slug, _)| slug).collect();
     assert_eq!(listed, slugs);
 }
+
+/// Words of a text that are names of metrics, if `quote` stands on both sides.
+fn metrics(text: &str, quote: char) -> BTreeSet<String> {
+    let words = text.split(quote).filter(|word| word.starts_with("tidewait_"));
+    words.filter(|word| word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_page_for_operators_lists_every_metric_and_no_page_another() {
+    let there = metrics(&crate::chart::texts(root().join("src")), '"');
+    assert_eq!(metrics(&split(&read("docs/operating.md")).0.concat(), '`'), there);
+    for document in documents().iter().filter(|document| *document != "CHANGELOG.md") {
+        let named = metrics(&split(&read(document)).0.concat(), '`');
+        assert!(named.is_subset(&there), "{document} names {:?}", named.difference(&there));
+    }
+}
