@@ -225,7 +225,7 @@ mod tests {
         let first = of_operation(None, &verdict(None), &mine("g1"), &[report("g1", 2)], &at(10));
         assert_eq!(
             short(&first.conditions),
-            ["Accepted True Valid", "Ready True Live", "Converged True AllAgentsHold", "ServedState False Published"]
+            ["Accepted True Valid", "Ready True Live", "Converged True AllAgentsHold", "Held False Published"]
         );
         assert_eq!((first.observed_generation, first.totals.map(|it| it.agents)), (Some(3), Some(2)));
         let again = of_operation(Some(&first), &verdict(None), &mine("g1"), &[report("g1", 2)], &at(20));
