@@ -39,12 +39,12 @@ fn one(operation: &Operation) -> Value {
 
 fn agents(totals: &Totals) -> Value {
     json!({
-        "total": totals.total,
-        "converged": totals.converged,
-        "lagging": totals.lagging,
-        "rejecting": totals.rejecting,
+        "total": totals.agents.total(),
+        "converged": totals.agents.converged,
+        "lagging": totals.agents.lagging,
+        "rejecting": totals.agents.rejecting,
         "duplicates": totals.duplicates,
-        "evicted": totals.evicted,
+        "evicted": totals.agents.evicted,
         "oldestLagSeconds": totals.oldest_lag.map(|lag| lag.as_secs()),
         "trackedSeconds": totals.tracked.as_secs(),
     })

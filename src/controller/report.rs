@@ -23,7 +23,7 @@ use crate::crd::describe_replica::{
 };
 use crate::escape::escape;
 use crate::operation::{Operation, OperationRegistry, Status};
-use crate::registry::SyncStatus;
+use crate::registry::{AgentCounts, SyncStatus};
 use crate::sources::kubernetes::failure::{Failure, FailureKind};
 use crate::sources::kubernetes::{Selector, Target};
 use crate::sources::wall_clock;
@@ -191,7 +191,8 @@ fn one(operation: &Operation, now: SystemTime) -> Reported {
     // Agents of the process before may be out there, and unknown here, for as long as it takes to forget one whose
     // connection ended.
     let inputs = facts.published.as_ref().and_then(|it| it.revisions).filter(|_| totals.tracked >= AGENT_SKEW);
-    let count = |number: usize| number as u64;
+    let agents = totals.agents;
+    let AgentCounts { converged, lagging, rejecting, evicted } = agents;
     let ago = |ago: Duration| now.checked_sub(ago).and_then(moment);
     let worst = operation.worst(facts.state_id()).into_iter().filter_map(|agent| {
         Some(Agent {
@@ -211,14 +212,8 @@ fn one(operation: &Operation, now: SystemTime) -> Reported {
         state_id: facts.state_id().map(ToString::to_string),
         inputs: inputs.map(|inputs| inputs.to_string()),
         source: health(&facts.status),
-        parked: count(operation.hub.parked()),
-        agents: AgentTotals {
-            total: count(totals.total),
-            converged: count(totals.converged),
-            lagging: count(totals.lagging),
-            rejecting: count(totals.rejecting),
-            evicted: count(totals.evicted),
-        },
+        parked: operation.hub.parked() as u64,
+        agents: AgentTotals { total: agents.total(), converged, lagging, rejecting, evicted },
         lagging_since: totals.oldest_lag.and_then(ago),
         worst_agents: worst.collect(),
     }

@@ -13,8 +13,8 @@ const AGENT: &str = "Agent-Id: node-1\r\n";
 const NEXT: &str = "{\"mtu\":9000}";
 
 /// Converged, lagging, rejecting.
-fn count(rig: &Rig) -> (usize, usize, usize) {
-    let totals = rig.operation.totals(rig.operation.facts().state_id());
+fn count(rig: &Rig) -> (u64, u64, u64) {
+    let totals = rig.operation.totals(rig.operation.facts().state_id()).agents;
     (totals.converged, totals.lagging, totals.rejecting)
 }
 
@@ -98,7 +98,7 @@ async fn only_a_get_with_a_name_acknowledges() {
     rig.ask(&get(&since, AGENT).replacen("GET", "HEAD", 1)).await;
     rig.ask(&get(&since, AGENT).replacen("GET", "OPTIONS", 1)).await;
     assert_eq!(rig.poll(&format!("{since}&wait=0"), AGENT).await.0.status, 400);
-    assert_eq!(rig.operation.totals(rig.operation.facts().state_id()).is_converged(), None);
+    assert_eq!(rig.operation.totals(rig.operation.facts().state_id()).agents.is_converged(), None);
     rig.poll("", AGENT).await;
     rig.ask(&get(&since, AGENT).replacen("GET", "HEAD", 1)).await;
     assert_eq!((count(&rig), only(&rig).acknowledged), ((0, 1, 0), None), "given, and HEAD says nothing");
@@ -149,5 +149,5 @@ async fn a_silent_agent_is_forgotten_after_twice_the_longest_wait() {
     tokio::time::advance(39 * SECOND).await;
     assert_eq!(count(&rig), (0, 1, 0));
     tokio::time::advance(SECOND).await;
-    assert_eq!(rig.operation.totals(rig.operation.facts().state_id()).is_converged(), None);
+    assert_eq!(rig.operation.totals(rig.operation.facts().state_id()).agents.is_converged(), None);
 }

@@ -211,7 +211,7 @@ async fn what_comes_back_within_the_interval_releases_nobody() {
 async fn an_agent_stands_to_its_own_selection() {
     let mut rig = rig().await;
     let count = |rig: &Rig| {
-        let totals = rig.operation.totals(rig.operation.facts().state_id());
+        let totals = rig.operation.totals(rig.operation.facts().state_id()).agents;
         (totals.converged, totals.lagging)
     };
     let agent = "Agent-Id: node-a\r\n";
