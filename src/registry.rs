@@ -25,7 +25,7 @@ mod totals;
 
 use entry::AgentEntry;
 pub use poll::{AgentParkPermit, LivePoll, TooMany};
-pub use totals::{AGES, Totals};
+pub use totals::{AGES, AgentCounts, Totals};
 
 /// The table is not swept below this many agents.
 const SWEEP_FROM: usize = 1024;
@@ -43,7 +43,7 @@ pub struct AgentRegistry<V> {
     expiry: Duration,
     sweep_at: usize,
     /// When the last agents were evicted, and how many in that spell.
-    evicted: Option<(Instant, usize)>,
+    evicted: Option<(Instant, u64)>,
     evictions: u64,
     rejections: u64,
     started: Instant,
@@ -191,8 +191,7 @@ impl<V: PartialEq> AgentRegistry<V> {
     pub fn totals(&mut self, current: Option<&StateId>, now: Instant) -> Totals {
         self.sweep(now);
         let mut totals = Totals {
-            state: current.copied(),
-            evicted: self.spell(now).unwrap_or(0),
+            agents: AgentCounts { evicted: self.spell(now).unwrap_or(0), ..AgentCounts::default() },
             evictions: self.evictions,
             rejections: self.rejections,
             tracked: now.saturating_duration_since(self.started),
@@ -256,13 +255,14 @@ impl<V: PartialEq> AgentRegistry<V> {
         for (_, _, key) in &all[..count] {
             self.agents.remove(key);
         }
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
         self.evicted = Some((now, self.spell(now).unwrap_or(0) + count));
-        self.evictions += u64::try_from(count).unwrap_or(u64::MAX);
+        self.evictions += count;
     }
 
     /// Agents evicted in the spell that lasts at `now`: one that was evicted would be known for
     /// `expiry` after that, unless it polled again and is known.
-    fn spell(&self, now: Instant) -> Option<usize> {
+    fn spell(&self, now: Instant) -> Option<u64> {
         self.evicted.filter(|(last, _)| now < *last + self.expiry).map(|(_, count)| count)
     }
 }

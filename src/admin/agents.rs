@@ -32,11 +32,12 @@ struct Query<'a> {
 /// The page that `query` asks for.
 pub(super) fn of(operations: &[Arc<Operation>], query: &str) -> Result<Value, Problem> {
     let Query { operation, listing } = parse(operations, query)?;
-    let (agents, more) = operation.agents(&listing);
+    let facts = operation.facts();
+    let (agents, more) = operation.agents(&listing, facts.state_id());
     let last = agents.last().filter(|_| more);
     Ok(json!({
         "operation": operation.name,
-        "stateId": operation.hub.current().map(|served| served.snapshot.id.to_string()),
+        "stateId": facts.state_id().map(ToString::to_string),
         "agents": agents.iter().map(one).collect::<Vec<_>>(),
         "next": last.map(|last| next(operation, &listing, last)),
     }))

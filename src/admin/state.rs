@@ -15,8 +15,8 @@ pub fn of(operations: &[Arc<Operation>]) -> Value {
 }
 
 fn one(operation: &Operation) -> Value {
-    let current = operation.hub.current();
-    let snapshot = current.as_deref().map(|served| &served.snapshot);
+    let facts = operation.facts();
+    let snapshot = facts.published.as_ref().map(|published| &published.snapshot);
     json!({
         "name": operation.name,
         "path": operation.path,
@@ -25,11 +25,11 @@ fn one(operation: &Operation) -> Value {
         "bytes": snapshot.map(|snapshot| snapshot.content.len()),
         "ageSeconds": operation.freshness.age().as_secs(),
         "parked": operation.hub.parked(),
-        "agents": agents(&operation.totals()),
-        "source": source(&operation.status()),
+        "agents": agents(&operation.totals(facts.state_id())),
+        "source": source(&facts.status),
         "paused": operation.config().paused,
         // The change that waits to be confirmed, and the id that confirms it.
-        "held": operation.blocked_change().map(|held| json!({
+        "held": facts.blocked_change.map(|held| json!({
             "stateId": held.id.to_string(),
             "removedPercent": (held.removed_percent * 10.0).round() / 10.0,
             "limitPercent": held.limit_percent,
@@ -39,12 +39,12 @@ fn one(operation: &Operation) -> Value {
 
 fn agents(totals: &Totals) -> Value {
     json!({
-        "total": totals.total,
-        "converged": totals.converged,
-        "lagging": totals.lagging,
-        "rejecting": totals.rejecting,
+        "total": totals.agents.total(),
+        "converged": totals.agents.converged,
+        "lagging": totals.agents.lagging,
+        "rejecting": totals.agents.rejecting,
         "duplicates": totals.duplicates,
-        "evicted": totals.evicted,
+        "evicted": totals.agents.evicted,
         "oldestLagSeconds": totals.oldest_lag.map(|lag| lag.as_secs()),
         "trackedSeconds": totals.tracked.as_secs(),
     })

@@ -12,6 +12,7 @@
 //!   wait: {max: 30s}
 //! ```
 
+use serde::Serialize;
 use serde_yaml::Value;
 
 use self::fields::Kind::{Count, Duration, Exactly, Object, Switch, Text, Texts};
@@ -84,7 +85,7 @@ pub(super) fn read(file: &ConfigFile, problems: &mut Problems) -> Contents {
 }
 
 /// Reads the spec of a `DescribeOperation`, which is as an operation in a file; false where it is none.
-pub(super) fn read_spec(spec: &serde_json::Value, layer: &mut Layer, problems: &mut Problems) -> bool {
+pub(super) fn read_spec(spec: &impl Serialize, layer: &mut Layer, problems: &mut Problems) -> bool {
     let mut walk = Walk { file: None, problems, operations: OperationsField::Absent };
     match serde_yaml::to_value(spec) {
         Ok(spec) => walk.object(&spec, OPERATION, "spec", layer),

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::ApiResource;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::plan::{Asked, Plan, Planner};
 use super::{Dependencies, KnownOperations};
 use crate::config::{self, Grants};
-use crate::crd::describe_operation::{DescribeOperationSpec, DescribeOperationStatus};
+use crate::crd::describe_operation::DescribeOperationStatus;
 use crate::crd::{CONFIRM_REMOVAL, DescribeOperation};
 use crate::operation::OperationRegistry;
 use crate::operations::Wanted;
@@ -34,12 +34,12 @@ struct Read {
 
 /// The parts of an object, each read alone, so that a strange status does not spoil a good spec.
 #[derive(Deserialize)]
-struct ObjectFields {
+struct ObjectFields<'a> {
     metadata: ObjectMeta,
-    #[serde(default)]
-    spec: Value,
-    #[serde(default)]
-    status: Value,
+    #[serde(borrow)]
+    spec: Option<&'a RawValue>,
+    #[serde(borrow)]
+    status: Option<&'a RawValue>,
 }
 
 /// Watches the objects; ends with the process.
@@ -181,14 +181,14 @@ fn read(object: &Object, grants: Grants<'_>) -> Read {
         },
         status: None,
     };
-    let parts: ObjectFields = match serde_json::from_slice(&object.body) {
+    let parts: ObjectFields<'_> = match serde_json::from_slice(&object.body) {
         Ok(parts) => parts,
         Err(error) => return broken(format!("the object cannot be read: {error}")),
     };
     let confirmed = parts.metadata.annotations.iter().flatten().find(|(key, _)| *key == CONFIRM_REMOVAL);
     let confirmed = confirmed.map(|(_, value)| value.clone());
     let created = parts.metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second());
-    let config = match serde_json::from_value::<DescribeOperationSpec>(parts.spec) {
+    let config = match serde_json::from_str(parts.spec.map_or("null", RawValue::get)) {
         Ok(spec) => {
             let operation = DescribeOperation { metadata: parts.metadata, spec, status: None };
             let config = operation.operation(grants).map_err(|problems| problems.to_string());
@@ -198,6 +198,50 @@ fn read(object: &Object, grants: Grants<'_>) -> Read {
     };
     let mut read = broken(String::new());
     read.asked = Asked { created, config, ..read.asked };
-    read.status = serde_json::from_value(parts.status).ok();
+    read.status = parts.status.and_then(|status| serde_json::from_str(status.get()).ok());
     read
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An object with this spec and this status, as it was read.
+    fn of(spec: &str, status: &str) -> Read {
+        let metadata = r#"{"name":"zone-a","namespace":"net","creationTimestamp":"2026-01-01T00:00:00Z"}"#;
+        let object = Object {
+            name: "zone-a".to_owned(),
+            namespace: Some("net".to_owned()),
+            uid: "u".to_owned(),
+            version: 7,
+            generation: Some(2),
+            body: format!(r#"{{"metadata":{metadata},"spec":{spec},"status":{status}}}"#).into(),
+        };
+        read(&object, Grants { file_roots: &[], app: false })
+    }
+
+    #[test]
+    fn a_strange_status_spoils_no_spec_and_a_strange_spec_no_status() {
+        const SPEC: &str = r#"{"path":"/a","source":{"configMap":{"name":"m"}}}"#;
+        const STATUS: &str = r#"{"observedGeneration":2}"#;
+        let good = of(SPEC, STATUS);
+        assert_eq!(good.asked.config.as_ref().map(|config| &*config.path), Ok("/a"));
+        assert_eq!(good.status.and_then(|status| status.observed_generation), Some(2));
+        let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+        for strange in ["7", "null", &deep, r#"{"conditions":7}"#] {
+            let read = of(SPEC, strange);
+            assert_eq!((read.asked.config, read.status), (good.asked.config.clone(), None), "{strange}");
+        }
+        for (strange, expected) in [
+            ("null", "spec cannot be read: invalid type: null, expected struct DescribeOperationSpec"),
+            (r#"{"path":"/a"}"#, "spec cannot be read: missing field `source`"),
+            (&deep, "spec cannot be read: "),
+            (r#"{"path":"/a","source":{}}"#, "spec.source: "),
+        ] {
+            let read = of(strange, STATUS);
+            let message = read.asked.config.expect_err("it is no spec");
+            assert!(message.starts_with(expected), "{message}");
+            assert!(read.status.is_some() && read.asked.created > 0, "{strange}");
+        }
+    }
 }

@@ -22,9 +22,8 @@ use crate::crd::describe_replica::{
     AgentTotals, DescribeReplica, DescribeReplicaSpec, DescribeReplicaStatus, ReplicaTotals, Reported, SourceHealth,
 };
 use crate::escape::escape;
-use crate::model::SourceRevisions;
 use crate::operation::{Operation, OperationRegistry, Status};
-use crate::registry::{SyncStatus, Totals};
+use crate::registry::{AgentCounts, SyncStatus};
 use crate::sources::kubernetes::failure::{Failure, FailureKind};
 use crate::sources::kubernetes::{Selector, Target};
 use crate::sources::wall_clock;
@@ -187,10 +186,15 @@ fn of(operations: &[Arc<Operation>], now: SystemTime) -> DescribeReplicaStatus {
 }
 
 fn one(operation: &Operation, now: SystemTime) -> Reported {
-    let (inputs, totals) = of_one_state(operation);
-    let count = |number: usize| number as u64;
+    let facts = operation.facts();
+    let totals = operation.totals(facts.state_id());
+    // Agents of the process before may be out there, and unknown here, for as long as it takes to forget one whose
+    // connection ended.
+    let inputs = facts.published.as_ref().and_then(|it| it.revisions).filter(|_| totals.tracked >= AGENT_SKEW);
+    let agents = totals.agents;
+    let AgentCounts { converged, lagging, rejecting, evicted } = agents;
     let ago = |ago: Duration| now.checked_sub(ago).and_then(moment);
-    let worst = operation.worst().into_iter().filter_map(|agent| {
+    let worst = operation.worst(facts.state_id()).into_iter().filter_map(|agent| {
         Some(Agent {
             name: cut(&escape(agent.key.name()), STATUS_AGENT),
             state_id: agent.acknowledged.map(|holds| holds.to_string()),
@@ -205,36 +209,14 @@ fn one(operation: &Operation, now: SystemTime) -> Reported {
     Reported {
         name: operation.name.clone(),
         path: operation.path.clone(),
-        state_id: totals.state.map(|id| id.to_string()),
+        state_id: facts.state_id().map(ToString::to_string),
         inputs: inputs.map(|inputs| inputs.to_string()),
-        source: health(&operation.status()),
-        parked: count(operation.hub.parked()),
-        agents: AgentTotals {
-            total: count(totals.total),
-            converged: count(totals.converged),
-            lagging: count(totals.lagging),
-            rejecting: count(totals.rejecting),
-            evicted: count(totals.evicted),
-        },
+        source: health(&facts.status),
+        parked: operation.hub.parked() as u64,
+        agents: AgentTotals { total: agents.total(), converged, lagging, rejecting, evicted },
         lagging_since: totals.oldest_lag.and_then(ago),
         worst_agents: worst.collect(),
     }
-}
-
-/// Numbers, and what the state that they are of was made from; the latter absent where changes are too fast to tell.
-fn of_one_state(operation: &Operation) -> (Option<SourceRevisions>, Totals) {
-    const ATTEMPTS: usize = 3;
-    for _ in 0..ATTEMPTS {
-        let inputs = operation.revisions();
-        let totals = operation.totals();
-        let served = operation.hub.current().map(|served| served.snapshot.id);
-        if inputs == operation.revisions() && served == totals.state {
-            // Agents of the process before may be out there, and unknown here, for as long as it takes to
-            // forget one whose connection ended.
-            return (inputs.filter(|_| totals.tracked >= AGENT_SKEW), totals);
-        }
-    }
-    (None, operation.totals())
 }
 
 fn health(status: &Status) -> SourceHealth {
@@ -285,3 +267,6 @@ pub(super) fn state(id: Option<&str>) -> Option<String> {
     let digest = rest.rsplit_once('.').map_or(rest, |(_, digest)| digest);
     Some(format!("{epoch}.{digest}"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::report::state;
-use super::totals::{Agents, Report, ServedState, Worst};
+use super::totals::{Report, ServedState, Worst};
 use crate::bounds::{REPORT_LOST, REPORT_SILENT};
 use crate::crd::DescribeReplica;
-use crate::crd::describe_replica::{DescribeReplicaStatus, Reported};
+use crate::crd::describe_replica::{AgentTotals, DescribeReplicaStatus, Reported};
+use crate::registry::AgentCounts;
 use crate::sources::kubernetes::set::{Change, ObjectEntry, Set};
 use crate::sources::kubernetes::{Object, WatchEvent};
 
@@ -124,6 +125,7 @@ impl Reports {
 
 fn report(replica: &str, reported: &Reported, silent: Option<Duration>) -> Report {
     let Reported { state_id, inputs, source, agents, parked, worst_agents, .. } = reported;
+    let AgentTotals { total: _, converged, lagging, rejecting, evicted } = *agents;
     let held =
         state(state_id.as_deref()).map(|state| ServedState { state, inputs: inputs.clone().unwrap_or_default() });
     let source_error =
@@ -134,13 +136,7 @@ fn report(replica: &str, reported: &Reported, silent: Option<Duration>) -> Repor
         source_error,
         silent,
         parked: *parked,
-        agents: Agents {
-            total: agents.total,
-            converged: agents.converged,
-            lagging: agents.lagging,
-            rejecting: agents.rejecting,
-            forgotten: agents.evicted,
-        },
+        agents: AgentCounts { converged, lagging, rejecting, evicted },
         worst: worst_agents.iter().cloned().map(Worst).collect(),
     }
 }

@@ -54,7 +54,7 @@ pub fn of_operation(
         totals: Some(Totals {
             replicas: sums.replicas,
             parked: sums.parked,
-            agents: sums.agents.total,
+            agents: sums.agents.total(),
             converged: sums.agents.converged,
             lagging: sums.agents.lagging,
             rejecting: sums.agents.rejecting,
@@ -184,7 +184,7 @@ mod tests {
 
     use super::*;
     use crate::controller::plan::Refused;
-    use crate::controller::totals::Agents;
+    use crate::registry::AgentCounts;
 
     fn at(second: i64) -> Time {
         Time(jiff::Timestamp::from_second(second).expect("in range"))
@@ -203,7 +203,7 @@ mod tests {
     }
 
     fn report(inputs: &str, agents: u64) -> Report {
-        let agents = Agents { total: agents, converged: agents, ..Agents::default() };
+        let agents = AgentCounts { converged: agents, ..AgentCounts::default() };
         Report {
             replica: "a".to_owned(),
             held: Some(held(inputs)),

@@ -256,10 +256,10 @@ fn models<'a>(
 fn mine(operation: &Operation, namespace: &str) -> (Mine, SourceObjects) {
     let config = operation.config();
     let is_here = matches!(&config.source, config::Source::Resource { namespace: of, .. } if of == namespace);
-    let applied = operation.applied();
-    let served = operation.hub.current().map(|served| served.snapshot.id);
-    let suppressed = match operation.blocked_change() {
-        Some(held) => Some(Suppressed { reason: "RemovesTooMuch", message: explain(&held) }),
+    let facts = operation.facts();
+    let applied = facts.applied.as_ref();
+    let suppressed = match &facts.blocked_change {
+        Some(held) => Some(Suppressed { reason: "RemovesTooMuch", message: explain(held) }),
         None if config.paused => Some(Suppressed {
             reason: "Paused",
             message: "spec.paused is true: clients keep the last published state until it is false".to_owned(),
@@ -268,20 +268,20 @@ fn mine(operation: &Operation, namespace: &str) -> (Mine, SourceObjects) {
     };
     let mine = Mine {
         source: Some(config.source.to_string()),
-        state_id: served.map(|id| id.to_string()),
-        applied: applied.as_ref().map(|applied| ServedState {
+        state_id: facts.state_id().map(ToString::to_string),
+        applied: applied.map(|applied| ServedState {
             state: format!("{}.{}", applied.id.epoch, applied.id.digest),
             inputs: applied.revisions.to_string(),
         }),
-        source_error: match operation.status() {
+        source_error: match &facts.status {
             Status::Live => None,
             Status::Starting => Some("it has not reported anything yet".to_owned()),
-            Status::Lost(reason) => Some(reason),
-            Status::Unusable(unusable) => Some(unusable.detail),
+            Status::Lost(reason) => Some(reason.clone()),
+            Status::Unusable(unusable) => Some(unusable.detail.clone()),
         },
         suppressed,
     };
-    (mine, applied.filter(|_| is_here).map(|applied| applied.source_objects).unwrap_or_default())
+    (mine, applied.filter(|_| is_here).map(|it| Arc::clone(&it.source_objects)).unwrap_or_default())
 }
 
 /// A change that the guard holds, with the remedy.

@@ -11,6 +11,7 @@ use k8s_openapi::jiff;
 
 use crate::bounds::WORST_AGENTS;
 use crate::crd::condition::{Agent, Reason};
+use crate::registry::AgentCounts;
 
 /// What one replica says of one operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +27,7 @@ pub struct Report {
     /// Requests parked.
     pub parked: u64,
     /// Its agents.
-    pub agents: Agents,
+    pub agents: AgentCounts,
     /// Those that are worst off, worst first.
     pub worst: Vec<Worst>,
 }
@@ -38,21 +39,6 @@ pub struct ServedState {
     pub state: String,
     /// A hash of the objects that it was made from.
     pub inputs: String,
-}
-
-/// Agents by what they hold.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Agents {
-    /// All that are known.
-    pub total: u64,
-    /// They hold the current state.
-    pub converged: u64,
-    /// They hold another, or it is not known which.
-    pub lagging: u64,
-    /// They could not apply the current state.
-    pub rejecting: u64,
-    /// They were forgotten because there were too many.
-    pub forgotten: u64,
 }
 
 /// An agent that does not hold the current state.
@@ -74,7 +60,7 @@ pub struct Totals {
     /// Requests parked.
     pub parked: u64,
     /// Their agents.
-    pub agents: Agents,
+    pub agents: AgentCounts,
     /// The worst of all.
     pub worst: Vec<Worst>,
 }
@@ -101,7 +87,7 @@ impl Report {
             source_error,
             silent: None,
             parked: 0,
-            agents: Agents::default(),
+            agents: AgentCounts::default(),
             worst: Vec::new(),
         }
     }
@@ -141,16 +127,12 @@ impl Finding {
 /// Adds up what the replicas say.
 #[must_use]
 pub fn sum(reports: &[Report]) -> Totals {
-    let mut totals = Totals { replicas: reports.len() as u64, ..Totals::default() };
-    for report in reports {
-        totals.parked += report.parked;
-        totals.agents.total += report.agents.total;
-        totals.agents.converged += report.agents.converged;
-        totals.agents.lagging += report.agents.lagging;
-        totals.agents.rejecting += report.agents.rejecting;
-        totals.agents.forgotten += report.agents.forgotten;
-        totals.worst.extend(report.worst.iter().cloned());
-    }
+    let mut totals = Totals {
+        replicas: reports.len() as u64,
+        parked: reports.iter().fold(0, |sum, report| sum.saturating_add(report.parked)),
+        agents: reports.iter().map(|report| report.agents).sum(),
+        worst: reports.iter().flat_map(|report| &report.worst).cloned().collect(),
+    };
     totals.worst.sort_by(|a, b| a.rank().cmp(&b.rank()));
     totals.worst.truncate(WORST_AGENTS);
     totals
@@ -205,23 +187,23 @@ pub fn converged(applied: Option<&ServedState>, reports: &[Report]) -> Finding {
             format!("; {}: {}", worst.name, worst.message.as_deref().unwrap_or("it gave no reason"))
         });
         let why = why.unwrap_or_default();
-        let message = format!("{} of {} agents could not apply it{why}", agents.rejecting, agents.total);
+        let message = format!("{} of {} agents could not apply it{why}", agents.rejecting, agents.total());
         Finding::no("Rejected", message)
     } else if agents.lagging > 0 {
         let who = first.map(|Worst(worst)| format!("; {} for longest", worst.name)).unwrap_or_default();
-        Finding::no("AgentsBehind", format!("{} of {} agents do not hold it yet{who}", agents.lagging, agents.total))
-    } else if agents.forgotten > 0 {
-        let message = format!("{} agents were forgotten, there are too many to follow each", agents.forgotten);
+        Finding::no("AgentsBehind", format!("{} of {} agents do not hold it yet{who}", agents.lagging, agents.total()))
+    } else if agents.evicted > 0 {
+        let message = format!("{} agents were forgotten, there are too many to follow each", agents.evicted);
         Finding::unknown("AgentsForgotten", message)
     } else if let Some((replica, silent)) = reports.iter().find_map(|it| Some((&it.replica, it.silent?))) {
         // What it said last may be true no more: who polls it, and holds what, nobody else can say.
         let message = format!("{replica} has not renewed its report for {} s", silent.as_secs());
         Finding::unknown("ReplicaSilent", message)
-    } else if agents.total == 0 {
+    } else if agents.total() == 0 {
         let message = "no agent has polled: agents are clients that send Agent-Id".to_owned();
         Finding::unknown("NoAgents", message)
     } else {
-        Finding::yes("AllAgentsHold", format!("{} of {0} agents hold {}", agents.total, applied.state))
+        Finding::yes("AllAgentsHold", format!("{} of {0} agents hold {}", agents.total(), applied.state))
     }
 }
 
@@ -256,8 +238,7 @@ mod tests {
     }
 
     fn report(replica: &str, held: Option<ServedState>, converged: u64, lagging: u64, rejecting: u64) -> Report {
-        let total = converged + lagging + rejecting;
-        let agents = Agents { total, converged, lagging, rejecting, forgotten: 0 };
+        let agents = AgentCounts { converged, lagging, rejecting, evicted: 0 };
         let worst = |number: u64| {
             let since = jiff::Timestamp::from_second(100 - i64::try_from(number).expect("small")).expect("in range");
             let reason = if number < rejecting { Reason::Rejecting } else { Reason::Lagging };
@@ -265,7 +246,15 @@ mod tests {
             Worst(Agent { name: format!("{replica}-{number}"), state_id: None, reason, message, since: Time(since) })
         };
         let worst = (0..(lagging + rejecting).min(10)).map(worst).collect();
-        Report { replica: replica.to_owned(), held, source_error: None, silent: None, parked: total, agents, worst }
+        Report {
+            replica: replica.to_owned(),
+            held,
+            source_error: None,
+            silent: None,
+            parked: agents.total(),
+            agents,
+            worst,
+        }
     }
 
     #[track_caller]
@@ -317,7 +306,7 @@ mod tests {
             "1 of 7 agents could not apply it; b-0: no such",
         );
         let mut forgetful = good("b", 1);
-        forgetful.agents.forgotten = 1;
+        forgetful.agents.evicted = 1;
         assert_converged(applied, &[good("a", 3), forgetful], None, "AgentsForgotten", "1 agents were forgotten");
         let silent = |replica| Report { silent: Some(Duration::from_secs(120)), ..replica };
         let message = "b has not renewed its report for 120 s";
@@ -334,6 +323,13 @@ mod tests {
         assert_eq!(totals.worst.len(), WORST_AGENTS);
         assert_eq!(totals.worst[0].0.name, "b-0", "those that reject come first");
         assert!(totals.worst[1..].is_sorted_by_key(|worst| worst.0.since.0), "then the longest");
+    }
+
+    #[test]
+    fn sums_of_reports_that_say_too_much_end_at_the_most() {
+        let totals = sum(&[report("a", None, u64::MAX, 0, 0), report("b", None, 1, 0, 1)]);
+        assert_eq!((totals.parked, totals.agents.total()), (u64::MAX, u64::MAX));
+        assert_eq!((totals.agents.converged, totals.agents.rejecting), (u64::MAX, 1));
     }
 
     #[test]

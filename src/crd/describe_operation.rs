@@ -331,7 +331,6 @@ impl DescribeOperation {
     /// The API server refuses most of that already, unless its schema is another; what depends on the process
     /// (`grants`) it cannot know.
     pub fn operation(&self, grants: Grants<'_>) -> Result<Operation, Problems> {
-        let spec = serde_json::to_value(&self.spec).expect("text, numbers and maps with text for keys are JSON");
-        config::custom(&self.namespace().unwrap_or_default(), &self.name_any(), &spec, grants)
+        config::custom(&self.namespace().unwrap_or_default(), &self.name_any(), &self.spec, grants)
     }
 }

@@ -10,6 +10,7 @@ use crate::access::Caller;
 use crate::bounds::WORST_AGENTS;
 use crate::describe::PollRequest;
 use crate::hub::{Served, Subscription};
+use crate::model::StateId;
 use crate::registry::{Acknowledgement, AgentKey, AgentRegistry, Current, Listing, LivePoll, Totals};
 
 impl Operation {
@@ -38,39 +39,32 @@ impl Operation {
         Some(self.registry().arrive(acknowledgement, current, sends, Instant::now().into_std()))
     }
 
-    /// How many agents stand where to the state that is served now, which [`Totals::state`] names. Looks at
-    /// each agent: for a scrape, or a status every other second.
+    /// How many agents stand where to `current`, the state that its [`Facts`](super::Facts) name. Looks at each agent:
+    /// for a scrape, or a status every other second.
     #[must_use]
-    pub fn totals(&self) -> Totals {
-        let current = self.hub.current();
-        let id = current.as_ref().map(|served| &served.snapshot.id);
-        self.registry().totals(id, Instant::now().into_std())
+    pub fn totals(&self, current: Option<&StateId>) -> Totals {
+        self.registry().totals(current, Instant::now().into_std())
     }
 
     /// Brings the metrics up to date.
     pub(super) fn count_agents(&self) {
-        let current = self.hub.current();
-        let id = current.as_ref().map(|served| &served.snapshot.id);
+        let facts = self.facts();
         // Under the lock, so that two scrapes at once count nothing twice.
         let mut registry = self.registry();
-        self.metrics.agents.set(&registry.totals(id, Instant::now().into_std()));
+        self.metrics.agents.set(&registry.totals(facts.state_id(), Instant::now().into_std()));
     }
 
-    /// The agents to look at first, at most [`WORST_AGENTS`]: those that reject the state that is served
-    /// now, then those that lag, and of each those first that have done so for longest.
+    /// The agents to look at first, at most [`WORST_AGENTS`]: those that reject `current`, then those that lag, and of
+    /// each those first that have done so for longest.
     #[must_use]
-    pub fn worst(&self) -> Vec<Agent> {
-        let current = self.hub.current();
-        let id = current.as_ref().map(|served| &served.snapshot.id);
-        self.registry().worst(WORST_AGENTS, id, Instant::now().into_std())
+    pub fn worst(&self, current: Option<&StateId>) -> Vec<Agent> {
+        self.registry().worst(WORST_AGENTS, current, Instant::now().into_std())
     }
 
-    /// A page of agents, as they stand to the state that is served now; and whether more follow.
+    /// A page of agents, as they stand to `current`; and whether more follow.
     #[must_use]
-    pub fn agents(&self, listing: &Listing) -> (Vec<Agent>, bool) {
-        let current = self.hub.current();
-        let id = current.as_ref().map(|served| &served.snapshot.id);
-        self.registry().page(listing, id, Instant::now().into_std())
+    pub fn agents(&self, listing: &Listing, current: Option<&StateId>) -> (Vec<Agent>, bool) {
+        self.registry().page(listing, current, Instant::now().into_std())
     }
 
     pub(super) fn registry(&self) -> MutexGuard<'_, AgentRegistry<Subscription>> {

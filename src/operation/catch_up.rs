@@ -39,7 +39,7 @@ impl Operation {
         } else {
             // Its source reports on its own and cannot be read on demand. Another epoch belongs
             // to another source.
-            let waits = self.waiting.borrow().is_some_and(|waiting| brings(&waiting, held));
+            let waits = self.facts.borrow().waiting.is_some_and(|waiting| brings(&waiting, held));
             let caught_up = waits && timeout_at(deadline, self.caught_up(held)).await.is_ok();
             caught_up || live || held.epoch != current.epoch
         };
@@ -50,9 +50,9 @@ impl Operation {
     /// its turn is published for it.
     async fn caught_up(&self, held: &Since) {
         let hurry = async {
-            let mut waiting = self.waiting.subscribe();
+            let mut facts = self.facts.subscribe();
             // The sender lives in `self`.
-            let _ = waiting.wait_for(|waiting| waiting.is_some_and(|waiting| brings(&waiting, held))).await;
+            let _ = facts.wait_for(|facts| facts.waiting.is_some_and(|waiting| brings(&waiting, held))).await;
             self.hurry.notify_one();
             std::future::pending::<()>().await;
         };
@@ -74,18 +74,27 @@ impl Operation {
     async fn published(&self) {
         // Looked at first: whatever is published after it is no older than what waits now.
         let before = self.hub.current().map(|served| served.snapshot.id);
-        let mut waiting = self.waiting.subscribe();
-        let nothing_waits = waiting.wait_for(|waiting| {
-            if waiting.is_some() {
+        let mut facts = self.facts.subscribe();
+        let nothing_waits = facts.wait_for(|facts| {
+            if facts.waiting.is_some() {
                 self.hurry.notify_one();
             }
-            waiting.is_none()
+            facts.waiting.is_none()
         });
         tokio::select! {
             // The sender lives in `self`.
             _ = nothing_waits => {}
             () = self.hub.wait_for(|current| Some(*current) != before) => {}
         }
+    }
+
+    /// Whether `held` names a state that is suppressed, or one between that and what is published. Another replica has
+    /// given it to the client (it was told to pause a moment later, or to go on a moment sooner), who must not be taken
+    /// back.
+    fn suppresses(&self, held: &Since) -> bool {
+        let facts = self.facts.borrow();
+        let ahead = facts.state_id().is_some_and(|published| published.is_before(held));
+        ahead && facts.suppressed.is_some_and(|id| id.epoch == held.epoch && held.version <= Some(id.version))
     }
 
     fn is_ahead(&self, held: &Since, current: &StateId) -> bool {

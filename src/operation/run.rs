@@ -1,15 +1,14 @@
 //! The task of an operation. It alone owns the [`Store`]: it takes a report, compares, waits for the
 //! turn of the newest state, puts that on disk, and publishes it.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::keeper::Keeper;
 use super::settings::Settings;
-use super::suppressed::Suppressed;
-use super::{Applied, Operation, Status};
+use super::{Applied, Facts, Operation, Published, Status};
 use crate::model::{Content, Offer, StateId, Store};
 use crate::sources::disk::{Disk, KeptState};
 use crate::sources::{Draft, Report, Unusable, UnusableKind, wall_clock};
@@ -33,6 +32,10 @@ pub struct Feed {
 pub struct Run {
     operation: Arc<Operation>,
     store: Store,
+    /// The newest state that the source gave.
+    applied: Option<Applied>,
+    /// The health of the source.
+    status: Status,
     /// What it goes on by; newer ones may wait in the operation.
     settings: Settings,
     keeper: Keeper,
@@ -44,7 +47,14 @@ impl Run {
     pub fn new(operation: Arc<Operation>, disk: Option<Disk>) -> Self {
         let settings = operation.settings.borrow().clone();
         let keeper = Keeper::new(Arc::clone(&operation), disk);
-        Self { store: Store::new(settings.rules()), operation, settings, keeper }
+        Self {
+            store: Store::new(settings.rules()),
+            applied: None,
+            status: Status::default(),
+            operation,
+            settings,
+            keeper,
+        }
     }
 
     /// Takes the reports of one source after the other.
@@ -96,13 +106,14 @@ impl Run {
         tracing::info!(%operation, %id, age_seconds = age.as_secs(), "serving the state kept on disk");
         self.operation.hub.restore(&snapshot);
         self.store = Store::restored(self.settings.rules(), snapshot);
+        self.update();
     }
 
     /// What is published stays until the first report of the new source; what is not published yet is discarded.
     fn source_changed(&mut self) {
         self.store.discard();
         self.operation.freshness.lost();
-        self.operation.set_status(Status::Lost("its source was changed".to_owned()));
+        self.set_status(Status::Lost("its source was changed".to_owned()));
         self.update();
     }
 
@@ -124,34 +135,32 @@ impl Run {
     }
 
     async fn take(&mut self, report: Report, feed: &Feed) {
-        let operation = Arc::clone(&self.operation);
         match report {
             Report::Holds(draft) => match version_of(&draft, feed) {
                 Ok(version) => {
                     let draft = self.shared(draft).await;
                     self.offer(&draft, version);
-                    operation.freshness.live();
-                    operation.set_status(Status::Live);
+                    self.live();
                 }
                 Err(unusable) => self.unusable(unusable),
             },
+            // It confirms the last report of the source, which counts only if that was usable.
+            Report::Confirmed if matches!(self.status, Status::Unusable(_)) => {}
             Report::Confirmed => {
-                // It confirms the last report of the source, which counts only if that was usable.
-                if matches!(operation.status(), Status::Unusable(_)) {
-                    return;
-                }
-                operation.freshness.live();
-                operation.set_status(Status::Live);
+                self.live();
                 self.keeper.confirmed(&feed.source);
             }
             // Who waited for it sees that what it showed is published ([`Operation::catch_up`]).
-            Report::ReadCompleted(number) => operation.reads.complete(number, operation.freshness.is_live()),
+            Report::ReadCompleted(number) => {
+                self.operation.reads.complete(number, self.operation.freshness.is_live());
+            }
             Report::Unusable(unusable) => self.unusable(unusable),
             Report::Lost { reason } => {
-                operation.freshness.lost();
+                self.operation.freshness.lost();
                 // Out of contact with a source that had nothing usable: that is still what to mend first.
-                if !matches!(operation.status(), Status::Unusable(_)) {
-                    operation.set_status(Status::Lost(reason));
+                if !matches!(self.status, Status::Unusable(_)) {
+                    self.set_status(Status::Lost(reason));
+                    self.update();
                 }
             }
         }
@@ -174,7 +183,21 @@ impl Run {
 
     fn unusable(&mut self, unusable: Unusable) {
         self.operation.freshness.lost();
-        self.operation.set_status(Status::Unusable(unusable));
+        self.set_status(Status::Unusable(unusable));
+        self.update();
+    }
+
+    /// The source holds what it last gave.
+    fn live(&mut self) {
+        self.set_status(Status::Live);
+        self.update();
+        // Who sees it sees also what waits now ([`Operation::catch_up`]).
+        self.operation.freshness.live();
+    }
+
+    fn set_status(&mut self, status: Status) {
+        self.operation.metrics.status(&status);
+        self.status = status;
     }
 
     fn offer(&mut self, draft: &Draft, version: u64) {
@@ -189,7 +212,7 @@ impl Run {
         if offer != Offer::Older {
             let id = StateId { epoch: draft.epoch, version, digest: draft.content.digest() };
             let applied = Applied { id, revisions: draft.revisions, source_objects: Arc::clone(&draft.source_objects) };
-            *self.operation.applied.lock().unwrap_or_else(PoisonError::into_inner) = Some(applied);
+            self.applied = Some(applied);
         }
         let (name, epoch) = (&self.operation.name, draft.epoch);
         match offer {
@@ -208,15 +231,20 @@ impl Run {
                 self.operation.metrics.older.inc();
             }
         }
-        self.update();
     }
 
-    /// Updates what others see of the store: what waits, and what is suppressed.
+    /// Replaces the facts. After the hub: whoever reads here that a state is published finds it served, and the parts that
+    /// it supersedes superseded.
     fn update(&self) {
-        self.operation.set_revisions(self.store.revisions());
-        self.operation.waiting.send_replace(self.store.waiting().map(|next| next.id));
-        let (id, held) = (self.store.suppressed().map(|next| next.id), self.store.blocked_change());
-        self.operation.set_suppressed(Suppressed { id, held });
+        let store = &self.store;
+        self.operation.set_facts(Facts {
+            published: store.published().map(|it| Published { snapshot: it.clone(), revisions: store.revisions() }),
+            applied: self.applied.clone(),
+            waiting: store.waiting().map(|next| next.id),
+            suppressed: store.suppressed().map(|next| next.id),
+            blocked_change: store.blocked_change(),
+            status: self.status.clone(),
+        });
     }
 
     /// Publishes what waits, once it is on disk: a client holds what a restart could not give back only where the disk
@@ -224,17 +252,15 @@ impl Run {
     async fn publish(&mut self, feed: &Feed) {
         let Some(snapshot) = self.store.waiting().cloned() else { return };
         self.keeper.keep(snapshot, &feed.source).await;
-        if let Some(publication) = self.store.publish(Instant::now().into_std()) {
-            let (id, bytes) = (publication.snapshot.id, publication.snapshot.content.len());
-            let before = self.operation.hub.current().map(|served| served.snapshot.id.epoch);
-            self.operation.begins(before, id.epoch);
-            self.operation.metrics.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
-            self.operation.hub.publish(&publication);
-            self.operation.set_revisions(self.store.revisions());
-            let parked = self.operation.hub.parked();
-            tracing::info!(operation = %self.operation.name, %id, bytes, parked, "published");
-        }
+        let Some(publication) = self.store.publish(Instant::now().into_std()) else { return };
+        let (id, bytes) = (publication.snapshot.id, publication.snapshot.content.len());
+        let before = self.operation.hub.current().map(|served| served.snapshot.id.epoch);
+        self.operation.begins(before, id.epoch);
+        self.operation.metrics.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.operation.hub.publish(&publication);
         self.update();
+        let parked = self.operation.hub.parked();
+        tracing::info!(operation = %self.operation.name, %id, bytes, parked, "published");
     }
 }
 

@@ -238,7 +238,7 @@ async fn what_is_kept_is_of_the_source_that_it_came_from_also_where_that_was_cha
     let rig = Rig::over(directory, Some(&address), |directory| vec![operation(directory, "/net", "one.json")]).await;
     let running = rig.table.get("/net").expect("it runs");
     let asked = async {
-        while running.status() == operation::Status::Starting {
+        while running.facts().status == operation::Status::Starting {
             tokio::task::yield_now().await;
         }
     };
@@ -255,7 +255,8 @@ async fn a_disk_that_hangs_holds_up_no_change_and_no_operation_and_nothing_old_i
     std::fs::write(&one, "5").expect("a file");
     // What is to be kept of it waits for the disk; meanwhile others begin, and its name goes to another operation.
     tokio::time::timeout(Duration::from_secs(20), async {
-        while rig.table.get("/net").expect("it runs").applied().is_none_or(|applied| applied.id == first) {
+        while rig.table.get("/net").expect("it runs").facts().applied.as_ref().is_none_or(|applied| applied.id == first)
+        {
             tokio::task::yield_now().await;
         }
     })
@@ -298,8 +299,8 @@ async fn a_kept_json_model_is_not_replaced_by_a_page_after_a_restart() {
     let rig = Rig::over(directory, Some(&address), |directory| vec![from_app(directory)]).await;
     let running = rig.serves("/net", "3").await;
     let asked = async {
-        while !matches!(running.status(), operation::Status::Unusable(_)) {
-            assert!(running.status() != operation::Status::Live, "it is no model");
+        while !matches!(running.facts().status, operation::Status::Unusable(_)) {
+            assert!(running.facts().status != operation::Status::Live, "it is no model");
             tokio::task::yield_now().await;
         }
     };

@@ -73,11 +73,10 @@ impl World {
     }
 
     /// Converged, lagging, rejecting.
-    fn count(&mut self) -> (usize, usize, usize) {
-        let totals = self.totals();
-        assert_eq!(totals.total, totals.converged + totals.lagging + totals.rejecting);
-        assert_eq!(totals.lagging, totals.lagging_by_age.iter().sum::<usize>());
-        (totals.converged, totals.lagging, totals.rejecting)
+    fn count(&mut self) -> (u64, u64, u64) {
+        let Totals { agents, lagging_by_age, .. } = self.totals();
+        assert_eq!(agents.lagging, lagging_by_age.iter().sum::<usize>() as u64);
+        (agents.converged, agents.lagging, agents.rejecting)
     }
 
     fn agent(&self, name: &str) -> Agent<&'static str> {
@@ -98,12 +97,12 @@ fn listing(sync_status: Option<SyncStatus>, limit: usize) -> Listing {
 #[test]
 fn an_agent_is_converged_by_its_own_report_only() {
     let mut world = World::new(10);
-    assert_eq!(world.totals().is_converged(), None, "nobody");
+    assert_eq!(world.totals().agents.is_converged(), None, "nobody");
     drop(world.poll("a", None, None));
     assert_eq!(world.count(), (0, 1, 0), "sent is not held");
     let parked = world.poll("a", Some(0), None);
     assert_eq!(world.count(), (1, 0, 0));
-    assert_eq!(world.totals().is_converged(), Some(true));
+    assert_eq!(world.totals().agents.is_converged(), Some(true));
     world.publish(1);
     assert_eq!(world.count(), (0, 1, 0), "nobody had to visit it");
     parked.sent(&state(1));
@@ -154,7 +153,7 @@ fn lag_begins_when_what_it_holds_is_replaced_and_goes_on_over_further_changes() 
         world.now += 10 * SECOND;
     }
     let totals = world.totals();
-    assert_eq!((totals.converged, totals.lagging, totals.oldest_lag), (1, 1, Some(90 * SECOND)));
+    assert_eq!((totals.agents.converged, totals.agents.lagging, totals.oldest_lag), (1, 1, Some(90 * SECOND)));
     assert_eq!(totals.lagging_by_age, [0, 0, 1, 0]);
     assert_eq!(world.agent("a").lagging, Some(90 * SECOND));
 }
@@ -193,7 +192,7 @@ fn two_polls_under_one_key_are_a_duplicate_until_one_ends() {
     assert_eq!(second.park(1).expect_err("none is left"), TooMany { limit: 1 });
     drop((place, first));
     assert!(second.park(1).is_ok());
-    assert_eq!((world.totals().duplicates, world.totals().total), (0, 1));
+    assert_eq!((world.totals().duplicates, world.totals().agents.total()), (0, 1));
 }
 
 #[test]
@@ -208,7 +207,7 @@ fn who_is_gone_is_forgotten_after_the_skew_and_who_is_silent_after_the_expiry() 
     drop(world.poll("other", Some(0), None));
     shared.end(world.now + SECOND);
     world.now += AGENT_SKEW;
-    assert_eq!(world.totals().total, 3);
+    assert_eq!(world.totals().agents.total(), 3);
     world.now += SECOND;
     assert_eq!(world.count(), (2, 0, 0), "silent is forgotten");
     assert_eq!(world.agent("parked").last_seen, Duration::ZERO);
@@ -218,7 +217,7 @@ fn who_is_gone_is_forgotten_after_the_skew_and_who_is_silent_after_the_expiry() 
     world.now += 98 * SECOND;
     assert_eq!(world.count(), (1, 0, 0));
     world.now += SECOND;
-    assert_eq!(world.totals().is_converged(), None);
+    assert_eq!(world.totals().agents.is_converged(), None);
 }
 
 #[test]
@@ -269,14 +268,14 @@ fn memory_is_bounded_and_who_was_evicted_keeps_it_from_looking_converged() {
         drop(world.poll(&name.to_string(), Some(0), None));
         assert!(world.registry.agents.len() <= 64);
     }
-    let totals = world.totals();
-    assert_eq!(totals.evictions, u64::try_from(1001 - totals.total).expect("positive"));
-    assert_eq!((totals.evicted, totals.is_converged()), (1001 - totals.total, Some(false)));
+    let Totals { agents, evictions, .. } = world.totals();
+    assert_eq!(evictions, 1001 - agents.total());
+    assert_eq!((agents.evicted, agents.is_converged()), (1001 - agents.total(), Some(false)));
     assert_eq!(world.agent("parked").polls, 1, "who is here is not evicted first");
     assert_eq!(world.agent("999").acknowledged, Some(state(0).into()));
     world.now += EXPIRY;
-    let totals = world.totals();
-    assert_eq!((totals.total, totals.evicted, totals.is_converged()), (1, 0, Some(true)));
+    let agents = world.totals().agents;
+    assert_eq!((agents.total(), agents.evicted, agents.is_converged()), (1, 0, Some(true)));
     drop(parked);
 }
 
@@ -416,18 +415,18 @@ proptest! {
             }
             let now = world.now;
             known.retain(|_, entry| !entry.is_gone(now));
-            let count = |sync_status| known.values().filter(|entry| entry.sync_status(world.current) == sync_status).count();
+            let count = |sync_status| known.values().filter(|entry| entry.sync_status(world.current) == sync_status).count() as u64;
             let expected = SyncStatus::ALL.map(count);
             let lag = known.values().filter(|entry| entry.sync_status(world.current) != SyncStatus::Converged);
             let lag = lag.map(|entry| now - entry.behind.expect("it is")).max();
             let duplicates = known.values().filter(|entry| entry.live > 1).count();
             let totals = world.totals();
-            prop_assert_eq!([totals.converged, totals.lagging, totals.rejecting], expected);
+            prop_assert_eq!([totals.agents.converged, totals.agents.lagging, totals.agents.rejecting], expected);
             prop_assert_eq!((totals.duplicates, totals.oldest_lag), (duplicates, lag));
             prop_assert_eq!(totals.evictions, evictions.len() as u64);
-            let recent = evictions.iter().filter(|at| now < **at + EXPIRY).count();
-            let at_most = if recent > 0 { evictions.len() } else { 0 };
-            prop_assert!((recent..=at_most).contains(&totals.evicted));
+            let recent = evictions.iter().filter(|at| now < **at + EXPIRY).count() as u64;
+            let at_most = if recent > 0 { evictions.len() as u64 } else { 0 };
+            prop_assert!((recent..=at_most).contains(&totals.agents.evicted));
         }
     }
 }

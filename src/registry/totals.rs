@@ -1,9 +1,9 @@
 //! How many agents stand where: for metrics, and for whoever says whether everyone has a change.
 
+use std::iter::Sum;
 use std::time::Duration;
 
 use super::SyncStatus;
-use crate::model::StateId;
 
 /// The age ranges of lagging agents in the metrics: the label, and the upper bound. The last has none.
 pub const AGES: [(&str, Duration); 4] = [
@@ -13,19 +13,25 @@ pub const AGES: [(&str, Duration); 4] = [
     ("more", Duration::MAX),
 ];
 
-/// How many agents stand where, to one state.
+/// How many agents stand where to one state: of one operation, or of several replicas together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AgentCounts {
+    /// Agents that hold the state, by their own polls.
+    pub converged: u64,
+    /// Agents that do not, or of which nobody knows.
+    pub lagging: u64,
+    /// Agents that could not apply it.
+    pub rejecting: u64,
+    /// Agents that were forgotten for want of room, and may be out there: counted until there was room
+    /// for all for as long as a silent agent is remembered.
+    pub evicted: u64,
+}
+
+/// What is counted of the agents of one operation.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Totals {
-    /// The current state that they were compared with; absent: there is none yet.
-    pub state: Option<StateId>,
-    /// All agents that are known: the sum of the next three.
-    pub total: usize,
-    /// Agents that hold the state, by their own polls.
-    pub converged: usize,
-    /// Agents that do not, or of which nobody knows.
-    pub lagging: usize,
-    /// Agents that could not apply it.
-    pub rejecting: usize,
+    /// How many stand where.
+    pub agents: AgentCounts,
     /// The lagging ones by how long they lag, as [`AGES`] has it.
     pub lagging_by_age: [usize; AGES.len()],
     /// How long the one lags or rejects that has done so for longest; absent: none does.
@@ -33,9 +39,6 @@ pub struct Totals {
     /// Agents with two polls or more under way: two that share a name, or one that gave up a
     /// poll of which the end was not noticed yet.
     pub duplicates: usize,
-    /// Agents that were forgotten for want of room, and may be out there: counted until there was room
-    /// for all for as long as a silent agent is remembered.
-    pub evicted: usize,
     /// Agents forgotten for want of room since the start.
     pub evictions: u64,
     /// Rejections since the start, each counted once for as long as an agent repeats it.
@@ -45,25 +48,43 @@ pub struct Totals {
     pub tracked: Duration,
 }
 
-impl Totals {
+impl AgentCounts {
+    /// All agents that are known.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.converged.saturating_add(self.lagging).saturating_add(self.rejecting)
+    }
+
     /// Whether every agent holds the state; absent: there is none that could.
     #[must_use]
     pub fn is_converged(&self) -> Option<bool> {
-        (self.total + self.evicted > 0).then_some(self.converged == self.total && self.evicted == 0)
+        (self.total() > 0 || self.evicted > 0).then_some(self.converged == self.total() && self.evicted == 0)
     }
+}
 
+impl Sum for AgentCounts {
+    fn sum<I: Iterator<Item = Self>>(counts: I) -> Self {
+        counts.fold(Self::default(), |sum, counts| Self {
+            converged: sum.converged.saturating_add(counts.converged),
+            lagging: sum.lagging.saturating_add(counts.lagging),
+            rejecting: sum.rejecting.saturating_add(counts.rejecting),
+            evicted: sum.evicted.saturating_add(counts.evicted),
+        })
+    }
+}
+
+impl Totals {
     /// Counts an agent that lags for `lag`, unless it is converged.
     pub(super) fn count(&mut self, sync_status: SyncStatus, lag: Duration, polls: usize) {
-        self.total += 1;
         self.duplicates += usize::from(polls > 1);
         match sync_status {
             SyncStatus::Converged => {
-                self.converged += 1;
+                self.agents.converged += 1;
                 return;
             }
-            SyncStatus::Rejecting => self.rejecting += 1,
+            SyncStatus::Rejecting => self.agents.rejecting += 1,
             SyncStatus::Lagging => {
-                self.lagging += 1;
+                self.agents.lagging += 1;
                 let age = AGES.iter().position(|(_, below)| lag < *below).unwrap_or(AGES.len() - 1);
                 self.lagging_by_age[age] += 1;
             }

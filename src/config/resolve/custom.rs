@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde::Serialize;
 
 use super::operation;
 use super::source;
@@ -31,8 +31,8 @@ const NAMESPACES: [&str; 3] =
 
 /// The operation that a `DescribeOperation` describes, or all that is wrong with it, by its fields.
 ///
-/// `namespace` and `name` are the object's. It reads only its own namespace, and its name is the operation's.
-pub fn custom(namespace: &str, name: &str, spec: &Value, grants: Grants<'_>) -> Result<Operation, Problems> {
+/// `namespace` and `name` are the object's, `spec` is written as in its manifest. It reads only its own namespace, and its name is the operation's.
+pub fn custom(namespace: &str, name: &str, spec: &impl Serialize, grants: Grants<'_>) -> Result<Operation, Problems> {
     let mut problems = Problems::default();
     let mut layer = Layer::new("spec");
     if !file::read_spec(spec, &mut layer, &mut problems) {

@@ -2,7 +2,7 @@
 
 use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
-use crate::registry::{AGES, SyncStatus, Totals};
+use crate::registry::{AGES, AgentCounts, SyncStatus, Totals};
 
 /// The metrics of all operations.
 #[derive(Debug, Clone)]
@@ -108,16 +108,17 @@ impl Families {
 impl Metrics {
     /// Says what was counted. Not by two at once: counters follow those of the registry by the difference.
     pub fn set(&self, totals: &Totals) {
-        let set = |gauge: &IntGauge, count: usize| gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
-        set(&self.converged, totals.converged);
-        set(&self.lagging, totals.lagging);
-        set(&self.rejecting, totals.rejecting);
+        let set = |gauge: &IntGauge, count: u64| gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        let AgentCounts { converged, lagging, rejecting, evicted } = totals.agents;
+        set(&self.converged, converged);
+        set(&self.lagging, lagging);
+        set(&self.rejecting, rejecting);
+        set(&self.evicted, evicted);
         for (gauge, count) in self.by_age.iter().zip(totals.lagging_by_age) {
-            set(gauge, count);
+            set(gauge, count as u64);
         }
         self.oldest_lag.set(totals.oldest_lag.unwrap_or_default().as_secs_f64());
-        set(&self.duplicates, totals.duplicates);
-        set(&self.evicted, totals.evicted);
+        set(&self.duplicates, totals.duplicates as u64);
         self.evictions.inc_by(totals.evictions.saturating_sub(self.evictions.get()));
         self.rejections.inc_by(totals.rejections.saturating_sub(self.rejections.get()));
     }

@@ -71,12 +71,12 @@ async fn what_a_source_said_that_is_none_any_more_is_neither_taken_nor_published
     assert_eq!(rig.serves().await.as_deref(), Some("1"));
     // One waits for its turn, one in the channel.
     first.send(holds("a", "2")).await.expect("it is taken");
-    assert!(rig.serves().await.is_some() && rig.operation.waiting.borrow().is_some());
+    assert!(rig.serves().await.is_some() && rig.operation.facts().waiting.is_some());
     first.try_send(holds("a", "3")).expect("there is room");
     let second = rig.follows("b", None).await;
     tokio::time::sleep(Duration::from_secs(120)).await;
     assert_eq!(rig.serves().await.as_deref(), Some("1"), "the last that was served stays");
-    assert_eq!(rig.operation.status(), Status::Lost("its source was changed".to_owned()));
+    assert_eq!(rig.operation.facts().status, Status::Lost("its source was changed".to_owned()));
     assert!(first.send(holds("a", "4")).now_or_never().expect("at once").is_err(), "nobody listens");
     second.send(holds("b", "5")).await.expect("it is taken");
     assert_eq!(rig.serves().await.as_deref(), Some("5"));
@@ -107,5 +107,5 @@ async fn each_source_has_its_own_way_to_a_version() {
     let second = rig.follows("b", None).await;
     second.send(holds("b", "{}")).await.expect("it is taken");
     rig.serves().await;
-    assert_eq!((version(), rig.operation.status()), (1, Status::Live));
+    assert_eq!((version(), rig.operation.facts().status.clone()), (1, Status::Live));
 }

@@ -13,13 +13,14 @@ const AGENT: &str = "Agent-Id: node-1\r\n";
 const NEXT: &str = "{\"mtu\":9000}";
 
 /// Converged, lagging, rejecting.
-fn count(rig: &Rig) -> (usize, usize, usize) {
-    let totals = rig.operation.totals();
+fn count(rig: &Rig) -> (u64, u64, u64) {
+    let totals = rig.operation.totals(rig.operation.facts().state_id()).agents;
     (totals.converged, totals.lagging, totals.rejecting)
 }
 
 fn only(rig: &Rig) -> Agent {
-    let (mut agents, more) = rig.operation.agents(&Listing { after: None, sync_status: None, limit: 1 });
+    let (mut agents, more) =
+        rig.operation.agents(&Listing { after: None, sync_status: None, limit: 1 }, rig.operation.facts().state_id());
     assert!(!more, "one agent");
     agents.remove(0)
 }
@@ -38,7 +39,7 @@ async fn what_an_agent_could_not_apply_parks_until_the_next_state() {
         assert_eq!(count(&rig), (0, 0, 1));
         let agent = only(&rig);
         assert_eq!((agent.sync_status, agent.reason.as_deref()), (SyncStatus::Rejecting, Some("no such zone")));
-        assert_eq!(rig.operation.totals().rejections, 1, "five polls of one rejection");
+        assert_eq!(rig.operation.totals(rig.operation.facts().state_id()).rejections, 1, "five polls of one rejection");
         let mut wire = rig.park(&query, AGENT).await;
         rig.publish(8, NEXT).await;
         assert_eq!(next(&mut wire, false).await.body, NEXT.as_bytes(), "{query}");
@@ -97,7 +98,7 @@ async fn only_a_get_with_a_name_acknowledges() {
     rig.ask(&get(&since, AGENT).replacen("GET", "HEAD", 1)).await;
     rig.ask(&get(&since, AGENT).replacen("GET", "OPTIONS", 1)).await;
     assert_eq!(rig.poll(&format!("{since}&wait=0"), AGENT).await.0.status, 400);
-    assert_eq!(rig.operation.totals().is_converged(), None);
+    assert_eq!(rig.operation.totals(rig.operation.facts().state_id()).agents.is_converged(), None);
     rig.poll("", AGENT).await;
     rig.ask(&get(&since, AGENT).replacen("GET", "HEAD", 1)).await;
     assert_eq!((count(&rig), only(&rig).acknowledged), ((0, 1, 0), None), "given, and HEAD says nothing");
@@ -109,10 +110,10 @@ async fn two_under_one_name_are_seen_and_one_that_left_is_not() {
     let since = format!("since={}", id(7, MODEL));
     let first = rig.park(&since, AGENT).await;
     let second = rig.park(&since, AGENT).await;
-    assert_eq!((rig.operation.totals().duplicates, only(&rig).polls), (1, 2));
+    assert_eq!((rig.operation.totals(rig.operation.facts().state_id()).duplicates, only(&rig).polls), (1, 2));
     drop(first);
     rig.parked(1).await;
-    assert_eq!((rig.operation.totals().duplicates, only(&rig).polls), (0, 1));
+    assert_eq!((rig.operation.totals(rig.operation.facts().state_id()).duplicates, only(&rig).polls), (0, 1));
     drop(second);
     rig.parked(0).await;
     rig.is_empty();
@@ -148,5 +149,5 @@ async fn a_silent_agent_is_forgotten_after_twice_the_longest_wait() {
     tokio::time::advance(39 * SECOND).await;
     assert_eq!(count(&rig), (0, 1, 0));
     tokio::time::advance(SECOND).await;
-    assert_eq!(rig.operation.totals().is_converged(), None);
+    assert_eq!(rig.operation.totals(rig.operation.facts().state_id()).agents.is_converged(), None);
 }

@@ -268,7 +268,8 @@ async fn a_source_without_reads_is_believed_while_it_is_live() {
 #[tokio::test(start_paused = true)]
 async fn inputs_follow_what_is_published_or_confirmed() {
     let rig = Rig::empty(|_| ());
-    assert_eq!(rig.operation.revisions(), None);
+    let confirmed_by = |rig: &Rig| rig.operation.facts().published.as_ref().and_then(|published| published.revisions);
+    assert_eq!(confirmed_by(&rig), None);
     for revision in 1..4 {
         let revisions = SourceRevisions::of([tidewait::model::SourceRevision { uid: "u", revision }.hash()]);
         let draft = Draft {
@@ -281,7 +282,7 @@ async fn inputs_follow_what_is_published_or_confirmed() {
             seen: Instant::now(),
         };
         rig.reports(Report::Holds(draft)).await;
-        while rig.operation.revisions() != Some(revisions) {
+        while confirmed_by(&rig) != Some(revisions) {
             tokio::task::yield_now().await;
         }
         assert_eq!(rig.operation.hub.current().expect("a state").snapshot.id, id(revision, MODEL));

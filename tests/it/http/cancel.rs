@@ -85,7 +85,8 @@ async fn dropped_after(polls: usize, query: &str, events: &[Event], spread: Dura
     drop(handler);
     let case = format!("{query} {events:?} after {polls}, spread over {spread:?}");
     rig.is_empty();
-    let (agents, _) = rig.operation.agents(&Listing { after: None, sync_status: None, limit: 1 });
+    let (agents, _) =
+        rig.operation.agents(&Listing { after: None, sync_status: None, limit: 1 }, rig.operation.facts().state_id());
     assert_eq!(agents[0].polls, 0, "{case}: the agent's poll");
     drop(agents);
     let metrics = rig.operation.hub.metrics();

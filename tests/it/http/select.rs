@@ -211,13 +211,14 @@ async fn what_comes_back_within_the_interval_releases_nobody() {
 async fn an_agent_stands_to_its_own_selection() {
     let mut rig = rig().await;
     let count = |rig: &Rig| {
-        let totals = rig.operation.totals();
+        let totals = rig.operation.totals(rig.operation.facts().state_id()).agents;
         (totals.converged, totals.lagging)
     };
     let agent = "Agent-Id: node-a\r\n";
     let (answer, _) = rig.poll(&format!("since={}&select=/zones/a&wait=1", id(7, A)), agent).await;
     assert_eq!((answer.status, count(&rig)), (204, (1, 0)), "between two polls");
-    let (agents, _) = rig.operation.agents(&Listing { after: None, sync_status: None, limit: 1 });
+    let (agents, _) =
+        rig.operation.agents(&Listing { after: None, sync_status: None, limit: 1 }, rig.operation.facts().state_id());
     let selection = agents[0].selected.as_ref().and_then(|subscription| subscription.selection());
     assert_eq!(selection.map(|selection| selection.pointers()[0].to_string()).as_deref(), Some("/zones/a"));
     rig.publish(8, &ZONES.replace("\"version\":1", "\"version\":2")).await;

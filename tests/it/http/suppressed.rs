@@ -85,7 +85,7 @@ async fn a_removal_is_held_shown_and_published_once_confirmed() {
     let mut rig = Rig::serving(|config| config.guard = Some(50)).await;
     let mut wire = park(&mut rig, "&wait=50", "").await;
     offered(&rig, 8, LITTLE).await;
-    let held = rig.operation.blocked_change().expect("held");
+    let held = rig.operation.facts().blocked_change.expect("held");
     assert_eq!((held.id, held.limit_percent), (id(8, LITTLE), 50));
     assert!((held.removed_percent - 600.0 / 7.0).abs() < 0.001, "{held:?}");
     assert_eq!(rig.metric("tidewait_held_changes"), [1.0]);
@@ -93,7 +93,7 @@ async fn a_removal_is_held_shown_and_published_once_confirmed() {
     assert_eq!(shown_state(&rig)["held"], shown);
     // Written again without a change: the held id moves with it, and the older one confirms as well.
     offered(&rig, 9, LITTLE).await;
-    assert_eq!(rig.operation.blocked_change().expect("held").id, id(9, LITTLE));
+    assert_eq!(rig.operation.facts().blocked_change.expect("held").id, id(9, LITTLE));
     confirm(&rig, &id(8, "{}").to_string());
     tokio::time::sleep(SECOND).await;
     assert_eq!(rig.operation.hub.parked(), 1, "another state was confirmed");
@@ -101,7 +101,7 @@ async fn a_removal_is_held_shown_and_published_once_confirmed() {
     confirm(&rig, &id(8, LITTLE).to_string());
     let answer = next(&mut wire, false).await;
     assert_eq!((answer.field("state-id"), &*answer.body), (&*id(9, LITTLE).to_string(), LITTLE.as_bytes()));
-    assert_eq!((confirmed.elapsed(), rig.operation.blocked_change()), (Duration::ZERO, None));
+    assert_eq!((confirmed.elapsed(), rig.operation.facts().blocked_change), (Duration::ZERO, None));
     assert_eq!(rig.metric("tidewait_held_changes"), [0.0]);
     assert_eq!(shown_state(&rig)["held"], serde_json::Value::Null);
     // The same confirmation is there still, and nothing more is confirmed by it.
@@ -109,7 +109,7 @@ async fn a_removal_is_held_shown_and_published_once_confirmed() {
     confirm(&rig, &id(8, LITTLE).to_string());
     change(&rig, |config| config.parked = 7);
     offered(&rig, 11, LITTLE).await;
-    assert!(rig.operation.blocked_change().is_some());
+    assert!(rig.operation.facts().blocked_change.is_some());
 }
 
 #[tokio::test(start_paused = true)]
@@ -117,7 +117,7 @@ async fn a_confirmation_may_come_first() {
     let rig = Rig::serving(|config| config.guard = Some(0)).await;
     confirm(&rig, &id(8, LITTLE).digest.to_string());
     rig.publish(8, LITTLE).await;
-    assert_eq!(rig.operation.blocked_change(), None);
+    assert_eq!(rig.operation.facts().blocked_change, None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -125,13 +125,13 @@ async fn what_is_held_gives_way_to_what_the_source_says_next() {
     let mut rig = Rig::serving(|config| config.guard = Some(50)).await;
     let mut wire = park(&mut rig, "&wait=50", "").await;
     offered(&rig, 8, LITTLE).await;
-    assert!(rig.operation.blocked_change().is_some());
+    assert!(rig.operation.facts().blocked_change.is_some());
     let better = MODEL.replace("1450", "9000");
     rig.publish(9, &better).await;
     assert_eq!(next(&mut wire, false).await.body, better.as_bytes());
-    assert_eq!(rig.operation.blocked_change(), None);
+    assert_eq!(rig.operation.facts().blocked_change, None);
     offered(&rig, 10, LITTLE).await;
-    assert!(rig.operation.blocked_change().is_some());
+    assert!(rig.operation.facts().blocked_change.is_some());
     // The limit is raised: that is a remedy, too.
     change(&rig, |config| config.guard = Some(90));
     rig.operation.hub.wait_for(|current| *current == id(10, LITTLE)).await;
