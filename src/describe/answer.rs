@@ -6,7 +6,7 @@
 //! | 200 | a state |
 //! | 204 | the wait ended, nothing changed; or `OPTIONS` |
 //! | 304 | a conditional request matched |
-//! | others | a problem: the table is in [`super::problem`] |
+//! | others | a problem: the table is in [`crate::protocol::problem`] |
 
 use std::time::Duration;
 

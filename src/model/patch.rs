@@ -1,12 +1,12 @@
-//! The way from one document to another as a JSON Patch (RFC 6902), made here and followed in [`apply`]: `add`, `remove` and `replace`,
-//! in an order in which applying one after the other gives exactly the new document.
+//! The way from one document to another as a JSON Patch (RFC 6902), made here and followed by [`apply()`]: `add`,
+//! `remove` and `replace`, in an order in which applying one after the other gives exactly the new document.
 //!
 //! What is the same in both never appears: a container is entered while anything in it stayed, and
 //! replaced only when nothing did. Items of an array are added and removed by index, as
-//! [`script`](super::script) says; where that may not be the shortest way, the array is replaced if that is shorter.
+//! [`script`] says; where that may not be the shortest way, the array is replaced if that is shorter.
 //! Values are written as the document writes them.
 
-pub mod apply;
+mod apply;
 mod editing;
 
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use super::script::{self, Script};
 use super::selection::escaped;
 use super::tree::{Node, write_string};
 use super::{Document, diff};
-pub use apply::{InvalidPatch, apply};
+pub use apply::{InvalidOperation, InvalidPatch, apply};
 
 /// The patch from `old` to `new`, if it is shorter than `new`. Only a patch that is gets written.
 #[must_use]

@@ -91,23 +91,25 @@ pub enum InvalidOperation {
     TooMany,
 }
 
-/// Characters of a `path` that an error shows.
-const SHOWN: usize = 256;
+/// What an error shows of a text of the patch, which may be long.
+pub(super) fn shown(text: &str) -> String {
+    text.chars().take(256).collect()
+}
 
-/// The document after all operations of `patch`.
-pub fn apply(document: &Document, patch: &[u8]) -> Result<Document, InvalidPatch> {
-    if patch.len() > DOCUMENT_BYTES {
-        return Err(InvalidPatch::TooLong { bytes: patch.len() });
+/// The document after all operations of the patch in `bytes`.
+pub fn apply(document: &Document, bytes: &[u8]) -> Result<Document, InvalidPatch> {
+    if bytes.len() > DOCUMENT_BYTES {
+        return Err(InvalidPatch::TooLong { bytes: bytes.len() });
     }
     // An operation of its 30 bytes and more is three values beside its own, in an array.
     let limits = Path::new(DOCUMENT_DEPTH + 2, 2 * DOCUMENT_NODES);
-    let patch = text_of(patch).and_then(|text| json::read(text, limits)).map_err(unread)?;
-    let Node::Array(operations) = &patch else { return Err(InvalidPatch::NoArray) };
+    let read = text_of(bytes).and_then(|text| json::read(text, limits)).map_err(unread)?;
+    let Node::Array(operations) = &read else { return Err(InvalidPatch::NoArray) };
     let mut work = Work { root: Value::Kept(document.root.clone()), taken: 0 };
     for (index, operation) in operations.children.iter().enumerate() {
         work.operation(operation).map_err(|why| {
-            let shown = string(operation, "path").unwrap_or_default().chars().take(SHOWN).collect();
-            InvalidPatch::Operation { index, path: shown, why }
+            let path = shown(&string(operation, "path").unwrap_or_default());
+            InvalidPatch::Operation { index, path, why }
         })?;
     }
     let root = work.root.finish();
@@ -167,7 +169,7 @@ impl Work {
                 self.count(found.nodes() as usize)?;
                 if found.same(expected) { Ok(()) } else { Err(InvalidOperation::Differs) }
             }
-            _ => Err(InvalidOperation::Unknown(op.chars().take(SHOWN).collect())),
+            _ => Err(InvalidOperation::Unknown(shown(&op))),
         }
     }
 

@@ -10,7 +10,7 @@ use smol_str::SmolStr;
 use super::super::members::Members;
 use super::super::runs::{RUN, Run, Runs};
 use super::super::tree::Node;
-use super::apply::InvalidOperation;
+use super::apply::{InvalidOperation, shown};
 
 /// A value.
 pub(super) enum Value {
@@ -49,7 +49,7 @@ impl Value {
             found = match found {
                 Self::Array(items) => {
                     let at = index(token)?;
-                    items.get(at).ok_or_else(|| InvalidOperation::NoIndex(token.clone()))?
+                    items.get(at).ok_or_else(|| no_index(token))?
                 }
                 Self::Object(object) => object.get(token).ok_or(InvalidOperation::Nothing(member))?,
                 Self::Kept(_) => return Err(InvalidOperation::Nothing(member)),
@@ -70,7 +70,7 @@ impl Value {
         match parent {
             Self::Array(items) => {
                 let at = if last == "-" { items.len() } else { index(last)? };
-                if items.insert(at, value) { Ok(()) } else { Err(InvalidOperation::NoIndex(last.clone())) }
+                if items.insert(at, value) { Ok(()) } else { Err(no_index(last)) }
             }
             Self::Object(object) => {
                 object.changed.insert(last.into(), Some(value));
@@ -90,7 +90,7 @@ impl Value {
                 if items.remove(index(last)?) {
                     Ok(())
                 } else {
-                    Err(InvalidOperation::NoIndex(last.clone()))
+                    Err(no_index(last))
                 }
             }
             Self::Object(object) => {
@@ -140,7 +140,11 @@ impl Value {
 /// A place in an array: digits without a leading zero (RFC 6901, section 4).
 fn index(token: &str) -> Found<usize> {
     let is_one = token.bytes().all(|c| c.is_ascii_digit()) && (token == "0" || !token.starts_with('0'));
-    token.parse().ok().filter(|_| is_one).ok_or_else(|| InvalidOperation::NoIndex(token.to_owned()))
+    token.parse().ok().filter(|_| is_one).ok_or_else(|| no_index(token))
+}
+
+fn no_index(token: &str) -> InvalidOperation {
+    InvalidOperation::NoIndex(shown(token))
 }
 
 impl Object {

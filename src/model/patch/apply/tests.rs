@@ -126,11 +126,22 @@ fn any_pointer() -> impl Strategy<Value = String> {
     prop::collection::vec(token.prop_map(|token| format!("/{token}")), 0..4).prop_map(|tokens| tokens.concat())
 }
 
+/// Numbers have one spelling each: the other implementation does not keep how they are spelt.
+fn any_json_of_whole_numbers() -> impl Strategy<Value = String> {
+    let numbers = [("12345678901234567890.5", "3"), ("1.0", "1"), ("1e0", "2"), ("-0", "0")];
+    any_json()
+        .prop_map(move |json| numbers.iter().fold(json.to_string(), |text, (one, other)| text.replace(one, other)))
+}
+
 fn any_operation() -> impl Strategy<Value = Value> {
     let op = prop::sample::select(&["add", "remove", "replace", "move", "copy", "test"][..]);
-    // Numbers that all spell alike: the other implementation does not keep how they are spelt.
     let value = prop::sample::select(&["1", "\"x\"", "[1,2]", "{\"a\":{\"b\":1}}", "true", "{}", "[]"][..]);
-    (op, any_pointer(), any_pointer(), value).prop_map(|(op, path, from, value)| {
+    let operation = (op, any_pointer(), any_pointer(), value);
+    // Which changes nothing, and which they refuse.
+    let operation = operation.prop_filter("a move of the whole to itself", |(op, path, from, _)| {
+        *op != "move" || !path.is_empty() || !from.is_empty()
+    });
+    operation.prop_map(|(op, path, from, value)| {
         let value: Value = serde_json::from_str(value).expect("JSON");
         match op {
             "remove" => json!({ "op": op, "path": path }),
@@ -163,14 +174,15 @@ proptest! {
 
     #[test]
     fn any_patch_does_what_another_implementation_does(
-        old in any_json().prop_filter("spelt alike", |json| !json.to_string().contains(['e', '.', '-'])),
+        old in any_json_of_whole_numbers(),
         operations in prop::collection::vec(any_operation(), 0..8),
     ) {
         let patch = Value::Array(operations);
-        let mut theirs: Value = serde_json::from_str(&old.to_string()).expect("JSON");
+        let mut theirs: Value = serde_json::from_str(&old).expect("JSON");
         let read: json_patch::Patch = serde_json::from_value(patch.clone()).expect("a patch");
-        let them = json_patch::patch(&mut theirs, &read);
-        match apply(&old.document(), patch.to_string().as_bytes()) {
+        // Without undoing, which panics where a part became the whole.
+        let them = json_patch::patch_unsafe(&mut theirs, &read);
+        match apply(&document(&old), patch.to_string().as_bytes()) {
             Ok(ours) => {
                 prop_assert!(them.is_ok(), "{:?} of {} is {}: {:?}", patch, old, text(&ours), them);
                 prop_assert_eq!(serde_json::from_str::<Value>(&text(&ours)).expect("JSON"), theirs);
