@@ -47,7 +47,7 @@ pub struct Operation {
     pub name: String,
     /// The path that clients poll; another path is another operation.
     pub path: String,
-    /// Its state and who waits for the next.
+    /// Its state, and the requests that wait for the next.
     pub hub: Hub,
     /// How fresh its state is.
     pub freshness: Freshness,
@@ -83,7 +83,7 @@ pub struct Applied {
 /// The health of the source, for operators.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Status {
-    /// It has not said anything yet.
+    /// It has not reported anything yet.
     #[default]
     Starting,
     /// It holds what is served, now.
@@ -126,20 +126,20 @@ impl Operation {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Brings up to date what is counted only when somebody looks.
+    /// Updates the metrics that are computed only on a scrape.
     pub fn scrape(&self) {
         self.metrics.age.set(self.freshness.age().as_secs_f64());
         self.count_agents();
     }
 
     /// Which versions of which objects the published state was made from, or is confirmed by;
-    /// absent until the source has said so.
+    /// absent until the source has reported that.
     #[must_use]
     pub fn revisions(&self) -> Option<SourceRevisions> {
         *self.revisions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The newest state that the source gave; absent until it has given one.
+    /// The newest state that the source reported; absent until it has reported one.
     #[must_use]
     pub fn applied(&self) -> Option<Applied> {
         self.applied.lock().unwrap_or_else(PoisonError::into_inner).clone()

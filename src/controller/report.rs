@@ -167,7 +167,7 @@ async fn in_time<T>(answer: impl Future<Output = kube::Result<T>>) -> Result<T, 
     timeout(KUBERNETES_READ, answer).await.map_err(|_| late())?.map_err(Failure::from)
 }
 
-/// What is to be said of these operations at `now`.
+/// What is to be reported of these operations at `now`.
 fn of(operations: &[Arc<Operation>], now: SystemTime) -> DescribeReplicaStatus {
     let all: Vec<_> = operations.iter().map(|operation| one(operation, now)).collect();
     let sum = |number: fn(&Reported) -> u64| all.iter().map(number).sum();
@@ -221,7 +221,7 @@ fn one(operation: &Operation, now: SystemTime) -> Reported {
     }
 }
 
-/// Numbers, and what the state that they are of was made from; the latter absent where changes are too fast to tell.
+/// Numbers, and what the state that they are of was made from; the latter absent where changes are too fast for that.
 fn of_one_state(operation: &Operation) -> (Option<SourceRevisions>, Totals) {
     const ATTEMPTS: usize = 3;
     for _ in 0..ATTEMPTS {

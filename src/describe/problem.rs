@@ -1,4 +1,4 @@
-//! What a client is told when it cannot have an answer: `application/problem+json` (RFC 9457) with
+//! The answer to a request that cannot be served: `application/problem+json` (RFC 9457) with
 //! a stable `type`, naming the parameter, the value and the remedy.
 //!
 //! | type (after [`TYPE_PREFIX`]) | status | who reads it, and does what |
@@ -30,7 +30,7 @@ pub const TYPE_PREFIX: &str = "https://tidewait.dev/problems/";
 /// The media type of a problem.
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
-/// Why a client cannot have an answer.
+/// Why a request cannot be served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The kind: status, `type` and title.
@@ -108,7 +108,7 @@ kinds! {
 }
 
 impl Problem {
-    /// A problem that trying again does not mend.
+    /// A problem that a retry does not solve.
     #[must_use]
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into(), retry_after: None }

@@ -1,6 +1,6 @@
 //! PURE. When a source reads consistently: when it has a read scheduled (what it holds is not confirmed
-//! yet), when somebody asks, and once in a while on its own, so that a watch that fell silent is
-//! found out. Never twice within [`KUBERNETES_READ_PAUSE`], however many ask.
+//! yet), when a request asks for one, and once a minute on its own, so that a watch that fell silent is
+//! noticed. Never twice within [`KUBERNETES_READ_PAUSE`], however many ask.
 
 use std::time::{Duration, Instant};
 
@@ -45,7 +45,7 @@ impl Schedule {
     }
 
     /// What the source holds is not confirmed; and the server is in contact, so that earlier
-    /// failures say nothing any more.
+    /// failures no longer count.
     pub(super) fn schedule_read(&mut self) {
         self.scheduled = true;
         self.retry = None;
