@@ -1,4 +1,4 @@
-//! PURE. Who sends a request, and by which way: what every judgement of a request is about.
+//! PURE. Who sends a request, and over which connection: what every decision on a request starts from.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -9,7 +9,7 @@ use std::time::Instant;
 pub struct Caller {
     /// The connection that the request came on.
     pub connection: Arc<Connection>,
-    /// Who it was proved to be.
+    /// The authenticated identity.
     pub identity: Identity,
 }
 
@@ -32,18 +32,18 @@ pub enum Scheme {
     Https,
 }
 
-/// Who a caller was proved to be.
+/// The authenticated identity of a caller.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Identity {
-    /// Nobody asked, or nothing was shown.
+    /// No identity was asked for, or none was presented.
     #[default]
     Anonymous,
-    /// Proved, by this name.
+    /// Authenticated, under this name.
     Authenticated(Arc<str>),
 }
 
 impl Caller {
-    /// A caller of whom nothing is proved.
+    /// A caller without an authenticated identity.
     #[must_use]
     pub fn anonymous(connection: Arc<Connection>) -> Self {
         Self { connection, identity: Identity::Anonymous }

@@ -1,5 +1,5 @@
 //! The composition root, and the only file that knows every module: bind (so that ports are
-//! known and refusals come early), then run until told to stop.
+//! known and refusals come early), then run until a stop signal.
 
 use std::fmt::Write as _;
 use std::io;
@@ -57,7 +57,7 @@ pub enum AppError {
         #[source]
         source: io::Error,
     },
-    /// The API server's configuration cannot be had.
+    /// There is no usable configuration for the API server.
     #[error("the Kubernetes API server cannot be found")]
     Kubernetes(#[source] kubernetes::connect_error::ConnectError),
     /// The state directory cannot be used.
@@ -121,7 +121,7 @@ impl App {
         text
     }
 
-    /// Starts the operations of the configuration, and what says which others are wanted.
+    /// Starts the operations of the configuration, and the controller that adds others.
     async fn start_operations(
         &self,
         registry: &Registry,
@@ -195,7 +195,7 @@ impl App {
         let closing = stop.watch();
         tasks.spawn("client port", async move {
             accept.await;
-            // Asked to: the owner of all tasks ends them.
+            // On request: the owner of all tasks ends them.
             let mut closing = closing;
             closing.closing().await;
             std::future::pending().await
@@ -211,7 +211,7 @@ impl App {
         }
         cut.cancel();
         if let Some(dependencies) = controller {
-            // What is taken back must not be made again by a task that still runs.
+            // What is deleted must not be created again by a task that still runs.
             tasks.end().await;
             controller::leave(&dependencies).await;
         }

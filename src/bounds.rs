@@ -70,7 +70,7 @@ pub const CLOSING_IDLE: Duration = Duration::from_millis(500);
 /// After the last answer and a FIN, what a client still sends is read and dropped for this long, or until its own FIN: to
 /// close before would be a reset, which can take the answer from it.
 pub const LINGER: Duration = Duration::from_secs(2);
-/// Connections over the cap that are told so and closed in order at once; further ones are told and cut.
+/// Connections over the cap that are answered and closed in order at once; further ones are answered and cut.
 pub const REFUSED_CONNECTIONS: usize = 64;
 /// A peer that acknowledges nothing for this long is dead: TCP keep-alive, `TCP_USER_TIMEOUT` and HTTP/2 pings.
 pub const DEAD_PEER: Duration = Duration::from_secs(60);
@@ -103,7 +103,7 @@ pub const UPSTREAM_STREAMS: u32 = 128;
 pub const UPSTREAM_FRAMING: usize = 32 * 1024 * 1024;
 /// After the app has answered, an upload that does not move for this long is cut; what nobody wants of one is read and dropped for as long.
 pub const UPLOAD_LINGER: Duration = Duration::from_secs(2);
-/// A client that expects 100 is told to go on after this, whether or not the app has said so.
+/// A client that expects 100 is sent it after this, whether or not the app has sent one.
 pub const CONTINUE_WAIT: Duration = Duration::from_secs(1);
 /// Until then a source that has nothing keeps the process from being ready.
 pub const READY_WITHOUT_SNAPSHOT: Duration = Duration::from_secs(30);
@@ -147,7 +147,7 @@ pub const FETCH_CONNECT: Duration = Duration::from_secs(2);
 pub const FETCH: Duration = Duration::from_secs(30);
 /// First and longest pause after a fetch of the app's model that failed; neither is longer than its interval.
 pub const FETCH_BACKOFF: (Duration, Duration) = (Duration::from_millis(800), Duration::from_secs(5));
-/// Least time between two fetches of the app's model, however often it is told that there is a new one.
+/// Least time between two fetches of the app's model, however often a trigger announces a new one.
 pub const FETCH_PAUSE: Duration = Duration::from_millis(100);
 /// How often the app's model is fetched where a trigger says when: a trigger may be missed.
 pub const TRIGGER_CONFIRM: Duration = Duration::from_secs(60);
@@ -156,7 +156,7 @@ pub const TRIGGER_CONFIRM: Duration = Duration::from_secs(60);
 pub const TRIGGER_ECHOES: [Duration; 3] = [Duration::from_millis(100), Duration::from_secs(1), Duration::from_secs(5)];
 /// Bytes of the app's `Content-Type` for its model.
 pub const MEDIA_TYPE_BYTES: usize = 255;
-/// How long a client that is ahead of what is published, or may be, is held until that is settled.
+/// How long a client that is, or may be, ahead of what is published is held until that is known.
 pub const CATCH_UP: Duration = Duration::from_secs(3);
 /// Of that, how long the watch is waited for before a consistent read is asked for.
 pub const CATCH_UP_WATCH: Duration = Duration::from_millis(250);

@@ -16,7 +16,6 @@ pub mod cli;
 mod environment;
 pub mod file;
 mod layer;
-mod nearest;
 pub mod problem;
 pub(crate) mod ranges;
 mod reader;

@@ -83,16 +83,16 @@ pub struct Dependencies {
 /// The `DescribeOperation`s as they are known.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct KnownOperations {
-    /// What is said of each, by name.
+    /// The verdict on each, by name.
     pub verdicts: BTreeMap<String, Verdict>,
-    /// The version that each was seen at, and what its status says there.
+    /// The version at which each was seen, and its status there.
     pub stands: BTreeMap<String, (u64, Option<DescribeOperationStatus>)>,
 }
 
 /// A watch on what is known.
 pub type Knows = watch::Receiver<Arc<KnownOperations>>;
 
-/// Starts the tasks: what is wanted beside the operations of `config` is said to `wanted`, what `table` holds is reported.
+/// Starts the tasks: `wanted` receives what is to run beside the operations of `config`; what `table` holds is reported.
 pub fn start(
     dependencies: &Dependencies,
     config: &config::Config,
@@ -113,8 +113,8 @@ pub fn start(
     tasks.spawn("statuses", for_ever(statuses.run()));
 }
 
-/// Takes back what says that this replica is here, as far as that is possible within a moment: its report, which its
-/// Pod's end removes else, and the Lease, if it holds it, which another takes else when it has run out.
+/// Deletes the report of this replica and releases the Lease, if it holds that, as far as both are possible within a
+/// moment. Otherwise the end of its Pod removes the report, and another replica takes the Lease once it has expired.
 pub async fn leave(dependencies: &Dependencies) {
     tokio::join!(report::withdraw(dependencies), leader::give_up(dependencies));
 }

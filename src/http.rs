@@ -35,7 +35,7 @@ use head::{Head, Refused};
 use metrics::Route;
 use response::{Body, response};
 
-/// Everything that a request can come to.
+/// Everything that a request may be routed to.
 #[derive(Debug)]
 pub struct Front {
     operations: Arc<OperationRegistry>,

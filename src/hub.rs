@@ -33,11 +33,11 @@ pub use subscription::{Subscription, TooManySelections};
 pub use view::Missing;
 pub use waiter::{Effect, News, Waiter};
 
-/// The current state of one operation and those who wait for the next.
+/// The current state of one operation, and the requests that wait for the next.
 #[derive(Debug)]
 pub struct Hub {
     views: Arc<Views>,
-    /// One for all who look at the whole model.
+    /// Shared by all requests for the whole model.
     whole: Arc<Subscription>,
 }
 
@@ -57,7 +57,7 @@ impl Hub {
         self.whole.current().ok()
     }
 
-    /// A share in the view of a selection, or (none) of the whole model.
+    /// A subscription to the view of a selection, or (none) of the whole model.
     pub fn subscribe(&self, selection: Option<&Selection>) -> Result<Arc<Subscription>, TooManySelections> {
         match selection.filter(|selection| !selection.is_whole()) {
             Some(selection) => Subscription::of_part(&self.views, selection).map(Arc::new),
@@ -90,7 +90,7 @@ impl Hub {
         &self.views.metrics
     }
 
-    /// Serves a new state and wakes everyone who is parked at what changed.
+    /// Serves a new state, and releases every request that is parked at a view that changed.
     pub fn publish(&self, publication: &Publication) {
         let Publication { snapshot, seen } = publication;
         let fan_out = FanOut::new(self.metrics().fan_out.clone(), Instant::from_std(*seen));
@@ -103,8 +103,8 @@ impl Hub {
         self.views.restore(snapshot);
     }
 
-    /// Serves the same state at another version: nobody is woken but those for whom only the version was too low, and the
-    /// bytes stay shared.
+    /// Serves the same state at another version: it releases only the requests for which the version alone was too low,
+    /// and the bytes stay shared.
     pub fn bump_version(&self, version: u64) {
         self.views.bump_version(version);
         self.metrics().no_ops.inc();
@@ -122,7 +122,7 @@ impl Hub {
         self.views.close();
     }
 
-    /// Waits until nobody is parked.
+    /// Waits until no request is parked.
     pub async fn emptied(&self) {
         self.views.parking.emptied().await;
     }

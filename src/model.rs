@@ -1,5 +1,5 @@
 //! PURE. The model and its states: what a document is, what names a state of it, which part of it
-//! someone asked for, how to get from one state to another, and the one place that decides whether
+//! a client selected, how to get from one state to another, and the one place that decides whether
 //! something changed.
 
 mod diff;
@@ -19,7 +19,6 @@ pub mod selection;
 mod sharing;
 pub mod snapshot;
 pub mod store;
-mod superseded;
 mod tree;
 mod yaml;
 
@@ -34,6 +33,5 @@ pub use invalid::Invalid;
 pub use removal::{BlockedChange, RemovalApproval};
 pub use revisions::{RevisionHash, SourceRevision, SourceRevisions};
 pub use selection::{InvalidSelection, Pointer, Selection};
-pub use snapshot::Snapshot;
+pub use snapshot::{Snapshot, SupersededAt};
 pub use store::{Offer, Provenance, Publication, Rules, Store};
-pub use superseded::SupersededAt;

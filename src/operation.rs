@@ -45,7 +45,7 @@ pub struct Operation {
     pub name: String,
     /// The path that clients poll; another path is another operation.
     pub path: String,
-    /// Its state and who waits for the next.
+    /// Its state, and the requests that wait for the next.
     pub hub: Hub,
     /// How fresh its state is.
     pub freshness: Freshness,
@@ -85,7 +85,7 @@ impl Operation {
         }
     }
 
-    /// Brings up to date what is counted only when somebody looks.
+    /// Updates the metrics that are computed only on a scrape.
     pub fn scrape(&self) {
         self.metrics.age.set(self.freshness.age().as_secs_f64());
         self.count_agents();

@@ -2,7 +2,7 @@
 //! runs, by name, and the difference is made.
 //!
 //! Each operation is one task that holds its source and its writer. Other limits are changed in
-//! place and release nobody; another source begins a new history under the same waiters; another
+//! place and release no request; another source begins a new history under the same waiters; another
 //! path is another endpoint, so the old one ends and a new one begins.
 
 use std::collections::BTreeMap;
@@ -148,7 +148,7 @@ impl Operations {
         for name in gone {
             ending.extend(self.running.remove(&name));
         }
-        // New polls find it no more, before those who are parked are let go.
+        // New polls no longer find it, before the parked requests are answered.
         self.publish();
         for running in ending {
             self.end(&running);
@@ -195,7 +195,7 @@ impl Operations {
         is_restored
     }
 
-    /// Answers who is parked, and ends its task. What its disk is doing may go on; what comes next there waits for it.
+    /// Answers the parked requests, and ends its task. What its disk is doing may go on; what comes next there waits for it.
     fn end(&self, running: &Running) {
         let name = &running.operation.name;
         tracing::info!(operation = %name, parked = running.operation.hub.parked(), "operation ended");
@@ -205,7 +205,7 @@ impl Operations {
         self.families.forget(name);
     }
 
-    /// Where an operation that begins keeps its states: who had its name before writes there no more.
+    /// Where an operation that begins keeps its states: a former one of its name no longer writes there.
     fn disk(&mut self, name: &str) -> Option<Disk> {
         let directory = self.dependencies.state_dir.as_ref()?;
         let disk = self.disks.get(name).map_or_else(|| Disk::new(directory, name), Disk::successor);

@@ -1,6 +1,6 @@
 //! Logs and traces: set-up only. Each module owns its metrics and registers them.
 //!
-//! Logs go to standard error by a [`writer`] that nobody waits for, filtered by a level that can be changed while the
+//! Logs go to standard error by a [`writer`] that blocks no caller, filtered by a level that can be changed while the
 //! process runs. What others wrote in them is escaped.
 //! Spans are made only where an OTLP endpoint is set, and only by requests ([`SPANS`]).
 
@@ -107,7 +107,7 @@ fn subscriber(
     };
     let not_spans = filter::filter_fn(is_line).with_max_level_hint(LevelFilter::TRACE);
     // One filter, not one within another, and no layer that is absent: only then is the call site
-    // of a span that nobody wants switched off, instead of asked about for each request.
+    // of a span that is not exported switched off, instead of asked about for each request.
     let registry = Registry::default().with(lines.with_filter(not_spans.and(filter)));
     let Some(traces) = traces else { return Ok((registry.into(), Level(handle))) };
     let only_spans = filter::filter_fn(|metadata| metadata.is_span() && metadata.target() == SPANS);
@@ -121,7 +121,7 @@ fn subscriber(
 }
 
 /// What is a log line: no span for the collector, and none of the lines in which a library warns of what is normal
-/// here: kube's client of each failed attempt (what an outage means is told once, by its source), notify of a folder
+/// here: kube's client of each failed attempt (an outage is logged once, by its source), notify of a folder
 /// that is gone (which is how a mounted ConfigMap changes).
 fn is_line(metadata: &Metadata<'_>) -> bool {
     let told_elsewhere = ["kube_client", "notify"].iter().any(|library| metadata.target().starts_with(library));
@@ -166,7 +166,7 @@ impl Telemetry {
         self.level.clone()
     }
 
-    /// Log lines that were dropped, since nobody read them.
+    /// Log lines that were dropped, since their reader was too slow.
     #[must_use]
     pub fn dropped_lines(&self) -> IntCounter {
         self.lines.dropped()
@@ -179,7 +179,7 @@ impl Telemetry {
         }
     }
 
-    /// Writes the log lines that are left, unless nobody reads them. Nothing is logged after that.
+    /// Writes the log lines that are left, unless they are not read. Nothing is logged after that.
     pub fn finish(self) {
         self.lines.finish(LOG_END);
     }

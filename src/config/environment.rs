@@ -1,7 +1,6 @@
 //! PURE. Variables that look like settings of ours and are none: a misspelt one is warned of, not passed over.
 
-use super::nearest::nearest;
-use super::problem::Problem;
+use super::problem::{Problem, nearest};
 use super::settings::{SETTINGS, environment_name};
 
 const PREFIX: &str = "TIDEWAIT_";

@@ -18,8 +18,7 @@ use serde_yaml::Value;
 use self::fields::Kind::{Count, Duration, Exactly, Object, Switch, Text, Texts};
 use self::fields::{Fields, Kind, OPERATION, TOP};
 use super::layer::Layer;
-use super::nearest;
-use super::problem::{Problems, quote};
+use super::problem::{self, Problems, quote};
 
 mod fields;
 mod selector;
@@ -244,7 +243,7 @@ fn describe(value: &Value) -> String {
 
 /// What the writer of an unknown field may have meant.
 fn nearest(key: &str, fields: Fields) -> String {
-    if let Some(name) = nearest::nearest(key, fields.iter().map(|(name, _)| *name)) {
+    if let Some(name) = problem::nearest(key, fields.iter().map(|(name, _)| *name)) {
         return format!("did you mean {name}?");
     }
     let names: Vec<_> = fields.iter().map(|(name, _)| *name).collect();
@@ -319,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_fields_are_told_with_the_nearest_name() {
+    fn unknown_fields_are_reported_with_the_nearest_name() {
         for (yaml, expected) in [
             ("listne: x", "f: listne: is no field: did you mean listen?"),
             ("state_dir: x", "f: state_dir: is no field: did you mean stateDir?"),

@@ -1,4 +1,4 @@
-//! Keeps or waits for the Lease of the namespace, and says until when this replica may act on it.
+//! Keeps or waits for the Lease of the namespace, and publishes until when this replica may act on it.
 
 use futures::future::BoxFuture;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
@@ -49,7 +49,7 @@ struct LeaseWrite {
     answer: Option<Result<Lease, kube::Error>>,
 }
 
-/// Gives the lease of a replica that ends back, so that another need not wait until it has run out.
+/// Releases the Lease when this replica ends, so that another need not wait until it has expired.
 pub(super) async fn give_up(dependencies: &Dependencies) {
     let settings = &dependencies.settings;
     let api: Api<Lease> = Api::namespaced(dependencies.client.clone(), &settings.namespace);
@@ -59,7 +59,7 @@ pub(super) async fn give_up(dependencies: &Dependencies) {
         if spec.holder_identity.as_deref() != Some(&*settings.replica) {
             return Ok(());
         }
-        // Its version guards it: who has taken it since keeps it.
+        // Its version guards it: a replica that has taken it since keeps it.
         let spec = LeaseSpec { holder_identity: None, ..spec };
         dependencies.metrics.lease_writes.inc();
         api.replace(NAME, &PostParams::default(), &Lease { spec: Some(spec), ..lease }).await.map(drop)
@@ -72,7 +72,7 @@ pub(super) async fn give_up(dependencies: &Dependencies) {
 }
 
 impl Leader {
-    /// Says to `until` for how long this replica may act as the lease's holder.
+    /// Publishes in `until` for how long this replica may act as the lease's holder.
     pub(super) fn new(dependencies: Dependencies, until: watch::Sender<Option<Instant>>) -> Self {
         let settings = &dependencies.settings;
         let target = Target {
@@ -119,7 +119,7 @@ impl Leader {
                 },
                 written = ended(&mut writing) => self.wrote(written),
                 () = sleep_until(due), if known && writing.is_none() => writing = self.act(act),
-                // The term ends, which is said at once.
+                // The term ends, which is published at once.
                 () = sleep_until(until.unwrap_or(now)), if until.is_some() => {}
             }
         }
@@ -143,7 +143,7 @@ impl Leader {
         (self.lease, self.version) = (lease, object.version);
     }
 
-    /// Says until when it is held, and gives that.
+    /// Publishes until when it is held, and returns that.
     fn say(&self, now: Instant) -> Option<Instant> {
         let until = self.observed.until(now.into_std()).map(Instant::from_std);
         let held = self.until.send_replace(until).is_some();
@@ -198,7 +198,7 @@ impl Leader {
                 return;
             }
             Some(Err(error)) if patch::is_conflict(&error) => {
-                // Another was faster, or a write of ours without an answer: the watch tells, whatever it shows.
+                // Another was faster, or a write of ours without an answer: the watch shows which.
                 self.version = 0;
                 return;
             }

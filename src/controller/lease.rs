@@ -1,4 +1,4 @@
-//! PURE. Who of the replicas writes what is true of all of them: the holder of one Lease
+//! PURE. Which replica writes the statuses that concern all of them: the holder of one Lease
 //! (coordination.k8s.io/v1) a namespace.
 //!
 //! A lease has run out when nobody renewed it for its duration by this replica's own clock, from
@@ -24,7 +24,7 @@ pub enum Act {
     Wait(Instant),
 }
 
-/// What was seen of the lease, and what this process did about it.
+/// What was seen of the lease, and the writes of this process.
 #[derive(Debug)]
 pub struct Observed {
     me: String,
@@ -92,7 +92,7 @@ impl Observed {
         self.seen = None;
     }
 
-    /// When this process sent what the lease says; none: another wrote that, or a former process of this name.
+    /// When this process sent the renewal that the lease shows; none: another wrote it, or a former process of this name.
     fn renewed(&self) -> Option<Instant> {
         let seen = self.seen.as_ref().filter(|seen| seen.holder.as_deref() == Some(&*self.me))?;
         self.sent.iter().find(|sent| sent.renewal == seen.renewal).map(|sent| sent.at)

@@ -53,7 +53,7 @@ pub(super) struct OperationWatch {
 }
 
 impl OperationWatch {
-    /// Says to `wanted` what is to run beside the operations of `config`, and to `known` what is to be said of each.
+    /// Sends to `wanted` what is to run beside the operations of `config`, and to `known` the verdict on each.
     pub(super) fn new(
         dependencies: Dependencies,
         config: Arc<config::Config>,
@@ -106,7 +106,7 @@ impl OperationWatch {
                 malformed.iter().for_each(complain);
                 let mut entries: BTreeMap<_, _> =
                     objects.into_iter().map(|object| (object.name.clone(), self.entry(&object))).collect();
-                // What runs goes on by the last spec that could be read.
+                // A running operation keeps the last spec that could be read.
                 entries.extend(malformed.iter().filter_map(|malformed| self.set.kept(malformed)));
                 let change = self.set.listed(entries, version, now);
                 // The first list is news even if it is empty: now it is known that nothing else runs.
@@ -170,7 +170,7 @@ fn complain(malformed: &Malformed) {
     tracing::warn!(operation = %name, %why, "a DescribeOperation cannot be read, it is left as it was");
 }
 
-/// Reads an object. Whatever is wrong with it is said of this one alone.
+/// Reads an object. Whatever is wrong with it concerns this one alone.
 fn read(object: &Object, grants: Grants<'_>) -> Read {
     let broken = |message: String| Read {
         asked: Asked {

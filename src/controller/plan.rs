@@ -1,5 +1,5 @@
 //! PURE. From the `DescribeOperation`s that there are to the operations that run, and what is to be
-//! said of each.
+//! reported of each.
 //!
 //! The oldest object wins a path or a name, the same on every replica and after every restart;
 //! operations of the process's own configuration come before all objects. One whose spec cannot be
@@ -22,7 +22,7 @@ pub struct Asked {
     pub config: Result<config::Operation, String>,
 }
 
-/// What is said of a `DescribeOperation`.
+/// The verdict on a `DescribeOperation`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
     /// Of which object.

@@ -166,7 +166,7 @@ async fn in_time<T>(answer: impl Future<Output = kube::Result<T>>) -> Result<T, 
     timeout(KUBERNETES_READ, answer).await.map_err(|_| late())?.map_err(Failure::from)
 }
 
-/// What is to be said of these operations at `now`.
+/// What is to be reported of these operations at `now`.
 fn of(operations: &[Arc<Operation>], now: SystemTime) -> DescribeReplicaStatus {
     let all: Vec<_> = operations.iter().map(|operation| one(operation, now)).collect();
     let sum = |number: fn(&Reported) -> u64| all.iter().map(number).sum();

@@ -159,7 +159,7 @@ pub fn is_news(old: Option<&NetworkModelStatus>, new: &NetworkModelStatus) -> bo
 /// What became bad since the old conditions, for an Event: reason and message.
 #[must_use]
 pub fn newly_failing<'a>(old: &[Condition], new: &'a [Condition]) -> Vec<&'a Condition> {
-    // What does not run since it is not accepted has said so already.
+    // Where it does not run since it is not accepted, another condition reports that already.
     let follows = |it: &Condition| it.reason == NOT_ACCEPTED;
     let is_bad =
         |it: &Condition| matches!(&*it.type_, ACCEPTED | READY) && it.status == Truth::False.as_str() && !follows(it);

@@ -120,7 +120,7 @@ impl Statuses {
         }
     }
 
-    /// Writes what differs from what stands there.
+    /// Writes the statuses that differ from those on the API server.
     async fn turn(&mut self, reports: &Reports) {
         let began = Instant::now();
         let is_over = || began.elapsed() >= STATUS_TURN;
@@ -226,7 +226,7 @@ impl Statuses {
     }
 }
 
-/// A model, and who serves it.
+/// A model, and the operations that serve it.
 struct Model<'a> {
     part: &'a SourceObject,
     serving: Vec<Serving<'a>>,
@@ -252,7 +252,7 @@ fn models<'a>(
 }
 
 /// What this replica knows of an operation, and the objects that its newest state was made from. Not those of another
-/// namespace, where another Lease says who writes.
+/// namespace, whose writer is the holder of another Lease.
 fn mine(operation: &Operation, namespace: &str) -> (Mine, SourceObjects) {
     let config = operation.config();
     let is_here = matches!(&config.source, config::Source::Resource { namespace: of, .. } if of == namespace);

@@ -1,8 +1,8 @@
-//! For how long this replica may write what is true of all of them: until a moment that lies before the one at which
+//! For how long this replica may write the statuses that concern all of them: its term ends before
 //! another may take the Lease.
 //!
-//! Who writes goes by the moment itself and its own look at the clock, so that it stops in time also where the task
-//! that keeps the Lease is late to say so.
+//! A writer compares the end of the term with the clock itself, so that it stops in time also where the task
+//! that keeps the Lease is late.
 
 use std::future::Future;
 
@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 pub(super) struct Term(watch::Receiver<Option<Instant>>);
 
 impl Term {
-    /// One that does not run yet, and whose end is said by the sender.
+    /// One that does not run yet; the sender sets its end.
     pub(super) fn new() -> (watch::Sender<Option<Instant>>, Self) {
         let (says, until) = watch::channel(None);
         (says, Self(until))
@@ -25,14 +25,14 @@ impl Term {
         is_ahead(*self.0.borrow())
     }
 
-    /// Waits until it runs; for ever, once nobody is left to say so.
+    /// Waits until it runs; for ever, once the sender is gone.
     pub(super) async fn begins(&mut self) {
         if self.0.wait_for(|until| is_ahead(*until)).await.is_err() {
             std::future::pending::<()>().await;
         }
     }
 
-    /// What `work` gives; none where the term ends first, at which moment `work` is dropped.
+    /// The result of `work`; none where the term ends first, when `work` is dropped.
     pub(super) async fn within<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             // First, so that nothing is begun when it has ended.
@@ -49,8 +49,8 @@ impl Term {
             let Some(end) = now.filter(|_| is_ahead(now)) else { return };
             tokio::select! {
                 () = sleep_until(end) => {}
-                // It was made longer, or is over; or nobody is left to say so.
-                said = until.wait_for(|said| *said != now) => if said.is_err() { return },
+                // It was extended, or is over; or the sender is gone.
+                changed = until.wait_for(|until| *until != now) => if changed.is_err() { return },
             }
         }
     }

@@ -1,9 +1,9 @@
-//! PURE. What all replicas say of one operation becomes one answer: how many hold what, and
+//! PURE. The reports of all replicas on one operation become one answer: how many hold what, and
 //! whether every live agent holds the state that was applied.
 //!
 //! Decided by ids and by the objects that a state was made from, never by counting generations: a
-//! model that goes from A to B and back to A has A's id twice, and only the replica that says it
-//! has read the newest objects is believed to be past B.
+//! model that goes from A to B and back to A has A's id twice, and only a replica that reports to
+//! have read the newest objects counts as past B.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::bounds::WORST_AGENTS;
 use crate::crd::condition::{Agent, Reason};
 use crate::registry::AgentCounts;
 
-/// What one replica says of one operation.
+/// The report of one replica on one operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// Its name.
@@ -196,7 +196,7 @@ pub fn converged(applied: Option<&ServedState>, reports: &[Report]) -> Finding {
         let message = format!("{} agents were forgotten, there are too many to follow each", agents.evicted);
         Finding::unknown("AgentsForgotten", message)
     } else if let Some((replica, silent)) = reports.iter().find_map(|it| Some((&it.replica, it.silent?))) {
-        // What it said last may be true no more: who polls it, and holds what, nobody else can say.
+        // Its last report may be out of date: which agents poll it, and what they hold, no other replica knows.
         let message = format!("{replica} has not renewed its report for {} s", silent.as_secs());
         Finding::unknown("ReplicaSilent", message)
     } else if agents.total() == 0 {

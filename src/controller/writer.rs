@@ -47,7 +47,7 @@ struct Waits(BTreeMap<String, Instant>);
 pub(super) enum WriteOutcome {
     /// The object has this version now.
     Written(u64),
-    /// It is another by now: what it says is to be seen first.
+    /// It has changed meanwhile: its new version is to be seen first.
     Conflict,
     /// Not now, or not at all.
     Not,
@@ -120,7 +120,7 @@ impl Writer {
         let version = (*version != 0).then(|| version.to_string());
         let preconditions = Some(Preconditions { uid: Some(uid.clone()), resource_version: version });
         let params = DeleteParams { preconditions, ..DeleteParams::default() };
-        // Whatever becomes of it, the watch tells; until then it is not asked for again.
+        // The watch shows the result; until then it is not asked for again.
         self.waits.add(uid, Instant::now() + STATUS_RETRY);
         match timeout(KUBERNETES_READ, api.delete(name, &params)).await {
             Ok(Ok(_)) => tracing::warn!(replica = %name, "a report that nobody renews was removed"),
@@ -134,7 +134,7 @@ impl Writer {
         }
     }
 
-    /// One Event, which counts itself up while the same goes on.
+    /// Writes one Event, whose count rises while the same condition lasts.
     pub(super) async fn record_event(&self, write: &Write<'_>, condition: &Condition) {
         let Write { resource, name, uid, .. } = write;
         if !self.term.runs() {

@@ -60,7 +60,7 @@ pub struct Finding<'a> {
 }
 
 /// Says a finding in a list of conditions; whether that changed the list. `now` becomes the time of the transition
-/// only where the truth changed.
+/// only where the status changed.
 pub fn say(conditions: &mut Vec<Condition>, finding: &Finding<'_>, now: &Time) -> bool {
     let status = finding.truth.as_str();
     let old = conditions.iter_mut().find(|condition| condition.type_ == finding.condition);

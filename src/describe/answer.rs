@@ -1,5 +1,5 @@
-//! PURE. An answer that Tidewait itself makes, before any wire has written it: HTTP/1.1, HTTP/2 and an event stream
-//! write out the same one. Field values are made here and in [`super::encode`], and nowhere else.
+//! PURE. An answer that Tidewait itself makes, before it is serialized: it is the same on HTTP/1.1, HTTP/2 and an event
+//! stream. Field values are made here and in [`super::encode`], and nowhere else.
 //!
 //! | status | when |
 //! |---|---|
@@ -28,7 +28,7 @@ pub const ALLOW: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
 pub struct Answer {
     /// The status code.
     pub status: StatusCode,
-    /// What it tells of a state; absent: it is about none.
+    /// The fields of the state that it is about; absent: it is about none.
     pub state: Option<State>,
     /// The body and what describes it; absent: there is none.
     pub representation: Option<Representation>,
@@ -71,7 +71,7 @@ pub struct Representation {
 }
 
 impl State {
-    /// What the answer to `request` tells of a state, with the tag of it in `coding`; none: without a tag.
+    /// The fields of a state in the answer to `request`, with its `ETag` in `coding`; none: without an `ETag`.
     #[must_use]
     pub fn new(
         request: &PollRequest,
@@ -99,7 +99,7 @@ impl Representation {
         Self { media_type, coding, bytes, digest: Some(digest), delta_base: None, is_head: request.head }
     }
 
-    /// What leads from `base`, which the client has, to a state. `digest` is that of the state.
+    /// The patch from `base`, which the client holds, to a state. `digest` is that of the state.
     #[must_use]
     pub fn delta(request: &PollRequest, base: &Since, patch: (Coding, Bytes), digest: HeaderValue) -> Self {
         let (coding, bytes) = patch;

@@ -24,15 +24,15 @@ pub enum Decision {
     Unchanged,
     /// 304: a conditional request matched (RFC 9110, section 15.4.5).
     NotModified,
-    /// 503: the client holds a newer state of this history; giving it this one would take it back.
+    /// 503: the client holds a newer state of this history; this one would be a step back.
     Behind,
 }
 
 /// What is known of the current state when a request arrives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Consistency {
-    /// It is not older than what the client holds, whatever that is: nothing the client says can be
-    /// newer, or the source was asked since and gave it.
+    /// It is not older than what the client holds, whatever that is: no state that the client names can be
+    /// newer, or a read of the source that began since then returned it.
     Confirmed,
     /// The client may hold a newer one, and the source could not be asked.
     Unconfirmed,
@@ -40,7 +40,7 @@ pub enum Consistency {
 
 /// Whether a client that holds `held` may hold a newer state than `current`: one of the same
 /// history with a higher version, or one of another history, unless that is known to have `ended`
-/// before the current one began. Whoever holds the current state itself holds no newer one,
+/// before the current one began. A client that holds the current state itself holds no newer one,
 /// whatever the version.
 #[must_use]
 pub fn may_be_newer(held: &Since, current: &StateId, ended: bool) -> bool {
@@ -64,7 +64,7 @@ pub fn at_arrival(request: &PollRequest, current: &StateId, consistency: Consist
 }
 
 /// Whether a parked request is released by `current`: a state that the client neither has nor
-/// rejected, and none that would take it back.
+/// rejected, and that is not older than those.
 #[must_use]
 pub fn releases(request: &PollRequest, current: &StateId) -> bool {
     !request.is_done_with(current) && !request.is_ahead_of(current)

@@ -1,4 +1,4 @@
-//! What a client is told when it cannot have an answer: `application/problem+json` (RFC 9457) with
+//! The answer to a request that cannot be served: `application/problem+json` (RFC 9457) with
 //! a stable `type`, naming the parameter, the value and the remedy.
 
 use http::StatusCode;
@@ -8,7 +8,7 @@ pub use crate::protocol::media_type::PROBLEM as MEDIA_TYPE;
 pub use crate::protocol::problem::{Kind, TYPE_PREFIX};
 use crate::protocol::query::InvalidParameter;
 
-/// Why a client cannot have an answer.
+/// Why a request cannot be served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The kind: status, `type` and title.
@@ -20,7 +20,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem that trying again does not mend.
+    /// A problem that a retry does not solve.
     #[must_use]
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into(), retry_after: None }

@@ -27,7 +27,7 @@ use crate::model::{InvalidSelection, Selection, Since, StateId};
 use crate::protocol::fields::{AGENT_ID, ENVOY_TIMEOUT, PREFER, REJECTED_REASON};
 use crate::protocol::query::{Query, SELECT, link_tail};
 
-/// Envoy tells when it will give up; the hold ends this much before, so that the answer arrives.
+/// Envoy announces its timeout; the hold ends this much before, so that the answer arrives.
 pub const ENVOY_MARGIN: Duration = Duration::from_secs(1);
 
 /// What a describe request asks for.
@@ -115,7 +115,7 @@ impl PollRequest {
         })
     }
 
-    /// The states that the client has been given, by its own report: the one it has and the one it rejected.
+    /// The states that the client has been sent, as self-reported: the one it holds and the one it rejected.
     pub fn named(&self) -> impl Iterator<Item = &Since> {
         self.since.iter().chain(self.rejected.as_deref().map(|rejected| &rejected.state))
     }
@@ -138,8 +138,8 @@ impl PollRequest {
         self.named().any(|named| current.is_same_state(named))
     }
 
-    /// The version to tell a client that has no use for `current`: its own where it has been given the same state
-    /// at a newer one, by a replica that is ahead. With a lower one it could be given what came in between.
+    /// The version in the answer to a client that has no use for `current`: its own where a replica that is ahead has
+    /// sent it the same state at a newer one. With a lower version it could be sent an older state later.
     #[must_use]
     pub fn version_of(&self, current: &StateId) -> u64 {
         if current.version == 0 {
@@ -149,7 +149,7 @@ impl PollRequest {
         same.filter_map(|named| named.version).fold(current.version, u64::max)
     }
 
-    /// Whether `current` would take the client back: it is another state than those that the client
+    /// Whether `current` would be a step back for the client: it is another state than those that the client
     /// names, and older than one of them.
     #[must_use]
     pub fn is_ahead_of(&self, current: &StateId) -> bool {
@@ -212,7 +212,7 @@ fn agent(fields: &HeaderMap) -> Result<Option<String>, Problem> {
     Ok(Some(text.into_owned()))
 }
 
-/// `Rejected-Reason`, the first one. It is for people: what is wrong with it is mended, not refused.
+/// `Rejected-Reason`, the first one. It is for people: what is malformed is replaced, not refused.
 fn reason(fields: &HeaderMap) -> Option<String> {
     let text = String::from_utf8_lossy(fields.get(REJECTED_REASON)?.as_bytes());
     let printable = |c: char| if c == ' ' || c.is_ascii_graphic() || c.is_alphanumeric() { c } else { '?' };

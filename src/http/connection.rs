@@ -104,8 +104,8 @@ impl ConnectionState {
         (Answering { connection: Arc::clone(self), has_answer: false }, state.refused.take())
     }
 
-    /// Waits until the client has sent all that it will send: a FIN. What it asked for before is
-    /// answered; whoever is parked, at once, since most that send a FIN are gone.
+    /// Waits until the client has closed its sending side (a FIN). Its earlier requests are
+    /// answered; a parked one at once, since most clients that send a FIN are gone.
     pub async fn half_closed(&self) {
         let mut half_closed = std::pin::pin!(self.half_closed.notified());
         // Registered before the look, or a FIN in between would be missed.

@@ -1,7 +1,7 @@
 //! A describe request, from its query to its answer: the task that drives a [`Poll`]. It tells the poll of states, of
 //! time and of the end of the process, and does what the poll decides.
 //!
-//! Dropping the future at any await gives everything back: waiter, place, live poll and gauge are guards.
+//! The future is cancel-safe: waiter, permits, live poll and gauge are guards.
 
 use std::sync::Arc;
 
@@ -91,14 +91,14 @@ async fn poll(
             Ok(answering.answer(&served, decision).await?.into())
         }
         Begin::Hold(poll) => {
-            // Not kept by those who wait for the next.
+            // Parked requests do not keep it in memory.
             drop(served);
             hold(operation, stop, connection, live.as_ref(), subscription, poll).await
         }
     }
 }
 
-/// What is known of the current state, compared with what the client has been given.
+/// What is known of the current state, compared with what the client has been sent.
 async fn consistency(operation: &Operation, subscription: &Subscription, request: &PollRequest) -> Consistency {
     let is_done = subscription.current().is_ok_and(|served| request.is_done_with(&served.snapshot.id));
     match request.newest() {
@@ -132,7 +132,7 @@ async fn hold(
     Ok(DescribeOutcome { answer, held, fan_out: Some(fan_out) })
 }
 
-/// Drives a poll until it is over. Also gives the state with which it ended.
+/// Drives a poll until it is over. Also returns the state with which it ended.
 async fn released(
     operation: &Operation,
     stop: &stop::Watch,

@@ -34,7 +34,7 @@ const ONE_HOP: [HeaderName; 10] = [
 
 /// Fields that stay even if `Connection` names them. RFC 9110, section 7.6.1, forbids to name
 /// what is meant for all recipients, so no conforming sender notices; a client that does it wants
-/// the hop to take away what frames, routes or authenticates a request, or tells who sent it.
+/// the hop to take away what frames, routes or authenticates a request, or names its sender.
 /// Other fields are removed when named, as the same section demands.
 const ALL_HOPS: [HeaderName; 20] = [
     HOST,
@@ -81,8 +81,8 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// The peer at `address`, which spoke `scheme` (`http` or `https`). What it says about who
-    /// asked before it is believed when it is within `trusted`. IPv4-mapped IPv6 is IPv4.
+    /// The peer at `address`, which spoke `scheme` (`http` or `https`). Its forwarding fields count
+    /// when it is within `trusted`. IPv4-mapped IPv6 is IPv4.
     #[must_use]
     pub fn new(address: IpAddr, scheme: &'static str, trusted: &[IpNet]) -> Self {
         let canonical = address.to_canonical();
@@ -105,7 +105,7 @@ pub fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
 }
 
 /// Makes the fields of a client's request those of the request to an app that speaks HTTP/1.1.
-/// `upgrade` is what [`upgrade`] said, where the upgrade is passed on.
+/// `upgrade` is the result of [`upgrade`], where the upgrade is passed on.
 pub fn to_app(headers: &mut HeaderMap, peer: &Peer, upgrade: Option<HeaderValue>) {
     let trailers = takes_trailers(headers);
     strip(headers, |name| !peer.may_say(name));
@@ -129,7 +129,7 @@ pub fn to_app(headers: &mut HeaderMap, peer: &Peer, upgrade: Option<HeaderValue>
 }
 
 /// Makes the fields of a client's request those of the request to an app that speaks HTTP/2, which
-/// has no `Connection`, and names the host in `:authority`: what `Host` said is returned.
+/// has no `Connection`, and names the host in `:authority`: the value of `Host` is returned.
 pub fn to_http2_app(headers: &mut HeaderMap, peer: &Peer) -> Option<HeaderValue> {
     let trailers = takes_trailers(headers);
     strip(headers, |name| !peer.may_say(name));
@@ -172,7 +172,7 @@ pub fn codings(headers: &HeaderMap) -> Option<String> {
     }
 }
 
-/// Takes out of a request's trailers what no trailer may say (RFC 9110, section 6.5.1): apps that
+/// Removes from a request's trailers the fields that no trailer may have (RFC 9110, section 6.5.1): apps that
 /// join them to the fields of the head would take it for the word of this hop.
 pub fn trailers_to_app(trailers: &mut HeaderMap) {
     strip(trailers, |name| ALL_HOPS.contains(name) || is_about_the_client(name));
@@ -245,7 +245,7 @@ impl Peer {
     }
 }
 
-/// Whether a field, also if it is spelt with `_` for `-`, says who asked.
+/// Whether a field, also if it is spelt with `_` for `-`, names the sender.
 fn is_about_the_client(name: &HeaderName) -> bool {
     let with_dashes = name.as_str().replace('_', "-");
     with_dashes.starts_with("x-forwarded-") || ABOUT_THE_CLIENT.contains(&&*with_dashes)

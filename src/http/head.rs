@@ -2,7 +2,7 @@
 //!
 //! What could be read in two ways is refused, wherever a head stands (RFC 9112, sections 2.2, 3.2,
 //! 5, 6.1; RFC 9113, section 8.3.1). On HTTP/1.1 a head is judged on its own bytes before hyper
-//! sees any of them; HTTP/2 is read by h2, and what it makes of a head is judged by the same rules.
+//! sees any of them; HTTP/2 is read by h2, and the head that it returns is checked by the same rules.
 //!
 //! ```text
 //! bytes -> scan: the first byte that is wrong, or the end of the head
@@ -34,7 +34,7 @@ pub struct Reader {
     seen: usize,
 }
 
-/// What the bytes so far come to.
+/// The verdict on the bytes so far.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The head has not ended.

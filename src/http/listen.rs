@@ -46,7 +46,7 @@ struct Port {
     stop: stop::Watch,
     limit: usize,
     places: Arc<Semaphore>,
-    /// Of those who are told that there is no place.
+    /// Of connections that are refused with an answer.
     refusals: Arc<Semaphore>,
     connections: TaskTracker,
 }
@@ -132,7 +132,7 @@ impl Port {
         });
     }
 
-    /// Tells one connection too many, whatever it asks for.
+    /// Answers one connection too many, whatever its request.
     fn refuse(&self, mut stream: TcpStream) {
         // Best effort: what does not fit into an empty send buffer is not worth waiting for.
         let _ = stream.try_write(&refusal(self.limit, fastrand::f64()));
@@ -149,7 +149,7 @@ impl Port {
     }
 }
 
-/// What one connection too many is told. It is HTTP/1.1: what the client speaks is not known yet.
+/// The answer to one connection too many. It is HTTP/1.1: the version of the client is not known yet.
 fn refusal(limit: usize, chance: f64) -> Vec<u8> {
     let detail = format!("{limit} connections are open (--max-connections): try again, or another endpoint");
     let problem = Problem::retry(Kind::TooManyConnections, REFUSED_RETRY, detail);
@@ -192,7 +192,7 @@ where
     let served = Arc::clone(&connection);
     let service = service_fn(move |request: Request<Incoming>| {
         let (front, connection) = (Arc::clone(&front), Arc::clone(&served));
-        // Here and not in the future: the stream must know before it is asked for more.
+        // Here and not in the future: the stream must know before it is read further.
         let (answering, refused) = connection.begin();
         async move {
             let mut response = front.handle(request, &connection, refused).await;
@@ -221,13 +221,13 @@ where
     Ok(ended?)
 }
 
-/// Waits until a connection of HTTP/1.1 is to be told to close, once the process closes.
+/// Waits until a connection of HTTP/1.1 is to be closed, once the process closes.
 async fn told_to_close(stop: &mut stop::Watch, connection: &ConnectionState) {
     stop.closing().await;
     connection.may_close(CLOSING_IDLE).await;
 }
 
-/// Tells those who polled on a connection when it ends, however it does.
+/// Records the end of a connection for the agents that polled on it, however it ends.
 struct Ends(Arc<ConnectionState>);
 
 impl Drop for Ends {

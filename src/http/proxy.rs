@@ -104,7 +104,7 @@ enum Sent {
     Perhaps,
     /// Probably nothing: it went to a connection that the app may have closed before.
     Stale,
-    /// It says that it has looked at nothing.
+    /// The app reports that it has not processed the request.
     Refused,
 }
 

@@ -3,7 +3,7 @@
 //! - A head waits here until it is whole and its turn has come: the answers before it are written.
 //!   One that is refused is replaced by an empty request, which is answered with the refusal: so it
 //!   is counted and logged as all others, comes in order, and hyper never sees a byte of the head.
-//! - A FIN is told at once to whoever waits for it ([`ConnectionState::half_closed`]), and to hyper once
+//! - A FIN is reported at once to the requests that wait for it ([`ConnectionState::half_closed`]), and to hyper once
 //!   nothing is being answered: hyper would drop the request.
 //! - A head must be complete within [`HEAD_READ`] of its first byte, while an idle connection may
 //!   stay for [`IDLE_CONNECTION`]: hyper has one timeout for both.
@@ -26,7 +26,7 @@ use crate::bounds::{HEAD_BYTES, HEAD_READ, IDLE_CONNECTION, LINGER};
 /// What a client of HTTP/2 sends first.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// What stands for a head that is refused.
+/// The head that hyper sees in place of one that is refused.
 const REFUSED: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 /// The same where the answer may have no body.
 const REFUSED_HEAD: &[u8] = b"HEAD / HTTP/1.1\r\n\r\n";
@@ -108,7 +108,7 @@ impl<S> ClientStream<S> {
         now > 0
     }
 
-    /// Lets a head pass, or what stands for it.
+    /// Passes a head on, or the one in its place.
     fn pass(&mut self, Passed { length, rewritten, body }: Passed, refused: Option<Refused>) {
         self.judged = length;
         if let Some(rewritten) = rewritten {
@@ -185,7 +185,7 @@ impl<S: AsyncRead + Unpin> ClientStream<S> {
         Ok(is_http2)
     }
 
-    /// Reads bytes that nobody may see yet, with the room of `buf`.
+    /// Reads bytes that hyper may not see yet, with the room of `buf`.
     fn poll_hold(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<usize>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
@@ -198,7 +198,7 @@ impl<S: AsyncRead + Unpin> ClientStream<S> {
         Poll::Ready(Ok(read))
     }
 
-    /// While a request is being answered: bytes are held up to a bound, and a FIN is told.
+    /// While a request is being answered: bytes are buffered up to a bound, and a FIN is reported.
     fn poll_behind(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.wait = Wait::None;
         while matches!(self.ended, Ended::Nothing) && self.held.len() < HEAD_BYTES {
@@ -252,7 +252,7 @@ impl<S: AsyncRead + Unpin> ClientStream<S> {
         }
     }
 
-    /// HTTP/2: all bytes pass. The end is told to h2, which then drops what it has to send, once
+    /// HTTP/2: all bytes pass. The end is passed to h2, which then drops what it has to send, once
     /// nothing is being answered and nothing was written between two looks.
     fn poll_frames(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if matches!(self.ended, Ended::Nothing) {

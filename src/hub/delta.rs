@@ -1,5 +1,5 @@
-//! Deltas: what leads to a state from one that was served before. Made once for all who go the same
-//! way, from states that are still in history.
+//! Deltas: the patch that turns a state that was served before into the current one. Each is made once for all
+//! clients with the same base, from states that are still in history.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +16,7 @@ use crate::model::{Content, Digest, Document, History, Selection, patch};
 #[derive(Debug)]
 pub(super) struct Past(Mutex<History>);
 
-/// How a client gets from the state that it has to the current one.
+/// How a client is brought from the state that it holds to the current one.
 #[derive(Debug, Clone)]
 pub(super) enum Delta {
     /// By this patch.
@@ -93,7 +93,7 @@ impl Deltas {
         Arc::clone(kept.by_base.entry(base).or_default())
     }
 
-    /// Keeps what is worth it: not that a base is unknown, which anybody may ask for, and no more bytes than `most`.
+    /// Keeps a delta, but not that a base is unknown (any client may name any base), and no more bytes than `most`.
     fn keep(&self, base: Digest, delta: &Delta, most: usize) {
         let mut kept = self.kept();
         match delta {

@@ -1,12 +1,12 @@
-//! The codings of some bytes, each made once, by the first who wants it, on a thread where that
-//! stalls nobody.
+//! The codings of some bytes, each made once, by the first request for it, on a thread where that
+//! blocks no other request.
 
 use bytes::Bytes;
 use tokio::sync::OnceCell;
 
 use crate::describe::Coding;
 
-/// Each holds nothing when the encoding is not smaller.
+/// Each is none where the encoding is not smaller.
 #[derive(Debug, Default)]
 pub(super) struct Encodings {
     gzip: OnceCell<Option<Bytes>>,

@@ -57,9 +57,9 @@ pub struct Metrics {
     pub history_hits: IntCounter,
     /// Deltas asked for from a state that is not.
     pub history_misses: IntCounter,
-    /// Bytes of the patches that were given, before content coding.
+    /// Bytes of the patches that were sent, before content coding.
     pub delta_bytes: IntCounter,
-    /// Bytes of the full states in whose place they were given.
+    /// Bytes of the full states in whose place they were sent.
     pub delta_full_bytes: IntCounter,
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-/// The places of an operation.
+/// The limit of parked requests of an operation, and how many there are.
 #[derive(Debug)]
 pub(super) struct Parking {
     parked: AtomicUsize,
@@ -19,7 +19,7 @@ pub(super) struct Parking {
 #[derive(Debug)]
 pub struct ParkPermit(Arc<Parking>);
 
-/// All places are taken.
+/// The limit is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{limit} requests are parked, as many as are allowed")]
 pub struct Full {
@@ -32,7 +32,7 @@ impl Parking {
         Self { parked: AtomicUsize::new(0), limit: AtomicUsize::new(limit), gauge, emptied: Notify::new() }
     }
 
-    /// At most so many from now on; those beyond that stay.
+    /// Sets the limit; requests that are parked beyond it stay parked.
     pub(super) fn set_limit(&self, limit: usize) {
         self.limit.store(limit, Ordering::Relaxed);
     }
@@ -42,7 +42,7 @@ impl Parking {
         self.parked.load(Ordering::Relaxed)
     }
 
-    /// Waits until nobody is parked.
+    /// Waits until no request is parked.
     pub(super) async fn emptied(&self) {
         loop {
             // Registered before the look, so that the last one to leave is not missed.

@@ -1,5 +1,5 @@
 //! A state that is served, of the whole model or of a selection, with everything that its answers
-//! share: field values, bytes, encodings and deltas, each made once, by the first who wants it.
+//! share: field values, bytes, encodings and deltas, each made once, by the first request for it.
 
 use std::sync::{Arc, OnceLock};
 
@@ -20,7 +20,7 @@ const LARGE: usize = 64 * 1024;
 pub struct Served {
     /// The state.
     pub snapshot: Snapshot,
-    /// When another state took its place; its version may move before that.
+    /// When it was superseded; its version may move before that.
     pub superseded_at: Arc<SupersededAt>,
     fields: OnceLock<ResponseFields>,
     shared: Arc<Shared>,
@@ -29,7 +29,7 @@ pub struct Served {
 /// What the same state at any version shares.
 #[derive(Debug, Default)]
 struct Shared {
-    /// The bytes are written by one, while others wait without a thread.
+    /// The bytes are written by one task, while others wait without a thread.
     written: OnceCell<()>,
     digest: OnceLock<HeaderValue>,
     encodings: Encodings,

@@ -16,12 +16,12 @@ pub(super) struct View {
     current: watch::Sender<Current>,
 }
 
-/// What is served now, and to whom.
+/// What is served now, and the requests that wait for the next state.
 #[derive(Debug)]
 pub(super) struct Current {
     pub(super) state: State,
     pub(super) cohort: Arc<Cohort>,
-    /// The operation has ended: nobody waits any more.
+    /// The operation has ended: no request waits any more.
     pub(super) closed: bool,
 }
 
@@ -31,7 +31,7 @@ pub(super) type State = Result<Arc<Served>, Missing>;
 /// Why a view has no state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Missing {
-    /// The source has not given one yet.
+    /// The source has not reported one yet.
     NoState,
     /// The model is opaque, and this is a selection of it.
     NoParts,
@@ -52,7 +52,7 @@ impl View {
         self.current.borrow().state.clone()
     }
 
-    /// Serves its part of a new state, and wakes everyone who is parked.
+    /// Serves its part of a new state, and releases every request that is parked here.
     pub(super) fn publish(&self, whole: &Snapshot, fan_out: &Arc<FanOut>) {
         let next = part(whole, &self.selection);
         self.current.send_modify(|current| {
@@ -70,7 +70,7 @@ impl View {
         self.current.send_modify(|current| current.state = part(snapshot, &self.selection));
     }
 
-    /// Serves the same state at another version: nobody is woken here, the bytes stay shared.
+    /// Serves the same state at another version: no request is released, and the bytes stay shared.
     pub(super) fn bump_version(&self, version: u64) {
         self.bump(|served| served.snapshot.id.version != version, version);
     }
@@ -96,7 +96,7 @@ impl View {
         self.current.send_modify(|current| current.closed = true);
     }
 
-    /// For one who waits here. Registered before it compares, so that no change falls in between.
+    /// For a request that waits here. It is registered before it compares, so that no change falls in between.
     pub(super) fn follow(&self) -> watch::Receiver<Current> {
         self.current.subscribe()
     }

@@ -58,7 +58,7 @@ impl Waiter {
             if !blocked {
                 return News::State(Some(served));
             }
-            // A version may rise without a change: of all who wait, only those who are blocked follow it.
+            // A version may rise without a change: only requests that are blocked follow it.
             let mut newest = self.subscription.newest();
             let version = newest.borrow_and_update().map(|id| id.version);
             if let Ok(served) = self.subscription.current()

@@ -56,7 +56,7 @@ impl Drain {
     }
 }
 
-/// Where the process is told to stop. One for the process; [`Stop::watch`] is for all others.
+/// The sender of the stop signal. There is one in the process; [`Stop::watch`] is for all others.
 #[derive(Debug)]
 pub struct Stop {
     grace: Duration,

@@ -1,4 +1,4 @@
-//! Every task has a name and an owner; one that ends without being asked ends the process.
+//! Every task has a name and an owner; one that ends unexpectedly ends the process.
 
 use std::error::Error;
 use std::future::Future;
@@ -6,7 +6,7 @@ use std::pin::Pin;
 
 use tokio::task::{JoinError, JoinSet};
 
-/// What a task gives back: nothing when it was asked to end, a reason when it cannot go on.
+/// The result of a task: nothing when it was asked to end, a reason when it cannot go on.
 pub type TaskResult = Result<(), Box<dyn Error + Send + Sync>>;
 
 /// The tasks of the process. Dropping them aborts what still runs.
@@ -27,7 +27,7 @@ pub enum Fatal {
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
-    /// A task ended though nobody asked it to.
+    /// A task ended unexpectedly.
     #[error("task {0} ended though nobody asked it to")]
     Ended(String),
     /// A task panicked.
@@ -52,7 +52,7 @@ impl Tasks {
         self.set.shutdown().await;
     }
 
-    /// Waits until a task ends that nobody asked to; for ever if there are none.
+    /// Waits until a task ends unexpectedly; for ever if there are none.
     pub async fn first_exit(&mut self) -> Fatal {
         match self.set.join_next().await {
             Some(Ok((name, Err(source)))) => Fatal::Failed { name, source },

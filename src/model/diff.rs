@@ -1,5 +1,5 @@
-//! Where two nodes differ, one level at a time. Whoever walks on takes the steps that this gives,
-//! so that a walk goes only where digests differ. Objects are compared by key; what is below an
+//! Where two nodes differ, one level at a time. A caller that goes deeper follows the pairs that this returns,
+//! so that it looks only where digests differ. Objects are compared by key; what is below an
 //! array belongs to the array.
 
 use super::members::{Pair, Pairs};
@@ -10,7 +10,7 @@ pub(super) fn changed<'a>(old: Option<&'a Node>, new: Option<&'a Node>) -> impl 
     Pairs::of(old.and_then(Node::members), new.and_then(Node::members)).filter(|pair| !same(pair.old, pair.new))
 }
 
-/// Whether both say the same, or both are absent.
+/// Whether both are equal, or both are absent.
 pub(super) fn same(old: Option<&Node>, new: Option<&Node>) -> bool {
     match (old, new) {
         (Some(old), Some(new)) => old.same(new),

@@ -71,7 +71,7 @@ impl<T> Index<T> {
         self.values.values()
     }
 
-    /// Takes `value` for `selection`, and gives back what it replaces.
+    /// Takes `value` for `selection`, and returns what it replaces.
     pub fn insert(&mut self, selection: Selection, value: T) -> Option<T> {
         if let Some(held) = self.values.get_mut(&selection) {
             return Some(std::mem::replace(held, value));
@@ -82,7 +82,7 @@ impl<T> Index<T> {
         self.values.insert(selection, value)
     }
 
-    /// Forgets `selection`, and gives back what belonged to it.
+    /// Forgets `selection`, and returns what belonged to it.
     pub fn remove(&mut self, selection: &Selection) -> Option<T> {
         let value = self.values.remove(selection)?;
         for pointer in selection.pointers() {
@@ -96,7 +96,7 @@ impl<T> Index<T> {
         Some(value)
     }
 
-    /// The selections of which `new` says something else than `old`.
+    /// The selections whose content differs between `old` and `new`.
     #[must_use]
     pub fn touched(&self, old: &Document, new: &Document) -> Touched<'_, T> {
         let mut walk = Walk { paths: &self.paths, path: String::new(), changed: BTreeSet::new(), visited: 0 };

@@ -48,7 +48,7 @@ pub enum Invalid {
     Yaml(#[from] crate::yaml::Error),
 }
 
-/// A JSON Pointer for people: the empty one is "the top level".
+/// A JSON Pointer in a message: the empty one is "the top level".
 struct Location<'a>(&'a str);
 
 impl fmt::Display for Location<'_> {

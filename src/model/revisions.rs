@@ -1,6 +1,6 @@
 //! Which versions of which objects a state was made from: a hash, to be compared between replicas.
-//! Two that name the same inputs made the same state, so that whoever applied a generation can be
-//! told that it is held, also where it changed no content.
+//! Two that name the same inputs made the same state, so that a generation
+//! can be reported as held also where it changed no content.
 
 use std::fmt;
 

@@ -1,6 +1,7 @@
-//! A state with its id, ready to be served; immutable. Its bytes are made when somebody wants them.
+//! A state with its id, ready to be served; immutable. Its bytes are made on demand.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -8,7 +9,7 @@ use super::{Content, Document, Epoch, Selection, StateId};
 use crate::protocol::media_type::JSON;
 use crate::protocol::state_digest;
 
-/// A state with its id. Cheap to clone; clones share the bytes, by whomever they are made.
+/// A state with its id. Cheap to clone; clones share the bytes, whichever of them makes them.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     /// Names the state.
@@ -70,7 +71,7 @@ impl Snapshot {
         }
     }
 
-    /// Its bytes. Whoever comes first pays for canonical text and one SHA-256; who comes meanwhile waits.
+    /// Its bytes. The first call pays for canonical text and one SHA-256; calls meanwhile wait for it.
     #[must_use]
     pub fn body(&self) -> &Body {
         self.body.get_or_init(|| {
@@ -83,6 +84,23 @@ impl Snapshot {
     #[must_use]
     pub fn has_body(&self) -> bool {
         self.body.get().is_some()
+    }
+}
+
+/// When a state was superseded: shared by all who hold the state, so that a change has none of them to visit.
+#[derive(Debug, Default)]
+pub struct SupersededAt(OnceLock<Instant>);
+
+impl SupersededAt {
+    /// Another state takes its place at `now`. Only the first time counts.
+    pub fn set(&self, now: Instant) {
+        let _ = self.0.set(now);
+    }
+
+    /// When it was superseded; absent: it is the current state.
+    #[must_use]
+    pub fn get(&self) -> Option<Instant> {
+        self.0.get().copied()
     }
 }
 

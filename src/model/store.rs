@@ -19,7 +19,7 @@ pub struct Store {
     rules: Rules,
     confirmed: Option<RemovalApproval>,
     published: Option<Snapshot>,
-    /// What it was made from, or is confirmed by; absent until the source has said so.
+    /// What it was made from, or is confirmed by; absent until the source has reported that.
     revisions: Option<SourceRevisions>,
     /// What is published, as the guard compares it; kept only while there is one.
     baseline: Option<Baseline>,
@@ -66,7 +66,7 @@ pub enum Offer {
         /// Its version is lower than the one before it, and it is authoritative: a store was restored from a backup.
         restored: bool,
     },
-    /// It is the published state at a newer version: serve this one; nobody is released.
+    /// It is the published state at a newer version: serve this one; no request is released.
     VersionOnly,
     /// It is the newest state already.
     Same,
@@ -124,7 +124,7 @@ impl Store {
         self.changes(now, |store| store.confirmed = confirmed);
     }
 
-    /// Forgets the newest state if it is not published: nobody holds it any more.
+    /// Forgets the newest state if it is not published: its source no longer holds it.
     pub fn discard(&mut self) {
         self.next = None;
     }
@@ -161,7 +161,7 @@ impl Store {
             && published.id.epoch == epoch
             && published.id.digest == digest
         {
-            // What was waiting is rolled back: A-B-A within the interval releases nobody.
+            // What was waiting is rolled back: A-B-A within the interval releases no request.
             let back = self.next.take().is_some();
             self.revisions = Some(revisions);
             if !back && published.id.version == version {

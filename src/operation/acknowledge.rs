@@ -1,5 +1,5 @@
 //! Which agent holds, lacks or rejects which state: the operation's [`AgentRegistry`], with the clock and
-//! the current state that it is asked about. A poll takes its lock once, when it arrives.
+//! the current state that it compares with. A poll takes its lock once, when it arrives.
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 
@@ -14,7 +14,7 @@ use crate::model::StateId;
 use crate::registry::{Acknowledgement, AgentKey, AgentRegistry, Current, Listing, LivePoll, Totals};
 
 impl Operation {
-    /// Notes that an agent polls for what `subscription` looks at, what it says by that, and (`gives`) that it is
+    /// Notes that an agent polls for what `subscription` looks at, what it acknowledges by that, and (`sends`) that it is
     /// answered with `served` at once. None: a client that is no agent, or HEAD, which acknowledges nothing. Takes
     /// the agent and its reason out of `request`: a parked request has no use for them.
     pub fn acknowledge(

@@ -12,7 +12,7 @@ const LIVE: i64 = i64::MAX;
 #[derive(Debug)]
 pub struct Freshness {
     started: Instant,
-    /// The source is asked from time to time: in between it would not say if it changed.
+    /// The source is polled: a change shows at the next poll only.
     polled: AtomicBool,
     /// Milliseconds from `started` to the last contact; negative for a state from before it.
     contact: AtomicI64,
@@ -39,10 +39,10 @@ impl Freshness {
         self.confirmed.store(at, Ordering::Relaxed);
     }
 
-    /// The source holds the state now, and would say if it changed (unless it is [`Freshness::polled`]).
+    /// The source holds the state now, and would report a change at once (unless it is [`Freshness::polled`]).
     pub fn live(&self) {
         self.contact.store(self.now(), Ordering::Relaxed);
-        // Whoever sees it sees also what was offered before.
+        // A reader that sees it also sees what was offered before.
         self.confirmed.store(LIVE, Ordering::Release);
     }
 

@@ -169,7 +169,7 @@ impl Keeper {
         }
     }
 
-    /// What it is doing goes on: the next thing follows when that is done, and is not waited for.
+    /// What is under way goes on: the next write follows when that is done, and is not waited for.
     fn hangs(&mut self) {
         self.late = true;
         self.operation.metrics.disk_errors.inc();

@@ -16,14 +16,14 @@ use crate::sources::{Draft, Report, Unusable, UnusableKind, wall_clock};
 /// Content of more bytes is compared away from the threads that serve clients.
 const LARGE: usize = 64 * 1024;
 
-/// What one source says, from its beginning to its end.
+/// The reports of one source, from its start to its end.
 #[derive(Debug)]
 pub struct Feed {
     /// The identity of the source: to which history its states belong, in words.
     pub source: Arc<str>,
     /// Where its model holds its version, if that is how it has one.
     pub version_from: Option<String>,
-    /// What it says.
+    /// Its reports.
     pub reports: mpsc::Receiver<Report>,
 }
 
@@ -36,7 +36,7 @@ pub struct Run {
     applied: Option<Applied>,
     /// The health of the source.
     status: Status,
-    /// What it goes on by; newer ones may wait in the operation.
+    /// The settings in effect; newer ones may wait in the operation.
     settings: Settings,
     keeper: Keeper,
 }
@@ -117,7 +117,7 @@ impl Run {
         self.update();
     }
 
-    /// Goes on by the settings that hold now.
+    /// Adopts the current settings.
     fn follow(&mut self) {
         let (now, name) = (Instant::now().into_std(), &self.operation.name);
         let before = std::mem::replace(&mut self.settings, self.operation.settings.borrow().clone());
@@ -150,7 +150,7 @@ impl Run {
                 self.live();
                 self.keeper.confirmed(&feed.source);
             }
-            // Who waited for it sees that what it showed is published ([`Operation::catch_up`]).
+            // A request that waited for it sees that what it showed is published ([`Operation::catch_up`]).
             Report::ReadCompleted(number) => {
                 self.operation.reads.complete(number, self.operation.freshness.is_live());
             }

@@ -1,4 +1,4 @@
-//! What an operation goes by, and how that changes while it runs: nobody is released for it.
+//! The settings of an operation, and how they change while it runs: no request is released for that.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,8 +23,8 @@ impl Operation {
         Arc::clone(&self.settings.borrow().config)
     }
 
-    /// Configures it anew, and releases nobody: who is parked keeps the place and the hold that
-    /// it was given, all else is by the new configuration from now on. The path, the source and
+    /// Configures it anew, and releases no request: those that are parked keep their permit and their hold, all else
+    /// follows the new configuration from now on. The path, the source and
     /// `versionFrom` are for the owner of the router and of the source's task to change; the name is that of the operation for good.
     pub fn change(&self, config: config::Operation) {
         debug_assert_eq!(config.name, self.name, "another name is another operation");

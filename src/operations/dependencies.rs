@@ -1,4 +1,4 @@
-//! What every operation stands on: the API server, the app, the state directory; and from it the
+//! What every operation depends on: the API server, the app, the state directory; and from it the
 //! source of one operation.
 
 use std::future::Future;
@@ -13,7 +13,7 @@ use crate::operation::Operation;
 use crate::sources::resource::trigger::{self, TriggerObject};
 use crate::sources::{Reports, configmap, file, kubernetes, resource, upstream};
 
-/// What every operation stands on.
+/// What every operation depends on.
 #[expect(missing_debug_implementations, reason = "kube's client has none")]
 pub struct Dependencies {
     /// Where the last good states are kept; absent: in memory only.
@@ -28,7 +28,7 @@ pub struct Dependencies {
     pub app: Option<config::Upstream>,
 }
 
-/// A source at work; it ends when nobody listens to its reports.
+/// A source that runs; it ends when its reports are no longer received.
 pub(super) type Working = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Why a source cannot begin.

@@ -20,7 +20,7 @@ impl Backoff {
 
     /// An attempt failed: the pause before the next, between its base and twice that. `random` is
     /// in 0..1. What the other side asked for (`Retry-After`) raises the base, up to the longest
-    /// one: nobody may silence a source for long.
+    /// one, so that no server can silence a source for long.
     pub fn failed(&mut self, random: f64, retry_after: Option<Duration>) -> Duration {
         let doubled = doubled(BACKOFF, self.failures);
         self.failures = self.failures.saturating_add(1);

@@ -32,7 +32,7 @@ pub struct ConfigMapSource {
     pub watch_timeout: Duration,
 }
 
-/// Watches the `ConfigMap`, reads it when `reader` is asked to, and reports, until nobody listens.
+/// Watches the `ConfigMap`, reads it when `reader` is asked to, and reports, until its reports are no longer received.
 pub async fn run(source: ConfigMapSource, client: Client, metrics: Metrics, reader: Reader, reports: Reports) {
     tokio::select! {
         () = reports.closed() => {}

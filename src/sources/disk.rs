@@ -56,7 +56,7 @@ pub struct KeptState {
 /// What a former process left.
 #[derive(Debug, Clone, Default)]
 pub struct Left {
-    /// The state, where it is of the source that was asked for.
+    /// The state, where it belongs to the source that was asked for.
     pub kept: Option<KeptState>,
     /// A state that is there and cannot be used, though nothing is wrong with it.
     pub unused: Option<Unused>,
@@ -212,7 +212,7 @@ impl Disk {
         })
     }
 
-    /// Marks what is kept as confirmed now. Without a file it is an error, which a `store` mends.
+    /// Marks what is kept as confirmed now. Without a file it is an error, which the next `store` repairs.
     pub fn confirm(&self) -> Result<(), DiskError> {
         let _locked = self.locked()?;
         if self.is_succeeded() {
@@ -290,7 +290,7 @@ impl Disk {
     }
 }
 
-/// What stands for an operation's name in names of files.
+/// The operation's name as it is spelt in file names.
 fn file_name(operation: &str) -> String {
     utf8_percent_encode(operation, PLAIN).to_string()
 }

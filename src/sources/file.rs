@@ -2,7 +2,7 @@
 //!
 //! A rename over it, a write in place and the swap of a link on the way to it are all seen:
 //! [`watch`] gives notices, and a look every [`FILE_POLL`] finds what had none. [`debounce`]
-//! decides when to read; [`read`] reads; this file says what was found, each thing once.
+//! decides when to read; [`read`] reads; this file reports what was found, each thing once.
 
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -39,7 +39,7 @@ pub struct FileSource {
     pub below: Option<PathBuf>,
 }
 
-/// Nobody listens any more.
+/// The reports are no longer received.
 #[derive(Debug)]
 struct Closed;
 
@@ -50,7 +50,7 @@ pub fn epoch(operation: &str) -> Epoch {
     Epoch::of(&["file", operation])
 }
 
-/// Reports the file until nobody listens.
+/// Reports the file until its reports are no longer received.
 pub async fn run(file: FileSource, reports: Reports) {
     let (sender, notices) = mpsc::channel(FILE_NOTICES);
     let watcher = Watcher::new(file.path.clone(), sender);
@@ -114,7 +114,7 @@ impl Follower {
         }
     }
 
-    /// Reads the file and says what was found, if that is new. `woken`: when the change was seen.
+    /// Reads the file and reports what was found, if that is new. `woken`: when the change was seen.
     async fn read(&mut self, woken: Instant) -> Result<Action, Closed> {
         // Not before the report can be taken, so that it is the newest then.
         drop(self.reports.reserve().await.map_err(|_| Closed)?);

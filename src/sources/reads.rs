@@ -1,8 +1,8 @@
-//! Consistent reads of a source, shared by those who ask for one (requests whose clients may hold
-//! a newer state) and the one who reads (the source).
+//! Consistent reads of a source: requests whose clients may hold a newer state ask for them, and
+//! the source performs them.
 //!
 //! Reads are numbered as they begin. A request notes on arrival the number that the next read will
-//! have: only that one or a later one began after it. Whoever asks meanwhile shares it.
+//! have: only that one or a later one began after it. Requests that ask meanwhile share it.
 
 use std::sync::Arc;
 

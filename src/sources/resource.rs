@@ -48,7 +48,7 @@ pub struct ResourceSource {
     pub watch_timeout: Duration,
 }
 
-/// Watches the objects, reads them when `reader` is asked to, and reports, until nobody listens.
+/// Watches the objects, reads them when `reader` is asked to, and reports, until its reports are no longer received.
 pub async fn run(source: ResourceSource, client: Client, metrics: Metrics, reads: Arc<Reads>, reports: Reports) {
     tokio::select! {
         () = reports.closed() => {}
@@ -61,7 +61,7 @@ async fn watch(source: ResourceSource, client: Client, metrics: Metrics, reads: 
     Watched::new(source, resource, client, metrics, &reads).run(&reads, reports).await;
 }
 
-/// Finds the resource of a kind; the definition of a custom resource may come later. None: nobody listens any more.
+/// Finds the resource of a kind; the definition of a custom resource may come later. None: the reports are no longer received.
 async fn resolve(source: &ResourceSource, client: &Client, reports: &Reports) -> Option<ApiResource> {
     let mut backoff = Backoff::default();
     let mut reported = None;

@@ -1,7 +1,7 @@
 //! The app as a source: its model is fetched from the app behind, at an interval or on a trigger.
 //!
 //! [`driver`] decides when to ask, [`fetch`] asks, [`answer`] reads the head of what comes; this
-//! file makes a model of it and says what is new. The app is asked as anybody would ask it: with
+//! file reads a model from it and reports what is new. The app sees an ordinary client: with
 //! our own `User-Agent`, and with nothing of any client.
 
 use std::convert::Infallible;
@@ -54,7 +54,7 @@ pub enum Refresh {
     On(Trigger),
 }
 
-/// Nobody listens any more.
+/// The reports are no longer received.
 #[derive(Debug)]
 struct Closed;
 
@@ -64,7 +64,7 @@ pub fn epoch(operation: &str) -> Epoch {
     Epoch::of(&["upstream", operation])
 }
 
-/// Reports the app's model until nobody listens.
+/// Reports the app's model until its reports are no longer received.
 pub async fn run(source: UpstreamSource, reports: Reports) {
     tokio::select! {
         () = reports.closed() => {}

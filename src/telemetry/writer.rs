@@ -1,6 +1,6 @@
-//! Text for standard error or output, written by a thread of its own: nobody who logs waits for whoever reads.
+//! Text for standard error or output, written by a thread of its own: a caller never waits for the reader.
 //!
-//! A pipe that nobody empties, a terminal that is stopped or a full disk would else hold up changes, requests, probes and
+//! A pipe that is not read, a terminal that is stopped or a full disk would else hold up changes, requests, probes and
 //! the end of the process. What does not fit into [`LOG_BYTES`] is dropped and counted, and a line says how much once
 //! something can be written again.
 //!

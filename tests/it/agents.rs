@@ -1,5 +1,5 @@
 //! Edge agents: they poll as the README tells clients to, remember what they were given, and say
-//! afterwards whether anything was ever taken back.
+//! afterwards whether any of them was ever sent an older state.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

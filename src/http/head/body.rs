@@ -9,7 +9,7 @@ use crate::describe::Problem;
 /// How a head says how long its body is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
-    /// So many bytes; zero also where nothing is said.
+    /// So many bytes; zero also where the head has no framing field.
     Length(u64),
     /// Chunked.
     Chunked,
@@ -52,7 +52,7 @@ enum Chunks {
     End,
 }
 
-/// A chunked body that breaks the syntax: where it ends cannot be told.
+/// A chunked body that breaks the syntax: its end is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the chunks of the body break HTTP")]
 pub struct BrokenChunks;

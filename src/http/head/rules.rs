@@ -117,7 +117,7 @@ fn transfer_coding(head: &Head<'_>) -> Result<(), Problem> {
     }
     let is_chunked = |coding: &str| coding.trim_matches([' ', '\t']).eq_ignore_ascii_case("chunked");
     if !text.rsplit(',').next().is_some_and(is_chunked) {
-        // Where such a body ends cannot be told (RFC 9112, section 6.3).
+        // The end of such a body is not known (RFC 9112, section 6.3).
         return Err(malformed(format!(
             "Transfer-Encoding is {text:.64?}: chunked must be the last, and only it is offered"
         )));

@@ -30,7 +30,7 @@ enum At {
     Value,
 }
 
-/// What a piece comes to.
+/// The result of scanning a piece.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Scanned {
     Partial,

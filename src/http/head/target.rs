@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-/// The longest method or target that is told of a head that is refused, in characters.
+/// The longest method or target that is logged of a head that is refused, in characters.
 const SHOWN: usize = 256;
 
 /// The target with those bytes encoded; none where there are none.
@@ -54,7 +54,7 @@ pub(super) fn rewritten(head: &[u8]) -> Option<Vec<u8>> {
     encoded(&head[start..end]).map(|target| [&head[..start], &target, &head[end..]].concat())
 }
 
-/// Method and target of a head, for those who read logs, as far as they can be told.
+/// Method and target of a head for the log, as far as they can be read.
 pub(super) fn request_line(head: &[u8]) -> Option<(String, String)> {
     let start = head.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
     let line = head[start..].split(|byte| matches!(byte, b'\r' | b'\n')).next()?;

@@ -56,7 +56,7 @@ impl Link {
     }
 
     /// Ends what is left of the upload: when it stops moving if the answer was `complete`; at
-    /// once if nobody reads the answer, or nothing of the body was asked for.
+    /// once if the answer is not read, or nothing of the body was asked for.
     fn release(self, complete: bool) {
         if self.progress.is_done() {
             return;

@@ -25,7 +25,7 @@ pub enum ProxyError {
     Unreachable {
         /// Host and port.
         app: Authority,
-        /// What the connector said.
+        /// The error of the connector.
         source: Cause,
     },
     /// The request was sent and no head of an answer came in time. 504.
@@ -49,7 +49,7 @@ pub enum ProxyError {
     Broken {
         /// Host and port.
         app: Authority,
-        /// What hyper said.
+        /// The error of hyper.
         source: Cause,
     },
     /// The app sent something, and it is no answer. 502.
@@ -59,17 +59,17 @@ pub enum ProxyError {
         app: Authority,
         /// What is wrong with it, and what helps.
         fault: String,
-        /// What hyper or h2 said.
+        /// The error of hyper or h2.
         source: Cause,
     },
-    /// The app speaks another version of HTTP than it is said to. 502.
+    /// The app speaks another version of HTTP than the configured one. 502.
     #[error("the app at {app} speaks another version of HTTP than --upstream-protocol says")]
     OtherProtocol {
         /// Host and port.
         app: Authority,
-        /// What it is said to speak.
+        /// The configured version.
         expected: Protocol,
-        /// What hyper or h2 said.
+        /// The error of hyper or h2.
         source: Cause,
     },
     /// The app reset the stream of the request. 502, or the same code to a client of HTTP/2.
@@ -83,7 +83,7 @@ pub enum ProxyError {
     /// The client's body broke off or is not framed as it should be. 400.
     #[error("the body of the client's request broke off")]
     ClientBody {
-        /// What hyper's client said, caused by a [`BodyError`].
+        /// The error of hyper's client, caused by a [`BodyError`].
         source: Cause,
     },
     /// The client's body did not come in time. 408.
@@ -145,7 +145,7 @@ impl ProxyError {
         }
     }
 
-    /// What it means that a body is in codings that nobody here takes away.
+    /// The error for a body with transfer codings that are not removed here.
     pub(super) fn coded(app: &Authority, codings: &str) -> Self {
         let fault =
             format!("its Transfer-Encoding is {codings:?}: send chunked alone, and Content-Encoding for the rest");

@@ -4,7 +4,7 @@
 //!
 //! - Streams share connections; as many as the app allows, at most
 //!   [`UPSTREAM_STREAMS`](crate::bounds::UPSTREAM_STREAMS) each. See [`pool`].
-//! - A connection's window is that of all its streams: a client that does not read holds up nobody else.
+//! - A connection's window is that of all its streams: a client that does not read holds up no other.
 //! - No PINGs but one at the start: gRPC servers close connections on more than one in five
 //!   minutes. Dead hosts are noticed by TCP; a connection on which an answer did not begin in
 //!   time gets no further requests.
@@ -54,7 +54,7 @@ pub(super) enum Failed {
     Upload(BodyError),
 }
 
-/// Opens a stream for `request` at `place`. What could not be sent is given back with the reason,
+/// Opens a stream for `request` at `place`. What could not be sent is returned with the reason,
 /// which mostly is that the connection is closing.
 pub(super) fn open(
     place: StreamPermit,
@@ -125,12 +125,12 @@ impl Drop for Exchange {
     }
 }
 
-/// Whether the app says that it has done nothing with a request (RFC 9113, section 8.7).
+/// Whether the app reports that it has not processed a request (RFC 9113, section 8.7).
 pub(super) fn was_refused(error: &h2::Error) -> bool {
     error.is_remote() && (error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM))
 }
 
-/// What a client of HTTP/2 is told when the app has reset a stream: the same. That a connection
+/// The reset code for a client of HTTP/2 when the app has reset its stream: the same. That a connection
 /// closes before it saw a request is `REFUSED_STREAM` for the request: it may be sent again.
 pub(super) fn reset(error: &h2::Error) -> Option<Reason> {
     if was_refused(error) {

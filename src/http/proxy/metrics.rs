@@ -26,7 +26,7 @@ pub(super) enum ProxyOutcome {
     Timeout,
     /// The app broke off before the head of an answer.
     Broken,
-    /// The app broke off within the body of an answer, or said nothing there for too long.
+    /// The app broke off within the body of an answer, or sent nothing there for too long.
     Cut,
     /// The client's body broke off or did not come in time.
     ClientBroke,
@@ -145,7 +145,7 @@ impl Drop for InFlight {
 }
 
 /// Counts one request when it ends. Until something else is said the client is gone: then
-/// futures and bodies are dropped, and nobody is left to say it.
+/// futures and bodies are dropped, and nothing else would count it.
 #[derive(Debug)]
 pub(super) struct Tally {
     requests: IntCounterVec,

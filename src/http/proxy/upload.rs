@@ -1,7 +1,7 @@
 //! The body of a request on its way to the app, and how far it has come, seen from outside of hyper, which reads it in a
 //! task of its own.
 //!
-//! What nobody wants of an upload is read and dropped for a moment: closing at once would reset the connection of a
+//! What the app does not take of an upload is read and dropped for a moment: closing at once would reset the connection of a
 //! client that is still sending, and take from it the answer that says why (RFC 9112, section 9.6).
 
 use std::pin::Pin;
@@ -30,7 +30,7 @@ struct Sending {
     body: Option<Incoming>,
     /// Whether it comes over HTTP/2.
     http2: bool,
-    /// Until the app says 100.
+    /// Until the app sends 100.
     gate: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     idle: Idle,
     progress: Arc<Progress>,
@@ -58,7 +58,7 @@ impl Upload {
         Self(None)
     }
 
-    /// The client's body; with `expects`, it is asked for only once the app says 100.
+    /// The client's body; with `expects`, it is asked for only once the app sends 100.
     pub(super) fn new(
         body: Incoming,
         http2: bool,
@@ -148,7 +148,7 @@ impl Progress {
         }
     }
 
-    /// The app said 100.
+    /// The app has sent 100.
     pub(super) fn go_on(&self) {
         self.go_on.cancel();
     }

@@ -1,4 +1,4 @@
-//! Which agents hold the state, counted when somebody looks.
+//! Which agents hold the state, counted on a scrape.
 
 use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 

@@ -33,7 +33,7 @@ struct Form {
     tidewait: u32,
 }
 
-/// Why a file gives no state.
+/// Why no state can be read from a file.
 pub(super) enum ReadError {
     Io(io::Error),
     OtherForm(u32),

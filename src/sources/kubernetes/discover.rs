@@ -1,4 +1,4 @@
-//! Which resource serves a kind. The definition of a custom resource may come later than whoever asks.
+//! Which resource serves a kind. The definition of a custom resource may be created after the operation that uses it.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub struct Undiscovered {
     pub retry_after: Option<Duration>,
 }
 
-/// The resource of a kind that belongs to a namespace; else what a source has to say of that.
+/// The resource of a kind that belongs to a namespace; else the report of the source on that.
 pub async fn resource(client: &Client, api_version: &str, kind: &str) -> Result<ApiResource, Undiscovered> {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let wanted = GroupVersionKind::gvk(group, version, kind);

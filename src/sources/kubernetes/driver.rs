@@ -25,7 +25,7 @@ const STANDS: Duration = Duration::from_secs(5);
 /// How much longer than asked a watch may last without a sign of life.
 const OVERTIME: Duration = Duration::from_secs(5);
 /// How much earlier than asked a watch may end and still have ended on time: the server's clock
-/// runs from before we hear of it.
+/// starts before the head of its answer arrives.
 const EARLY: Duration = Duration::from_secs(1);
 /// Servers without it name it when they refuse it.
 const STREAMING_LISTS: &str = "sendInitialEvents";
@@ -57,7 +57,7 @@ pub struct Driver {
     asked: Duration,
 }
 
-/// How it goes on.
+/// What follows once nothing is under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
     /// By a list.
@@ -306,7 +306,7 @@ impl Driver {
         }
     }
 
-    /// Takes a version of the stream, which may repeat or reorder; says whether it is a new one.
+    /// Takes a version of the stream, which may repeat or reorder; returns whether it is a new one.
     fn advance(&mut self, version: String) -> bool {
         let held = self.position.as_deref().and_then(number);
         let new = match (held, number(&version)) {

@@ -1,4 +1,4 @@
-//! Why a request to the API server failed: the kind decides what follows, the text is for people.
+//! Why a request to the API server failed, made from kube's errors: the kind decides what follows, the text is for people.
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -27,11 +27,11 @@ pub enum FailureKind {
     Expired,
     /// 429: too many requests.
     Throttled,
-    /// 401: who asks is not known.
+    /// 401: the caller is not authenticated.
     Unauthorized,
-    /// What says who asks cannot be had: a token file that cannot be read, a plugin that failed.
+    /// The credentials cannot be read: a token file is missing, or a plugin failed.
     Credentials,
-    /// 403: who asks may not.
+    /// 403: the caller has no right to this.
     Forbidden,
     /// 404: there is no such resource.
     NotFound,
@@ -94,7 +94,7 @@ impl FailureKind {
         }
     }
 
-    /// Whether we may not ask: more than being out of reach, and for people to mend.
+    /// Whether the API server denies access, which is more than being out of reach and needs an operator.
     #[must_use]
     pub fn is_denial(self) -> bool {
         matches!(self, Self::Unauthorized | Self::Credentials | Self::Forbidden)
@@ -145,7 +145,7 @@ impl Failure {
     }
 
     /// The pause before the next attempt: what the API server asked for, but no less than `least`, and no more than the
-    /// longest pause: nobody may silence a writer for long.
+    /// longest pause: no server can silence a writer for long.
     #[must_use]
     pub fn pause(&self, least: Duration) -> Duration {
         self.retry_after.unwrap_or_default().min(BACKOFF.1).max(least)

@@ -1,5 +1,5 @@
 //! What the list-and-watch loop is at, so that it can wait for that and for a read at the same
-//! time, and be dropped at any moment without losing anything.
+//! time, and is cancel-safe.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,9 +18,9 @@ use crate::sources::reads::Number;
 pub(super) enum LoopState {
     Nothing,
     Pausing(BoxFuture<'static, ()>),
-    /// With the number of the read that it is, if it is one.
+    /// A list is under way; it has a number where it also counts as a consistent read.
     Listing(BoxFuture<'static, Result<Set, Failure>>, Option<Number>),
-    /// And whether it was asked to show the whole set first.
+    /// A watch is being opened; `true`: with `sendInitialEvents`.
     Opening(BoxFuture<'static, Result<Events, Failure>>, bool),
     Watching(Events, Option<Initial>),
 }

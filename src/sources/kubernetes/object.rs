@@ -1,5 +1,5 @@
 //! PURE. An object of the API server, of whatever kind: its metadata, read alone, and its bytes.
-//! What else it holds is for the source to read, so that a strange object concerns nobody else.
+//! What else it holds is for the source to read, so that an object that cannot be read affects no other.
 
 use std::collections::BTreeMap;
 

@@ -1,9 +1,9 @@
 //! PURE. When a source reads consistently: when it has a read scheduled (what it holds is not confirmed
-//! yet), when somebody asks, and once in a while on its own, so that a watch that fell silent is
-//! found out. Never twice within [`KUBERNETES_READ_PAUSE`], however many ask.
+//! yet), when a request asks for one, and once a minute on its own, so that a watch that fell silent is
+//! noticed. Never twice within [`KUBERNETES_READ_PAUSE`], however many ask.
 //!
-//! Anybody may claim to hold something newer, and go on claiming it. What such a read costs the API server is paid for
-//! by time; up to [`KUBERNETES_READ_CREDIT`] may be scheduled for it, and then the next waits.
+//! Any client may claim, again and again, to have a newer state. Each read that such a claim causes costs the API server, and
+//! is paid for with time; up to [`KUBERNETES_READ_CREDIT`] may be spent in advance, and then the next read waits.
 
 use std::time::{Duration, Instant};
 
@@ -70,7 +70,7 @@ impl Schedule {
     }
 
     /// What the source holds is not confirmed; and the server is in contact, so that earlier
-    /// failures say nothing any more.
+    /// failures no longer count.
     pub(super) fn schedule_read(&mut self) {
         self.scheduled = true;
         self.retry = None;

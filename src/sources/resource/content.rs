@@ -12,7 +12,7 @@ use crate::model::{Document, RevisionHash, SourceRevision};
 use crate::sources::kubernetes::Object;
 use crate::sources::{Unusable, UnusableKind, format};
 
-/// What of an object's status is kept: conditions and an id. A longer one is nobody's of ours.
+/// What of an object's status is kept: conditions and an id. A longer one was not written by this program.
 const STATUS_BYTES: usize = 64 * 1024;
 
 /// What is held of an object.
@@ -35,7 +35,7 @@ pub struct Good {
     pub revision: u64,
     /// Which object it is of, at which revision.
     pub input: RevisionHash,
-    /// What it says.
+    /// Its content.
     pub document: Document,
 }
 

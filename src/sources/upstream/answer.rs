@@ -23,7 +23,7 @@ pub(super) enum Without {
     Lost {
         /// What it said instead, or why it said nothing.
         reason: String,
-        /// How long it wants not to be asked.
+        /// The pause that the app asked for (`Retry-After`).
         retry_after: Option<Duration>,
     },
 }
@@ -33,7 +33,7 @@ pub(super) enum Without {
 pub(super) struct Head {
     /// How the body is read.
     pub(super) format: Format,
-    /// What to ask about the next time.
+    /// The validator for the next request.
     pub(super) validator: Option<Validator>,
 }
 
@@ -117,7 +117,7 @@ fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|c| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c))
 }
 
-/// What to ask about the next time; none: ask for the whole. A model that was modified in the
+/// The validator for the next request; none: fetch the whole. A model that was modified in the
 /// second in which it was served may change once more within it, and then has the same time and
 /// (as nginx makes them, from time and length) the same tag.
 fn validator(fields: &HeaderMap) -> Option<Validator> {

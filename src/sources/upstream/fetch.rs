@@ -1,4 +1,4 @@
-//! One question to the app, on a connection of its own: it is asked seldom, and a connection that
+//! One request to the app, on a connection of its own: requests are rare, and a connection that
 //! was kept may be gone when it is needed. Dropping the future ends the connection.
 
 use bytes::Bytes;

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 pub struct Trigger(Arc<watch::Sender<u64>>);
 
 impl Trigger {
-    /// A trigger that nobody has pulled.
+    /// A trigger that was not pulled yet.
     #[must_use]
     pub fn new() -> Self {
         Self(Arc::new(watch::Sender::new(0)))

@@ -84,7 +84,7 @@ async fn a_lie_about_a_huge_version_costs_one_read_and_wakes_nobody() {
     replica.server.metric_becomes(gauge, 3.0).await;
     let (gets, lists) = (replica.gets(), replica.lists());
     let reply = replica.poll(&lie(&id, u64::MAX)).await;
-    assert_eq!((reply.status, reply.id()), (200, &*id), "the truth, whatever it claims");
+    assert_eq!((reply.status, reply.id()), (200, &*id), "the current state, whatever it claims");
     assert_eq!((replica.gets(), replica.lists()), (gets + 1, lists), "{:#?}", replica.proxy.requests());
     // Its own state at whatever version, an older one, an ETag: nothing to read.
     let (epoch, digest) = (id.split('.').next().expect("an epoch"), id.split('.').nth(2).expect("a digest"));
@@ -179,8 +179,8 @@ async fn a_read_that_is_late_takes_nobody_back() {
         let late = if watch_too { Matches::Only(|seen: &Seen| !seen.is(Matches::List)) } else { Matches::Get };
         slow.proxy.set(Fault::DelayOf(late, Duration::from_secs(2))).await;
         let gets = slow.gets();
-        let mut liar = Client::connect(slow.server.listen).await;
-        liar.send("GET", &format!("/describe?since={}&wait=0", lie(&first, u64::MAX)), &[]).await;
+        let mut client_ahead = Client::connect(slow.server.listen).await;
+        client_ahead.send("GET", &format!("/describe?since={}&wait=0", lie(&first, u64::MAX)), &[]).await;
         let answered = |seen: &&Seen| seen.is(Matches::Get) && seen.answered.is_some();
         slow.proxy.wait_for("a read", |all| all.iter().filter(answered).count() > gets).await;
         apply(plane, &namespace, 2).await;
@@ -199,8 +199,8 @@ async fn a_read_that_is_late_takes_nobody_back() {
             }
         }
         assert_eq!(statuses.last(), Some(&204), "{statuses:?}");
-        let told = liar.reply().await;
-        assert_eq!(told.status, 200, "it holds neither");
+        let reply = client_ahead.reply().await;
+        assert_eq!(reply.status, 200, "it holds neither");
         assert_eq!(serial_of(&slow.poll("").await), 2);
     }
 }

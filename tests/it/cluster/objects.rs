@@ -97,7 +97,7 @@ async fn change(api: &Api<ConfigMap>, at: usize, n: usize) {
 }
 
 /// What there is, by name and version.
-async fn truth(api: &Api<ConfigMap>) -> BTreeMap<String, u64> {
+async fn listed(api: &Api<ConfigMap>) -> BTreeMap<String, u64> {
     let list = api.list(&ListParams::default().labels("many=yes")).await.expect("a list");
     let versions = list.items.into_iter().map(|map| map.metadata);
     let of = |text: Option<String>| text.and_then(|text| text.parse().ok()).expect("a version");
@@ -183,7 +183,7 @@ async fn a_change_of_one_is_one_update_and_nothing_that_breaks_loses_any() {
     change(&api, 500, 1).await;
     shown.until("a change", |shown| shown.changes > 0).await;
     assert_eq!((shown.sets, shown.changes), (1, 1), "one update");
-    assert_eq!(shown.objects, truth(&api).await);
+    assert_eq!(shown.objects, listed(&api).await);
 
     // Written all the time, while the watch breaks, the server is gone, and sets are shown anew.
     let mut writing = JoinSet::new();
@@ -215,7 +215,7 @@ async fn a_change_of_one_is_one_update_and_nothing_that_breaks_loses_any() {
     }
     let written = timeout(DEADLINE, writing.join_next()).await.expect("it ends").expect("one task");
     written.expect("no panic");
-    let truth = truth(&api).await;
-    assert_eq!(truth.len(), OBJECTS - 40);
-    shown.until("the last state", |shown| shown.objects == truth).await;
+    let listed = listed(&api).await;
+    assert_eq!(listed.len(), OBJECTS - 40);
+    shown.until("the last state", |shown| shown.objects == listed).await;
 }

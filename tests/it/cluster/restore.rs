@@ -16,7 +16,7 @@ struct Form {
     within: Duration,
 }
 
-/// Two replicas hold what is later taken back; one of them is started anew; then something is
+/// Two replicas hold what is later rolled back; one of them is started anew; then something is
 /// written whose version lies below what they have seen.
 async fn everybody_has_the_restored_state(Form { how, restarted, within }: Form) {
     let plane = ControlPlane::start().await;
@@ -59,7 +59,7 @@ async fn everybody_has_the_restored_state(Form { how, restarted, within }: Form)
     let below = version(&after) < version(&before);
     assert_eq!(below, how == Restore::Plain, "{after} and {before}: or nothing was tried");
     assert_eq!(starting.poll("").await.id(), after);
-    // Whoever holds what was taken back is given the truth too, by one read.
+    // A client that holds what was rolled back is sent the current state too, by one read.
     for replica in [&starting, &staying] {
         assert_eq!(serial_of(&replica.poll(&before).await), 100);
     }
@@ -101,7 +101,7 @@ async fn a_restore_with_bumped_revisions_and_the_api_server_restarted() {
     everybody_has_the_restored_state(Form { how: Restore::Bumped, restarted: true, within: AT_ONCE }).await;
 }
 
-/// Lists and watches stay in the past; the read that confirms once a minute shows the truth.
+/// Lists and watches stay in the past; the read that confirms once a minute shows the current state.
 #[tokio::test]
 async fn a_plain_restore_with_the_api_server_kept_running() {
     let within = Duration::from_secs(90);

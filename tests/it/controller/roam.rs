@@ -1,5 +1,5 @@
 //! Clients that go from replica to replica, while the model changes, one replica lags behind and another one is killed:
-//! nobody is ever taken back, and everybody ends on the last state. A third of them wants the whole, a third a part of
+//! no client is ever sent an older state, and all end on the last state. A third of them wants the whole, a third a part of
 //! it, and a third what changed.
 
 use std::net::{Ipv4Addr, SocketAddr};

@@ -135,7 +135,7 @@ async fn what_a_later_read_shows_is_published_before_those_who_asked_for_an_earl
     }
 }
 
-/// A read that began for another reason is settled while the watch is still waited for.
+/// A read that began for another reason is completed while the watch is still waited for.
 #[tokio::test(start_paused = true)]
 async fn what_a_read_showed_before_it_was_asked_for_is_published_too() {
     let (mut rig, reader) = readable().await;
@@ -151,7 +151,7 @@ async fn what_a_read_showed_before_it_was_asked_for_is_published_too() {
     assert!(!reader.is_requested(), "that read is enough");
 }
 
-/// What waits may also be taken back, which publishes nothing.
+/// What waits may also be rolled back, which publishes nothing.
 #[tokio::test(start_paused = true)]
 async fn who_waits_for_what_a_read_showed_goes_on_where_that_is_taken_back() {
     let (mut rig, mut reader) = readable().await;

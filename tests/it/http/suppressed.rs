@@ -72,7 +72,7 @@ async fn a_client_that_another_replica_gave_the_withheld_state_is_not_taken_back
         let (answer, held) = rig.poll(&format!("since={}", id(version, json)), "").await;
         assert_eq!((answer.status, held), (503, Duration::ZERO), "{version}");
     }
-    // Nobody has seen that one here: what the source holds is the truth.
+    // That one was not seen here: what the source holds is authoritative.
     let (answer, _) = rig.poll(&format!("since={}", id(11, "4")), "").await;
     assert_eq!(answer.status, 200);
     change(&rig, |config| config.paused = false);

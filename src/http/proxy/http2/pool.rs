@@ -58,7 +58,7 @@ struct Connection {
     pool: Weak<Mutex<Vec<Arc<Connection>>>>,
 }
 
-/// A place for one stream; given back when dropped.
+/// The permit for one stream; freed when dropped.
 #[derive(Debug)]
 pub(in crate::http::proxy) struct StreamPermit {
     connection: Arc<Connection>,
@@ -109,7 +109,7 @@ impl Pool {
         let (done, opened) = oneshot::channel();
         // On its own: who waits may leave, and others come.
         self.tasks.spawn(async move {
-            // Nobody may be left to hear it.
+            // The receivers may be gone.
             let _ = done.send(open(connector, app, limit, pool, tasks).await);
         });
         let stopped = || NoConnection::Unreachable(Arc::new(io::Error::other("Tidewait stops")));

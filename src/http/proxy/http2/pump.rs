@@ -19,7 +19,7 @@ use crate::http::proxy::upload::Upload;
 enum UploadEnd {
     /// The client's body broke off.
     Client(BodyError),
-    /// The app wants no more of it, or its connection is gone: whoever waits for the answer is told.
+    /// The app wants no more of it, or its connection is gone: the task that waits for the answer sees that.
     App,
 }
 
@@ -37,7 +37,7 @@ pub(super) async fn run(
         ended = copy(&mut send, &mut body) => ended,
     };
     if let Err(UploadEnd::Client(error)) = ended {
-        // Told first, since the reset is an end of the answer too.
+        // Reported first, since the reset ends the answer too.
         let _ = report.send(error);
         send.send_reset(Reason::CANCEL);
     }

@@ -68,7 +68,7 @@ pub enum Notice {
     Live,
     /// Contact was lost, or a denial took the place of another failure; not repeated on each retry.
     Lost(Failure),
-    /// A watch was given up for its silence.
+    /// A watch was closed, since it fell silent.
     Silent,
     /// The server does not show the whole set at the start of a watch; not asked again.
     NoStreaming,
