@@ -50,8 +50,8 @@ async fn a_waiter_is_released_by_a_change_and_not_by_a_version() {
     let mut waiter = park(&hub).expect("room");
     let since = Since::from(snapshot(1, 1).id);
     hub.bump_version(2);
-    let waited = tokio::time::timeout(Duration::from_secs(60), changed(&mut waiter, differs(since))).await;
-    assert!(waited.is_err(), "a version alone releases nobody");
+    let result = tokio::time::timeout(Duration::from_secs(60), changed(&mut waiter, differs(since))).await;
+    assert!(result.is_err(), "a version alone releases nobody");
     assert_eq!(hub.current().expect("a state").snapshot.id.version, 2);
     hub.publish(&publication(3, 2));
     changed(&mut waiter, differs(since)).await;

@@ -149,7 +149,7 @@ impl Run {
             Report::Unusable(unusable) => self.unusable(unusable),
             Report::Lost { reason } => {
                 operation.freshness.lost();
-                // Out of contact with a source that had nothing usable: that is still what to mend first.
+                // Out of contact with a source that had nothing usable: the latter is still what to repair first.
                 if !matches!(operation.status(), Status::Unusable(_)) {
                     operation.set_status(Status::Lost(reason));
                 }
