@@ -179,7 +179,7 @@ pub const REPORTS: usize = 1;
 pub const DELETION_SETTLES: Duration = Duration::from_secs(1);
 /// And at the latest after this.
 pub const DELETION_SETTLES_AT_MOST: Duration = Duration::from_secs(5);
-/// Since when there must seem to be no object under a selector before a list that shows none is believed.
+/// Since when there must seem to be no object under a selector before a list that shows none counts.
 pub const EMPTIED_HOLD: Duration = Duration::from_secs(10);
 /// How long a Lease holds without being renewed.
 pub const LEASE: Duration = Duration::from_secs(15);

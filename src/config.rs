@@ -30,7 +30,7 @@ pub use resolve::custom::{Grants, custom};
 pub(crate) use value::brief;
 pub use value::{FormatName, log_level};
 
-/// Everything that `tidewait serve` was told.
+/// The whole configuration of `tidewait serve`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Where clients poll and the app's traffic arrives.
@@ -39,7 +39,7 @@ pub struct Config {
     pub admin: SocketAddr,
     /// The app behind; absent: paths that no operation names are 404.
     pub upstream: Option<Upstream>,
-    /// Peers whose forwarding headers are believed.
+    /// Peers whose forwarding headers count.
     pub trusted_proxies: Vec<IpNet>,
     /// How long a drain may take.
     pub grace: Duration,

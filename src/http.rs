@@ -58,7 +58,7 @@ impl Front {
         Self { operations, proxy, stop, metrics, access_log }
     }
 
-    /// Answers a request that came on `connection`, or (`refused`) stands for a head that is refused.
+    /// Answers a request that came on `connection`, or (`refused`) that comes in place of a head that is refused.
     pub async fn handle(
         &self,
         request: Request<Incoming>,

@@ -1,6 +1,6 @@
 //! Tidewait stands beside an app, holds the current state of a model with the identifier that
 //! names it, parks the requests of clients that have that state already, and answers all of them
-//! the moment it changes. ARCHITECTURE.md tells the way of a change through these modules.
+//! the moment it changes. ARCHITECTURE.md describes the way of a change through these modules.
 //!
 //! Without the feature `server` it is what a client shares with the server: the model, its states and patches, and the
 //! names and forms of the protocol.

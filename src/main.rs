@@ -124,7 +124,7 @@ fn complain(text: &str) {
             writer.push(line.as_bytes());
             writer.finish(LOG_END);
         }
-        // Without a thread, or the reason would be lost. Where that fails too there is nobody to tell.
+        // Without a thread, or the reason would be lost. Where that fails too it cannot be reported.
         Err(_) => drop(io::stderr().write_all(line.as_bytes())),
     }
 }

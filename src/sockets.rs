@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::bounds::{BACKLOG, DEAD_PEER};
 
-/// Listens, and tells on which port where any would do.
+/// Listens, and returns the address with the port that was chosen.
 pub fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // Or a restart would have to wait for the connections of the process before it to time out.

@@ -107,7 +107,7 @@ fn subscriber(
     };
     let not_spans = filter::filter_fn(is_line).with_max_level_hint(LevelFilter::TRACE);
     // One filter, not one within another, and no layer that is absent: only then is the call site
-    // of a span that is not exported switched off, instead of asked about for each request.
+    // of a span that is not exported switched off, instead of checked for each request.
     let registry = Registry::default().with(lines.with_filter(not_spans.and(filter)));
     let Some(traces) = traces else { return Ok((registry.into(), Level(handle))) };
     let only_spans = filter::filter_fn(|metadata| metadata.is_span() && metadata.target() == SPANS);

@@ -42,7 +42,7 @@ pub enum Command {
     Drain(DrainOptions),
 }
 
-/// Whom to tell to drain.
+/// Which process is to drain.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
 pub struct DrainOptions {
     /// Admin port of the Tidewait to drain

@@ -96,7 +96,7 @@ pub(super) fn read_spec(spec: &impl Serialize, layer: &mut Layer, problems: &mut
 }
 
 struct Walk<'a> {
-    /// The file's name; none for a custom resource, whose fields stand for themselves.
+    /// The file's name; none for a custom resource, whose fields are named without one.
     file: Option<&'a str>,
     problems: &'a mut Problems,
     operations: OperationsField,

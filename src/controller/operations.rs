@@ -32,7 +32,7 @@ struct Read {
     status: Option<DescribeOperationStatus>,
 }
 
-/// The parts of an object, each read alone, so that a strange status does not spoil a good spec.
+/// The parts of an object, each read alone, so that an unreadable status does not affect a good spec.
 #[derive(Deserialize)]
 struct ObjectFields<'a> {
     metadata: ObjectMeta,

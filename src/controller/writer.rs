@@ -1,5 +1,5 @@
 //! Writes what is true of all replicas: within a term of the Lease, of the object that was meant, and built on what it
-//! said when that was computed.
+//! reported when that was computed.
 
 use std::collections::{BTreeMap, BTreeSet};
 

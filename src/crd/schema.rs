@@ -45,7 +45,7 @@ pub(super) fn duration(range: &RangeInclusive<Duration>) -> Schema {
     let bounds = format!("duration(self) >= duration('{start}') && duration(self) <= duration('{end}')");
     let mut schema = matching(32, DURATION, "write whole numbers with h, m, s or ms, such as 1m30s or 100ms");
     schema.insert("minLength".to_owned(), json!(1));
-    // What does not match is told by the other rule; here it would be an error of the rule itself.
+    // What does not match is reported by the other rule; here it would be an error of the rule itself.
     let bounds = format!("!self.matches(r'{DURATION}') || self.size() == 0 || ({bounds})");
     also(&mut schema, rule(&bounds, &format!("write a duration from {start} to {end}")));
     schema
@@ -68,7 +68,7 @@ pub(super) fn text(length: usize) -> Schema {
     json_schema!({ "type": "string", "maxLength": length })
 }
 
-/// That one duration is not longer than another; both are durations or told elsewhere.
+/// That one duration is not longer than another; both are durations, or another rule reports them.
 pub(super) fn not_longer(one: &str, other: &str) -> String {
     let sound =
         |field: &str| format!("!has(self.{field}) || !self.{field}.matches(r'{DURATION}') || self.{field}.size() == 0");

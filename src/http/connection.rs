@@ -34,7 +34,7 @@ struct State {
     half_closed: bool,
     /// Bytes of another request are here.
     more: bool,
-    /// The head that the next request stands for.
+    /// The refused head in whose place the next request comes.
     refused: Option<Refused>,
 }
 
@@ -94,7 +94,7 @@ impl ConnectionState {
         }
     }
 
-    /// A request has come: the head that it stands for, if that is refused.
+    /// A request has come; returns the refused head in whose place it comes, if any.
     pub fn begin(self: &Arc<Self>) -> (Answering, Option<Refused>) {
         let mut state = self.state();
         state.requests += 1;
@@ -142,7 +142,7 @@ impl ConnectionState {
         }
     }
 
-    /// Waits until it may be half_closed to close: at once while a request is being answered, since that goes
+    /// Waits until it may be closed: at once while a request is being answered, since that goes
     /// on; else until there has been none for `time`. Who has just been answered may have sent the next.
     pub async fn may_close(&self, time: Duration) {
         if self.state().requests == 0 {

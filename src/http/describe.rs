@@ -1,5 +1,5 @@
-//! A describe request, from its query to its answer: the task that drives a [`Poll`]. It tells the poll of states, of
-//! time and of the end of the process, and does what the poll decides.
+//! A describe request, from its query to its answer: the task that drives a [`Poll`]. It passes states, the
+//! time and the end of the process to the poll, and does what the poll decides.
 //!
 //! The future is cancel-safe: waiter, permits, live poll and gauge are guards.
 

@@ -96,7 +96,7 @@ fn take_the_rest(listener: TcpListener, port: &Port) {
     if let Err(error) = SockRef::from(&listener).attach_filter(&[DROP_ALL]) {
         tracing::debug!(%error, "the port is closed while connections may still come");
     }
-    // Asked of the kernel: tokio tells only of those that it has heard of.
+    // Read from the kernel: tokio knows only the connections that it was notified of.
     let Ok(listener) = listener.into_std() else { return };
     while let Ok((stream, peer)) = listener.accept() {
         match stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {

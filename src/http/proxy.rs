@@ -15,7 +15,7 @@
 //!   body. One that an app of HTTP/2 says it has not looked at is repeated once, if it has no body.
 //! - `Expect: 100-continue` works end to end: the body is asked for when the app says 100. Other
 //!   1xx answers, such as 103, end here, since hyper's server cannot send them.
-//! - Trailers pass where `Trailer` announces them and, on the way back, the client said
+//! - Trailers pass where `Trailer` announces them and, on the way back, the client sent
 //!   `TE: trailers`; hyper drops others, as RFC 9110, section 6.5.1, allows.
 
 use std::sync::Arc;
@@ -109,7 +109,7 @@ enum Sent {
 }
 
 impl Proxy {
-    /// A proxy to the app at `upstream`. Peers within `trusted` are believed about who asked
+    /// A proxy to the app at `upstream`. The forwarding fields of peers within `trusted` count
     /// before them.
     ///
     /// Tunnels and the rest of unfinished uploads run on `tasks`; connections to the app are not

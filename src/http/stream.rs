@@ -128,7 +128,7 @@ impl<S> ClientStream<S> {
         self.pass(passed, Some(refused));
     }
 
-    /// Whether nothing more comes, told once it is seen.
+    /// The client has closed its sending side: the requests that wait for that are notified.
     fn sees_end(&mut self) {
         if matches!(self.ended, Ended::Nothing) {
             self.ended = Ended::Reading;

@@ -21,7 +21,7 @@ use crate::model::Snapshot;
 
 mod form;
 
-/// What stands for itself in a file name. Not the point, so that no name is `..`.
+/// What is not escaped in a file name. Not the point, so that no name is `..`.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
 
 /// Where an operation's last good snapshot is kept. Clones and successors are the same place: what one of them does

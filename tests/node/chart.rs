@@ -81,7 +81,7 @@ impl Space {
     /// Installs the chart, or upgrades what is installed.
     pub(crate) async fn install(&self, settings: &[&str]) {
         let output = self.helm(&[&["upgrade", "--install", "tidewait", CHART][..], settings].concat()).await;
-        assert!(output.status.success(), "{}", said(&output));
+        assert!(output.status.success(), "{}", combined_output(&output));
     }
 
     /// What helm does with a command for this namespace; [`CHART`] stands for the chart and what every release needs.
@@ -108,7 +108,7 @@ impl Space {
     /// What the API server would make of a manifest, or what it says against it.
     pub(crate) async fn create_dry(&self, manifest: &str) -> String {
         let args = ["create", "--dry-run=server", "--output=yaml", "--namespace", &self.name, "--filename=-"];
-        said(&self.node.inside("kubectl", &args, Some(manifest)).await)
+        combined_output(&self.node.inside("kubectl", &args, Some(manifest)).await)
     }
 
     pub(crate) async fn kubectl(&self, args: &[&str]) -> String {
@@ -123,8 +123,8 @@ impl Space {
     pub(crate) async fn refused(&self, manifest: &str) -> String {
         let args = ["apply", "--namespace", &self.name, "--filename=-"];
         let output = self.node.inside("kubectl", &args, Some(manifest)).await;
-        assert!(!output.status.success(), "it is taken: {}", said(&output));
-        said(&output)
+        assert!(!output.status.success(), "it is taken: {}", combined_output(&output));
+        combined_output(&output)
     }
 
     /// Applies a Deployment called shop and waits until its pods are ready; gives the name of one.
@@ -178,6 +178,6 @@ spec:
 "#;
 
 /// Everything that a command printed.
-pub(crate) fn said(output: &Output) -> String {
+pub(crate) fn combined_output(output: &Output) -> String {
     String::from_utf8_lossy(&[&*output.stdout, &output.stderr].concat()).into_owned()
 }

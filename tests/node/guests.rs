@@ -1,6 +1,6 @@
 //! The sidecar beside what else pods and clusters hold: other init containers, limits, other policies, strict pods.
 
-use crate::chart::{APP, MODEL, POD, Space, said};
+use crate::chart::{APP, MODEL, POD, Space, combined_output};
 use crate::node::{random_name, until};
 
 #[tokio::test]
@@ -80,8 +80,8 @@ async fn a_limit_range_reaches_the_sidecar_and_says_what_it_forbids() {
     let limits = space.field(&format!("pod/{pod}"), "{.spec.initContainers[0].resources.limits}").await;
     assert_eq!(limits, r#"{"cpu":"250m","memory":"152Mi"}"#, "the chart's memory, the range's cpu");
     space.apply(&range("100Mi")).await;
-    let said = space.refused(&POD.replace("NAME", "large")).await;
-    assert!(said.contains("maximum memory usage per Container is 100Mi, but limit is 152Mi"), "{said}");
+    let output_text = space.refused(&POD.replace("NAME", "large")).await;
+    assert!(output_text.contains("maximum memory usage per Container is 100Mi, but limit is 152Mi"), "{output_text}");
 }
 
 #[tokio::test]
@@ -173,7 +173,7 @@ async fn two_namespaces_do_not_see_each_other() {
         let can =
             ["auth", "can-i", "list", "describeoperations.tidewait.dev", &whose, &groups, "--namespace", &space.name];
         let output = space.node.inside("kubectl", &can, None).await;
-        assert_eq!(said(&output).trim(), answer);
+        assert_eq!(combined_output(&output).trim(), answer);
     }
     // The end of one release is not the end of the other.
     assert!(one.helm(&["uninstall", "tidewait"]).await.status.success());

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
-use crate::chart::said;
+use crate::chart::combined_output;
 use crate::node::Node;
 
 /// What an archive of the image may weigh, as registries count it.
@@ -26,7 +26,7 @@ fn stored(folder: &Path, program: &str) -> Command {
 
 fn run(command: &mut Command) -> String {
     let output = command.output().expect("it runs");
-    assert!(output.status.success(), "{command:?}: {}", said(&output));
+    assert!(output.status.success(), "{command:?}: {}", combined_output(&output));
     String::from_utf8(output.stdout).expect("text").trim_end().to_owned()
 }
 
@@ -76,5 +76,5 @@ fn who_has_no_builder_is_told() {
     assert!(!output.status.success());
     let message = "image: an image is built with docker (and its daemon), podman or buildah, and kaniko is not usable here: \
                    install one, for example with apt-get install buildah\n";
-    assert_eq!(said(&output), message);
+    assert_eq!(combined_output(&output), message);
 }

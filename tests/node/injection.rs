@@ -61,8 +61,11 @@ async fn bad_annotations_are_refused_in_one_line_when_a_workload_is_applied() {
         ("appport: \"80\"", "annotation tidewait.dev/appport is not known: it must be one of tidewait.dev/app-port, "),
     ];
     for (annotation, message) in cases {
-        let said = space.refused(&with(annotation)).await;
-        assert!(said.contains(&format!("denied request: {message}")) && said.trim_end().lines().count() == 1, "{said}");
+        let output_text = space.refused(&with(annotation)).await;
+        assert!(
+            output_text.contains(&format!("denied request: {message}")) && output_text.trim_end().lines().count() == 1,
+            "{output_text}"
+        );
     }
     let two = space.refused(&with("port: none, tidewait.dev/app-port: none")).await;
     assert!(
@@ -88,8 +91,11 @@ async fn bad_annotations_are_refused_in_one_line_when_a_workload_is_applied() {
     ];
     for (version, kind, spec) in kinds {
         let text = format!("{{apiVersion: {version}, kind: {kind}, metadata: {{name: x}}, spec: {{{spec}}}}}");
-        let said = space.refused(&text).await;
-        assert!(said.contains("tidewait.dev/port must be a port, 1 to 65535, not \"x\""), "{kind}: {said}");
+        let output_text = space.refused(&text).await;
+        assert!(
+            output_text.contains("tidewait.dev/port must be a port, 1 to 65535, not \"x\""),
+            "{kind}: {output_text}"
+        );
     }
     let pod = POD.replace("metadata: {name: NAME,", "metadata: {name: x, annotations: {tidewait.dev/port: x},");
     assert!(space.refused(&pod).await.contains("tidewait.dev/port must be a port"), "a pod");
@@ -102,11 +108,11 @@ async fn ports_and_names_of_the_sidecar_that_a_container_has_are_refused() {
         [("8480", "that of the sidecar", "port"), ("8481", "the admin port of the sidecar", "admin-port")]
     {
         let more = format!("ports: [{{containerPort: 8080}}, {{containerPort: {port}}}]");
-        let said = space.refused(&APP.replace("ports: [{containerPort: 8080}]", &more)).await;
+        let output_text = space.refused(&APP.replace("ports: [{containerPort: 8080}]", &more)).await;
         let message = format!(
             "container app has port {port}, which is {which}: set the annotation tidewait.dev/{annotation} to another"
         );
-        assert!(said.contains(&message), "{said}");
+        assert!(output_text.contains(&message), "{output_text}");
     }
     let own = "a container is called tidewait, which is the name of the sidecar: give it another name";
     assert!(space.refused(&APP.replace("name: app,", "name: tidewait,")).await.contains(own));

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::chart::{APP, MODEL, chart, said};
+use crate::chart::{APP, MODEL, chart, combined_output};
 use crate::node::{Node, until};
 
 const NAMESPACE: [&str; 2] = ["--namespace", "default"];
@@ -47,12 +47,13 @@ async fn a_release_is_installed_upgraded_rolled_back_uninstalled_and_installed_a
     // definitions alone, and says so.
     let second = node.inside("helm", &["install", "second", chart, ANONYMOUS], None).await;
     assert!(
-        !second.status.success() && said(&second).contains("must equal \"second\": current value is \"tidewait\""),
+        !second.status.success()
+            && combined_output(&second).contains("must equal \"second\": current value is \"tidewait\""),
         "{}",
-        said(&second)
+        combined_output(&second)
     );
     let elsewhere = ["install", "other", chart, ANONYMOUS, "--namespace", "other", "--create-namespace"];
-    let other = said(&node.inside("helm", &elsewhere, None).await);
+    let other = combined_output(&node.inside("helm", &elsewhere, None).await);
     let left = "networkmodels.tidewait.dev belongs to another release and was left as it is";
     assert!(other.contains("STATUS: deployed") && other.contains(left), "{other}");
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use crate::chart::{APP, CHART, MODEL, Space, chart, said};
+use crate::chart::{APP, CHART, MODEL, Space, chart, combined_output};
 use crate::node::until;
 
 /// The app without a sidecar, behind a Service of its own.
@@ -22,7 +22,7 @@ async fn the_proxy_answers_polls_and_sends_everything_else_to_the_service() {
     let set = format!("mode=proxy,{upstream},{TEST}");
     let install = ["install", "tidewait", CHART, "--set", &set, "--wait", "--timeout=100s"];
     let installed = space.helm(&install).await;
-    assert!(installed.status.success(), "{}", said(&installed));
+    assert!(installed.status.success(), "{}", combined_output(&installed));
     let base = format!("http://tidewait.{}.svc.cluster.local", space.name);
     space.answers(&format!("{base}/describe/zone-a"), "200 {\"mtu\":1450}").await;
     space.answers(&format!("{base}/other"), &format!("200 {pod}")).await;
@@ -30,11 +30,11 @@ async fn the_proxy_answers_polls_and_sends_everything_else_to_the_service() {
     until("both replicas report", reports, |names| names.split_whitespace().count() == 2).await;
     // As its notes say.
     let tested = space.helm(&["test", "tidewait", "--timeout=60s"]).await;
-    assert!(tested.status.success() && said(&tested).contains("Succeeded"), "{}", said(&tested));
+    assert!(tested.status.success() && combined_output(&tested).contains("Succeeded"), "{}", combined_output(&tested));
     // No more rights than a Role of its own gives: another service account of the namespace has none.
     let whose = format!("--as=system:serviceaccount:{}:default", space.name);
     let can = ["auth", "can-i", "list", "describeoperations.tidewait.dev", &whose, "--namespace", &space.name];
-    assert_eq!(said(&space.node.inside("kubectl", &can, None).await).trim(), "no");
+    assert_eq!(combined_output(&space.node.inside("kubectl", &can, None).await).trim(), "no");
     // Its pods are as strict as they can be.
     space
         .node
@@ -49,7 +49,7 @@ async fn the_proxy_answers_polls_and_sends_everything_else_to_the_service() {
 async fn the_test_of_a_release_fails_where_nothing_answers() {
     let space = Space::with(&["--set", &format!("service.enabled=true,selector.app=nobody,{TEST}")]).await;
     let tested = space.helm(&["test", "tidewait", "--timeout=60s"]).await;
-    assert!(!tested.status.success(), "{}", said(&tested));
+    assert!(!tested.status.success(), "{}", combined_output(&tested));
 }
 
 #[tokio::test]
@@ -78,7 +78,7 @@ async fn another_chart_has_the_sidecar_by_the_named_template() {
     write("templates/app.yaml", &app);
     let install = ["install", "shop", folder.path().to_str().expect("text"), "--wait", "--timeout=100s"];
     let installed = space.helm(&install).await;
-    assert!(installed.status.success(), "{}", said(&installed));
+    assert!(installed.status.success(), "{}", combined_output(&installed));
     let pod = space.pod().await;
     let base = format!("http://shop-tidewait.{}.svc.cluster.local", space.name);
     space.answers(&format!("{base}/describe/zone-a"), "200 {\"mtu\":1450}").await;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::chart::{POD, said};
+use crate::chart::{POD, combined_output};
 use crate::node::{Node, until};
 
 /// A command of the README, and the lines that it shows.
@@ -28,8 +28,8 @@ async fn the_helm_section_gives_the_output_that_it_shows() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).display();
         let command = format!("cd {root} && {}", shown.command);
         let output = node.inside("bash", &["-c", &command], None).await;
-        let said = said(&output);
-        assert!(shows(&shown.lines, &said.lines().collect::<Vec<_>>()), "{shown:#?} but:\n{said}");
+        let output_text = combined_output(&output);
+        assert!(shows(&shown.lines, &output_text.lines().collect::<Vec<_>>()), "{shown:#?} but:\n{output_text}");
         if shown.command.starts_with("helm install") {
             policy_acts(node).await;
         }
@@ -42,7 +42,7 @@ async fn policy_acts(node: &Node) {
     let pod = POD.replace("NAME", "probe");
     let wrong = pod.replace("metadata: {", "metadata: {annotations: {tidewait.dev/port: none}, ");
     for (manifest, answer) in [(pod, "tidewait-admin"), (wrong, "must be a port")] {
-        let ask = async || said(&node.inside("kubectl", &create, Some(&manifest)).await);
+        let ask = async || combined_output(&node.inside("kubectl", &create, Some(&manifest)).await);
         until("the policies act", ask, |said| said.contains(answer)).await;
     }
 }

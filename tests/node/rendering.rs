@@ -8,7 +8,7 @@ use std::process::Output;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-use crate::chart::{POD, Space, chart, said};
+use crate::chart::{POD, Space, chart, combined_output};
 use crate::node::{Node, script};
 
 /// The files of values under ci/, by their names.
@@ -38,7 +38,7 @@ async fn helm(args: &[&str]) -> Output {
 
 async fn render(args: &[&str]) -> String {
     let output = helm(&[&["template", "release", "CHART"], args].concat()).await;
-    assert!(output.status.success(), "{args:?}: {}", said(&output));
+    assert!(output.status.success(), "{args:?}: {}", combined_output(&output));
     String::from_utf8(output.stdout).expect("text")
 }
 
@@ -46,7 +46,7 @@ async fn render(args: &[&str]) -> String {
 async fn each_case_lints_strictly() {
     for (name, file) in cases() {
         let output = helm(&["lint", "--strict", "CHART", "--values", &file]).await;
-        assert!(output.status.success(), "{name}: {}", said(&output));
+        assert!(output.status.success(), "{name}: {}", combined_output(&output));
     }
 }
 
@@ -61,10 +61,14 @@ async fn the_api_server_takes_each_case_strictly() {
             ["apply", "--dry-run=server", "--server-side", "--force-conflicts", "--validate=strict", "--filename=-"];
         let output =
             node.inside("kubectl", &[&apply[..], &["--namespace", &namespace]].concat(), Some(&rendered)).await;
-        assert!(output.status.success(), "{name}: {}", said(&output));
+        assert!(output.status.success(), "{name}: {}", combined_output(&output));
         let documents = rendered.matches("\nkind: ").count();
-        assert_eq!(said(&output).matches("serverside-applied (server dry run)").count(), documents, "{name}");
-        assert!(!said(&output).contains("Warning"), "{name}: {}", said(&output));
+        assert_eq!(
+            combined_output(&output).matches("serverside-applied (server dry run)").count(),
+            documents,
+            "{name}"
+        );
+        assert!(!combined_output(&output).contains("Warning"), "{name}: {}", combined_output(&output));
     }
 }
 
@@ -141,7 +145,7 @@ fn prometheus_takes(rules: &Value, count: usize) {
     let mut check = std::process::Command::new(format!("{}/promtool", folder.trim_end()));
     let output = check.args(["check", "rules"]).arg(file.path()).output().expect("promtool runs");
     let found = format!("SUCCESS: {count} rules found");
-    assert!(output.status.success() && said(&output).contains(&found), "{}", said(&output));
+    assert!(output.status.success() && combined_output(&output).contains(&found), "{}", combined_output(&output));
 }
 
 #[tokio::test]
@@ -183,7 +187,11 @@ async fn wrong_values_are_refused_in_words() {
     for (sets, message) in cases {
         let sets: Vec<_> = sets.iter().flat_map(|set| ["--set", set]).collect();
         let output = helm(&[&["template", "release", "CHART"][..], &sets].concat()).await;
-        assert!(!output.status.success() && said(&output).contains(message), "{sets:?}: {}", said(&output));
+        assert!(
+            !output.status.success() && combined_output(&output).contains(message),
+            "{sets:?}: {}",
+            combined_output(&output)
+        );
     }
 }
 
@@ -196,11 +204,11 @@ async fn a_cluster_before_1_36_is_told_what_there_is_for_it() {
     let output = helm(&with("1.35.9", "mode=inject")).await;
     let message = "mode inject needs Kubernetes 1.36 (MutatingAdmissionPolicy) and this cluster has v1.35.9: use --set \
                    mode=proxy, or the named template tidewait.sidecar in your own chart, both from Kubernetes 1.33 on";
-    assert!(!output.status.success() && said(&output).contains(message), "{}", said(&output));
+    assert!(!output.status.success() && combined_output(&output).contains(message), "{}", combined_output(&output));
     for mode in ["mode=proxy", "mode=template"] {
         assert!(helm(&with("1.33.0", mode)).await.status.success(), "{mode}");
         let older = helm(&with("1.32.9", mode)).await;
-        assert!(said(&older).contains("requires kubeVersion: >=1.33.0-0"), "{}", said(&older));
+        assert!(combined_output(&older).contains("requires kubeVersion: >=1.33.0-0"), "{}", combined_output(&older));
     }
 }
 

@@ -45,7 +45,7 @@ pub(in crate::config) fn operations(text: &str) -> Parsed<(String, String)> {
     }
 }
 
-/// The name of a pod, or what stands for it.
+/// The name of a pod, or of what takes its place.
 pub(in crate::config) fn replica(text: &str) -> Parsed<String> {
     if is_subdomain(text) {
         return Ok(text.to_owned());

@@ -264,7 +264,7 @@ fn other(protocol: Protocol) -> &'static str {
     }
 }
 
-/// What is wrong with the head of an answer, as far as hyper tells; none if there was no head.
+/// What is wrong with the head of an answer, as far as hyper reports it; none if there was no head.
 fn fault(error: &hyper::Error) -> Option<String> {
     if error.is_parse_too_large() {
         let text = format!("its head has over {UPSTREAM_FIELDS} fields or {UPSTREAM_BUFFER} bytes: make it smaller");

@@ -144,7 +144,7 @@ impl Drop for InFlight {
     }
 }
 
-/// Counts one request when it ends. Until something else is said the client is gone: then
+/// Counts one request when it ends. Unless another outcome is set, the client is gone: then
 /// futures and bodies are dropped, and nothing else would count it.
 #[derive(Debug)]
 pub(super) struct Tally {

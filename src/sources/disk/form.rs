@@ -105,7 +105,7 @@ pub(super) fn read(path: &Path) -> Result<(KeptState, String), ReadError> {
     if header(&id, &media_type, &body, &source).as_bytes() != line {
         return Err("its checksum is wrong".into());
     }
-    // The checksum only tells that the file is as it was written, this that what was written is a state
+    // The checksum only shows that the file is as it was written, this that what was written is a state
     // of ours: the digest of an older or newer version of tidewait may mean something else.
     let snapshot = Snapshot::from_parts(id, &media_type, &body).ok_or("its id is not that of its content")?;
     Ok((KeptState { snapshot, confirmed: metadata.modified()? }, source))

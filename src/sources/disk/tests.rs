@@ -237,7 +237,7 @@ fn who_has_a_successor_writes_no_more() {
     let first = open(&directory);
     store(&first, &snapshot("[1]"));
     let second = first.successor();
-    // It was told before, and comes to it only now.
+    // It was requested before, and is done only now.
     store(&first, &snapshot("[2]"));
     first.confirm().expect("nothing is done");
     assert_keeps(&second, &snapshot("[1]"));

@@ -271,7 +271,7 @@ mod tests {
         inode: u64,
         /// When it last moved.
         moved: u64,
-        /// Whether a writer has said since that it is done.
+        /// Whether a writer has closed or renamed it since.
         done: bool,
     }
 

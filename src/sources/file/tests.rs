@@ -198,7 +198,7 @@ async fn a_half_written_file_keeps_the_last_good_one_until_it_is_whole() {
     fs::write(&path, "[0]").expect("written");
     let mut source = Running::start(&path, Format::Json);
     assert_eq!(source.holds().await, "[0]");
-    // Held open to the end: quiet is all that tells.
+    // Held open to the end: quiet is the only sign.
     let mut file = File::create(&path).expect("created");
     file.write_all(b"{\"a\":").expect("written");
     let (kind, detail) = source.unusable().await;

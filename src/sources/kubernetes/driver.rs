@@ -210,7 +210,7 @@ impl Driver {
         }
         self.contradicted = Some(now);
         if contradiction == Contradiction::Older {
-            // It is of a history that has ended, which a notice has said already.
+            // It is of a history that has ended, which a notice has reported already.
             self.position = None;
         }
         self.watch = None;

@@ -24,7 +24,7 @@ pub(super) struct Reading {
 
 #[derive(Debug, Default)]
 pub(super) struct Unconfirmed {
-    /// Whether an event has said why.
+    /// Whether an event has reported why.
     reported: bool,
 }
 

@@ -15,13 +15,13 @@ const QUOTED: usize = 100;
 /// What a head without a model says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Without {
-    /// The model is the one that was asked about.
+    /// The model still has the validator of the request.
     NotModified,
     /// The app has no model that can be served.
     Unusable(Unusable),
-    /// It says nothing of the model.
+    /// It contains no model.
     Lost {
-        /// What it said instead, or why it said nothing.
+        /// What it contains instead, or why it has no content.
         reason: String,
         /// The pause that the app asked for (`Retry-After`).
         retry_after: Option<Duration>,

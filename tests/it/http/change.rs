@@ -29,7 +29,7 @@ async fn limits_change_and_nobody_is_released() {
     for _ in 0..4 {
         wires.push(park(&mut rig, "&wait=50", agent).await);
     }
-    let asked = Instant::now();
+    let sent = Instant::now();
     change(&rig, |config| {
         config.parked = 2;
         config.parked_per_agent = 1;
@@ -48,7 +48,7 @@ async fn limits_change_and_nobody_is_released() {
     assert!(held <= 2 * SECOND, "the new longest wait: {held:?}");
     for wire in &mut wires {
         assert_eq!(next(wire, false).await.status, 204);
-        assert!(asked.elapsed() >= 45 * SECOND, "{:?}", asked.elapsed());
+        assert!(sent.elapsed() >= 45 * SECOND, "{:?}", sent.elapsed());
     }
     assert_eq!(rig.operation.hub.metrics().changed.get(), 0);
     rig.is_empty();

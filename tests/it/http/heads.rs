@@ -160,19 +160,19 @@ async fn who_has_sent_all_is_answered_and_who_is_parked_is_answered_at_once() {
         let (found, rest) = answers(&wire.seen, false);
         assert_eq!((found.len(), rest.len(), found[0].status), (1, 0, 200));
     }
-    let asked = Instant::now();
+    let sent = Instant::now();
     let mut wire = rig.park(&format!("since={}&wait=50", id(7, MODEL)), "").await;
     wire.finished().await;
     let (found, _) = answers(&wire.seen, false);
     assert_eq!((found.len(), found[0].status, found[0].field("connection")), (1, 204, "close"));
-    assert_eq!(asked.elapsed(), Duration::ZERO);
+    assert_eq!(sent.elapsed(), Duration::ZERO);
     // The first of two that were sent: both are answered.
     let mut wire = rig.connect();
     wire.send((get(&format!("since={}&wait=50", id(7, MODEL)), "") + &get("", "")).as_bytes());
     wire.finished().await;
     let (found, _) = answers(&wire.seen, false);
     assert_eq!(found.first().map(|answer| answer.status), Some(204));
-    assert_eq!(asked.elapsed(), Duration::ZERO);
+    assert_eq!(sent.elapsed(), Duration::ZERO);
     rig.is_empty();
 }
 

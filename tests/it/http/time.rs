@@ -68,9 +68,9 @@ async fn what_cannot_wait_is_answered_at_once() {
     }
     let (answer, held) = rig.poll("wait=55", "If-None-Match: *\r\n").await;
     assert_eq!((answer.status, held), (304, Duration::ZERO), "a cache that revalidates");
-    let asked = tokio::time::Instant::now();
+    let sent = tokio::time::Instant::now();
     let answer = rig.ask(&get(&current(), "").replacen("GET", "HEAD", 1)).await;
-    assert_eq!((answer.status, asked.elapsed()), (204, Duration::ZERO));
+    assert_eq!((answer.status, sent.elapsed()), (204, Duration::ZERO));
 }
 
 #[tokio::test(start_paused = true)]
@@ -145,11 +145,11 @@ async fn the_fourth_of_the_same_to_one_agent_is_held_a_second_and_no_other() {
     }
     // The same connection, the same since, another agent or none.
     let mut wire = rig.connect();
-    let asked = tokio::time::Instant::now();
+    let sent = tokio::time::Instant::now();
     for fields in ["Agent-Id: node-2\r\n", "", "", "", "", ""] {
         assert_eq!(ask(&mut wire, &get(&stale, fields)).await.status, 200);
     }
-    assert_eq!(asked.elapsed(), Duration::ZERO);
+    assert_eq!(sent.elapsed(), Duration::ZERO);
     assert_eq!(rig.poll("", agent).await.1, Duration::ZERO, "the null state starts anew");
     assert_eq!(rig.poll(&stale, agent).await.1, Duration::ZERO, "which breaks the row");
     rig.is_empty();

@@ -78,7 +78,7 @@ async fn a_change_elsewhere_releases_who_was_kept_from_its_part_by_a_lower_versi
 async fn a_version_is_all_that_a_client_which_may_be_ahead_waits_for() {
     let mut rig = Rig::serving(|_| ()).await;
     let reader = rig.operation.reads.reader();
-    let asked = Instant::now();
+    let sent = Instant::now();
     let mut wire = rig.connect();
     wire.send(get(&format!("since={}&wait=0", id(9, "9")), "").as_bytes());
     wire.flushed().await;
@@ -86,7 +86,7 @@ async fn a_version_is_all_that_a_client_which_may_be_ahead_waits_for() {
     rig.says(9, MODEL).await;
     let answer = next(&mut wire, false).await;
     assert_eq!((answer.status, answer.field("state-id")), (200, &*id(9, MODEL).to_string()));
-    assert!(asked.elapsed() < Duration::from_millis(50) + TICK, "{:?}", asked.elapsed());
+    assert!(sent.elapsed() < Duration::from_millis(50) + TICK, "{:?}", sent.elapsed());
     assert!(!reader.is_requested());
 }
 

@@ -17,13 +17,13 @@ async fn fill(server: &Server, connections: usize) -> Vec<tokio::net::TcpStream>
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(1024).expect("a small window");
         let mut stream = socket.connect(server.admin).await.expect("it listens");
-        let said: &[u8] = match number % 3 {
+        let bytes: &[u8] = match number % 3 {
             0 => b"",
             1 => b"GET /livez HTTP/1.1\r\nHost: a\r\nX: ",
             _ => b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n",
         };
         // One that had to make room already is closed.
-        let _ = stream.write_all(said).await;
+        let _ = stream.write_all(bytes).await;
         held.push(stream);
     }
     held
@@ -42,10 +42,10 @@ async fn a_full_port_still_answers_probes_and_a_drain_keeps_its_place() {
     super::until("draining", &server, super::Port::Admin, "/readyz", |reply| reply.status == 503).await;
     let _held = fill(&server, 200).await;
     for _ in 0..20 {
-        let asked = Instant::now();
+        let sent = Instant::now();
         let alive = server.admin("/livez").await;
         assert_eq!((alive.status, alive.field("connection")), (200, "close"), "{alive:?}");
-        assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+        assert!(sent.elapsed() < Duration::from_secs(1), "{:?}", sent.elapsed());
     }
     assert!(server.metric(CLOSED).await >= 100.0);
     assert_eq!(parked.reply().await.status, 204);

@@ -99,11 +99,11 @@ async fn promtool(metrics: &str) {
     let mut stdin = child.stdin.take().expect("piped");
     stdin.write_all(metrics.as_bytes()).await.expect("it reads");
     drop(stdin);
-    let mut said = String::new();
-    child.stdout.take().expect("piped").read_to_string(&mut said).await.expect("text");
-    child.stderr.take().expect("piped").read_to_string(&mut said).await.expect("text");
+    let mut printed = String::new();
+    child.stdout.take().expect("piped").read_to_string(&mut printed).await.expect("text");
+    child.stderr.take().expect("piped").read_to_string(&mut printed).await.expect("text");
     let status = child.wait().await.expect("a status");
-    assert!(status.success() && said.is_empty(), "{status}: {said}");
+    assert!(status.success() && printed.is_empty(), "{status}: {printed}");
 }
 
 #[tokio::test]

@@ -82,8 +82,8 @@ async fn a_collector_that_is_down_hurts_nobody_and_is_told_once() {
     server.signal(Signal::TERM);
     assert_eq!(server.ended().await, Some(0));
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
-    let told = server.log.borrow().iter().filter(|line| line.contains("does not take spans")).count();
-    assert_eq!(told, 1);
+    let warned = server.log.borrow().iter().filter(|line| line.contains("does not take spans")).count();
+    assert_eq!(warned, 1);
 }
 
 /// Takes one request with a `Content-Length` and answers it.

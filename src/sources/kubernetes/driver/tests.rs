@@ -267,7 +267,7 @@ fn what_the_position_may_have_caused_and_a_denial_are_listed_after_a_pause() {
     }
 }
 
-/// Row (a) 30, (c) 1, (c) 2: an outage is reported once, goes on for ever, and its end is told.
+/// Row (a) 30, (c) 1, (c) 2: an outage is reported once, goes on for ever, and its end is reported.
 #[test]
 fn an_outage_is_reported_once_and_so_is_its_end() {
     let mut all = Loop::watching(200, "10");
@@ -425,7 +425,7 @@ fn a_read_that_contradicts_the_stream_leads_to_a_list_and_never_to_a_loop_of_the
         assert_eq!((all.lists, all.slept), (2, Duration::ZERO));
         all.now += 60 * SECOND;
         all.on(Input::Contradicted(how));
-        // Of the other history, where a notice has said that there is one.
+        // Of the other history, where a notice has reported that there is one.
         assert_eq!(all.list("1003").is_some(), how == Contradiction::Missed);
     }
 }
