@@ -1,10 +1,9 @@
 //! What is reported while states are published as fast as that goes.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use prometheus::Registry;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use super::*;
 use crate::hub::{self, Hub};
@@ -13,8 +12,8 @@ use crate::operation::{self, Feed, Run};
 use crate::sources::{Draft, Report};
 use crate::{config, sources};
 
-/// States that are published while another thread reports.
-const STATES: u64 = 3_000;
+/// Reports of distinct states that another thread makes while they are published.
+const REPORTS: usize = 500;
 
 fn revisions(number: u64) -> SourceRevisions {
     SourceRevisions::of([SourceRevision { uid: "a", revision: number }.hash()])
@@ -33,10 +32,10 @@ fn holds(number: u64) -> sources::Report {
     })
 }
 
-/// Reports until there is nothing more to say: the states, each with what it is said to be made from.
-fn reported(operation: &Arc<Operation>, ended: &AtomicBool) -> Vec<(String, String)> {
+/// Reports until so many states were told of: each with what it is said to be made from.
+fn reported(operation: &Arc<Operation>) -> Vec<(String, String)> {
     let mut seen = Vec::new();
-    while !ended.load(Ordering::Relaxed) {
+    while seen.len() < REPORTS {
         let status = of(std::slice::from_ref(operation), SystemTime::UNIX_EPOCH);
         let one = status.operations.into_iter().next().expect("the operation");
         seen.extend(one.state_id.zip(one.inputs));
@@ -56,30 +55,25 @@ async fn no_report_says_of_a_state_that_it_was_made_from_the_objects_of_another(
     // Before that, no report says what a state was made from.
     tokio::time::advance(AGENT_SKEW).await;
 
-    let (feeds, fed) = mpsc::channel(1);
-    let run = tokio::spawn(Run::new(Arc::clone(&operation), None).run(fed));
-    let (reports, taken) = mpsc::channel(1);
-    let feed = Feed { source: "a".into(), version_from: None, reports: taken };
-    feeds.send(feed).await.expect("it runs");
+    let (feeds, taken) = mpsc::channel(1);
+    let mut running = JoinSet::new();
+    running.spawn(Run::new(Arc::clone(&operation), None).run(taken));
+    let (reports, said) = mpsc::channel(1);
+    let source = Feed { source: "a".into(), version_from: None, reports: said };
+    feeds.send(source).await.expect("it runs");
 
-    let (runtime, ended) = (Handle::current(), Arc::new(AtomicBool::new(false)));
-    let reader = std::thread::spawn({
-        let (operation, ended) = (Arc::clone(&operation), Arc::clone(&ended));
-        move || {
-            let _clock = runtime.enter();
-            reported(&operation, &ended)
-        }
+    let runtime = Handle::current();
+    let reader = std::thread::spawn(move || {
+        let _clock = runtime.enter();
+        reported(&operation)
     });
-    for number in 1..=STATES {
+    let mut number = 0;
+    while !reader.is_finished() {
+        number += 1;
         reports.send(holds(number)).await.expect("it is taken");
     }
-    // The last one is published, which only who waits for nothing else sees.
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    ended.store(true, Ordering::Relaxed);
     let seen = reader.join().expect("it reports");
-    run.abort();
 
-    assert!(seen.len() > 10, "it has reported {} states", seen.len());
     for (state, inputs) in seen {
         let version = state.split('.').nth(1).and_then(|version| version.parse().ok()).expect("a version");
         assert_eq!(inputs, revisions(version).to_string(), "of {state}");
