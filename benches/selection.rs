@@ -117,9 +117,11 @@ impl Operation {
             |id: Option<&StateId>| if id.is_some_and(|id| id.version > version) { Effect::Wakes } else { Effect::None };
         assert!(self.parked[CHANGED].changed(released).now_or_never().is_none(), "it is parked");
         self.publish(model);
-        let Some(News::State(Some(served))) = self.parked[CHANGED].changed(released).now_or_never() else {
-            panic!("it is released")
+        let served = match self.parked[CHANGED].changed(released).now_or_never() {
+            Some(News::State(served)) => served,
+            Some(News::Ended) | None => None,
         };
+        let served = served.expect("it is released");
         black_box((served.fields(), served.snapshot.body()));
         assert_eq!(self.hub.metrics().selections_changed.get() - selections, 1, "nobody else is released");
     }

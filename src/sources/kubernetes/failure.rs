@@ -181,7 +181,6 @@ impl Failure {
 
 impl From<kube::Error> for Failure {
     /// What kube made of an answer, or what kept one from being had at all.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "the other kinds depend on the features of kube")]
     fn from(error: kube::Error) -> Self {
         use kube::Error;
         let kind = match &error {
