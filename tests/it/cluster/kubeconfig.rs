@@ -11,7 +11,7 @@ use crate::control_plane::{ControlPlane, Namespace, WorkDir};
 use crate::server::{STEP, Server, tidewait};
 
 /// A kubeconfig whose user has this, in a folder of its own.
-async fn kubeconfig(plane: &ControlPlane, user: impl FnOnce(&Value) -> Value) -> (WorkDir, PathBuf) {
+fn kubeconfig(plane: &ControlPlane, user: impl FnOnce(&Value) -> Value) -> (WorkDir, PathBuf) {
     let text = std::fs::read_to_string(plane.kubeconfig()).expect("a kubeconfig");
     let mut config: Value = serde_yaml::from_str(&text).expect("YAML");
     config["users"][0]["user"] = user(&config["users"][0]["user"]);
@@ -35,7 +35,7 @@ async fn a_token_file_that_ends_in_a_newline_and_missing_files_of_a_list_are_as_
     let plane = ControlPlane::shared().await;
     let namespace = plane.namespace("kubeconfig").await;
     apply(plane, &namespace, 1).await;
-    let (dir, path) = kubeconfig(plane, |user| json!({ "tokenFile": "token", "token-of": user["token"] })).await;
+    let (dir, path) = kubeconfig(plane, |user| json!({ "tokenFile": "token", "token-of": user["token"] }));
     let token = std::fs::read_to_string(&path).expect("written");
     let token: Value = serde_json::from_str(&token).expect("JSON");
     let token = token["users"][0]["user"]["token-of"].as_str().expect("a token").to_owned();
@@ -65,7 +65,7 @@ async fn a_file_that_cannot_be_used_is_named() {
         (json!({ "tokenFile": "file" }), " \n", "is empty: write a token into it"),
         (json!({ "client-certificate": "file", "client-key": "file" }), "\n", "is empty: write a certificate into it"),
     ] {
-        let (dir, path) = kubeconfig(plane, |_| user.clone()).await;
+        let (dir, path) = kubeconfig(plane, |_| user.clone());
         let file = dir.write("file", content).expect("it can be written");
         let said = refused(&namespace, &path).await;
         assert!(said.contains(&*file.to_string_lossy()) && said.contains(words), "{said}");
