@@ -110,7 +110,6 @@ impl Operation {
     }
 
     /// The same, and the one request that it releases gets field values and bytes.
-    #[expect(clippy::panic, reason = "a benchmark that is wrong ends")]
     fn change(&mut self, model: &Document) {
         let selections = self.hub.metrics().selections_changed.get();
         let version = self.version;

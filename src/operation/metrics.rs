@@ -84,7 +84,7 @@ impl Families {
             )?,
             restored: counter(
                 "tidewait_source_restores_total",
-                "Times the source went back to an older version and was taken as the truth.",
+                "Times the source went back to an older version, which was accepted.",
                 operation,
             )?,
             older: counter(

@@ -217,7 +217,7 @@ impl Run {
         let (name, epoch) = (&self.operation.name, draft.epoch);
         match offer {
             Offer::Changed { restored: true } => {
-                tracing::warn!(operation = %name, %epoch, version, "the source went back to an older version: taken as the truth");
+                tracing::warn!(operation = %name, %epoch, version, "the source went back to an older version, which is accepted");
                 self.operation.metrics.restored.inc();
             }
             Offer::VersionOnly => {

@@ -37,7 +37,7 @@ pub enum ConnectError {
         what: &'static str,
     },
     /// There is no token to send.
-    #[error("who asks the API server cannot be told")]
+    #[error("the credentials for the API server cannot be found")]
     Token(#[from] TokenError),
     /// A proxy stands in the configuration.
     #[error(
