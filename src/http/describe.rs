@@ -126,7 +126,7 @@ async fn hold(
     let fan_out = waiter.leave(release.put_off);
     drop(place);
     let current = current.map_err(|missing| nothing(operation, missing))?;
-    let decision = release.decision.unwrap_or_else(|| decision::at_end(poll.request(), &current.snapshot.id));
+    let decision = release.decision.ok_or_else(|| nothing(operation, Missing::NoParts))?;
     let answering = Answering { operation, request: poll.request(), live, subscription: &subscription };
     let answer = answering.answer(&current, decision).await?;
     Ok(DescribeOutcome { answer, held, fan_out: Some(fan_out) })

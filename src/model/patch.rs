@@ -8,6 +8,7 @@
 
 mod apply;
 mod editing;
+mod invalid;
 
 use bytes::Bytes;
 
@@ -16,7 +17,8 @@ use super::script::{self, Script};
 use super::selection::escaped;
 use super::tree::{Node, write_string};
 use super::{Document, diff};
-pub use apply::{InvalidOperation, InvalidPatch, apply};
+pub use apply::apply;
+pub use invalid::{InvalidOperation, InvalidPatch};
 
 /// The patch from `old` to `new`, if it is shorter than `new`. Only a patch that is gets written.
 #[must_use]

@@ -10,7 +10,7 @@ use smol_str::SmolStr;
 use super::super::members::Members;
 use super::super::runs::{RUN, Run, Runs};
 use super::super::tree::Node;
-use super::apply::{InvalidOperation, shown};
+use super::invalid::{InvalidOperation, shown};
 
 /// A value.
 pub(super) enum Value {
