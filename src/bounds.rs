@@ -64,6 +64,8 @@ pub const HEAD_READ: Duration = Duration::from_secs(10);
 /// A connection without a request is closed after this, one of HTTP/2 by GOAWAY. Above the 600 s for which load
 /// balancers keep theirs.
 pub const IDLE_CONNECTION: Duration = Duration::from_secs(620);
+/// Time for handshakes that are under way when the process closes the port.
+pub const CLOSING_HANDSHAKES: Duration = Duration::from_millis(100);
 /// Once the process closes its connections, one without a request is closed after this: who has just been answered, or
 /// has just connected, may have sent the next request.
 pub const CLOSING_IDLE: Duration = Duration::from_millis(500);

@@ -26,7 +26,8 @@ use super::response::Body;
 use super::stream::ClientStream;
 use crate::access::{Connection, Scheme};
 use crate::bounds::{
-    CLOSING_IDLE, DEAD_PEER, HEAD_BYTES, HEAD_FIELDS, HTTP2_STREAMS, IDLE_CONNECTION, LINGER, REFUSED_CONNECTIONS,
+    CLOSING_HANDSHAKES, CLOSING_IDLE, DEAD_PEER, HEAD_BYTES, HEAD_FIELDS, HTTP2_STREAMS, IDLE_CONNECTION, LINGER,
+    REFUSED_CONNECTIONS,
 };
 use crate::describe::problem::{self, Kind};
 use crate::describe::{Problem, answer};
@@ -85,17 +86,33 @@ pub async fn accept(
             },
         }
     }
+    refuse_handshakes(&listener);
+    let under_way = async {
+        while let Ok((stream, peer)) = listener.accept().await {
+            port.take(stream, peer);
+        }
+    };
+    // The time for them, or an error, after which the kernel is asked as well.
+    let _ = tokio::time::timeout(CLOSING_HANDSHAKES, under_way).await;
     take_the_rest(listener, &port);
 }
 
-/// Accepts the connections that the kernel has completed, since to close the port resets them; from
-/// now on it completes no more.
-fn take_the_rest(listener: TcpListener, port: &Port) {
-    // BPF: return 0, which drops every packet that is for the port itself.
-    const DROP_ALL: SockFilter = SockFilter::new(0x06, 0, 0, 0);
-    if let Err(error) = SockRef::from(&listener).attach_filter(&[DROP_ALL]) {
+/// Lets the kernel begin no more handshakes at this port. Those under way go on: their clients may be connected already.
+fn refuse_handshakes(listener: &TcpListener) {
+    // BPF, from the first byte of the TCP header (RFC 9293, section 3.1): a packet with the flag SYN is dropped.
+    const NO_SYN: [SockFilter; 4] = [
+        SockFilter::new(0x30, 0, 0, 13),       // load the byte of the flags
+        SockFilter::new(0x45, 0, 1, 0x02),     // SYN: go on; else skip one
+        SockFilter::new(0x06, 0, 0, 0),        // drop
+        SockFilter::new(0x06, 0, 0, u32::MAX), // keep
+    ];
+    if let Err(error) = SockRef::from(listener).attach_filter(&NO_SYN) {
         tracing::debug!(%error, "the port is closed while connections may still come");
     }
+}
+
+/// Accepts the connections that the kernel has completed, since to close the port resets them.
+fn take_the_rest(listener: TcpListener, port: &Port) {
     // Read from the kernel: tokio knows only the connections that it was notified of.
     let Ok(listener) = listener.into_std() else { return };
     while let Ok((stream, peer)) = listener.accept() {

@@ -1,5 +1,7 @@
 //! Who writes statuses, and who no longer does, while requests to the API server hang or come late.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use http::StatusCode;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
@@ -51,14 +53,21 @@ async fn a_former_leader_writes_nothing_after_its_term() {
     let _one = poll(&a, "node-1", first.id()).await;
     becomes(plane, &namespace, "dop/zone-a", "/status/totals/agents", &json!(1)).await;
 
-    // From now on what this one writes as the leader does not arrive; its report and its watches do.
-    proxy.set(Fault::Late(Matches::Only(|seen| is_of_the_lease(seen) || is_of_all(seen)))).await;
+    // From now on what this one writes as the leader does not arrive; its report and its watches do. First its statuses, and
+    // once one of them is on its way its renewals too: until then its term goes on, however slow the machine is.
+    static RENEWALS_TOO: AtomicBool = AtomicBool::new(false);
+    let is_late = |seen: &Seen| is_of_all(seen) || (is_of_the_lease(seen) && RENEWALS_TOO.load(Ordering::Relaxed));
+    proxy.set(Fault::Late(Matches::Only(is_late))).await;
     let before = proxy.requests().len();
-    let late = |all: &[Seen]| -> Vec<Seen> {
-        all[before..].iter().filter(|seen| is_of_the_lease(seen) || is_of_all(seen)).cloned().collect()
-    };
     let _other = poll(&a, "node-2", first.id()).await;
-    proxy.wait_for("a late write of a status", |all| late(all).iter().any(is_of_all)).await;
+    proxy.wait_for("a late write of a status", |all| all[before..].iter().any(is_of_all)).await;
+    RENEWALS_TOO.store(true, Ordering::Relaxed);
+    let renewals = proxy.requests().len();
+    let late = |all: &[Seen]| -> Vec<Seen> {
+        let is_late = |at: usize, seen: &Seen| is_of_all(seen) || (at >= renewals && is_of_the_lease(seen));
+        let all = all.iter().enumerate().skip(before);
+        all.filter(|(at, seen)| is_late(*at, seen)).map(|(_, seen)| seen.clone()).collect()
+    };
     let lost = said(&mut a, false).await;
     let sent = late(&proxy.requests()).iter().filter(|seen| is_of_all(seen)).count();
     let taken = said(&mut b, true).await;

@@ -107,7 +107,7 @@ async fn kubectl_explains_the_fields() {
     for (field, words) in [
         ("dop", "A path that clients poll for the current state of a model."),
         ("dop.spec.source", "exactly one of configMap, resource, upstream and file"),
-        ("dop.spec.wait.max", "At most, whatever the request says, 1ms to 1h. Default: 55s."),
+        ("dop.spec.wait.max", "The longest, whatever the request asks for, 1ms to 1h. Default: 55s."),
         ("dop.spec.limits.parked", "one more is answered 503. Default: 20,000."),
         ("dop.spec.guard", "tidewait.dev/confirm-removal"),
         ("dop.spec.source.resource.selector.matchExpressions", "In, NotIn, Exists or DoesNotExist"),
