@@ -316,9 +316,10 @@ fn nothing(operation: &Operation, missing: Missing) -> Problem {
         let detail = format!("the model of operation {} is opaque: leave select out to get it whole", operation.name);
         return Problem::new(Kind::SelectionNotOffered, detail);
     }
-    let detail = format!(
-        "operation {} has no state yet: its source has not given one, see /readyz and /state of the admin port",
-        operation.name
-    );
-    Problem::retry(Kind::NoState, 1, detail)
+    let why = if operation.config().paused {
+        "it is paused, and nothing was published since this process began: set paused to false until a state is served"
+    } else {
+        "its source has not given one, see /readyz and /state of the admin port"
+    };
+    Problem::retry(Kind::NoState, 1, format!("operation {} has no state yet: {why}", operation.name))
 }

@@ -35,6 +35,9 @@ async fn poll(server: &Server, agent: &str, since: &str) -> Client {
     client
 }
 
+/// Whether renewals are late too.
+static RENEWALS_TOO: AtomicBool = AtomicBool::new(false);
+
 /// The former leader stops long enough before the next one begins, and what it sent in time but arrives after that is
 /// refused.
 #[tokio::test]
@@ -55,7 +58,6 @@ async fn a_former_leader_writes_nothing_after_its_term() {
 
     // From now on what this one writes as the leader does not arrive; its report and its watches do. First its statuses, and
     // once one of them is on its way its renewals too: until then its term goes on, however slow the machine is.
-    static RENEWALS_TOO: AtomicBool = AtomicBool::new(false);
     let is_late = |seen: &Seen| is_of_all(seen) || (is_of_the_lease(seen) && RENEWALS_TOO.load(Ordering::Relaxed));
     proxy.set(Fault::Late(Matches::Only(is_late))).await;
     let before = proxy.requests().len();

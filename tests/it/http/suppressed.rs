@@ -136,3 +136,14 @@ async fn what_is_held_gives_way_to_what_the_source_says_next() {
     change(&rig, |config| config.guard = Some(90));
     rig.operation.hub.wait_for(|current| *current == id(10, LITTLE)).await;
 }
+
+/// A process that starts while its operation is paused has nothing to serve, and the reason is not the source.
+#[tokio::test(start_paused = true)]
+async fn without_a_state_the_pause_is_named_as_the_reason() {
+    let mut rig = Rig::empty(|config| config.paused = true);
+    rig.says(7, MODEL).await;
+    let answer = rig.ask(&super::get("", "")).await;
+    assert_eq!(answer.status, 503);
+    let detail = String::from_utf8_lossy(&answer.body).into_owned();
+    assert!(detail.contains("it is paused") && !detail.contains("has not given one"), "{detail}");
+}
