@@ -255,6 +255,7 @@ fn changes() -> Vec<(&'static str, Value, &'static str)> {
         ("longestWaitSeconds", json!(300), everything),
         ("drainSeconds", json!(5), inject),
         ("drainAtLeastSeconds", json!(1), inject),
+        ("upstreamProtocol", json!("h2c"), inject),
         ("log.format", json!("text"), inject),
         ("log.level", json!("warn"), inject),
         ("log.access", json!(true), inject),
