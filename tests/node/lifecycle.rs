@@ -5,8 +5,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use serde_json::json;
+
 use crate::chart::{APP, MODEL, chart, combined_output};
-use crate::node::{Node, until};
+use crate::node::{Node, random_name, until};
 
 const NAMESPACE: [&str; 2] = ["--namespace", "default"];
 const ANONYMOUS: &str = "--set=access.anonymous=true";
@@ -97,7 +99,9 @@ async fn serves(node: &Node, tag: &str) {
     let pods = "jsonpath={range .items[*]}{.status.podIP} {.spec.initContainers[0].image} {.metadata.deletionTimestamp}{\"\\n\"}{end}";
     let made = async || {
         // The API server hears of a policy a moment after it is written: a pod made before that is made again.
-        node.kubectl(&["rollout", "restart", "deployment/shop"], None).await;
+        // Not by `kubectl rollout restart`, which refuses a second one within a second.
+        let again = json!({"spec": {"template": {"metadata": {"annotations": {"test": random_name()}}}}});
+        node.kubectl(&["patch", "deployment", "shop", "--patch", &again.to_string()], None).await;
         node.kubectl(&["rollout", "status", "deployment/shop", "--timeout=100s"], None).await;
         node.kubectl(&["get", "pods", "--output", pods], None).await
     };
