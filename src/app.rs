@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::admin::{self, Admin};
 use crate::config::Config;
 use crate::controller;
-use crate::http::{Front, listen, metrics, proxy};
+use crate::http::{Router, listen, metrics, proxy};
 use crate::hub;
 use crate::lifecycle::ready::ReadinessCheck;
 use crate::lifecycle::stop::{Signals, Stop};
@@ -177,7 +177,7 @@ impl App {
         };
         let front_metrics = metrics::Metrics::register(&registry)?;
         let access_log = self.config.log.access;
-        let front = Arc::new(Front::new(Arc::clone(&table), proxy, stop.watch(), front_metrics, access_log));
+        let router = Arc::new(Router::new(Arc::clone(&table), proxy, stop.watch(), front_metrics, access_log));
         let admin = Admin {
             operations: Arc::clone(&table),
             readiness: ReadinessCheck::new(stop.watch()),
@@ -191,10 +191,10 @@ impl App {
             admin.await;
             Ok(())
         });
-        let accept = listen::accept(self.listener, self.connections, front, stop.watch(), connections.clone());
+        let accept = listen::accept(self.listener, self.connections, router, stop.watch(), connections.clone());
         let closing = stop.watch();
         tasks.spawn("client port", async move {
-            accept.await;
+            accept.await?;
             // On request: the owner of all tasks ends them.
             let mut closing = closing;
             closing.closing().await;

@@ -37,6 +37,9 @@ pub const ID_BYTES: usize = 128;
 pub const AGENT_ID_BYTES: usize = 253;
 /// Characters of a `Rejected-Reason`; what is longer is cut.
 pub const REJECTED_REASON_CHARACTERS: usize = 256;
+/// Changes that wait for an event loop, or a connection of HTTP/2, to take them; of more they are not told apart, and each
+/// parked request is compared.
+pub const CHANGES: usize = 64;
 /// Agents that an operation knows at once; beyond, a sixteenth of them is forgotten: those without a poll, and of those
 /// the ones not seen for longest.
 pub const AGENTS: usize = 65_536;
@@ -64,6 +67,15 @@ pub const HEAD_READ: Duration = Duration::from_secs(10);
 /// A connection without a request is closed after this, one of HTTP/2 by GOAWAY. Above the 600 s for which load
 /// balancers keep theirs.
 pub const IDLE_CONNECTION: Duration = Duration::from_secs(620);
+/// Answers that an event loop gives before it looks at other work.
+pub const SLICE: usize = 256;
+/// Answers whose bytes an event loop keeps while a change is under way; others are written anew for each client.
+pub const KEPT_ANSWERS: usize = 16;
+/// A client that takes no byte of an answer for this long is cut.
+pub const SLOW_READER: Duration = Duration::from_secs(60);
+/// A connection of HTTP/1.1 on which hyper has served a request, and that has been idle for this long, goes back to its event
+/// loop, where it takes a hundredth of the memory.
+pub const HYPER_IDLE: Duration = Duration::from_secs(1);
 /// Time for handshakes that are under way when the process closes the port.
 pub const CLOSING_HANDSHAKES: Duration = Duration::from_millis(100);
 /// Once the process closes its connections, one without a request is closed after this: who has just been answered, or

@@ -9,20 +9,25 @@
 
 use std::sync::Arc;
 
+use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use tokio::time::{Duration, Instant};
 
+use crate::access::Connection;
 use crate::describe::problem::{self, Kind};
 use crate::describe::{Answer, Problem};
 use crate::lifecycle::stop;
-use crate::operation::OperationRegistry;
+use crate::operation::{Operation, OperationRegistry};
 
 pub mod access_log;
 pub mod connection;
 pub mod describe;
 pub mod forwarded;
+pub mod front;
 pub mod head;
+pub mod http1;
+pub mod http2;
 pub mod listen;
 pub mod metrics;
 pub mod proxy;
@@ -31,22 +36,51 @@ pub mod stream;
 pub mod trace;
 
 use connection::ConnectionState;
-use head::{Head, Refused};
+use head::Head;
 use metrics::Route;
 use response::{Body, response};
 
 /// Everything that a request may be routed to.
 #[derive(Debug)]
-pub struct Front {
+pub struct Router {
     operations: Arc<OperationRegistry>,
     proxy: Option<proxy::Proxy>,
     stop: stop::Watch,
     metrics: metrics::Metrics,
     access_log: bool,
+    polls_by_hyper: bool,
 }
 
-impl Front {
-    /// A front for these operations, and this app behind.
+/// What a request came to.
+#[derive(Debug, Clone, Copy)]
+pub struct Outcome {
+    /// Where it went.
+    pub route: Route,
+    /// The status of its answer.
+    pub status: StatusCode,
+    /// The length of the body; absent: not known yet.
+    pub bytes: Option<u64>,
+    /// How long it was held, or the app took.
+    pub held: Duration,
+}
+
+/// What is recorded of a request beside its outcome, for those who ask for it.
+#[derive(Debug, Default)]
+pub struct Record {
+    log: Option<access_log::Entry>,
+    trace: Option<Box<trace::Trace>>,
+}
+
+impl Outcome {
+    /// [`Self::held`] in milliseconds.
+    #[must_use]
+    pub fn held_ms(&self) -> u64 {
+        u64::try_from(self.held.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Router {
+    /// A router for these operations, and this app behind.
     #[must_use]
     pub fn new(
         operations: Arc<OperationRegistry>,
@@ -55,70 +89,82 @@ impl Front {
         metrics: metrics::Metrics,
         access_log: bool,
     ) -> Self {
-        Self { operations, proxy, stop, metrics, access_log }
+        Self { operations, proxy, stop, metrics, access_log, polls_by_hyper: false }
     }
 
-    /// Answers a request that came on `connection`, or (`refused`) that comes in place of a head that is refused.
-    pub async fn handle(
-        &self,
-        request: Request<Incoming>,
-        connection: &ConnectionState,
-        refused: Option<Refused>,
-    ) -> Response<Body> {
-        let peer = connection.client.peer;
-        if let Some(refused) = refused {
-            let entry = self.access_log.then(|| access_log::Entry::refused(refused.line, peer));
-            let mut response = response(Answer::problem(&refused.problem, fastrand::f64()), None);
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            self.record(entry, None, Route::Refused, &response, Duration::ZERO);
-            return response;
-        }
-        let entry = self.access_log.then(|| access_log::Entry::of(&request, peer));
-        let trace = trace::Trace::of(&request, &connection.client);
-        let http2 = request.version() == Version::HTTP_2;
-        let (route, mut response, held) = self.route(request, connection).await;
+    /// The same, of which hyper serves plain polls too: for tests that compare both ways.
+    #[must_use]
+    pub fn with_polls_by_hyper(self) -> Self {
+        Self { polls_by_hyper: true, ..self }
+    }
+
+    /// Answers a request that came on `connection`. That of HTTP/1.1 has passed [`head`].
+    pub async fn handle(&self, request: Request<Incoming>, connection: &ConnectionState) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        let record = self.record(&parts, &connection.client);
+        let http2 = parts.version == Version::HTTP_2;
+        let (route, mut response, held) = self.route(parts, body, connection).await;
         // HTTP/2 has GOAWAY for this; it has no Connection field (RFC 9113, section 8.2.2).
-        if !http2 && self.closes_after(route, &response, connection) {
+        let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if !http2 && !switches && self.closes_after(route, connection.is_half_closed(), connection.is_last()) {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        self.record(entry, trace, route, &response, held);
+        let outcome = Outcome { route, status: response.status(), bytes: response.body().len(), held };
+        self.answered(record, &outcome);
         response
     }
 
-    /// Whether a connection of HTTP/1.1 is to end with this answer. Requests that have come behind this
-    /// one are answered first.
-    fn closes_after(&self, route: Route, response: &Response<Body>, connection: &ConnectionState) -> bool {
+    /// Whether a connection of HTTP/1.1 is to end with an answer. Requests that have come behind this one are answered
+    /// first.
+    fn closes_after(&self, route: Route, is_half_closed: bool, is_last: bool) -> bool {
         let phase = self.stop.phase();
-        let ends = phase.closing || connection.is_half_closed() || (route == Route::Describe && phase.drain.is_some());
-        ends && connection.is_last() && response.status() != StatusCode::SWITCHING_PROTOCOLS
+        let ends = phase.closing || is_half_closed || (route == Route::Describe && phase.drain.is_some());
+        ends && is_last
+    }
+
+    /// The operation that a plain request polls; none: it is for another path.
+    fn operation(&self, bytes: &[u8], passed: &head::Passed) -> Option<Arc<Operation>> {
+        let plain = passed.plain.as_ref().filter(|_| !self.polls_by_hyper)?;
+        let head = passed.rewritten.as_deref().unwrap_or(&bytes[..passed.length]);
+        self.operations.get(std::str::from_utf8(&head[plain.path.clone()]).ok()?)
+    }
+
+    /// Whether requests are logged.
+    fn logs(&self) -> bool {
+        self.access_log
+    }
+
+    /// Whether anything of a request is recorded beside metrics.
+    fn records(&self) -> bool {
+        self.access_log || trace::are_made()
+    }
+
+    /// Begins to record a request.
+    fn record(&self, parts: &Parts, connection: &Connection) -> Record {
+        Record {
+            log: self.access_log.then(|| access_log::Entry::of(parts, connection.peer)),
+            trace: trace::Trace::of(parts, connection),
+        }
     }
 
     /// Records an answer in the metrics, the access log and the trace, where there is one.
-    fn record(
-        &self,
-        entry: Option<access_log::Entry>,
-        trace: Option<Box<trace::Trace>>,
-        route: Route,
-        response: &Response<Body>,
-        held: Duration,
-    ) {
-        self.metrics.answered(route, response);
-        if let Some(entry) = entry {
-            entry.log(route, response, held);
+    fn answered(&self, record: Record, outcome: &Outcome) {
+        self.metrics.answered(outcome);
+        if let Some(log) = record.log {
+            log.log(outcome);
         }
-        if let Some(trace) = trace {
-            trace.end(route, response, held);
+        if let Some(trace) = record.trace {
+            trace.end(outcome);
         }
     }
 
     async fn route(
         &self,
-        request: Request<Incoming>,
+        parts: Parts,
+        body: Incoming,
         connection: &ConnectionState,
     ) -> (Route, Response<Body>, Duration) {
-        let http2 = request.version() == Version::HTTP_2;
-        let (parts, body) = request.into_parts();
-        // That of HTTP/1.1 was judged before hyper saw it.
+        let http2 = parts.version == Version::HTTP_2;
         if http2 && let Err(refused) = head::check(&Head::of(&parts)) {
             return (Route::Refused, response(Answer::problem(&refused, fastrand::f64()), None), Duration::ZERO);
         }
@@ -144,7 +190,7 @@ impl Front {
                 let json = problem::json(error.slug(), error.title(), error.status(), &error.detail());
                 let mut response = response(Answer::problem_of(error.status(), json), None);
                 if let Some(reason) = error.reset().filter(|_| http2) {
-                    response.extensions_mut().insert(listen::Reset(reason));
+                    response.extensions_mut().insert(http2::Reset(reason));
                 }
                 response
             }

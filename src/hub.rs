@@ -11,22 +11,26 @@ use tokio::time::Instant;
 use crate::config::Limits;
 use crate::model::{History, Publication, Selection, Snapshot, StateId};
 
+mod changes;
 mod delta;
 mod encodings;
 mod fan_out;
 mod metrics;
 mod parking;
+mod payload;
 mod served;
 mod subscription;
 mod view;
 mod waiter;
 
+pub use changes::{Change, Mailbox, ViewId, What};
 use delta::Past;
 use fan_out::FanOut;
 pub use fan_out::FanOutGuard;
 pub use metrics::{Families, Metrics};
 use parking::Parking;
 pub use parking::{Full, ParkPermit};
+pub use payload::{Payload, Wanted};
 pub use served::Served;
 use subscription::Views;
 pub use subscription::{Subscription, TooManySelections};

@@ -2,9 +2,12 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::net::{TcpListener, TcpSocket};
 
 use crate::bounds::{BACKLOG, DEAD_PEER};
 
@@ -19,12 +22,19 @@ pub fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     Ok((listener, bound))
 }
 
-/// Dead peers are noticed, also while parked, and small answers leave at once.
-pub fn tune(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let socket = SockRef::from(stream);
+/// Dead peers are noticed, also while parked, and small answers leave at once. Connections inherit it from the socket that
+/// listens.
+pub fn tune<S: AsFd>(socket: &S) -> io::Result<()> {
+    let socket = SockRef::from(socket);
+    socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(
         &TcpKeepalive::new().with_time(DEAD_PEER / 2).with_interval(DEAD_PEER / 6).with_retries(3),
     )?;
     socket.set_tcp_user_timeout(Some(DEAD_PEER))
+}
+
+/// A descriptor whose readiness tokio watches.
+#[expect(deprecated, reason = "what replaces it is unsafe for the sake of types whose descriptor may change; an OwnedFd's does not")]
+pub fn watched(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(descriptor, Interest::READABLE)
 }

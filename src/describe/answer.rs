@@ -173,6 +173,21 @@ impl Answer {
         no_store.into_iter().chain(state).chain(representation).chain(retry_after).chain(allow)
     }
 
+    /// The same, to a request with the method HEAD.
+    #[must_use]
+    pub fn to_head(mut self) -> Self {
+        if let Some(representation) = &mut self.representation {
+            representation.is_head = true;
+        }
+        self
+    }
+
+    /// The bytes of the body; absent: there is none.
+    #[must_use]
+    pub fn body(&self) -> Option<&Bytes> {
+        self.representation.as_ref().filter(|representation| !representation.is_head).map(|it| &it.bytes)
+    }
+
     /// The bytes of the body; absent: there is none.
     #[must_use]
     pub fn into_body(self) -> Option<Bytes> {

@@ -15,6 +15,7 @@
 //!                        +------------------- pace ----------------------> Paced ---+
 //! ```
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::decision::{self, Arrival, Decision};
@@ -29,7 +30,7 @@ const WAIT_JITTER: f64 = 0.1;
 /// A request that is held.
 #[derive(Debug)]
 pub struct Poll {
-    request: PollRequest,
+    request: Arc<PollRequest>,
     phase: Phase,
     /// When the hold ends at the latest.
     expires: Instant,
@@ -52,7 +53,7 @@ enum Phase {
 #[derive(Debug)]
 pub enum Begin {
     /// It is answered.
-    Answer(PollRequest, Decision),
+    Answer(Decision),
     /// It is held.
     Hold(Poll),
 }
@@ -96,10 +97,10 @@ impl Poll {
     /// Holds a request, or says how it is answered at once. `is_paced`: its agent repeats itself, and waits before it is given
     /// the same state again. `chance` is in 0..1: it shortens the hold.
     #[must_use]
-    pub fn begin(request: PollRequest, arrival: Arrival, is_paced: bool, now: Instant, chance: f64) -> Begin {
+    pub fn begin(request: Arc<PollRequest>, arrival: Arrival, is_paced: bool, now: Instant, chance: f64) -> Begin {
         let (phase, hold) = match arrival {
             Arrival::Answer(Decision::State) if is_paced => (Phase::Paced, PACE_HOLD),
-            Arrival::Answer(decision) => return Begin::Answer(request, decision),
+            Arrival::Answer(decision) => return Begin::Answer(decision),
             Arrival::Park(longest) => (Phase::Waiting, longest.mul_f64(1.0 - WAIT_JITTER * chance)),
         };
         Begin::Hold(Self { request, phase, expires: now + hold, drain_slot: None })
@@ -107,7 +108,7 @@ impl Poll {
 
     /// What the client asks for.
     #[must_use]
-    pub fn request(&self) -> &PollRequest {
+    pub fn request(&self) -> &Arc<PollRequest> {
         &self.request
     }
 
@@ -122,6 +123,12 @@ impl Poll {
     #[must_use]
     pub fn concerns(&self, current: Option<&StateId>) -> bool {
         self.phase == Phase::Waiting && current.is_none_or(|current| decision::releases(&self.request, current))
+    }
+
+    /// Whether a state has released it, and its answer is put off.
+    #[must_use]
+    pub fn is_put_off(&self) -> bool {
+        matches!(self.phase, Phase::PutOff { .. })
     }
 
     /// Whether only the version of this state keeps the request from being answered with it: it is lower than one that

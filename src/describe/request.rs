@@ -75,7 +75,23 @@ pub enum IfNoneMatch {
     States(Vec<Since>),
 }
 
+/// What a request reports of its sender, beside what it asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Report {
+    /// Who asks.
+    pub agent: Option<String>,
+    /// Why it could not apply a state.
+    pub reason: Option<String>,
+}
+
 impl PollRequest {
+    /// Takes the report out: a parked request has no use for it.
+    #[must_use]
+    pub fn take_report(&mut self) -> Report {
+        let reason = self.rejected.as_mut().and_then(|rejected| rejected.reason.take());
+        Report { agent: self.agent.take(), reason }
+    }
+
     /// Reads a request with method GET or HEAD, that may select by at most so many `pointers`.
     pub fn parse(
         method: &Method,

@@ -3,12 +3,9 @@
 
 use std::net::SocketAddr;
 
-use http::{Request, Response};
-use http_body::Body as _;
-use tokio::time::Duration;
+use http::request::Parts;
 
-use super::metrics::Route;
-use super::response::Body;
+use super::Outcome;
 use crate::protocol::fields::AGENT_ID;
 
 /// The longest text of a request that is logged, in characters.
@@ -27,12 +24,12 @@ pub struct Entry {
 impl Entry {
     /// The entry of a request.
     #[must_use]
-    pub fn of<B>(request: &Request<B>, peer: SocketAddr) -> Self {
-        let field = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok()).map(shortened);
+    pub fn of(Parts { method, uri, headers, .. }: &Parts, peer: SocketAddr) -> Self {
+        let field = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(shortened);
         Self {
             request_id: field("x-request-id").unwrap_or_else(|| format!("{:016x}", fastrand::u64(..))),
-            method: request.method().to_string(),
-            target: shortened(request.uri().path_and_query().map_or("", |target| target.as_str())),
+            method: method.to_string(),
+            target: shortened(uri.path_and_query().map_or("", |target| target.as_str())),
             agent: field(AGENT_ID.as_str()).unwrap_or_default(),
             peer,
         }
@@ -46,7 +43,7 @@ impl Entry {
     }
 
     /// Writes it, now that the head of the answer is known.
-    pub fn log(&self, route: Route, response: &Response<Body>, held: Duration) {
+    pub fn log(&self, outcome: &Outcome) {
         tracing::info!(
             target: "tidewait::access",
             request_id = self.request_id,
@@ -54,10 +51,10 @@ impl Entry {
             request_target = self.target,
             agent = self.agent,
             peer = %self.peer,
-            route = route.as_str(),
-            status = response.status().as_u16(),
-            bytes = response.body().size_hint().exact(),
-            held_ms = u64::try_from(held.as_millis()).unwrap_or(u64::MAX),
+            route = outcome.route.as_str(),
+            status = outcome.status.as_u16(),
+            bytes = outcome.bytes,
+            held_ms = outcome.held_ms(),
             "request"
         );
     }

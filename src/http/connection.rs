@@ -8,7 +8,6 @@ use futures::task::AtomicWaker;
 use tokio::sync::Notify;
 use tokio::time::{Duration, Instant, sleep_until};
 
-use super::head::Refused;
 use crate::access;
 
 /// What a connection of a client is doing.
@@ -34,8 +33,6 @@ struct State {
     half_closed: bool,
     /// Bytes of another request are here.
     more: bool,
-    /// The refused head in whose place the next request comes.
-    refused: Option<Refused>,
 }
 
 /// What the bytes are, and whose turn it is.
@@ -74,9 +71,9 @@ pub struct Answering {
 }
 
 impl ConnectionState {
-    /// A connection that has begun.
+    /// A connection whose first request is about to be passed on.
     #[must_use]
-    pub fn new(client: access::Connection) -> Self {
+    pub fn new(client: Arc<access::Connection>) -> Self {
         let state = State {
             phase: Phase::Idle,
             requests: 0,
@@ -84,24 +81,19 @@ impl ConnectionState {
             idle_since: Instant::now(),
             half_closed: false,
             more: false,
-            refused: None,
         };
-        Self {
-            client: Arc::new(client),
-            state: Mutex::new(state),
-            task: AtomicWaker::new(),
-            half_closed: Notify::new(),
-        }
+        Self { client, state: Mutex::new(state), task: AtomicWaker::new(), half_closed: Notify::new() }
     }
 
-    /// A request has come; returns the refused head in whose place it comes, if any.
-    pub fn begin(self: &Arc<Self>) -> (Answering, Option<Refused>) {
+    /// A request has come.
+    pub fn begin(self: &Arc<Self>) -> Answering {
         let mut state = self.state();
         state.requests += 1;
         if state.phase == Phase::Passed {
             state.phase = Phase::Busy;
         }
-        (Answering { connection: Arc::clone(self), has_answer: false }, state.refused.take())
+        drop(state);
+        Answering { connection: Arc::clone(self), has_answer: false }
     }
 
     /// Waits until the client has closed its sending side (a FIN). Its earlier requests are
@@ -156,11 +148,15 @@ impl ConnectionState {
 
     /// A head has been passed on: no other is until it is answered. `more`: bytes are here that are
     /// not of its request.
-    pub(super) fn head_passed(&self, refused: Option<Refused>, more: bool) {
+    pub(super) fn head_passed(&self, more: bool) {
         let mut state = self.state();
         state.phase = Phase::Passed;
         state.more = more;
-        state.refused = refused;
+    }
+
+    /// Since when there is no request.
+    pub(super) fn idle_since(&self) -> Instant {
+        self.state().idle_since
     }
 
     /// All that there was to write is written. Whether that answered a request, so that the next may come.

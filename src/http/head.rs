@@ -11,7 +11,10 @@
 //!       -> body: where the body ends, and so the next head begins
 //! ```
 
-use http::{Method, Uri, Version};
+use std::ops::Range;
+
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, Request, Uri, Version, header};
 
 use crate::bounds::{HEAD_BYTES, HEAD_FIELDS};
 use crate::describe::Problem;
@@ -54,6 +57,17 @@ pub struct Passed {
     pub rewritten: Option<Vec<u8>>,
     /// How long its body is.
     pub body: Framing,
+    /// Set if it is a plain request for its path: a poll, if that is the path of an operation.
+    pub plain: Option<Plain>,
+}
+
+/// A GET or HEAD of HTTP/1.1 without a body, that asks for no other protocol and expects nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plain {
+    /// Where the path stands in the head, as it is passed on.
+    pub path: Range<usize>,
+    /// The client closes the connection after the answer.
+    pub closes: bool,
 }
 
 /// A head that is answered with a problem, after which the connection closes.
@@ -128,7 +142,55 @@ fn whole(bytes: &[u8]) -> Result<Passed, Problem> {
     };
     check(&head)?;
     let body = body::framing(&head)?;
-    Ok(Passed { length: bytes.len(), rewritten, body })
+    let plain = plain(&head, body).and_then(|closes| path(read, target, &uri).map(|path| Plain { path, closes }));
+    Ok(Passed { length: bytes.len(), rewritten, body, plain })
+}
+
+/// Whether a plain request closes the connection; none: it is not plain.
+fn plain(head: &Head<'_>, body: Framing) -> Option<bool> {
+    let is_read = head.method == Method::GET.as_str() || head.method == Method::HEAD.as_str();
+    if !is_read || head.version != Version::HTTP_11 || body != Framing::Length(0) {
+        return None;
+    }
+    let mut closes = false;
+    for (name, value) in &head.fields {
+        if name.eq_ignore_ascii_case(header::CONNECTION.as_str()) {
+            closes |= value.eq_ignore_ascii_case(b"close");
+            if !closes && !value.eq_ignore_ascii_case(b"keep-alive") {
+                return None;
+            }
+        } else if name.eq_ignore_ascii_case(header::UPGRADE.as_str())
+            || name.eq_ignore_ascii_case(header::EXPECT.as_str())
+        {
+            return None;
+        }
+    }
+    Some(closes)
+}
+
+/// Where the path of `uri`, which is the `target`, stands in a head.
+fn path(head: &[u8], target: &str, uri: &Uri) -> Option<Range<usize>> {
+    let from = head.iter().position(|byte| *byte == b' ')? + 1;
+    // The target ends with path and query; of one without a path, the path is "/", which stands nowhere.
+    let path = target.len().checked_sub(uri.path_and_query()?.as_str().len())?;
+    let range = from + path..from + path + uri.path().len();
+    (head.get(range.clone())? == uri.path().as_bytes()).then_some(range)
+}
+
+/// Method, target and fields of a head that has passed, as they are passed on.
+#[must_use]
+pub fn parts(head: &[u8]) -> Option<Parts> {
+    let mut fields = [httparse::EMPTY_HEADER; HEAD_FIELDS];
+    let mut request = httparse::Request::new(&mut fields);
+    request.parse(head).ok()?;
+    let (mut parts, ()) = Request::new(()).into_parts();
+    parts.method = Method::from_bytes(request.method?.as_bytes()).ok()?;
+    parts.uri = request.path?.parse().ok()?;
+    for field in request.headers {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+        parts.headers.append(name, HeaderValue::from_bytes(field.value).ok()?);
+    }
+    Some(parts)
 }
 
 fn too_large() -> Problem {

@@ -1,10 +1,8 @@
 //! What the front counts. Status codes of our own are a closed set; the app's are counted by class.
 
-use http::Response;
-use http_body::Body as _;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
-use super::response::Body;
+use super::Outcome;
 
 /// What a request came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +50,10 @@ pub struct Metrics {
     pub connections: IntGauge,
     /// Connections refused, since as many as are allowed are open.
     pub refused_connections: IntCounter,
+    /// Connections that take an answer slowly: a part of it waits for room.
+    pub slow_readers: IntGauge,
+    /// Those that were cut, since they took nothing for too long.
+    pub slow_readers_cut: IntCounter,
     /// Times that a connection could not be accepted, as when descriptors ran out.
     pub accept_errors: IntCounter,
 }
@@ -79,6 +81,16 @@ impl Metrics {
             "tidewait_http_accept_errors_total",
             "Times that a connection could not be accepted, as when descriptors ran out.",
         )?;
+        let slow_readers = IntGauge::new(
+            "tidewait_http_slow_readers",
+            "Connections of HTTP/1.1 whose client takes the answer to a poll slowly: a part of it waits for room.",
+        )?;
+        let slow_readers_cut = IntCounter::new(
+            "tidewait_http_slow_readers_cut_total",
+            "Connections that were cut since their client took no byte of an answer for a minute.",
+        )?;
+        registry.register(Box::new(slow_readers.clone()))?;
+        registry.register(Box::new(slow_readers_cut.clone()))?;
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(bytes.clone()))?;
         registry.register(Box::new(connections.clone()))?;
@@ -92,13 +104,14 @@ impl Metrics {
             bytes: Route::ALL.map(|route| bytes.with_label_values(&[route.as_str()])),
             connections,
             refused_connections,
+            slow_readers,
+            slow_readers_cut,
             accept_errors,
         })
     }
 
     /// Counts an answer.
-    pub fn answered(&self, route: Route, response: &Response<Body>) {
-        let status = response.status();
+    pub fn answered(&self, &Outcome { route, status, bytes, .. }: &Outcome) {
         let class = match status.as_u16() / 100 {
             1 => EXACT,
             2 => EXACT + 1,
@@ -109,6 +122,6 @@ impl Metrics {
         let exact = || CODES[..EXACT].iter().position(|code| *code == status.as_str());
         let code = if route == Route::App { class } else { exact().unwrap_or(class) };
         self.requests[route as usize][code].inc();
-        self.bytes[route as usize].inc_by(response.body().size_hint().exact().unwrap_or(0));
+        self.bytes[route as usize].inc_by(bytes.unwrap_or(0));
     }
 }

@@ -23,6 +23,14 @@ pub fn response(answer: Answer, fan_out: Option<FanOutGuard>) -> Response<Body> 
     response
 }
 
+impl Body {
+    /// How many bytes it has, where that is known.
+    #[must_use]
+    pub fn len(&self) -> Option<u64> {
+        http_body::Body::size_hint(self).exact()
+    }
+}
+
 /// The body of an answer.
 #[derive(Debug)]
 pub enum Body {

@@ -1,40 +1,34 @@
-//! The bytes of a client, of which hyper sees judged heads and their bodies only, one request at a time.
+//! The bytes of a client that is served by hyper, which sees judged heads and their bodies only, one request at a time.
 //!
-//! - A head waits here until it is whole and its turn has come: the answers before it are written.
-//!   One that is refused is replaced by an empty request, which is answered with the refusal: so it
-//!   is counted and logged as all others, comes in order, and hyper never sees a byte of the head.
+//! - A head waits here until it is whole and its turn has come: the answers before it are written. One that is not for
+//!   hyper (a poll, or a head that is refused) goes back to the event loop with the connection, and so does a connection
+//!   that is idle: hyper is told that the client has closed.
 //! - A FIN is reported at once to the requests that wait for it ([`ConnectionState::half_closed`]), and to hyper once
 //!   nothing is being answered: hyper would drop the request.
-//! - A head must be complete within [`HEAD_READ`] of its first byte, while an idle connection may
-//!   stay for [`IDLE_CONNECTION`]: hyper has one timeout for both.
 //! - After the last answer the stream says so (a FIN) and reads on for a moment: to close while
 //!   bytes of the client arrive would be a reset, which can take the answer from it.
 
 use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
-use tokio::time::{Duration, Sleep, sleep};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Duration, Instant, Sleep, sleep};
 
+use super::Router;
 use super::connection::{ConnectionState, Left, Phase};
-use super::head::{Body, Passed, Reader, Refused, Verdict};
-use crate::bounds::{HEAD_BYTES, HEAD_READ, IDLE_CONNECTION, LINGER};
-
-/// What a client of HTTP/2 sends first.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// The head that hyper sees in place of one that is refused.
-const REFUSED: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
-/// The same where the answer may have no body.
-const REFUSED_HEAD: &[u8] = b"HEAD / HTTP/1.1\r\n\r\n";
+use super::head::{Body, Passed, Reader, Verdict};
+use crate::bounds::{HEAD_BYTES, HYPER_IDLE, LINGER};
 
 /// The stream of a client.
 #[derive(Debug)]
 pub struct ClientStream<S> {
-    stream: S,
+    /// None: the connection has gone back.
+    stream: Option<S>,
+    back: BackSlot<S>,
+    router: Arc<Router>,
     connection: Arc<ConnectionState>,
     reader: Reader,
     /// Read and not passed on yet.
@@ -49,14 +43,28 @@ pub struct ClientStream<S> {
     wrote: bool,
 }
 
-/// How long the next bytes may take; nothing is kept for a connection that is parked.
+/// A connection that is not for hyper any more.
+#[derive(Debug)]
+pub struct Back<S> {
+    /// Its stream.
+    pub stream: S,
+    /// Bytes that were read, and belong to no request that was answered.
+    pub held: Vec<u8>,
+    /// Whether the client has closed its sending side.
+    pub half_closed: bool,
+    /// Since when there is no request.
+    pub idle_since: Instant,
+}
+
+/// Where a connection is put that goes back.
+pub type BackSlot<S> = Arc<Mutex<Option<Back<S>>>>;
+
+/// How long the next bytes may take; nothing is kept for a connection whose request is being answered.
 #[derive(Debug)]
 enum Wait {
     None,
-    /// For the rest of a head, or the first one.
-    Head(Pin<Box<Sleep>>),
-    /// For the next head.
-    Idle(Pin<Box<Sleep>>),
+    /// For the rest of a head, the next head, or room for the last bytes of HTTP/2.
+    Limit(Pin<Box<Sleep>>),
 }
 
 /// What has ended.
@@ -70,29 +78,61 @@ enum Ended {
 }
 
 impl Wait {
-    fn head() -> Self {
-        Self::Head(Box::pin(sleep(HEAD_READ)))
-    }
-
-    fn idle(time: Duration) -> Self {
-        Self::Idle(Box::pin(sleep(time)))
+    fn limit(time: Duration) -> Self {
+        Self::Limit(Box::pin(sleep(time)))
     }
 }
 
 impl<S> ClientStream<S> {
-    /// A stream that was just accepted: its first head must be here in time too.
-    pub fn new(stream: S, connection: Arc<ConnectionState>) -> Self {
+    /// A stream of HTTP/1.1, of which `held` was read: it begins with a head that has passed.
+    pub fn http1(
+        stream: S,
+        (held, passed): (Vec<u8>, Passed),
+        half_closed: bool,
+        router: Arc<Router>,
+        connection: Arc<ConnectionState>,
+    ) -> (Self, BackSlot<S>) {
+        let mut client = Self::of(stream, held, router, connection);
+        if half_closed {
+            client.sees_end();
+        }
+        client.pass(passed);
+        let back = Arc::clone(&client.back);
+        (client, back)
+    }
+
+    /// A stream of HTTP/2, of which `held` was read.
+    pub fn http2(stream: S, held: Vec<u8>, router: Arc<Router>, connection: Arc<ConnectionState>) -> Self {
+        connection.speaks_http2();
+        Self { judged: held.len(), ..Self::of(stream, held, router, connection) }
+    }
+
+    fn of(stream: S, held: Vec<u8>, router: Arc<Router>, connection: Arc<ConnectionState>) -> Self {
         Self {
-            stream,
+            stream: Some(stream),
+            back: Arc::default(),
+            router,
             connection,
             reader: Reader::default(),
-            held: Vec::new(),
+            held,
             judged: 0,
             body: None,
-            wait: Wait::head(),
+            wait: Wait::None,
             ended: Ended::Nothing,
             wrote: false,
         }
+    }
+
+    /// Gives the connection back: hyper sees its end.
+    fn go_back(&mut self) {
+        let Some(stream) = self.stream.take() else { return };
+        let back = Back {
+            stream,
+            held: std::mem::take(&mut self.held),
+            half_closed: !matches!(self.ended, Ended::Nothing),
+            idle_since: self.connection.idle_since(),
+        };
+        *self.back.lock().unwrap_or_else(PoisonError::into_inner) = Some(back);
     }
 
     /// Gives what may be passed on of the bytes that are here.
@@ -108,8 +148,8 @@ impl<S> ClientStream<S> {
         now > 0
     }
 
-    /// Passes a head on, or the one in its place.
-    fn pass(&mut self, Passed { length, rewritten, body }: Passed, refused: Option<Refused>) {
+    /// Passes a head on.
+    fn pass(&mut self, Passed { length, rewritten, body, .. }: Passed) {
         self.judged = length;
         if let Some(rewritten) = rewritten {
             self.judged = rewritten.len();
@@ -118,14 +158,7 @@ impl<S> ClientStream<S> {
         self.body = body.body();
         self.wait = Wait::None;
         let more = self.body.is_none() && self.held.len() > self.judged;
-        self.connection.head_passed(refused, more);
-    }
-
-    fn refuse(&mut self, refused: Refused) {
-        let is_head = refused.line.as_ref().is_some_and(|(method, _)| method == "HEAD");
-        self.held = if is_head { REFUSED_HEAD } else { REFUSED }.to_vec();
-        let passed = Passed { length: self.held.len(), rewritten: None, body: super::head::Framing::Length(0) };
-        self.pass(passed, Some(refused));
+        self.connection.head_passed(more);
     }
 
     /// The client has closed its sending side: the requests that wait for that are notified.
@@ -157,38 +190,18 @@ fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
 }
 
 impl<S: AsyncRead + Unpin> ClientStream<S> {
-    /// Whether the client begins as one of HTTP/2 does (RFC 9113, section 3.4).
-    pub async fn is_http2(&mut self) -> io::Result<bool> {
-        let mut first = Vec::with_capacity(4096);
-        let is_http2 = loop {
-            let read = tokio::select! {
-                read = self.stream.read_buf(&mut first) => read?,
-                () = over(&mut self.wait) => return Err(late()),
-            };
-            if read == 0 {
-                self.sees_end();
-            }
-            let known = first.len().min(PREFACE.len());
-            if read == 0 || first[..known] != PREFACE[..known] {
-                break false;
-            }
-            if known == PREFACE.len() {
-                break true;
-            }
-        };
-        if is_http2 {
-            self.connection.speaks_http2();
-            self.judged = first.len();
+    /// Reads from the client; from one that has gone back nothing comes.
+    fn poll_stream(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Some(stream) => Pin::new(stream).poll_read(cx, buf),
+            None => Poll::Ready(Ok(())),
         }
-        self.wait = Wait::None;
-        self.held = first;
-        Ok(is_http2)
     }
 
     /// Reads bytes that hyper may not see yet, with the room of `buf`.
     fn poll_hold(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<usize>> {
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        ready!(self.poll_stream(cx, buf))?;
         let read = buf.filled().len() - before;
         self.held.extend_from_slice(&buf.filled()[before..]);
         buf.set_filled(before);
@@ -210,37 +223,30 @@ impl<S: AsyncRead + Unpin> ClientStream<S> {
         Poll::Pending
     }
 
-    /// Waits for a head that is whole, and judges it. Ready without one: no more requests come.
+    /// Waits for a head that is whole, and passes it on. Ready without one: the connection has gone back, or ends.
     fn poll_head(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
-            match if self.held.is_empty() { Verdict::Partial } else { self.reader.judge(&self.held) } {
-                Verdict::Partial => {}
-                Verdict::Passes(passed) => {
-                    self.pass(passed, None);
+            let verdict = if self.held.is_empty() { Verdict::Partial } else { self.reader.judge(&self.held) };
+            match verdict {
+                Verdict::Partial if matches!(self.ended, Ended::Nothing) => {}
+                Verdict::Passes(passed) if self.router.operation(&self.held, &passed).is_none() => {
+                    self.pass(passed);
                     return Poll::Ready(Ok(()));
                 }
-                Verdict::Refused(refused) => {
-                    self.refuse(refused);
+                Verdict::Partial | Verdict::Passes(_) | Verdict::Refused(_) => {
+                    self.go_back();
                     return Poll::Ready(Ok(()));
                 }
             }
-            if !matches!(self.ended, Ended::Nothing) {
-                return Poll::Ready(Ok(()));
-            }
-            match (&self.wait, self.held.is_empty()) {
-                (Wait::None, true) => self.wait = Wait::idle(IDLE_CONNECTION),
-                (Wait::None | Wait::Idle(_), false) => self.wait = Wait::head(),
-                (Wait::Head(_) | Wait::Idle(_), _) => {}
+            if matches!(self.wait, Wait::None) {
+                self.wait = Wait::limit(HYPER_IDLE);
             }
             if let Poll::Ready(read) = self.poll_hold(cx, buf) {
                 read?;
                 continue;
             }
             ready!(self.poll_wait(cx));
-            if matches!(self.wait, Wait::Head(_)) {
-                return Poll::Ready(Err(late()));
-            }
-            self.ended = Ended::Reading;
+            self.go_back();
             return Poll::Ready(Ok(()));
         }
     }
@@ -248,7 +254,7 @@ impl<S: AsyncRead + Unpin> ClientStream<S> {
     fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.wait {
             Wait::None => Poll::Pending,
-            Wait::Head(limit) | Wait::Idle(limit) => limit.as_mut().poll(cx),
+            Wait::Limit(limit) => limit.as_mut().poll(cx),
         }
     }
 
@@ -257,7 +263,7 @@ impl<S: AsyncRead + Unpin> ClientStream<S> {
     fn poll_frames(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if matches!(self.ended, Ended::Nothing) {
             let before = buf.filled().len();
-            ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+            ready!(self.poll_stream(cx, buf))?;
             if buf.filled().len() > before {
                 return Poll::Ready(Ok(()));
             }
@@ -275,7 +281,7 @@ impl<S: AsyncRead + Unpin> ClientStream<S> {
             // The client cannot make room any more for what does not fit.
             Left::Writing => {
                 if wrote || matches!(self.wait, Wait::None) {
-                    self.wait = Wait::idle(LINGER);
+                    self.wait = Wait::limit(LINGER);
                 }
                 self.poll_wait(cx).map(Ok)
             }
@@ -285,17 +291,6 @@ impl<S: AsyncRead + Unpin> ClientStream<S> {
             }
             Left::Nothing => Poll::Ready(Ok(())),
         }
-    }
-}
-
-fn late() -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, "no complete request head in time")
-}
-
-async fn over(wait: &mut Wait) {
-    match wait {
-        Wait::None => std::future::pending().await,
-        Wait::Head(limit) | Wait::Idle(limit) => limit.as_mut().await,
     }
 }
 
@@ -309,12 +304,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for ClientStream<S> {
             }
             match this.connection.phase() {
                 Phase::Frames => return this.poll_frames(cx, buf),
-                Phase::Tunnel if this.held.is_empty() => return Pin::new(&mut this.stream).poll_read(cx, buf),
+                Phase::Tunnel if this.held.is_empty() => return this.poll_stream(cx, buf),
                 // What came behind the request is of the tunnel.
                 Phase::Tunnel => this.judged = this.held.len(),
                 Phase::Passed | Phase::Busy | Phase::Answered | Phase::Idle if this.body.is_some() => {
                     if this.held.is_empty() {
-                        ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+                        ready!(this.poll_stream(cx, buf))?;
                         if buf.filled().len() == before {
                             // A request that is not whole is not answered.
                             this.sees_end();
@@ -339,14 +334,23 @@ impl<S: AsyncRead + Unpin> AsyncRead for ClientStream<S> {
     }
 }
 
+/// Writes to the client; hyper has nothing to write to one that has gone back.
+fn open<S>(stream: &mut Option<S>) -> io::Result<Pin<&mut S>>
+where
+    S: Unpin,
+{
+    stream.as_mut().map(Pin::new).ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.wrote = true;
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        open(&mut self.stream)?.poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        let Some(stream) = &mut self.stream else { return Poll::Ready(Ok(())) };
+        ready!(Pin::new(stream).poll_flush(cx))?;
         if self.connection.written() {
             // hyper does not ask again by itself where the last look found nothing.
             cx.waker().wake_by_ref();
@@ -356,15 +360,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        let Some(stream) = &mut this.stream else { return Poll::Ready(Ok(())) };
         if this.connection.phase() == Phase::Tunnel {
-            return Pin::new(&mut this.stream).poll_shutdown(cx);
+            return Pin::new(stream).poll_shutdown(cx);
         }
         loop {
             match &mut this.ended {
                 Ended::Writing(limit) => {
                     let mut dropped = [0; 2048];
                     let mut dropped = ReadBuf::new(&mut dropped);
-                    match Pin::new(&mut this.stream).poll_read(cx, &mut dropped) {
+                    match Pin::new(&mut *stream).poll_read(cx, &mut dropped) {
                         Poll::Ready(Ok(())) if !dropped.filled().is_empty() => {}
                         Poll::Ready(_) => return Poll::Ready(Ok(())),
                         Poll::Pending => return limit.as_mut().poll(cx).map(Ok),
@@ -375,7 +380,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
                     }
                 }
                 Ended::Nothing | Ended::Reading => {
-                    ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+                    ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
                     this.ended = Ended::Writing(Box::pin(sleep(LINGER)));
                 }
             }
@@ -388,11 +393,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.wrote = true;
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        open(&mut self.stream)?.poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.stream.as_ref().is_some_and(AsyncWrite::is_write_vectored)
     }
 }
 

@@ -1,18 +1,18 @@
 //! One span for each request, where an OTLP endpoint is set: named and described after
 //! OpenTelemetry's semantic conventions for HTTP servers, and a child of the caller's span.
 
-use http::{Method, Request, Response, Version};
+use http::request::Parts;
+use http::{Method, Version};
 use opentelemetry::Context;
 use opentelemetry::propagation::TextMapPropagator as _;
 use opentelemetry_http::HeaderExtractor;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use tokio::time::Duration;
 use tracing::Span;
 use tracing::field::Empty;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
+use super::Outcome;
 use super::metrics::Route;
-use super::response::Body;
 use crate::access::Connection;
 use crate::telemetry::SPANS;
 
@@ -28,17 +28,17 @@ impl Trace {
     /// The span of a request; none where none are made. Boxed, so that a parked request without
     /// one is the smaller.
     #[must_use]
-    pub fn of<B>(request: &Request<B>, connection: &Connection) -> Option<Box<Self>> {
+    pub fn of(request: &Parts, connection: &Connection) -> Option<Box<Self>> {
         let span = tracing::info_span!(
             target: SPANS,
             parent: None,
             "request",
-            otel.name = known(request.method()),
+            otel.name = known(&request.method),
             otel.kind = "server",
-            http.request.method = known(request.method()),
+            http.request.method = known(&request.method),
             url.scheme = connection.scheme.as_str(),
-            url.path = request.uri().path(),
-            network.protocol.version = if request.version() == Version::HTTP_2 { "2" } else { "1.1" },
+            url.path = request.uri.path(),
+            network.protocol.version = if request.version == Version::HTTP_2 { "2" } else { "1.1" },
             client.address = %connection.peer.ip(),
             http.route = Empty,
             http.response.status_code = Empty,
@@ -50,17 +50,17 @@ impl Trace {
         if span.is_disabled() {
             return None;
         }
-        let caller = HeaderExtractor(request.headers());
+        let caller = HeaderExtractor(&request.headers);
         let parent = TraceContextPropagator::new().extract_with_context(&Context::new(), &caller);
         // It fails only without the layer that exports, and then the span goes nowhere anyway.
         let _ = span.set_parent(parent);
-        Some(Box::new(Self { span, method: known(request.method()), path: request.uri().path().to_owned() }))
+        Some(Box::new(Self { span, method: known(&request.method), path: request.uri.path().to_owned() }))
     }
 
     /// The head of the answer is known: the span ends.
-    pub fn end(self, route: Route, response: &Response<Body>, held: Duration) {
-        let (span, status) = (self.span, response.status());
-        if route == Route::Describe {
+    pub fn end(self, outcome: &Outcome) {
+        let (span, status) = (self.span, outcome.status);
+        if outcome.route == Route::Describe {
             span.record("otel.name", format!("{} {}", self.method, self.path));
             span.record("http.route", self.path);
         }
@@ -69,9 +69,15 @@ impl Trace {
             span.record("error.type", status.as_str());
             span.record("otel.status_code", "ERROR");
         }
-        span.record("tidewait.route", route.as_str());
-        span.record("tidewait.held_ms", u64::try_from(held.as_millis()).unwrap_or(u64::MAX));
+        span.record("tidewait.route", outcome.route.as_str());
+        span.record("tidewait.held_ms", outcome.held_ms());
     }
+}
+
+/// Whether spans are made.
+#[must_use]
+pub fn are_made() -> bool {
+    tracing::enabled!(target: SPANS, tracing::Level::INFO)
 }
 
 /// The method, if it is a known one: names of spans are a closed set.

@@ -61,6 +61,11 @@ impl Patch {
         self.encodings.get(coding, &self.bytes).await
     }
 
+    /// The same; none: they have to be made first.
+    pub(super) fn made_bytes(&self, coding: Coding) -> Option<(Coding, Bytes)> {
+        self.encodings.made(coding, &self.bytes)
+    }
+
     /// How many bytes it has without a coding.
     pub(super) fn size(&self) -> usize {
         self.bytes.len()
@@ -82,6 +87,11 @@ impl Deltas {
             delta
         };
         cell.get_or_init(make).await.clone()
+    }
+
+    /// What leads from `base`; none: it has to be looked for first.
+    pub(super) fn made(&self, base: Digest) -> Option<Delta> {
+        self.kept().by_base.get(&base)?.get().cloned()
     }
 
     /// Where the delta from `base` is, or will be; beyond the bound for this one request.

@@ -16,20 +16,33 @@ pub(super) struct Encodings {
 impl Encodings {
     /// `identity` in `coding`, or as it is where that is no larger; it is the same at each call.
     pub(super) async fn get(&self, coding: Coding, identity: &Bytes) -> (Coding, Bytes) {
-        let cell = match coding {
-            Coding::Identity => return (Coding::Identity, identity.clone()),
-            Coding::Gzip => &self.gzip,
-            Coding::Zstd => &self.zstd,
-        };
+        let Some(cell) = self.cell(coding) else { return (Coding::Identity, identity.clone()) };
         let encode = || async {
             let identity = identity.clone();
             let encoding = tokio::task::spawn_blocking(move || coding.encode(&identity));
             // It fails only while the runtime shuts down; the bytes as they are serve as well.
             encoding.await.ok().flatten().map(Bytes::from)
         };
-        match cell.get_or_init(encode).await {
-            Some(bytes) => (coding, bytes.clone()),
-            None => (Coding::Identity, identity.clone()),
+        chosen(coding, cell.get_or_init(encode).await.as_ref(), identity)
+    }
+
+    /// The same; none: it has to be made first.
+    pub(super) fn made(&self, coding: Coding, identity: &Bytes) -> Option<(Coding, Bytes)> {
+        match self.cell(coding) {
+            None => Some((Coding::Identity, identity.clone())),
+            Some(cell) => cell.get().map(|made| chosen(coding, made.as_ref(), identity)),
         }
     }
+
+    fn cell(&self, coding: Coding) -> Option<&OnceCell<Option<Bytes>>> {
+        match coding {
+            Coding::Identity => None,
+            Coding::Gzip => Some(&self.gzip),
+            Coding::Zstd => Some(&self.zstd),
+        }
+    }
+}
+
+fn chosen(coding: Coding, encoded: Option<&Bytes>, identity: &Bytes) -> (Coding, Bytes) {
+    encoded.map_or_else(|| (Coding::Identity, identity.clone()), |bytes| (coding, bytes.clone()))
 }

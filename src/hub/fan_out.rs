@@ -35,14 +35,29 @@ pub(super) struct Cohort {
 /// A share of a cohort, kept until an answer is written.
 #[derive(Debug)]
 pub struct FanOutGuard {
-    cohort: Arc<Cohort>,
+    share: Share,
     put_off: Duration,
+}
+
+/// Of which it is a share.
+#[derive(Debug)]
+enum Share {
+    Cohort(Arc<Cohort>),
+    Change(Arc<FanOut>),
 }
 
 impl FanOut {
     /// The fan-out of a change that was seen at this time.
     pub(super) fn new(seconds: Histogram, seen: Instant) -> Arc<Self> {
         Arc::new(Self { seconds, seen, released: AtomicBool::new(false), spread: AtomicU64::new(0) })
+    }
+
+    /// It has released a request.
+    pub(super) fn has_released(&self) {
+        // A look first: all who release read the same memory, and only one has to write it.
+        if !self.released.load(Ordering::Relaxed) {
+            self.released.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -61,13 +76,31 @@ impl Cohort {
 
 impl FanOutGuard {
     pub(super) fn new(cohort: Arc<Cohort>, put_off: Duration) -> Self {
-        Self { cohort, put_off }
+        Self { share: Share::Cohort(cohort), put_off }
+    }
+
+    pub(super) fn of_change(fan_out: Arc<FanOut>) -> Self {
+        Self { share: Share::Change(fan_out), put_off: Duration::ZERO }
+    }
+
+    /// The answer was put off on purpose for this long.
+    #[must_use]
+    pub fn put_off(mut self, put_off: Duration) -> Self {
+        if let Share::Change(fan_out) = &self.share {
+            fan_out.has_released();
+        }
+        self.put_off = put_off;
+        self
     }
 }
 
 impl Drop for FanOutGuard {
     fn drop(&mut self) {
-        if let (false, Some(fan_out)) = (self.put_off.is_zero(), self.cohort.fan_out.get()) {
+        let fan_out = match &self.share {
+            Share::Cohort(cohort) => cohort.fan_out.get(),
+            Share::Change(fan_out) => Some(fan_out),
+        };
+        if let (false, Some(fan_out)) = (self.put_off.is_zero(), fan_out) {
             let beyond = fan_out.seen.elapsed().saturating_sub(self.put_off);
             let nanos = u64::try_from(beyond.as_nanos()).unwrap_or(u64::MAX).max(1);
             fan_out.spread.fetch_max(nanos, Ordering::Relaxed);
@@ -78,7 +111,7 @@ impl Drop for FanOutGuard {
 impl Drop for Cohort {
     fn drop(&mut self) {
         if let (true, Some(fan_out)) = (*self.joined.get_mut(), self.fan_out.get()) {
-            fan_out.released.store(true, Ordering::Relaxed);
+            fan_out.has_released();
         }
     }
 }

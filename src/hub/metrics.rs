@@ -4,6 +4,8 @@ use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
+use crate::describe::poll::Reason;
+
 /// The metrics of all operations.
 #[derive(Debug, Clone)]
 pub struct Families {
@@ -68,6 +70,20 @@ const RESULTS: [&str; 2] = ["hit", "miss"];
 
 /// Why parked requests end.
 const REASONS: [&str; 5] = ["changed", "expired", "drained", "ended", "abandoned"];
+
+impl Metrics {
+    /// The counter of parked requests that ended for this reason; none: the client went away.
+    #[must_use]
+    pub fn released(&self, reason: Option<Reason>) -> &IntCounter {
+        match reason {
+            Some(Reason::Changed) => &self.changed,
+            Some(Reason::Expired) => &self.expired,
+            Some(Reason::Drained) => &self.drained,
+            Some(Reason::Ended) => &self.ended,
+            Some(Reason::HalfClosed) | None => &self.abandoned,
+        }
+    }
+}
 
 impl Families {
     /// Registers them.

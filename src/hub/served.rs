@@ -65,6 +65,17 @@ impl Served {
         self.shared.encodings.get(coding, &self.snapshot.body().identity).await
     }
 
+    /// The same; none: it has to be made first.
+    pub(super) fn made_bytes(&self, coding: Coding) -> Option<(Coding, Bytes)> {
+        self.is_written().then(|| self.shared.encodings.made(coding, &self.snapshot.body().identity)).flatten()
+    }
+
+    /// `State-Digest`; none: the bytes have to be written first.
+    pub(super) fn made_digest(&self) -> Option<HeaderValue> {
+        let digest = || self.shared.digest.get_or_init(|| encode::state_digest(self.snapshot.body())).clone();
+        self.is_written().then(digest)
+    }
+
     /// `State-Digest`, which is of the bytes without a coding.
     pub async fn digest(&self) -> HeaderValue {
         self.write().await;
@@ -79,8 +90,18 @@ impl Served {
         self.shared.deltas.get(past, selection, base.digest, &self.snapshot.content).await
     }
 
+    /// The same; none: it has to be looked for first.
+    pub(super) fn made_delta(&self, base: &Since) -> Option<Delta> {
+        if base.epoch == self.snapshot.id.epoch { self.shared.deltas.made(base.digest) } else { Some(Delta::Gone) }
+    }
+
+    /// Whether the bytes are there, or so few that they are written at once.
+    fn is_written(&self) -> bool {
+        self.snapshot.has_body() || self.snapshot.content.len() <= LARGE
+    }
+
     async fn write(&self) {
-        if self.snapshot.has_body() || self.snapshot.content.len() <= LARGE {
+        if self.is_written() {
             return;
         }
         let write = || async {

@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use super::delta::{Delta, Past};
+use super::delta::Past;
+use super::changes::{Change, Followers, Mailbox, ViewId, What};
 use super::fan_out::FanOut;
 use super::parking::Parking;
 use super::view::{Missing, State, View};
 use super::{Metrics, ParkPermit, Served, Waiter};
-use crate::describe::Coding;
-use crate::model::{Content, Index, Selection, Since, Snapshot, StateId};
+use crate::model::{Content, Index, Selection, Snapshot, StateId};
 
 /// What the views of an operation share.
 #[derive(Debug)]
@@ -21,6 +21,7 @@ pub(super) struct Views {
     /// not touch learn their version here when somebody looks, and those who wait for a version wait here.
     pub(super) newest: watch::Sender<Option<StateId>>,
     parts: Mutex<PartViews>,
+    followers: Followers,
     pub(super) past: Arc<Past>,
     pub(super) parking: Arc<Parking>,
     pub(super) metrics: Metrics,
@@ -47,7 +48,7 @@ struct PartView {
 pub struct Subscription {
     /// None: the whole model.
     part: Option<Arc<View>>,
-    views: Arc<Views>,
+    pub(super) views: Arc<Views>,
 }
 
 /// So many selections are looked at already.
@@ -62,7 +63,8 @@ impl Views {
     pub(super) fn new(past: Past, parking: Arc<Parking>, selections: usize, metrics: Metrics) -> Self {
         let whole = View::of(Selection::whole(), &Err(Missing::NoState), false);
         let parts = Mutex::new(PartViews { index: Index::new(), limit: selections, closed: false, next: None });
-        Self { whole, newest: watch::Sender::default(), parts, past: Arc::new(past), parking, metrics }
+        let followers = Followers::default();
+        Self { whole, newest: watch::Sender::default(), parts, followers, past: Arc::new(past), parking, metrics }
     }
 
     pub(super) fn set_limit(&self, selections: usize) {
@@ -87,9 +89,14 @@ impl Views {
             view.publish(snapshot, fan_out);
         }
         self.whole.publish(snapshot, fan_out);
-        let mut parts = self.parts();
-        parts.next = None;
-        self.newest.send_replace(Some(snapshot.id));
+        {
+            let mut parts = self.parts();
+            parts.next = None;
+            self.newest.send_replace(Some(snapshot.id));
+        }
+        // Last: whoever reads of it sees all of it.
+        let touched = touched.iter().map(|view| view.id).chain([self.whole.id]).collect();
+        self.followers.tell(Change::touched(touched, fan_out));
     }
 
     /// From now on views are made of `next`. Gives those that are there and that it touches.
@@ -117,17 +124,23 @@ impl Views {
 
     /// The same state at another version.
     pub(super) fn bump_version(&self, version: u64) {
-        let _parts = self.parts();
-        self.whole.bump_version(version);
-        let newest = self.whole.state().ok().map(|served| served.snapshot.id);
-        self.newest.send_if_modified(|now| std::mem::replace(now, newest) != newest);
+        {
+            let _parts = self.parts();
+            self.whole.bump_version(version);
+            let newest = self.whole.state().ok().map(|served| served.snapshot.id);
+            self.newest.send_if_modified(|now| std::mem::replace(now, newest) != newest);
+        }
+        self.followers.tell(Change::of(What::Version(self.whole.id)));
     }
 
     pub(super) fn close(&self) {
-        let mut parts = self.parts();
-        parts.closed = true;
-        parts.index.values().for_each(|part| part.view.close());
-        self.whole.close();
+        {
+            let mut parts = self.parts();
+            parts.closed = true;
+            parts.index.values().for_each(|part| part.view.close());
+            self.whole.close();
+        }
+        self.followers.tell(Change::of(What::Ended(self.whole.id)));
     }
 
     fn parts(&self) -> MutexGuard<'_, PartViews> {
@@ -180,6 +193,29 @@ impl Subscription {
         Ok(Self { part: Some(view), views: Arc::clone(views) })
     }
 
+    /// Names the view.
+    #[must_use]
+    pub fn view_id(&self) -> ViewId {
+        self.view().id
+    }
+
+    /// Names the view of the whole model, and so the operation.
+    #[must_use]
+    pub fn whole_id(&self) -> ViewId {
+        self.views.whole.id
+    }
+
+    /// Leaves all changes of the operation from now on in this mailbox.
+    pub fn follow(&self, mailbox: &Arc<Mailbox>) {
+        self.views.followers.add(mailbox);
+    }
+
+    /// Whether the operation has ended.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.view().is_closed()
+    }
+
     /// The selection; none: the whole model.
     #[must_use]
     pub fn selection(&self) -> Option<&Selection> {
@@ -220,27 +256,7 @@ impl Subscription {
         self.views.newest.subscribe()
     }
 
-    /// What leads from `base`, a state of this view, to what is `served`.
-    pub async fn delta(&self, served: &Served, base: &Since, coding: Coding) -> Option<(Coding, bytes::Bytes)> {
-        let metrics = &self.views.metrics;
-        let patch = match served.delta(&self.views.past, &self.view().selection, base).await {
-            Delta::Patch(patch) => patch,
-            Delta::Gone => {
-                metrics.history_misses.inc();
-                return None;
-            }
-            Delta::NotSmaller => {
-                metrics.history_hits.inc();
-                return None;
-            }
-        };
-        metrics.history_hits.inc();
-        metrics.delta_bytes.inc_by(patch.size() as u64);
-        metrics.delta_full_bytes.inc_by(served.snapshot.content.len() as u64);
-        Some(patch.bytes(coding).await)
-    }
-
-    fn view(&self) -> &View {
+    pub(super) fn view(&self) -> &View {
         self.part.as_deref().unwrap_or(&self.views.whole)
     }
 }

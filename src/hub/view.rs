@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::changes::ViewId;
 use super::Served;
 use super::fan_out::{Cohort, FanOut};
 use crate::model::{Selection, Snapshot, StateId};
@@ -12,6 +13,7 @@ use crate::model::{Selection, Snapshot, StateId};
 /// The whole model or a selection of it.
 #[derive(Debug)]
 pub(super) struct View {
+    pub(super) id: ViewId,
     pub(super) selection: Selection,
     current: watch::Sender<Current>,
 }
@@ -44,7 +46,7 @@ impl View {
             Ok(whole) => part(&whole.snapshot, &selection),
             Err(missing) => Err(*missing),
         };
-        Self { selection, current: watch::Sender::new(Current { state, cohort: Arc::default(), closed }) }
+        Self { id: ViewId::next(), selection, current: watch::Sender::new(Current { state, cohort: Arc::default(), closed }) }
     }
 
     /// What is served now.
@@ -94,6 +96,11 @@ impl View {
     /// Ends every wait, now and later.
     pub(super) fn close(&self) {
         self.current.send_modify(|current| current.closed = true);
+    }
+
+    /// Whether the operation has ended.
+    pub(super) fn is_closed(&self) -> bool {
+        self.current.borrow().closed
     }
 
     /// For a request that waits here. It is registered before it compares, so that no change falls in between.

@@ -6,33 +6,35 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
 use super::{Agent, Operation};
-use crate::access::Caller;
+use crate::access::{Connection, Identity};
 use crate::bounds::WORST_AGENTS;
 use crate::describe::PollRequest;
+use crate::describe::request::Report;
 use crate::hub::{Served, Subscription};
 use crate::model::StateId;
 use crate::registry::{Acknowledgement, AgentKey, AgentRegistry, Current, Listing, LivePoll, Totals};
 
 impl Operation {
     /// Notes that an agent polls for what `subscription` looks at, what it acknowledges by that, and (`sends`) that it is
-    /// answered with `served` at once. None: a client that is no agent, or HEAD, which acknowledges nothing. Takes
-    /// the agent and its reason out of `request`: a parked request has no use for them.
+    /// answered with `served` at once. None: a client that is no agent, or HEAD, which acknowledges nothing. `connection` is
+    /// asked for only if it is an agent.
     pub fn acknowledge(
         &self,
-        request: &mut PollRequest,
-        caller: &Caller,
+        request: &PollRequest,
+        report: Report,
+        identity: &Identity,
+        connection: impl FnOnce() -> Arc<Connection>,
         subscription: &Arc<Subscription>,
         served: &Served,
         sends: bool,
     ) -> Option<LivePoll> {
-        let agent_id = request.agent.take().filter(|_| !request.head);
-        let key = AgentKey::of(&caller.identity, agent_id.as_deref()).filter(|_| !request.head)?;
+        let key = AgentKey::of(identity, report.agent.as_deref()).filter(|_| !request.head)?;
         let acknowledgement = Acknowledgement {
             key,
             acknowledged: request.since,
             rejected: request.rejected.as_ref().map(|rejected| rejected.state),
-            reason: request.rejected.as_mut().and_then(|rejected| rejected.reason.take()),
-            connection: Arc::clone(&caller.connection),
+            reason: report.reason,
+            connection: connection(),
         };
         let selected = subscription.selection().is_some().then_some(subscription);
         let current = Current { id: &served.snapshot.id, superseded_at: &served.superseded_at, selected };

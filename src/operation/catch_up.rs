@@ -16,6 +16,16 @@ use crate::model::{Epoch, Since, StateId};
 use crate::sources::reads::Number;
 
 impl Operation {
+    /// What is known at once of whether a client that holds this state is ahead of what is published; none: only
+    /// [`Self::catch_up`] can tell.
+    #[must_use]
+    pub fn known_consistency(&self, held: &Since) -> Option<Consistency> {
+        let Some(current) = self.hub.current().map(|served| served.snapshot.id) else {
+            return Some(Consistency::Unconfirmed);
+        };
+        (!self.is_ahead(held, &current)).then_some(Consistency::Confirmed)
+    }
+
     /// Finds out whether a client that holds this state is ahead of what is published; takes at most [`CATCH_UP`].
     pub async fn catch_up(&self, held: &Since) -> Consistency {
         // Read first: a source that comes to life now has a newer state on its way, for which is

@@ -1,7 +1,7 @@
 //! The content codings of bodies (RFC 9110, section 8.4.1), by name.
 
 /// A content coding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Coding {
     /// The bytes as they are.
     Identity,

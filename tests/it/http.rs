@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use prometheus::Registry;
 use tidewait::config;
-use tidewait::http::{Front, listen, metrics};
+use tidewait::http::front::inbox::Message;
+use tidewait::http::front::{EventLoop, Inbox, Places};
+use tidewait::http::{Router, metrics};
 use tidewait::hub::{self, Hub};
 use tidewait::lifecycle::stop::Stop;
 use tidewait::model::{Content, Document, Epoch, Provenance, Snapshot, SourceRevisions, StateId};
@@ -17,7 +19,9 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
+use self::memory::{Memory, Socket};
 use crate::talk::{Answer, Talk, answers};
 
 mod acknowledge;
@@ -28,6 +32,7 @@ mod delta;
 mod drain;
 pub(crate) mod golden;
 mod heads;
+mod memory;
 mod http2;
 mod select;
 mod spread;
@@ -45,10 +50,11 @@ const ROOM: usize = 64 * 1024;
 pub(crate) struct Rig {
     pub(crate) operation: Arc<Operation>,
     pub(crate) stop: Arc<Stop>,
-    front: Arc<Front>,
+    inbox: Arc<Inbox<Memory>>,
+    places: Arc<Places>,
     source: mpsc::Sender<Report>,
     registry: Registry,
-    tasks: JoinSet<()>,
+    _tasks: JoinSet<()>,
     /// The sources, one after the other.
     feeds: mpsc::Sender<Feed>,
 }
@@ -102,19 +108,24 @@ impl Rig {
         let operation = Arc::new(Operation::new(config, hub, families.of("test")));
         let stop = Arc::new(Stop::new(Duration::from_secs(20)));
         let metrics = metrics::Metrics::register(&registry).expect("new names");
-        let front = Arc::new(Front::new(
+        let places = Places::new(usize::MAX, metrics.connections.clone());
+        let router = Arc::new(Router::new(
             Arc::new(OperationRegistry::of([Arc::clone(&operation)])),
             None,
             stop.watch(),
             metrics,
             false,
         ));
+        let inbox = Inbox::new();
+        let event_loop =
+            EventLoop::new(router, Memory::default(), Arc::clone(&inbox), stop.watch(), TaskTracker::new());
         let (source, feed) = feed(&operation);
         let (feeds, taken) = mpsc::channel(1);
         feeds.try_send(feed).expect("there is room");
         let mut tasks = JoinSet::new();
         tasks.spawn(Run::new(Arc::clone(&operation), None).run(taken));
-        Self { operation, stop, front, source, registry, tasks, feeds }
+        tasks.spawn(event_loop.run());
+        Self { operation, stop, inbox, places, source, registry, _tasks: tasks, feeds }
     }
 
     /// Another source follows, by the configuration of now.
@@ -173,13 +184,9 @@ impl Rig {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (client, server) = tokio::io::duplex(ROOM);
-        let server = through(server);
-        let (front, stop) = (Arc::clone(&self.front), self.stop.watch());
         let peer = SocketAddr::from(([192, 0, 2, 1], 4711));
-        self.tasks.spawn(async move {
-            // How it ends is for the client to see.
-            let _ = listen::serve(server, peer, front, stop).await;
-        });
+        let place = self.places.take(peer).expect("there is no limit");
+        self.inbox.send(Message::Accepted(Socket::new(through(server)), place));
         client
     }
 

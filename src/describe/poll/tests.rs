@@ -14,9 +14,9 @@ fn state(version: u64, json: &str) -> StateId {
     Snapshot::of(Epoch::of(&["e"]), version, &content).id
 }
 
-fn request(query: &str) -> PollRequest {
+fn request(query: &str) -> Arc<PollRequest> {
     let limits = Wait { default: 20 * SECOND, max: 50 * SECOND };
-    PollRequest::parse(&Method::GET, Some(query), &HeaderMap::new(), limits, 64).expect("a request")
+    PollRequest::parse(&Method::GET, Some(query), &HeaderMap::new(), limits, 64).expect("a request").into()
 }
 
 #[expect(clippy::disallowed_methods, reason = "the machine knows no clock: any moment is a beginning")]
@@ -41,7 +41,7 @@ fn who_has_nothing_to_wait_for_is_answered_at_once_and_a_hold_is_jittered() {
     let now = start();
     for decision in [Decision::State, Decision::Unchanged, Decision::NotModified, Decision::Behind] {
         let begun = Poll::begin(request(""), Arrival::Answer(decision), false, now, 0.5);
-        assert!(matches!(begun, Begin::Answer(_, found) if found == decision), "{begun:?}");
+        assert!(matches!(begun, Begin::Answer(found) if found == decision), "{begun:?}");
     }
     let begun = Poll::begin(request(""), Arrival::Answer(Decision::Unchanged), true, now, 0.5);
     assert!(matches!(begun, Begin::Answer(..)), "only a state is paced: {begun:?}");

@@ -57,9 +57,9 @@ fn a_head_passes_as_it_is_and_what_is_behind_it_stays() {
         ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", Framing::Length(0)),
         ("GET http://a/x HTTP/1.1\r\nHost: a\r\n\r\n", Framing::Length(0)),
     ] {
-        let expected = Passed { length: head.len(), rewritten: None, body };
-        assert_eq!(passed(head), expected);
-        assert_eq!(passed(&format!("{head}\n\0 more")), expected);
+        let found = passed(head);
+        assert_eq!((found.length, &found.rewritten, found.body), (head.len(), &None, body));
+        assert_eq!(passed(&format!("{head}\n\0 more")), found);
         assert_eq!(verdict(&head.as_bytes()[..head.len() - 1]), Verdict::Partial);
     }
 }

@@ -1,52 +1,56 @@
 //! The stream alone, as hyper would read it.
 
-use tokio::io::{AsyncWriteExt as _, DuplexStream};
+use prometheus::Registry;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::time::Instant;
 
 use super::*;
 use crate::access::{Connection, Scheme};
+use crate::http::http2::PREFACE;
+use crate::http::metrics::Metrics;
+use crate::lifecycle::stop::Stop;
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
-fn stream(room: usize) -> (DuplexStream, ClientStream<DuplexStream>, Arc<ConnectionState>) {
-    let (client, server) = tokio::io::duplex(room);
-    let connection = Arc::new(ConnectionState::new(Connection::new(([192, 0, 2, 1], 4711).into(), Scheme::Http)));
-    (client, ClientStream::new(server, Arc::clone(&connection)), connection)
+fn router() -> Arc<Router> {
+    let metrics = Metrics::register(&Registry::new()).expect("new names");
+    let stop = Stop::new(Duration::ZERO).watch();
+    Arc::new(Router::new(Arc::default(), None, stop, metrics, false))
 }
 
-#[tokio::test(start_paused = true)]
-async fn how_a_client_begins_is_seen_and_read_again() {
-    for (sent, expected) in
-        [(GET, false), (b"PRI * HTTP/1.1\r\nHost: a\r\n\r\n", false), (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nframes", true)]
-    {
-        for piece in [1, 5, 100] {
-            let (mut client, mut stream, _) = stream(7);
-            let send = async {
-                for piece in sent.chunks(piece) {
-                    client.write_all(piece).await.expect("it reads");
-                }
-            };
-            let receive = async {
-                let is_http2 = stream.is_http2().await.expect("no limit passed");
-                let mut again = vec![0; sent.len()];
-                stream.read_exact(&mut again).await.expect("all of it");
-                (is_http2, again)
-            };
-            let ((), received) = tokio::join!(send, receive);
-            assert_eq!(received, (expected, sent.to_vec()), "in pieces of {piece}");
-        }
-    }
+/// A stream that was lent with this read of it.
+fn stream(
+    room: usize,
+    first: &[u8],
+) -> (DuplexStream, ClientStream<DuplexStream>, BackSlot<DuplexStream>, Arc<ConnectionState>) {
+    let (client, server) = tokio::io::duplex(room);
+    let connection = Arc::new(Connection::new(([192, 0, 2, 1], 4711).into(), Scheme::Http));
+    let connection = Arc::new(ConnectionState::new(connection));
+    let Verdict::Passes(passed) = Reader::default().judge(first) else { panic!("it passes") };
+    let (stream, back) =
+        ClientStream::http1(server, (first.to_vec(), passed), false, router(), Arc::clone(&connection));
+    (client, stream, back, connection)
+}
+
+fn frames() -> (DuplexStream, ClientStream<DuplexStream>, Arc<ConnectionState>) {
+    let (client, server) = tokio::io::duplex(1024);
+    let connection = Arc::new(Connection::new(([192, 0, 2, 1], 4711).into(), Scheme::Http));
+    let connection = Arc::new(ConnectionState::new(connection));
+    (client, ClientStream::http2(server, PREFACE.to_vec(), router(), Arc::clone(&connection)), connection)
+}
+
+fn gone_back(back: &BackSlot<DuplexStream>) -> Option<(Vec<u8>, bool)> {
+    back.lock().expect("no panic").take().map(|back| (back.held, back.half_closed))
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_head_is_kept_back_until_it_is_whole_and_its_turn_has_come() {
-    let (mut client, mut stream, connection) = stream(1024);
+    let (mut client, mut stream, _, connection) = stream(1024, GET);
     let mut buf = [0; 256];
-    client.write_all(&[GET, GET, &GET[..9]].concat()).await.expect("room");
+    client.write_all(&[GET, &GET[..9]].concat()).await.expect("room");
     assert_eq!(stream.read(&mut buf).await.expect("a head"), GET.len());
-    let (answering, refused) = connection.begin();
-    assert_eq!(refused, None);
-    let moment = Duration::from_secs(1);
+    let answering = connection.begin();
+    let moment = HYPER_IDLE / 3;
     assert!(tokio::time::timeout(moment, stream.read(&mut buf)).await.is_err(), "the first is being answered");
     assert!(!connection.is_last());
     drop(answering);
@@ -61,59 +65,65 @@ async fn a_head_is_kept_back_until_it_is_whole_and_its_turn_has_come() {
     assert_eq!(&buf[..GET.len()], GET);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_refused_head_is_replaced_whole() {
-    let (mut client, mut stream, connection) = stream(1024);
+/// Has its first request answered.
+async fn answered(stream: &mut ClientStream<DuplexStream>, connection: &Arc<ConnectionState>) {
     let mut buf = [0; 256];
-    client.write_all(b"HEAD /x#y HTTP/1.1\r\n\r\nGET /smuggled HTTP/1.1\r\n\r\n").await.expect("room");
-    let read = stream.read(&mut buf).await.expect("what stands for it");
-    assert_eq!(&buf[..read], REFUSED_HEAD);
-    let (_, refused) = connection.begin();
-    assert_eq!(refused.and_then(|refused| refused.line), Some(("HEAD".to_owned(), "/x#y".to_owned())));
+    assert_eq!(stream.read(&mut buf).await.expect("a head"), GET.len());
+    drop(connection.begin());
+    stream.flush().await.expect("nothing is left");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_has_a_time_limit_and_a_parked_or_idle_connection_another() {
-    let (mut client, mut stream, connection) = stream(1024);
+async fn a_head_that_is_refused_goes_back_with_all_that_follows() {
+    let (mut client, mut stream, back, connection) = stream(1024, GET);
+    let sent = b"HEAD /x#y HTTP/1.1\r\n\r\nGET /smuggled HTTP/1.1\r\n\r\n";
+    client.write_all(sent).await.expect("room");
+    answered(&mut stream, &connection).await;
+    assert_eq!(stream.read(&mut [0; 256]).await.expect("the end"), 0);
+    stream.shutdown().await.expect("nothing to do");
+    drop(stream);
+    client.write_all(b"it is still open").await.expect("room");
+    assert_eq!(gone_back(&back), Some((sent.to_vec(), false)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_goes_back_when_it_is_idle_and_not_while_it_is_answered() {
+    let (mut client, mut stream, back, connection) = stream(1024, GET);
     let mut buf = [0; 64];
-    client.write_all(GET).await.expect("room");
     assert_eq!(stream.read(&mut buf).await.expect("a head"), GET.len());
-    let (answering, _) = connection.begin();
-    let parked = tokio::time::timeout(IDLE_CONNECTION * 6, stream.read(&mut buf)).await;
-    assert!(parked.is_err(), "a parked connection has none");
+    let answering = connection.begin();
+    let answered = tokio::time::timeout(HYPER_IDLE * 6, stream.read(&mut buf)).await;
+    assert!(answered.is_err(), "one that is being answered stays");
     drop(answering);
     stream.flush().await.expect("nothing is left");
-    let idle = tokio::time::timeout(HEAD_READ * 6, stream.read(&mut buf)).await;
-    assert!(idle.is_err(), "an idle one has a longer one");
     client.write_all(b"G").await.expect("room");
     let start = Instant::now();
-    let slow = stream.read(&mut buf).await.expect_err("the rest never comes");
-    assert_eq!((slow.kind(), start.elapsed().as_secs()), (io::ErrorKind::TimedOut, HEAD_READ.as_secs()));
+    assert_eq!(stream.read(&mut buf).await.expect("the end"), 0);
+    assert_eq!(start.elapsed().as_secs(), HYPER_IDLE.as_secs());
+    assert_eq!(gone_back(&back), Some((b"G".to_vec(), false)));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_says_nothing_is_closed_and_frames_are_left_alone() {
-    let (_client, mut silent, _) = stream(1024);
-    assert_eq!(silent.is_http2().await.expect_err("nothing came").kind(), io::ErrorKind::TimedOut);
-
-    let (mut client, mut frames, _) = stream(1024);
-    client.write_all(PREFACE).await.expect("room");
-    assert!(frames.is_http2().await.expect("it is"));
+async fn frames_are_left_alone() {
+    let (_client, mut frames, _) = frames();
     let mut buf = [0; 64];
     assert_eq!(frames.read(&mut buf).await.expect("frames"), PREFACE.len());
-    assert!(tokio::time::timeout(IDLE_CONNECTION * 6, frames.read(&mut buf)).await.is_err());
+    assert!(tokio::time::timeout(HYPER_IDLE * 6, frames.read(&mut buf)).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_end_of_a_client_is_told_at_once_and_read_once_all_is_answered() {
     for http2 in [false, true] {
-        let (mut client, mut stream, connection) = stream(1024);
+        let (mut client, mut stream, back, connection) = if http2 {
+            let (client, stream, connection) = frames();
+            (client, stream, BackSlot::default(), connection)
+        } else {
+            stream(1024, GET)
+        };
         let mut buf = [0; 256];
         let first = if http2 { PREFACE } else { GET };
-        client.write_all(first).await.expect("room");
-        assert_eq!(stream.is_http2().await.expect("no limit passed"), http2);
         assert_eq!(stream.read(&mut buf).await.expect("all of it"), first.len());
-        let (mut answering, _) = connection.begin();
+        let mut answering = connection.begin();
         client.shutdown().await.expect("a FIN");
         tokio::select! {
             _ = stream.read(&mut buf) => panic!("a request is being answered"),
@@ -124,13 +134,14 @@ async fn the_end_of_a_client_is_told_at_once_and_read_once_all_is_answered() {
         stream.write_all(b"an answer").await.expect("room");
         stream.flush().await.expect("room");
         assert_eq!(stream.read(&mut buf).await.expect("the end"), 0);
+        assert_eq!(gone_back(&back), (!http2).then(|| (Vec::new(), true)));
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn after_its_own_end_it_hears_the_client_for_a_moment() {
     for (sends, lasts) in [(true, LINGER), (false, Duration::ZERO)] {
-        let (mut client, mut stream, _) = stream(16);
+        let (mut client, mut stream, ..) = stream(16, GET);
         let start = Instant::now();
         let (heard, ()) = tokio::join!(stream.shutdown(), async {
             let mut rest = Vec::new();

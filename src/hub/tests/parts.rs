@@ -53,7 +53,7 @@ async fn released_are_those_whose_part_changed(old: Json, new: Json, sets: Vec<V
         assert_eq!(released.is_some(), before != after, "{pointers:?}: {before} to {after}");
         let Some(served) = released else { continue };
         assert_eq!(served.snapshot.id, expected);
-        if let Some((_, patch)) = subscription.delta(&served, &since.into(), Coding::Identity).await {
+        if let Some(patch) = delta(&subscription, &served, since.into()).await {
             let after: serde_json::Value = serde_json::from_str(&after.to_string()).expect("JSON");
             assert_eq!(patched(&before, &patch), after, "{pointers:?}");
         }
@@ -117,6 +117,14 @@ async fn the_fan_out_of_a_change_is_that_of_all_views() {
     assert_eq!(hub.metrics().fan_out.get_sample_count(), 1, "its part has not changed");
 }
 
+/// The patch that a client is given that has `base`; none: it is given the state.
+async fn delta(subscription: &Subscription, served: &Served, base: Since) -> Option<bytes::Bytes> {
+    let wanted = Wanted { coding: Coding::Identity, base: Some(base) };
+    let payload = subscription.payload(served, wanted).await;
+    subscription.count(served, &payload);
+    payload.is_delta().then_some(payload.bytes)
+}
+
 /// What is kept of the past is bounded, and an answer from it is made once.
 #[tokio::test(start_paused = true)]
 async fn a_delta_is_made_once_and_misses_leave_nothing() {
@@ -128,16 +136,16 @@ async fn a_delta_is_made_once_and_misses_leave_nothing() {
     }
     let subscription = hub.subscribe(None).expect("the whole");
     let served = subscription.current().expect("a state");
-    let delta = |base: &Publication| {
+    let patch = |base: &Publication| {
         let (subscription, served, base) =
             (Arc::clone(&subscription), Arc::clone(&served), Since::from(base.snapshot.id));
-        async move { subscription.delta(&served, &base, Coding::Identity).await.map(|(_, bytes)| bytes) }
+        async move { delta(&subscription, &served, base).await }
     };
-    let (one, other) = tokio::join!(delta(&states[0]), delta(&states[0]));
+    let (one, other) = tokio::join!(patch(&states[0]), patch(&states[0]));
     let (one, other) = (one.expect("a patch"), other.expect("a patch"));
     assert!(std::ptr::eq(&raw const one[0], &raw const other[0]), "the same bytes");
     for unknown in 10..20 {
-        assert_eq!(delta(&json(&format!(r#"{{"at":{unknown}}}"#))).await, None);
+        assert_eq!(patch(&json(&format!(r#"{{"at":{unknown}}}"#))).await, None);
     }
     assert_eq!((hub.metrics().history_hits.get(), hub.metrics().history_misses.get()), (2, 10));
 }

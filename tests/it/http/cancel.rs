@@ -1,5 +1,6 @@
 //! A request may be dropped at any moment: whatever it had taken is given back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::poll_immediate;
@@ -66,7 +67,8 @@ async fn dropped_after(polls: usize, query: &str, events: &[Event], spread: Dura
     let request = request.header("accept", "application/json-patch+json");
     let request = request.header("accept-encoding", "gzip").body(()).expect("a request");
     let (stop, asks) = (rig.stop.watch(), parse(&rig.operation, &request.into_parts().0));
-    let connection = ConnectionState::new(Connection::new(([192, 0, 2, 1], 4711).into(), Scheme::Http));
+    let connection = Connection::new(([192, 0, 2, 1], 4711).into(), Scheme::Http);
+    let connection = ConnectionState::new(Arc::new(connection));
     let mut handler = Box::pin(answer(&rig.operation, &stop, &connection, asks));
     let (mut parked, mut done) = (0, false);
     for poll in 0..polls {

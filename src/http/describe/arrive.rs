@@ -1,0 +1,163 @@
+//! A describe request that arrives: what it looks at, what is known of it, and whether it is answered or parked.
+
+use std::sync::Arc;
+
+use http::Method;
+use http::request::Parts;
+use tokio::time::Instant;
+
+use crate::access::{Connection, Identity};
+use crate::describe::poll::Begin;
+use crate::describe::problem::Kind;
+use crate::describe::request::Report;
+use crate::describe::{Arrival, Consistency, Decision, Poll, PollRequest, Problem, decision};
+use crate::hub::{Missing, ParkPermit, Served, Subscription};
+use crate::model::Since;
+use crate::operation::Operation;
+use crate::registry::{AgentParkPermit, LivePoll};
+
+/// What a request of a describe path asks for.
+#[derive(Debug)]
+pub enum Asked {
+    /// A state: GET or HEAD.
+    Poll(PollRequest),
+    /// The methods: `OPTIONS`.
+    Options,
+}
+
+/// A poll, and what it looks at.
+#[derive(Debug, Clone)]
+pub struct Asking {
+    /// The operation.
+    pub operation: Arc<Operation>,
+    /// The view.
+    pub subscription: Arc<Subscription>,
+    /// What it asks for.
+    pub request: Arc<PollRequest>,
+}
+
+/// What becomes of a poll that has arrived.
+#[derive(Debug)]
+pub enum Arrived {
+    /// It is answered.
+    Answer(Decision, Arc<Served>, Option<LivePoll>),
+    /// It is parked.
+    Park(Parking),
+}
+
+/// A poll that is to be parked. All that may refuse it has been asked.
+#[derive(Debug)]
+pub struct Parking {
+    /// The poll.
+    pub poll: Poll,
+    /// Its place at the operation.
+    pub permit: ParkPermit,
+    /// Its agent's poll, and its place among those; absent: its client is no agent.
+    pub agent: Option<Box<ParkedAgent>>,
+}
+
+/// What a parked poll holds of its agent.
+#[derive(Debug)]
+pub struct ParkedAgent {
+    /// The poll, as the agent's entry knows it.
+    pub live: LivePoll,
+    /// A place among the polls that the agent may have parked.
+    pub place: AgentParkPermit,
+}
+
+/// What a request asks of `operation`. The head is not needed after this.
+pub fn parse(operation: &Operation, Parts { method, uri, headers, .. }: &Parts) -> Result<Asked, Problem> {
+    match *method {
+        Method::GET | Method::HEAD => {
+            let config = operation.config();
+            PollRequest::parse(method, uri.query(), headers, config.wait, config.limits.pointers).map(Asked::Poll)
+        }
+        Method::OPTIONS => Ok(Asked::Options),
+        _ => {
+            let detail = format!("{method} is not for {}: send GET, HEAD or OPTIONS", operation.path);
+            Err(Problem::new(Kind::MethodNotAllowed, detail))
+        }
+    }
+}
+
+impl Asking {
+    /// A poll of `operation`.
+    pub fn new(operation: Arc<Operation>, request: Arc<PollRequest>) -> Result<Self, Problem> {
+        let subscription = operation.hub.subscribe(request.select.as_ref()).map_err(|too_many| {
+            let name = &operation.name;
+            let detail =
+                format!("{too_many} (limits.selections of operation {name}): select what others do, or try again");
+            Problem::retry(Kind::TooManySelections, 2, detail)
+        })?;
+        Ok(Self { operation, subscription, request })
+    }
+
+    /// The state that the client has been sent and that may be newer than the current one: what is current has to be
+    /// confirmed first.
+    #[must_use]
+    pub fn claims(&self) -> Option<&Since> {
+        let newest = self.request.newest()?;
+        let is_done =
+            self.subscription.current().is_ok_and(|served| self.request.is_done_with(&served.snapshot.id));
+        (!is_done).then_some(newest)
+    }
+
+    /// Compares the poll with the current state, of which `consistency` is known. `connection` is asked for only if the
+    /// client is an agent.
+    pub fn arrive(
+        &self,
+        consistency: Consistency,
+        report: Report,
+        identity: &Identity,
+        connection: impl FnOnce() -> Arc<Connection>,
+    ) -> Result<Arrived, Problem> {
+        let Self { operation, subscription, request } = self;
+        let served = subscription.current().map_err(|missing| nothing(operation, missing))?;
+        let arrival = decision::at_arrival(request, &served.snapshot.id, consistency);
+        let gives = arrival == Arrival::Answer(Decision::State);
+        let live = operation.acknowledge(request, report, identity, connection, subscription, &served, gives);
+        let is_paced = live.as_ref().is_some_and(LivePoll::is_paced);
+        let now = Instant::now().into_std();
+        match Poll::begin(Arc::clone(request), arrival, is_paced, now, fastrand::f64()) {
+            Begin::Answer(decision) => Ok(Arrived::Answer(decision, served, live)),
+            Begin::Hold(poll) => {
+                // Parked requests do not keep it in memory.
+                drop(served);
+                let park = |live| place(operation, &live).map(|place| Box::new(ParkedAgent { live, place }));
+                let agent = live.map(park).transpose()?;
+                Ok(Arrived::Park(Parking { poll, permit: permit(operation)?, agent }))
+            }
+        }
+    }
+}
+
+/// One of the places that an agent has to be parked.
+fn place(operation: &Operation, live: &LivePoll) -> Result<AgentParkPermit, Problem> {
+    live.park(operation.config().parked_per_agent).map_err(|too_many| {
+        let agent = live.key().name();
+        let detail = format!("{too_many} (Agent-Id {agent}): end one, or give each client its own Agent-Id");
+        Problem::retry(Kind::TooManyParked, 1, detail)
+    })
+}
+
+/// One of the places that the operation has.
+fn permit(operation: &Operation) -> Result<ParkPermit, Problem> {
+    operation.hub.park().map_err(|full| {
+        let detail = format!("{full} (limits.parked of operation {}): try again, or another endpoint", operation.name);
+        Problem::retry(Kind::Overloaded, 2, detail)
+    })
+}
+
+/// There is nothing to answer with.
+pub(in crate::http) fn nothing(operation: &Operation, missing: Missing) -> Problem {
+    if missing == Missing::NoParts {
+        let detail = format!("the model of operation {} is opaque: leave select out to get it whole", operation.name);
+        return Problem::new(Kind::SelectionNotOffered, detail);
+    }
+    let why = if operation.config().paused {
+        "it is paused, and nothing was published since this process began: set paused to false until a state is served"
+    } else {
+        "its source has not given one, see /readyz and /state of the admin port"
+    };
+    Problem::retry(Kind::NoState, 1, format!("operation {} has no state yet: {why}", operation.name))
+}

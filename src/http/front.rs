@@ -1,0 +1,41 @@
+//! The front: event loops, one for each core, that own the connections of clients.
+//!
+//! ```text
+//!  accepted                      bytes of a client
+//!     |                                |  head::Reader judges each head on its own bytes
+//!     v                                v
+//!  Inbox --> EventLoop -- a plain poll (GET or HEAD of an operation's path, no body) --> polls --> answered, or Parked
+//!              ^    |  -- a head that is refused ------------------------------------> refusal, then the connection ends
+//!              |    |  -- the preface of HTTP/2 -------------------------------------> http2, for good
+//!              |    +---- any other request, with all bytes behind it ---------------> http1: hyper, on a task of its own
+//!              |                                                                          |
+//!              +---------- back with all bytes behind it: the next head is for the front, or the connection is idle
+//!
+//!  hub: a change --> Mailbox of each loop --> Parked: the lists of the views that it touches --> one write for each poll
+//! ```
+//!
+//! A loop is one task, so nothing of what it owns is locked or shared. It looks at events, messages, changes and time in
+//! turn, and a long fan-out gives way to them every [`SLICE`](crate::bounds::SLICE) answers. What takes time (a consistent
+//! read, an encoding that nobody has asked for yet) is done by a task that leaves a message.
+//!
+//! Memory of a connection: a [`Client`](client::Client) in the loop's slab, an entry in [`Parked`](parked::Parked) while it
+//! is parked, and what was sent behind a request that is being answered. Bytes are read into one buffer of the loop.
+
+pub mod answers;
+pub mod client;
+pub mod epoll;
+pub mod event_loop;
+pub mod inbox;
+mod lend;
+mod output;
+pub mod parked;
+pub mod place;
+pub mod poller;
+mod polls;
+mod read;
+pub mod timers;
+
+pub use event_loop::EventLoop;
+pub use inbox::Inbox;
+pub use place::{Place, Places};
+pub use poller::{Poller, Ready};

@@ -1,0 +1,138 @@
+//! Answers as they are sent over HTTP/1.1. Most clients that are told of a change get the same bytes: they are written once,
+//! and kept while the change is under way.
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+
+use crate::bounds::KEPT_ANSWERS;
+use crate::describe::{Answer, Decision};
+use crate::http::describe::Asking;
+use crate::hub::{Payload, Served, Wanted};
+
+/// Writes answers.
+#[derive(Debug)]
+pub struct Answers {
+    kept: Vec<Kept>,
+    /// The kept one that is replaced next.
+    next: usize,
+    /// `Date` (RFC 9110, section 6.6.1), and the second that it names.
+    date: String,
+    second: u64,
+}
+
+/// What an answer to a poll depends on.
+#[derive(Debug, Clone)]
+pub(super) struct AnswerKey {
+    served: Arc<Served>,
+    decision: Decision,
+    wanted: Option<Wanted>,
+    age: u64,
+    ends: bool,
+}
+
+#[derive(Debug)]
+struct Kept {
+    key: AnswerKey,
+    /// Of the request: what else its answer depends on.
+    asking: Asking,
+    second: u64,
+    written: Written,
+}
+
+/// An answer that is ready to be sent.
+#[derive(Debug, Clone)]
+pub(super) struct Written {
+    pub(super) status: http::StatusCode,
+    /// From the status line to the empty line.
+    pub(super) head: Bytes,
+    /// Empty where there is none.
+    pub(super) body: Bytes,
+    /// Of which it was made, to be counted for each who gets it.
+    pub(super) payload: Option<Payload>,
+}
+
+impl Default for Answers {
+    fn default() -> Self {
+        let mut answers = Self { kept: Vec::new(), next: 0, date: String::new(), second: 0 };
+        answers.tick();
+        answers
+    }
+}
+
+impl AnswerKey {
+    pub(super) fn new(asking: &Asking, served: &Arc<Served>, decision: Decision, ends: bool) -> Self {
+        let age = asking.operation.freshness.age().as_secs();
+        Self { served: Arc::clone(served), decision, wanted: asking.wanted(decision), age, ends }
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.served, &other.served)
+            && (self.decision, self.wanted, self.age, self.ends)
+                == (other.decision, other.wanted, other.age, other.ends)
+    }
+}
+
+impl Answers {
+    /// Looks at the clock: to be called once for many answers.
+    pub(super) fn tick(&mut self) {
+        let now = SystemTime::now();
+        let second = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        if second != self.second || self.date.is_empty() {
+            self.second = second;
+            self.date = httpdate::fmt_http_date(now);
+        }
+    }
+
+    /// Forgets those that are kept: they keep their states in memory.
+    pub(super) fn forget(&mut self) {
+        self.kept.clear();
+        self.next = 0;
+    }
+
+    /// An answer that was written for somebody who asked for the same.
+    pub(super) fn kept(&self, asking: &Asking, key: &AnswerKey) -> Option<&Written> {
+        let is_same = |kept: &&Kept| kept.second == self.second && kept.key.is(key) && same(&kept.asking, asking);
+        self.kept.iter().find(is_same).map(|kept| &kept.written)
+    }
+
+    /// Keeps one.
+    pub(super) fn keep(&mut self, asking: &Asking, key: AnswerKey, written: Written) {
+        let kept = Kept { key, asking: asking.clone(), second: self.second, written };
+        if self.kept.len() < KEPT_ANSWERS {
+            self.kept.push(kept);
+        } else {
+            self.kept[self.next] = kept;
+            self.next = (self.next + 1) % KEPT_ANSWERS;
+        }
+    }
+
+    /// Writes the head of an answer into `head`.
+    pub(super) fn write(&self, answer: &Answer, ends: bool, head: &mut Vec<u8>) {
+        let status = answer.status;
+        let reason = status.canonical_reason().unwrap_or("");
+        // Writing into memory does not fail.
+        let _ = write!(head, "HTTP/1.1 {} {reason}\r\n", status.as_str());
+        for (name, value) in answer.fields() {
+            head.extend_from_slice(name.as_str().as_bytes());
+            head.extend_from_slice(b": ");
+            head.extend_from_slice(value.as_bytes());
+            head.extend_from_slice(b"\r\n");
+        }
+        if ends {
+            head.extend_from_slice(b"connection: close\r\n");
+        }
+        head.extend_from_slice(b"date: ");
+        head.extend_from_slice(self.date.as_bytes());
+        head.extend_from_slice(b"\r\n\r\n");
+    }
+}
+
+/// Whether two requests get the same answer, beside what an [`AnswerKey`] holds.
+fn same(one: &Asking, other: &Asking) -> bool {
+    let (one, other) = (&one.request, &other.request);
+    Arc::ptr_eq(one, other)
+        || (one.head, one.preferred_wait, &one.link_tail) == (other.head, other.preferred_wait, &other.link_tail)
+}

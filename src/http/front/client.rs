@@ -1,0 +1,129 @@
+//! A connection of a client, as its event loop keeps it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::place::Place;
+use crate::describe::request::Report;
+use crate::describe::Decision;
+use crate::http::Record;
+use crate::http::describe::Asking;
+use crate::http::head::Reader;
+use crate::hub::{FanOutGuard, Served};
+use crate::registry::LivePoll;
+
+/// A connection.
+#[derive(Debug)]
+pub struct Client<S> {
+    pub(super) socket: S,
+    pub(super) place: Place,
+    pub(super) serial: u64,
+    pub(super) phase: Phase,
+    /// Bytes that belong to no request so far. Boxed: mostly there are none.
+    pub(super) input: Option<Box<Input>>,
+    /// Of the request that is being answered. Boxed: few ask for logs or traces of each request.
+    pub(super) record: Option<Box<Record>>,
+    /// When [`Phase`] is over, if nothing happens; a parked poll has a deadline of its own.
+    pub(super) deadline: Option<Instant>,
+    /// Since when there is no request.
+    pub(super) idle_since: Instant,
+    pub(super) flags: Flags,
+}
+
+/// What is true of a connection.
+#[derive(Debug, Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and thousands of connections keep them")]
+pub(super) struct Flags {
+    /// A head has been read: HTTP/2 cannot begin any more.
+    pub(super) has_begun: bool,
+    /// There may be bytes that were not read, for which no event comes any more.
+    pub(super) unread: bool,
+    /// The client has closed its sending side.
+    pub(super) half_closed: bool,
+    /// The client closes the connection after the answer to the request that is being answered.
+    pub(super) closes: bool,
+    /// Bytes of another request are here.
+    pub(super) more: bool,
+    /// The deadline is that of the rest of a head.
+    pub(super) awaits_rest: bool,
+    /// It is to be looked at again without an event.
+    pub(super) again: bool,
+}
+
+/// Bytes, and how far they are read.
+#[derive(Debug, Default)]
+pub(super) struct Input {
+    pub(super) bytes: Vec<u8>,
+    pub(super) reader: Reader,
+}
+
+/// What a connection is doing.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// A head is awaited, or arrives.
+    Head,
+    /// A poll waits until it is known whether its client is ahead.
+    Confirming(Box<Confirming>),
+    /// A poll is parked, under this key.
+    Parked(u32),
+    /// The body of an answer is being made.
+    Making(Box<Answering>),
+    /// The client takes an answer slowly.
+    Writing(Box<Unsent>),
+    /// The last answer and a FIN are sent: what still comes is dropped.
+    Lingering,
+}
+
+/// A poll whose client may be ahead.
+#[derive(Debug)]
+pub(super) struct Confirming {
+    pub(super) asking: Asking,
+    pub(super) report: Report,
+}
+
+/// A poll that is answered.
+#[derive(Debug)]
+pub(super) struct Answering {
+    pub(super) asking: Asking,
+    pub(super) served: Arc<Served>,
+    pub(super) decision: Decision,
+    pub(super) live: Option<LivePoll>,
+    pub(super) held: std::time::Duration,
+    pub(super) fan_out: Option<FanOutGuard>,
+}
+
+/// What is left of an answer.
+#[derive(Debug)]
+pub(super) struct Unsent {
+    pub(super) head: Bytes,
+    pub(super) body: Bytes,
+    /// How many bytes of both are sent.
+    pub(super) sent: usize,
+    /// Whether the connection ends with it.
+    pub(super) ends: bool,
+    /// Kept until all is sent.
+    pub(super) _fan_out: Option<FanOutGuard>,
+}
+
+impl<S> Client<S> {
+    pub(super) fn new(socket: S, place: Place, serial: u64, now: Instant) -> Self {
+        Self {
+            socket,
+            place,
+            serial,
+            phase: Phase::Head,
+            input: None,
+            record: None,
+            deadline: None,
+            idle_since: now,
+            flags: Flags::default(),
+        }
+    }
+
+    /// How many bytes belong to no request so far.
+    pub(super) fn pending(&self) -> usize {
+        self.input.as_ref().map_or(0, |input| input.bytes.len())
+    }
+}

@@ -1,0 +1,79 @@
+//! What other tasks tell an event loop. There are no more messages than connections: each is about one, or about an answer
+//! that connections wait for.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use futures::task::AtomicWaker;
+
+use super::place::Place;
+use super::poller::Poller;
+use super::polls::BodyKey;
+use crate::describe::Consistency;
+use crate::http::stream::Back;
+use crate::hub::Payload;
+
+/// The messages that an event loop has not taken yet.
+#[derive(Debug)]
+pub struct Inbox<P: Poller> {
+    messages: Mutex<Vec<Message<P>>>,
+    waker: AtomicWaker,
+}
+
+/// A message.
+#[derive(Debug)]
+pub enum Message<P: Poller> {
+    /// A new connection.
+    Accepted(P::Socket, Place),
+    /// No more of those come.
+    Closed,
+    /// A connection that was lent has gone back, or (none) has ended.
+    Returned(Option<Box<(Back<P::Stream>, Place)>>),
+    /// What is known of the current state by now, for the poll of a client.
+    Confirmed(ClientRef, Consistency),
+    /// A body has been made.
+    Made(BodyKey, Box<Payload>),
+}
+
+/// Names a client, and no other that gets its key after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientRef {
+    pub(super) key: u32,
+    pub(super) serial: u64,
+}
+
+impl<P: Poller> Default for Inbox<P> {
+    fn default() -> Self {
+        Self { messages: Mutex::default(), waker: AtomicWaker::new() }
+    }
+}
+
+impl<P: Poller> Inbox<P> {
+    /// An empty one.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Leaves a message.
+    pub fn send(&self, message: Message<P>) {
+        self.messages().push(message);
+        self.waker.wake();
+    }
+
+    /// Takes all messages; pending while there are none.
+    pub(super) fn poll_take(&self, cx: &Context<'_>, messages: &mut Vec<Message<P>>) -> Poll<()> {
+        // Registered before the look, so that no message falls in between.
+        self.waker.register(cx.waker());
+        let mut left = self.messages();
+        if left.is_empty() {
+            return Poll::Pending;
+        }
+        messages.append(&mut left);
+        Poll::Ready(())
+    }
+
+    fn messages(&self) -> MutexGuard<'_, Vec<Message<P>>> {
+        self.messages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,139 @@
+//! What is sent to a client, and how a connection ends.
+
+use std::io::{self, IoSlice};
+
+use super::answers::Written;
+use super::client::{Phase, Unsent};
+use super::event_loop::EventLoop;
+use super::poller::Poller;
+use crate::bounds::{LINGER, SLOW_READER};
+use crate::http::metrics::Route;
+use crate::hub::FanOutGuard;
+
+impl<P: Poller> EventLoop<P> {
+    /// Whether the connection ends with the next answer.
+    pub(super) fn ends(&self, key: u32, route: Route) -> bool {
+        let Some(client) = self.clients.get(key as usize) else { return true };
+        let flags = client.flags;
+        flags.closes || self.router.closes_after(route, flags.half_closed, !flags.more)
+    }
+
+    /// Sends an answer.
+    pub(super) fn write(&mut self, key: u32, written: &Written, ends: bool, fan_out: Option<FanOutGuard>) {
+        let Some(client) = self.clients.get_mut(key as usize) else { return };
+        let sent = if written.body.is_empty() {
+            P::write(&mut client.socket, &[IoSlice::new(&written.head)])
+        } else {
+            P::write(&mut client.socket, &[IoSlice::new(&written.head), IoSlice::new(&written.body)])
+        };
+        let all = written.head.len() + written.body.len();
+        match sent {
+            Ok(sent) if sent == all => self.is_written(key, ends),
+            Ok(sent) => self.write_later(key, written, sent, ends, fan_out),
+            Err(error) if is_later(&error) => self.write_later(key, written, 0, ends, fan_out),
+            Err(_) => self.close(key),
+        }
+    }
+
+    /// The client takes the rest when it has read some.
+    fn write_later(&mut self, key: u32, written: &Written, sent: usize, ends: bool, fan_out: Option<FanOutGuard>) {
+        // Of a change that releases it at this moment.
+        let fan_out = fan_out.or_else(|| self.parked.fan_out());
+        let Some(client) = self.clients.get_mut(key as usize) else { return };
+        let (head, body) = (written.head.clone(), written.body.clone());
+        client.phase = Phase::Writing(Box::new(Unsent { head, body, sent, ends, _fan_out: fan_out }));
+        self.router.metrics.slow_readers.inc();
+        self.set_deadline(key, Some(self.now + SLOW_READER));
+    }
+
+    /// There may be room for more of an answer.
+    pub(super) fn write_on(&mut self, key: u32) {
+        loop {
+            let Some(client) = self.clients.get_mut(key as usize) else { return };
+            let Phase::Writing(unsent) = &mut client.phase else { return };
+            match P::write(&mut client.socket, &unsent.rest()) {
+                Ok(sent) => {
+                    unsent.sent += sent;
+                    if unsent.is_sent() {
+                        let ends = unsent.ends;
+                        client.phase = Phase::Head;
+                        self.router.metrics.slow_readers.dec();
+                        return self.is_written(key, ends);
+                    }
+                    self.set_deadline(key, Some(self.now + SLOW_READER));
+                }
+                Err(error) if is_later(&error) => return,
+                Err(_) => return self.close(key),
+            }
+        }
+    }
+
+    /// An answer is sent, as far as the kernel has taken it.
+    fn is_written(&mut self, key: u32, ends: bool) {
+        if ends {
+            return self.end(key);
+        }
+        let Some(client) = self.clients.get_mut(key as usize) else { return };
+        client.phase = Phase::Head;
+        client.idle_since = self.now;
+        if client.input.is_some() || client.flags.unread || client.flags.half_closed {
+            self.look_again(key);
+        }
+        self.await_head(key);
+    }
+
+    /// Sends a FIN, and drops what the client still sends for a moment: to close while bytes arrive would be a reset, which
+    /// can take the answer from it.
+    pub(super) fn end(&mut self, key: u32) {
+        let Some(client) = self.clients.get_mut(key as usize) else { return };
+        let ended = P::shutdown(&mut client.socket);
+        client.phase = Phase::Lingering;
+        client.input = None;
+        if ended.is_err() || client.flags.half_closed {
+            return self.close(key);
+        }
+        self.set_deadline(key, Some(self.now + LINGER));
+        self.drop_input(key);
+    }
+
+    /// Reads and drops what comes after the last answer.
+    pub(super) fn drop_input(&mut self, key: u32) {
+        loop {
+            let Some(client) = self.clients.get_mut(key as usize) else { return };
+            match P::read(&mut client.socket, &mut self.buffer) {
+                Ok(0) => return self.close(key),
+                Ok(_) => {}
+                Err(error) if is_later(&error) => return,
+                Err(_) => return self.close(key),
+            }
+        }
+    }
+
+    /// Closes a connection, whatever it is doing.
+    pub(super) fn close(&mut self, key: u32) {
+        let Some(client) = self.clients.try_remove(key as usize) else { return };
+        self.timers.replace(key, client.deadline, None);
+        match client.phase {
+            Phase::Parked(parked) => drop(self.parked.abandon(parked)),
+            Phase::Writing(_) => self.router.metrics.slow_readers.dec(),
+            Phase::Head | Phase::Confirming(_) | Phase::Making(_) | Phase::Lingering => {}
+        }
+    }
+}
+
+impl Unsent {
+    /// What is to be sent.
+    fn rest(&self) -> [IoSlice<'_>; 2] {
+        let head = self.sent.min(self.head.len());
+        let body = self.sent - head;
+        [IoSlice::new(&self.head[head..]), IoSlice::new(&self.body[body..])]
+    }
+
+    fn is_sent(&self) -> bool {
+        self.sent == self.head.len() + self.body.len()
+    }
+}
+
+fn is_later(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}

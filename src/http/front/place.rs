@@ -1,0 +1,74 @@
+//! How many connections of clients are open, and how many may be.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use prometheus::IntGauge;
+use tokio::time::Instant;
+
+use crate::access::{Connection, Scheme};
+
+/// The places for connections.
+#[derive(Debug)]
+pub struct Places {
+    limit: usize,
+    taken: AtomicUsize,
+    gauge: IntGauge,
+}
+
+/// The place of one, from its begin to its end.
+#[derive(Debug)]
+pub struct Place {
+    places: Arc<Places>,
+    peer: SocketAddr,
+    /// Made for who asks: most clients are no agents.
+    connection: Option<Arc<Connection>>,
+}
+
+impl Places {
+    /// So many, and a gauge of those that are taken.
+    #[must_use]
+    pub fn new(limit: usize, gauge: IntGauge) -> Arc<Self> {
+        Arc::new(Self { limit, taken: AtomicUsize::new(0), gauge })
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Takes one for a connection from `peer`; none: all are taken.
+    #[must_use]
+    pub fn take(self: &Arc<Self>, peer: SocketAddr) -> Option<Place> {
+        let take = |taken: usize| (taken < self.limit).then_some(taken + 1);
+        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok()?;
+        self.gauge.inc();
+        Some(Place { places: Arc::clone(self), peer, connection: None })
+    }
+}
+
+impl Place {
+    /// The other end.
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// The connection, for who judges its requests, and for the agents that poll on it.
+    pub fn connection(&mut self) -> Arc<Connection> {
+        let connection = || Arc::new(Connection::new(self.peer, Scheme::Http));
+        Arc::clone(self.connection.get_or_insert_with(connection))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(connection) = &self.connection {
+            connection.end(Instant::now().into_std());
+        }
+        self.places.taken.fetch_sub(1, Ordering::Relaxed);
+        self.places.gauge.dec();
+    }
+}

@@ -1,0 +1,42 @@
+//! Where an event loop's bytes come from and go to: the kernel ([`super::epoll`]), or memory in tests.
+
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// A connection that may have something to read, or room for what is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ready {
+    /// Under which it was added.
+    pub key: u32,
+    /// The peer has closed its sending side, or is gone: a short read does not show it.
+    pub ended: bool,
+}
+
+/// Reports on connections, once for each change (edge-triggered): whoever is told of one reads until nothing is left.
+pub trait Poller: fmt::Debug + Send + 'static {
+    /// A connection of the event loop; never blocks.
+    type Socket: fmt::Debug + Send + 'static;
+    /// The same connection as hyper takes it.
+    type Stream: AsyncRead + AsyncWrite + Unpin + fmt::Debug + Send + 'static;
+
+    /// Whether a read that returns fewer bytes than there was room for has returned all.
+    const SHORT_READ_IS_LAST: bool;
+
+    /// Begins to report on a connection.
+    fn add(&mut self, key: u32, socket: &mut Self::Socket) -> io::Result<()>;
+    /// Ends that, and makes a stream of it.
+    fn remove(&mut self, socket: Self::Socket) -> io::Result<Self::Stream>;
+    /// Makes a connection of a stream.
+    fn socket(stream: Self::Stream) -> io::Result<Self::Socket>;
+    /// Reads what has come; 0: the peer has closed its sending side.
+    fn read(socket: &mut Self::Socket, room: &mut [u8]) -> io::Result<usize>;
+    /// Writes as much as there is room for.
+    fn write(socket: &mut Self::Socket, bytes: &[IoSlice<'_>]) -> io::Result<usize>;
+    /// Closes the sending side.
+    fn shutdown(socket: &mut Self::Socket) -> io::Result<()>;
+    /// Waits until there is something to report.
+    fn poll_ready(&mut self, cx: &mut Context<'_>, ready: &mut Vec<Ready>) -> Poll<io::Result<()>>;
+}

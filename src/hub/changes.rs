@@ -1,0 +1,135 @@
+//! How a change reaches those who own many parked requests: an event loop, or a connection of HTTP/2. Each of them has a
+//! [`Mailbox`], in which every publication of the operations that it follows leaves one [`Change`], however many requests
+//! it releases.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll};
+
+use futures::task::AtomicWaker;
+
+use super::FanOutGuard;
+use super::fan_out::FanOut;
+use crate::bounds::CHANGES;
+
+/// Names a view, among all views of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ViewId(u64);
+
+/// What has happened to views. It is left in a mailbox after it has become visible in the views.
+#[derive(Debug)]
+pub struct Change {
+    /// To which.
+    pub what: What,
+    /// Measures until the last share of the change is dropped; absent: nothing is released.
+    fan_out: Option<Arc<FanOut>>,
+}
+
+/// What has happened.
+#[derive(Debug)]
+pub enum What {
+    /// These views have another state, that of the whole model among them.
+    Touched(Box<[ViewId]>),
+    /// The state of the operation with this whole view has another version.
+    Version(ViewId),
+    /// The operation with this whole view has ended.
+    Ended(ViewId),
+    /// So many changes came that they are not told apart: any view may have another state, and any operation may have ended.
+    Many,
+}
+
+/// Changes that their reader has not taken yet.
+#[derive(Debug, Default)]
+pub struct Mailbox {
+    changes: Mutex<Vec<Arc<Change>>>,
+    waker: AtomicWaker,
+}
+
+/// The mailboxes of an operation.
+#[derive(Debug, Default)]
+pub(super) struct Followers(Mutex<Vec<Weak<Mailbox>>>);
+
+impl ViewId {
+    /// One that no other view has.
+    pub(super) fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl Change {
+    pub(super) fn touched(views: Box<[ViewId]>, fan_out: &Arc<FanOut>) -> Self {
+        Self { what: What::Touched(views), fan_out: Some(Arc::clone(fan_out)) }
+    }
+
+    pub(super) fn of(what: What) -> Self {
+        Self { what, fan_out: None }
+    }
+
+    /// It has released a request, whose answer is written before this share of the change is dropped.
+    pub fn has_released(&self) {
+        if let Some(fan_out) = &self.fan_out {
+            fan_out.has_released();
+        }
+    }
+
+    /// For an answer that is written later.
+    #[must_use]
+    pub fn guard(&self) -> Option<FanOutGuard> {
+        self.fan_out.as_ref().map(|fan_out| FanOutGuard::of_change(Arc::clone(fan_out)))
+    }
+}
+
+impl Mailbox {
+    /// Takes all changes; pending while there are none.
+    pub fn poll_take(&self, cx: &Context<'_>, changes: &mut Vec<Arc<Change>>) -> Poll<()> {
+        // Registered before the look, so that no change falls in between.
+        self.waker.register(cx.waker());
+        let mut left = self.changes();
+        if left.is_empty() {
+            return Poll::Pending;
+        }
+        changes.append(&mut left);
+        Poll::Ready(())
+    }
+
+    fn leave(&self, change: &Arc<Change>) {
+        {
+            let mut changes = self.changes();
+            if changes.len() >= CHANGES {
+                changes.clear();
+                changes.push(Arc::new(Change { what: What::Many, fan_out: change.fan_out.clone() }));
+            } else {
+                changes.push(Arc::clone(change));
+            }
+        }
+        self.waker.wake();
+    }
+
+    fn changes(&self) -> MutexGuard<'_, Vec<Arc<Change>>> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Followers {
+    /// From now on changes are left in this mailbox too, until nobody has it any more.
+    pub(super) fn add(&self, mailbox: &Arc<Mailbox>) {
+        let mut followers = self.followers();
+        followers.retain(|follower| follower.strong_count() > 0);
+        followers.push(Arc::downgrade(mailbox));
+    }
+
+    /// Tells all of them.
+    pub(super) fn tell(&self, change: Change) {
+        let change = Arc::new(change);
+        self.followers().retain(|follower| {
+            let Some(mailbox) = follower.upgrade() else { return false };
+            mailbox.leave(&change);
+            true
+        });
+    }
+
+    fn followers(&self) -> MutexGuard<'_, Vec<Weak<Mailbox>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

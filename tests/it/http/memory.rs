@@ -1,0 +1,138 @@
+//! Connections of an event loop that are kept in memory, so that they work in paused time.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+
+use futures::task::AtomicWaker;
+use tidewait::http::front::{Poller, Ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// The server's end of a connection.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// Reports on connections in memory.
+#[derive(Debug, Default)]
+pub(crate) struct Memory(Arc<Woken>);
+
+/// A connection, and who is woken for it.
+pub(crate) struct Socket {
+    stream: Box<dyn Stream>,
+    waker: Waker,
+}
+
+/// The keys of connections on which something has happened.
+#[derive(Debug, Default)]
+struct Woken {
+    keys: Mutex<Vec<u32>>,
+    event_loop: AtomicWaker,
+}
+
+struct Key {
+    key: u32,
+    woken: Arc<Woken>,
+}
+
+impl Socket {
+    pub(crate) fn new(stream: impl Stream + 'static) -> Self {
+        Self { stream: Box::new(stream), waker: Waker::noop().clone() }
+    }
+
+    fn now<T>(
+        &mut self,
+        act: impl FnOnce(Pin<&mut dyn Stream>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> io::Result<T> {
+        match act(Pin::new(&mut *self.stream), &mut Context::from_waker(&self.waker)) {
+            Poll::Ready(result) => result,
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
+impl std::fmt::Debug for Socket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Socket").finish_non_exhaustive()
+    }
+}
+
+impl Woken {
+    fn add(&self, key: u32) {
+        self.keys.lock().expect("no panic").push(key);
+        self.event_loop.wake();
+    }
+}
+
+impl Wake for Key {
+    fn wake(self: Arc<Self>) {
+        self.woken.add(self.key);
+    }
+}
+
+impl Poller for Memory {
+    type Socket = Socket;
+    type Stream = Socket;
+
+    const SHORT_READ_IS_LAST: bool = false;
+
+    fn add(&mut self, key: u32, socket: &mut Socket) -> io::Result<()> {
+        socket.waker = Arc::new(Key { key, woken: Arc::clone(&self.0) }).into();
+        // As the kernel does: it may be ready already.
+        self.0.add(key);
+        Ok(())
+    }
+
+    fn remove(&mut self, socket: Socket) -> io::Result<Socket> {
+        Ok(socket)
+    }
+
+    fn socket(stream: Socket) -> io::Result<Socket> {
+        Ok(stream)
+    }
+
+    fn read(socket: &mut Socket, room: &mut [u8]) -> io::Result<usize> {
+        let mut room = ReadBuf::new(room);
+        socket.now(|stream, cx| stream.poll_read(cx, &mut room))?;
+        Ok(room.filled().len())
+    }
+
+    fn write(socket: &mut Socket, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
+        socket.now(|stream, cx| stream.poll_write_vectored(cx, bytes))
+    }
+
+    fn shutdown(socket: &mut Socket) -> io::Result<()> {
+        socket.now(|stream, cx| stream.poll_shutdown(cx))
+    }
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>, ready: &mut Vec<Ready>) -> Poll<io::Result<()>> {
+        self.0.event_loop.register(cx.waker());
+        let mut keys = self.0.keys.lock().expect("no panic");
+        if keys.is_empty() {
+            return Poll::Pending;
+        }
+        ready.extend(keys.drain(..).map(|key| Ready { key, ended: false }));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.stream).poll_shutdown(cx)
+    }
+}
