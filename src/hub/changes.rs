@@ -28,8 +28,13 @@ pub struct Change {
 /// What has happened.
 #[derive(Debug)]
 pub enum What {
-    /// These views have another state, that of the whole model among them.
-    Touched(Box<[ViewId]>),
+    /// The whole model and the views of these selections have another state, and all views have another version.
+    Touched {
+        /// The view of the whole model.
+        whole: ViewId,
+        /// Those of selections.
+        parts: Box<[ViewId]>,
+    },
     /// The state of the operation with this whole view has another version.
     Version(ViewId),
     /// The operation with this whole view has ended.
@@ -58,8 +63,8 @@ impl ViewId {
 }
 
 impl Change {
-    pub(super) fn touched(views: Box<[ViewId]>, fan_out: &Arc<FanOut>) -> Self {
-        Self { what: What::Touched(views), fan_out: Some(Arc::clone(fan_out)) }
+    pub(super) fn touched(whole: ViewId, parts: Box<[ViewId]>, fan_out: &Arc<FanOut>) -> Self {
+        Self { what: What::Touched { whole, parts }, fan_out: Some(Arc::clone(fan_out)) }
     }
 
     pub(super) fn of(what: What) -> Self {

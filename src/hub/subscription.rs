@@ -95,8 +95,8 @@ impl Views {
             self.newest.send_replace(Some(snapshot.id));
         }
         // Last: whoever reads of it sees all of it.
-        let touched = touched.iter().map(|view| view.id).chain([self.whole.id]).collect();
-        self.followers.tell(Change::touched(touched, fan_out));
+        let parts = touched.iter().map(|view| view.id).collect();
+        self.followers.tell(Change::touched(self.whole.id, parts, fan_out));
     }
 
     /// From now on views are made of `next`. Gives those that are there and that it touches.

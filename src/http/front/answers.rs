@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use crate::bounds::KEPT_ANSWERS;
-use crate::describe::{Answer, Decision};
+use crate::describe::{Answer, Decision, PollRequest};
 use crate::http::describe::Asking;
 use crate::hub::{Payload, Served, Wanted};
 
@@ -36,8 +36,8 @@ pub(super) struct AnswerKey {
 #[derive(Debug)]
 struct Kept {
     key: AnswerKey,
-    /// Of the request: what else its answer depends on.
-    asking: Asking,
+    /// What else its answer depends on.
+    request: Arc<PollRequest>,
     second: u64,
     written: Written,
 }
@@ -94,13 +94,13 @@ impl Answers {
 
     /// An answer that was written for somebody who asked for the same.
     pub(super) fn kept(&self, asking: &Asking, key: &AnswerKey) -> Option<&Written> {
-        let is_same = |kept: &&Kept| kept.second == self.second && kept.key.is(key) && same(&kept.asking, asking);
+        let is_same = |kept: &&Kept| kept.second == self.second && kept.key.is(key) && same(&kept.request, &asking.request);
         self.kept.iter().find(is_same).map(|kept| &kept.written)
     }
 
     /// Keeps one.
     pub(super) fn keep(&mut self, asking: &Asking, key: AnswerKey, written: Written) {
-        let kept = Kept { key, asking: asking.clone(), second: self.second, written };
+        let kept = Kept { key, request: Arc::clone(&asking.request), second: self.second, written };
         if self.kept.len() < KEPT_ANSWERS {
             self.kept.push(kept);
         } else {
@@ -131,8 +131,7 @@ impl Answers {
 }
 
 /// Whether two requests get the same answer, beside what an [`AnswerKey`] holds.
-fn same(one: &Asking, other: &Asking) -> bool {
-    let (one, other) = (&one.request, &other.request);
+fn same(one: &Arc<PollRequest>, other: &Arc<PollRequest>) -> bool {
     Arc::ptr_eq(one, other)
         || (one.head, one.preferred_wait, &one.link_tail) == (other.head, other.preferred_wait, &other.link_tail)
 }

@@ -44,6 +44,8 @@ pub(super) struct Flags {
     pub(super) half_closed: bool,
     /// The client closes the connection after the answer to the request that is being answered.
     pub(super) closes: bool,
+    /// The request that is being answered is HEAD.
+    pub(super) head: bool,
     /// Bytes of another request are here.
     pub(super) more: bool,
     /// The deadline is that of the rest of a head.

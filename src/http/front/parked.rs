@@ -194,12 +194,13 @@ impl<C> Parked<C> {
     /// Notes what a change touches.
     pub fn on_change(&mut self, change: &Arc<Change>) {
         match &change.what {
-            What::Touched(views) => {
-                for view in views {
+            What::Touched { whole, parts } => {
+                for view in parts.iter().chain([whole]) {
                     if let Some(list) = self.by_view.remove(view) {
                         self.due.push_back(Due::new(list, Some(change)));
                     }
                 }
+                self.on_version(*whole);
             }
             What::Version(whole) => self.on_version(*whole),
             What::Ended(whole) => self.on_ended(*whole),

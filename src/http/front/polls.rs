@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Method;
+
 use super::answers::{AnswerKey, Written};
 use super::client::{Answering, Confirming, Phase};
 use super::event_loop::EventLoop;
@@ -37,6 +39,7 @@ impl<P: Poller> EventLoop<P> {
             debug_assert!(false, "a head that has passed is read again");
             return self.close(key);
         };
+        client.flags.head = parts.method == Method::HEAD;
         if self.router.records() {
             let connection = client.place.connection();
             client.record = Some(Box::new(self.router.record(&parts, &connection)));
@@ -219,6 +222,8 @@ impl<P: Poller> EventLoop<P> {
 
     fn problem(&mut self, key: u32, answer: Answer, route: Route, held: Duration) {
         let ends = self.ends(key, route);
+        let is_head = self.clients.get(key as usize).is_some_and(|client| client.flags.head);
+        let answer = if is_head { answer.to_head() } else { answer };
         let written = self.written(&answer, ends);
         self.send_as(key, &written, ends, held, route, None);
     }
