@@ -71,6 +71,8 @@ pub const IDLE_CONNECTION: Duration = Duration::from_secs(620);
 pub const SLICE: usize = 256;
 /// Answers whose bytes an event loop keeps while a change is under way; others are written anew for each client.
 pub const KEPT_ANSWERS: usize = 16;
+/// Heads of polls that an event loop keeps, since the next client may send the same bytes; others are read anew.
+pub const KNOWN_HEADS: usize = 16;
 /// A client that takes no byte of an answer for this long is cut.
 pub const SLOW_READER: Duration = Duration::from_secs(60);
 /// A connection of HTTP/1.1 on which hyper has served a request, and that has been idle for this long, goes back to its event

@@ -53,6 +53,7 @@ pub struct Operation {
     pub reads: Arc<Reads>,
     /// Read by every request, followed by [`Run`].
     settings: watch::Sender<Settings>,
+    settings_generation: AtomicU64,
     /// Of the settings, in nanoseconds: on the way of a change there is no lock.
     wake_spread: AtomicU64,
     registry: Mutex<AgentRegistry<Subscription>>,
@@ -74,6 +75,7 @@ impl Operation {
             path: config.path.clone(),
             wake_spread: AtomicU64::new(settings::nanos(config.wake_spread)),
             settings: watch::Sender::new(Settings::of(config)),
+            settings_generation: AtomicU64::new(0),
             hub,
             freshness: Freshness::new(now),
             registry: Mutex::new(AgentRegistry::new(AGENTS, expiry, now.into_std())),

@@ -26,6 +26,7 @@ pub mod client;
 pub mod epoll;
 pub mod event_loop;
 pub mod inbox;
+mod known;
 mod lend;
 mod output;
 pub mod parked;

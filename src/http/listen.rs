@@ -2,7 +2,7 @@
 //!
 //! HTTP/1.1 and cleartext HTTP/2 (with prior knowledge, RFC 9113, section 3.3) share the port.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
@@ -157,10 +157,10 @@ impl Port {
 
     /// Answers one connection too many, whatever its request.
     fn refuse(&self, stream: std::net::TcpStream) {
-        let Ok(mut stream) = tokio::net::TcpStream::from_std(stream) else { return };
         // Best effort: what does not fit into an empty send buffer is not worth waiting for.
-        let _ = stream.try_write(&refusal(self.places.limit(), fastrand::f64()));
+        let _ = (&stream).write(&refusal(self.places.limit(), fastrand::f64()));
         let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned() else { return };
+        let Ok(mut stream) = tokio::net::TcpStream::from_std(stream) else { return };
         self.connections.spawn(async move {
             let heard = async {
                 stream.shutdown().await?;

@@ -77,7 +77,7 @@ impl Trace {
 /// Whether spans are made.
 #[must_use]
 pub fn are_made() -> bool {
-    tracing::enabled!(target: SPANS, tracing::Level::INFO)
+    tracing::span_enabled!(target: SPANS, tracing::Level::INFO)
 }
 
 /// The method, if it is a known one: names of spans are a closed set.

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
@@ -13,13 +14,14 @@ use super::Operation;
 #[derive(Debug)]
 pub struct OperationRegistry {
     by_path: ArcSwap<HashMap<String, Arc<Operation>>>,
+    generation: AtomicU64,
     /// What else is waited for before all operations are known: until then a path that none has may be one of theirs.
     unknown: watch::Sender<Option<&'static str>>,
 }
 
 impl Default for OperationRegistry {
     fn default() -> Self {
-        Self { by_path: ArcSwap::default(), unknown: watch::Sender::new(None) }
+        Self { by_path: ArcSwap::default(), generation: AtomicU64::new(0), unknown: watch::Sender::new(None) }
     }
 }
 
@@ -58,6 +60,13 @@ impl OperationRegistry {
     pub fn replace(&self, operations: impl IntoIterator<Item = Arc<Operation>>) {
         let by_path = operations.into_iter().map(|operation| (operation.path.clone(), operation));
         self.by_path.store(Arc::new(by_path.collect()));
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// Counts the changes of the table: whoever has found an operation while this was the same finds it again.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
     }
 
     /// Names what must be known before this table is whole; none: it is.

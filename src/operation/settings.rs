@@ -32,6 +32,13 @@ impl Operation {
         self.registry().set_expiry(super::expiry(&config));
         self.wake_spread.store(nanos(config.wake_spread), Ordering::Relaxed);
         self.settings.send_replace(Settings::of(config));
+        self.settings_generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// Counts the changes of the configuration: whoever has read it while this was the same has read the current one.
+    #[must_use]
+    pub fn settings_generation(&self) -> u64 {
+        self.settings_generation.load(Ordering::Acquire)
     }
 
     /// Over how long a release is spread.

@@ -23,10 +23,9 @@ pub struct Answers {
     second: u64,
 }
 
-/// What an answer to a poll depends on.
-#[derive(Debug, Clone)]
+/// What an answer to a poll depends on, beside the request and the state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct AnswerKey {
-    served: Arc<Served>,
     decision: Decision,
     wanted: Option<Wanted>,
     age: u64,
@@ -35,11 +34,11 @@ pub(super) struct AnswerKey {
 
 #[derive(Debug)]
 struct Kept {
+    served: Arc<Served>,
     key: AnswerKey,
-    /// What else its answer depends on.
     request: Arc<PollRequest>,
     second: u64,
-    written: Written,
+    written: Arc<Written>,
 }
 
 /// An answer that is ready to be sent.
@@ -63,15 +62,9 @@ impl Default for Answers {
 }
 
 impl AnswerKey {
-    pub(super) fn new(asking: &Asking, served: &Arc<Served>, decision: Decision, ends: bool) -> Self {
+    pub(super) fn new(asking: &Asking, decision: Decision, ends: bool) -> Self {
         let age = asking.operation.freshness.age().as_secs();
-        Self { served: Arc::clone(served), decision, wanted: asking.wanted(decision), age, ends }
-    }
-
-    fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.served, &other.served)
-            && (self.decision, self.wanted, self.age, self.ends)
-                == (other.decision, other.wanted, other.age, other.ends)
+        Self { decision, wanted: asking.wanted(decision), age, ends }
     }
 }
 
@@ -93,14 +86,26 @@ impl Answers {
     }
 
     /// An answer that was written for somebody who asked for the same.
-    pub(super) fn kept(&self, asking: &Asking, key: &AnswerKey) -> Option<&Written> {
-        let is_same = |kept: &&Kept| kept.second == self.second && kept.key.is(key) && same(&kept.request, &asking.request);
+    pub(super) fn kept(&self, request: &Arc<PollRequest>, served: &Arc<Served>, key: AnswerKey) -> Option<&Arc<Written>> {
+        let is_same = |kept: &&Kept| {
+            kept.second == self.second
+                && Arc::ptr_eq(&kept.served, served)
+                && kept.key == key
+                && same(&kept.request, request)
+        };
         self.kept.iter().find(is_same).map(|kept| &kept.written)
     }
 
     /// Keeps one.
-    pub(super) fn keep(&mut self, asking: &Asking, key: AnswerKey, written: Written) {
-        let kept = Kept { key, request: Arc::clone(&asking.request), second: self.second, written };
+    pub(super) fn keep(
+        &mut self,
+        request: &Arc<PollRequest>,
+        served: &Arc<Served>,
+        key: AnswerKey,
+        written: &Arc<Written>,
+    ) {
+        let (served, request, written) = (Arc::clone(served), Arc::clone(request), Arc::clone(written));
+        let kept = Kept { served, key, request, second: self.second, written };
         if self.kept.len() < KEPT_ANSWERS {
             self.kept.push(kept);
         } else {

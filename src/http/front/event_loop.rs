@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::answers::Answers;
 use super::client::{Client, Phase};
+use super::known::KnownHeads;
 use super::inbox::{ClientRef, Inbox, Message};
 use super::parked::Parked;
 use super::place::Place;
@@ -39,6 +40,7 @@ pub struct EventLoop<P: Poller> {
     pub(super) timers: Timers,
     pub(super) parked: Parked<u32>,
     pub(super) answers: Answers,
+    pub(super) known: KnownHeads,
     /// Who waits for bodies that are being made.
     pub(super) making: HashMap<BodyKey, Vec<ClientRef>>,
     /// Connections to look at without an event.
@@ -80,6 +82,7 @@ impl<P: Poller> EventLoop<P> {
             clients: Slab::new(),
             timers: Timers::default(),
             answers: Answers::default(),
+            known: KnownHeads::default(),
             making: HashMap::new(),
             again: VecDeque::new(),
             buffer: vec![0; HEAD_BYTES],

@@ -44,6 +44,8 @@ impl<P: Poller> EventLoop<P> {
         client.phase = Phase::Writing(Box::new(Unsent { head, body, sent, ends, _fan_out: fan_out }));
         self.router.metrics.slow_readers.inc();
         self.set_deadline(key, Some(self.now + SLOW_READER));
+        // Only a write that was refused is followed by an event.
+        self.write_on(key);
     }
 
     /// There may be room for more of an answer.
@@ -76,10 +78,11 @@ impl<P: Poller> EventLoop<P> {
         let Some(client) = self.clients.get_mut(key as usize) else { return };
         client.phase = Phase::Head;
         client.idle_since = self.now;
-        if client.input.is_some() || client.flags.unread || client.flags.half_closed {
+        if client.flags.more || client.flags.unread {
             self.look_again(key);
+        } else {
+            self.await_head(key);
         }
-        self.await_head(key);
     }
 
     /// Sends a FIN, and drops what the client still sends for a moment: to close while bytes arrive would be a reset, which

@@ -9,6 +9,7 @@ use super::answers::{AnswerKey, Written};
 use super::client::{Answering, Confirming, Phase};
 use super::event_loop::EventLoop;
 use super::inbox::{ClientRef, Message};
+use super::known::KnownHead;
 use super::parked::Released;
 use super::poller::Poller;
 use crate::access::Identity;
@@ -44,16 +45,34 @@ impl<P: Poller> EventLoop<P> {
             let connection = client.place.connection();
             client.record = Some(Box::new(self.router.record(&parts, &connection)));
         }
+        let closes = client.flags.closes;
+        // Before the settings are read: if they change meanwhile, the head is read again.
+        let settings = operation.settings_generation();
         let begun = match parse(&operation, &parts) {
             Ok(Asked::Poll(mut request)) => {
                 let report = request.take_report();
-                Asking::new(operation, Arc::new(request)).map(|asking| (asking, report))
+                let request = Arc::new(request);
+                if report.agent.is_none() && !self.router.records() {
+                    self.known.keep(head, &operation, settings, &request, closes);
+                }
+                Asking::new(operation, request).map(|asking| (asking, report))
             }
             Ok(Asked::Options) => return self.problem(key, Answer::options(), Route::Describe, Duration::ZERO),
             Err(problem) => Err(problem),
         };
         match begun {
             Ok((asking, report)) => self.compare(key, asking, report),
+            Err(problem) => self.refuse(key, &problem, Duration::ZERO),
+        }
+    }
+
+    /// A plain poll, of which the head was read before.
+    pub(super) fn poll_again(&mut self, key: u32, known: KnownHead) {
+        let Some(client) = self.clients.get_mut(key as usize) else { return };
+        client.flags.closes = known.closes;
+        client.flags.head = known.request.head;
+        match Asking::new(known.operation, known.request) {
+            Ok(asking) => self.compare(key, asking, Report::default()),
             Err(problem) => self.refuse(key, &problem, Duration::ZERO),
         }
     }
@@ -143,15 +162,15 @@ impl<P: Poller> EventLoop<P> {
         let Answering { asking, served, decision, live, held, .. } = &answering;
         // The same state at a version that only this client has seen.
         let is_common = asking.request.version_of(&served.snapshot.id) == served.snapshot.id.version;
-        let answer_key = AnswerKey::new(asking, served, *decision, ends);
-        if let Some(written) = self.answers.kept(asking, &answer_key).filter(|_| is_common) {
+        let answer_key = AnswerKey::new(asking, *decision, ends);
+        if let Some(written) = self.answers.kept(&asking.request, served, answer_key).filter(|_| is_common) {
             if let (Decision::State, Some(live)) = (decision, live) {
                 live.sent(&served.snapshot.id);
             }
             if let Some(payload) = &written.payload {
                 asking.subscription.count(served, payload);
             }
-            let (written, held) = (written.clone(), *held);
+            let (written, held) = (Arc::clone(written), *held);
             return self.send(key, &written, ends, held, answering.fan_out);
         }
         let payload = match asking.wanted(*decision) {
@@ -170,10 +189,10 @@ impl<P: Poller> EventLoop<P> {
         match asking.answer_with(&served, decision, live.as_ref(), payload) {
             Ok(answer) => {
                 let ends = self.ends(key, Route::Describe);
-                let mut written = self.written(&answer, ends);
-                written.payload = counted;
+                let written = Written { payload: counted, ..self.written(&answer, ends) };
+                let written = Arc::new(written);
                 if let Some(keep) = keep {
-                    self.answers.keep(&asking, keep, written.clone());
+                    self.answers.keep(&asking.request, &served, keep, &written);
                 }
                 self.send(key, &written, ends, held, fan_out);
             }

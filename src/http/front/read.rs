@@ -171,6 +171,14 @@ impl<P: Poller> EventLoop<P> {
                 return Some(Stop::Busy);
             }
         }
+        let generation = self.router.operations.generation();
+        if let Some(known) = self.known.find(bytes, generation) {
+            let known = known.clone();
+            self.begins(key, bytes.len() > known.length());
+            *used += known.length();
+            self.poll_again(key, known);
+            return None;
+        }
         match reader.judge(bytes) {
             Verdict::Partial => return Some(Stop::Partial(Some(reader))),
             Verdict::Passes(passed) => {
