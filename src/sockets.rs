@@ -34,7 +34,10 @@ pub fn tune<S: AsFd>(socket: &S) -> io::Result<()> {
 }
 
 /// A descriptor whose readiness tokio watches.
-#[expect(deprecated, reason = "what replaces it is unsafe for the sake of types whose descriptor may change; an OwnedFd's does not")]
+#[expect(
+    deprecated,
+    reason = "what replaces it is unsafe for the sake of types whose descriptor may change; an OwnedFd's does not"
+)]
 pub fn watched(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(descriptor, Interest::READABLE)
 }

@@ -66,9 +66,7 @@ async fn poll(
         None => Consistency::Confirmed,
     };
     match asking.arrive(consistency, report, &Identity::Anonymous, || Arc::clone(&connection.client))? {
-        Arrived::Answer(decision, served, live) => {
-            Ok(asking.answer(&served, decision, live.as_ref()).await?.into())
-        }
+        Arrived::Answer(decision, served, live) => Ok(asking.answer(&served, decision, live.as_ref()).await?.into()),
         Arrived::Park(parking) => hold(&asking, stop, connection, parking).await,
     }
 }

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use super::delta::Past;
 use super::changes::{Change, Followers, Mailbox, ViewId, What};
+use super::delta::Past;
 use super::fan_out::FanOut;
 use super::parking::Parking;
 use super::view::{Missing, State, View};

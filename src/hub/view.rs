@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::changes::ViewId;
 use super::Served;
+use super::changes::ViewId;
 use super::fan_out::{Cohort, FanOut};
 use crate::model::{Selection, Snapshot, StateId};
 
@@ -46,7 +46,11 @@ impl View {
             Ok(whole) => part(&whole.snapshot, &selection),
             Err(missing) => Err(*missing),
         };
-        Self { id: ViewId::next(), selection, current: watch::Sender::new(Current { state, cohort: Arc::default(), closed }) }
+        Self {
+            id: ViewId::next(),
+            selection,
+            current: watch::Sender::new(Current { state, cohort: Arc::default(), closed }),
+        }
     }
 
     /// What is served now.

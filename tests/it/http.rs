@@ -26,14 +26,15 @@ use crate::talk::{Answer, Talk, answers};
 
 mod acknowledge;
 mod ahead;
+mod both_ways;
 mod cancel;
 mod change;
 mod delta;
 mod drain;
 pub(crate) mod golden;
 mod heads;
-mod memory;
 mod http2;
+mod memory;
 mod select;
 mod spread;
 mod suppressed;
@@ -85,6 +86,15 @@ fn feed(operation: &Operation) -> (mpsc::Sender<Report>, Feed) {
 impl Rig {
     /// A rig without a state.
     pub(crate) fn empty(adjust: impl FnOnce(&mut config::Operation)) -> Self {
+        Self::with(adjust, |router| router)
+    }
+
+    /// The same, whose plain polls are served by hyper as all other requests are.
+    pub(crate) fn with_polls_by_hyper() -> Self {
+        Self::with(|_| (), Router::with_polls_by_hyper)
+    }
+
+    fn with(adjust: impl FnOnce(&mut config::Operation), change: impl FnOnce(Router) -> Router) -> Self {
         let mut config = config::Operation {
             name: "test".to_owned(),
             path: "/describe".to_owned(),
@@ -109,13 +119,13 @@ impl Rig {
         let stop = Arc::new(Stop::new(Duration::from_secs(20)));
         let metrics = metrics::Metrics::register(&registry).expect("new names");
         let places = Places::new(usize::MAX, metrics.connections.clone());
-        let router = Arc::new(Router::new(
+        let router = Arc::new(change(Router::new(
             Arc::new(OperationRegistry::of([Arc::clone(&operation)])),
             None,
             stop.watch(),
             metrics,
             false,
-        ));
+        )));
         let inbox = Inbox::new();
         let event_loop =
             EventLoop::new(router, Memory::default(), Arc::clone(&inbox), stop.watch(), TaskTracker::new());

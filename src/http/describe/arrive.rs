@@ -97,8 +97,7 @@ impl Asking {
     #[must_use]
     pub fn claims(&self) -> Option<&Since> {
         let newest = self.request.newest()?;
-        let is_done =
-            self.subscription.current().is_ok_and(|served| self.request.is_done_with(&served.snapshot.id));
+        let is_done = self.subscription.current().is_ok_and(|served| self.request.is_done_with(&served.snapshot.id));
         (!is_done).then_some(newest)
     }
 

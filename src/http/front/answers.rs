@@ -86,7 +86,12 @@ impl Answers {
     }
 
     /// An answer that was written for somebody who asked for the same.
-    pub(super) fn kept(&self, request: &Arc<PollRequest>, served: &Arc<Served>, key: AnswerKey) -> Option<&Arc<Written>> {
+    pub(super) fn kept(
+        &self,
+        request: &Arc<PollRequest>,
+        served: &Arc<Served>,
+        key: AnswerKey,
+    ) -> Option<&Arc<Written>> {
         let is_same = |kept: &&Kept| {
             kept.second == self.second
                 && Arc::ptr_eq(&kept.served, served)

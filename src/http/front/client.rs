@@ -6,8 +6,8 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::place::Place;
-use crate::describe::request::Report;
 use crate::describe::Decision;
+use crate::describe::request::Report;
 use crate::http::Record;
 use crate::http::describe::Asking;
 use crate::http::head::Reader;

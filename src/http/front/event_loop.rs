@@ -13,8 +13,8 @@ use tokio_util::task::TaskTracker;
 
 use super::answers::Answers;
 use super::client::{Client, Phase};
-use super::known::KnownHeads;
 use super::inbox::{ClientRef, Inbox, Message};
+use super::known::KnownHeads;
 use super::parked::Parked;
 use super::place::Place;
 use super::poller::{Poller, Ready};
@@ -240,8 +240,10 @@ impl<P: Poller> EventLoop<P> {
     fn look_now(&mut self, key: u32) {
         let Some(client) = self.clients.get_mut(key as usize) else { return };
         if std::mem::take(&mut client.flags.again) {
-            if matches!(client.phase, Phase::Head) {
-                self.go_on(key);
+            match client.phase {
+                Phase::Lingering => return self.drop_input(key),
+                Phase::Head => self.go_on(key),
+                Phase::Confirming(_) | Phase::Parked(_) | Phase::Making(_) | Phase::Writing(_) => {}
             }
             self.read(key, false);
         }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use super::client::{Client, Input, Phase};
 use super::event_loop::EventLoop;
 use super::inbox::Message;
+use super::place::Place;
 use super::poller::Poller;
 use crate::http::head::{Passed, Reader};
 use crate::http::http1::{self, Lent};
 use crate::http::http2;
 use crate::http::stream::Back;
-use super::place::Place;
 
 impl<P: Poller> EventLoop<P> {
     /// Lends a connection of HTTP/1.1, of which `held` was read: it begins with a head that has passed.

@@ -96,19 +96,18 @@ impl<P: Poller> EventLoop<P> {
             return self.close(key);
         }
         self.set_deadline(key, Some(self.now + LINGER));
-        self.drop_input(key);
+        self.look_again(key);
     }
 
     /// Reads and drops what comes after the last answer.
     pub(super) fn drop_input(&mut self, key: u32) {
-        loop {
-            let Some(client) = self.clients.get_mut(key as usize) else { return };
-            match P::read(&mut client.socket, &mut self.buffer) {
-                Ok(0) => return self.close(key),
-                Ok(_) => {}
-                Err(error) if is_later(&error) => return,
-                Err(_) => return self.close(key),
-            }
+        let Some(client) = self.clients.get_mut(key as usize) else { return };
+        match P::read(&mut client.socket, &mut self.buffer) {
+            Ok(0) => self.close(key),
+            // The next one after others: a client may send without end.
+            Ok(_) => self.look_again(key),
+            Err(error) if is_later(&error) => {}
+            Err(_) => self.close(key),
         }
     }
 

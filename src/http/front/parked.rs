@@ -23,11 +23,10 @@ use crate::http::describe::{Asking, ParkedAgent, Parking, effect, slot};
 use crate::hub::{Change, Effect, FanOutGuard, Mailbox, Missing, ParkPermit, Served, Subscription, ViewId, What};
 use crate::lifecycle::stop;
 use crate::model::StateId;
-use crate::operation::Operation;
 use crate::registry::LivePoll;
+use links::{List, NONE, Taken, index};
 
-/// No poll, in a link.
-const NONE: u32 = u32::MAX;
+mod links;
 
 /// Parked polls, each for a client `C`.
 #[derive(Debug)]
@@ -61,15 +60,6 @@ struct Entry<C> {
     list: u32,
     previous: u32,
     next: u32,
-}
-
-/// The polls that wait at one view.
-#[derive(Debug)]
-struct List {
-    operation: Arc<Operation>,
-    subscription: Arc<Subscription>,
-    first: u32,
-    last: u32,
 }
 
 /// A list whose polls are to be compared with the current state.
@@ -374,79 +364,6 @@ impl<C> Parked<C> {
             put_off: entry.put_off.map(|guard| guard.put_off(release.put_off)),
         })
     }
-
-    /// Takes a poll out of everything.
-    fn take(&mut self, key: u32) -> Option<Taken<C>> {
-        let entry = self.polls.get(key as usize)?;
-        self.timers.replace(key, Some(entry.deadline), None);
-        let list = self.unlink(key);
-        let at = &self.lists[list as usize];
-        let taken = List::new(&at.operation, &at.subscription);
-        self.blocked.remove(&(at.subscription.whole_id(), key));
-        let (first, view) = (at.first, at.subscription.view_id());
-        // A due list goes when its turn comes.
-        if first == NONE && self.by_view.get(&view) == Some(&list) {
-            self.by_view.remove(&view);
-            self.lists.remove(list as usize);
-        }
-        Some(Taken { entry: self.polls.remove(key as usize), list: taken })
-    }
-
-    /// Where polls of a view are put now.
-    fn list_of(&mut self, operation: &Arc<Operation>, subscription: &Arc<Subscription>) -> u32 {
-        let lists = &mut self.lists;
-        *self
-            .by_view
-            .entry(subscription.view_id())
-            .or_insert_with(|| index(lists.insert(List::new(operation, subscription))))
-    }
-
-    /// Puts a poll at the end of a list.
-    fn link(&mut self, key: u32, list: u32) {
-        let at = &mut self.lists[list as usize];
-        let last = std::mem::replace(&mut at.last, key);
-        if last == NONE {
-            at.first = key;
-        } else {
-            self.polls[last as usize].next = key;
-        }
-        let entry = &mut self.polls[key as usize];
-        (entry.list, entry.previous, entry.next) = (list, last, NONE);
-    }
-
-    /// Takes a poll out of its list, and says which that was.
-    fn unlink(&mut self, key: u32) -> u32 {
-        let Entry { list, previous, next, .. } = self.polls[key as usize];
-        let at = &mut self.lists[list as usize];
-        if previous == NONE {
-            at.first = next;
-        } else {
-            self.polls[previous as usize].next = next;
-        }
-        if next == NONE {
-            at.last = previous;
-        } else {
-            self.polls[next as usize].previous = previous;
-        }
-        list
-    }
-}
-
-/// A poll that was taken out, and the list that it was in.
-struct Taken<C> {
-    entry: Entry<C>,
-    list: List,
-}
-
-impl List {
-    fn new(operation: &Arc<Operation>, subscription: &Arc<Subscription>) -> Self {
-        Self {
-            operation: Arc::clone(operation),
-            subscription: Arc::clone(subscription),
-            first: NONE,
-            last: NONE,
-        }
-    }
 }
 
 impl Due {
@@ -463,9 +380,4 @@ impl Current {
     fn id(&self) -> Option<&StateId> {
         self.state.as_ref().ok().map(|served| &served.snapshot.id)
     }
-}
-
-/// A key of a slab, of which none grows beyond the descriptors of a process.
-fn index(key: usize) -> u32 {
-    u32::try_from(key).expect("fewer connections than 2^32")
 }

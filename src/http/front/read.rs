@@ -7,11 +7,11 @@ use super::event_loop::EventLoop;
 use super::poller::Poller;
 use crate::bounds::{CLOSING_IDLE, HEAD_BYTES, HEAD_READ, IDLE_CONNECTION};
 use crate::describe::Answer;
+use crate::http::Record;
 use crate::http::access_log;
 use crate::http::head::{Reader, Refused, Verdict};
 use crate::http::http2::PREFACE;
 use crate::http::metrics::Route;
-use crate::http::Record;
 
 /// What a read came to.
 enum Read {
@@ -54,7 +54,8 @@ impl<P: Poller> EventLoop<P> {
         let mut buffer = std::mem::take(&mut self.buffer);
         loop {
             let Some(client) = self.clients.get_mut(key as usize) else { break };
-            if !client.flags.unread || client.flags.half_closed || client.pending() >= HEAD_BYTES {
+            let is_over = client.flags.half_closed || matches!(client.phase, Phase::Lingering);
+            if is_over || !client.flags.unread || client.pending() >= HEAD_BYTES {
                 break;
             }
             match read(&mut client.socket, &mut buffer, ended, P::SHORT_READ_IS_LAST, P::read) {
