@@ -61,11 +61,16 @@ async fn poll(
 ) -> Result<DescribeOutcome, Problem> {
     let report = request.take_report();
     let asking = Asking::new(Arc::clone(operation), Arc::new(request))?;
-    let consistency = match asking.claims() {
-        Some(claimed) => operation.catch_up(claimed).await,
+    let mut current = asking.subscription.current();
+    let consistency = match asking.claims(&current) {
+        Some(claimed) => {
+            let consistency = operation.catch_up(claimed).await;
+            current = asking.subscription.current();
+            consistency
+        }
         None => Consistency::Confirmed,
     };
-    match asking.arrive(consistency, report, &Identity::Anonymous, || Arc::clone(&connection.client))? {
+    match asking.arrive(current, consistency, report, &Identity::Anonymous, || Arc::clone(&connection.client))? {
         Arrived::Answer(decision, served, live) => Ok(asking.answer(&served, decision, live.as_ref()).await?.into()),
         Arrived::Park(parking) => hold(&asking, stop, connection, parking).await,
     }

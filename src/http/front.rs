@@ -34,6 +34,8 @@ pub mod place;
 pub mod poller;
 mod polls;
 mod read;
+#[cfg(test)]
+mod tests;
 pub mod timers;
 
 pub use event_loop::EventLoop;

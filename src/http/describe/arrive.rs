@@ -92,26 +92,27 @@ impl Asking {
         Ok(Self { operation, subscription, request })
     }
 
-    /// The state that the client has been sent and that may be newer than the current one: what is current has to be
-    /// confirmed first.
+    /// The state that the client has been sent and that may be newer than `current`, which then has to be confirmed, and
+    /// looked up again.
     #[must_use]
-    pub fn claims(&self) -> Option<&Since> {
+    pub fn claims(&self, current: &Result<Arc<Served>, Missing>) -> Option<&Since> {
         let newest = self.request.newest()?;
-        let is_done = self.subscription.current().is_ok_and(|served| self.request.is_done_with(&served.snapshot.id));
+        let is_done = current.as_ref().is_ok_and(|served| self.request.is_done_with(&served.snapshot.id));
         (!is_done).then_some(newest)
     }
 
-    /// Compares the poll with the current state, of which `consistency` is known. `connection` is asked for only if the
-    /// client is an agent.
+    /// Compares the poll with the current state, of which `consistency` was known before it was looked up. `connection` is
+    /// asked for only if the client is an agent.
     pub fn arrive(
         &self,
+        current: Result<Arc<Served>, Missing>,
         consistency: Consistency,
         report: Report,
         identity: &Identity,
         connection: impl FnOnce() -> Arc<Connection>,
     ) -> Result<Arrived, Problem> {
         let Self { operation, subscription, request } = self;
-        let served = subscription.current().map_err(|missing| nothing(operation, missing))?;
+        let served = current.map_err(|missing| nothing(operation, missing))?;
         let arrival = decision::at_arrival(request, &served.snapshot.id, consistency);
         let gives = arrival == Arrival::Answer(Decision::State);
         let live = operation.acknowledge(request, report, identity, connection, subscription, &served, gives);

@@ -45,10 +45,12 @@ struct Kept {
 #[derive(Debug, Clone)]
 pub(super) struct Written {
     pub(super) status: http::StatusCode,
-    /// From the status line to the empty line.
+    /// From the status line to the empty line, and a short body.
     pub(super) head: Bytes,
-    /// Empty where there is none.
+    /// The body, where it is not short.
     pub(super) body: Bytes,
+    /// How long the body is.
+    pub(super) length: usize,
     /// Of which it was made, to be counted for each who gets it.
     pub(super) payload: Option<Payload>,
 }

@@ -25,8 +25,6 @@ pub struct Client<S> {
     pub(super) input: Option<Box<Input>>,
     /// Of the request that is being answered. Boxed: few ask for logs or traces of each request.
     pub(super) record: Option<Box<Record>>,
-    /// When [`Phase`] is over, if nothing happens; a parked poll has a deadline of its own.
-    pub(super) deadline: Option<Instant>,
     /// Since when there is no request.
     pub(super) idle_since: Instant,
     pub(super) flags: Flags,
@@ -118,7 +116,6 @@ impl<S> Client<S> {
             phase: Phase::Head,
             input: None,
             record: None,
-            deadline: None,
             idle_since: now,
             flags: Flags::default(),
         }

@@ -15,7 +15,7 @@ use super::poller::{Poller, Ready};
 use crate::sockets;
 
 /// Events that are taken at once.
-const EVENTS: usize = 128;
+const EVENTS: usize = 512;
 
 /// The connections of an event loop.
 #[derive(Debug)]

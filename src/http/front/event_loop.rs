@@ -70,23 +70,24 @@ impl<P: Poller> EventLoop<P> {
     pub fn new(router: Arc<Router>, poller: P, inbox: Arc<Inbox<P>>, stop: stop::Watch, tasks: TaskTracker) -> Self {
         let mailbox = Arc::<Mailbox>::default();
         let phase = stop.phase();
+        let now = tokio::time::Instant::now().into_std();
         Self {
             router,
             poller,
             inbox,
-            parked: Parked::new(Arc::clone(&mailbox), phase),
+            parked: Parked::new(Arc::clone(&mailbox), phase, now),
             mailbox,
             stop,
             phase,
             tasks,
             clients: Slab::new(),
-            timers: Timers::default(),
+            timers: Timers::new(now),
             answers: Answers::default(),
             known: KnownHeads::default(),
             making: HashMap::new(),
             again: VecDeque::new(),
             buffer: vec![0; HEAD_BYTES],
-            now: tokio::time::Instant::now().into_std(),
+            now,
             lent: 0,
             accepts: true,
             serial: 0,
@@ -135,8 +136,14 @@ impl<P: Poller> EventLoop<P> {
         if has_work { Poll::Ready(()) } else { Poll::Pending }
     }
 
+    /// Takes the changes that have been left.
+    #[cfg(test)]
+    pub(super) fn take_changes(&mut self) {
+        let _ = self.mailbox.poll_take(&Context::from_waker(std::task::Waker::noop()), &mut self.work.changes);
+    }
+
     /// Looks at everything in turn.
-    fn step(&mut self) {
+    pub(super) fn step(&mut self) {
         for change in std::mem::take(&mut self.work.changes) {
             // Their states are not the current ones any more.
             self.answers.forget();
@@ -209,7 +216,6 @@ impl<P: Poller> EventLoop<P> {
     /// A connection has done nothing for as long as it may.
     fn on_deadline(&mut self, key: u32) {
         let Some(client) = self.clients.get_mut(key as usize) else { return };
-        client.deadline = None;
         match &client.phase {
             Phase::Head if client.flags.awaits_rest && !self.phase.closing => self.close(key),
             Phase::Head => self.end(key),
@@ -221,12 +227,6 @@ impl<P: Poller> EventLoop<P> {
             // These have none.
             Phase::Confirming(_) | Phase::Parked(_) | Phase::Making(_) => {}
         }
-    }
-
-    pub(super) fn set_deadline(&mut self, key: u32, deadline: Option<Instant>) {
-        let Some(client) = self.clients.get_mut(key as usize) else { return };
-        self.timers.replace(key, client.deadline, deadline);
-        client.deadline = deadline;
     }
 
     /// Looks at a connection again, after others.

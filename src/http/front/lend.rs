@@ -59,9 +59,9 @@ impl<P: Poller> EventLoop<P> {
 
     /// Takes a connection out of the loop.
     fn take_out(&mut self, key: u32) -> Option<(P::Stream, Place, bool)> {
-        let Client { socket, place, deadline, flags, phase, .. } = self.clients.try_remove(key as usize)?;
+        let Client { socket, place, flags, phase, .. } = self.clients.try_remove(key as usize)?;
         debug_assert!(matches!(phase, Phase::Head), "a request that is being answered keeps its connection");
-        self.timers.replace(key, deadline, None);
+        self.timers.set(key, None);
         match self.poller.remove(socket) {
             Ok(stream) => Some((stream, place, flags.half_closed)),
             Err(error) => {

@@ -43,7 +43,7 @@ impl<P: Poller> EventLoop<P> {
         let (head, body) = (written.head.clone(), written.body.clone());
         client.phase = Phase::Writing(Box::new(Unsent { head, body, sent, ends, _fan_out: fan_out }));
         self.router.metrics.slow_readers.inc();
-        self.set_deadline(key, Some(self.now + SLOW_READER));
+        self.timers.set(key, Some(self.now + SLOW_READER));
         // Only a write that was refused is followed by an event.
         self.write_on(key);
     }
@@ -62,7 +62,7 @@ impl<P: Poller> EventLoop<P> {
                         self.router.metrics.slow_readers.dec();
                         return self.is_written(key, ends);
                     }
-                    self.set_deadline(key, Some(self.now + SLOW_READER));
+                    self.timers.set(key, Some(self.now + SLOW_READER));
                 }
                 Err(error) if is_later(&error) => return,
                 Err(_) => return self.close(key),
@@ -95,7 +95,7 @@ impl<P: Poller> EventLoop<P> {
         if ended.is_err() || client.flags.half_closed {
             return self.close(key);
         }
-        self.set_deadline(key, Some(self.now + LINGER));
+        self.timers.set(key, Some(self.now + LINGER));
         self.look_again(key);
     }
 
@@ -114,7 +114,7 @@ impl<P: Poller> EventLoop<P> {
     /// Closes a connection, whatever it is doing.
     pub(super) fn close(&mut self, key: u32) {
         let Some(client) = self.clients.try_remove(key as usize) else { return };
-        self.timers.replace(key, client.deadline, None);
+        self.timers.set(key, None);
         match client.phase {
             Phase::Parked(parked) => drop(self.parked.abandon(parked)),
             Phase::Writing(_) => self.router.metrics.slow_readers.dec(),

@@ -54,7 +54,6 @@ struct Entry<C> {
     _permit: ParkPermit,
     agent: Option<Box<ParkedAgent>>,
     parked: Instant,
-    deadline: Instant,
     /// Keeps the fan-out of the change open by which it was released, while its answer is put off.
     put_off: Option<Box<FanOutGuard>>,
     list: u32,
@@ -100,13 +99,13 @@ pub struct Released<C> {
 impl<C> Parked<C> {
     /// None yet. Changes are taken from `mailbox`.
     #[must_use]
-    pub fn new(mailbox: Arc<Mailbox>, phase: stop::Phase) -> Self {
+    pub fn new(mailbox: Arc<Mailbox>, phase: stop::Phase, now: Instant) -> Self {
         Self {
             polls: Slab::new(),
             lists: Slab::new(),
             by_view: HashMap::new(),
             due: VecDeque::new(),
-            timers: Timers::default(),
+            timers: Timers::new(now),
             blocked: BTreeSet::new(),
             followed: HashSet::new(),
             mailbox,
@@ -147,14 +146,13 @@ impl<C> Parked<C> {
             _permit: permit,
             agent,
             parked: now,
-            deadline,
             put_off: None,
             list: NONE,
             previous: NONE,
             next: NONE,
         };
         let key = index(self.polls.insert(entry));
-        self.timers.replace(key, None, Some(deadline));
+        self.timers.set(key, Some(deadline));
         let list = self.list_of(&asking.operation, &asking.subscription);
         self.link(key, list);
         // An operation that ends while a request is on its way to it.
@@ -207,9 +205,7 @@ impl<C> Parked<C> {
         self.phase = phase;
         for (key, entry) in &mut self.polls {
             entry.poll.on_drain(slot(phase));
-            let deadline = entry.poll.deadline();
-            self.timers.replace(index(key), Some(entry.deadline), Some(deadline));
-            entry.deadline = deadline;
+            self.timers.set(index(key), Some(entry.poll.deadline()));
         }
     }
 
@@ -292,9 +288,7 @@ impl<C> Parked<C> {
         } else {
             self.blocked.remove(&(whole, key));
         }
-        let deadline = entry.poll.deadline();
-        self.timers.replace(key, Some(entry.deadline), Some(deadline));
-        entry.deadline = deadline;
+        self.timers.set(key, Some(entry.poll.deadline()));
     }
 
     fn next_expired(&mut self, now: Instant) -> Option<Released<C>> {
@@ -302,15 +296,11 @@ impl<C> Parked<C> {
             let Some(entry) = self.polls.get_mut(key as usize) else { continue };
             let current = Current::of(&self.lists[entry.list as usize].subscription);
             match entry.poll.on_deadline(current.id(), now) {
-                Action::Answer(release) => {
-                    self.timers.replace(key, None, Some(self.polls[key as usize].deadline));
-                    return self.release(key, release, current.state, now);
-                }
+                Action::Answer(release) => return self.release(key, release, current.state, now),
                 Action::Wait => {
                     // What released it was rolled back.
                     entry.put_off = None;
-                    entry.deadline = entry.poll.deadline();
-                    self.timers.replace(key, None, Some(entry.deadline));
+                    self.timers.set(key, Some(entry.poll.deadline()));
                     if effect(&entry.poll, current.id()) == Effect::Blocked {
                         let whole = self.lists[entry.list as usize].subscription.whole_id();
                         self.blocked.insert((whole, key));

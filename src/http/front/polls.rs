@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::Method;
 
 use super::answers::{AnswerKey, Written};
@@ -19,8 +20,12 @@ use crate::http::Outcome;
 use crate::http::describe::{Arrived, Asked, Asking, nothing, parse};
 use crate::http::head::{self, Passed};
 use crate::http::metrics::Route;
-use crate::hub::{FanOutGuard, Missing, Payload, Wanted};
+use crate::hub::{FanOutGuard, Missing, Payload, Served, Wanted};
+use crate::model::Since;
 use crate::operation::Operation;
+
+/// Bytes of a body that is copied behind the head.
+const SHORT_BODY: usize = 16 * 1024;
 
 /// Names a body that is being made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -81,27 +86,30 @@ impl<P: Poller> EventLoop<P> {
     fn compare(&mut self, key: u32, asking: Asking, report: Report) {
         // First, so that no change falls between the comparison and being parked.
         self.parked.follow(&asking.subscription);
-        let consistency = match asking.claims() {
-            None => Some(Consistency::Confirmed),
-            Some(claimed) => asking.operation.known_consistency(claimed),
+        let current = asking.subscription.current();
+        let Some(claimed) = asking.claims(&current) else {
+            return self.arrive(key, &asking, current, report, Consistency::Confirmed);
         };
-        match consistency {
-            Some(consistency) => self.arrive(key, &asking, report, consistency),
-            None => self.confirm(key, asking, report),
+        match asking.operation.known_consistency(claimed) {
+            Some(consistency) => {
+                let current = asking.subscription.current();
+                self.arrive(key, &asking, current, report, consistency);
+            }
+            None => {
+                let claimed = *claimed;
+                self.confirm(key, asking, report, claimed);
+            }
         }
     }
 
     /// A task finds out what is known of the current state.
-    fn confirm(&mut self, key: u32, asking: Asking, report: Report) {
+    fn confirm(&mut self, key: u32, asking: Asking, report: Report, claimed: Since) {
         let Some(client) = self.clients.get_mut(key as usize) else { return };
         let (name, inbox) = (ClientRef { key, serial: client.serial }, Arc::clone(&self.inbox));
-        let (operation, claimed) = (Arc::clone(&asking.operation), asking.claims().copied());
+        let operation = Arc::clone(&asking.operation);
         client.phase = Phase::Confirming(Box::new(Confirming { asking, report }));
         self.tasks.spawn(async move {
-            let consistency = match &claimed {
-                Some(claimed) => operation.catch_up(claimed).await,
-                None => Consistency::Confirmed,
-            };
+            let consistency = operation.catch_up(&claimed).await;
             inbox.send(Message::Confirmed(name, consistency));
         });
     }
@@ -112,17 +120,25 @@ impl<P: Poller> EventLoop<P> {
         match std::mem::replace(&mut client.phase, Phase::Head) {
             Phase::Confirming(confirming) => {
                 let Confirming { asking, report } = *confirming;
-                self.arrive(key, &asking, report, consistency);
+                let current = asking.subscription.current();
+                self.arrive(key, &asking, current, report, consistency);
             }
             other => client.phase = other,
         }
     }
 
     /// Answers a poll or parks it.
-    fn arrive(&mut self, key: u32, asking: &Asking, report: Report, consistency: Consistency) {
+    fn arrive(
+        &mut self,
+        key: u32,
+        asking: &Asking,
+        current: Result<Arc<Served>, Missing>,
+        report: Report,
+        consistency: Consistency,
+    ) {
         let Some(client) = self.clients.get_mut(key as usize) else { return };
         let place = &mut client.place;
-        match asking.arrive(consistency, report, &Identity::Anonymous, || place.connection()) {
+        match asking.arrive(current, consistency, report, &Identity::Anonymous, || place.connection()) {
             Ok(Arrived::Answer(decision, served, live)) => {
                 let answering =
                     Answering { asking: asking.clone(), served, decision, live, held: Duration::ZERO, fan_out: None };
@@ -250,8 +266,14 @@ impl<P: Poller> EventLoop<P> {
     pub(super) fn written(&mut self, answer: &Answer, ends: bool) -> Written {
         let mut head = Vec::with_capacity(512);
         self.answers.write(answer, ends, &mut head);
-        let body = answer.body().cloned().unwrap_or_default();
-        Written { status: answer.status, head: head.into(), body, payload: None }
+        let mut body = answer.body().cloned().unwrap_or_default();
+        let length = body.len();
+        if length <= SHORT_BODY {
+            // A copy costs less than to write from two places.
+            head.extend_from_slice(&body);
+            body = Bytes::new();
+        }
+        Written { status: answer.status, head: head.into(), body, length, payload: None }
     }
 
     fn send(&mut self, key: u32, written: &Written, ends: bool, held: Duration, fan_out: Option<FanOutGuard>) {
@@ -269,7 +291,7 @@ impl<P: Poller> EventLoop<P> {
         fan_out: Option<FanOutGuard>,
     ) {
         let Some(client) = self.clients.get_mut(key as usize) else { return };
-        let outcome = Outcome { route, status: written.status, bytes: Some(written.body.len() as u64), held };
+        let outcome = Outcome { route, status: written.status, bytes: Some(written.length as u64), held };
         let record = client.record.take();
         self.router.answered(record.map(|record| *record).unwrap_or_default(), &outcome);
         self.write(key, written, ends, fan_out);

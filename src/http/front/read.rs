@@ -127,14 +127,15 @@ impl<P: Poller> EventLoop<P> {
             client.idle_since + CLOSING_IDLE
         } else if client.input.is_some() || !client.flags.has_begun {
             // From the first byte: later ones do not prolong it.
-            let is_set = client.flags.awaits_rest;
-            client.flags.awaits_rest = true;
-            client.deadline.filter(|_| is_set).unwrap_or(self.now + HEAD_READ)
+            if std::mem::replace(&mut client.flags.awaits_rest, true) {
+                return;
+            }
+            self.now + HEAD_READ
         } else {
             client.flags.awaits_rest = false;
             client.idle_since + IDLE_CONNECTION
         };
-        self.set_deadline(key, Some(deadline));
+        self.timers.set(key, Some(deadline));
     }
 
     /// Reads heads, until the bytes are used up or one of them cannot be answered at once. Gives how many bytes those took,
@@ -207,7 +208,7 @@ impl<P: Poller> EventLoop<P> {
         client.flags.has_begun = true;
         client.flags.awaits_rest = false;
         client.flags.more = more;
-        self.set_deadline(key, None);
+        self.timers.set(key, None);
     }
 
     /// Answers a head that is refused; nothing after it is read.

@@ -27,8 +27,8 @@ pub(super) struct Taken<C> {
 impl<C> Parked<C> {
     /// Takes a poll out of everything.
     pub(super) fn take(&mut self, key: u32) -> Option<Taken<C>> {
-        let entry = self.polls.get(key as usize)?;
-        self.timers.replace(key, Some(entry.deadline), None);
+        self.polls.get(key as usize)?;
+        self.timers.set(key, None);
         let list = self.unlink(key);
         let at = &self.lists[list as usize];
         let taken = List::new(&at.operation, &at.subscription);

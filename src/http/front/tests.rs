@@ -1,0 +1,192 @@
+//! What an event loop allocates, and that it gives way to others. The clients are sockets of the kernel, and the loop is
+//! driven by hand.
+
+use std::io::{self, IoSlice, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use prometheus::Registry;
+use tokio_util::task::TaskTracker;
+
+use super::{EventLoop, Inbox, Place, Places, Poller, Ready};
+use crate::bounds::SLICE;
+use crate::config;
+use crate::http::{Router, metrics};
+use crate::hub::{self, Hub};
+use crate::lifecycle::stop::Stop;
+use crate::model::{Content, Document, Epoch, Publication, Snapshot};
+use crate::operation::{self, Operation, OperationRegistry};
+
+/// Pairs of sockets; who is ready is for the test to say.
+#[derive(Debug)]
+struct Pairs;
+
+impl Poller for Pairs {
+    type Socket = UnixStream;
+    type Stream = tokio::net::UnixStream;
+
+    const SHORT_READ_IS_LAST: bool = true;
+
+    fn add(&mut self, _key: u32, _socket: &mut UnixStream) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn remove(&mut self, socket: UnixStream) -> io::Result<tokio::net::UnixStream> {
+        tokio::net::UnixStream::from_std(socket)
+    }
+
+    fn socket(stream: tokio::net::UnixStream) -> io::Result<UnixStream> {
+        stream.into_std()
+    }
+
+    fn read(socket: &mut UnixStream, room: &mut [u8]) -> io::Result<usize> {
+        socket.read(room)
+    }
+
+    fn write(socket: &mut UnixStream, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
+        socket.write_vectored(bytes)
+    }
+
+    fn shutdown(socket: &mut UnixStream) -> io::Result<()> {
+        UnixStream::shutdown(socket, std::net::Shutdown::Write)
+    }
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>, _ready: &mut Vec<Ready>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+fn snapshot(version: u64) -> Snapshot {
+    let json = format!(r#"{{"nodes":{{"a":{version},"b":{version}}}}}"#);
+    let content = Content::Json(Document::from_json(json.as_bytes()).expect("a document"));
+    Snapshot::of(Epoch::of(&["test"]), version, &content)
+}
+
+struct Rig {
+    operation: Arc<Operation>,
+    event_loop: EventLoop<Pairs>,
+    places: Arc<Places>,
+    /// The other ends.
+    clients: Vec<UnixStream>,
+    _stop: Stop,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let registry = Registry::new();
+        let config = config::Operation {
+            name: "test".to_owned(),
+            path: "/describe".to_owned(),
+            source: config::Source::File { path: "model.json".into(), format: config::Format::Json, below: None },
+            version_from: None,
+            wait: config::Wait { default: Duration::from_secs(25), max: Duration::from_secs(55) },
+            min_interval: Duration::from_millis(100),
+            parked: 10_000,
+            parked_per_agent: 16,
+            wake_spread: Duration::ZERO,
+            paused: false,
+            guard: None,
+            confirmed: None,
+            limits: config::Limits { pointers: 64, selections: 10_000, history_entries: 32, history_bytes: None },
+        };
+        let hub = hub::Families::register(&registry).expect("new names").of("test");
+        let hub = Hub::new(config.parked, config.limits, hub);
+        let families = operation::Families::register(&registry).expect("new names");
+        let operation = Arc::new(Operation::new(config, hub, families.of("test")));
+        let stop = Stop::new(Duration::from_secs(20));
+        let metrics = metrics::Metrics::register(&registry).expect("new names");
+        let places = Places::new(usize::MAX, metrics.connections.clone());
+        let table = Arc::new(OperationRegistry::of([Arc::clone(&operation)]));
+        let router = Arc::new(Router::new(table, None, stop.watch(), metrics, false));
+        let event_loop = EventLoop::new(router, Pairs, Inbox::new(), stop.watch(), TaskTracker::new());
+        let mut rig = Self { operation, event_loop, places, clients: Vec::new(), _stop: stop };
+        rig.publish(1);
+        rig
+    }
+
+    fn publish(&mut self, version: u64) {
+        let seen = tokio::time::Instant::now().into_std();
+        self.operation.hub.publish(&Publication { snapshot: snapshot(version), seen });
+        self.event_loop.take_changes();
+    }
+
+    fn place(&self) -> Place {
+        self.places.take(([192, 0, 2, 1], 4711).into()).expect("there is no limit")
+    }
+
+    /// A client, and the key of its connection.
+    fn connect(&mut self) -> u32 {
+        let (client, server) = UnixStream::pair().expect("descriptors");
+        server.set_nonblocking(true).expect("a socket");
+        client.set_nonblocking(true).expect("a socket");
+        self.clients.push(client);
+        let place = self.place();
+        self.event_loop.add(server, place).expect("room")
+    }
+
+    /// Sends a poll of the state of this version.
+    fn poll(&mut self, key: u32, version: u64, rest: &str, fields: &str) {
+        let id = snapshot(version).id;
+        let raw = format!("GET /describe?since={id}{rest} HTTP/1.1\r\nHost: test\r\n{fields}\r\n");
+        let client = self.clients.get_mut(key as usize).expect("it is connected");
+        client.write_all(raw.as_bytes()).expect("room");
+        self.event_loop.look(key, false);
+    }
+
+    /// What has come back to a client.
+    fn answer(&mut self, key: usize) -> String {
+        let mut room = vec![0; 4096];
+        let read = self.clients[key].read(&mut room).unwrap_or(0);
+        String::from_utf8(room[..read].to_vec()).expect("text")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_allocated_for_a_client_that_is_told() {
+    for (rest, fields) in [("", ""), ("&wait=50", "Accept-Encoding: gzip;q=0\r\n")] {
+        let mut rig = Rig::new();
+        let few = told(&mut rig, SLICE / 4, rest, fields);
+        let many = told(&mut rig, SLICE, rest, fields);
+        assert_eq!(few, many, "the same for {} and {SLICE} clients", SLICE / 4);
+    }
+}
+
+/// How often memory is allocated while so many clients are told of a change.
+fn told(rig: &mut Rig, clients: usize, rest: &str, fields: &str) -> u64 {
+    let from = rig.clients.len();
+    for _ in 0..clients {
+        let key = rig.connect();
+        rig.poll(key, 1, rest, fields);
+    }
+    assert_eq!(rig.operation.hub.parked(), clients);
+    let version = 2 + from as u64;
+    rig.publish(version);
+    let counted = allocation_counter::measure(|| rig.event_loop.step());
+    assert_eq!(rig.operation.hub.parked(), 0);
+    for key in from..rig.clients.len() {
+        let answer = rig.answer(key);
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains(&snapshot(version).id.to_string()));
+    }
+    rig.publish(1);
+    counted.count_total
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_fan_out_gives_way_every_slice() {
+    let mut rig = Rig::new();
+    for _ in 0..2 * SLICE + 1 {
+        let key = rig.connect();
+        rig.poll(key, 1, "", "");
+    }
+    rig.publish(2);
+    for left in [SLICE + 1, 1, 0] {
+        rig.event_loop.step();
+        assert_eq!(rig.operation.hub.parked(), left);
+    }
+    // One that leaves in between, and one that comes, keep nobody from being told.
+    rig.publish(3);
+    let metrics = rig.operation.hub.metrics();
+    assert_eq!((metrics.changed.get(), metrics.abandoned.get()), (2 * SLICE as u64 + 1, 0));
+}
