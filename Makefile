@@ -6,6 +6,7 @@
 # make demo        the chart beside an app on such a cluster, and three clients while a model changes; ends clean
 # make image       the image, built with docker, podman or buildah, whichever is there, of a program built here;
 #                  PROGRAM=compiled builds that in a container too. IMAGE names it
+# make bench     measures the front beside its peers (benches/front); at most ten minutes once it is built
 # make lint        format, clippy (with and without the server) and docs, warnings are errors
 # make regenerate  files that tests hold to the code: example model, golden answers, tables in docs/
 
@@ -13,7 +14,7 @@ CARGO ?= cargo
 CLUSTER ?= dev
 IMAGE ?=
 
-.PHONY: test lint format clippy docs control-plane test-node cluster cluster-down demo image regenerate
+.PHONY: test bench lint format clippy docs control-plane test-node cluster cluster-down demo image regenerate
 
 test:
 	TIDEWAIT_TEST_ASSETS="$$(tests/control-plane/build.sh)" && export TIDEWAIT_TEST_ASSETS && \
@@ -24,6 +25,11 @@ control-plane:
 
 test-node:
 	$(CARGO) test --locked --test node
+
+bench:
+	$(CARGO) build --locked --release --package tidewait --bin tidewait
+	$(CARGO) build --locked --release --package tidewait-bench
+	"$${CARGO_TARGET_DIR:-target}/release/tidewait-bench" "$${CARGO_TARGET_DIR:-target}/release/tidewait"
 
 cluster:
 	@if [ -n "$$TIDEWAIT_TEST_KUBECONFIG" ]; then \
@@ -48,6 +54,7 @@ format:
 
 clippy:
 	$(CARGO) clippy --locked --all-targets --test node -- -D warnings
+	$(CARGO) clippy --locked --package tidewait-bench --all-targets -- -D warnings
 	$(CARGO) clippy --locked --package tidewait-client-example --package tidewait --lib --no-default-features -- -D warnings
 
 docs:

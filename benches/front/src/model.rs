@@ -1,0 +1,63 @@
+//! The models that candidates serve, in the canonical form that Tidewait gives them, so that an answer can be compared byte
+//! for byte; and the file that holds one.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Bytes that fill a model up to about a kilobyte.
+const PADDING: usize = 950;
+
+/// A model of about a kilobyte.
+pub(crate) fn small(generation: u64) -> Vec<u8> {
+    format!(r#"{{"generation":{generation},"text":"{}"}}"#, "x".repeat(PADDING)).into_bytes()
+}
+
+/// A model file that is replaced as a whole, by a rename.
+#[derive(Debug)]
+pub(crate) struct ModelFile {
+    path: PathBuf,
+}
+
+impl ModelFile {
+    /// A file in a folder, with this model.
+    pub(crate) fn new(folder: &Path, model: &[u8]) -> io::Result<Self> {
+        let file = Self { path: folder.join("model.json") };
+        file.replace(model)?;
+        Ok(file)
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Replaces it.
+    pub(crate) fn replace(&self, model: &[u8]) -> io::Result<()> {
+        let next = self.path.with_extension("next");
+        fs::write(&next, model)?;
+        fs::rename(next, &self.path)
+    }
+}
+
+/// Nodes of the model of which each client selects one.
+pub(crate) const NODES: usize = 15_000;
+
+/// What a node holds.
+fn node(generation: u64) -> String {
+    format!(r#"{{"address":"10.0.0.1/20","generation":{generation},"mtu":1450,"zone":"a"}}"#)
+}
+
+/// A model of 15,000 nodes: that of `newer`, if there is one, has the generation, all others the one before.
+pub(crate) fn nodes(generation: u64, newer: Option<usize>) -> Vec<u8> {
+    let all = (0..NODES).map(|at| {
+        let before = newer.is_some_and(|newer| newer != at);
+        format!(r#""{at:05}":{}"#, node(generation - u64::from(before)))
+    });
+    format!(r#"{{"nodes":{{{}}}}}"#, all.collect::<Vec<_>>().join(",")).into_bytes()
+}
+
+/// What a client that selects a node is given.
+pub(crate) fn node_alone(at: usize, generation: u64) -> Vec<u8> {
+    format!(r#"{{"nodes":{{"{at:05}":{}}}}}"#, node(generation)).into_bytes()
+}
