@@ -12,31 +12,15 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, connect, recv, send, socket_with, sockopt,
 };
 
-pub(crate) use self::expected::Expected;
-pub(crate) use self::request::Request;
 use crate::answer::Answer;
+use crate::clients::{Again, Clients, Expected, PATIENCE, Request};
 use crate::counts::Counts;
 use crate::outcome::{Outcome, because};
-
-mod expected;
-mod request;
 
 /// Connections from one address: less than the ports that the kernel gives out.
 const ON_AN_ADDRESS: usize = 4000;
 /// Connections that are opened and not yet answered, where they need not be opened at once.
 const OPENING: usize = 256;
-/// The longest that anything takes which a measurement waits for.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-
-/// When a client that was told polls again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Again {
-    /// At once.
-    AtOnce,
-    /// When it is asked to: see [`Crowd::poll_again`].
-    WhenAsked,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Doing {
     Connecting,
@@ -49,7 +33,7 @@ enum Doing {
 struct Client {
     socket: Option<OwnedFd>,
     /// What names the state that it has, as the next poll says it.
-    since: Box<[u8]>,
+    since: Box<str>,
     /// The start of an answer whose rest is on its way.
     partial: Vec<u8>,
     doing: Doing,
@@ -66,7 +50,7 @@ pub(crate) struct Crowd {
     counts: Counts,
     last_told: Instant,
     received: Vec<u8>,
-    sent: Vec<u8>,
+    sent: String,
 }
 
 impl Crowd {
@@ -82,45 +66,8 @@ impl Crowd {
             counts: Counts::default(),
             last_told: Instant::now(),
             received: vec![0; 256 * 1024],
-            sent: Vec::new(),
+            sent: String::new(),
         })
-    }
-
-    /// How many there are.
-    pub(crate) fn len(&self) -> usize {
-        self.clients.len()
-    }
-
-    /// From now on answers must be this, and are counted from zero.
-    pub(crate) fn expect(&mut self, expected: Expected, again: Again) {
-        self.expected = expected;
-        self.again = again;
-        self.counts = Counts::default();
-    }
-
-    /// Adds clients until there are this many, some at a time. Each is told the current state, and polls again.
-    pub(crate) fn grow(&mut self, clients: usize) -> Outcome<()> {
-        self.counts = Counts::default();
-        let new = clients.saturating_sub(self.clients.len());
-        self.again = Again::AtOnce;
-        while self.counts.told() < new || self.clients.len() < clients {
-            while self.clients.len() < clients && new - self.counts.told() >= clients - self.clients.len() {
-                let opening = new - (clients - self.clients.len()) - self.counts.told();
-                if opening >= OPENING {
-                    break;
-                }
-                self.clients.push(Client {
-                    socket: None,
-                    since: Box::default(),
-                    partial: Vec::new(),
-                    doing: Doing::Gone,
-                });
-                self.open(self.clients.len() - 1)?;
-            }
-            self.step(PATIENCE)?;
-            self.counts.must_be_clean()?;
-        }
-        Ok(())
     }
 
     /// Ends all connections abruptly.
@@ -137,45 +84,15 @@ impl Crowd {
         self.counts = Counts::default();
         for at in 0..self.clients.len() {
             self.open(at)?;
+            if at % 64 == 0 {
+                self.turn(Duration::ZERO)?;
+            }
         }
         while self.clients.iter().any(|client| client.doing == Doing::Connecting) {
             self.step(PATIENCE)?;
             self.counts.must_be_clean()?;
         }
         Ok(())
-    }
-
-    /// Waits until this many were told what is expected; when the last of them was.
-    pub(crate) fn until_told(&mut self, clients: usize) -> Outcome<Instant> {
-        while self.counts.told() < clients {
-            self.step(PATIENCE)?;
-            self.counts.must_be_clean()?;
-        }
-        Ok(self.last_told)
-    }
-
-    /// All that were told poll again.
-    pub(crate) fn poll_again(&mut self) -> Outcome<()> {
-        for at in 0..self.clients.len() {
-            if self.clients[at].doing == Doing::Told {
-                self.poll(at)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads what comes for a while; nobody may be told anything that is not expected.
-    pub(crate) fn rest(&mut self, time: Duration) -> Outcome<()> {
-        let until = Instant::now() + time;
-        while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
-            self.turn(left)?;
-        }
-        self.counts.must_be_clean()
-    }
-
-    /// Fails unless exactly so many were told, and nothing else was said to anybody.
-    pub(crate) fn verdict(&self, told: usize) -> Outcome<()> {
-        self.counts.must_be(told)
     }
 
     /// Handles the next events; that there is none for so long is a failure.
@@ -243,8 +160,8 @@ impl Crowd {
         let client = &mut self.clients[at];
         let Some(socket) = &client.socket else { return Err(because("a client without a connection polls")) };
         self.sent.clear();
-        self.request.write(at, &client.since, &mut self.sent)?;
-        match send(socket, &self.sent, SendFlags::NOSIGNAL) {
+        self.request.write(at, &client.since, &mut self.sent);
+        match send(socket, self.sent.as_bytes(), SendFlags::NOSIGNAL) {
             Ok(sent) if sent == self.sent.len() => client.doing = Doing::Polling,
             other => {
                 client.doing = Doing::Gone;
@@ -254,24 +171,35 @@ impl Crowd {
         Ok(())
     }
 
+    /// Reads until there is nothing more: the next notice is of new bytes alone.
     fn read(&mut self, at: usize) -> Outcome<()> {
-        let client = &mut self.clients[at];
-        let Some(socket) = &client.socket else { return Ok(()) };
-        let received = match recv(socket, &mut self.received[..], RecvFlags::empty()) {
-            Ok((0, _)) => Err("closed".to_owned()),
-            Ok((received, _)) => Ok(received),
-            Err(Errno::AGAIN) => return Ok(()),
-            Err(error) => Err(error.to_string()),
-        };
-        let received = match received {
-            Ok(received) => received,
-            Err(why) => {
-                client.doing = Doing::Gone;
-                client.socket = None;
-                self.counts.lost(&why);
-                return Ok(());
+        while let Some(received) = self.receive(at) {
+            self.take(at, received)?;
+            if received < self.received.len() {
+                break;
             }
+        }
+        Ok(())
+    }
+
+    /// How many bytes came, if there were any.
+    fn receive(&mut self, at: usize) -> Option<usize> {
+        let client = &mut self.clients[at];
+        let why = match recv(client.socket.as_ref()?, &mut self.received[..], RecvFlags::empty()) {
+            Ok((0, _)) => "closed".to_owned(),
+            Ok((received, _)) => return Some(received),
+            Err(Errno::AGAIN) => return None,
+            Err(error) => error.to_string(),
         };
+        client.doing = Doing::Gone;
+        client.socket = None;
+        self.counts.lost(&why);
+        None
+    }
+
+    /// Takes so many bytes that were received.
+    fn take(&mut self, at: usize, received: usize) -> Outcome<()> {
+        let client = &mut self.clients[at];
         let whole = client.partial.is_empty();
         client.partial.extend_from_slice(if whole { &[] } else { &self.received[..received] });
         let bytes = if whole { &self.received[..received] } else { &client.partial[..] };
@@ -296,11 +224,68 @@ impl Crowd {
         if let Some(name) = self.request.name_of(&answer)
             && *name != *client.since
         {
-            client.since = name.into_boxed_slice();
+            client.since = name.into_boxed_str();
         }
         let no_news = matches!(answer.status, 204 | 304);
         client.partial = Vec::new();
         client.doing = Doing::Told;
         if self.again == Again::AtOnce || no_news { self.poll(at) } else { Ok(()) }
+    }
+}
+
+impl Clients for Crowd {
+    fn len(&self) -> usize {
+        self.clients.len()
+    }
+
+    fn expect(&mut self, expected: Expected, again: Again) {
+        self.expected = expected;
+        self.again = again;
+        self.counts = Counts::default();
+    }
+
+    fn grow(&mut self, clients: usize) -> Outcome<()> {
+        self.counts = Counts::default();
+        self.again = Again::AtOnce;
+        let before = self.clients.len();
+        while self.clients.len() < clients || self.counts.told() < clients - before {
+            while self.clients.len() < clients && self.clients.len() - before - self.counts.told() < OPENING {
+                let (since, partial) = (Box::default(), Vec::new());
+                self.clients.push(Client { socket: None, since, partial, doing: Doing::Gone });
+                self.open(self.clients.len() - 1)?;
+            }
+            self.step(PATIENCE)?;
+            self.counts.must_be_clean()?;
+        }
+        Ok(())
+    }
+
+    fn until_told(&mut self, clients: usize) -> Outcome<Instant> {
+        while self.counts.told() < clients {
+            self.step(PATIENCE)?;
+            self.counts.must_be_clean()?;
+        }
+        Ok(self.last_told)
+    }
+
+    fn poll_again(&mut self) -> Outcome<()> {
+        for at in 0..self.clients.len() {
+            if self.clients[at].doing == Doing::Told {
+                self.poll(at)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn rest(&mut self, time: Duration) -> Outcome<()> {
+        let until = Instant::now() + time;
+        while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+            self.turn(left)?;
+        }
+        self.counts.must_be_clean()
+    }
+
+    fn verdict(&self, told: usize) -> Outcome<()> {
+        self.counts.must_be(told)
     }
 }

@@ -2,7 +2,6 @@
 //!
 //! The servers are processes of their own, and Tidewait is the built program, so that each version of it is measured in the
 //! same way.
-#![expect(dead_code, reason = "the first of several measurements")]
 
 use std::process::ExitCode;
 
@@ -11,14 +10,21 @@ use outcome::{Outcome, because};
 mod answer;
 mod ask;
 mod candidates;
+mod clients;
+mod cluster;
 mod counts;
 mod crowd;
 mod figures;
+mod kernel;
+mod machine;
 mod measure;
 mod model;
 mod outcome;
+mod probe;
 mod process;
+mod report;
 mod run;
+mod streams;
 
 #[expect(clippy::print_stderr, reason = "the last line of a run that failed")]
 fn main() -> ExitCode {
@@ -38,6 +44,8 @@ fn act(arguments: &[&str]) -> Outcome<()> {
     raise_descriptors()?;
     match arguments {
         ["serve-floor", address, model] => candidates::floor::serve(address.parse()?, model.as_ref()),
+        ["serve-hyper", address, model] => candidates::hyper::serve(address.parse()?, model.as_ref()),
+        ["serve-app", address] => candidates::hyper::serve_app(address.parse()?),
         arguments => run::run(arguments),
     }
 }

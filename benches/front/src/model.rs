@@ -40,24 +40,25 @@ impl ModelFile {
     }
 }
 
-/// Nodes of the model of which each client selects one.
-pub(crate) const NODES: usize = 15_000;
-
 /// What a node holds.
 fn node(generation: u64) -> String {
-    format!(r#"{{"address":"10.0.0.1/20","generation":{generation},"mtu":1450,"zone":"a"}}"#)
+    format!(
+        r#"{{"address":"10.0.0.1/20","description":"kept by the team of its zone","generation":{generation},"mtu":1450}}"#
+    )
 }
 
-/// A model of 15,000 nodes: that of `newer`, if there is one, has the generation, all others the one before.
-pub(crate) fn nodes(generation: u64, newer: Option<usize>) -> Vec<u8> {
-    let all = (0..NODES).map(|at| {
-        let before = newer.is_some_and(|newer| newer != at);
-        format!(r#""{at:05}":{}"#, node(generation - u64::from(before)))
-    });
+/// A model of so many nodes of a generation, of which the first may have one of its own.
+pub(crate) fn nodes(count: usize, generation: u64, of_first: u64) -> Vec<u8> {
+    let all = (0..count).map(|at| format!(r#""{at:05}":{}"#, node(if at == 0 { of_first } else { generation })));
     format!(r#"{{"nodes":{{{}}}}}"#, all.collect::<Vec<_>>().join(",")).into_bytes()
 }
 
 /// What a client that selects a node is given.
 pub(crate) fn node_alone(at: usize, generation: u64) -> Vec<u8> {
     format!(r#"{{"nodes":{{"{at:05}":{}}}}}"#, node(generation)).into_bytes()
+}
+
+/// The patch that brings a node to this generation.
+pub(crate) fn node_patch(at: usize, generation: u64) -> Vec<u8> {
+    format!(r#"[{{"op":"replace","path":"/nodes/{at:05}/generation","value":{generation}}}]"#).into_bytes()
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::kernel::Cgroup;
 use crate::outcome::{Outcome, because};
 
 /// A process and its descendants. Ended when it is dropped.
@@ -18,16 +19,19 @@ pub(crate) struct Process {
     threads: HashMap<u32, u64>,
     cpu: Duration,
     log: PathBuf,
+    /// Removed after the process: fields are dropped in their order.
+    cgroup: Option<Cgroup>,
 }
 
 impl Process {
     /// Starts it; what it prints goes to a file.
-    pub(crate) fn start(command: &mut Command, log: &Path) -> Outcome<Self> {
+    pub(crate) fn start(command: &mut Command, log: &Path, cgroup: Option<Cgroup>) -> Outcome<Self> {
         let file = File::create(log)?;
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         let name = command.get_program().to_owned();
         let child = command.spawn().map_err(|error| because(format!("{}: {error}", name.display())))?;
-        Ok(Self { child, threads: HashMap::new(), cpu: Duration::ZERO, log: log.to_owned() })
+        let cgroup = cgroup.filter(|cgroup| cgroup.take(child.id()).is_some());
+        Ok(Self { child, threads: HashMap::new(), cpu: Duration::ZERO, log: log.to_owned(), cgroup })
     }
 
     /// Fails if it has ended, with what it printed last.
@@ -61,6 +65,11 @@ impl Process {
             line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok()).unwrap_or(0) * 1024
         };
         self.all().into_iter().map(of).sum()
+    }
+
+    /// Bytes that count against the limit of a pod: those resident, and those that the kernel holds for it.
+    pub(crate) fn charged(&self) -> Option<u64> {
+        self.cgroup.as_ref()?.used()
     }
 
     /// Its id and those of its descendants.

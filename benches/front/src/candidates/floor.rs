@@ -17,7 +17,7 @@ use super::watched;
 use crate::outcome::{Outcome, because};
 
 /// As Tidewait asks for.
-pub(crate) const BACKLOG: i32 = 4096;
+pub(crate) const BACKLOG: u16 = 4096;
 const LISTENER: u64 = u64::MAX;
 const NOTICES: u64 = u64::MAX - 1;
 /// A connection that is not parked.
@@ -54,7 +54,7 @@ pub(crate) fn serve(address: SocketAddr, model: &Path) -> Outcome<()> {
     let mut floor =
         Floor { epoll, slots: Vec::new(), free: Vec::new(), parked: Vec::new(), states: 0, answer: Vec::new() };
     floor.change(model)?;
-    listen(&listener, BACKLOG)?;
+    listen(&listener, BACKLOG.into())?;
     let mut buffer = vec![0; 64 * 1024];
     let mut events = Vec::with_capacity(512);
     loop {

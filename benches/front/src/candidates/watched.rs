@@ -4,6 +4,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::io::Errno;
 
@@ -30,4 +31,10 @@ pub(crate) fn drain(notices: impl AsFd, file: &Path) -> Outcome<bool> {
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// Waits until there is a notice.
+pub(crate) fn wait(notices: &OwnedFd) -> Outcome<()> {
+    poll(&mut [PollFd::new(notices, PollFlags::IN)], None)?;
+    Ok(())
 }

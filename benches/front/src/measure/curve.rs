@@ -1,47 +1,61 @@
-//! Memory, CPU and time against the number of clients.
+//! Memory, CPU and time against the number of HTTP/1.1 clients; and, with most clients, all of them reconnecting at once
+//! after more than twenty changes.
 
-use super::Stage;
+use std::time::Instant;
+
+use super::{Extent, Stage, Subject, micros_each, millis};
 use crate::candidates::{Kind, Place, Running};
-use crate::figures::Figures;
-use crate::model;
+use crate::clients::{Again, Clients as _};
+use crate::crowd::Crowd;
+use crate::figures::{Figures, What};
 use crate::outcome::Outcome;
+use crate::probe::Probe;
 
-/// kB resident for each parked client.
-pub(crate) const RESIDENT: &str = "kB resident per parked client";
-/// Microseconds.
-pub(crate) const CPU: &str = "us of CPU per client told";
-/// Milliseconds.
-pub(crate) const LAST: &str = "ms until the last client is told";
+/// Changes in each way, with most clients.
+const CHANGES: usize = 5;
 
-/// One round of one server; `sizes` ascend.
-pub(crate) fn run(kind: Kind, place: &Place, sizes: &[usize], figures: &mut Figures) -> Outcome<()> {
-    let mut running = Running::start(kind, place, &model::small(0))?;
-    let mut stage = Stage::new(&mut running)?;
-    let idle = stage.running.process.resident();
-    for &clients in sizes {
+/// One round of one server.
+pub(crate) fn run(kind: Kind, place: &Place, extent: &Extent, figures: &mut Figures) -> Outcome<()> {
+    let who = kind.name();
+    let mut running = Running::start(kind, place, &Subject::Small.model(1))?;
+    let mut stage =
+        Stage::new(&mut running, Subject::Small, |address, expected| Crowd::new(address, kind.request(), expected))?;
+    for &clients in &extent.clients {
         stage.grow(clients)?;
-        let resident = stage.running.process.resident().saturating_sub(idle);
-        figures.add(RESIDENT, kind.name(), clients, each(resident, clients) / 1000.0);
-        for _ in 0..cycles(clients) {
-            let cycle = stage.cycle()?;
-            figures.add(CPU, kind.name(), clients, cycle.cpu.as_secs_f64() * 1e6 / count(clients));
-            figures.add(LAST, kind.name(), clients, cycle.last_told.as_secs_f64() * 1e3);
-        }
+        stage.add_memory(figures, who, What::Resident, Some(What::Charged));
+        let count = if clients == extent.most() { CHANGES } else { cycles(clients) };
+        stage.cycles(count, Again::WhenAsked, figures, who, (What::Cpu, What::Last))?;
     }
+    // nchan would park the probe.
+    let probe = (kind != Kind::Nchan).then(|| Probe::start(stage.running.address, "/describe")).transpose()?;
+    stage.cycles(CHANGES, Again::AtOnce, figures, who, (What::CpuAtOnce, What::LastAtOnce))?;
+    if let Some(probe) = probe {
+        figures.add(What::Probe, who, extent.most(), millis(probe.longest()?));
+    }
+    stage.add_memory(figures, who, What::ResidentAfterChanges, None);
+    storm(&mut stage, figures, who)
+}
+
+/// Everyone's connection is lost, and everyone comes back at once with the state that it had.
+fn storm(stage: &mut Stage<'_, Crowd>, figures: &mut Figures, who: &'static str) -> Outcome<()> {
+    let clients = stage.clients.len();
+    stage.clients.leave();
+    stage.until_parked(0)?;
+    let before = stage.running.process.cpu();
+    let start = Instant::now();
+    stage.clients.storm()?;
+    stage.until_parked(clients)?;
+    figures.add(What::StormTime, who, clients, start.elapsed().as_secs_f64());
+    let cpu = stage.running.process.cpu().saturating_sub(before);
+    figures.add(What::StormCpu, who, clients, micros_each(cpu, clients));
+    // They had the current state: nobody is told anything.
+    stage.clients.verdict(0)?;
+    stage.add_memory(figures, who, What::ResidentAfterStorm, None);
+    stage.cycle(Again::WhenAsked)?;
     Ok(())
 }
 
 /// More where a cycle is short.
 fn cycles(clients: usize) -> usize {
-    (20_000 / clients).clamp(5, 10)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "far less than 2^52 bytes")]
-fn each(bytes: u64, clients: usize) -> f64 {
-    bytes as f64 / count(clients)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "thousands")]
-fn count(clients: usize) -> f64 {
-    clients as f64
+    (20_000 / clients).clamp(3, 8)
 }
