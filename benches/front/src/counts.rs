@@ -45,7 +45,7 @@ impl Counts {
 
     pub(crate) fn lost(&mut self, why: &str) {
         self.lost += 1;
-        self.note(|| format!("connection {why}"));
+        self.note(|| format!("a connection ended: {why}"));
     }
 
     fn note(&mut self, what: impl FnOnce() -> String) {

@@ -17,6 +17,9 @@ use crate::clients::{Again, Clients, Expected, PATIENCE, Request};
 use crate::counts::Counts;
 use crate::outcome::{Outcome, because};
 
+#[cfg(test)]
+mod tests;
+
 /// Connections from one address: less than the ports that the kernel gives out.
 const ON_AN_ADDRESS: usize = 4000;
 /// Connections that are opened and not yet answered, where they need not be opened at once.

@@ -17,10 +17,16 @@ pub(crate) fn describe(tidewait: &Path) -> String {
         format!("{cores} cores ({})", processor.unwrap_or("unknown")),
         format!("Linux {}", kernel.release().to_string_lossy()),
         version_of(tidewait),
-        "hyper 1".to_owned(),
+        format!("hyper {}", hyper().unwrap_or("1")),
     ];
     words.extend(nginx::version());
     words.join(", ")
+}
+
+/// The version that this program was built with.
+fn hyper() -> Option<&'static str> {
+    let lock = include_str!("../../../Cargo.lock");
+    lock.split_once("name = \"hyper\"\nversion = \"")?.1.split('"').next()
 }
 
 fn version_of(program: &Path) -> String {

@@ -39,6 +39,7 @@ pub(crate) fn write(figures: &Figures, extent: &Extent, rounds: usize, tidewait:
         started(figures),
         committed(figures, most),
         targets::table(figures, extent),
+        million(figures, most),
     ];
     for table in tables {
         let _ = write!(text, "{table}");
@@ -152,5 +153,22 @@ fn committed(figures: &Figures, clients: usize) -> Table {
     let mut table = Table::new(format!("A ConfigMap is written, and {clients} clients are told"), 1, &head);
     let cell = |what| figures.cell(what, cluster::WHO, clients);
     table.row(vec![cluster::WHO.into(), cell(What::Last), cell(What::LastAfterCommit)]);
+    table
+}
+
+/// What the figures come to, multiplied.
+fn million(figures: &Figures, most: usize) -> Table {
+    let [shared, ..] = http2::SHARED;
+    let servers = [Kind::Floor.name(), Kind::Tidewait.name(), shared.who];
+    let head = [&["of all"][..], &servers].concat();
+    let mut table = Table::new("The same multiplied: a million clients", 1, &head);
+    let mut row = |name: &str, what| {
+        // kB for each client are GB for a million; microseconds are seconds.
+        let cells = servers.map(|who| figures.median(what, who, most).map(short).unwrap_or_default());
+        table.row([&[name.to_owned()][..], &cells].concat());
+    };
+    row("GB of memory, as cgroups count it", What::Charged);
+    row("seconds of CPU for a change that all are told: the cores that tell them in a second", What::Cpu);
+    row("seconds of CPU until all that reconnect are parked", What::StormCpu);
     table
 }
