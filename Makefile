@@ -6,14 +6,19 @@
 # make demo        the chart beside an app on such a cluster, and three clients while a model changes; ends clean
 # make image       the image, built with docker, podman or buildah, whichever is there, of a program built here;
 #                  PROGRAM=compiled builds that in a container too. IMAGE names it
+# make bench       measures the front beside its peers (docs/benchmarks.md), in at most ten minutes once all is built;
+#                  BENCH takes further flags, such as BENCH='--only floor,tidewait --clients 15000'.
+#                  make bench-small does it with a few hundred clients, and checks counts alone
 # make lint        format, clippy (with and without the server) and docs, warnings are errors
 # make regenerate  files that tests hold to the code: example model, golden answers, tables in docs/
 
 CARGO ?= cargo
 CLUSTER ?= dev
+TARGET = $(or $(CARGO_TARGET_DIR),target)
+BENCH ?=
 IMAGE ?=
 
-.PHONY: test lint format clippy docs control-plane test-node cluster cluster-down demo image regenerate
+.PHONY: test bench bench-small lint format clippy docs control-plane test-node cluster cluster-down demo image regenerate
 
 test:
 	TIDEWAIT_TEST_ASSETS="$$(tests/control-plane/build.sh)" && export TIDEWAIT_TEST_ASSETS && \
@@ -24,6 +29,18 @@ control-plane:
 
 test-node:
 	$(CARGO) test --locked --test node
+
+bench:
+	$(CARGO) build --locked --release --bin tidewait
+	$(CARGO) build --locked --release --package tidewait-bench
+	TIDEWAIT_TEST_ASSETS="$$(tests/control-plane/build.sh)" && export TIDEWAIT_TEST_ASSETS && \
+	"$(TARGET)/release/tidewait-bench" "$(TARGET)/release/tidewait" $(BENCH)
+
+bench-small:
+	$(CARGO) build --locked --bin tidewait
+	$(CARGO) test --locked --package tidewait-bench
+	$(CARGO) build --locked --package tidewait-bench
+	"$(TARGET)/debug/tidewait-bench" "$(TARGET)/debug/tidewait" --small $(BENCH)
 
 cluster:
 	@if [ -n "$$TIDEWAIT_TEST_KUBECONFIG" ]; then \
@@ -48,6 +65,7 @@ format:
 
 clippy:
 	$(CARGO) clippy --locked --all-targets --test node -- -D warnings
+	$(CARGO) clippy --locked --package tidewait-bench --all-targets -- -D warnings
 	$(CARGO) clippy --locked --package tidewait-client-example --package tidewait --lib --no-default-features -- -D warnings
 
 docs:
