@@ -248,7 +248,12 @@ impl Peer {
                 element.push_str(host);
             } else {
                 element.push('"');
-                element.push_str(&host.replace('\\', "\\\\").replace('"', "\\\""));
+                for char in host.chars() {
+                    if matches!(char, '\\' | '"') {
+                        element.push('\\');
+                    }
+                    element.push(char);
+                }
                 element.push('"');
             }
         }

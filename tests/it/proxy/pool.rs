@@ -51,7 +51,7 @@ async fn an_idle_connection_ends_after_its_time() {
     let began = Instant::now();
     assert!(behind.0.read_u8().await.is_err(), "it is closed");
     let idle = began.elapsed();
-    assert!(idle > UPSTREAM_IDLE - Duration::from_secs(1) && idle < UPSTREAM_IDLE * 2, "closed after {idle:?}");
+    assert!(idle + Duration::from_secs(1) > UPSTREAM_IDLE && idle < UPSTREAM_IDLE * 2, "closed after {idle:?}");
     tokio::time::resume();
     front.until(CONNECTIONS, "", 0.0).await;
 }
@@ -162,7 +162,7 @@ async fn an_upload_goes_on_while_the_answer_is_not_read() {
         client.send(vec![b'x'; MEGABYTES]).await;
         client.answer().await
     };
-    let (_, (), answer) = within("both bodies", async { tokio::join!(answering, reading, asking) }).await;
+    let ((), (), answer) = within("both bodies", async { tokio::join!(answering, reading, asking) }).await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"));
 }
 
