@@ -4,8 +4,11 @@
 //! (`X-Forwarded-For`, `-Proto`, `-Host` and RFC 7239's `Forwarded`). All else stays as it came,
 //! in its order, repeated fields included.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::net::IpAddr;
 
+use bytes::Bytes;
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, Entry, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
     PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
@@ -72,6 +75,11 @@ const ABOUT_THE_CLIENT: [&str; 9] = [
     "fastly-client-ip",
 ];
 
+/// How many fields a hop adds at most: the four about the client, `TE`, `Connection` and `Upgrade`.
+const HOP_FIELDS: usize = 7;
+/// Bytes of a forwarded-element without the host: an address of IPv6, and `https`.
+const ELEMENT: usize = 80;
+
 /// Who sent a request, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
@@ -108,7 +116,7 @@ pub fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
 /// `upgrade` is the result of [`upgrade`], where the upgrade is passed on.
 pub fn to_app(headers: &mut HeaderMap, peer: &Peer, upgrade: Option<HeaderValue>) {
     let trailers = takes_trailers(headers);
-    strip(headers, |name| !peer.may_say(name));
+    strip(headers, HOP_FIELDS, |name| !peer.may_say(name));
     // RFC 9110, section 10.1.4: a sender of TE also names it in Connection.
     let options = match (trailers, upgrade.is_some()) {
         (true, true) => Some("te, upgrade"),
@@ -132,14 +140,14 @@ pub fn to_app(headers: &mut HeaderMap, peer: &Peer, upgrade: Option<HeaderValue>
 /// has no `Connection`, and names the host in `:authority`: the value of `Host` is returned.
 pub fn to_http2_app(headers: &mut HeaderMap, peer: &Peer) -> Option<HeaderValue> {
     let trailers = takes_trailers(headers);
-    strip(headers, |name| !peer.may_say(name));
+    strip(headers, HOP_FIELDS, |name| !peer.may_say(name));
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
     peer.introduce(headers);
     let host = headers.get(HOST).cloned();
     let fields = std::mem::take(headers);
-    append(headers, fields, |name| *name != HOST);
+    append(headers, fields, 0, |name| *name != HOST);
     host
 }
 
@@ -151,7 +159,7 @@ pub fn to_client(headers: &mut HeaderMap, upgrade: bool) {
         if upgrade { headers.get_all(UPGRADE).iter().cloned().collect() } else { Vec::new() };
     // RFC 9112, section 6.3: of the two, the length is wrong, and must not be forwarded.
     let chunked = headers.contains_key(TRANSFER_ENCODING);
-    strip(headers, |name| chunked && *name == CONTENT_LENGTH);
+    strip(headers, 0, |name| chunked && *name == CONTENT_LENGTH);
     if !protocols.is_empty() {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         for protocol in protocols {
@@ -175,12 +183,12 @@ pub fn codings(headers: &HeaderMap) -> Option<String> {
 /// Removes from a request's trailers the fields that no trailer may have (RFC 9110, section 6.5.1): apps that
 /// join them to the fields of the head would take it for the word of this hop.
 pub fn trailers_to_app(trailers: &mut HeaderMap) {
-    strip(trailers, |name| ALL_HOPS.contains(name) || is_about_the_client(name));
+    strip(trailers, 0, |name| ALL_HOPS.contains(name) || is_about_the_client(name));
 }
 
 /// Takes out of an answer's trailers what is of one hop.
 pub fn trailers_to_client(trailers: &mut HeaderMap) {
-    strip(trailers, |_| false);
+    strip(trailers, 0, |_| false);
 }
 
 /// Makes fields that came over HTTP/2 those of HTTP/1.1: `Host` from `:authority` (RFC 9113,
@@ -189,7 +197,7 @@ pub fn from_http2(headers: &mut HeaderMap, authority: Option<HeaderValue>) {
     if let Some(authority) = authority.filter(|_| !headers.contains_key(HOST)) {
         let fields = std::mem::take(headers);
         headers.insert(HOST, authority);
-        append(headers, fields, |_| true);
+        append(headers, fields, HOP_FIELDS, |_| true);
     }
     if let Entry::Occupied(mut cookie) = headers.entry(COOKIE) {
         let crumbs: Vec<&[u8]> = cookie.iter().map(HeaderValue::as_bytes).collect();
@@ -210,61 +218,79 @@ impl Peer {
 
     /// Adds this hop. What is there already came from a trusted peer.
     fn introduce(&self, headers: &mut HeaderMap) {
-        let address = HeaderValue::from_str(&self.address.to_string()).expect("an address is ASCII");
+        headers.reserve(HOP_FIELDS);
         let host = headers.get(HOST).cloned();
-        let element = self.element(host.as_ref());
-        extend(headers, X_FORWARDED_FOR, &address);
+        let (address, element) = self.element(host.as_ref());
+        extend(headers, X_FORWARDED_FOR, address);
         if let Entry::Vacant(entry) = headers.entry(X_FORWARDED_PROTO) {
             entry.insert(HeaderValue::from_static(self.scheme));
         }
         if let (Entry::Vacant(entry), Some(host)) = (headers.entry(X_FORWARDED_HOST), host) {
             entry.insert(host);
         }
-        extend(headers, FORWARDED, &element);
+        extend(headers, FORWARDED, element);
     }
 
-    /// One `forwarded-element` (RFC 7239, section 4). IPv6 is bracketed and quoted (section 6).
-    fn element(&self, host: Option<&HeaderValue>) -> HeaderValue {
-        let mut element = match self.address {
-            IpAddr::V4(address) => format!("for={address}"),
-            IpAddr::V6(address) => format!("for=\"[{address}]\""),
-        };
-        if let Some(host) = host.and_then(|host| host.to_str().ok()).filter(|host| !host.is_empty()) {
+    /// The peer's address, and one `forwarded-element` (RFC 7239, section 4), in one allocation. IPv6 is bracketed and
+    /// quoted there (section 6).
+    fn element(&self, host: Option<&HeaderValue>) -> (HeaderValue, HeaderValue) {
+        let (open, close) = if self.address.is_ipv6() { ("for=\"[", "]\"") } else { ("for=", "") };
+        let host = host.and_then(|host| host.to_str().ok()).filter(|host| !host.is_empty());
+        let mut element = String::with_capacity(ELEMENT + host.map_or(0, str::len));
+        element.push_str(open);
+        // Writing to a string does not fail.
+        let _ = write!(element, "{}", self.address);
+        let address = open.len()..element.len();
+        element.push_str(close);
+        if let Some(host) = host {
             element.push_str(";host=");
             if host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)) {
                 element.push_str(host);
             } else {
                 element.push('"');
-                element.push_str(&host.replace('\\', "\\\\").replace('"', "\\\""));
+                for char in host.chars() {
+                    if matches!(char, '\\' | '"') {
+                        element.push('\\');
+                    }
+                    element.push(char);
+                }
                 element.push('"');
             }
         }
         element.push_str(";proto=");
         element.push_str(self.scheme);
-        HeaderValue::from_str(&element).expect("of visible ASCII")
+        let element = Bytes::from(element);
+        let value = |bytes| HeaderValue::from_maybe_shared(bytes).expect("of visible ASCII");
+        (value(element.slice(address)), value(element))
     }
 }
 
 /// Whether a field, also if it is spelt with `_` for `-`, names the sender.
 fn is_about_the_client(name: &HeaderName) -> bool {
-    let with_dashes = name.as_str().replace('_', "-");
-    with_dashes.starts_with("x-forwarded-") || ABOUT_THE_CLIENT.contains(&&*with_dashes)
+    let name = name.as_str();
+    let dashed = if name.contains('_') { Cow::from(name.replace('_', "-")) } else { Cow::from(name) };
+    dashed.starts_with("x-forwarded-") || ABOUT_THE_CLIENT.contains(&&*dashed)
 }
 
-/// Removes the fields of one hop, those that `Connection` names, and those that `also` says.
-fn strip(headers: &mut HeaderMap, also: impl Fn(&HeaderName) -> bool) {
+/// Removes the fields of one hop, those that `Connection` names, and those that `also` says. `room` is for those that
+/// are added next.
+fn strip(headers: &mut HeaderMap, room: usize, also: impl Fn(&HeaderName) -> bool) {
     let named: Vec<HeaderName> = tokens(headers, &CONNECTION)
-        // `close` and `keep-alive` are options, and as names of fields nothing is lost with them.
+        // Options, and as names of fields nothing is lost with them.
+        .filter(|option| !option.eq_ignore_ascii_case(b"keep-alive") && !option.eq_ignore_ascii_case(b"close"))
         .filter_map(|option| HeaderName::from_bytes(option).ok())
         .filter(|name| !ALL_HOPS.contains(name) && !name.as_str().starts_with("x-forwarded-"))
         .collect();
-    let fields = std::mem::take(headers);
-    append(headers, fields, |name| !ONE_HOP.contains(name) && !named.contains(name) && !also(name));
+    let stays = |name: &HeaderName| !ONE_HOP.contains(name) && !named.contains(name) && !also(name);
+    if !headers.keys().all(stays) {
+        let fields = std::mem::take(headers);
+        append(headers, fields, room, stays);
+    }
 }
 
-/// Appends the fields that `keep` keeps, in their order ([`HeaderMap::remove`] would reorder them).
-fn append(headers: &mut HeaderMap, fields: HeaderMap, keep: impl Fn(&HeaderName) -> bool) {
-    headers.reserve(fields.len());
+/// Appends the fields that `keep` keeps, in their order ([`HeaderMap::remove`] would reorder them), with room for more.
+fn append(headers: &mut HeaderMap, fields: HeaderMap, room: usize, keep: impl Fn(&HeaderName) -> bool) {
+    headers.reserve(fields.len() + room);
     let mut current = None;
     for (name, value) in fields {
         if let Some(name) = name {
@@ -277,7 +303,11 @@ fn append(headers: &mut HeaderMap, fields: HeaderMap, keep: impl Fn(&HeaderName)
 }
 
 /// Adds an element to a list: in one line, since apps that read only one line exist.
-fn extend(headers: &mut HeaderMap, name: HeaderName, element: &HeaderValue) {
+fn extend(headers: &mut HeaderMap, name: HeaderName, element: HeaderValue) {
+    if !headers.contains_key(&name) {
+        headers.insert(name, element);
+        return;
+    }
     let mut elements: Vec<&[u8]> = headers.get_all(&name).iter().map(HeaderValue::as_bytes).collect();
     elements.retain(|element| !element.is_empty());
     elements.push(element.as_bytes());

@@ -26,13 +26,12 @@ use http::request::Parts;
 use http::uri::Authority;
 use http::{Request, Response, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
-use hyper_util::client::legacy::Client;
 use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::answer::{Link, UpstreamBody};
-use self::connect::{Connector, Handle, Pending};
+use self::connect::{Connector, Cut};
 use self::metrics::{ProxyOutcome, Tally};
 use self::outbound::Outbound;
 use self::tasks::Tasks;
@@ -45,6 +44,7 @@ pub mod answer;
 mod body;
 mod connect;
 mod error;
+mod http1;
 mod http2;
 mod metrics;
 mod outbound;
@@ -79,15 +79,15 @@ struct Shared {
 /// How the app is spoken to.
 #[derive(Debug)]
 enum Way {
-    Http1(Client<Connector, Upload>),
+    Http1(http1::Pool),
     Http2(http2::Pool),
 }
 
 /// What one attempt came to.
 struct Attempt {
     response: Response<UpstreamBody>,
-    /// Ends the connection, or the stream.
-    connection: Option<Handle>,
+    /// Ends the connection, or the stream, if that goes on beside the answer.
+    connection: Option<Cut>,
     upload: Option<Arc<Progress>>,
 }
 
@@ -114,7 +114,8 @@ impl Proxy {
     ///
     /// Tunnels and the rest of unfinished uploads run on `tasks`; connections to the app are not
     /// counted there, so that waiting for `tasks` does not wait for idle ones. All of them end at
-    /// once when `stop` is cancelled: cancel it when the time for draining is over.
+    /// once when `stop` is cancelled, but those on which an answer comes, which end with it or with
+    /// their client: cancel it when the time for draining is over.
     #[must_use]
     pub fn new(
         upstream: &Upstream,
@@ -127,7 +128,7 @@ impl Proxy {
         let connections = tasks.apart();
         let connector = Connector::new(upstream.connect_timeout, upstream.protocol, metrics.clone());
         let way = match upstream.protocol {
-            Protocol::Http1 => Way::Http1(connect::client(connector, connections.clone())),
+            Protocol::Http1 => Way::Http1(http1::Pool::new(upstream.authority.clone(), connector, connections.clone())),
             Protocol::Http2 => {
                 let limit = upstream.connect_timeout;
                 Way::Http2(http2::Pool::new(upstream.authority.clone(), connector, limit, connections.clone()))
@@ -244,9 +245,9 @@ impl Shared {
             None => (Upload::empty(), None),
         };
         match &self.way {
-            Way::Http1(client) => {
+            Way::Http1(pool) => {
                 let expecting = upload.clone().filter(|_| expects);
-                self.by_http1(client, Request::from_parts(parts, body), upload, expecting).await
+                self.by_http1(pool, Request::from_parts(parts, body), upload, expecting).await
             }
             Way::Http2(pool) => self.by_http2(pool, parts, body, upload).await,
         }
@@ -254,7 +255,7 @@ impl Shared {
 
     async fn by_http1(
         &self,
-        client: &Client<Connector, Upload>,
+        pool: &http1::Pool,
         mut request: Request<Upload>,
         upload: Option<Arc<Progress>>,
         expecting: Option<Arc<Progress>>,
@@ -266,21 +267,24 @@ impl Shared {
                 }
             });
         }
-        let pending = Pending::new(&mut request);
-        let response = client.request(request);
-        let response =
-            async { response.await.map_err(|error| ProxyError::of(&self.app, error, pending.speaks_http2())) };
-        let result = self.head(response, upload.as_deref()).await;
+        let mut was_used = false;
+        let answer = async {
+            pool.send(request).await.map_err(|failed| {
+                was_used = matches!(&failed, http1::Failed::Broken { was_used: true, .. });
+                ProxyError::of_exchange(&self.app, failed)
+            })
+        };
+        let result = self.head(answer, upload.as_deref()).await;
         match result {
-            Ok(response) => {
-                if let Some(codings) = forwarded::codings(response.headers()) {
+            Ok(answer) => {
+                if let Some(codings) = forwarded::codings(answer.headers()) {
                     return Err(Failure { error: ProxyError::coded(&self.app, &codings), sent: Sent::Perhaps });
                 }
-                let response = response.map(UpstreamBody::Http1);
-                Ok(Attempt { response, connection: pending.answered(), upload })
+                let (response, connection) = pool.answered(answer, upload.as_deref());
+                Ok(Attempt { response: response.map(UpstreamBody::Http1), connection, upload })
             }
             Err(error) => {
-                let stale = matches!(error, ProxyError::Broken { .. }) && pending.was_used();
+                let stale = matches!(error, ProxyError::Broken { .. }) && was_used;
                 Err(Failure { error, sent: if stale { Sent::Stale } else { Sent::Perhaps } })
             }
         }

@@ -8,5 +8,6 @@ pub(crate) mod harness;
 mod http2;
 mod leaks;
 pub(crate) mod nginx;
+mod pool;
 mod streams;
 mod tunnels;

@@ -1,10 +1,10 @@
 //! The body of an answer on its way back to the client, and how its end ends the upload of its request.
 //!
-//! hyper's connection to the app goes on with an upload after its answer is over. If the client
+//! The connection to the app goes on with an upload after its answer is over. If the client
 //! then stops sending, or the app stops reading, both connections would wait for ever
 //! (hyper#4176). So the end of an answer watches what is left of its upload, and cuts the
-//! connection to the app once that does not move; it is cut at the socket, since hyper asks a body
-//! for nothing while the app does not read.
+//! connection to the app once that does not move: hyper asks a body for nothing while the app does
+//! not read.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,14 +13,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use super::body::{BodyError, Idle, trailers};
-use super::connect::Handle;
-use super::http2::Download;
+use super::connect::Cut;
 use super::metrics::{ProxyOutcome, Tally};
 use super::tasks::Tasks;
 use super::upload::Progress;
+use super::{http1, http2};
 use crate::bounds::UPLOAD_LINGER;
 use crate::http::forwarded;
 
@@ -38,20 +37,20 @@ pub struct ProxyBody {
 /// The body of an answer, by how it comes.
 #[derive(Debug)]
 pub(super) enum UpstreamBody {
-    Http1(Incoming),
-    Http2(Download),
+    Http1(http1::Download),
+    Http2(http2::Download),
 }
 
 /// What an answer needs to end the upload of its request.
 #[derive(Debug)]
 pub(super) struct Link {
     tasks: Tasks,
-    connection: Handle,
+    connection: Cut,
     progress: Arc<Progress>,
 }
 
 impl Link {
-    pub(super) fn new(tasks: &Tasks, connection: Handle, progress: Arc<Progress>) -> Self {
+    pub(super) fn new(tasks: &Tasks, connection: Cut, progress: Arc<Progress>) -> Self {
         Self { tasks: tasks.clone(), connection, progress }
     }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 use h2::Reason;
 use http::StatusCode;
 use http::uri::Authority;
-use hyper_util::client::legacy;
 
 use super::body::BodyError;
+use super::http1;
 use super::http2::{self, NoConnection};
 use super::metrics::ProxyOutcome;
 use crate::bounds::{UPSTREAM_BUFFER, UPSTREAM_FIELDS};
@@ -95,21 +95,22 @@ pub enum ProxyError {
 }
 
 impl ProxyError {
-    /// What an error of hyper's client means.
-    pub(super) fn of(app: &Authority, error: legacy::Error, speaks_http2: bool) -> Self {
+    /// What it means that an exchange of HTTP/1.1 has ended before its head.
+    pub(super) fn of_exchange(app: &Authority, failed: http1::Failed) -> Self {
         let app = app.clone();
-        if error.is_connect() {
-            return Self::Unreachable { app, source: error.into() };
-        }
-        match cause::<BodyError>(&error) {
+        let (source, speaks_http2) = match failed {
+            http1::Failed::Unreachable(error) => return Self::Unreachable { app, source: error.into() },
+            http1::Failed::Broken { source, speaks_http2, .. } => (source, speaks_http2),
+        };
+        match cause::<BodyError>(&source) {
             Some(&BodyError::Idle(waited)) => Self::ClientIdle { waited },
             Some(BodyError::Broken(_) | BodyError::Reset(_) | BodyError::GivenUp) => {
-                Self::ClientBody { source: error.into() }
+                Self::ClientBody { source: source.into() }
             }
-            None if speaks_http2 => Self::OtherProtocol { app, expected: Protocol::Http1, source: error.into() },
-            None => match cause(&error).and_then(fault) {
-                Some(fault) => Self::Malformed { app, fault, source: error.into() },
-                None => Self::Broken { app, source: error.into() },
+            None if speaks_http2 => Self::OtherProtocol { app, expected: Protocol::Http1, source: source.into() },
+            None => match fault(&source) {
+                Some(fault) => Self::Malformed { app, fault, source: source.into() },
+                None => Self::Broken { app, source: source.into() },
             },
         }
     }

@@ -26,7 +26,7 @@ pub(super) use self::download::Download;
 use self::pool::StreamPermit;
 pub(super) use self::pool::{NoConnection, Pool};
 use super::body::BodyError;
-use super::connect::Handle;
+use super::connect::Cut;
 use super::tasks::Tasks;
 use super::upload::{Progress, Upload};
 
@@ -38,7 +38,7 @@ mod pump;
 pub(super) struct Exchange {
     response: ResponseFuture,
     place: Arc<StreamPermit>,
-    stream: Handle,
+    stream: Cut,
     /// Why the client's body broke off, if it did.
     broken: oneshot::Receiver<BodyError>,
     progress: Option<Arc<Progress>>,
@@ -70,7 +70,7 @@ pub(super) fn open(
             return Err(Box::new((body, error)));
         }
     };
-    let (place, stream) = (Arc::new(place), Handle::default());
+    let (place, stream) = (Arc::new(place), Cut::default());
     let (report, broken) = oneshot::channel();
     if !body.is_end_stream() {
         tasks.spawn(pump::run(send, body, stream.clone(), Arc::clone(&place), report));
@@ -111,7 +111,7 @@ impl Exchange {
     }
 
     /// An answer came: what ends the stream if it must end early.
-    pub(super) fn answered(mut self) -> Handle {
+    pub(super) fn answered(mut self) -> Cut {
         self.kept = true;
         self.stream.clone()
     }

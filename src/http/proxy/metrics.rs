@@ -1,11 +1,14 @@
 //! What the proxy counts.
 
+use std::sync::Arc;
+
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 /// The proxy's metrics. Clones count together.
 #[derive(Debug, Clone)]
 pub struct Metrics {
-    requests: IntCounterVec,
+    /// By outcome, each resolved once.
+    requests: Arc<[IntCounter; ProxyOutcome::ALL.len()]>,
     retries: IntCounter,
     connections: IntGauge,
     upgraded: IntGauge,
@@ -70,14 +73,15 @@ impl Metrics {
             ),
             &["direction"],
         )?;
+        let requests = IntCounterVec::new(
+            Opts::new(
+                "tidewait_proxy_requests_total",
+                "Requests for the app, by how they ended; counted at their end.",
+            ),
+            &["outcome"],
+        )?;
         let metrics = Self {
-            requests: IntCounterVec::new(
-                Opts::new(
-                    "tidewait_proxy_requests_total",
-                    "Requests for the app, by how they ended; counted at their end.",
-                ),
-                &["outcome"],
-            )?,
+            requests: Arc::new(ProxyOutcome::ALL.map(|outcome| requests.with_label_values(&[outcome.as_str()]))),
             retries: IntCounter::new(
                 "tidewait_proxy_retries_total",
                 "Requests sent again since the app had closed the idle connection they were sent on.",
@@ -93,11 +97,8 @@ impl Metrics {
             sent: bytes.with_label_values(&["sent"]),
             received: bytes.with_label_values(&["received"]),
         };
-        for outcome in ProxyOutcome::ALL {
-            metrics.requests.with_label_values(&[outcome.as_str()]);
-        }
         registry.register(Box::new(bytes))?;
-        registry.register(Box::new(metrics.requests.clone()))?;
+        registry.register(Box::new(requests))?;
         registry.register(Box::new(metrics.retries.clone()))?;
         registry.register(Box::new(metrics.connections.clone()))?;
         registry.register(Box::new(metrics.upgraded.clone()))?;
@@ -148,13 +149,13 @@ impl Drop for InFlight {
 /// futures and bodies are dropped, and nothing else would count it.
 #[derive(Debug)]
 pub(super) struct Tally {
-    requests: IntCounterVec,
+    requests: Arc<[IntCounter; ProxyOutcome::ALL.len()]>,
     outcome: ProxyOutcome,
 }
 
 impl Tally {
     pub(super) fn new(metrics: &Metrics) -> Self {
-        Self { requests: metrics.requests.clone(), outcome: ProxyOutcome::ClientGone }
+        Self { requests: Arc::clone(&metrics.requests), outcome: ProxyOutcome::ClientGone }
     }
 
     /// The first outcome stays.
@@ -167,6 +168,6 @@ impl Tally {
 
 impl Drop for Tally {
     fn drop(&mut self) {
-        self.requests.with_label_values(&[self.outcome.as_str()]).inc();
+        self.requests[self.outcome as usize].inc();
     }
 }

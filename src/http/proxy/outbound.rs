@@ -1,6 +1,6 @@
 //! A request as the app gets it.
 
-use http::header::{HeaderValue, TRANSFER_ENCODING};
+use http::header::{HOST, HeaderValue, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{Request, Version};
@@ -39,8 +39,9 @@ impl Outbound {
         match protocol {
             Protocol::Http1 => {
                 forwarded::to_app(&mut parts.headers, peer, upgrade);
-                // Of this hyper's client writes path and query.
-                parts.uri = target(app.clone(), &parts.uri);
+                // HTTP/1.0 may come without.
+                parts.headers.entry(HOST).or_insert_with(|| host(app));
+                parts.uri = Uri::from(path(&parts.uri));
                 parts.version = Version::HTTP_11;
                 if body.as_ref().is_some_and(|body| body.size_hint().exact().is_none()) {
                     // Said here, since hyper sends a GET of unknown length without its body.
@@ -59,11 +60,22 @@ impl Outbound {
     }
 }
 
-/// The same path and query, byte for byte, at `authority`.
+/// Path and query, byte for byte.
+fn path(uri: &Uri) -> PathAndQuery {
+    uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"))
+}
+
+/// The same path and query at `authority`.
 fn target(authority: Authority, uri: &Uri) -> Uri {
     let mut parts = http::uri::Parts::default();
     parts.scheme = Some(Scheme::HTTP);
     parts.authority = Some(authority);
-    parts.path_and_query = Some(uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")));
+    parts.path_and_query = Some(path(uri));
     Uri::from_parts(parts).expect("scheme, authority and path make a URI")
+}
+
+/// The app's `Host`, without the port where that is the usual one.
+fn host(app: &Authority) -> HeaderValue {
+    let text = if app.port_u16() == Some(80) { app.host() } else { app.as_str() };
+    HeaderValue::from_str(text).expect("an authority is of visible ASCII")
 }

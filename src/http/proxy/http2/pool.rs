@@ -14,7 +14,7 @@ use http::uri::Authority;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Duration, timeout};
 
-use super::super::connect::{AppStream, Connector};
+use super::super::connect::{AppStream, Connector, Cut};
 use super::super::tasks::Tasks;
 use crate::bounds::{UPSTREAM_BUFFER, UPSTREAM_FRAMING, UPSTREAM_IDLE, UPSTREAM_STREAMS};
 
@@ -126,8 +126,8 @@ async fn open(
     tasks: Tasks,
 ) -> Result<(), NoConnection> {
     let tcp = connector.connect(&app).await.map_err(|error| NoConnection::Unreachable(Arc::new(error)))?;
-    let handle = tcp.handle();
-    let failed = |source: Arc<dyn Error + Send + Sync>| NoConnection::NoHttp2 { source, http1: handle.speaks_http1() };
+    let (first, cut) = (tcp.first(), Cut::default());
+    let failed = |source: Arc<dyn Error + Send + Sync>| NoConnection::NoHttp2 { source, http1: first.speaks_http1() };
     let (sender, mut connection) =
         builder().handshake::<_, Bytes>(tcp).await.map_err(|error| failed(Arc::new(error)))?;
     let ping = connection.ping_pong();
@@ -135,7 +135,13 @@ async fn open(
     let (streams, watched) = watch::channel(0);
     let open = Arc::new(Connection { sender, streams, used: AtomicBool::new(false), pool: pool.clone() });
     let (ended, end) = oneshot::channel();
-    tasks.spawn(drive(connection, Arc::downgrade(&open), watched, ended));
+    let (driven, ends) = (drive(connection, Arc::downgrade(&open), watched, ended), cut.clone());
+    tasks.spawn(async move {
+        tokio::select! {
+            () = driven => {}
+            () = ends.is_cut() => {}
+        }
+    });
     // The answer comes after the app's settings: from here on it is known how many streams it allows.
     let answered = async {
         let Some(mut ping) = ping else { return Ok(()) };
@@ -149,7 +155,7 @@ async fn open(
         Ok(Ok(())) => {}
         Ok(Err(error)) => return Err(failed(Arc::new(error))),
         Err(_) => {
-            handle.cut();
+            cut.cut();
             let text = format!("it sent nothing of HTTP/2 within {limit:?}");
             return Err(failed(Arc::new(io::Error::new(io::ErrorKind::TimedOut, text))));
         }

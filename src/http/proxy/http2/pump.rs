@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::Sender;
 use super::pool::StreamPermit;
 use crate::http::proxy::body::BodyError;
-use crate::http::proxy::connect::Handle;
+use crate::http::proxy::connect::Cut;
 use crate::http::proxy::upload::Upload;
 
 /// Why an upload ended early.
@@ -27,7 +27,7 @@ enum UploadEnd {
 pub(super) async fn run(
     mut send: Sender,
     mut body: Upload,
-    stream: Handle,
+    stream: Cut,
     _place: Arc<StreamPermit>,
     report: oneshot::Sender<BodyError>,
 ) {
