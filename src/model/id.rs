@@ -5,6 +5,7 @@
 //! every replica.
 
 use std::fmt;
+use std::sync::LazyLock;
 
 /// Which history a state belongs to: a hash of the kind of source, its identity and its key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -59,7 +60,10 @@ impl Digest {
     /// The digest of content of a media type, whose own hash is given.
     #[must_use]
     pub(super) fn of(media_type: &str, content: &blake3::Hash) -> Self {
-        let mut hasher = blake3::Hasher::new_derive_key("tidewait.dev v1 state");
+        // Each selection that a change touches has a digest, and deriving the key is half of its price.
+        static STATE: LazyLock<blake3::Hasher> =
+            LazyLock::new(|| blake3::Hasher::new_derive_key("tidewait.dev v1 state"));
+        let mut hasher = STATE.clone();
         hasher.update(&(media_type.len() as u64).to_le_bytes());
         hasher.update(media_type.as_bytes());
         hasher.update(content.as_bytes());

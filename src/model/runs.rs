@@ -46,7 +46,12 @@ impl<T> Default for Runs<T> {
 
 impl<T> Runs<T> {
     pub(super) fn new(items: Vec<T>) -> Self {
-        Self::of_runs(cut(items))
+        if items.len() <= 2 * RUN { Self::One(items.into()) } else { Self::of_runs(cut(items)) }
+    }
+
+    /// `item` alone.
+    pub(super) fn one(item: T) -> Self {
+        Self::One(Arc::new([item]))
     }
 
     fn of_runs(runs: Vec<Run<T>>) -> Self {
