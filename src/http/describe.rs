@@ -301,7 +301,7 @@ impl Answering<'_> {
     }
 
     fn about(&self, served: &Served, coding: Option<crate::describe::Coding>) -> State {
-        State::new(self.request, &served.snapshot, served.fields(), coding, self.operation.freshness.age())
+        State::new(self.request, served.fields(), coding, self.operation.freshness.age())
     }
 
     /// The same state at the version that the client has it at, if that is newer.

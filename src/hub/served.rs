@@ -23,27 +23,27 @@ pub struct Served {
     /// When it was superseded; its version may move before that.
     pub superseded_at: Arc<SupersededAt>,
     fields: OnceLock<ResponseFields>,
-    shared: Arc<Shared>,
+    shared: OnceLock<Arc<Shared>>,
 }
 
-/// What the same state at any version shares.
+/// What is made of the bytes of a state, and shared with the later versions of it. It is there once somebody needs it:
+/// most selections are small, and most clients take their bytes as they are.
 #[derive(Debug, Default)]
 struct Shared {
     /// The bytes are written by one task, while others wait without a thread.
     written: OnceCell<()>,
-    digest: OnceLock<HeaderValue>,
     encodings: Encodings,
     deltas: Deltas,
 }
 
 impl Served {
     pub(super) fn new(snapshot: Snapshot) -> Self {
-        Self { snapshot, superseded_at: Arc::default(), fields: OnceLock::new(), shared: Arc::default() }
+        Self { snapshot, superseded_at: Arc::default(), fields: OnceLock::new(), shared: OnceLock::new() }
     }
 
     /// The same bytes under another version.
     pub(super) fn at_version(&self, version: u64) -> Self {
-        let (superseded_at, shared) = (Arc::clone(&self.superseded_at), Arc::clone(&self.shared));
+        let (superseded_at, shared) = (Arc::clone(&self.superseded_at), self.shared.clone());
         Self { snapshot: self.snapshot.at_version(version), superseded_at, fields: OnceLock::new(), shared }
     }
 
@@ -62,13 +62,16 @@ impl Served {
     /// The bytes in `coding`, or as they are where that is no larger.
     pub async fn bytes(&self, coding: Coding) -> (Coding, Bytes) {
         self.write().await;
-        self.shared.encodings.get(coding, &self.snapshot.body().identity).await
+        if coding == Coding::Identity {
+            return (coding, self.snapshot.body().identity.clone());
+        }
+        self.shared().encodings.get(coding, &self.snapshot.body().identity).await
     }
 
     /// `State-Digest`, which is of the bytes without a coding.
     pub async fn digest(&self) -> HeaderValue {
         self.write().await;
-        self.shared.digest.get_or_init(|| encode::state_digest(self.snapshot.body())).clone()
+        encode::state_digest(self.snapshot.body())
     }
 
     /// What leads to it from `base`, which is a state of the same selection.
@@ -76,7 +79,11 @@ impl Served {
         if base.epoch != self.snapshot.id.epoch {
             return Delta::Gone;
         }
-        self.shared.deltas.get(past, selection, base.digest, &self.snapshot.content).await
+        self.shared().deltas.get(past, selection, base.digest, &self.snapshot.content).await
+    }
+
+    fn shared(&self) -> &Shared {
+        self.shared.get_or_init(Arc::default)
     }
 
     async fn write(&self) {
@@ -88,6 +95,6 @@ impl Served {
             // It fails only while the runtime shuts down; then who wants the bytes writes them.
             let _ = tokio::task::spawn_blocking(move || drop(snapshot.body().identity.clone())).await;
         };
-        self.shared.written.get_or_init(write).await;
+        self.shared().written.get_or_init(write).await;
     }
 }
