@@ -110,10 +110,13 @@ impl<T> Index<T> {
     /// The selections whose content differs between `old` and `new`.
     #[must_use]
     pub fn touched(&self, old: &Document, new: &Document) -> Touched<'_, T> {
-        let mut walk = Walk { paths: &self.paths, path: String::new(), changed: BTreeSet::new(), visited: 0 };
+        let mut walk = Walk { paths: &self.paths, path: String::new(), changed: Vec::new(), visited: 0 };
         if !old.root.same(&new.root) {
             walk.visit(Some(&old.root), Some(&new.root));
         }
+        // One of several pointers may be found by each. They are nearly in order, as the paths are.
+        walk.changed.sort();
+        walk.changed.dedup();
         let changed = walk.changed.into_iter().filter_map(|selection| self.values.get_key_value(selection));
         Touched { changed: changed.collect(), visited: walk.visited }
     }
@@ -152,7 +155,7 @@ struct Walk<'a> {
     paths: &'a BTreeMap<Pointer, Selections>,
     /// Where it is, as [`Pointer`] holds it.
     path: String,
-    changed: BTreeSet<&'a Selection>,
+    changed: Vec<&'a Selection>,
     visited: usize,
 }
 
