@@ -82,6 +82,11 @@ impl<T> Runs<T> {
         self.runs().iter().flat_map(|run| run.iter())
     }
 
+    /// Whether both are of one run of as many items.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        matches!((self, other), (Self::One(run), Self::One(other)) if run.len() == other.len())
+    }
+
     pub(super) fn get(&self, at: usize) -> Option<&T> {
         let mut at = at;
         for run in self.runs() {
