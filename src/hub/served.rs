@@ -98,3 +98,22 @@ impl Served {
         self.shared().written.get_or_init(write).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+    use crate::model::{Content, Document, Epoch};
+
+    /// There may be as many as clients, each with a selection of its own.
+    #[test]
+    fn a_state_is_small_until_somebody_asks_for_more_than_its_bytes() {
+        assert!(size_of::<Served>() <= 176, "{}", size_of::<Served>());
+        let content = Content::Json(Document::from_json(b"{}").expect("a document"));
+        let served = Served::new(Snapshot::of(Epoch::of(&["test"]), 1, &content));
+        let asked = async { (served.bytes(Coding::Identity).await, served.digest().await) };
+        let ((_, bytes), _) = asked.now_or_never().expect("so few bytes are written at once");
+        assert_eq!((&bytes[..], served.shared.get().is_none()), (&b"{}"[..], true));
+    }
+}
