@@ -82,13 +82,10 @@ impl<V: PartialEq> AgentEntry<V> {
         let Acknowledgement { key: _, acknowledged, rejected, reason, connection } = acknowledgement;
         let same_since = same(self.acknowledged.as_ref(), acknowledged.as_ref()) && self.looks_at(current.selected);
         // The null state is never held: a client that starts anew each time must be able to.
-        let row = if sends && acknowledged.is_some() { Some((self.row.take(), same_since)) } else { None };
-        let (row, is_paced) = row.map_or((None, false), |(before, same_since)| {
-            let (row, is_paced) = Row::and(before, current.id, same_since);
-            (Some(row), is_paced)
-        });
+        let row = (sends && acknowledged.is_some()).then(|| Row::and(self.row.take(), current.id, same_since));
+        let is_paced = row.as_ref().is_some_and(|(_, is_held)| *is_held);
         let is_new_rejection = self.reject(rejected, reason, now);
-        self.row = row;
+        self.row = row.map(|(row, _)| row);
         self.lag = Lag::Since(self.lags_since(now));
         self.selected = current.selected.map(|view| Selected::new(view, current));
         (self.acknowledged, self.connection, self.seen) = (acknowledged, connection, now);
