@@ -54,7 +54,9 @@ impl Unmade {
     pub async fn make(self) {
         for views in self.0.chunks(ROW) {
             tokio::task::yield_now().await;
-            views.iter().for_each(|view| drop(view.state()));
+            for view in views {
+                drop(view.state());
+            }
         }
     }
 }

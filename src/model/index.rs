@@ -24,6 +24,7 @@ pub struct Index<T> {
 
 /// The selections of a pointer, at least one. Most have one, since each client asks for its own part: a set of one would
 /// take more memory than all else that is held of it.
+#[expect(clippy::box_collection, reason = "most have one, and each would have the room of a set")]
 #[derive(Debug)]
 enum Selections {
     One(Selection),

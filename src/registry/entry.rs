@@ -87,7 +87,7 @@ impl<V: PartialEq> AgentEntry<V> {
         let is_new_rejection = self.reject(rejected, reason, now);
         self.row = row.map(|(row, _)| row);
         self.lag = Lag::Since(self.lags_since(now));
-        self.selected = current.selected.map(|view| Selected::new(view, current));
+        self.selected = current.selected.map(|view| Box::new(Selected::new(view, current)));
         (self.acknowledged, self.connection, self.seen) = (acknowledged, connection, now);
         let poll = LivePoll::begin(&self.shared, is_paced);
         if self.sync_status(Some(current.id)) == SyncStatus::Converged {
@@ -182,9 +182,9 @@ impl<V: PartialEq> AgentEntry<V> {
 }
 
 impl<V> Selected<V> {
-    fn new(view: &Arc<V>, current: Current<'_, V>) -> Box<Self> {
+    fn new(view: &Arc<V>, current: Current<'_, V>) -> Self {
         let superseded_at = Arc::clone(current.superseded_at);
-        Box::new(Self { view: Arc::clone(view), id: *current.id, superseded_at })
+        Self { view: Arc::clone(view), id: *current.id, superseded_at }
     }
 }
 
