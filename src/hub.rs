@@ -35,6 +35,7 @@ pub use served::Served;
 use subscription::Views;
 pub use subscription::{Subscription, TooManySelections};
 pub use view::Missing;
+use view::View;
 pub use waiter::{Effect, News, Waiter};
 
 /// The current state of one operation, and the requests that wait for the next.
@@ -43,6 +44,25 @@ pub struct Hub {
     views: Arc<Views>,
     /// Shared by all requests for the whole model.
     whole: Arc<Subscription>,
+}
+
+/// Parts of a new state that nobody may have looked at. They keep the whole of it in memory.
+#[derive(Debug)]
+pub struct Unmade(Vec<Arc<View>>);
+
+/// Parts that are made in a row: in well below a millisecond.
+const ROW: usize = 64;
+
+impl Unmade {
+    /// Makes them. Others have their turn now and then.
+    pub async fn make(self) {
+        for views in self.0.chunks(ROW) {
+            tokio::task::yield_now().await;
+            for view in views {
+                drop(view.state());
+            }
+        }
+    }
 }
 
 impl Hub {
@@ -94,12 +114,14 @@ impl Hub {
         &self.views.metrics
     }
 
-    /// Serves a new state, and releases every request that is parked at a view that changed.
-    pub fn publish(&self, publication: &Publication) {
+    /// Serves a new state, and releases every request that is parked at a view that changed. What is left to do may be
+    /// left out: those who look at a selection do it for theirs.
+    pub fn publish(&self, publication: &Publication) -> Unmade {
         let Publication { snapshot, seen } = publication;
         let fan_out = FanOut::new(self.metrics().fan_out.clone(), Instant::from_std(*seen));
-        self.views.publish(snapshot, &fan_out);
+        let touched = self.views.publish(snapshot, &fan_out);
         self.metrics().changes.inc();
+        Unmade(touched)
     }
 
     /// Serves the state that a former process left, before anyone can be parked.

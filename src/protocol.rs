@@ -16,8 +16,15 @@ pub use answer::{AnswerHead, InvalidAnswer};
 pub use coding::Coding;
 pub use query::{InvalidParameter, Query};
 
+/// Bytes of a [`state_digest`]: 32 bytes in base64, and what stands around them.
+pub const STATE_DIGEST_BYTES: usize = "sha-256=:".len() + 44 + ":".len();
+
 /// `State-Digest` of the bytes of a state without a coding: SHA-256 in the syntax of RFC 9530, `sha-256=:...:`.
 #[must_use]
 pub fn state_digest(bytes: &[u8]) -> String {
-    format!("sha-256=:{}:", base64::engine::general_purpose::STANDARD.encode(Sha256::digest(bytes)))
+    let mut text = String::with_capacity(STATE_DIGEST_BYTES);
+    text.push_str("sha-256=:");
+    base64::engine::general_purpose::STANDARD.encode_string(Sha256::digest(bytes), &mut text);
+    text.push(':');
+    text
 }

@@ -3,18 +3,20 @@
 //! Each poll of an agent reports what it holds (`since`) and what it could not apply (`rejected`); the report
 //! counts until the agent is sent another state. An agent is converged only if it self-reports the current
 //! state; whatever is not known counts as lagging. No entry is visited when a
-//! state changes, a request is released or a connection ends: each of these shares an atomic with the entry
-//! ([`LivePoll`], [`Connection`], [`SupersededAt`]), which is read on demand.
+//! state changes, a request is released or a connection ends: each of these writes into a cell that it shares with the
+//! entry ([`LivePoll`], [`Connection`], [`SupersededAt`]), which is read on demand.
 //!
 //! Agents that repeat themselves are paced here, too: one that is sent the same state three times in a
 //! row, for the same `since`, is held before the next. By agent and never by connection, since
 //! proxies share those; clients without a key meet admission limits only.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use smol_str::SmolStr;
 
 use crate::access::{Connection, Identity};
 use crate::model::{Since, StateId, SupersededAt};
@@ -37,7 +39,8 @@ const EVICTED_SHARE: usize = 16;
 /// long as the agent is known, since only the views that somebody keeps learn when their state is superseded.
 #[derive(Debug)]
 pub struct AgentRegistry<V> {
-    agents: HashMap<AgentKey, AgentEntry<V>>,
+    /// Boxed, since a table has up to twice the room that it needs.
+    agents: HashSet<Box<AgentEntry<V>>>,
     capacity: usize,
     /// A silent agent is forgotten after this.
     expiry: Duration,
@@ -52,7 +55,7 @@ pub struct AgentRegistry<V> {
 /// Which agent. A self-reported name never passes for an authenticated identity.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AgentKey {
-    name: Arc<str>,
+    name: SmolStr,
     authenticated: bool,
 }
 
@@ -146,7 +149,7 @@ impl<V: PartialEq> AgentRegistry<V> {
     #[must_use]
     pub fn new(capacity: usize, expiry: Duration, started: Instant) -> Self {
         Self {
-            agents: HashMap::new(),
+            agents: HashSet::new(),
             capacity: capacity.max(1),
             expiry,
             sweep_at: 0,
@@ -171,18 +174,15 @@ impl<V: PartialEq> AgentRegistry<V> {
         sends: bool,
         now: Instant,
     ) -> LivePoll {
-        // The key of before is kept, so that the name is there once.
-        let (key, before) = match self.agents.remove_entry(&acknowledgement.key) {
-            Some((key, before)) => (key, Some(before).filter(|before| !before.is_expired(self.expiry, now))),
-            None => (acknowledgement.key.clone(), None),
-        };
-        if before.is_none() {
+        let before = self.agents.take(&acknowledgement.key).filter(|before| !before.is_expired(self.expiry, now));
+        let mut entry = before.unwrap_or_else(|| {
             self.make_room(now);
-        }
-        let (entry, poll, is_new_rejection) =
-            AgentEntry::next(before, key.clone(), acknowledgement, current, sends, now);
+            let connection = Arc::clone(&acknowledgement.connection);
+            Box::new(AgentEntry::new(acknowledgement.key.clone(), connection, now))
+        });
+        let (poll, is_new_rejection) = entry.poll(acknowledgement, current, sends, now);
         self.rejections += u64::from(is_new_rejection);
-        self.agents.insert(key, entry);
+        self.agents.insert(entry);
         poll
     }
 
@@ -197,7 +197,7 @@ impl<V: PartialEq> AgentRegistry<V> {
             tracked: now.saturating_duration_since(self.started),
             ..Totals::default()
         };
-        for entry in self.agents.values() {
+        for entry in &self.agents {
             let lag = now.saturating_duration_since(entry.lags_since(now));
             totals.count(entry.sync_status(current), lag, entry.polls());
         }
@@ -209,11 +209,11 @@ impl<V: PartialEq> AgentRegistry<V> {
     #[must_use]
     pub fn worst(&self, limit: usize, current: Option<&StateId>, now: Instant) -> Vec<Agent<V>> {
         let ranked =
-            self.known(now).map(|(key, entry)| (entry.sync_status(current), entry.lags_since(now), key, entry));
+            self.known(now).map(|entry| (entry.sync_status(current), entry.lags_since(now), entry.key(), entry));
         let behind = ranked.filter(|(sync_status, ..)| *sync_status != SyncStatus::Converged);
         let worst =
             first(limit, behind.collect(), |one, other| (one.0, one.1, one.2).cmp(&(other.0, other.1, other.2)));
-        worst.into_iter().map(|(_, _, key, entry)| entry.view(key, current, now)).collect()
+        worst.into_iter().map(|(.., entry)| entry.view(current, now)).collect()
     }
 
     /// The agents that `listing` asks for, by key, as they stand to `current`; and whether more follow.
@@ -223,18 +223,18 @@ impl<V: PartialEq> AgentRegistry<V> {
         let stands = |entry: &AgentEntry<V>| {
             listing.sync_status.is_none_or(|sync_status| entry.sync_status(current) == sync_status)
         };
-        let wanted: Vec<_> = self.known(now).filter(|(key, entry)| follows(key) && stands(entry)).collect();
+        let wanted: Vec<_> = self.known(now).filter(|entry| follows(entry.key()) && stands(entry)).collect();
         let more = wanted.len() > listing.limit;
-        let page = first(listing.limit, wanted, |(one, _), (other, _)| one.cmp(other));
-        (page.into_iter().map(|(key, entry)| entry.view(key, current, now)).collect(), more)
+        let page = first(listing.limit, wanted, |one, other| one.key().cmp(other.key()));
+        (page.into_iter().map(|entry| entry.view(current, now)).collect(), more)
     }
 
-    fn known(&self, now: Instant) -> impl Iterator<Item = (&AgentKey, &AgentEntry<V>)> {
-        self.agents.iter().filter(move |(_, entry)| !entry.is_expired(self.expiry, now))
+    fn known(&self, now: Instant) -> impl Iterator<Item = &AgentEntry<V>> {
+        self.agents.iter().map(Box::as_ref).filter(move |entry| !entry.is_expired(self.expiry, now))
     }
 
     fn sweep(&mut self, now: Instant) {
-        self.agents.retain(|_, entry| !entry.is_expired(self.expiry, now));
+        self.agents.retain(|entry| !entry.is_expired(self.expiry, now));
         self.sweep_at = SWEEP_FROM.max(2 * self.agents.len());
     }
 
@@ -249,7 +249,7 @@ impl<V: PartialEq> AgentRegistry<V> {
         }
         // Those with a poll under way are seen now.
         let mut all: Vec<_> =
-            self.agents.iter().map(|(key, entry)| (entry.polls() > 0, entry.seen(), key.clone())).collect();
+            self.agents.iter().map(|entry| (entry.polls() > 0, entry.seen(), entry.key().clone())).collect();
         let count = (self.capacity / EVICTED_SHARE).clamp(1, all.len());
         all.select_nth_unstable(count - 1);
         for (_, _, key) in &all[..count] {
@@ -283,7 +283,9 @@ impl AgentKey {
     #[must_use]
     pub fn of(identity: &Identity, agent_id: Option<&str>) -> Option<Self> {
         match (identity, agent_id) {
-            (Identity::Authenticated(name), None) => Some(Self { name: Arc::clone(name), authenticated: true }),
+            (Identity::Authenticated(name), None) => {
+                Some(Self { name: SmolStr::from(Arc::clone(name)), authenticated: true })
+            }
             (Identity::Authenticated(name), Some(id)) => {
                 // A space is in no Agent-Id, so that no two agents share a key.
                 Some(Self { name: format!("{name} {id}").into(), authenticated: true })

@@ -16,7 +16,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use super::encode::{Coding, ResponseFields};
 use super::problem::{Kind, Problem};
 use super::request::{PollRequest, preference_applied};
-use crate::model::{Since, Snapshot};
+use crate::model::Since;
 use crate::protocol::fields::{DELTA_BASE, PREFERENCE_APPLIED, STATE_AGE, STATE_DIGEST, STATE_ID};
 use crate::protocol::media_type;
 
@@ -73,17 +73,11 @@ pub struct Representation {
 impl State {
     /// The fields of a state in the answer to `request`, with its `ETag` in `coding`; none: without an `ETag`.
     #[must_use]
-    pub fn new(
-        request: &PollRequest,
-        snapshot: &Snapshot,
-        fields: &ResponseFields,
-        coding: Option<Coding>,
-        age: Duration,
-    ) -> Self {
+    pub fn new(request: &PollRequest, fields: &ResponseFields, coding: Option<Coding>, age: Duration) -> Self {
         Self {
-            id: fields.state_id.clone(),
+            id: fields.state_id(),
             etag: coding.map(|coding| fields.etag(coding)),
-            link: fields.link(snapshot, &request.link_tail),
+            link: fields.link(&request.link_tail),
             age,
             preferred_wait: request.preferred_wait,
         }
@@ -95,7 +89,7 @@ impl Representation {
     #[must_use]
     pub fn whole(request: &PollRequest, fields: &ResponseFields, body: (Coding, Bytes), digest: HeaderValue) -> Self {
         let (coding, bytes) = body;
-        let media_type = fields.content_type.clone();
+        let media_type = fields.content_type();
         Self { media_type, coding, bytes, digest: Some(digest), delta_base: None, is_head: request.head }
     }
 
@@ -239,7 +233,7 @@ mod tests {
     use super::*;
     use crate::config::Wait;
     use crate::describe::encode;
-    use crate::model::{Content, Document, Epoch};
+    use crate::model::{Content, Document, Epoch, Snapshot};
     use crate::protocol::{AnswerHead, InvalidAnswer, answer, state_digest};
 
     fn head(answer: &Answer) -> Result<AnswerHead, InvalidAnswer> {
@@ -254,7 +248,7 @@ mod tests {
         let wait = Wait { default: Duration::ZERO, max: Duration::ZERO };
         let request = PollRequest::parse(&Method::GET, None, &HeaderMap::new(), wait, 1).expect("a request");
         let age = Duration::from_secs(3);
-        let state = |coding| State::new(&request, &snapshot, &fields, coding, age);
+        let state = |coding| State::new(&request, &fields, coding, age);
         let read = answer::State { id: snapshot.id.to_string(), age };
 
         assert_eq!(head(&Answer::unchanged(state(None))), Ok(AnswerHead::Unchanged(read.clone())));

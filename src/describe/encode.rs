@@ -1,32 +1,38 @@
 //! What is made once for a state and shared by all its answers: field values and encoded bytes.
 
 use std::io::Write as _;
+use std::ops::Range;
 
+use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::{HeaderMap, HeaderValue, header};
 
 use super::weights::weighted;
-use crate::model::Snapshot;
 use crate::model::snapshot::Body;
+use crate::model::{Snapshot, StateId};
 pub use crate::protocol::Coding;
+use crate::protocol::media_type::JSON;
 use crate::protocol::query::SINCE;
 
-/// The field values of a state.
+/// Where the id begins in `Link`.
+const ID: usize = "<?".len() + SINCE.len() + "=".len();
+const LINK_ENDS: &str = ">; rel=\"next\"";
+/// Bytes of both at most: the id in `Link` is of 16, 20 and 32 characters, the `ETag` of 16 and 32.
+const LINK_AND_ETAG: usize = ID + (16 + 1 + 20 + 1 + 32) + LINK_ENDS.len() + (1 + 16 + 1 + 32 + 1);
+const OURS: &str = "ids, digests and percent-encoded text are field values";
+/// The media type of what says no usable one.
+const OCTET_STREAM: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+/// The field values of a state. There may be as many states as clients, so they are slices of one text: `Link`, `ETag`,
+/// and `Content-Type` where it is another than JSON.
 #[derive(Debug)]
 pub struct ResponseFields {
-    /// `State-Id`.
-    pub state_id: HeaderValue,
-    /// `ETag` of the bytes as they are.
-    pub etag: HeaderValue,
-    /// `ETag` of the gzip coding.
-    pub etag_gzip: HeaderValue,
-    /// `ETag` of the zstd coding.
-    pub etag_zstd: HeaderValue,
-    /// `Link` to the next poll of a client that sent no other parameter.
-    pub link: HeaderValue,
-    /// `Content-Type`.
-    pub content_type: HeaderValue,
+    text: Bytes,
+    /// Where `ETag` begins.
+    etag: u8,
+    /// Where it ends.
+    end: u8,
 }
 
 impl Coding {
@@ -83,48 +89,71 @@ impl ResponseFields {
     /// The field values of a snapshot.
     #[must_use]
     pub fn of(snapshot: &Snapshot) -> Self {
-        let id = &snapshot.id;
-        let ours = |text: String| HeaderValue::try_from(text).expect("ids and digests are field values");
-        let etag = |suffix: &str| ours(format!("\"{}.{}{suffix}\"", id.epoch, id.digest));
-        Self {
-            state_id: ours(id.to_string()),
-            etag: etag(""),
-            etag_gzip: etag(&format!("~{}", Coding::Gzip.name())),
-            etag_zstd: etag(&format!("~{}", Coding::Zstd.name())),
-            link: ours(link(snapshot, "")),
-            content_type: HeaderValue::try_from(snapshot.content.media_type())
-                .unwrap_or(HeaderValue::from_static("application/octet-stream")),
-        }
+        let StateId { epoch, digest, .. } = snapshot.id;
+        let media_type = Some(snapshot.content.media_type()).filter(|media_type| *media_type != JSON);
+        let media_type = media_type.map(|media_type| HeaderValue::try_from(media_type).unwrap_or(OCTET_STREAM));
+        let media_type = media_type.as_ref().map_or(&b""[..], HeaderValue::as_bytes);
+        let mut text = Vec::with_capacity(LINK_AND_ETAG + media_type.len());
+        // Writing to memory does not fail.
+        let _ = write!(text, "<?{SINCE}={}{LINK_ENDS}", snapshot.id);
+        let etag = offset(&text);
+        let _ = write!(text, "\"{epoch}.{digest}\"");
+        let end = offset(&text);
+        text.extend_from_slice(media_type);
+        Self { text: text.into(), etag, end }
+    }
+
+    /// `State-Id`.
+    #[must_use]
+    pub fn state_id(&self) -> HeaderValue {
+        self.value(ID..usize::from(self.etag) - LINK_ENDS.len())
     }
 
     /// `ETag` in a coding.
     #[must_use]
     pub fn etag(&self, coding: Coding) -> HeaderValue {
-        match coding {
-            Coding::Identity => self.etag.clone(),
-            Coding::Gzip => self.etag_gzip.clone(),
-            Coding::Zstd => self.etag_zstd.clone(),
+        let etag = usize::from(self.etag)..usize::from(self.end);
+        if coding == Coding::Identity {
+            return self.value(etag);
         }
+        let mut text = Vec::with_capacity(etag.len() + "~gzip".len());
+        text.extend_from_slice(&self.text[etag.start..etag.end - 1]);
+        let _ = write!(text, "~{}\"", coding.name());
+        HeaderValue::from_maybe_shared(Bytes::from(text)).expect(OURS)
     }
 
     /// `Link` to the next poll of a client that sent `tail` beside its `since`.
     #[must_use]
-    pub fn link(&self, snapshot: &Snapshot, tail: &str) -> HeaderValue {
+    pub fn link(&self, tail: &str) -> HeaderValue {
+        let link = usize::from(self.etag);
         if tail.is_empty() {
-            return self.link.clone();
+            return self.value(0..link);
         }
-        HeaderValue::try_from(link(snapshot, tail)).expect("percent-encoded text is a field value")
+        let id = link - LINK_ENDS.len();
+        let text = [&self.text[..id], tail.as_bytes(), &self.text[id..link]].concat();
+        HeaderValue::from_maybe_shared(Bytes::from(text)).expect(OURS)
+    }
+
+    /// `Content-Type`.
+    #[must_use]
+    pub fn content_type(&self) -> HeaderValue {
+        let end = usize::from(self.end);
+        if end == self.text.len() { HeaderValue::from_static(JSON) } else { self.value(end..self.text.len()) }
+    }
+
+    fn value(&self, range: Range<usize>) -> HeaderValue {
+        HeaderValue::from_maybe_shared(self.text.slice(range)).expect(OURS)
     }
 }
 
 /// `State-Digest` of these bytes.
 #[must_use]
 pub fn state_digest(body: &Body) -> HeaderValue {
-    HeaderValue::try_from(&body.sha256).expect("base64 is a field value")
+    HeaderValue::from_maybe_shared(body.sha256.clone()).expect(OURS)
 }
 
-fn link(snapshot: &Snapshot, tail: &str) -> String {
-    format!("<?{SINCE}={}{tail}>; rel=\"next\"", snapshot.id)
+fn offset(text: &[u8]) -> u8 {
+    u8::try_from(text.len()).expect("LINK_AND_ETAG bytes at most")
 }
 
 #[cfg(test)]
@@ -178,10 +207,13 @@ mod tests {
         let snapshot = Snapshot::of(Epoch::of(&["test"]), 7, &content);
         let (epoch, digest) = (snapshot.id.epoch, snapshot.id.digest);
         let face = ResponseFields::of(&snapshot);
-        assert_eq!(face.state_id, format!("{epoch}.7.{digest}"));
+        assert_eq!(face.state_id(), format!("{epoch}.7.{digest}"));
         assert_eq!(face.etag(Coding::Identity), format!("\"{epoch}.{digest}\""));
         assert_eq!(face.etag(Coding::Gzip), format!("\"{epoch}.{digest}~gzip\""));
-        assert_eq!(face.link(&snapshot, "&wait=30"), format!("<?since={epoch}.7.{digest}&wait=30>; rel=\"next\""));
+        assert_eq!(face.etag(Coding::Zstd), format!("\"{epoch}.{digest}~zstd\""));
+        assert_eq!(face.content_type(), "application/json");
+        assert_eq!(face.link(""), format!("<?since={epoch}.7.{digest}>; rel=\"next\""));
+        assert_eq!(face.link("&wait=30"), format!("<?since={epoch}.7.{digest}&wait=30>; rel=\"next\""));
         assert_eq!(state_digest(snapshot.body()), "sha-256=:RBNvo1WzZ4oRRq0W9+hknpT7T8If536DEMBg9hyq/4o=:");
     }
 }

@@ -77,18 +77,20 @@ impl Views {
         self.newest.send_replace(Some(snapshot.id));
     }
 
-    /// Serves a new state to whoever looks at what changed.
-    pub(super) fn publish(&self, snapshot: &Snapshot, fan_out: &Arc<FanOut>) {
+    /// Serves a new state to whoever looks at what changed. Gives the views of selections among them: what they serve is
+    /// yet to be made, by whoever looks first.
+    pub(super) fn publish(&self, snapshot: &Snapshot, fan_out: &Arc<FanOut>) -> Vec<Arc<View>> {
         let before = self.whole.state().ok();
         let before = before.as_deref().map(|before| &before.snapshot);
         self.remember(before, snapshot);
-        // Not locked while parts are made: requests need the lock to come and to go.
+        // Not locked while views are told: requests need the lock to come and to go.
         let touched = self.begin(before, snapshot);
+        let whole = Arc::new(Served::new(snapshot.clone()));
         // The parts first: who sees the new state of the whole may rely on theirs being superseded.
         for view in &touched {
-            view.publish(snapshot, fan_out);
+            view.publish(&whole, fan_out);
         }
-        self.whole.publish(snapshot, fan_out);
+        self.whole.publish(&whole, fan_out);
         {
             let mut parts = self.parts();
             parts.next = None;
@@ -97,6 +99,8 @@ impl Views {
         // Last: whoever reads of it sees all of it.
         let parts = touched.iter().map(|view| view.id).collect();
         self.followers.tell(Change::touched(self.whole.id, parts, fan_out));
+        self.trim(snapshot);
+        touched
     }
 
     /// From now on views are made of `next`. Gives those that are there and that it touches.
@@ -113,10 +117,18 @@ impl Views {
     fn remember(&self, before: Option<&Snapshot>, next: &Snapshot) {
         let mut past = self.past.lock();
         match (before.map(|before| (before.id.epoch, &before.content)), &next.content) {
-            (Some((epoch, Content::Json(before))), Content::Json(document)) if epoch == next.id.epoch => {
-                past.push(before.clone(), document);
+            (Some((epoch, Content::Json(before))), Content::Json(_)) if epoch == next.id.epoch => {
+                past.take(before.clone());
             }
             _ => past.clear(),
+        }
+    }
+
+    /// Brings the past within its bounds, once everyone is told.
+    fn trim(&self, now: &Snapshot) {
+        let mut past = self.past.lock();
+        if let Content::Json(document) = &now.content {
+            past.trim(document);
         }
         self.metrics.history_states.set(i64::try_from(past.len()).unwrap_or(i64::MAX));
         self.metrics.history_bytes.set(i64::try_from(past.bytes()).unwrap_or(i64::MAX));

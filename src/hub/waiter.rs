@@ -78,12 +78,12 @@ impl Waiter {
 
     /// Waits for a state that `wanted` holds of; none: the operation has ended.
     async fn seen(&mut self, wanted: impl Fn(Option<&StateId>) -> bool) -> Option<Result<Arc<Served>, Missing>> {
-        let cohort = &mut self.cohort;
+        let (cohort, selection) = (&mut self.cohort, &self.subscription.view().selection);
         let seen = self.current.wait_for(|current| {
             if current.closed {
                 return true;
             }
-            let wanted = match &current.state {
+            let wanted = match current.state.get(selection) {
                 Ok(served) => wanted(Some(&served.snapshot.id)),
                 Err(Missing::NoParts) => wanted(None),
                 Err(Missing::NoState) => false,
@@ -96,7 +96,7 @@ impl Waiter {
             }
             wanted
         });
-        seen.await.ok().filter(|current| !current.closed).map(|current| current.state.clone())
+        seen.await.ok().filter(|current| !current.closed).map(|current| current.state.get(selection).clone())
     }
 
     /// What it waits at.

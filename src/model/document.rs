@@ -180,8 +180,13 @@ impl Document {
     #[must_use]
     pub fn canonical(&self) -> Bytes {
         let mut out = String::with_capacity(self.root.len());
-        self.root.write(&mut out);
+        self.write(&mut out);
         Bytes::from(out)
+    }
+
+    /// Appends the canonical text.
+    pub(super) fn write(&self, out: &mut String) {
+        self.root.write(out);
     }
 
     /// `State-Digest` of the canonical bytes: what a client compares after it has applied a delta.

@@ -60,17 +60,31 @@ impl History {
         self.held
     }
 
-    /// Takes a state that `next` has replaced; forgets the oldest ones that are too many or too
-    /// large.
+    /// Takes a state that `next` has replaced, and counts it.
     pub fn push(&mut self, document: Document, next: &Document) {
+        self.take(document);
+        self.trim(next);
+    }
+
+    /// Takes a state that is being replaced: it is found from now on. [`History::trim`] follows, which costs more: it may
+    /// come after the clients of the next state have been told.
+    pub fn take(&mut self, document: Document) {
         let digest = document.digest();
         // A state that came back and went again is as new as its last time.
         if let Some(at) = self.past.iter().position(|past| past.digest == digest) {
             self.held -= self.past.remove(at).map_or(0, |past| past.alone);
         }
-        let alone = sharing::alone(&document.root, Some(&next.root));
-        self.held += alone;
-        self.past.push_back(Past { digest, document, alone });
+        self.past.push_back(Past { digest, document, alone: 0 });
+    }
+
+    /// Counts the state that was taken last, which `next` has replaced, and forgets the oldest ones that are too many or
+    /// too large.
+    pub fn trim(&mut self, next: &Document) {
+        if let Some(last) = self.past.back_mut().filter(|_| self.entries > 0) {
+            self.held -= last.alone;
+            last.alone = sharing::alone(&last.document.root, Some(&next.root));
+            self.held += last.alone;
+        }
         let most = self.bytes.unwrap_or_else(|| next.canonical_len().max(HISTORY_BYTES));
         while self.past.len() > self.entries || self.held > most {
             self.held -= self.past.pop_front().map_or(0, |past| past.alone);

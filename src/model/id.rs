@@ -5,6 +5,7 @@
 //! every replica.
 
 use std::fmt;
+use std::sync::LazyLock;
 
 /// Which history a state belongs to: a hash of the kind of source, its identity and its key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -59,7 +60,10 @@ impl Digest {
     /// The digest of content of a media type, whose own hash is given.
     #[must_use]
     pub(super) fn of(media_type: &str, content: &blake3::Hash) -> Self {
-        let mut hasher = blake3::Hasher::new_derive_key("tidewait.dev v1 state");
+        // Each selection that a change touches has a digest, and deriving the key is half of its price.
+        static STATE: LazyLock<blake3::Hasher> =
+            LazyLock::new(|| blake3::Hasher::new_derive_key("tidewait.dev v1 state"));
+        let mut hasher = STATE.clone();
         hasher.update(&(media_type.len() as u64).to_le_bytes());
         hasher.update(media_type.as_bytes());
         hasher.update(content.as_bytes());
@@ -146,19 +150,26 @@ fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
     Some(bytes)
 }
 
-fn hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+/// Writes `bytes` as `N` characters. There is an id in several fields of each answer.
+fn hex<const N: usize>(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut text = [b'0'; N];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    }
+    f.write_str(str::from_utf8(&text).map_err(|_| fmt::Error)?)
 }
+
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        hex(&self.0, f)
+        hex::<16>(&self.0, f)
     }
 }
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        hex(&self.0, f)
+        hex::<32>(&self.0, f)
     }
 }
 

@@ -6,6 +6,7 @@
 //! for certain: a pruned document differs exactly when what one of the pointers finds does. So
 //! nothing is pruned to know it, and no other selection is looked at.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Included, Unbounded};
 
@@ -17,8 +18,17 @@ use super::{Document, diff};
 #[derive(Debug)]
 pub struct Index<T> {
     values: BTreeMap<Selection, T>,
-    /// The selections of each pointer; none is empty. A pointer is followed by those below it.
-    paths: BTreeMap<Pointer, BTreeSet<Selection>>,
+    /// The selections of each pointer. A pointer is followed by those below it.
+    paths: BTreeMap<Pointer, Selections>,
+}
+
+/// The selections of a pointer, at least one. Most have one, since each client asks for its own part: a set of one would
+/// take more memory than all else that is held of it.
+#[expect(clippy::box_collection, reason = "most have one, and each would have the room of a set")]
+#[derive(Debug)]
+enum Selections {
+    One(Selection),
+    Many(Box<BTreeSet<Selection>>),
 }
 
 /// What a change touched.
@@ -77,7 +87,10 @@ impl<T> Index<T> {
             return Some(std::mem::replace(held, value));
         }
         for pointer in selection.pointers() {
-            self.paths.entry(pointer.clone()).or_default().insert(selection.clone());
+            match self.paths.entry(pointer.clone()) {
+                Entry::Vacant(path) => drop(path.insert(Selections::One(selection.clone()))),
+                Entry::Occupied(path) => path.into_mut().insert(selection.clone()),
+            }
         }
         self.values.insert(selection, value)
     }
@@ -86,11 +99,10 @@ impl<T> Index<T> {
     pub fn remove(&mut self, selection: &Selection) -> Option<T> {
         let value = self.values.remove(selection)?;
         for pointer in selection.pointers() {
-            if let Some(selections) = self.paths.get_mut(pointer) {
-                selections.remove(selection);
-                if selections.is_empty() {
-                    self.paths.remove(pointer);
-                }
+            if let Some(selections) = self.paths.get_mut(pointer)
+                && !selections.remove(selection)
+            {
+                self.paths.remove(pointer);
             }
         }
         Some(value)
@@ -99,21 +111,52 @@ impl<T> Index<T> {
     /// The selections whose content differs between `old` and `new`.
     #[must_use]
     pub fn touched(&self, old: &Document, new: &Document) -> Touched<'_, T> {
-        let mut walk = Walk { paths: &self.paths, path: String::new(), changed: BTreeSet::new(), visited: 0 };
+        let mut walk = Walk { paths: &self.paths, path: String::new(), changed: Vec::new(), visited: 0 };
         if !old.root.same(&new.root) {
             walk.visit(Some(&old.root), Some(&new.root));
         }
+        // One of several pointers may be found by each. They are nearly in order, as the paths are.
+        walk.changed.sort();
+        walk.changed.dedup();
         let changed = walk.changed.into_iter().filter_map(|selection| self.values.get_key_value(selection));
         Touched { changed: changed.collect(), visited: walk.visited }
     }
 }
 
+impl Selections {
+    fn insert(&mut self, selection: Selection) {
+        match self {
+            Self::One(one) if *one == selection => {}
+            Self::One(one) => *self = Self::Many(Box::new([one.clone(), selection].into())),
+            Self::Many(many) => drop(many.insert(selection)),
+        }
+    }
+
+    /// Whether another one is left.
+    fn remove(&mut self, selection: &Selection) -> bool {
+        let Self::Many(many) = self else { return false };
+        many.remove(selection);
+        if let (Some(one), 1) = (many.first(), many.len()) {
+            *self = Self::One(one.clone());
+        }
+        true
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Selection> {
+        let (one, many) = match self {
+            Self::One(one) => (Some(one), None),
+            Self::Many(many) => (None, Some(many.iter())),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+}
+
 /// A walk along the changed paths.
 struct Walk<'a> {
-    paths: &'a BTreeMap<Pointer, BTreeSet<Selection>>,
+    paths: &'a BTreeMap<Pointer, Selections>,
     /// Where it is, as [`Pointer`] holds it.
     path: String,
-    changed: BTreeSet<&'a Selection>,
+    changed: Vec<&'a Selection>,
     visited: usize,
 }
 
@@ -124,7 +167,7 @@ impl Walk<'_> {
         let from_here = self.paths.range::<str, _>((Included(&*self.path), Unbounded));
         let mut ours = from_here.take_while(|(pointer, _)| pointer.begins_with(&self.path)).peekable();
         if let Some((_, selections)) = ours.next_if(|(pointer, _)| pointer.is(&self.path)) {
-            self.changed.extend(selections);
+            self.changed.extend(selections.iter());
         }
         if ours.peek().is_none() {
             return;

@@ -61,9 +61,18 @@ impl Members {
         self.0.iter()
     }
 
+    /// `member` alone.
+    pub(super) fn one(member: Member) -> Self {
+        Self(Runs::one(member))
+    }
+
     pub(super) fn get(&self, key: &str) -> Option<&Node> {
+        self.member(key).map(|(_, value)| value)
+    }
+
+    pub(super) fn member(&self, key: &str) -> Option<&Member> {
         let (run, at) = self.find(key).ok()?;
-        Some(&self.0.runs()[run][at].1)
+        Some(&self.0.runs()[run][at])
     }
 
     /// In which run and where in it a key is, or would be.

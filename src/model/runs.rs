@@ -46,7 +46,12 @@ impl<T> Default for Runs<T> {
 
 impl<T> Runs<T> {
     pub(super) fn new(items: Vec<T>) -> Self {
-        Self::of_runs(cut(items))
+        if items.len() <= 2 * RUN { Self::One(items.into()) } else { Self::of_runs(cut(items)) }
+    }
+
+    /// `item` alone.
+    pub(super) fn one(item: T) -> Self {
+        Self::One(Arc::new([item]))
     }
 
     fn of_runs(runs: Vec<Run<T>>) -> Self {
@@ -75,6 +80,11 @@ impl<T> Runs<T> {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
         self.runs().iter().flat_map(|run| run.iter())
+    }
+
+    /// Whether both are of one run of as many items.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        matches!((self, other), (Self::One(run), Self::One(other)) if run.len() == other.len())
     }
 
     pub(super) fn get(&self, at: usize) -> Option<&T> {

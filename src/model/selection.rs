@@ -93,30 +93,41 @@ impl Selection {
     /// was. What was found is shared with `document`.
     #[must_use]
     pub fn prune(&self, document: &Document) -> Document {
-        let pointers: Vec<&str> = self.pointers.iter().map(|pointer| &*pointer.0).collect();
-        Document { root: prune(&document.root, &pointers).unwrap_or_else(|| Node::object(Vec::new())) }
+        let found = if let [pointer] = &*self.pointers {
+            only(&document.root, &pointer.0)
+        } else {
+            let pointers: Vec<&str> = self.pointers.iter().map(|pointer| &*pointer.0).collect();
+            prune(&document.root, &pointers)
+        };
+        Document { root: found.unwrap_or_else(|| Node::object(Vec::new())) }
     }
 }
 
 /// What `pointers` find at or below `node`.
 fn prune(node: &Node, pointers: &[&str]) -> Option<Node> {
-    if pointers == [""] {
-        return Some(node.clone());
+    if let [pointer] = pointers {
+        return only(node, pointer);
     }
     let members: &Members = node.members()?;
     let mut found = Vec::new();
     for same_token in pointers.chunk_by(|one, other| head(one) == head(other)) {
         let token = head(same_token.first()?);
-        let key = unescaped(token);
-        let Some(value) = members.get(&key) else { continue };
+        let Some((key, value)) = members.member(&unescaped(token)) else { continue };
         let below: Vec<&str> = same_token.iter().map(|pointer| &pointer[token.len() + 1..]).collect();
         if let Some(value) = prune(value, &below) {
-            found.push((key.into(), value));
+            found.push((key.clone(), value));
         }
     }
     // Pointers are sorted as they are written, keys as they are.
     found.sort_by(|(one, _): &Member, (other, _)| one.cmp(other));
     if found.is_empty() { None } else { Some(Node::object(found)) }
+}
+
+/// What one pointer finds at or below `node`. One change may touch thousands of selections of one pointer each.
+fn only(node: &Node, pointer: &str) -> Option<Node> {
+    let Some((token, below)) = pointer.split_once('/') else { return Some(node.clone()) };
+    let (key, value) = node.members()?.member(&unescaped(token))?;
+    Some(Node::of_member((key.clone(), only(value, below)?)))
 }
 
 /// The first token of a pointer as [`Pointer`] holds it.

@@ -47,6 +47,11 @@ pub(super) fn alone(node: &Node, other: Option<&Node>) -> usize {
         (Node::Array(array), _) if array.children.is_empty() => 0,
         (Node::Object(object), _) if object.children.is_empty() => 0,
         (Node::Array(array), Some(Node::Array(other))) if Arc::ptr_eq(array, other) => 0,
+        // Place by place: to look for what moved among so few costs more than it tells.
+        (Node::Array(array), Some(Node::Array(other))) if array.children.is_like(&other.children) => {
+            let pairs = array.children.iter().zip(other.children.iter());
+            size_of_val(&**array) + pairs.map(|(node, other)| item((node, Some(other)))).sum::<usize>()
+        }
         (Node::Array(array), Some(Node::Array(other))) => {
             let script = script::between(&array.children, &other.children);
             size_of_val(&**array) + script.beside().map(item).sum::<usize>()

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{Content, Document, Epoch, Selection, StateId};
 use crate::protocol::media_type::JSON;
-use crate::protocol::state_digest;
+use crate::protocol::{STATE_DIGEST_BYTES, state_digest};
 
 /// A state with its id. Cheap to clone; clones share the bytes, whichever of them makes them.
 #[derive(Debug, Clone)]
@@ -26,7 +26,7 @@ pub struct Body {
     /// The bytes without an encoding.
     pub identity: Bytes,
     /// `State-Digest`: SHA-256 of them in the syntax of RFC 9530, `sha-256=:...:`.
-    pub sha256: String,
+    pub sha256: Bytes,
 }
 
 impl Snapshot {
@@ -74,16 +74,31 @@ impl Snapshot {
     /// Its bytes. The first call pays for canonical text and one SHA-256; calls meanwhile wait for it.
     #[must_use]
     pub fn body(&self) -> &Body {
-        self.body.get_or_init(|| {
-            let identity = self.content.bytes();
-            Body { sha256: state_digest(&identity), identity }
-        })
+        self.body.get_or_init(|| Body::of(&self.content))
     }
 
     /// Whether [`Snapshot::body`] costs nothing any more.
     #[must_use]
     pub fn has_body(&self) -> bool {
         self.body.get().is_some()
+    }
+}
+
+impl Body {
+    fn of(content: &Content) -> Self {
+        match content {
+            // One piece of memory for both: there may be as many bodies as clients.
+            Content::Json(document) => {
+                let mut text = String::with_capacity(document.canonical_len() + STATE_DIGEST_BYTES);
+                document.write(&mut text);
+                let len = text.len();
+                let digest = state_digest(text.as_bytes());
+                text.push_str(&digest);
+                let mut identity = Bytes::from(text);
+                Self { sha256: identity.split_off(len), identity }
+            }
+            Content::Opaque { body, .. } => Self { sha256: Bytes::from(state_digest(body)), identity: body.clone() },
+        }
     }
 }
 

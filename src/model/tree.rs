@@ -53,6 +53,9 @@ struct Feed {
 /// Bytes of [`Feed`] that wait to be hashed together.
 const PIECE: usize = 64 * 1024;
 
+/// Bytes of [`Feed`] that most members take: the length of a key, a short key, a container's digest.
+const CHILD: usize = 64;
+
 impl Node {
     pub(super) fn string(text: &str) -> Self {
         let mut out = String::with_capacity(text.len() + 2);
@@ -67,16 +70,21 @@ impl Node {
     pub(super) fn of_items(items: Runs<Self>) -> Self {
         // Held once for all: a document may have very many.
         static EMPTY: LazyLock<Arc<Container<Runs<Node>>>> =
-            LazyLock::new(|| Container::of(Runs::default(), Feed::new(*b"a")));
+            LazyLock::new(|| Container::of(Runs::default(), Feed::new(b'a', 0)));
         if items.is_empty() {
             return Self::Array(Arc::clone(&EMPTY));
         }
-        let mut feed = Feed::new(*b"a");
+        let mut feed = Feed::new(b'a', items.len());
         for (index, item) in items.iter().enumerate() {
             feed.node(item);
             feed.len += usize::from(index > 0);
         }
         Self::Array(Container::of(items, feed))
+    }
+
+    /// The object with this member alone.
+    pub(super) fn of_member(member: Member) -> Self {
+        Self::of_members(Members::one(member))
     }
 
     /// `members` are sorted by key and distinct.
@@ -86,11 +94,11 @@ impl Node {
 
     pub(super) fn of_members(members: Members) -> Self {
         static EMPTY: LazyLock<Arc<Container<Members>>> =
-            LazyLock::new(|| Container::of(Members::default(), Feed::new(*b"o")));
+            LazyLock::new(|| Container::of(Members::default(), Feed::new(b'o', 0)));
         if members.is_empty() {
             return Self::Object(Arc::clone(&EMPTY));
         }
-        let mut feed = Feed::new(*b"o");
+        let mut feed = Feed::new(b'o', members.len());
         for (index, (key, value)) in members.iter().enumerate() {
             feed.text(key);
             feed.node(value);
@@ -190,8 +198,10 @@ impl<C> Container<C> {
 }
 
 impl Feed {
-    fn new(tag: [u8; 1]) -> Self {
-        Self { waiting: tag.to_vec(), hasher: None, len: "[]".len(), nodes: 1, leaves: 0 }
+    fn new(tag: u8, children: usize) -> Self {
+        let mut waiting = Vec::with_capacity(1 + (children * CHILD).min(PIECE));
+        waiting.push(tag);
+        Self { waiting, hasher: None, len: "[]".len(), nodes: 1, leaves: 0 }
     }
 
     /// What a container's digest takes of one child: a scalar's text (hashing each one alone

@@ -257,10 +257,11 @@ impl Run {
         let before = self.operation.hub.current().map(|served| served.snapshot.id.epoch);
         self.operation.begins(before, id.epoch);
         self.operation.metrics.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
-        self.operation.hub.publish(&publication);
+        let unmade = self.operation.hub.publish(&publication);
         self.update();
         let parked = self.operation.hub.parked();
         tracing::info!(operation = %self.operation.name, %id, bytes, parked, "published");
+        unmade.make().await;
     }
 }
 

@@ -1,9 +1,11 @@
-//! What is known of one agent, by its last poll.
+//! What is known of one agent, by its last poll. There are as many as clients: what few agents have is boxed.
 
+use std::borrow::Borrow;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::poll::{Counts, Turn};
+use super::poll::Shared;
 use super::{Acknowledgement, Agent, AgentKey, Connection, Current, LivePoll, SyncStatus};
 use crate::bounds::{AGENT_SKEW, PACE_REPEATS};
 use crate::model::{Since, StateId, SupersededAt};
@@ -11,11 +13,11 @@ use crate::model::{Since, StateId, SupersededAt};
 /// What is known of an agent.
 #[derive(Debug)]
 pub(super) struct AgentEntry<V> {
-    selected: Option<Selected<V>>,
+    shared: Arc<Shared>,
+    selected: Option<Box<Selected<V>>>,
     acknowledged: Option<Since>,
     rejection: Option<Box<Rejection>>,
-    turn: Arc<Turn>,
-    row: Row,
+    row: Option<Box<Row>>,
     lag: Lag,
     seen: Instant,
     connection: Arc<Connection>,
@@ -48,64 +50,61 @@ enum Lag {
 }
 
 /// How often in a row the agent was sent the same state for the same `since`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Row {
-    state: Option<StateId>,
+    state: StateId,
     times: u8,
 }
 
 impl<V: PartialEq> AgentEntry<V> {
-    /// An agent polls; `before`: what was known of it. Also whether it is a rejection that is new.
-    pub(super) fn next(
-        before: Option<Self>,
-        key: AgentKey,
+    /// An agent of which nothing is known until its first [`AgentEntry::poll`].
+    pub(super) fn new(key: AgentKey, connection: Arc<Connection>, now: Instant) -> Self {
+        Self {
+            shared: Shared::new(key),
+            selected: None,
+            acknowledged: None,
+            rejection: None,
+            row: None,
+            lag: Lag::Since(now),
+            seen: now,
+            connection,
+        }
+    }
+
+    /// The agent polls. Also whether it is a rejection that is new.
+    pub(super) fn poll(
+        &mut self,
         acknowledgement: Acknowledgement,
         current: Current<'_, V>,
         sends: bool,
         now: Instant,
-    ) -> (Self, LivePoll, bool) {
-        let same_since = before.as_ref().is_some_and(|before| {
-            same(before.acknowledged.as_ref(), acknowledgement.acknowledged.as_ref())
-                && before.looks_at(current.selected)
-        });
-        let lagged_since = before.as_ref().map_or(now, |before| before.lags_since(now));
-        let (counts, row, rejected) = match before {
-            Some(before) => (Arc::clone(&before.turn.counts), before.row, before.rejection),
-            None => (Arc::<Counts>::default(), Row::default(), None),
-        };
-        let (row, is_paced) = if sends && acknowledgement.acknowledged.is_some() {
-            row.and(current.id, same_since)
-        } else {
-            // The null state is never held: a client that starts anew each time must be able to.
-            (Row::default(), false)
-        };
-        let known = rejected
-            .filter(|known| acknowledgement.rejected.is_some_and(|state| same(Some(&known.state), Some(&state))));
-        let is_new = acknowledgement.rejected.is_some() && known.is_none();
-        let rejection = acknowledgement.rejected.map(|state| {
-            let since = known.map_or(now, |known| known.since);
-            Box::new(Rejection { state, reason: acknowledgement.reason, since })
-        });
-        let poll = LivePoll::begin(key, counts, is_paced);
-        let selected = current.selected.map(|view| Selected {
-            view: Arc::clone(view),
-            id: *current.id,
-            superseded_at: Arc::clone(current.superseded_at),
-        });
-        let mut entry = Self {
-            selected,
-            acknowledged: acknowledgement.acknowledged,
-            rejection,
-            turn: poll.turn(),
-            row,
-            lag: Lag::Since(lagged_since),
-            seen: now,
-            connection: acknowledgement.connection,
-        };
-        if entry.sync_status(Some(current.id)) == SyncStatus::Converged {
-            entry.lag = Lag::From(Arc::clone(current.superseded_at));
+    ) -> (LivePoll, bool) {
+        let Acknowledgement { key: _, acknowledged, rejected, reason, connection } = acknowledgement;
+        let same_since = same(self.acknowledged.as_ref(), acknowledged.as_ref()) && self.looks_at(current.selected);
+        // The null state is never held: a client that starts anew each time must be able to.
+        let row = (sends && acknowledged.is_some()).then(|| Row::and(self.row.take(), current.id, same_since));
+        let is_paced = row.as_ref().is_some_and(|(_, is_held)| *is_held);
+        let is_new_rejection = self.reject(rejected, reason, now);
+        self.row = row.map(|(row, _)| row);
+        self.lag = Lag::Since(self.lags_since(now));
+        self.selected = current.selected.map(|view| Box::new(Selected::new(view, current)));
+        (self.acknowledged, self.connection, self.seen) = (acknowledged, connection, now);
+        let poll = LivePoll::begin(&self.shared, is_paced);
+        if self.sync_status(Some(current.id)) == SyncStatus::Converged {
+            self.lag = Lag::From(Arc::clone(current.superseded_at));
         }
-        (entry, poll, is_new)
+        (poll, is_new_rejection)
+    }
+
+    /// Takes what its poll rejects. Whether it did not before.
+    fn reject(&mut self, rejected: Option<Since>, reason: Option<String>, now: Instant) -> bool {
+        let known = self.rejection.take().filter(|known| same(Some(&known.state), rejected.as_ref()));
+        let is_new = rejected.is_some() && known.is_none();
+        self.rejection = rejected.map(|state| {
+            let since = known.map_or(now, |known| known.since);
+            Box::new(Rejection { state, reason, since })
+        });
+        is_new
     }
 
     /// How the agent stands to `current`, the state of the whole model; one that selects, to what is current of that,
@@ -118,7 +117,7 @@ impl<V: PartialEq> AgentEntry<V> {
         let Some(current) = current else { return SyncStatus::Lagging };
         let is_rejected = self.rejection.as_ref().is_some_and(|rejection| current.is_same_state(&rejection.state));
         let acknowledged = self.acknowledged.is_some_and(|acknowledged| current.is_same_state(&acknowledged));
-        let was_sent_another = self.turn.sent().is_some_and(|sent| !current.is_same_state(&(*sent).into()));
+        let was_sent_another = self.shared.last_sent().is_some_and(|sent| !current.is_same_state(&sent.into()));
         match (is_rejected, acknowledged && !was_sent_another) {
             (true, _) => SyncStatus::Rejecting,
             (false, true) => SyncStatus::Converged,
@@ -138,9 +137,14 @@ impl<V: PartialEq> AgentEntry<V> {
         }
     }
 
+    /// Which agent.
+    pub(super) fn key(&self) -> &AgentKey {
+        self.shared.key()
+    }
+
     /// Polls under way.
     pub(super) fn polls(&self) -> usize {
-        self.turn.counts.polls()
+        self.shared.polls()
     }
 
     /// When its last poll arrived.
@@ -156,16 +160,16 @@ impl<V: PartialEq> AgentEntry<V> {
     }
 
     /// For operators.
-    pub(super) fn view(&self, key: &AgentKey, current: Option<&StateId>, now: Instant) -> Agent<V> {
+    pub(super) fn view(&self, current: Option<&StateId>, now: Instant) -> Agent<V> {
         let sync_status = self.sync_status(current);
         let since = |at: Instant| now.saturating_duration_since(at);
         let polls = self.polls();
         Agent {
-            key: key.clone(),
+            key: self.key().clone(),
             selected: self.selected.as_ref().map(|selected| Arc::clone(&selected.view)),
             sync_status,
             acknowledged: self.acknowledged,
-            sent: self.turn.sent().copied(),
+            sent: self.shared.last_sent(),
             rejects: self.rejection.as_ref().map(|rejection| rejection.state),
             reason: self.rejection.as_ref().and_then(|rejection| rejection.reason.clone()),
             rejecting: self.rejection.as_ref().map(|rejection| since(rejection.since)),
@@ -177,17 +181,57 @@ impl<V: PartialEq> AgentEntry<V> {
     }
 }
 
+impl<V> Selected<V> {
+    fn new(view: &Arc<V>, current: Current<'_, V>) -> Self {
+        let superseded_at = Arc::clone(current.superseded_at);
+        Self { view: Arc::clone(view), id: *current.id, superseded_at }
+    }
+}
+
 impl Row {
     /// The row once the agent is sent `state`, and whether it is held before that.
-    fn and(self, state: &StateId, same_since: bool) -> (Self, bool) {
-        let goes_on = same_since && self.state.is_some_and(|last| state.is_same_state(&last.into()));
-        let times = if goes_on { self.times } else { 0 };
+    fn and(before: Option<Box<Self>>, state: &StateId, same_since: bool) -> (Box<Self>, bool) {
+        let before = before.filter(|before| same_since && state.is_same_state(&before.state.into()));
+        let times = before.map_or(0, |before| before.times);
         let is_held = times >= PACE_REPEATS;
-        (Self { state: Some(*state), times: if is_held { times } else { times + 1 } }, is_held)
+        (Box::new(Self { state: *state, times: if is_held { times } else { times + 1 } }), is_held)
+    }
+}
+
+/// Entries are told apart by their agents, whatever is known of them: a set finds one by its key.
+impl<V> PartialEq for AgentEntry<V> {
+    fn eq(&self, other: &Self) -> bool {
+        self.shared.key() == other.shared.key()
+    }
+}
+
+impl<V> Eq for AgentEntry<V> {}
+
+impl<V> Hash for AgentEntry<V> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.shared.key().hash(state);
+    }
+}
+
+impl<V> Borrow<AgentKey> for Box<AgentEntry<V>> {
+    fn borrow(&self) -> &AgentKey {
+        self.shared.key()
     }
 }
 
 /// Whether both name the same state, or both none.
 fn same(one: Option<&Since>, other: Option<&Since>) -> bool {
     one.map(|one| (one.epoch, one.digest)) == other.map(|other| (other.epoch, other.digest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_costs_two_small_pieces_of_memory() {
+        assert!(size_of::<AgentEntry<()>>() <= 112, "{}", size_of::<AgentEntry<()>>());
+        assert!(size_of::<Shared>() <= 96, "{}", size_of::<Shared>());
+        assert_eq!(size_of::<LivePoll>(), 16, "each parked request has one");
+    }
 }

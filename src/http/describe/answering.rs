@@ -81,7 +81,7 @@ impl Asking {
     }
 
     fn about(&self, served: &Served, coding: Option<Coding>) -> State {
-        State::new(&self.request, &served.snapshot, served.fields(), coding, self.operation.freshness.age())
+        State::new(&self.request, served.fields(), coding, self.operation.freshness.age())
     }
 
     /// The same state at the version that the client has it at, if that is newer.

@@ -95,6 +95,24 @@ async fn a_view_lives_as_long_as_its_last_subscription_and_is_counted_once() {
     assert!(whole.selection().is_none() && hub.metrics().selections.get() == 0, "the whole is no selection");
 }
 
+/// A part is made for whoever looks at it first; what nobody looks at keeps the whole in memory until it is made.
+#[tokio::test(start_paused = true)]
+async fn a_part_is_made_by_who_looks_first_or_in_the_end() {
+    let hub = hub(10);
+    drop(hub.publish(&json(r#"{"a":1,"b":1}"#)));
+    let [looks, sleeps] =
+        ["/a", "/b"].map(|pointer| hub.subscribe(Some(&select(&[pointer.to_owned()]))).expect("room"));
+    let before = looks.current().expect("a state");
+    let unmade = hub.publish(&json(r#"{"a":2,"b":2}"#));
+    assert!(before.superseded_at.get().is_some(), "also of a part that nobody has looked at yet");
+    let whole = hub.current().expect("a state");
+    let keep = || Arc::strong_count(&whole) - 2;
+    assert_eq!(keep(), 2, "both parts");
+    assert_eq!((text(&looks.current().expect("a state")), keep()), (r#"{"a":2}"#.to_owned(), 1));
+    unmade.make().await;
+    assert_eq!((text(&sleeps.current().expect("a state")), keep()), (r#"{"b":2}"#.to_owned(), 0));
+}
+
 /// A change that touches many views is one change: it is measured once, by the last answer.
 #[tokio::test(start_paused = true)]
 async fn the_fan_out_of_a_change_is_that_of_all_views() {
