@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use prometheus::Registry;
+use prometheus::{IntGauge, Registry};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -176,7 +176,7 @@ impl App {
             }
         };
         let front_metrics = metrics::Metrics::register(&registry)?;
-        let access_log = self.config.log.access;
+        let (access_log, open) = (self.config.log.access, front_metrics.connections.clone());
         let router = Arc::new(Router::new(Arc::clone(&table), proxy, stop.watch(), front_metrics, access_log));
         let admin = Admin {
             operations: Arc::clone(&table),
@@ -204,7 +204,7 @@ impl App {
             fatal = tasks.first_exit() => return Err(fatal.into()),
             signal = signals.next() => tracing::info!(signal, grace = ?stop.grace(), "stopping"),
         }
-        let drained = drain(&stop, &table, &connections);
+        let drained = drain(&stop, &table, &connections, &open);
         tokio::select! {
             () = drained => {}
             _ = signals.next() => return Err(AppError::Aborted),
@@ -221,7 +221,7 @@ impl App {
 }
 
 /// Answers what is parked, then closes connections, within the grace period.
-async fn drain(stop: &Stop, operations: &OperationRegistry, connections: &TaskTracker) {
+async fn drain(stop: &Stop, operations: &OperationRegistry, connections: &TaskTracker, open: &IntGauge) {
     let deadline = Instant::now() + stop.grace();
     let drain = stop.drain();
     let emptied = async {
@@ -234,7 +234,7 @@ async fn drain(stop: &Stop, operations: &OperationRegistry, connections: &TaskTr
     stop.close();
     connections.close();
     if tokio::time::timeout_at(deadline, connections.wait()).await.is_err() {
-        tracing::warn!(connections = connections.len(), "the grace period is over, connections are cut");
+        tracing::warn!(connections = open.get(), "the grace period is over, connections are cut");
     }
 }
 

@@ -13,6 +13,7 @@ use socket2::{SockFilter, SockRef};
 use tokio::io::AsyncWriteExt as _;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Semaphore;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Duration;
 use tokio_util::task::TaskTracker;
 
@@ -60,16 +61,19 @@ pub async fn accept(
     // Inherited by every connection.
     sockets::tune(&listener)?;
     let listener = sockets::watched(OwnedFd::from(listener.into_std()?))?;
-    let inboxes = (0..loops()).map(|_| {
-        let inbox = Inbox::new();
+    let mut loops = JoinSet::new();
+    let mut inboxes = Vec::new();
+    for _ in 0..cores() {
+        let (inbox, epoll) = (Inbox::new(), Epoll::new()?);
         let event_loop =
-            EventLoop::new(Arc::clone(&router), Epoll::new()?, Arc::clone(&inbox), stop.clone(), connections.clone());
-        connections.spawn(event_loop.run());
-        Ok(inbox)
-    });
+            EventLoop::new(Arc::clone(&router), epoll, Arc::clone(&inbox), stop.clone(), connections.clone());
+        // Who waits for the connections waits for it.
+        loops.spawn(connections.track_future(event_loop.run()));
+        inboxes.push(inbox);
+    }
     let mut port = Port {
         places: Places::new(limit, router.metrics.connections.clone()),
-        inboxes: inboxes.collect::<io::Result<_>>()?,
+        inboxes,
         next: 0,
         refusals: Arc::new(Semaphore::new(REFUSED_CONNECTIONS)),
         router,
@@ -80,6 +84,7 @@ pub async fn accept(
     loop {
         tokio::select! {
             () = &mut closing => break,
+            ended = loops.join_next() => return Err(unexpected(ended)),
             accepted = port.accept_some(&listener) => if let Err(error) = accepted {
                 port.router.metrics.accept_errors.inc();
                 tracing::warn!(%error, "could not accept a connection");
@@ -98,11 +103,22 @@ pub async fn accept(
     for inbox in &port.inboxes {
         inbox.send(Message::Closed);
     }
+    while let Some(ended) = loops.join_next().await {
+        ended.map_err(io::Error::other)?;
+    }
     Ok(())
 }
 
-/// How many event loops there are.
-fn loops() -> usize {
+/// Why an event loop has ended before it was asked to.
+fn unexpected(ended: Option<Result<(), JoinError>>) -> io::Error {
+    match ended {
+        Some(Err(panicked)) => io::Error::other(panicked),
+        Some(Ok(())) | None => io::Error::other("an event loop ended though nobody asked it to"),
+    }
+}
+
+/// There is an event loop for each.
+fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 

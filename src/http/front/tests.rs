@@ -147,9 +147,11 @@ impl Rig {
 async fn nothing_is_allocated_for_a_client_that_is_told() {
     for (rest, fields) in [("", ""), ("&wait=50", "Accept-Encoding: gzip;q=0\r\n")] {
         let mut rig = Rig::new();
-        let few = told(&mut rig, SLICE / 4, rest, fields);
-        let many = told(&mut rig, SLICE, rest, fields);
-        assert_eq!(few, many, "the same for {} and {SLICE} clients", SLICE / 4);
+        for clients in [SLICE / 8, SLICE] {
+            let allocations = told(&mut rig, clients, rest, fields);
+            // The bytes of the answer, and tables that grow by doubling.
+            assert!(allocations < 30, "{allocations} for {clients} clients");
+        }
     }
 }
 
