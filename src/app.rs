@@ -191,7 +191,7 @@ impl App {
             admin.await;
             Ok(())
         });
-        let accept = listen::accept(self.listener, self.connections, router, stop.watch(), connections.clone());
+        let accept = listen::serve(self.listener, self.connections, router, stop.watch(), connections.clone());
         let closing = stop.watch();
         tasks.spawn("client port", async move {
             accept.await?;

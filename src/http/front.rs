@@ -36,6 +36,7 @@ mod polls;
 mod read;
 #[cfg(test)]
 mod tests;
+pub mod threads;
 pub mod timers;
 
 pub use event_loop::EventLoop;

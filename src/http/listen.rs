@@ -13,14 +13,14 @@ use socket2::{SockFilter, SockRef};
 use tokio::io::AsyncWriteExt as _;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Semaphore;
-use tokio::task::{JoinError, JoinSet};
 use tokio::time::Duration;
 use tokio_util::task::TaskTracker;
 
 use super::Router;
 use super::front::epoll::Epoll;
 use super::front::inbox::Message;
-use super::front::{EventLoop, Inbox, Places};
+use super::front::threads::Threads;
+use super::front::{Inbox, Places};
 use crate::bounds::{CLOSING_HANDSHAKES, LINGER, REFUSED_CONNECTIONS};
 use crate::describe::problem::{self, Kind};
 use crate::describe::{Problem, answer};
@@ -50,8 +50,8 @@ struct Port {
     connections: TaskTracker,
 }
 
-/// Accepts connections until the process closes them, at most `limit` at once.
-pub async fn accept(
+/// Serves the connections of a port until the process closes them, at most `limit` at once.
+pub async fn serve(
     listener: tokio::net::TcpListener,
     limit: usize,
     router: Arc<Router>,
@@ -60,31 +60,32 @@ pub async fn accept(
 ) -> io::Result<()> {
     // Inherited by every connection.
     sockets::tune(&listener)?;
-    let listener = sockets::watched(OwnedFd::from(listener.into_std()?))?;
-    let mut loops = JoinSet::new();
-    let mut inboxes = Vec::new();
-    for _ in 0..cores() {
-        let (inbox, epoll) = (Inbox::new(), Epoll::new()?);
-        let event_loop =
-            EventLoop::new(Arc::clone(&router), epoll, Arc::clone(&inbox), stop.clone(), connections.clone());
-        // Who waits for the connections waits for it.
-        loops.spawn(connections.track_future(event_loop.run()));
-        inboxes.push(inbox);
-    }
-    let mut port = Port {
+    let listener = OwnedFd::from(listener.into_std()?);
+    let mut threads = Threads::start(&router, &stop, &connections)?;
+    let port = Port {
         places: Places::new(limit, router.metrics.connections.clone()),
-        inboxes,
+        inboxes: threads.inboxes.clone(),
         next: 0,
         refusals: Arc::new(Semaphore::new(REFUSED_CONNECTIONS)),
         router,
         connections,
     };
-    let mut closing = stop;
-    let mut closing = pin!(closing.closing());
+    // On the thread of an event loop, which then gets its share of connections without a wake-up.
+    let mut accepting = threads.spawn(accept(listener, port, stop));
+    tokio::select! {
+        accepted = &mut accepting => accepted??,
+        error = threads.ended() => return Err(error),
+    }
+    threads.finished().await
+}
+
+/// Accepts connections until the process closes them.
+async fn accept(listener: OwnedFd, mut port: Port, mut stop: stop::Watch) -> io::Result<()> {
+    let listener = sockets::watched(listener)?;
+    let mut closing = pin!(stop.closing());
     loop {
         tokio::select! {
             () = &mut closing => break,
-            ended = loops.join_next() => return Err(unexpected(ended)),
             accepted = port.accept_some(&listener) => if let Err(error) = accepted {
                 port.router.metrics.accept_errors.inc();
                 tracing::warn!(%error, "could not accept a connection");
@@ -103,23 +104,7 @@ pub async fn accept(
     for inbox in &port.inboxes {
         inbox.send(Message::Closed);
     }
-    while let Some(ended) = loops.join_next().await {
-        ended.map_err(io::Error::other)?;
-    }
     Ok(())
-}
-
-/// Why an event loop has ended before it was asked to.
-fn unexpected(ended: Option<Result<(), JoinError>>) -> io::Error {
-    match ended {
-        Some(Err(panicked)) => io::Error::other(panicked),
-        Some(Ok(())) | None => io::Error::other("an event loop ended though nobody asked it to"),
-    }
-}
-
-/// There is an event loop for each.
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 /// Accepts one connection; it never blocks.

@@ -26,7 +26,8 @@ pub fn workers() -> usize {
 
 /// Whether the threads that the process needs can be had: starts that many at once, and ends them.
 pub fn check() -> Result<(), TooFew> {
-    let count = workers() + SPARE_THREADS;
+    // The workers of the runtime, and the event loops.
+    let count = 2 * workers() + SPARE_THREADS;
     let gate = Mutex::new(());
     scope(|scope| {
         let closed = gate.lock().unwrap_or_else(PoisonError::into_inner);

@@ -39,8 +39,11 @@ impl Poller for Epoll {
         Ok(epoll::add(self.0.get_ref(), socket, EventData::new_u64(key.into()), flags)?)
     }
 
-    fn remove(&mut self, socket: TcpStream) -> io::Result<tokio::net::TcpStream> {
-        epoll::delete(self.0.get_ref(), &socket)?;
+    fn remove(&mut self, socket: &TcpStream) -> io::Result<()> {
+        Ok(epoll::delete(self.0.get_ref(), socket)?)
+    }
+
+    fn stream(socket: TcpStream) -> io::Result<tokio::net::TcpStream> {
         tokio::net::TcpStream::from_std(socket)
     }
 
@@ -68,9 +71,11 @@ impl Poller for Epoll {
         loop {
             let mut guard = ready!(self.0.poll_read_ready(cx))?;
             let (events, _) = epoll::wait(guard.get_inner(), &mut events[..], Some(&Timespec::default()))?;
-            if events.is_empty() {
-                // Only now is it sure that a later event is reported.
+            if events.len() < EVENTS {
+                // All are taken, so the next one makes the epoll ready anew.
                 guard.clear_ready();
+            }
+            if events.is_empty() {
                 continue;
             }
             let ended = EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR;

@@ -32,12 +32,14 @@ impl<P: Poller> EventLoop<P> {
     /// Lends a connection of HTTP/2, of which `held` was read, to its end.
     pub(super) fn lend_http2(&mut self, key: u32, held: Vec<u8>) {
         let Some((stream, mut place, _)) = self.take_out(key) else { return };
-        let (router, stop) = (Arc::clone(&self.router), self.stop.clone());
+        let (router, stop, inbox) = (Arc::clone(&self.router), self.stop.clone(), Arc::clone(&self.inbox));
+        self.lent += 1;
         self.tasks.spawn(async move {
             let served = http2::serve(stream, held, place.connection(), router, stop);
             if let Err(error) = served.await {
                 tracing::debug!(%error, peer = %place.peer(), "connection ended");
             }
+            inbox.send(Message::Returned(None));
         });
     }
 
@@ -62,7 +64,7 @@ impl<P: Poller> EventLoop<P> {
         let Client { socket, place, flags, phase, .. } = self.clients.try_remove(key as usize)?;
         debug_assert!(matches!(phase, Phase::Head), "a request that is being answered keeps its connection");
         self.timers.set(key, None);
-        match self.poller.remove(socket) {
+        match self.poller.remove(&socket).and_then(|()| P::stream(socket)) {
             Ok(stream) => Some((stream, place, flags.half_closed)),
             Err(error) => {
                 tracing::warn!(%error, peer = %place.peer(), "a connection cannot be served");

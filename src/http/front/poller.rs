@@ -27,8 +27,10 @@ pub trait Poller: fmt::Debug + Send + 'static {
 
     /// Begins to report on a connection.
     fn add(&mut self, key: u32, socket: &mut Self::Socket) -> io::Result<()>;
-    /// Ends that, and makes a stream of it.
-    fn remove(&mut self, socket: Self::Socket) -> io::Result<Self::Stream>;
+    /// Ends that.
+    fn remove(&mut self, socket: &Self::Socket) -> io::Result<()>;
+    /// Makes a stream of a connection.
+    fn stream(socket: Self::Socket) -> io::Result<Self::Stream>;
     /// Makes a connection of a stream.
     fn socket(stream: Self::Stream) -> io::Result<Self::Socket>;
     /// Reads what has come; 0: the peer has closed its sending side.

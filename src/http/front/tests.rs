@@ -33,7 +33,11 @@ impl Poller for Pairs {
         Ok(())
     }
 
-    fn remove(&mut self, socket: UnixStream) -> io::Result<tokio::net::UnixStream> {
+    fn remove(&mut self, _socket: &UnixStream) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn stream(socket: UnixStream) -> io::Result<tokio::net::UnixStream> {
         tokio::net::UnixStream::from_std(socket)
     }
 

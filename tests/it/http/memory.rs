@@ -84,7 +84,11 @@ impl Poller for Memory {
         Ok(())
     }
 
-    fn remove(&mut self, socket: Socket) -> io::Result<Socket> {
+    fn remove(&mut self, _socket: &Socket) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn stream(socket: Socket) -> io::Result<Socket> {
         Ok(socket)
     }
 
