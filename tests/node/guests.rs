@@ -78,10 +78,10 @@ async fn a_limit_range_reaches_the_sidecar_and_says_what_it_forbids() {
     space.apply(&range("1Gi")).await;
     let pod = space.deploy(APP).await;
     let limits = space.field(&format!("pod/{pod}"), "{.spec.initContainers[0].resources.limits}").await;
-    assert_eq!(limits, r#"{"cpu":"250m","memory":"152Mi"}"#, "the chart's memory, the range's cpu");
+    assert_eq!(limits, r#"{"cpu":"250m","memory":"104Mi"}"#, "the chart's memory, the range's cpu");
     space.apply(&range("100Mi")).await;
     let output_text = space.refused(&POD.replace("NAME", "large")).await;
-    assert!(output_text.contains("maximum memory usage per Container is 100Mi, but limit is 152Mi"), "{output_text}");
+    assert!(output_text.contains("maximum memory usage per Container is 100Mi, but limit is 104Mi"), "{output_text}");
 }
 
 #[tokio::test]

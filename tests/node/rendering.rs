@@ -102,8 +102,8 @@ async fn everything_that_values_say_of_the_sidecar_reaches_the_pod() {
     assert_eq!(args, expected);
     let collector = json!({"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://collector:4318"});
     assert!(sidecar["env"].as_array().expect("a list").contains(&collector));
-    assert_eq!(sidecar["resources"]["requests"], json!({"cpu": "500m", "memory": "328Mi"}));
-    assert_eq!(sidecar["resources"]["limits"], json!({"cpu": "2", "memory": "328Mi"}));
+    assert_eq!(sidecar["resources"]["requests"], json!({"cpu": "500m", "memory": "182Mi"}));
+    assert_eq!(sidecar["resources"]["limits"], json!({"cpu": "2", "memory": "182Mi"}));
     assert_eq!(pod["spec"]["imagePullSecrets"], json!([{"name": "registry"}]));
     let drain = json!(["/tidewait", "drain", "--admin=127.0.0.1:8481", "--at-least=5s"]);
     assert_eq!(sidecar["lifecycle"]["preStop"]["exec"]["command"], drain);
@@ -224,10 +224,10 @@ async fn memory_follows_from_the_clients() {
         assert_eq!(container["resources"]["requests"]["memory"], container["resources"]["limits"]["memory"]);
         container["resources"]["limits"]["memory"].as_str().expect("text").to_owned()
     };
-    // 64 MiB, and 18 KiB for each.
+    // 64 MiB, and 8 KiB for each.
     assert_eq!(memory("1").await, "65Mi");
-    assert_eq!(memory("5000").await, "152Mi");
-    assert_eq!(memory("1000000").await, "17643Mi");
+    assert_eq!(memory("5000").await, "104Mi");
+    assert_eq!(memory("1000000").await, "7877Mi");
 }
 
 /// Another value for each, and the case in whose rendering it shows.

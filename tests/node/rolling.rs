@@ -57,7 +57,7 @@ async fn as_many_clients_as_the_chart_is_sized_for_fit_into_its_memory() {
         until(&held, async || log(&space).await, |log| log.contains(&held)).await;
     }
     let object = format!("pod/{pod}");
-    assert_eq!(space.field(&object, "{.spec.initContainers[0].resources.limits.memory}").await, "152Mi");
+    assert_eq!(space.field(&object, "{.spec.initContainers[0].resources.limits.memory}").await, "104Mi");
     assert_eq!(space.field(&object, "{.status.initContainerStatuses[0].restartCount}").await, "0", "not killed");
 }
 

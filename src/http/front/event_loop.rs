@@ -64,6 +64,12 @@ struct Work<P: Poller> {
     changes: Vec<Arc<Change>>,
 }
 
+/// Waits until the process has left a phase. It is polled often, so it is not made anew for each event.
+async fn left(mut stop: stop::Watch, phase: stop::Phase) -> (stop::Watch, stop::Phase) {
+    let next = stop.left(phase).await;
+    (stop, next)
+}
+
 impl<P: Poller> EventLoop<P> {
     /// A loop without connections; they come by `inbox`.
     #[must_use]
@@ -98,9 +104,8 @@ impl<P: Poller> EventLoop<P> {
     /// Serves connections, until the process closes and the last one has ended.
     pub async fn run(mut self) {
         let mut timer = Box::pin(tokio::time::sleep(std::time::Duration::ZERO));
-        let mut stop = self.stop.clone();
+        let mut next_phase = Box::pin(left(self.stop.clone(), self.phase));
         while self.accepts || self.lent > 0 || !self.clients.is_empty() {
-            let phase = self.phase;
             let is_busy = !self.again.is_empty() || self.parked.is_due();
             if is_busy {
                 // Other tasks of the thread have their turn too.
@@ -108,7 +113,10 @@ impl<P: Poller> EventLoop<P> {
             }
             tokio::select! {
                 biased;
-                next = stop.left(phase) => self.on_phase(next),
+                (stop, next) = &mut next_phase => {
+                    self.on_phase(next);
+                    next_phase.set(left(stop, next));
+                }
                 () = poll_fn(|cx| self.poll_work(cx, timer.as_mut(), is_busy)) => {}
             }
             self.now = tokio::time::Instant::now().into_std();
