@@ -73,8 +73,6 @@ pub const SLICE: usize = 256;
 pub const KEPT_ANSWERS: usize = 16;
 /// Heads of polls that an event loop keeps, since the next client may send the same bytes; others are read anew.
 pub const KNOWN_HEADS: usize = 16;
-/// Threads of an event loop that make encodings and deltas; further ones wait for a thread.
-pub const LOOP_BLOCKING_THREADS: usize = 2;
 /// A client that takes no byte of an answer for this long is cut.
 pub const SLOW_READER: Duration = Duration::from_secs(60);
 /// A connection of HTTP/1.1 on which hyper has served a request, and that has been idle for this long, goes back to its event

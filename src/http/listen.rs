@@ -62,7 +62,7 @@ pub async fn serve(
     sockets::tune(&listener)?;
     let listener = OwnedFd::from(listener.into_std()?);
     let mut threads = Threads::start(&router, &stop, &connections)?;
-    let port = Port {
+    let mut port = Port {
         places: Places::new(limit, router.metrics.connections.clone()),
         inboxes: threads.inboxes.clone(),
         next: 0,
@@ -70,17 +70,15 @@ pub async fn serve(
         router,
         connections,
     };
-    // On the thread of an event loop, which then gets its share of connections without a wake-up.
-    let mut accepting = threads.spawn(accept(listener, port, stop));
     tokio::select! {
-        accepted = &mut accepting => accepted??,
+        accepted = accept(listener, &mut port, stop) => accepted?,
         error = threads.ended() => return Err(error),
     }
     threads.finished().await
 }
 
 /// Accepts connections until the process closes them.
-async fn accept(listener: OwnedFd, mut port: Port, mut stop: stop::Watch) -> io::Result<()> {
+async fn accept(listener: OwnedFd, port: &mut Port, mut stop: stop::Watch) -> io::Result<()> {
     let listener = sockets::watched(listener)?;
     let mut closing = pin!(stop.closing());
     loop {

@@ -16,6 +16,7 @@ use tidewait::model::{Content, Document, Epoch, Provenance, Snapshot, SourceRevi
 use tidewait::operation::{self, Feed, Operation, OperationRegistry, Run};
 use tidewait::sources::{Draft, Report};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -127,14 +128,16 @@ impl Rig {
             false,
         )));
         let inbox = Inbox::new();
-        let event_loop =
-            EventLoop::new(router, Memory::default(), Arc::clone(&inbox), stop.watch(), TaskTracker::new());
+        let memory = Memory::default();
+        let woken = Arc::clone(&memory.0);
+        let (tasks, runtime) = (TaskTracker::new(), Handle::current());
+        let event_loop = EventLoop::new(router, memory, Arc::clone(&inbox), stop.watch(), tasks, runtime);
         let (source, feed) = feed(&operation);
         let (feeds, taken) = mpsc::channel(1);
         feeds.try_send(feed).expect("there is room");
         let mut tasks = JoinSet::new();
         tasks.spawn(Run::new(Arc::clone(&operation), None).run(taken));
-        tasks.spawn(event_loop.run());
+        tasks.spawn(memory::run(event_loop, woken));
         Self { operation, stop, inbox, places, source, registry, _tasks: tasks, feeds }
     }
 

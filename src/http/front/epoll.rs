@@ -1,30 +1,74 @@
-//! Connections of the kernel. An event loop has an epoll of its own, which tokio watches as one descriptor: so a connection
-//! costs nothing in tokio's tables, and a storm of them leaves nothing there.
+//! Connections of the kernel: an epoll for each event loop.
 
 use std::io::{self, IoSlice, Read as _, Write as _};
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::OwnedFd;
-use std::task::{Context, Poll, ready};
+use std::sync::Arc;
+use std::task::Wake;
+use std::time::Duration;
 
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::event::{EventfdFlags, eventfd};
 use rustix::time::Timespec;
-use tokio::io::unix::AsyncFd;
 
 use super::poller::{Poller, Ready};
-use crate::sockets;
 
 /// Events that are taken at once.
 const EVENTS: usize = 512;
 
+/// In place of a key: another thread has something for the loop.
+const WOKEN: u64 = u64::MAX;
+
 /// The connections of an event loop.
 #[derive(Debug)]
-pub struct Epoll(AsyncFd<OwnedFd>);
+pub struct Epoll {
+    descriptor: OwnedFd,
+    alarm: Arc<Alarm>,
+}
+
+/// Ends a wait from another thread.
+#[derive(Debug)]
+pub struct Alarm(OwnedFd);
 
 impl Epoll {
     /// Without a connection.
     pub fn new() -> io::Result<Self> {
-        sockets::watched(epoll::create(CreateFlags::CLOEXEC)?).map(Self)
+        let descriptor = epoll::create(CreateFlags::CLOEXEC)?;
+        let alarm = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        epoll::add(&descriptor, &alarm, EventData::new_u64(WOKEN), EventFlags::IN | EventFlags::ET)?;
+        Ok(Self { descriptor, alarm: Arc::new(Alarm(alarm)) })
+    }
+
+    /// What wakes the loop.
+    #[must_use]
+    pub fn alarm(&self) -> Arc<Alarm> {
+        Arc::clone(&self.alarm)
+    }
+
+    /// Waits until there is something to report, at most for `limit`; none: for ever.
+    pub fn wait(&self, limit: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
+        // A longer wait than the kernel takes ends for nothing.
+        let limit = limit.map(|limit| Timespec::try_from(limit).unwrap_or(Timespec { tv_sec: 3600, tv_nsec: 0 }));
+        let mut events = [const { MaybeUninit::<Event>::uninit() }; EVENTS];
+        let (events, _) = match epoll::wait(&self.descriptor, &mut events[..], limit.as_ref()) {
+            Err(rustix::io::Errno::INTR) => return Ok(()),
+            waited => waited?,
+        };
+        let ended = EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR;
+        ready.extend(events.iter().filter_map(|event| {
+            let (data, flags) = (event.data, event.flags);
+            let key = u32::try_from(data.u64()).ok()?;
+            Some(Ready { key, ended: flags.intersects(ended) })
+        }));
+        Ok(())
+    }
+}
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        // Edge-triggered, so nobody has to read it. It fails only where it counts 2^64 of these.
+        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
     }
 }
 
@@ -36,11 +80,11 @@ impl Poller for Epoll {
 
     fn add(&mut self, key: u32, socket: &mut TcpStream) -> io::Result<()> {
         let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
-        Ok(epoll::add(self.0.get_ref(), socket, EventData::new_u64(key.into()), flags)?)
+        Ok(epoll::add(&self.descriptor, socket, EventData::new_u64(key.into()), flags)?)
     }
 
     fn remove(&mut self, socket: &TcpStream) -> io::Result<()> {
-        Ok(epoll::delete(self.0.get_ref(), socket)?)
+        Ok(epoll::delete(&self.descriptor, socket)?)
     }
 
     fn stream(socket: TcpStream) -> io::Result<tokio::net::TcpStream> {
@@ -64,28 +108,5 @@ impl Poller for Epoll {
 
     fn shutdown(socket: &mut TcpStream) -> io::Result<()> {
         TcpStream::shutdown(socket, Shutdown::Write)
-    }
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>, ready: &mut Vec<Ready>) -> Poll<io::Result<()>> {
-        let mut events = [const { MaybeUninit::<Event>::uninit() }; EVENTS];
-        loop {
-            let mut guard = ready!(self.0.poll_read_ready(cx))?;
-            let (events, _) = epoll::wait(guard.get_inner(), &mut events[..], Some(&Timespec::default()))?;
-            if events.len() < EVENTS {
-                // All are taken, so the next one makes the epoll ready anew.
-                guard.clear_ready();
-            }
-            if events.is_empty() {
-                continue;
-            }
-            let ended = EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR;
-            ready.extend(events.iter().filter_map(|event| {
-                let data = event.data;
-                let key = u32::try_from(data.u64()).ok()?;
-                let flags = event.flags;
-                Some(Ready { key, ended: flags.intersects(ended) })
-            }));
-            return Poll::Ready(Ok(()));
-        }
     }
 }

@@ -1,14 +1,13 @@
 //! An event loop: what it owns, and what it looks at in turn.
 
 use std::collections::{HashMap, VecDeque};
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use slab::Slab;
-use tokio::time::Sleep;
+use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 use super::answers::Answers;
@@ -35,7 +34,8 @@ pub struct EventLoop<P: Poller> {
     pub(super) stop: stop::Watch,
     pub(super) phase: stop::Phase,
     /// Where tasks run that work for a connection.
-    pub(super) tasks: TaskTracker,
+    tasks: TaskTracker,
+    runtime: Handle,
     pub(super) clients: Slab<Client<P::Socket>>,
     pub(super) timers: Timers,
     pub(super) parked: Parked<u32>,
@@ -53,30 +53,43 @@ pub struct EventLoop<P: Poller> {
     pub(super) lent: usize,
     accepts: bool,
     serial: u64,
-    work: Work<P>,
-}
-
-/// What has come, and is not looked at yet.
-#[derive(Debug)]
-struct Work<P: Poller> {
-    ready: Vec<Ready>,
     messages: Vec<Message<P>>,
     changes: Vec<Arc<Change>>,
+    /// The phase that the process is in by now.
+    new_phase: Option<stop::Phase>,
+    next_phase: NextPhase,
+}
+
+/// Waits for the next phase of the process.
+struct NextPhase(Pin<Box<dyn Future<Output = stop::Phase> + Send>>);
+
+impl std::fmt::Debug for NextPhase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NextPhase").finish_non_exhaustive()
+    }
 }
 
 /// Waits until the process has left a phase. It is polled often, so it is not made anew for each event.
-async fn left(mut stop: stop::Watch, phase: stop::Phase) -> (stop::Watch, stop::Phase) {
-    let next = stop.left(phase).await;
-    (stop, next)
+async fn left(mut stop: stop::Watch, phase: stop::Phase) -> stop::Phase {
+    stop.left(phase).await
 }
 
 impl<P: Poller> EventLoop<P> {
-    /// A loop without connections; they come by `inbox`.
+    /// A loop without connections; they come by `inbox`. Its driver calls [`Self::take_messages`] and [`Self::step`]; tasks that
+    /// work for a connection run on `runtime`.
     #[must_use]
-    pub fn new(router: Arc<Router>, poller: P, inbox: Arc<Inbox<P>>, stop: stop::Watch, tasks: TaskTracker) -> Self {
+    pub fn new(
+        router: Arc<Router>,
+        poller: P,
+        inbox: Arc<Inbox<P>>,
+        stop: stop::Watch,
+        tasks: TaskTracker,
+        runtime: Handle,
+    ) -> Self {
         let mailbox = Arc::<Mailbox>::default();
         let phase = stop.phase();
         let now = tokio::time::Instant::now().into_std();
+        let next_phase = NextPhase(Box::pin(left(stop.clone(), phase)));
         Self {
             router,
             poller,
@@ -86,6 +99,7 @@ impl<P: Poller> EventLoop<P> {
             stop,
             phase,
             tasks,
+            runtime,
             clients: Slab::new(),
             timers: Timers::new(now),
             answers: Answers::default(),
@@ -97,74 +111,61 @@ impl<P: Poller> EventLoop<P> {
             lent: 0,
             accepts: true,
             serial: 0,
-            work: Work { ready: Vec::new(), messages: Vec::new(), changes: Vec::new() },
+            messages: Vec::new(),
+            changes: Vec::new(),
+            new_phase: None,
+            next_phase,
         }
     }
 
-    /// Serves connections, until the process closes and the last one has ended.
-    pub async fn run(mut self) {
-        let mut timer = Box::pin(tokio::time::sleep(std::time::Duration::ZERO));
-        let mut next_phase = Box::pin(left(self.stop.clone(), self.phase));
-        while self.accepts || self.lent > 0 || !self.clients.is_empty() {
-            let is_busy = !self.again.is_empty() || self.parked.is_due();
-            if is_busy {
-                // Other tasks of the thread have their turn too.
-                tokio::task::yield_now().await;
-            }
-            tokio::select! {
-                biased;
-                (stop, next) = &mut next_phase => {
-                    self.on_phase(next);
-                    next_phase.set(left(stop, next));
-                }
-                () = poll_fn(|cx| self.poll_work(cx, timer.as_mut(), is_busy)) => {}
-            }
-            self.now = tokio::time::Instant::now().into_std();
-            self.answers.tick();
-            self.step();
-        }
+    /// Whether the process closes and the last connection has ended.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        !self.accepts && self.lent == 0 && self.clients.is_empty()
     }
 
-    /// Waits until there is work; `is_busy`: there is some already.
-    fn poll_work(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>, is_busy: bool) -> Poll<()> {
-        let mut has_work = is_busy;
-        if let Poll::Ready(Err(error)) = self.poller.poll_ready(cx, &mut self.work.ready) {
-            // The kernel refuses only what is no descriptor of ours.
-            tracing::error!(%error, "events of connections cannot be read");
-        }
-        has_work |= !self.work.ready.is_empty();
-        has_work |= self.inbox.poll_take(cx, &mut self.work.messages).is_ready();
-        has_work |= self.mailbox.poll_take(cx, &mut self.work.changes).is_ready();
-        if let Some(deadline) = self.deadline() {
-            if timer.deadline().into_std() != deadline {
-                timer.as_mut().reset(deadline.into());
-            }
-            has_work |= timer.poll(cx).is_ready();
-        }
-        if has_work { Poll::Ready(()) } else { Poll::Pending }
+    /// Whether there is work to do at once.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        !self.again.is_empty() || self.parked.is_due()
     }
 
-    /// Takes the changes that have been left.
-    #[cfg(test)]
-    pub(super) fn take_changes(&mut self) {
-        let _ = self.mailbox.poll_take(&Context::from_waker(std::task::Waker::noop()), &mut self.work.changes);
+    /// When there is work, if nothing happens before.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        [self.timers.next(), self.parked.deadline()].into_iter().flatten().min()
     }
 
-    /// Looks at everything in turn.
-    pub(super) fn step(&mut self) {
-        for change in std::mem::take(&mut self.work.changes) {
+    /// Takes what other threads have left, and says whether there was something. Otherwise the waker is woken once there is.
+    pub fn take_messages(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut some = self.inbox.poll_take(cx, &mut self.messages).is_ready();
+        some |= self.mailbox.poll_take(cx, &mut self.changes).is_ready();
+        while let Poll::Ready(phase) = self.next_phase.0.as_mut().poll(cx) {
+            self.next_phase = NextPhase(Box::pin(left(self.stop.clone(), phase)));
+            self.new_phase = Some(phase);
+            some = true;
+        }
+        some
+    }
+
+    /// Looks at everything in turn: at what was taken, at the connections that are `ready`, and at what is due `now`.
+    pub fn step(&mut self, ready: &mut Vec<Ready>, now: Instant) {
+        self.now = now;
+        self.answers.tick();
+        if let Some(phase) = self.new_phase.take() {
+            self.on_phase(phase);
+        }
+        for change in std::mem::take(&mut self.changes) {
             // Their states are not the current ones any more.
             self.answers.forget();
             self.parked.on_change(&change);
         }
-        for message in std::mem::take(&mut self.work.messages) {
+        for message in std::mem::take(&mut self.messages) {
             self.on_message(message);
         }
-        let mut ready = std::mem::take(&mut self.work.ready);
         for Ready { key, ended } in ready.drain(..) {
             self.look(key, ended);
         }
-        self.work.ready = ready;
         for _ in 0..self.again.len() {
             if let Some(key) = self.again.pop_front() {
                 self.look_now(key);
@@ -180,6 +181,11 @@ impl<P: Poller> EventLoop<P> {
                 None => break,
             }
         }
+    }
+
+    /// Runs a task that works for a connection.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn_on(task, &self.runtime);
     }
 
     fn on_message(&mut self, message: Message<P>) {
@@ -213,7 +219,6 @@ impl<P: Poller> EventLoop<P> {
 
     fn on_phase(&mut self, phase: stop::Phase) {
         self.phase = phase;
-        self.now = tokio::time::Instant::now().into_std();
         self.parked.on_phase(phase);
         let keys: Vec<_> = self.clients.iter().filter_map(|(key, _)| u32::try_from(key).ok()).collect();
         for key in keys {
@@ -255,10 +260,5 @@ impl<P: Poller> EventLoop<P> {
             }
             self.read(key, false);
         }
-    }
-
-    /// When there is work, if nothing happens before.
-    fn deadline(&self) -> Option<Instant> {
-        [self.timers.next(), self.parked.deadline()].into_iter().flatten().min()
     }
 }

@@ -28,7 +28,7 @@ pub enum Message<P: Poller> {
     /// No more of those come.
     Closed,
     /// A connection that was lent has gone back, or (none) has ended.
-    Returned(Option<Box<(Back<P::Stream>, Place)>>),
+    Returned(Option<Box<(Back<P::Socket>, Place)>>),
     /// What is known of the current state by now, for the poll of a client.
     Confirmed(ClientRef, Consistency),
     /// A body has been made.

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io::{self, IoSlice};
-use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -15,7 +14,8 @@ pub struct Ready {
     pub ended: bool,
 }
 
-/// Reports on connections, once for each change (edge-triggered): whoever is told of one reads until nothing is left.
+/// Reports on connections to who drives the event loop, once for each change (edge-triggered): the loop reads until nothing is
+/// left.
 pub trait Poller: fmt::Debug + Send + 'static {
     /// A connection of the event loop; never blocks.
     type Socket: fmt::Debug + Send + 'static;
@@ -39,6 +39,4 @@ pub trait Poller: fmt::Debug + Send + 'static {
     fn write(socket: &mut Self::Socket, bytes: &[IoSlice<'_>]) -> io::Result<usize>;
     /// Closes the sending side.
     fn shutdown(socket: &mut Self::Socket) -> io::Result<()>;
-    /// Waits until there is something to report.
-    fn poll_ready(&mut self, cx: &mut Context<'_>, ready: &mut Vec<Ready>) -> Poll<io::Result<()>>;
 }

@@ -108,7 +108,7 @@ impl<P: Poller> EventLoop<P> {
         let (name, inbox) = (ClientRef { key, serial: client.serial }, Arc::clone(&self.inbox));
         let operation = Arc::clone(&asking.operation);
         client.phase = Phase::Confirming(Box::new(Confirming { asking, report }));
-        self.tasks.spawn(async move {
+        self.spawn(async move {
             let consistency = operation.catch_up(&claimed).await;
             inbox.send(Message::Confirmed(name, consistency));
         });
@@ -218,14 +218,14 @@ impl<P: Poller> EventLoop<P> {
 
     /// A task makes a body, for all who wait for the same.
     fn make(&mut self, key: u32, wanted: Wanted, mut answering: Answering) {
-        let Some(client) = self.clients.get_mut(key as usize) else { return };
+        let Some(serial) = self.clients.get(key as usize).map(|client| client.serial) else { return };
         let body = BodyKey { served: Arc::as_ptr(&answering.served) as usize, wanted };
         let waiting = self.making.entry(body).or_default();
-        waiting.push(ClientRef { key, serial: client.serial });
+        waiting.push(ClientRef { key, serial });
         if waiting.len() == 1 {
             let (subscription, served) = (Arc::clone(&answering.asking.subscription), Arc::clone(&answering.served));
             let inbox = Arc::clone(&self.inbox);
-            self.tasks.spawn(async move {
+            self.spawn(async move {
                 let payload = subscription.payload(&served, wanted).await;
                 inbox.send(Message::Made(body, Box::new(payload)));
             });
@@ -233,7 +233,9 @@ impl<P: Poller> EventLoop<P> {
         if answering.fan_out.is_none() && !answering.held.is_zero() {
             answering.fan_out = self.parked.fan_out();
         }
-        client.phase = Phase::Making(Box::new(answering));
+        if let Some(client) = self.clients.get_mut(key as usize) {
+            client.phase = Phase::Making(Box::new(answering));
+        }
     }
 
     /// A body has been made.

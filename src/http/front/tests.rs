@@ -4,13 +4,14 @@
 use std::io::{self, IoSlice, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use prometheus::Registry;
+use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
-use super::{EventLoop, Inbox, Place, Places, Poller, Ready};
+use super::{EventLoop, Inbox, Place, Places, Poller};
 use crate::bounds::SLICE;
 use crate::config;
 use crate::http::{Router, metrics};
@@ -56,10 +57,6 @@ impl Poller for Pairs {
     fn shutdown(socket: &mut UnixStream) -> io::Result<()> {
         UnixStream::shutdown(socket, std::net::Shutdown::Write)
     }
-
-    fn poll_ready(&mut self, _cx: &mut Context<'_>, _ready: &mut Vec<Ready>) -> Poll<io::Result<()>> {
-        Poll::Pending
-    }
 }
 
 fn snapshot(version: u64) -> Snapshot {
@@ -104,7 +101,8 @@ impl Rig {
         let places = Places::new(usize::MAX, metrics.connections.clone());
         let table = Arc::new(OperationRegistry::of([Arc::clone(&operation)]));
         let router = Arc::new(Router::new(table, None, stop.watch(), metrics, false));
-        let event_loop = EventLoop::new(router, Pairs, Inbox::new(), stop.watch(), TaskTracker::new());
+        let event_loop =
+            EventLoop::new(router, Pairs, Inbox::new(), stop.watch(), TaskTracker::new(), Handle::current());
         let mut rig = Self { operation, event_loop, places, clients: Vec::new(), _stop: stop };
         rig.publish(1);
         rig
@@ -113,7 +111,11 @@ impl Rig {
     fn publish(&mut self, version: u64) {
         let seen = tokio::time::Instant::now().into_std();
         self.operation.hub.publish(&Publication { snapshot: snapshot(version), seen });
-        self.event_loop.take_changes();
+        self.event_loop.take_messages(&mut Context::from_waker(Waker::noop()));
+    }
+
+    fn step(&mut self) {
+        self.event_loop.step(&mut Vec::new(), tokio::time::Instant::now().into_std());
     }
 
     fn place(&self) -> Place {
@@ -169,7 +171,7 @@ fn told(rig: &mut Rig, clients: usize, rest: &str, fields: &str) -> u64 {
     assert_eq!(rig.operation.hub.parked(), clients);
     let version = 2 + from as u64;
     rig.publish(version);
-    let counted = allocation_counter::measure(|| rig.event_loop.step());
+    let counted = allocation_counter::measure(|| rig.step());
     assert_eq!(rig.operation.hub.parked(), 0);
     for key in from..rig.clients.len() {
         let answer = rig.answer(key);
@@ -188,7 +190,7 @@ async fn a_long_fan_out_gives_way_every_slice() {
     }
     rig.publish(2);
     for left in [SLICE + 1, 1, 0] {
-        rig.event_loop.step();
+        rig.step();
         assert_eq!(rig.operation.hub.parked(), left);
     }
     // One that leaves in between, and one that comes, keep nobody from being told.

@@ -1,13 +1,16 @@
 //! Connections of an event loop that are kept in memory, so that they work in paused time.
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use futures::task::AtomicWaker;
-use tidewait::http::front::{Poller, Ready};
+use tidewait::http::front::{EventLoop, Poller, Ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
 
 /// The server's end of a connection.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -16,7 +19,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 /// Reports on connections in memory.
 #[derive(Debug, Default)]
-pub(crate) struct Memory(Arc<Woken>);
+pub(crate) struct Memory(pub(crate) Arc<Woken>);
 
 /// A connection, and who is woken for it.
 pub(crate) struct Socket {
@@ -26,7 +29,7 @@ pub(crate) struct Socket {
 
 /// The keys of connections on which something has happened.
 #[derive(Debug, Default)]
-struct Woken {
+pub(crate) struct Woken {
     keys: Mutex<Vec<u32>>,
     event_loop: AtomicWaker,
 }
@@ -109,15 +112,32 @@ impl Poller for Memory {
     fn shutdown(socket: &mut Socket) -> io::Result<()> {
         socket.now(|stream, cx| stream.poll_shutdown(cx))
     }
+}
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>, ready: &mut Vec<Ready>) -> Poll<io::Result<()>> {
-        self.0.event_loop.register(cx.waker());
-        let mut keys = self.0.keys.lock().expect("no panic");
-        if keys.is_empty() {
-            return Poll::Pending;
+/// Drives an event loop to its end.
+pub(crate) async fn run(mut event_loop: EventLoop<Memory>, woken: Arc<Woken>) {
+    let mut ready = Vec::new();
+    let mut timer = Box::pin(tokio::time::sleep(Duration::ZERO));
+    while !event_loop.is_over() {
+        if event_loop.is_busy() {
+            tokio::task::yield_now().await;
         }
-        ready.extend(keys.drain(..).map(|key| Ready { key, ended: false }));
-        Poll::Ready(Ok(()))
+        poll_fn(|cx| {
+            woken.event_loop.register(cx.waker());
+            let mut has_work = event_loop.take_messages(cx) || event_loop.is_busy();
+            let mut keys = woken.keys.lock().expect("no panic");
+            has_work |= !keys.is_empty();
+            ready.extend(keys.drain(..).map(|key| Ready { key, ended: false }));
+            if let Some(deadline) = event_loop.deadline() {
+                if timer.deadline().into_std() != deadline {
+                    timer.as_mut().reset(deadline.into());
+                }
+                has_work |= timer.as_mut().poll(cx).is_ready();
+            }
+            if has_work { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        event_loop.step(&mut ready, Instant::now().into_std());
     }
 }
 
