@@ -13,7 +13,7 @@ use socket2::{SockFilter, SockRef};
 use tokio::io::AsyncWriteExt as _;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Semaphore;
-use tokio::time::Duration;
+use tokio::time::{Duration, Instant};
 use tokio_util::task::TaskTracker;
 
 use super::Router;
@@ -33,6 +33,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Connections that are accepted at once, before other tasks have their turn.
 const ACCEPTED_AT_ONCE: usize = 128;
+
+/// Where connections follow each other within this, they are gathered for as long: a wake-up for each costs more than to
+/// accept it.
+const GATHER: Duration = Duration::from_millis(1);
 
 /// After how long one connection too many may try again, before jitter.
 const REFUSED_RETRY: u32 = 2;
@@ -81,6 +85,7 @@ pub async fn serve(
 async fn accept(listener: OwnedFd, port: &mut Port, mut stop: stop::Watch) -> io::Result<()> {
     let listener = sockets::watched(listener)?;
     let mut closing = pin!(stop.closing());
+    let mut last = Instant::now();
     loop {
         tokio::select! {
             () = &mut closing => break,
@@ -89,6 +94,10 @@ async fn accept(listener: OwnedFd, port: &mut Port, mut stop: stop::Watch) -> io
                 tracing::warn!(%error, "could not accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             },
+        }
+        let now = Instant::now();
+        if now - std::mem::replace(&mut last, now) < GATHER {
+            tokio::time::sleep(GATHER).await;
         }
     }
     refuse_handshakes(&listener);

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::thread;
+use std::time::Duration;
 
 use futures::future::select_all;
 use tokio::runtime::Handle;
@@ -15,6 +16,15 @@ use super::epoll::Epoll;
 use super::{EventLoop, Inbox};
 use crate::http::Router;
 use crate::lifecycle::{stop, threads};
+
+/// Events that follow each other within this are so many that a pause pays: a wake-up for each costs more than the event.
+const CLOSE: Duration = Duration::from_micros(200);
+
+/// That pause. Linux adds as much to it by default (`timerslack_ns`).
+const PAUSE: Duration = Duration::from_micros(50);
+
+/// No pause follows so many events at once: they were gathered already.
+const GATHERED: usize = 16;
 
 /// The event loops.
 #[derive(Debug)]
@@ -75,15 +85,21 @@ impl Threads {
 /// Drives an event loop to its end.
 fn run(mut event_loop: EventLoop<Epoll>, waker: &Waker) -> io::Result<()> {
     let mut ready = Vec::new();
+    let mut last = now();
     while !event_loop.is_over() {
         let has_messages = event_loop.take_messages(&mut Context::from_waker(waker));
         let limit = if has_messages || event_loop.is_busy() {
-            Some(std::time::Duration::ZERO)
+            Some(Duration::ZERO)
         } else {
-            event_loop.deadline().map(|deadline| deadline.saturating_duration_since(now()))
+            event_loop.deadline().map(|deadline| deadline.saturating_duration_since(last))
         };
         event_loop.poller.wait(limit, &mut ready)?;
-        event_loop.step(&mut ready, now());
+        let (count, now) = (ready.len(), now());
+        event_loop.step(&mut ready, now);
+        let is_close = now.saturating_duration_since(std::mem::replace(&mut last, now)) < CLOSE;
+        if is_close && (1..GATHERED).contains(&count) && !event_loop.is_busy() {
+            thread::sleep(PAUSE);
+        }
     }
     Ok(())
 }
