@@ -14,8 +14,8 @@
 //!  hub: a change --> Mailbox of each loop --> Parked: the lists of the views that it touches --> one write for each poll
 //! ```
 //!
-//! A loop is one task, so nothing of what it owns is locked or shared. It looks at events, messages, changes and time in
-//! turn, and a long fan-out gives way to them every [`SLICE`](crate::bounds::SLICE) answers. What takes time (a consistent
+//! A loop is driven by one thread, so nothing of what it owns is locked or shared. It looks at events, messages, changes and
+//! time in turn, and a long fan-out gives way to them every [`SLICE`](crate::bounds::SLICE) answers. What takes time (a consistent
 //! read, an encoding that nobody has asked for yet) is done by a task that leaves a message.
 //!
 //! Memory of a connection: a [`Client`](client::Client) in the loop's slab, an entry in [`Parked`](parked::Parked) while it

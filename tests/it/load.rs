@@ -31,8 +31,8 @@ const SPREAD: Duration = Duration::from_secs(60);
 
 /// KiB of the server's memory for each parked request, also after all the changes: half as much
 /// again as was measured. With few clients what they share counts: buffers on their way, encodings.
-const SMALL_KIB: f64 = 26.0;
-const LARGE_KIB: f64 = 44.0;
+const SMALL_KIB: f64 = 3.0;
+const LARGE_KIB: f64 = 26.0;
 
 const PARKED: &str = "tidewait_parked_requests{operation=\"describe\"}";
 const PUBLISHED: &str = "tidewait_state_changes_total{operation=\"describe\"}";

@@ -12,7 +12,7 @@ use crate::server::{Client, Server};
 const CLIENTS: usize = 5_000;
 const CHANGED: usize = 777;
 /// KiB of the server's memory for each: half as much again as was measured.
-const MOST_KIB: f64 = 30.0;
+const MOST_KIB: f64 = 4.5;
 const SELECTIONS: &str = "tidewait_selections{operation=\"describe\"}";
 
 fn model(mtu: impl Fn(usize) -> u64) -> String {
