@@ -4,15 +4,6 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-/// Who sends a request.
-#[derive(Debug, Clone)]
-pub struct Caller {
-    /// The connection that the request came on.
-    pub connection: Arc<Connection>,
-    /// The authenticated identity.
-    pub identity: Identity,
-}
-
 /// A connection of clients. Several may share one: behind a proxy, or on HTTP/2.
 #[derive(Debug)]
 pub struct Connection {
@@ -40,14 +31,6 @@ pub enum Identity {
     Anonymous,
     /// Authenticated, under this name.
     Authenticated(Arc<str>),
-}
-
-impl Caller {
-    /// A caller without an authenticated identity.
-    #[must_use]
-    pub fn anonymous(connection: Arc<Connection>) -> Self {
-        Self { connection, identity: Identity::Anonymous }
-    }
 }
 
 impl Connection {

@@ -109,7 +109,7 @@ impl Router {
         if !http2 && !switches && self.closes_after(route, connection.is_half_closed(), connection.is_last()) {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        let outcome = Outcome { route, status: response.status(), bytes: response.body().len(), held };
+        let outcome = Outcome { route, status: response.status(), bytes: response.body().length(), held };
         self.answered(record, &outcome);
         response
     }

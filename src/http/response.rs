@@ -26,7 +26,7 @@ pub fn response(answer: Answer, fan_out: Option<FanOutGuard>) -> Response<Body> 
 impl Body {
     /// How many bytes it has, where that is known.
     #[must_use]
-    pub fn len(&self) -> Option<u64> {
+    pub fn length(&self) -> Option<u64> {
         http_body::Body::size_hint(self).exact()
     }
 }

@@ -6,39 +6,24 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
 use super::{Agent, Operation};
-use crate::access::{Connection, Identity};
 use crate::bounds::WORST_AGENTS;
-use crate::describe::PollRequest;
-use crate::describe::request::Report;
 use crate::hub::{Served, Subscription};
 use crate::model::StateId;
-use crate::registry::{Acknowledgement, AgentKey, AgentRegistry, Current, Listing, LivePoll, Totals};
+use crate::registry::{Acknowledgement, AgentRegistry, Current, Listing, LivePoll, Totals};
 
 impl Operation {
     /// Notes that an agent polls for what `subscription` looks at, what it acknowledges by that, and (`sends`) that it is
-    /// answered with `served` at once. None: a client that is no agent, or HEAD, which acknowledges nothing. `connection` is
-    /// asked for only if it is an agent.
+    /// answered with `served` at once.
     pub fn acknowledge(
         &self,
-        request: &PollRequest,
-        report: Report,
-        identity: &Identity,
-        connection: impl FnOnce() -> Arc<Connection>,
+        acknowledgement: Acknowledgement,
         subscription: &Arc<Subscription>,
         served: &Served,
         sends: bool,
-    ) -> Option<LivePoll> {
-        let key = AgentKey::of(identity, report.agent.as_deref()).filter(|_| !request.head)?;
-        let acknowledgement = Acknowledgement {
-            key,
-            acknowledged: request.since,
-            rejected: request.rejected.as_ref().map(|rejected| rejected.state),
-            reason: report.reason,
-            connection: connection(),
-        };
+    ) -> LivePoll {
         let selected = subscription.selection().is_some().then_some(subscription);
         let current = Current { id: &served.snapshot.id, superseded_at: &served.superseded_at, selected };
-        Some(self.registry().arrive(acknowledgement, current, sends, Instant::now().into_std()))
+        self.registry().arrive(acknowledgement, current, sends, Instant::now().into_std())
     }
 
     /// How many agents stand where to `current`, the state that its [`Facts`](super::Facts) name. Looks at each agent:

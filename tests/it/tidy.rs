@@ -22,7 +22,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
     ("telemetry", &["bounds", "config", "escape"]),
     ("hub", &["bounds", "config", "describe", "model"]),
     ("sources", &["bounds", "config", "model", "telemetry"]),
-    ("operation", &["access", "bounds", "config", "describe", "registry", "hub", "model", "sources", "telemetry"]),
+    ("operation", &["bounds", "config", "describe", "registry", "hub", "model", "sources", "telemetry"]),
     ("operations", &["bounds", "config", "hub", "lifecycle", "model", "operation", "sources", "telemetry"]),
     (
         "controller",

@@ -14,7 +14,7 @@ use crate::describe::{Arrival, Consistency, Decision, Poll, PollRequest, Problem
 use crate::hub::{Missing, ParkPermit, Served, Subscription};
 use crate::model::Since;
 use crate::operation::Operation;
-use crate::registry::{AgentParkPermit, LivePoll};
+use crate::registry::{Acknowledgement, AgentKey, AgentParkPermit, LivePoll};
 
 /// What a request of a describe path asks for.
 #[derive(Debug)]
@@ -115,7 +115,18 @@ impl Asking {
         let served = current.map_err(|missing| nothing(operation, missing))?;
         let arrival = decision::at_arrival(request, &served.snapshot.id, consistency);
         let gives = arrival == Arrival::Answer(Decision::State);
-        let live = operation.acknowledge(request, report, identity, connection, subscription, &served, gives);
+        // HEAD acknowledges nothing.
+        let key = AgentKey::of(identity, report.agent.as_deref()).filter(|_| !request.head);
+        let live = key.map(|key| {
+            let acknowledgement = Acknowledgement {
+                key,
+                acknowledged: request.since,
+                rejected: request.rejected.as_ref().map(|rejected| rejected.state),
+                reason: report.reason,
+                connection: connection(),
+            };
+            operation.acknowledge(acknowledgement, subscription, &served, gives)
+        });
         let is_paced = live.as_ref().is_some_and(LivePoll::is_paced);
         let now = Instant::now().into_std();
         match Poll::begin(Arc::clone(request), arrival, is_paced, now, fastrand::f64()) {

@@ -72,6 +72,7 @@ impl AnswerKey {
 
 impl Answers {
     /// Looks at the clock: to be called once for many answers.
+    #[expect(clippy::disallowed_methods, reason = "Date is that of the wall clock (RFC 9110, section 6.6.1)")]
     pub(super) fn tick(&mut self) {
         let now = SystemTime::now();
         let second = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());

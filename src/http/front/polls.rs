@@ -90,15 +90,12 @@ impl<P: Poller> EventLoop<P> {
         let Some(claimed) = asking.claims(&current) else {
             return self.arrive(key, &asking, current, report, Consistency::Confirmed);
         };
-        match asking.operation.known_consistency(claimed) {
-            Some(consistency) => {
-                let current = asking.subscription.current();
-                self.arrive(key, &asking, current, report, consistency);
-            }
-            None => {
-                let claimed = *claimed;
-                self.confirm(key, asking, report, claimed);
-            }
+        if let Some(consistency) = asking.operation.known_consistency(claimed) {
+            let current = asking.subscription.current();
+            self.arrive(key, &asking, current, report, consistency);
+        } else {
+            let claimed = *claimed;
+            self.confirm(key, asking, report, claimed);
         }
     }
 
@@ -117,13 +114,13 @@ impl<P: Poller> EventLoop<P> {
     /// What is known of the current state is known now.
     pub(super) fn confirmed(&mut self, ClientRef { key, serial }: ClientRef, consistency: Consistency) {
         let Some(client) = self.clients.get_mut(key as usize).filter(|client| client.serial == serial) else { return };
-        match std::mem::replace(&mut client.phase, Phase::Head) {
-            Phase::Confirming(confirming) => {
-                let Confirming { asking, report } = *confirming;
-                let current = asking.subscription.current();
-                self.arrive(key, &asking, current, report, consistency);
-            }
-            other => client.phase = other,
+        if !matches!(client.phase, Phase::Confirming(_)) {
+            return;
+        }
+        if let Phase::Confirming(confirming) = std::mem::replace(&mut client.phase, Phase::Head) {
+            let Confirming { asking, report } = *confirming;
+            let current = asking.subscription.current();
+            self.arrive(key, &asking, current, report, consistency);
         }
     }
 
@@ -243,11 +240,11 @@ impl<P: Poller> EventLoop<P> {
         for ClientRef { key, serial } in self.making.remove(&body).unwrap_or_default() {
             let client = self.clients.get_mut(key as usize).filter(|client| client.serial == serial);
             let Some(client) = client else { continue };
-            match std::mem::replace(&mut client.phase, Phase::Head) {
-                Phase::Making(answering) => {
-                    self.answer_with(key, *answering, Some(payload.clone()), None);
-                }
-                other => client.phase = other,
+            if !matches!(client.phase, Phase::Making(_)) {
+                continue;
+            }
+            if let Phase::Making(answering) = std::mem::replace(&mut client.phase, Phase::Head) {
+                self.answer_with(key, *answering, Some(payload.clone()), None);
             }
         }
     }

@@ -52,8 +52,7 @@ impl<P: Poller> EventLoop<P> {
     pub(super) fn read(&mut self, key: u32, ended: bool) {
         // Taken out, so that heads can be read from it while the loop works on them.
         let mut buffer = std::mem::take(&mut self.buffer);
-        loop {
-            let Some(client) = self.clients.get_mut(key as usize) else { break };
+        while let Some(client) = self.clients.get_mut(key as usize) {
             let is_over = client.flags.half_closed || matches!(client.phase, Phase::Lingering);
             if is_over || !client.flags.unread || client.pending() >= HEAD_BYTES {
                 break;

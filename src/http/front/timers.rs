@@ -111,7 +111,7 @@ mod tests {
         timers.set(3, Some(start + 5 * MS));
         timers.set(1, Some(start + 5 * MS + MS / 2));
         assert_eq!(timers.next(), Some(start + 5 * MS));
-        assert_eq!(all(&mut timers, start + 5 * MS - MS / 4), [] as [u32; 0]);
+        assert_eq!(all(&mut timers, start + 19 * MS / 4), [] as [u32; 0]);
         assert_eq!(all(&mut timers, start + 5 * MS), [3]);
         assert_eq!(timers.next(), Some(start + 6 * MS));
         assert_eq!(all(&mut timers, start + 60 * MS), [1]);

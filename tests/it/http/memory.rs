@@ -110,7 +110,11 @@ impl Poller for Memory {
     }
 
     fn shutdown(socket: &mut Socket) -> io::Result<()> {
-        socket.now(|stream, cx| stream.poll_shutdown(cx))
+        let waker = socket.waker.clone();
+        match Pin::new(&mut *socket.stream).poll_shutdown(&mut Context::from_waker(&waker)) {
+            Poll::Ready(result) => result,
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
     }
 }
 

@@ -54,14 +54,14 @@ impl<C> Parked<C> {
     /// Puts a poll at the end of a list.
     pub(super) fn link(&mut self, key: u32, list: u32) {
         let at = &mut self.lists[list as usize];
-        let last = std::mem::replace(&mut at.last, key);
-        if last == NONE {
+        let before = std::mem::replace(&mut at.last, key);
+        if before == NONE {
             at.first = key;
         } else {
-            self.polls[last as usize].next = key;
+            self.polls[before as usize].next = key;
         }
         let entry = &mut self.polls[key as usize];
-        (entry.list, entry.previous, entry.next) = (list, last, NONE);
+        (entry.list, entry.previous, entry.next) = (list, before, NONE);
     }
 
     /// Takes a poll out of its list, and says which that was.
