@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
-use hyper::body::Incoming;
 use tokio::time::{Duration, Instant};
 
 use crate::access::Connection;
@@ -22,15 +21,18 @@ use crate::operation::{Operation, OperationRegistry};
 
 pub mod access_log;
 pub mod connection;
+pub mod date;
 pub mod describe;
 pub mod forwarded;
 pub mod front;
 pub mod head;
 pub mod http1;
 pub mod http2;
+mod linger;
 pub mod listen;
 pub mod metrics;
 pub mod proxy;
+pub mod request_body;
 pub mod response;
 pub mod stream;
 pub mod trace;
@@ -38,6 +40,7 @@ pub mod trace;
 use connection::ConnectionState;
 use head::Head;
 use metrics::Route;
+use request_body::RequestBody;
 use response::{Body, response};
 
 /// Everything that a request may be routed to.
@@ -99,7 +102,7 @@ impl Router {
     }
 
     /// Answers a request that came on `connection`. That of HTTP/1.1 has passed [`head`].
-    pub async fn handle(&self, request: Request<Incoming>, connection: &ConnectionState) -> Response<Body> {
+    pub async fn handle(&self, request: Request<RequestBody>, connection: &ConnectionState) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let record = self.record(&parts, &connection.client);
         let http2 = parts.version == Version::HTTP_2;
@@ -161,7 +164,7 @@ impl Router {
     async fn route(
         &self,
         parts: Parts,
-        body: Incoming,
+        body: RequestBody,
         connection: &ConnectionState,
     ) -> (Route, Response<Body>, Duration) {
         let http2 = parts.version == Version::HTTP_2;

@@ -46,8 +46,6 @@ pub enum Phase {
     Busy,
     /// The answer is there, and not yet written.
     Answered,
-    /// HTTP/2, which has turns of its own.
-    Frames,
     /// No HTTP any more.
     Tunnel,
 }
@@ -159,6 +157,12 @@ impl ConnectionState {
         self.state().idle_since
     }
 
+    /// The same, unless there is one.
+    pub(super) fn unasked_since(&self) -> Option<Instant> {
+        let state = self.state();
+        (state.requests == 0).then_some(state.idle_since)
+    }
+
     /// All that there was to write is written. Whether that answered a request, so that the next may come.
     pub(super) fn written(&self) -> bool {
         let mut state = self.state();
@@ -167,10 +171,6 @@ impl ConnectionState {
             state.phase = Phase::Idle;
         }
         answered
-    }
-
-    pub(super) fn speaks_http2(&self) {
-        self.state().phase = Phase::Frames;
     }
 
     /// Bytes have come that are not of the request that is being answered.

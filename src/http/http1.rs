@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::Router;
 use super::connection::{Answering, ConnectionState};
 use super::head::Passed;
+use super::request_body::RequestBody;
 use super::response::Body;
 use super::stream::{Back, ClientStream};
 use crate::access;
@@ -52,7 +53,7 @@ where
         // Here and not in the future: the stream must know before it is read further.
         let answering = connection.begin();
         async move {
-            let response = router.handle(request, &connection).await;
+            let response = router.handle(request.map(RequestBody::Http1), &connection).await;
             Ok::<_, std::convert::Infallible>(timed(response, answering))
         }
     });
@@ -78,7 +79,7 @@ fn builder() -> http1::Builder {
 }
 
 /// Drives a connection to its end, which `wind_down` brings on once it is `over`.
-pub(super) async fn finish<C>(
+async fn finish<C>(
     connection: C,
     over: impl Future<Output = ()>,
     wind_down: impl FnOnce(Pin<&mut C>),
@@ -97,12 +98,12 @@ where
 }
 
 /// A body whose request is being answered until it is written.
-pub(super) struct Timed {
+struct Timed {
     body: Body,
     _answering: Answering,
 }
 
-pub(super) fn timed(response: Response<Body>, mut answering: Answering) -> Response<Timed> {
+fn timed(response: Response<Body>, mut answering: Answering) -> Response<Timed> {
     answering.answered();
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         answering.becomes_tunnel();

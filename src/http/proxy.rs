@@ -25,7 +25,7 @@ use http::header::EXPECT;
 use http::request::Parts;
 use http::uri::Authority;
 use http::{Request, Response, StatusCode, Version};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -39,6 +39,7 @@ use self::upload::{Progress, Upload};
 use crate::access::Connection;
 use crate::config::{Protocol, Upstream};
 use crate::http::forwarded::{self, Peer};
+use crate::http::request_body::RequestBody;
 
 pub mod answer;
 mod body;
@@ -153,7 +154,7 @@ impl Proxy {
     /// The request has passed the gate: it is framed beyond doubt, and is neither CONNECT nor TRACE.
     pub async fn forward(
         &self,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
         connection: &Connection,
     ) -> Result<Response<ProxyBody>, ProxyError> {
         let mut tally = Tally::new(&self.shared.metrics);
@@ -174,7 +175,7 @@ impl Proxy {
 impl Shared {
     async fn forward(
         &self,
-        mut request: Request<Incoming>,
+        mut request: Request<RequestBody>,
         connection: &Connection,
         tally: &mut Tally,
     ) -> Result<(Response<UpstreamBody>, Option<Link>), ProxyError> {
@@ -215,7 +216,7 @@ impl Shared {
     async fn send(&self, mut outbound: Outbound) -> Result<Attempt, ProxyError> {
         let mut refused = false;
         loop {
-            let (http2, upgrade) = (outbound.http2, outbound.upgrade);
+            let upgrade = outbound.upgrade;
             let again = (outbound.body.is_none() && !upgrade).then(|| outbound.parts.clone());
             let Failure { error, sent } = match self.attempt(outbound).await {
                 Ok(attempt) => return Ok(attempt),
@@ -228,18 +229,18 @@ impl Shared {
             });
             let Some(parts) = again else { return Err(error) };
             self.metrics.retried();
-            outbound = Outbound { parts, body: None, http2, upgrade };
+            outbound = Outbound { parts, body: None, upgrade };
         }
     }
 
     /// Sends a request once.
     async fn attempt(&self, outbound: Outbound) -> Result<Attempt, Failure> {
-        let Outbound { parts, body, http2, .. } = outbound;
+        let Outbound { parts, body, .. } = outbound;
         let expects =
             parts.headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
         let (body, upload) = match body {
             Some(body) => {
-                let (body, progress) = Upload::new(body, http2, expects, self.idle_timeout, &self.tasks);
+                let (body, progress) = Upload::new(body, expects, self.idle_timeout, &self.tasks);
                 (body, Some(progress))
             }
             None => (Upload::empty(), None),

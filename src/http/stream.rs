@@ -18,9 +18,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Duration, Instant, Sleep, sleep};
 
 use super::Router;
-use super::connection::{ConnectionState, Left, Phase};
+use super::connection::{ConnectionState, Phase};
 use super::head::{Body, Passed, Reader, Verdict};
-use crate::bounds::{HEAD_BYTES, HYPER_IDLE, LINGER};
+use super::linger::Linger;
+use crate::bounds::{HEAD_BYTES, HYPER_IDLE};
 
 /// The stream of a client.
 #[derive(Debug)]
@@ -39,8 +40,6 @@ pub struct ClientStream<S> {
     body: Option<Body>,
     wait: Wait,
     ended: Ended,
-    /// Bytes were written since the last read.
-    wrote: bool,
 }
 
 /// A connection that is not for hyper any more.
@@ -63,7 +62,7 @@ pub type BackSlot<S> = Arc<Mutex<Option<Back<S>>>>;
 #[derive(Debug)]
 enum Wait {
     None,
-    /// For the rest of a head, the next head, or room for the last bytes of HTTP/2.
+    /// For the rest of a head, or the next one.
     Limit(Pin<Box<Sleep>>),
 }
 
@@ -73,8 +72,8 @@ enum Ended {
     Nothing,
     /// The client has sent all.
     Reading,
-    /// So have we: bytes that still come are dropped, for this long.
-    Writing(Pin<Box<Sleep>>),
+    /// So have we.
+    Writing(Linger),
 }
 
 impl Wait {
@@ -101,12 +100,6 @@ impl<S> ClientStream<S> {
         (client, back)
     }
 
-    /// A stream of HTTP/2, of which `held` was read.
-    pub fn http2(stream: S, held: Vec<u8>, router: Arc<Router>, connection: Arc<ConnectionState>) -> Self {
-        connection.speaks_http2();
-        Self { judged: held.len(), ..Self::of(stream, held, router, connection) }
-    }
-
     fn of(stream: S, held: Vec<u8>, router: Arc<Router>, connection: Arc<ConnectionState>) -> Self {
         Self {
             stream: Some(stream),
@@ -119,7 +112,6 @@ impl<S> ClientStream<S> {
             body: None,
             wait: Wait::None,
             ended: Ended::Nothing,
-            wrote: false,
         }
     }
 
@@ -257,41 +249,6 @@ impl<S: AsyncRead + Unpin> ClientStream<S> {
             Wait::Limit(limit) => limit.as_mut().poll(cx),
         }
     }
-
-    /// HTTP/2: all bytes pass. The end is passed to h2, which then drops what it has to send, once
-    /// nothing is being answered and nothing was written between two looks.
-    fn poll_frames(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if matches!(self.ended, Ended::Nothing) {
-            let before = buf.filled().len();
-            ready!(self.poll_stream(cx, buf))?;
-            if buf.filled().len() > before {
-                return Poll::Ready(Ok(()));
-            }
-            self.sees_end();
-            self.wrote = true;
-        }
-        let left = self.connection.left(cx);
-        let wrote = std::mem::take(&mut self.wrote);
-        match left {
-            Left::Answering => {
-                self.wait = Wait::None;
-                self.wrote = true;
-                Poll::Pending
-            }
-            // The client cannot make room any more for what does not fit.
-            Left::Writing => {
-                if wrote || matches!(self.wait, Wait::None) {
-                    self.wait = Wait::limit(LINGER);
-                }
-                self.poll_wait(cx).map(Ok)
-            }
-            Left::Nothing if wrote => {
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            Left::Nothing => Poll::Ready(Ok(())),
-        }
-    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for ClientStream<S> {
@@ -303,7 +260,6 @@ impl<S: AsyncRead + Unpin> AsyncRead for ClientStream<S> {
                 return Poll::Ready(Ok(()));
             }
             match this.connection.phase() {
-                Phase::Frames => return this.poll_frames(cx, buf),
                 Phase::Tunnel if this.held.is_empty() => return this.poll_stream(cx, buf),
                 // What came behind the request is of the tunnel.
                 Phase::Tunnel => this.judged = this.held.len(),
@@ -344,7 +300,6 @@ where
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.wrote = true;
         open(&mut self.stream)?.poll_write(cx, buf)
     }
 
@@ -366,22 +321,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
         }
         loop {
             match &mut this.ended {
-                Ended::Writing(limit) => {
-                    let mut dropped = [0; 2048];
-                    let mut dropped = ReadBuf::new(&mut dropped);
-                    match Pin::new(&mut *stream).poll_read(cx, &mut dropped) {
-                        Poll::Ready(Ok(())) if !dropped.filled().is_empty() => {}
-                        Poll::Ready(_) => return Poll::Ready(Ok(())),
-                        Poll::Pending => return limit.as_mut().poll(cx).map(Ok),
-                    }
-                    // A client that never stops sending is not heard for ever either.
-                    if limit.is_elapsed() {
-                        return Poll::Ready(Ok(()));
-                    }
-                }
+                Ended::Writing(linger) => return linger.poll(stream, cx).map(Ok),
                 Ended::Nothing | Ended::Reading => {
                     ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
-                    this.ended = Ended::Writing(Box::pin(sleep(LINGER)));
+                    this.ended = Ended::Writing(Linger::new());
                 }
             }
         }
@@ -392,7 +335,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.wrote = true;
         open(&mut self.stream)?.poll_write_vectored(cx, bufs)
     }
 

@@ -3,12 +3,12 @@
 
 use std::io::Write as _;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use bytes::Bytes;
 
 use crate::bounds::KEPT_ANSWERS;
 use crate::describe::{Answer, Decision, PollRequest};
+use crate::http::date::Date;
 use crate::http::describe::Asking;
 use crate::hub::{Payload, Served, Wanted};
 
@@ -18,9 +18,7 @@ pub struct Answers {
     kept: Vec<Kept>,
     /// The kept one that is replaced next.
     next: usize,
-    /// `Date` (RFC 9110, section 6.6.1), and the second that it names.
-    date: String,
-    second: u64,
+    date: Date,
 }
 
 /// What an answer to a poll depends on, beside the request and the state.
@@ -57,9 +55,7 @@ pub(super) struct Written {
 
 impl Default for Answers {
     fn default() -> Self {
-        let mut answers = Self { kept: Vec::new(), next: 0, date: String::new(), second: 0 };
-        answers.tick();
-        answers
+        Self { kept: Vec::new(), next: 0, date: Date::now() }
     }
 }
 
@@ -74,12 +70,7 @@ impl Answers {
     /// Looks at the clock: to be called once for many answers.
     #[expect(clippy::disallowed_methods, reason = "Date is that of the wall clock (RFC 9110, section 6.6.1)")]
     pub(super) fn tick(&mut self) {
-        let now = SystemTime::now();
-        let second = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        if second != self.second || self.date.is_empty() {
-            self.second = second;
-            self.date = httpdate::fmt_http_date(now);
-        }
+        self.date.tick();
     }
 
     /// Forgets those that are kept: they keep their states in memory.
@@ -96,7 +87,7 @@ impl Answers {
         key: AnswerKey,
     ) -> Option<&Arc<Written>> {
         let is_same = |kept: &&Kept| {
-            kept.second == self.second
+            kept.second == self.date.second()
                 && Arc::ptr_eq(&kept.served, served)
                 && kept.key == key
                 && same(&kept.request, request)
@@ -113,7 +104,7 @@ impl Answers {
         written: &Arc<Written>,
     ) {
         let (served, request, written) = (Arc::clone(served), Arc::clone(request), Arc::clone(written));
-        let kept = Kept { served, key, request, second: self.second, written };
+        let kept = Kept { served, key, request, second: self.date.second(), written };
         if self.kept.len() < KEPT_ANSWERS {
             self.kept.push(kept);
         } else {
@@ -138,7 +129,7 @@ impl Answers {
             head.extend_from_slice(b"connection: close\r\n");
         }
         head.extend_from_slice(b"date: ");
-        head.extend_from_slice(self.date.as_bytes());
+        head.extend_from_slice(self.date.value().as_bytes());
         head.extend_from_slice(b"\r\n\r\n");
     }
 }

@@ -18,9 +18,9 @@ pub enum BodyError {
     /// The app reset its stream, or the connection that it shares with others broke.
     #[error("the app broke off")]
     Reset(#[source] h2::Error),
-    /// The client reset its stream of HTTP/2: hyper shows that as an end for some codes.
+    /// The client reset its stream of HTTP/2, whatever the code, or its connection broke.
     #[error("the client gave it up")]
-    GivenUp,
+    GivenUp(#[source] h2::Error),
     /// Its sender sent nothing for this long.
     #[error("nothing of the body came for {0:?}")]
     Idle(Duration),

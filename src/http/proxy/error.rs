@@ -104,7 +104,7 @@ impl ProxyError {
         };
         match cause::<BodyError>(&source) {
             Some(&BodyError::Idle(waited)) => Self::ClientIdle { waited },
-            Some(BodyError::Broken(_) | BodyError::Reset(_) | BodyError::GivenUp) => {
+            Some(BodyError::Broken(_) | BodyError::Reset(_) | BodyError::GivenUp(_)) => {
                 Self::ClientBody { source: source.into() }
             }
             None if speaks_http2 => Self::OtherProtocol { app, expected: Protocol::Http1, source: source.into() },

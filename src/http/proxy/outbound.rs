@@ -4,17 +4,16 @@ use http::header::{HOST, HeaderValue, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{Request, Version};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 
 use crate::config::Protocol;
 use crate::http::forwarded::{self, Peer};
+use crate::http::request_body::RequestBody;
 
 /// A request on its way: what is needed to send it, perhaps again.
 pub(super) struct Outbound {
     pub(super) parts: Parts,
-    pub(super) body: Option<Incoming>,
-    /// Whether its client speaks HTTP/2.
-    pub(super) http2: bool,
+    pub(super) body: Option<RequestBody>,
     /// Whether the app may take another protocol, with which nothing is repeated.
     pub(super) upgrade: bool,
 }
@@ -22,7 +21,7 @@ pub(super) struct Outbound {
 impl Outbound {
     /// The request that `peer` has sent, for `app`, which speaks `protocol`; with the wish for another one in `upgrade`.
     pub(super) fn new(
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
         peer: &Peer,
         upgrade: Option<HeaderValue>,
         app: &Authority,
@@ -56,7 +55,7 @@ impl Outbound {
                 parts.version = Version::HTTP_2;
             }
         }
-        Self { parts, body, http2, upgrade: upgrades }
+        Self { parts, body, upgrade: upgrades }
     }
 }
 

@@ -13,7 +13,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -21,15 +20,14 @@ use super::body::{BodyError, Idle, trailers};
 use super::tasks::Tasks;
 use crate::bounds::{CONTINUE_WAIT, UPLOAD_LINGER};
 use crate::http::forwarded;
+use crate::http::request_body::{BrokenBody, RequestBody};
 
 /// The body of a request to the app.
 pub(super) struct Upload(Option<Sending>);
 
 struct Sending {
     /// Taken when the rest is read and dropped.
-    body: Option<Incoming>,
-    /// Whether it comes over HTTP/2.
-    http2: bool,
+    body: Option<RequestBody>,
     /// Until the app sends 100.
     gate: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     idle: Idle,
@@ -60,8 +58,7 @@ impl Upload {
 
     /// The client's body; with `expects`, it is asked for only once the app sends 100.
     pub(super) fn new(
-        body: Incoming,
-        http2: bool,
+        body: RequestBody,
         expects: bool,
         idle: Option<Duration>,
         tasks: &Tasks,
@@ -71,7 +68,6 @@ impl Upload {
         let gate: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move { at_gate.may_go_on().await });
         let sending = Sending {
             body: Some(body),
-            http2,
             gate: expects.then_some(gate),
             idle: Idle::new(idle),
             progress: Arc::clone(&progress),
@@ -93,11 +89,14 @@ impl Body for Upload {
             ready!(gate.as_mut().poll(cx));
             sending.gate = None;
         }
-        let polled = Pin::new(&mut *body).poll_frame(cx).map(|frame| match frame {
-            None if sending.http2 && !body.is_end_stream() => Some(Err(BodyError::GivenUp)),
-            frame => frame.map(|result| {
-                result.map(|frame| trailers(frame, forwarded::trailers_to_app)).map_err(BodyError::Broken)
-            }),
+        let polled = Pin::new(&mut *body).poll_frame(cx).map(|frame| {
+            frame.map(|result| {
+                let frame = result.map_err(|error| match error {
+                    BrokenBody::Http1(error) => BodyError::Broken(error),
+                    BrokenBody::Http2(error) => BodyError::GivenUp(error),
+                })?;
+                Ok(trailers(frame, forwarded::trailers_to_app))
+            })
         });
         let frame = sending.idle.bound(polled, cx);
         match &frame {
@@ -132,7 +131,7 @@ impl Drop for Sending {
     }
 }
 
-async fn drain(mut body: Incoming) {
+async fn drain(mut body: RequestBody) {
     while let Some(Ok(_)) = body.frame().await {}
 }
 

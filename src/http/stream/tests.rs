@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::access::{Connection, Scheme};
-use crate::http::http2::PREFACE;
+use crate::bounds::LINGER;
 use crate::http::metrics::Metrics;
 use crate::lifecycle::stop::Stop;
 
@@ -30,13 +30,6 @@ fn stream(
     let (stream, back) =
         ClientStream::http1(server, (first.to_vec(), passed), false, router(), Arc::clone(&connection));
     (client, stream, back, connection)
-}
-
-fn frames() -> (DuplexStream, ClientStream<DuplexStream>, Arc<ConnectionState>) {
-    let (client, server) = tokio::io::duplex(1024);
-    let connection = Arc::new(Connection::new(([192, 0, 2, 1], 4711).into(), Scheme::Http));
-    let connection = Arc::new(ConnectionState::new(connection));
-    (client, ClientStream::http2(server, PREFACE.to_vec(), router(), Arc::clone(&connection)), connection)
 }
 
 fn gone_back(back: &BackSlot<DuplexStream>) -> Option<(Vec<u8>, bool)> {
@@ -104,38 +97,22 @@ async fn a_connection_goes_back_when_it_is_idle_and_not_while_it_is_answered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn frames_are_left_alone() {
-    let (_client, mut frames, _) = frames();
-    let mut buf = [0; 64];
-    assert_eq!(frames.read(&mut buf).await.expect("frames"), PREFACE.len());
-    assert!(tokio::time::timeout(HYPER_IDLE * 6, frames.read(&mut buf)).await.is_err());
-}
-
-#[tokio::test(start_paused = true)]
 async fn the_end_of_a_client_is_told_at_once_and_read_once_all_is_answered() {
-    for http2 in [false, true] {
-        let (mut client, mut stream, back, connection) = if http2 {
-            let (client, stream, connection) = frames();
-            (client, stream, BackSlot::default(), connection)
-        } else {
-            stream(1024, GET)
-        };
-        let mut buf = [0; 256];
-        let first = if http2 { PREFACE } else { GET };
-        assert_eq!(stream.read(&mut buf).await.expect("all of it"), first.len());
-        let mut answering = connection.begin();
-        client.shutdown().await.expect("a FIN");
-        tokio::select! {
-            _ = stream.read(&mut buf) => panic!("a request is being answered"),
-            () = connection.half_closed() => {}
-        }
-        answering.answered();
-        drop(answering);
-        stream.write_all(b"an answer").await.expect("room");
-        stream.flush().await.expect("room");
-        assert_eq!(stream.read(&mut buf).await.expect("the end"), 0);
-        assert_eq!(gone_back(&back), (!http2).then(|| (Vec::new(), true)));
+    let (mut client, mut stream, back, connection) = stream(1024, GET);
+    let mut buf = [0; 256];
+    assert_eq!(stream.read(&mut buf).await.expect("all of it"), GET.len());
+    let mut answering = connection.begin();
+    client.shutdown().await.expect("a FIN");
+    tokio::select! {
+        _ = stream.read(&mut buf) => panic!("a request is being answered"),
+        () = connection.half_closed() => {}
     }
+    answering.answered();
+    drop(answering);
+    stream.write_all(b"an answer").await.expect("room");
+    stream.flush().await.expect("room");
+    assert_eq!(stream.read(&mut buf).await.expect("the end"), 0);
+    assert_eq!(gone_back(&back), Some((Vec::new(), true)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,12 +15,14 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Either, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto;
+use hyper_util::rt::TokioIo;
 use prometheus::Registry;
 use tidewait::access::{Connection, Scheme};
 use tidewait::config::{Protocol, Upstream};
 use tidewait::http::proxy::{Metrics, Proxy, ProxyBody, ProxyError};
+use tidewait::http::request_body::RequestBody;
+use tidewait::http::{Router, http2, metrics};
+use tidewait::lifecycle::stop::Stop;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
@@ -82,7 +84,10 @@ impl Front {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
         let mut accepting = JoinSet::new();
-        accepting.spawn(accept(listener, proxy, settings.half_close));
+        let over_http2 = metrics::Metrics::register(&registry).expect("a fresh registry takes them");
+        let stopping = Stop::new(Duration::ZERO).watch();
+        let router = Arc::new(Router::new(Arc::default(), Some(proxy.clone()), stopping, over_http2, false));
+        accepting.spawn(accept(listener, proxy, router, settings.half_close));
         Self { address, tasks, stop, registry, _accepting: accepting }
     }
 
@@ -107,27 +112,33 @@ impl Front {
     }
 }
 
-async fn accept(listener: TcpListener, proxy: Proxy, half_close: bool) {
+/// HTTP/2 is served as the program does it; HTTP/1.1 by hyper alone.
+async fn accept(listener: TcpListener, proxy: Proxy, router: Arc<Router>, half_close: bool) {
     let mut connections = JoinSet::new();
     while let Ok((stream, peer)) = listener.accept().await {
-        let proxy = proxy.clone();
+        let (proxy, router) = (proxy.clone(), Arc::clone(&router));
         let connection = Arc::new(Connection::new(peer, Scheme::Http));
         connections.spawn(async move {
-            let service = service_fn(move |request| {
+            let mut first = [0; 4];
+            while stream.peek(&mut first).await.is_ok_and(|read| (1..first.len()).contains(&read)) {
+                tokio::task::yield_now().await;
+            }
+            // How a connection ended is seen by its client.
+            if http2::PREFACE.starts_with(&first) {
+                let stop = Stop::new(Duration::ZERO).watch();
+                let _ = http2::serve(stream, Vec::new(), connection, router, stop).await;
+                return;
+            }
+            let service = service_fn(move |request: Request<Incoming>| {
                 let (proxy, connection) = (proxy.clone(), Arc::clone(&connection));
                 async move {
-                    let http2 = Request::version(&request) == http::Version::HTTP_2;
-                    let result = proxy.forward(request, &connection).await;
-                    match result.as_ref().err().and_then(ProxyError::reset).filter(|_| http2) {
-                        Some(reason) => Err(h2::Error::from(reason)),
-                        None => Ok(answer(result)),
-                    }
+                    let result = proxy.forward(request.map(RequestBody::Http1), &connection).await;
+                    Ok::<_, std::convert::Infallible>(answer(result))
                 }
             });
-            let mut server = auto::Builder::new(TokioExecutor::new());
-            server.http1().preserve_header_case(true).auto_date_header(false).half_close(half_close);
-            // How a connection ended is seen by its client.
-            let _ = server.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
+            let mut server = hyper::server::conn::http1::Builder::new();
+            server.preserve_header_case(true).auto_date_header(false).half_close(half_close);
+            let _ = server.serve_connection(TokioIo::new(stream), service).with_upgrades().await;
         });
     }
 }
