@@ -32,7 +32,7 @@ mod output;
 pub mod parked;
 pub mod place;
 pub mod poller;
-mod polls;
+pub(super) mod polls;
 mod read;
 #[cfg(test)]
 mod tests;

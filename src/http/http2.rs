@@ -12,9 +12,12 @@ use crate::lifecycle::stop;
 
 mod connection;
 mod exchange;
+mod notice;
 mod ping;
+mod polls;
 mod respond;
 mod socket;
+mod stream;
 
 /// What a client of HTTP/2 sends first (RFC 9113, section 3.4).
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -38,9 +41,10 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let state = Arc::new(ConnectionState::new(connection));
-    let socket = socket::Socket::new(stream, held, Arc::clone(&state));
+    let cork = Arc::default();
+    let socket = socket::Socket::new(stream, held, Arc::clone(&cork), Arc::clone(&state));
     let h2 = builder().handshake(socket).await?;
-    Box::pin(connection::Connection::new(h2, router, state, stop).run()).await
+    Box::pin(connection::Connection::new(h2, cork, router, state, stop).run()).await
 }
 
 fn builder() -> h2::server::Builder {

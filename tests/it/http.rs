@@ -38,6 +38,7 @@ mod http2;
 mod memory;
 mod select;
 mod spread;
+mod streams;
 mod suppressed;
 mod time;
 mod version;

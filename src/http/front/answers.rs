@@ -1,4 +1,4 @@
-//! Answers as they are sent over HTTP/1.1. Most clients that are told of a change get the same bytes: they are written once,
+//! Answers as they are sent. Most clients that are told of a change get the same bytes: they are written once,
 //! and kept while the change is under way.
 
 use std::io::Write as _;
@@ -14,8 +14,8 @@ use crate::hub::{Payload, Served, Wanted};
 
 /// Writes answers.
 #[derive(Debug)]
-pub struct Answers {
-    kept: Vec<Kept>,
+pub struct Answers<W = Written> {
+    kept: Vec<Kept<W>>,
     /// The kept one that is replaced next.
     next: usize,
     date: Date,
@@ -23,7 +23,7 @@ pub struct Answers {
 
 /// What an answer to a poll depends on, beside the request and the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct AnswerKey {
+pub(in crate::http) struct AnswerKey {
     decision: Decision,
     wanted: Option<Wanted>,
     age: u64,
@@ -31,62 +31,66 @@ pub(super) struct AnswerKey {
 }
 
 #[derive(Debug)]
-struct Kept {
+struct Kept<W> {
     served: Arc<Served>,
     key: AnswerKey,
     request: Arc<PollRequest>,
     second: u64,
-    written: Arc<Written>,
+    written: Arc<W>,
 }
 
 /// An answer that is ready to be sent.
 #[derive(Debug, Clone)]
-pub(super) struct Written {
-    pub(super) status: http::StatusCode,
+pub struct Written {
+    pub(in crate::http) status: http::StatusCode,
     /// From the status line to the empty line, and a short body.
-    pub(super) head: Bytes,
+    pub(in crate::http) head: Bytes,
     /// The body, where it is not short.
-    pub(super) body: Bytes,
+    pub(in crate::http) body: Bytes,
     /// How long the body is.
-    pub(super) length: usize,
+    pub(in crate::http) length: usize,
     /// Of which it was made, to be counted for each who gets it.
-    pub(super) payload: Option<Payload>,
+    pub(in crate::http) payload: Option<Payload>,
 }
 
-impl Default for Answers {
+impl<W> Default for Answers<W> {
     fn default() -> Self {
         Self { kept: Vec::new(), next: 0, date: Date::now() }
     }
 }
 
 impl AnswerKey {
-    pub(super) fn new(asking: &Asking, decision: Decision, ends: bool) -> Self {
+    pub(in crate::http) fn new(asking: &Asking, decision: Decision, ends: bool) -> Self {
         let age = asking.operation.freshness.age().as_secs();
         Self { decision, wanted: asking.wanted(decision), age, ends }
     }
 }
 
-impl Answers {
+impl<W> Answers<W> {
     /// Looks at the clock: to be called once for many answers.
-    #[expect(clippy::disallowed_methods, reason = "Date is that of the wall clock (RFC 9110, section 6.6.1)")]
-    pub(super) fn tick(&mut self) {
+    pub(in crate::http) fn tick(&mut self) {
         self.date.tick();
     }
 
+    /// `Date` of now.
+    pub(in crate::http) fn date(&self) -> &Date {
+        &self.date
+    }
+
     /// Forgets those that are kept: they keep their states in memory.
-    pub(super) fn forget(&mut self) {
+    pub(in crate::http) fn forget(&mut self) {
         self.kept.clear();
         self.next = 0;
     }
 
     /// An answer that was written for somebody who asked for the same.
-    pub(super) fn kept(
+    pub(in crate::http) fn kept(
         &self,
         request: &Arc<PollRequest>,
         served: &Arc<Served>,
         key: AnswerKey,
-    ) -> Option<&Arc<Written>> {
-        let is_same = |kept: &&Kept| {
+    ) -> Option<&Arc<W>> {
+        let is_same = |kept: &&Kept<W>| {
             kept.second == self.date.second()
                 && Arc::ptr_eq(&kept.served, served)
                 && kept.key == key
@@ -96,12 +100,12 @@ impl Answers {
     }
 
     /// Keeps one.
-    pub(super) fn keep(
+    pub(in crate::http) fn keep(
         &mut self,
         request: &Arc<PollRequest>,
         served: &Arc<Served>,
         key: AnswerKey,
-        written: &Arc<Written>,
+        written: &Arc<W>,
     ) {
         let (served, request, written) = (Arc::clone(served), Arc::clone(request), Arc::clone(written));
         let kept = Kept { served, key, request, second: self.date.second(), written };
@@ -112,9 +116,11 @@ impl Answers {
             self.next = (self.next + 1) % KEPT_ANSWERS;
         }
     }
+}
 
+impl Answers {
     /// Writes the head of an answer into `head`.
-    pub(super) fn write(&self, answer: &Answer, ends: bool, head: &mut Vec<u8>) {
+    pub(in crate::http) fn write(&self, answer: &Answer, ends: bool, head: &mut Vec<u8>) {
         let status = answer.status;
         let reason = status.canonical_reason().unwrap_or("");
         // Writing into memory does not fail.

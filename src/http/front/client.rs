@@ -78,20 +78,20 @@ pub(super) enum Phase {
 
 /// A poll whose client may be ahead.
 #[derive(Debug)]
-pub(super) struct Confirming {
-    pub(super) asking: Asking,
-    pub(super) report: Report,
+pub(in crate::http) struct Confirming {
+    pub(in crate::http) asking: Asking,
+    pub(in crate::http) report: Report,
 }
 
 /// A poll that is answered.
 #[derive(Debug)]
-pub(super) struct Answering {
-    pub(super) asking: Asking,
-    pub(super) served: Arc<Served>,
-    pub(super) decision: Decision,
-    pub(super) live: Option<LivePoll>,
-    pub(super) held: std::time::Duration,
-    pub(super) fan_out: Option<FanOutGuard>,
+pub(in crate::http) struct Answering {
+    pub(in crate::http) asking: Asking,
+    pub(in crate::http) served: Arc<Served>,
+    pub(in crate::http) decision: Decision,
+    pub(in crate::http) live: Option<LivePoll>,
+    pub(in crate::http) held: std::time::Duration,
+    pub(in crate::http) fan_out: Option<FanOutGuard>,
 }
 
 /// What is left of an answer.

@@ -35,6 +35,13 @@ pub struct BodyKey {
     wanted: Wanted,
 }
 
+impl BodyKey {
+    /// That of a state.
+    pub(in crate::http) fn new(served: &Arc<Served>, wanted: Wanted) -> Self {
+        Self { served: Arc::as_ptr(served) as usize, wanted }
+    }
+}
+
 impl<P: Poller> EventLoop<P> {
     /// A plain request for the path of `operation`, with this head.
     pub(super) fn poll(&mut self, key: u32, head: &[u8], passed: &Passed, operation: Arc<Operation>) {
@@ -216,7 +223,7 @@ impl<P: Poller> EventLoop<P> {
     /// A task makes a body, for all who wait for the same.
     fn make(&mut self, key: u32, wanted: Wanted, mut answering: Answering) {
         let Some(serial) = self.clients.get(key as usize).map(|client| client.serial) else { return };
-        let body = BodyKey { served: Arc::as_ptr(&answering.served) as usize, wanted };
+        let body = BodyKey::new(&answering.served, wanted);
         let waiting = self.making.entry(body).or_default();
         waiting.push(ClientRef { key, serial });
         if waiting.len() == 1 {

@@ -1,62 +1,111 @@
-//! A connection of HTTP/2: one task.
+//! A connection of HTTP/2: one task, which owns all that belongs to its streams.
 
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use h2::server::{self, SendResponse};
 use h2::{Reason, RecvStream};
 use http::Request;
+use slab::Slab;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 use tokio::time::Sleep;
 
 use super::exchange;
+use super::notice::Notice;
 use super::ping::Pings;
-use super::respond::Piece;
-use super::socket::Socket;
-use crate::bounds::{IDLE_CONNECTION, LINGER};
+use super::polls::is_read;
+use super::respond::{Piece, Written};
+use super::socket::{Cork, Socket};
+use super::stream::{Found, Phase, Stream, StreamRef, Writing};
+use crate::bounds::{IDLE_CONNECTION, LINGER, SLOW_READER};
+use crate::describe::PollRequest;
 use crate::http::Router;
 use crate::http::connection::ConnectionState;
+use crate::http::front::answers::Answers;
+use crate::http::front::parked::Parked;
+use crate::http::front::polls::BodyKey;
+use crate::http::front::timers::Timers;
+use crate::http::head::{self, Head};
 use crate::http::request_body::{RequestBody, StreamBody};
+use crate::hub::{Change, Mailbox};
 use crate::lifecycle::stop;
+
+/// Requests that are taken, and polls that are answered, before h2 is given its turn: as many frames it has room for, and
+/// it never gives that room back.
+const AT_ONCE: usize = 32;
 
 /// A connection, and the streams on it.
 pub(super) struct Connection<S> {
     h2: server::Connection<Socket<S>, Piece>,
-    router: Arc<Router>,
-    state: Arc<ConnectionState>,
+    /// Of its socket.
+    cork: Arc<Cork>,
+    pub(super) router: Arc<Router>,
+    pub(super) state: Arc<ConnectionState>,
     stop: stop::Watch,
     phase: stop::Phase,
     pings: Option<Pings>,
-    /// Of requests that are answered on tasks of their own. They end with the connection.
-    tasks: JoinSet<()>,
+    /// Polls that are not answered.
+    pub(super) streams: Slab<Stream>,
+    pub(super) parked: Parked<u32>,
+    mailbox: Arc<Mailbox>,
+    /// Answers that the client has no room for, and until when it must have made some.
+    pub(super) writing: Slab<Writing>,
+    pub(super) timers: Timers,
+    pub(super) notice: Arc<Notice>,
+    /// Gives the notice.
+    waker: Waker,
+    pub(super) answers: Answers<Written>,
+    /// Who waits for bodies that are being made.
+    pub(super) making: HashMap<BodyKey, Vec<StreamRef>>,
+    pub(super) last_request: Option<Arc<PollRequest>>,
+    /// Those that work for this connection, and end with it.
+    pub(super) tasks: JoinSet<Found>,
+    /// The client has closed its sending side, and its parked polls are answered.
+    half_closed: bool,
     /// When it is looked whether there was no request for long.
     idle: Instant,
     /// When it ends at the latest, since its peer is dead.
     dead: Option<Instant>,
-    now: Instant,
+    pub(super) now: Instant,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) fn new(
         mut h2: server::Connection<Socket<S>, Piece>,
+        cork: Arc<Cork>,
         router: Arc<Router>,
         state: Arc<ConnectionState>,
         stop: stop::Watch,
     ) -> Self {
         let now = now();
         let pings = h2.ping_pong().map(|pings| Pings::new(pings, now));
+        let (mailbox, notice) = (Arc::<Mailbox>::default(), Arc::<Notice>::default());
+        let phase = stop::Phase::default();
         Self {
             h2,
+            cork,
             router,
             state,
             stop,
-            phase: stop::Phase::default(),
+            phase,
             pings,
+            streams: Slab::new(),
+            parked: Parked::new(Arc::clone(&mailbox), phase, now),
+            mailbox,
+            writing: Slab::new(),
+            timers: Timers::new(now),
+            waker: Waker::from(Arc::clone(&notice)),
+            notice,
+            answers: Answers::default(),
+            making: HashMap::new(),
+            last_request: None,
             tasks: JoinSet::new(),
+            half_closed: false,
             idle: now + IDLE_CONNECTION,
             dead: None,
             now,
@@ -70,10 +119,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         loop {
             let phase = self.phase;
             tokio::select! {
-                // What has come is read before the end is looked at.
+                // A stop that has begun is known before requests are looked at.
                 biased;
-                ended = poll_fn(|cx| self.poll(cx, timer.as_mut())) => return ended,
                 next = stop.left(phase) => self.on_phase(next),
+                ended = poll_fn(|cx| self.poll(cx, timer.as_mut())) => return ended,
             }
         }
     }
@@ -83,31 +132,69 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.h2.graceful_shutdown();
         }
         self.phase = phase;
+        self.parked.on_phase(phase);
     }
 
     /// Looks at everything in turn, until there is nothing to do.
     fn poll(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<Result<(), h2::Error>> {
         loop {
             self.now = now();
+            self.answers.tick();
             self.look_at_peer(cx);
             if self.dead.is_some_and(|dead| dead <= self.now) {
                 return Poll::Ready(Ok(()));
             }
-            while let Poll::Ready(Some(_)) = self.tasks.poll_join_next(cx) {}
-            match self.h2.poll_accept(cx) {
-                Poll::Ready(Some(Ok((request, respond)))) => {
-                    self.request(request, respond);
-                    continue;
-                }
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
-                Poll::Ready(None) => return Poll::Ready(Ok(())),
-                Poll::Pending => {}
+            self.look_at_changes(cx);
+            if self.notice.take(cx) {
+                self.look_at_streams();
+            }
+            let mut is_busy = self.release();
+            // Behind all that begins a task, or its end would not be noticed.
+            self.look_at_tasks(cx);
+            self.cork.put_in();
+            let Some(has_any) = self.requests(cx)? else { return Poll::Ready(Ok(())) };
+            is_busy |= has_any | self.look_at_end() | self.notice.is_given();
+            if !is_busy && self.cork.pull() {
+                let Some(has_any) = self.requests(cx)? else { return Poll::Ready(Ok(())) };
+                is_busy = has_any | self.look_at_end() | self.notice.is_given();
+            }
+            if is_busy {
+                continue;
             }
             if timer.deadline().into_std() != self.deadline() {
                 timer.as_mut().reset(self.deadline().into());
             }
             if timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
+            }
+        }
+    }
+
+    /// Lets h2 read and write, and looks at the requests that it has read. Whether there were any; none: the connection has
+    /// ended.
+    fn requests(&mut self, cx: &mut Context<'_>) -> Result<Option<bool>, h2::Error> {
+        let mut taken = Vec::new();
+        while taken.len() < AT_ONCE {
+            match self.h2.poll_accept(cx) {
+                Poll::Ready(Some(request)) => taken.push(request?),
+                Poll::Ready(None) => return Ok(None),
+                Poll::Pending => break,
+            }
+        }
+        let has_any = !taken.is_empty();
+        for (request, respond) in taken {
+            self.request(request, respond);
+        }
+        Ok(Some(has_any))
+    }
+
+    fn look_at_tasks(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(Some(found)) = self.tasks.poll_join_next(cx) {
+            match found {
+                Ok(Found::Confirmed(stream, consistency)) => self.confirmed(stream, consistency),
+                Ok(Found::Made(body, payload)) => self.made(body, &payload),
+                // A defect of ours has ended it, which the log says; its stream is reset.
+                Ok(Found::Nothing) | Err(_) => {}
             }
         }
     }
@@ -132,22 +219,125 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    fn look_at_changes(&mut self, cx: &Context<'_>) {
+        let mut changes: Vec<Arc<Change>> = Vec::new();
+        if self.mailbox.poll_take(cx, &mut changes).is_ready() {
+            // Their states are not the current ones any more.
+            self.answers.forget();
+            for change in changes {
+                self.parked.on_change(&change);
+            }
+        }
+    }
+
+    /// Something has happened to some of the streams: there are few enough to look at each.
+    fn look_at_streams(&mut self) {
+        let mut cx = Context::from_waker(&self.waker);
+        let is_gone = |stream: &mut Stream| stream.respond.poll_reset(&mut cx).is_ready();
+        let gone: Vec<_> = keys(&mut self.streams, is_gone);
+        for key in gone {
+            self.gone(key);
+        }
+        let sent: Vec<_> = keys(&mut self.writing, |writing| writing.unsent.has_ended());
+        for key in sent {
+            self.writing.remove(key as usize);
+            self.timers.set(key, None);
+        }
+    }
+
+    /// The client has given a stream up.
+    fn gone(&mut self, key: u32) {
+        if let Some(Stream { phase: Phase::Parked(parked), .. }) = self.streams.try_remove(key as usize) {
+            self.parked.abandon(parked);
+        }
+    }
+
+    /// Answers polls that are over, and resets what is not taken. Whether there may be more of them.
+    fn release(&mut self) -> bool {
+        self.parked.refresh();
+        let released = (0..AT_ONCE).map_while(|_| {
+            let released = self.parked.next_released(self.now)?;
+            self.released(released);
+            Some(())
+        });
+        let has_more = released.count() == AT_ONCE;
+        while let Some(key) = self.timers.expired(self.now) {
+            let Some(writing) = self.writing.get(key as usize) else { continue };
+            if writing.unsent.has_moved() {
+                self.timers.set(key, Some(self.now + SLOW_READER));
+            } else {
+                self.router.metrics.slow_readers_cut.inc();
+                self.writing.remove(key as usize).unsent.reset();
+            }
+        }
+        has_more
+    }
+
+    /// Whether the client has closed its sending side meanwhile.
+    fn look_at_end(&mut self) -> bool {
+        let has_ended = self.state.is_half_closed() && !std::mem::replace(&mut self.half_closed, true);
+        if has_ended {
+            let parked: Vec<_> = self.streams.iter().filter_map(|(_, stream)| stream.parked()).collect();
+            for parked in parked {
+                self.half_closed(parked);
+            }
+        }
+        has_ended
+    }
+
     /// When there is something to do, if nothing happens before.
     fn deadline(&self) -> Instant {
         let pings = self.pings.as_ref().map(Pings::deadline);
-        [pings, self.dead].into_iter().flatten().fold(self.idle, Instant::min)
+        let others = [pings, self.dead, self.parked.deadline(), self.timers.next()];
+        others.into_iter().flatten().fold(self.idle, Instant::min)
     }
 
     fn request(&mut self, request: Request<RecvStream>, respond: SendResponse<Piece>) {
         if let Some(pings) = &mut self.pings {
             pings.heard(self.now);
         }
+        let answering = self.state.begin();
         let (parts, body) = request.into_parts();
+        let is_plain = is_read(&parts.method) && body.is_end_stream() && !self.router.polls_by_hyper;
+        let operation = if is_plain { self.router.operations.get(parts.uri.path()) } else { None };
+        if let Some(operation) = operation.filter(|_| head::check(&Head::of(&parts)).is_ok()) {
+            drop(body);
+            let head = parts.method == http::Method::HEAD;
+            let stream = Stream { respond, phase: Phase::Arrived, head, record: None, answering };
+            let key = self.streams.insert(stream);
+            let short = u32::try_from(key).unwrap_or(u32::MAX);
+            self.poll_arrives(short, &parts, operation);
+            let mut cx = Context::from_waker(&self.waker);
+            // From now on it is noticed if it is reset.
+            if self.streams.get_mut(key).is_some_and(|stream| stream.respond.poll_reset(&mut cx).is_ready()) {
+                self.gone(short);
+            }
+            return;
+        }
         let body = RequestBody::Http2(StreamBody::new(body, &parts.headers));
         let (router, state) = (Arc::clone(&self.router), Arc::clone(&self.state));
-        let request = Request::from_parts(parts, body);
-        self.tasks.spawn(exchange::run(router, state, request, respond, self.state.begin()));
+        let exchange = exchange::run(router, state, Request::from_parts(parts, body), respond, answering);
+        self.tasks.spawn(async move {
+            exchange.await;
+            Found::Nothing
+        });
     }
+}
+
+impl<S> Drop for Connection<S> {
+    fn drop(&mut self) {
+        for stream in self.streams.drain() {
+            if let Some(parked) = stream.parked() {
+                self.parked.abandon(parked);
+            }
+        }
+    }
+}
+
+/// The keys of those that are chosen.
+fn keys<T>(slab: &mut Slab<T>, mut is_chosen: impl FnMut(&mut T) -> bool) -> Vec<u32> {
+    let chosen = slab.iter_mut().filter_map(|(key, item)| is_chosen(item).then_some(key));
+    chosen.filter_map(|key| u32::try_from(key).ok()).collect()
 }
 
 fn now() -> Instant {

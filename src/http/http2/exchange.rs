@@ -8,7 +8,7 @@ use std::task::{Poll, ready};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, SendStream};
-use http::{HeaderValue, Request, header};
+use http::{HeaderValue, Method, Request, header};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
@@ -31,6 +31,7 @@ pub(super) async fn run(
     mut respond: SendResponse<Piece>,
     mut answering: Answering,
 ) {
+    let is_head = request.method() == Method::HEAD;
     let response = tokio::select! {
         biased;
         response = router.handle(request, &connection) => response,
@@ -41,7 +42,8 @@ pub(super) async fn run(
     if let Some(Reset(reason)) = parts.extensions.remove() {
         return respond.send_reset(reason);
     }
-    let ended = body.is_end_stream();
+    // To HEAD there is no body, also where an answer of our own has one (RFC 9110, section 9.3.2).
+    let ended = is_head || body.is_end_stream();
     if let Some(length) = body.length().filter(|_| !ended && !parts.headers.contains_key(header::CONTENT_LENGTH)) {
         parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }

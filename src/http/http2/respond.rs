@@ -1,20 +1,116 @@
-//! Answers as they are sent over HTTP/2.
+//! Answers as they are sent over HTTP/2. h2 is given a body as a whole, and sends it as the client makes room: so it is
+//! never split further than the client's windows demand, and its bytes stay shared with all who get the same.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{Buf, Bytes};
+use h2::SendStream;
+use h2::server::SendResponse;
 use http::header::Entry;
 use http::{HeaderMap, Response, StatusCode, header};
 
+use super::notice::Notice;
+use crate::describe::Answer;
 use crate::http::date::Date;
+use crate::hub::{FanOutGuard, Payload};
+
+/// An answer that is ready to be sent.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) status: StatusCode,
+    fields: HeaderMap,
+    /// Empty where there is none.
+    pub(super) body: Bytes,
+    /// Of which it was made, to be counted for each who gets it.
+    pub(super) payload: Option<Payload>,
+}
 
 /// Bytes of a body on their way to the client.
 #[derive(Debug)]
 pub(super) struct Piece {
     bytes: Bytes,
+    /// Who is told how far it has come.
+    progress: Option<Arc<Progress>>,
+}
+
+/// How far a body has come that the client had no room for.
+#[derive(Debug)]
+pub(super) struct Progress {
+    moved: AtomicBool,
+    ended: AtomicBool,
+    notice: Arc<Notice>,
+    /// Kept until all is sent.
+    _fan_out: Option<FanOutGuard>,
+}
+
+/// What the client has not made room for.
+pub(super) struct Unsent {
+    stream: SendStream<Piece>,
+    progress: Arc<Progress>,
+}
+
+impl Written {
+    /// An answer of our own.
+    pub(super) fn new(answer: Answer, date: &Date, payload: Option<Payload>) -> Self {
+        let mut fields = HeaderMap::with_capacity(16);
+        fields.extend(answer.fields());
+        fields.insert(header::DATE, date.value().clone());
+        let status = answer.status;
+        Self { status, fields, body: answer.into_body().unwrap_or_default(), payload }
+    }
+
+    /// Hands it to h2. An error is that of a stream that is gone already.
+    pub(super) fn send(&self, respond: &mut SendResponse<Piece>) -> Result<Option<SendStream<Piece>>, h2::Error> {
+        let mut head = Response::new(());
+        *head.status_mut() = self.status;
+        head.headers_mut().clone_from(&self.fields);
+        let mut stream = respond.send_response(head, self.body.is_empty())?;
+        if self.body.is_empty() {
+            return Ok(None);
+        }
+        stream.reserve_capacity(self.body.len());
+        if stream.capacity() < self.body.len() {
+            return Ok(Some(stream));
+        }
+        stream.send_data(self.body.clone().into(), true)?;
+        Ok(None)
+    }
+}
+
+impl Unsent {
+    /// Hands a body to h2 for which there is not enough room.
+    pub(super) fn send(
+        mut stream: SendStream<Piece>,
+        bytes: Bytes,
+        notice: Arc<Notice>,
+        fan_out: Option<FanOutGuard>,
+    ) -> Result<Self, h2::Error> {
+        let (moved, ended) = (AtomicBool::new(false), AtomicBool::new(false));
+        let progress = Arc::new(Progress { moved, ended, notice, _fan_out: fan_out });
+        stream.send_data(Piece { bytes, progress: Some(Arc::clone(&progress)) }, true)?;
+        Ok(Self { stream, progress })
+    }
+
+    /// Whether all is sent, or the stream is gone.
+    pub(super) fn has_ended(&self) -> bool {
+        self.progress.ended.load(Ordering::Acquire)
+    }
+
+    /// Whether something was sent since the last look.
+    pub(super) fn has_moved(&self) -> bool {
+        self.progress.moved.swap(false, Ordering::AcqRel)
+    }
+
+    /// Gives up.
+    pub(super) fn reset(mut self) {
+        self.stream.send_reset(h2::Reason::CANCEL);
+    }
 }
 
 impl From<Bytes> for Piece {
     fn from(bytes: Bytes) -> Self {
-        Self { bytes }
+        Self { bytes, progress: None }
     }
 }
 
@@ -29,6 +125,18 @@ impl Buf for Piece {
 
     fn advance(&mut self, sent: usize) {
         self.bytes.advance(sent);
+        if let Some(progress) = &self.progress {
+            progress.moved.store(true, Ordering::Release);
+        }
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        if let Some(progress) = &self.progress {
+            progress.ended.store(true, Ordering::Release);
+            progress.notice.give();
+        }
     }
 }
 

@@ -14,7 +14,7 @@ fn socket() -> (DuplexStream, Socket<DuplexStream>, Arc<ConnectionState>) {
     let (client, server) = tokio::io::duplex(1024);
     let connection = Arc::new(Connection::new(([192, 0, 2, 1], 4711).into(), Scheme::Http));
     let connection = Arc::new(ConnectionState::new(connection));
-    (client, Socket::new(server, PREFACE.to_vec(), Arc::clone(&connection)), connection)
+    (client, Socket::new(server, PREFACE.to_vec(), Arc::default(), Arc::clone(&connection)), connection)
 }
 
 #[tokio::test(start_paused = true)]
@@ -58,4 +58,32 @@ async fn what_a_client_that_has_ended_has_no_room_for_is_given_up_in_time() {
     let start = Instant::now();
     assert_eq!(socket.read(&mut buf).await.expect("the end"), 0);
     assert!(start.elapsed() >= LINGER && start.elapsed() < LINGER + Duration::from_millis(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_written_is_held_while_the_cork_is_in_and_comes_in_order() {
+    let (mut client, mut socket, _) = socket();
+    let cork = Arc::clone(&socket.cork);
+    let mut buf = [0; 64];
+    for pieces in [&["one ", "two "][..], &["three"]] {
+        cork.put_in();
+        for piece in pieces {
+            socket.write_all(piece.as_bytes()).await.expect("room");
+            socket.flush().await.expect("nothing to do");
+        }
+        assert!(timeout(Duration::from_secs(1), client.read(&mut buf)).await.is_err(), "it is held");
+        assert!(cork.pull());
+        socket.flush().await.expect("room");
+        let read = client.read(&mut buf).await.expect("some");
+        assert_eq!(&buf[..read], pieces.concat().as_bytes());
+        assert!(!cork.pull(), "nothing is left");
+    }
+    cork.put_in();
+    socket.write_all(b"small").await.expect("room");
+    let large = vec![b'x'; HELD_BYTES + 1];
+    let mut seen = vec![0; 5 + large.len()];
+    let (read, written) = tokio::join!(client.read_exact(&mut seen), socket.write_all(&large));
+    read.expect("all of it");
+    written.expect("room");
+    assert!(seen.starts_with(b"smallx") && seen.ends_with(b"x"));
 }
