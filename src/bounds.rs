@@ -73,7 +73,7 @@ pub const SLICE: usize = 256;
 pub const KEPT_ANSWERS: usize = 16;
 /// Heads of polls that an event loop keeps, since the next client may send the same bytes; others are read anew.
 pub const KNOWN_HEADS: usize = 16;
-/// A client that takes no byte of an answer for this long is cut.
+/// A client that takes no byte of the answer to a poll for this long is cut; on HTTP/2 its stream is reset.
 pub const SLOW_READER: Duration = Duration::from_secs(60);
 /// A connection of HTTP/1.1 on which hyper has served a request, and that has been idle for this long, goes back to its event
 /// loop, where it takes a hundredth of the memory.
@@ -92,6 +92,13 @@ pub const REFUSED_CONNECTIONS: usize = 64;
 pub const DEAD_PEER: Duration = Duration::from_secs(60);
 /// Concurrent streams of one HTTP/2 connection; more are refused.
 pub const HTTP2_STREAMS: u32 = 256;
+/// Requests over HTTP/2 that a client has given up already when they are looked at, of those that have come together; with
+/// more the connection ends (`ENHANCE_YOUR_CALM`).
+pub const HTTP2_GIVEN_UP: usize = 20;
+/// Bytes that a client of HTTP/2 may send ahead of those that were read, on one stream, and on all of its connection.
+pub const HTTP2_WINDOW: u32 = 1024 * 1024;
+/// Bytes of answers over HTTP/2 that are collected for one write.
+pub const HTTP2_HELD: usize = 32 * 1024;
 /// Bytes of log lines that wait to be written; further lines are dropped, and counted.
 pub const LOG_BYTES: usize = 1024 * 1024;
 /// Time for the last log lines to be written when the process ends; what is left is lost.

@@ -32,7 +32,7 @@ mod output;
 pub mod parked;
 pub mod place;
 pub mod poller;
-pub(super) mod polls;
+pub mod polls;
 mod read;
 #[cfg(test)]
 mod tests;

@@ -50,7 +50,7 @@ pub struct Metrics {
     pub connections: IntGauge,
     /// Connections refused, since as many as are allowed are open.
     pub refused_connections: IntCounter,
-    /// Connections that take an answer slowly: a part of it waits for room.
+    /// Connections, or streams of HTTP/2, that take an answer slowly: a part of it waits for room.
     pub slow_readers: IntGauge,
     /// Those that were cut, since they took nothing for too long.
     pub slow_readers_cut: IntCounter,
@@ -83,11 +83,11 @@ impl Metrics {
         )?;
         let slow_readers = IntGauge::new(
             "tidewait_http_slow_readers",
-            "Connections of HTTP/1.1 whose client takes the answer to a poll slowly: a part of it waits for room.",
+            "Polls whose client takes the answer slowly: a part of it waits for room.",
         )?;
         let slow_readers_cut = IntCounter::new(
             "tidewait_http_slow_readers_cut_total",
-            "Connections that were cut since their client took no byte of an answer for a minute.",
+            "Connections, and streams of HTTP/2, that were cut since their client took no byte of an answer for a minute.",
         )?;
         registry.register(Box::new(slow_readers.clone()))?;
         registry.register(Box::new(slow_readers_cut.clone()))?;

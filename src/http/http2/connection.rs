@@ -20,9 +20,9 @@ use super::notice::Notice;
 use super::ping::Pings;
 use super::polls::is_read;
 use super::respond::{Piece, Written};
-use super::socket::{Cork, Socket};
+use super::socket::{Socket, Turn};
 use super::stream::{Found, Phase, Stream, StreamRef, Writing};
-use crate::bounds::{IDLE_CONNECTION, LINGER, SLOW_READER};
+use crate::bounds::{HTTP2_GIVEN_UP, IDLE_CONNECTION, LINGER, SLOW_READER};
 use crate::describe::PollRequest;
 use crate::http::Router;
 use crate::http::connection::ConnectionState;
@@ -37,13 +37,15 @@ use crate::lifecycle::stop;
 
 /// Requests that are taken, and polls that are answered, before h2 is given its turn: as many frames it has room for, and
 /// it never gives that room back.
-const AT_ONCE: usize = 32;
+const AT_ONCE: usize = 8;
 
 /// A connection, and the streams on it.
 pub(super) struct Connection<S> {
     h2: server::Connection<Socket<S>, Piece>,
-    /// Of its socket.
-    cork: Arc<Cork>,
+    /// What h2 may do with its socket.
+    turn: Arc<Turn>,
+    /// There may be more to read, and the last bytes were no requests.
+    reads_on: bool,
     pub(super) router: Arc<Router>,
     pub(super) state: Arc<ConnectionState>,
     stop: stop::Watch,
@@ -65,6 +67,9 @@ pub(super) struct Connection<S> {
     pub(super) last_request: Option<Arc<PollRequest>>,
     /// Those that work for this connection, and end with it.
     pub(super) tasks: JoinSet<Found>,
+    /// Requests that were reset before they were looked at, of those that have come together. h2 counts them as well, but is
+    /// not let read so many.
+    given_up: usize,
     /// The client has closed its sending side, and its parked polls are answered.
     half_closed: bool,
     /// When it is looked whether there was no request for long.
@@ -77,7 +82,7 @@ pub(super) struct Connection<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) fn new(
         mut h2: server::Connection<Socket<S>, Piece>,
-        cork: Arc<Cork>,
+        turn: Arc<Turn>,
         router: Arc<Router>,
         state: Arc<ConnectionState>,
         stop: stop::Watch,
@@ -88,7 +93,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let phase = stop::Phase::default();
         Self {
             h2,
-            cork,
+            turn,
+            reads_on: false,
             router,
             state,
             stop,
@@ -105,6 +111,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             making: HashMap::new(),
             last_request: None,
             tasks: JoinSet::new(),
+            given_up: 0,
             half_closed: false,
             idle: now + IDLE_CONNECTION,
             dead: None,
@@ -151,12 +158,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let mut is_busy = self.release();
             // Behind all that begins a task, or its end would not be noticed.
             self.look_at_tasks(cx);
-            self.cork.put_in();
+            self.turn.begin(!self.reads_on);
             let Some(has_any) = self.requests(cx)? else { return Poll::Ready(Ok(())) };
-            is_busy |= has_any | self.look_at_end() | self.notice.is_given();
-            if !is_busy && self.cork.pull() {
+            self.reads_on = !has_any && self.turn.was_cut();
+            if !self.turn.was_cut() {
+                self.given_up = 0;
+            }
+            is_busy |= has_any | self.is_to_go_on();
+            if !is_busy && self.turn.uncork() {
                 let Some(has_any) = self.requests(cx)? else { return Poll::Ready(Ok(())) };
-                is_busy = has_any | self.look_at_end() | self.notice.is_given();
+                is_busy = has_any | self.is_to_go_on();
             }
             if is_busy {
                 continue;
@@ -273,6 +284,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         has_more
     }
 
+    /// Whether something has happened while h2 had its turn.
+    fn is_to_go_on(&mut self) -> bool {
+        self.look_at_end() | self.notice.is_given() | self.turn.was_cut()
+    }
+
     /// Whether the client has closed its sending side meanwhile.
     fn look_at_end(&mut self) -> bool {
         let has_ended = self.state.is_half_closed() && !std::mem::replace(&mut self.half_closed, true);
@@ -292,9 +308,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         others.into_iter().flatten().fold(self.idle, Instant::min)
     }
 
-    fn request(&mut self, request: Request<RecvStream>, respond: SendResponse<Piece>) {
+    fn request(&mut self, request: Request<RecvStream>, mut respond: SendResponse<Piece>) {
         if let Some(pings) = &mut self.pings {
             pings.heard(self.now);
+        }
+        // From now on it is noticed if it is reset.
+        if respond.poll_reset(&mut Context::from_waker(&self.waker)).is_ready() {
+            self.given_up += 1;
+            if self.given_up == HTTP2_GIVEN_UP + 1 {
+                self.h2.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+            }
+            return;
         }
         let answering = self.state.begin();
         let (parts, body) = request.into_parts();
@@ -307,11 +331,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let key = self.streams.insert(stream);
             let short = u32::try_from(key).unwrap_or(u32::MAX);
             self.poll_arrives(short, &parts, operation);
-            let mut cx = Context::from_waker(&self.waker);
-            // From now on it is noticed if it is reset.
-            if self.streams.get_mut(key).is_some_and(|stream| stream.respond.poll_reset(&mut cx).is_ready()) {
-                self.gone(short);
-            }
             return;
         }
         let body = RequestBody::Http2(StreamBody::new(body, &parts.headers));

@@ -9,7 +9,7 @@ use crate::bounds::DEAD_PEER;
 
 /// Asks the peer of a connection.
 pub(super) struct Pings {
-    pings: PingPong,
+    channel: PingPong,
     /// When it is asked, or was asked for so long that it is dead.
     deadline: Instant,
     is_asked: bool,
@@ -18,7 +18,7 @@ pub(super) struct Pings {
 impl Pings {
     /// Nothing is asked yet.
     pub(super) fn new(pings: PingPong, now: Instant) -> Self {
-        Self { pings, deadline: now + DEAD_PEER / 2, is_asked: false }
+        Self { channel: pings, deadline: now + DEAD_PEER / 2, is_asked: false }
     }
 
     /// The peer has sent a request.
@@ -36,7 +36,7 @@ impl Pings {
     /// Asks, or takes the answer. Ready: the peer is dead.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
         // An error is that of the connection, which says so itself.
-        if self.is_asked && self.pings.poll_pong(cx).is_ready() {
+        if self.is_asked && self.channel.poll_pong(cx).is_ready() {
             self.is_asked = false;
             self.deadline = now + DEAD_PEER / 2;
         }
@@ -46,10 +46,10 @@ impl Pings {
         if self.is_asked {
             return Poll::Ready(());
         }
-        self.is_asked = self.pings.send_ping(Ping::opaque()).is_ok();
+        self.is_asked = self.channel.send_ping(Ping::opaque()).is_ok();
         self.deadline = now + DEAD_PEER / 2;
         // To be woken for the answer.
-        if self.is_asked && self.pings.poll_pong(cx).is_ready() {
+        if self.is_asked && self.channel.poll_pong(cx).is_ready() {
             self.is_asked = false;
         }
         Poll::Pending

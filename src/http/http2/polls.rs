@@ -70,16 +70,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let Some(claimed) = asking.claims(&current) else {
             return self.arrive(key, &asking, current, report, Consistency::Confirmed);
         };
-        match asking.operation.known_consistency(claimed) {
-            Some(consistency) => {
-                let current = asking.subscription.current();
-                self.arrive(key, &asking, current, report, consistency);
-            }
-            None => {
-                let claimed = *claimed;
-                self.confirm(key, asking, report, claimed);
-            }
-        }
+        let claimed = *claimed;
+        let Some(consistency) = asking.operation.known_consistency(&claimed) else {
+            return self.confirm(key, asking, report, claimed);
+        };
+        let current = asking.subscription.current();
+        self.arrive(key, &asking, current, report, consistency);
     }
 
     /// A task finds out what is known of the current state.
@@ -101,7 +97,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let current = asking.subscription.current();
                 self.arrive(key, &asking, current, report, consistency);
             }
-            other => stream.phase = other,
+            other @ (Phase::Arrived | Phase::Parked(_) | Phase::Making(_)) => stream.phase = other,
         }
     }
 
@@ -218,7 +214,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let Some(stream) = stream else { continue };
             match std::mem::replace(&mut stream.phase, Phase::Arrived) {
                 Phase::Making(answering) => self.answer_with(key, *answering, Some(payload.clone()), None),
-                other => stream.phase = other,
+                other @ (Phase::Arrived | Phase::Confirming(_) | Phase::Parked(_)) => stream.phase = other,
             }
         }
     }

@@ -3,8 +3,9 @@
 //! h2 drops what it has to send once it reads the end. So a FIN is reported at once to those who answer requests
 //! ([`ConnectionState::half_closed`]), and to h2 once nothing is being answered and all that there is room for is written.
 //!
-//! h2 writes each frame of a body by itself, and flushes it. While the [`Cork`] is in, small writes are held, so that many
-//! answers cost one call of the kernel.
+//! h2 writes each frame of a body by itself, and flushes it; and it reads all that there is before it shows a request, into
+//! memory that it keeps. So it gets turns: what it writes in one is held, so that many answers cost one call of the kernel,
+//! and of what may be many requests it reads a few.
 
 use std::io;
 use std::pin::Pin;
@@ -15,12 +16,12 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use crate::bounds::LINGER;
+use crate::bounds::{HTTP2_HELD, LINGER};
 use crate::http::connection::{ConnectionState, Left};
 use crate::http::linger::Linger;
 
-/// Bytes that are held before they are written.
-const HELD_BYTES: usize = 32 * 1024;
+/// Bytes that are read at once where they may be many requests: some ten heads.
+const FEW_BYTES: usize = 512;
 
 /// The stream of a client.
 #[derive(Debug)]
@@ -30,30 +31,59 @@ pub(super) struct Socket<S> {
     held: Vec<u8>,
     /// Written by h2, and not by us yet.
     unsent: Vec<u8>,
-    cork: Arc<Cork>,
+    turn: Arc<Turn>,
     connection: Arc<ConnectionState>,
     ended: Ended,
     /// Bytes were written since the last look at what is left.
     wrote: bool,
 }
 
-/// Whether what is written is held. Who puts it in pulls it before it waits, and lets h2 flush then.
+/// What h2 may do in its turn.
 #[derive(Debug, Default)]
-pub(super) struct Cork {
-    is_in: AtomicBool,
-    /// Something is held.
+pub(super) struct Turn {
+    /// What is written is held.
+    is_corked: AtomicBool,
+    /// Something is.
     holds: AtomicBool,
+    /// Few bytes may be read, and (false) none any more.
+    reads_few: AtomicBool,
+    may_read: AtomicBool,
+    /// It would have read more.
+    was_cut: AtomicBool,
 }
 
-impl Cork {
-    pub(super) fn put_in(&self) {
-        self.is_in.store(true, Ordering::Relaxed);
+impl Turn {
+    /// It begins. Who begins it [uncorks](Self::uncork) it before it waits, and lets h2 flush then.
+    pub(super) fn begin(&self, reads_few: bool) {
+        self.is_corked.store(true, Ordering::Relaxed);
+        self.reads_few.store(reads_few, Ordering::Relaxed);
+        self.may_read.store(true, Ordering::Relaxed);
+        self.was_cut.store(false, Ordering::Relaxed);
     }
 
-    /// Pulls it; whether something is held.
-    pub(super) fn pull(&self) -> bool {
-        self.is_in.store(false, Ordering::Relaxed);
+    /// From now on what is written is sent. Whether something was held.
+    pub(super) fn uncork(&self) -> bool {
+        self.is_corked.store(false, Ordering::Relaxed);
         self.holds.load(Ordering::Relaxed)
+    }
+
+    /// Whether there may be more to read.
+    pub(super) fn was_cut(&self) -> bool {
+        self.was_cut.load(Ordering::Relaxed)
+    }
+
+    /// How much may be read: few bytes, once; none: as much as there is.
+    fn limit(&self) -> Option<usize> {
+        if !self.reads_few.load(Ordering::Relaxed) {
+            return None;
+        }
+        let may_read = self.may_read.load(Ordering::Relaxed);
+        self.was_cut.store(!may_read, Ordering::Relaxed);
+        Some(if may_read { FEW_BYTES } else { 0 })
+    }
+
+    fn has_read(&self) {
+        self.may_read.store(false, Ordering::Relaxed);
     }
 }
 
@@ -69,19 +99,19 @@ enum Ended {
 
 impl<S> Socket<S> {
     /// A stream of which `held` was read.
-    pub(super) fn new(stream: S, held: Vec<u8>, cork: Arc<Cork>, connection: Arc<ConnectionState>) -> Self {
-        Self { stream, held, unsent: Vec::new(), cork, connection, ended: Ended::Nothing, wrote: false }
+    pub(super) fn new(stream: S, held: Vec<u8>, turn: Arc<Turn>, connection: Arc<ConnectionState>) -> Self {
+        Self { stream, held, unsent: Vec::new(), turn, connection, ended: Ended::Nothing, wrote: false }
     }
 
     /// Whether so many more bytes may be held.
     fn may_hold(&self, bytes: usize) -> bool {
-        self.cork.is_in.load(Ordering::Relaxed) && self.unsent.len() + bytes <= HELD_BYTES
+        self.turn.is_corked.load(Ordering::Relaxed) && self.unsent.len() + bytes <= HTTP2_HELD
     }
 
     fn hold(&mut self, bytes: &[u8]) {
         if self.unsent.is_empty() {
-            self.unsent.reserve(HELD_BYTES / 8);
-            self.cork.holds.store(true, Ordering::Relaxed);
+            self.unsent.reserve(HTTP2_HELD / 8);
+            self.turn.holds.store(true, Ordering::Relaxed);
         }
         self.unsent.extend_from_slice(bytes);
     }
@@ -112,22 +142,48 @@ impl<S> Socket<S> {
     }
 }
 
+impl<S: AsyncRead + Unpin> Socket<S> {
+    /// Reads, and says how much.
+    fn poll_some(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+        limit: Option<usize>,
+    ) -> Poll<io::Result<usize>> {
+        if limit.is_none_or(|limit| buf.remaining() <= limit) {
+            let before = buf.filled().len();
+            ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+            return Poll::Ready(Ok(buf.filled().len() - before));
+        }
+        let mut few = [0; FEW_BYTES];
+        let mut few = ReadBuf::new(&mut few);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut few))?;
+        buf.put_slice(few.filled());
+        Poll::Ready(Ok(few.filled().len()))
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        let limit = this.turn.limit();
+        if limit == Some(0) {
+            // Whoever gave the turn sees that it was cut.
+            return Poll::Pending;
+        }
         if !this.held.is_empty() {
-            let now = this.held.len().min(buf.remaining());
+            let now = this.held.len().min(buf.remaining()).min(limit.unwrap_or(usize::MAX));
             buf.put_slice(&this.held[..now]);
             this.held.drain(..now);
             if this.held.is_empty() {
                 this.held = Vec::new();
             }
+            this.turn.has_read();
             return Poll::Ready(Ok(()));
         }
         if matches!(this.ended, Ended::Nothing) {
-            let before = buf.filled().len();
-            ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
-            if buf.filled().len() > before {
+            if ready!(this.poll_some(cx, buf, limit))? > 0 {
+                this.turn.has_read();
                 return Poll::Ready(Ok(()));
             }
             this.ended = Ended::Reading(None);
@@ -157,7 +213,7 @@ impl<S: AsyncWrite + Unpin> Socket<S> {
         if sent == self.unsent.len() {
             // A connection that is parked keeps no buffer.
             self.unsent = Vec::new();
-            self.cork.holds.store(false, Ordering::Relaxed);
+            self.turn.holds.store(false, Ordering::Relaxed);
         } else {
             self.unsent.drain(..sent);
         }
@@ -211,7 +267,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
             ready!(self.poll_unsent(cx))?;
         }
         if self.may_hold(all) {
-            bufs.iter().for_each(|buf| self.hold(buf));
+            for buf in bufs {
+                self.hold(buf);
+            }
             return Poll::Ready(Ok(all));
         }
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)

@@ -61,29 +61,54 @@ async fn what_a_client_that_has_ended_has_no_room_for_is_given_up_in_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_written_is_held_while_the_cork_is_in_and_comes_in_order() {
+async fn what_is_written_is_held_in_a_turn_and_comes_in_order() {
     let (mut client, mut socket, _) = socket();
-    let cork = Arc::clone(&socket.cork);
+    let turn = Arc::clone(&socket.turn);
     let mut buf = [0; 64];
     for pieces in [&["one ", "two "][..], &["three"]] {
-        cork.put_in();
+        turn.begin(true);
         for piece in pieces {
             socket.write_all(piece.as_bytes()).await.expect("room");
             socket.flush().await.expect("nothing to do");
         }
         assert!(timeout(Duration::from_secs(1), client.read(&mut buf)).await.is_err(), "it is held");
-        assert!(cork.pull());
+        assert!(turn.uncork());
         socket.flush().await.expect("room");
         let read = client.read(&mut buf).await.expect("some");
         assert_eq!(&buf[..read], pieces.concat().as_bytes());
-        assert!(!cork.pull(), "nothing is left");
+        assert!(!turn.uncork(), "nothing is left");
     }
-    cork.put_in();
+    turn.begin(true);
     socket.write_all(b"small").await.expect("room");
-    let large = vec![b'x'; HELD_BYTES + 1];
+    let large = vec![b'x'; HTTP2_HELD + 1];
     let mut seen = vec![0; 5 + large.len()];
-    let (read, written) = tokio::join!(client.read_exact(&mut seen), socket.write_all(&large));
+    let (read, ()) = tokio::join!(client.read_exact(&mut seen), async {
+        socket.write_all(&large).await.expect("room");
+        assert!(turn.uncork(), "its end");
+        socket.flush().await.expect("room");
+    });
     read.expect("all of it");
-    written.expect("room");
     assert!(seen.starts_with(b"smallx") && seen.ends_with(b"x"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_that_reads_few_bytes_is_cut_where_there_are_more() {
+    let (mut client, mut socket, _) = socket();
+    let turn = Arc::clone(&socket.turn);
+    let mut buf = [0; 2 * FEW_BYTES];
+    turn.begin(true);
+    assert_eq!(socket.read(&mut buf).await.expect("all of it"), PREFACE.len());
+    client.write_all(&[b'x'; FEW_BYTES]).await.expect("room");
+    let nothing = timeout(Duration::from_secs(1), socket.read(&mut buf)).await;
+    assert!(nothing.is_err() && turn.was_cut());
+    turn.begin(true);
+    assert_eq!(socket.read(&mut buf).await.expect("as much as there may be"), FEW_BYTES);
+    turn.begin(true);
+    let nothing = timeout(Duration::from_secs(1), socket.read(&mut buf)).await;
+    assert!(nothing.is_err() && !turn.was_cut());
+    turn.begin(false);
+    for _ in 0..2 {
+        client.write_all(&[b'x'; 10]).await.expect("room");
+        assert_eq!(socket.read(&mut buf).await.expect("some"), 10);
+    }
 }
