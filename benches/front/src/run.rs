@@ -139,7 +139,7 @@ impl Step {
 }
 
 /// What can be measured on this machine, and why the rest is left out.
-fn steps(only: &[String], small: bool) -> (Vec<Step>, Vec<&'static str>) {
+fn steps(only: &[String]) -> (Vec<Step>, Vec<&'static str>) {
     let mut steps: Vec<_> = report::KINDS.into_iter().map(Step::Curve).collect();
     steps.push(Step::Agents);
     steps.extend(http2::SHARED.map(Step::Http2));
@@ -147,8 +147,6 @@ fn steps(only: &[String], small: bool) -> (Vec<Step>, Vec<&'static str>) {
     steps.extend(proxy::BOTH.map(Step::Proxy));
     steps.extend([Step::Start, Step::Cluster]);
     steps.retain(|step| only.is_empty() || only.iter().any(|name| step.name().starts_with(name)));
-    // Until the front tells them without tiny frames, some of these connections end: the long form shows it each time.
-    steps.retain(|step| !small || !matches!(step, Step::Http2(Shared { window: None, .. })));
     let left_out = steps.iter().filter_map(|step| step.possible().err()).collect();
     steps.retain(|step| step.possible().is_ok());
     (steps, left_out)
@@ -161,7 +159,7 @@ pub(crate) fn run(arguments: &[&str]) -> Outcome<()> {
     let Wanted { tidewait, only, small, rounds, extent, into } = Wanted::read(arguments)?;
     let folder = tempfile::tempdir()?;
     let place = Place { tidewait, folder: folder.path().to_owned() };
-    let (mut order, left_out) = steps(&only, small);
+    let (mut order, left_out) = steps(&only);
     let mut notes: Vec<_> = left_out.into_iter().map(str::to_owned).collect();
     let mut figures = Figures::default();
     let (mut done, mut longest, mut ours_failed) = (0, Duration::ZERO, None);
