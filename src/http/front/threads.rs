@@ -26,6 +26,9 @@ const PAUSE: Duration = Duration::from_micros(50);
 /// No pause follows so many events at once: they were gathered already.
 const GATHERED: usize = 16;
 
+/// Nor does one where a loop has fewer connections: a client that asks again at once would wait for it each time.
+const MANY: usize = 64;
+
 /// The event loops.
 #[derive(Debug)]
 pub struct Threads {
@@ -97,7 +100,8 @@ fn run(mut event_loop: EventLoop<Epoll>, waker: &Waker) -> io::Result<()> {
         let (count, now) = (ready.len(), now());
         event_loop.step(&mut ready, now);
         let is_close = now.saturating_duration_since(std::mem::replace(&mut last, now)) < CLOSE;
-        if is_close && (1..GATHERED).contains(&count) && !event_loop.is_busy() {
+        let is_few = (1..GATHERED).contains(&count) && !event_loop.is_busy();
+        if is_close && is_few && event_loop.clients.len() >= MANY {
             thread::sleep(PAUSE);
         }
     }
