@@ -234,7 +234,9 @@ async fn drain(stop: &Stop, operations: &OperationRegistry, connections: &TaskTr
     stop.close();
     connections.close();
     if tokio::time::timeout_at(deadline, connections.wait()).await.is_err() {
-        tracing::warn!(connections = open.get(), "the grace period is over, connections are cut");
+        // Tunnels, and what is left of uploads, are tasks without a connection that counts.
+        let (connections, tasks) = (open.get(), connections.len());
+        tracing::warn!(connections, tasks, "the grace period is over, what is left is cut");
     }
 }
 

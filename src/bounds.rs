@@ -75,6 +75,11 @@ pub const KEPT_ANSWERS: usize = 16;
 pub const KNOWN_HEADS: usize = 16;
 /// A client that takes no byte of the answer to a poll for this long is cut; on HTTP/2 its stream is reset.
 pub const SLOW_READER: Duration = Duration::from_secs(60);
+/// Bytes of a request body that has no use, which are read and dropped so that the connection can go on; with more of them
+/// it ends.
+pub const UNWANTED_BODY_BYTES: usize = 64 * 1024;
+/// Time for such a body to arrive.
+pub const UNWANTED_BODY: Duration = Duration::from_secs(1);
 /// A connection of HTTP/1.1 on which hyper has served a request, and that has been idle for this long, goes back to its event
 /// loop, where it takes a hundredth of the memory.
 pub const HYPER_IDLE: Duration = Duration::from_secs(1);

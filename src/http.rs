@@ -36,6 +36,7 @@ pub mod request_body;
 pub mod response;
 pub mod stream;
 pub mod trace;
+mod unwanted;
 
 use connection::ConnectionState;
 use head::Head;
@@ -173,15 +174,18 @@ impl Router {
         }
         if let Some(operation) = self.operations.get(parts.uri.path()) {
             let asked = describe::parse(&operation, &parts);
+            let is_read = Box::pin(unwanted::read(body, &parts)).await;
             // A parked request keeps nothing of its head: each field is a slice of the connection's read
-            // buffer, 8 KiB. A body has no meaning here; hyper drains it or closes.
-            drop((parts, body));
+            // buffer, 8 KiB.
+            drop(parts);
             let outcome = describe::answer(&operation, &self.stop, connection, asked).await;
-            return (Route::Describe, response(outcome.answer, outcome.fan_out), outcome.held);
+            let response = response(outcome.answer, outcome.fan_out);
+            return (Route::Describe, ending(response, http2 || is_read), outcome.held);
         }
         let Some(proxy) = &self.proxy else {
-            let answer = Answer::problem(&self.nothing_here(), fastrand::f64());
-            return (Route::None, response(answer, None), Duration::ZERO);
+            let is_read = Box::pin(unwanted::read(body, &parts)).await;
+            let response = response(Answer::problem(&self.nothing_here(), fastrand::f64()), None);
+            return (Route::None, ending(response, http2 || is_read), Duration::ZERO);
         };
         let sent = Instant::now();
         // Boxed: a parked request is the same future, and would hold the room that only a proxied one needs.
@@ -189,7 +193,13 @@ impl Router {
         let response = match answer.await {
             Ok(response) => response.map(Body::App),
             Err(error) => {
-                tracing::warn!(error = %crate::telemetry::chain(&error), "the app did not answer");
+                let why = crate::telemetry::chain(&error);
+                if error.is_of_client() {
+                    // Any client can do so, as often as it likes.
+                    tracing::debug!(error = %why, "a client broke off its request to the app");
+                } else {
+                    tracing::warn!(error = %why, "the app did not answer");
+                }
                 let json = problem::json(error.slug(), error.title(), error.status(), &error.detail());
                 let mut response = response(Answer::problem_of(error.status(), json), None);
                 if let Some(reason) = error.reset().filter(|_| http2) {
@@ -212,4 +222,12 @@ impl Router {
         let detail = format!("no operation has this path, and no app is behind (--upstream): paths here are {paths}");
         Problem::new(Kind::NotFound, detail)
     }
+}
+
+/// The answer to a request of HTTP/1.1, whose connection ends with it unless all of the request was read.
+fn ending(mut response: Response<Body>, is_read: bool) -> Response<Body> {
+    if !is_read {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }

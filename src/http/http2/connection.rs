@@ -274,8 +274,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let has_more = released.count() == AT_ONCE;
         while let Some(key) = self.timers.expired(self.now) {
             let Some(writing) = self.writing.get(key as usize) else { continue };
-            if writing.unsent.has_moved() {
-                self.timers.set(key, Some(self.now + SLOW_READER));
+            let deadline = writing.unsent.moved() + SLOW_READER;
+            if deadline > self.now {
+                self.timers.set(key, Some(deadline));
             } else {
                 self.router.metrics.slow_readers_cut.inc();
                 self.writing.remove(key as usize).unsent.reset();

@@ -2,7 +2,8 @@
 //! never split further than the client's windows demand, and its bytes stay shared with all who get the same.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use h2::SendStream;
@@ -37,7 +38,9 @@ pub(super) struct Piece {
 /// How far a body has come that the client had no room for.
 #[derive(Debug)]
 pub(super) struct Progress {
-    moved: AtomicBool,
+    start: Instant,
+    /// Milliseconds from the start until something was sent last.
+    moved: AtomicU64,
     ended: AtomicBool,
     notice: Arc<Notice>,
     /// Kept until all is sent.
@@ -86,8 +89,8 @@ impl Unsent {
         notice: Arc<Notice>,
         fan_out: Option<FanOutGuard>,
     ) -> Result<Self, h2::Error> {
-        let (moved, ended) = (AtomicBool::new(false), AtomicBool::new(false));
-        let progress = Arc::new(Progress { moved, ended, notice, _fan_out: fan_out });
+        let (start, moved, ended) = (now(), AtomicU64::new(0), AtomicBool::new(false));
+        let progress = Arc::new(Progress { start, moved, ended, notice, _fan_out: fan_out });
         stream.send_data(Piece { bytes, progress: Some(Arc::clone(&progress)) }, true)?;
         Ok(Self { stream, progress })
     }
@@ -97,9 +100,9 @@ impl Unsent {
         self.progress.ended.load(Ordering::Acquire)
     }
 
-    /// Whether something was sent since the last look.
-    pub(super) fn has_moved(&self) -> bool {
-        self.progress.moved.swap(false, Ordering::AcqRel)
+    /// When something was sent last.
+    pub(super) fn moved(&self) -> Instant {
+        self.progress.start + Duration::from_millis(self.progress.moved.load(Ordering::Acquire))
     }
 
     /// Gives up.
@@ -126,7 +129,8 @@ impl Buf for Piece {
     fn advance(&mut self, sent: usize) {
         self.bytes.advance(sent);
         if let Some(progress) = &self.progress {
-            progress.moved.store(true, Ordering::Release);
+            let after = now().saturating_duration_since(progress.start).as_millis();
+            progress.moved.store(u64::try_from(after).unwrap_or(u64::MAX), Ordering::Release);
         }
     }
 }
@@ -138,6 +142,10 @@ impl Drop for Piece {
             progress.notice.give();
         }
     }
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 /// The head of an answer as h2 takes it.

@@ -238,6 +238,12 @@ impl ProxyError {
         }
     }
 
+    /// Whether it is the client that broke off.
+    #[must_use]
+    pub fn is_of_client(&self) -> bool {
+        self.outcome() == ProxyOutcome::ClientBroke
+    }
+
     pub(super) fn outcome(&self) -> ProxyOutcome {
         match self {
             Self::Unreachable { .. } => ProxyOutcome::Unreachable,

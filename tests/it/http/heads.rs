@@ -191,3 +191,34 @@ async fn who_is_gone_frees_its_place_at_once_also_with_bytes_behind() {
     assert_eq!(rig.operation.hub.metrics().abandoned.get(), 3);
     rig.is_empty();
 }
+
+/// A body has no use at the path of an operation: it is read, or the answer says that the connection ends.
+#[tokio::test(start_paused = true)]
+async fn a_body_without_a_use_is_read_or_ends_the_connection() {
+    let mut rig = Rig::serving(|_| ()).await;
+    let post = |fields: &str, body: &str| format!("POST /describe HTTP/1.1\r\nHost: test\r\n{fields}\r\n\r\n{body}");
+    let next = get("", "");
+    for request in [
+        post("Content-Length: 20000", &"x".repeat(20_000)),
+        post("Transfer-Encoding: chunked", "1\r\nz\r\n1\r\nz\r\n0\r\n\r\n"),
+        get("wait=1", "Content-Length: 5000\r\n") + &"x".repeat(5000),
+    ] {
+        let mut wire = rig.connect();
+        wire.send((request.clone() + &next + &next).as_bytes());
+        wire.until(|seen| answers(seen, false).0.len() == 3).await;
+        let found = answers(&wire.seen, false).0;
+        let closes: Vec<_> = found.iter().map(|answer| answer.field("connection")).collect();
+        assert_eq!((closes, found[2].status), (vec![""; 3], 200), "{request:.100}");
+    }
+    for request in [
+        post("Content-Length: 100000", &"x".repeat(100_000)),
+        post("Content-Length: 5", "xxx"),
+        post("Content-Length: 5\r\nExpect: 100-continue", ""),
+    ] {
+        let mut wire = rig.connect();
+        wire.send(request.as_bytes());
+        wire.until(|_| false).await;
+        let found = answers(&wire.seen, false).0;
+        assert_eq!((found.len(), found[0].status, found[0].field("connection")), (1, 405, "close"), "{request:.100}");
+    }
+}

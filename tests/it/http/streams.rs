@@ -220,7 +220,7 @@ async fn an_answer_that_is_not_taken_is_given_up_and_holds_up_no_other() {
     };
     assert_eq!((seen, error.reason()), (65_535, Some(Reason::CANCEL)));
     let took = stopped.elapsed();
-    assert!(took >= SLOW_READER && took <= SLOW_READER * 2 + Duration::from_secs(1), "{took:?}");
+    assert!((SLOW_READER..=SLOW_READER + Duration::from_secs(1)).contains(&took), "{took:?}");
     assert!(rig.metric(SLOW_READERS)[0].abs() < 0.5);
     body.flow_control().release_capacity(seen).expect("it was taken");
     drop(body);
