@@ -34,6 +34,7 @@ pub mod metrics;
 pub mod proxy;
 pub mod request_body;
 pub mod response;
+mod room;
 pub mod stream;
 pub mod trace;
 mod unwanted;
@@ -110,20 +111,15 @@ impl Router {
         let (route, mut response, held) = self.route(parts, body, connection).await;
         // HTTP/2 has GOAWAY for this; it has no Connection field (RFC 9113, section 8.2.2).
         let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        if !http2 && !switches && self.closes_after(route, connection.is_half_closed(), connection.is_last()) {
+        if !http2
+            && !switches
+            && closes_after(self.stop.phase(), route, connection.is_half_closed(), connection.is_last())
+        {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         let outcome = Outcome { route, status: response.status(), bytes: response.body().length(), held };
         self.answered(record, &outcome);
         response
-    }
-
-    /// Whether a connection of HTTP/1.1 is to end with an answer. Requests that have come behind this one are answered
-    /// first.
-    fn closes_after(&self, route: Route, is_half_closed: bool, is_last: bool) -> bool {
-        let phase = self.stop.phase();
-        let ends = phase.closing || is_half_closed || (route == Route::Describe && phase.drain.is_some());
-        ends && is_last
     }
 
     /// The operation that a plain request polls; none: it is for another path.
@@ -230,4 +226,10 @@ fn ending(mut response: Response<Body>, is_read: bool) -> Response<Body> {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// Whether a connection of HTTP/1.1 is to end with an answer. Requests that have come behind this one are answered first.
+fn closes_after(phase: stop::Phase, route: Route, is_half_closed: bool, is_last: bool) -> bool {
+    let ends = phase.closing || is_half_closed || (route == Route::Describe && phase.drain.is_some());
+    ends && is_last
 }

@@ -2,10 +2,11 @@
 //! moment. To close while bytes arrive would be a reset, which can take the last answer from it.
 
 use std::future::Future as _;
+use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use crate::bounds::LINGER;
@@ -15,13 +16,19 @@ use crate::bounds::LINGER;
 pub(super) struct Linger(Pin<Box<Sleep>>);
 
 impl Linger {
-    /// It begins.
-    pub(super) fn new() -> Self {
-        Self(Box::pin(sleep(LINGER)))
+    /// Ends a connection: sends a FIN, and then lingers.
+    pub(super) fn poll_end<S>(lingers: &mut Option<Self>, stream: &mut S, cx: &mut Context<'_>) -> Poll<io::Result<()>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        if lingers.is_none() {
+            ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
+        }
+        lingers.get_or_insert_with(|| Self(Box::pin(sleep(LINGER)))).poll(stream, cx).map(Ok)
     }
 
     /// Reads and drops; ready once the client has ended, or the moment is over.
-    pub(super) fn poll<S: AsyncRead + Unpin>(&mut self, stream: &mut S, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll<S: AsyncRead + Unpin>(&mut self, stream: &mut S, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let mut dropped = [0; 2048];
             let mut dropped = ReadBuf::new(&mut dropped);

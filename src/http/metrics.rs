@@ -58,6 +58,23 @@ pub struct Metrics {
     pub accept_errors: IntCounter,
 }
 
+/// A client that takes an answer slowly, counted until this is dropped.
+#[derive(Debug)]
+pub(super) struct SlowReader(IntGauge);
+
+impl SlowReader {
+    pub(super) fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for SlowReader {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 impl Metrics {
     /// Registers them.
     pub fn register(registry: &Registry) -> prometheus::Result<Self> {

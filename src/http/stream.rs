@@ -39,7 +39,9 @@ pub struct ClientStream<S> {
     /// The rest of the body of the last head.
     body: Option<Body>,
     wait: Wait,
-    ended: Ended,
+    /// The client has sent all.
+    half_closed: bool,
+    lingers: Option<Linger>,
 }
 
 /// A connection that is not for hyper any more.
@@ -64,16 +66,6 @@ enum Wait {
     None,
     /// For the rest of a head, or the next one.
     Limit(Pin<Box<Sleep>>),
-}
-
-/// What has ended.
-#[derive(Debug)]
-enum Ended {
-    Nothing,
-    /// The client has sent all.
-    Reading,
-    /// So have we.
-    Writing(Linger),
 }
 
 impl Wait {
@@ -111,7 +103,8 @@ impl<S> ClientStream<S> {
             judged: 0,
             body: None,
             wait: Wait::None,
-            ended: Ended::Nothing,
+            half_closed: false,
+            lingers: None,
         }
     }
 
@@ -121,7 +114,7 @@ impl<S> ClientStream<S> {
         let back = Back {
             stream,
             held: std::mem::take(&mut self.held),
-            half_closed: !matches!(self.ended, Ended::Nothing),
+            half_closed: self.half_closed,
             idle_since: self.connection.idle_since(),
         };
         *self.back.lock().unwrap_or_else(PoisonError::into_inner) = Some(back);
@@ -155,8 +148,7 @@ impl<S> ClientStream<S> {
 
     /// The client has closed its sending side: the requests that wait for that are notified.
     fn sees_end(&mut self) {
-        if matches!(self.ended, Ended::Nothing) {
-            self.ended = Ended::Reading;
+        if !std::mem::replace(&mut self.half_closed, true) {
             self.connection.has_half_closed();
         }
     }
@@ -206,7 +198,7 @@ impl<S: AsyncRead + Unpin> ClientStream<S> {
     /// While a request is being answered: bytes are buffered up to a bound, and a FIN is reported.
     fn poll_behind(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.wait = Wait::None;
-        while matches!(self.ended, Ended::Nothing) && self.held.len() < HEAD_BYTES {
+        while !self.half_closed && self.held.len() < HEAD_BYTES {
             if ready!(self.poll_hold(cx, buf))? > 0 {
                 self.connection.has_more();
             }
@@ -220,7 +212,7 @@ impl<S: AsyncRead + Unpin> ClientStream<S> {
         loop {
             let verdict = if self.held.is_empty() { Verdict::Partial } else { self.reader.judge(&self.held) };
             match verdict {
-                Verdict::Partial if matches!(self.ended, Ended::Nothing) => {}
+                Verdict::Partial if !self.half_closed => {}
                 Verdict::Passes(passed) if self.router.operation(&self.held, &passed).is_none() => {
                     self.pass(passed);
                     return Poll::Ready(Ok(()));
@@ -319,15 +311,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
         if this.connection.phase() == Phase::Tunnel {
             return Pin::new(stream).poll_shutdown(cx);
         }
-        loop {
-            match &mut this.ended {
-                Ended::Writing(linger) => return linger.poll(stream, cx).map(Ok),
-                Ended::Nothing | Ended::Reading => {
-                    ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
-                    this.ended = Ended::Writing(Linger::new());
-                }
-            }
-        }
+        Linger::poll_end(&mut this.lingers, stream, cx)
     }
 
     fn poll_write_vectored(

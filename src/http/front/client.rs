@@ -11,6 +11,7 @@ use crate::describe::request::Report;
 use crate::http::Record;
 use crate::http::describe::Asking;
 use crate::http::head::Reader;
+use crate::http::metrics::SlowReader;
 use crate::hub::{FanOutGuard, Served};
 use crate::registry::LivePoll;
 
@@ -38,6 +39,8 @@ pub(super) struct Flags {
     pub(super) has_begun: bool,
     /// There may be bytes that were not read, for which no event comes any more.
     pub(super) unread: bool,
+    /// An event has told that the peer has closed its sending side, or is gone; a read is yet to show it.
+    pub(super) ended: bool,
     /// The client has closed its sending side.
     pub(super) half_closed: bool,
     /// The client closes the connection after the answer to the request that is being answered.
@@ -105,6 +108,7 @@ pub(super) struct Unsent {
     pub(super) ends: bool,
     /// Kept until all is sent.
     pub(super) _fan_out: Option<FanOutGuard>,
+    pub(super) _slow: SlowReader,
 }
 
 impl<S> Client<S> {

@@ -258,7 +258,7 @@ impl<P: Poller> EventLoop<P> {
                 Phase::Head => self.go_on(key),
                 Phase::Confirming(_) | Phase::Parked(_) | Phase::Making(_) | Phase::Writing(_) => {}
             }
-            self.read(key, false);
+            self.read(key);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::client::{Client, Input, Phase};
 use super::event_loop::EventLoop;
-use super::inbox::Message;
+use super::inbox::{Inbox, Message};
 use super::place::Place;
 use super::poller::Poller;
 use crate::http::head::{Passed, Reader};
@@ -16,12 +16,36 @@ use crate::http::stream::Back;
 /// Why a connection has ended that was lent.
 type Ended = Box<dyn Error + Send + Sync>;
 
+/// A connection that is lent. Once this is dropped its loop does not wait for it any more, also if what served it panicked.
+struct Loan<P: Poller> {
+    inbox: Arc<Inbox<P>>,
+    back: Option<Box<(Back<P::Socket>, Place)>>,
+}
+
+impl<P: Poller> Loan<P> {
+    /// It ends, and the connection comes back, if it has not ended.
+    fn end(mut self, back: Option<(Back<P::Socket>, Place)>) {
+        self.back = back.map(Box::new);
+    }
+}
+
+impl<P: Poller> Drop for Loan<P> {
+    fn drop(&mut self) {
+        self.inbox.send(Message::Returned(self.back.take()));
+    }
+}
+
 impl<P: Poller> EventLoop<P> {
+    fn loan(&mut self) -> Loan<P> {
+        self.lent += 1;
+        Loan { inbox: Arc::clone(&self.inbox), back: None }
+    }
+
     /// Lends a connection of HTTP/1.1, of which `held` was read: it begins with a head that has passed.
     pub(super) fn lend(&mut self, key: u32, held: Vec<u8>, passed: Passed) {
         let Some((socket, mut place, half_closed)) = self.take_out(key) else { return };
-        let (router, stop, inbox) = (Arc::clone(&self.router), self.stop.clone(), Arc::clone(&self.inbox));
-        self.lent += 1;
+        let (router, stop) = (Arc::clone(&self.router), self.stop.clone());
+        let loan = self.loan();
         self.spawn(async move {
             let served = async {
                 let connection = place.connection();
@@ -34,15 +58,14 @@ impl<P: Poller> EventLoop<P> {
                 tracing::debug!(error, peer = %place.peer(), "connection ended");
                 None
             });
-            inbox.send(Message::Returned(back.map(|back| Box::new((back, place)))));
+            loan.end(back.map(|back| (back, place)));
         });
     }
 
     /// Lends a connection of HTTP/2, of which `held` was read, to its end.
     pub(super) fn lend_http2(&mut self, key: u32, held: Vec<u8>) {
         let Some((socket, mut place, _)) = self.take_out(key) else { return };
-        let (router, stop, inbox) = (Arc::clone(&self.router), self.stop.clone(), Arc::clone(&self.inbox));
-        self.lent += 1;
+        let (router, stop, loan) = (Arc::clone(&self.router), self.stop.clone(), self.loan());
         self.spawn(async move {
             let connection = place.connection();
             let served = async {
@@ -53,7 +76,7 @@ impl<P: Poller> EventLoop<P> {
                 tracing::debug!(error, peer = %place.peer(), "connection ended");
             }
             drop(place);
-            inbox.send(Message::Returned(None));
+            loan.end(None);
         });
     }
 

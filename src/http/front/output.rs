@@ -7,7 +7,8 @@ use super::client::{Phase, Unsent};
 use super::event_loop::EventLoop;
 use super::poller::Poller;
 use crate::bounds::{LINGER, SLOW_READER};
-use crate::http::metrics::Route;
+use crate::http::closes_after;
+use crate::http::metrics::{Route, SlowReader};
 use crate::hub::FanOutGuard;
 
 impl<P: Poller> EventLoop<P> {
@@ -15,7 +16,7 @@ impl<P: Poller> EventLoop<P> {
     pub(super) fn ends(&self, key: u32, route: Route) -> bool {
         let Some(client) = self.clients.get(key as usize) else { return true };
         let flags = client.flags;
-        flags.closes || self.router.closes_after(route, flags.half_closed, !flags.more)
+        flags.closes || closes_after(self.phase, route, flags.half_closed, !flags.more)
     }
 
     /// Sends an answer.
@@ -41,8 +42,8 @@ impl<P: Poller> EventLoop<P> {
         let fan_out = fan_out.or_else(|| self.parked.fan_out());
         let Some(client) = self.clients.get_mut(key as usize) else { return };
         let (head, body) = (written.head.clone(), written.body.clone());
-        client.phase = Phase::Writing(Box::new(Unsent { head, body, sent, ends, _fan_out: fan_out }));
-        self.router.metrics.slow_readers.inc();
+        let slow = SlowReader::new(&self.router.metrics.slow_readers);
+        client.phase = Phase::Writing(Box::new(Unsent { head, body, sent, ends, _fan_out: fan_out, _slow: slow }));
         self.timers.set(key, Some(self.now + SLOW_READER));
         // Only a write that was refused is followed by an event.
         self.write_on(key);
@@ -59,7 +60,6 @@ impl<P: Poller> EventLoop<P> {
                     if unsent.is_sent() {
                         let ends = unsent.ends;
                         client.phase = Phase::Head;
-                        self.router.metrics.slow_readers.dec();
                         return self.is_written(key, ends);
                     }
                     self.timers.set(key, Some(self.now + SLOW_READER));
@@ -115,10 +115,8 @@ impl<P: Poller> EventLoop<P> {
     pub(super) fn close(&mut self, key: u32) {
         let Some(client) = self.clients.try_remove(key as usize) else { return };
         self.timers.set(key, None);
-        match client.phase {
-            Phase::Parked(parked) => drop(self.parked.abandon(parked)),
-            Phase::Writing(_) => self.router.metrics.slow_readers.dec(),
-            Phase::Head | Phase::Confirming(_) | Phase::Making(_) | Phase::Lingering => {}
+        if let Phase::Parked(parked) = client.phase {
+            self.parked.abandon(parked);
         }
     }
 }

@@ -38,38 +38,44 @@ impl<P: Poller> EventLoop<P> {
     pub(super) fn look(&mut self, key: u32, ended: bool) {
         let Some(client) = self.clients.get_mut(key as usize) else { return };
         client.flags.unread = true;
+        client.flags.ended |= ended;
         match client.phase {
             Phase::Lingering => self.drop_input(key),
             Phase::Writing(_) => {
                 self.write_on(key);
-                self.read(key, ended);
+                self.read(key);
             }
-            Phase::Head | Phase::Confirming(_) | Phase::Parked(_) | Phase::Making(_) => self.read(key, ended),
+            Phase::Head | Phase::Confirming(_) | Phase::Parked(_) | Phase::Making(_) => self.read(key),
         }
     }
 
-    /// Reads what has come, as far as it may be kept, and looks at the heads in it.
-    pub(super) fn read(&mut self, key: u32, ended: bool) {
+    /// Reads some of what has come, as far as it may be kept, and looks at the heads in it.
+    pub(super) fn read(&mut self, key: u32) {
+        let Some(client) = self.clients.get_mut(key as usize) else { return };
+        let is_over = client.flags.half_closed || matches!(client.phase, Phase::Lingering);
+        if is_over || !client.flags.unread || client.pending() >= HEAD_BYTES {
+            return;
+        }
         // Taken out, so that heads can be read from it while the loop works on them.
         let mut buffer = std::mem::take(&mut self.buffer);
-        while let Some(client) = self.clients.get_mut(key as usize) {
-            let is_over = client.flags.half_closed || matches!(client.phase, Phase::Lingering);
-            if is_over || !client.flags.unread || client.pending() >= HEAD_BYTES {
-                break;
+        // A peer that has ended shows it only at the next read.
+        let short_is_last = P::SHORT_READ_IS_LAST && !client.flags.ended;
+        match read(|| P::read(&mut client.socket, &mut buffer), short_is_last, HEAD_BYTES) {
+            Read::Some(read) => {
+                // The rest after others: a client may send without end.
+                self.look_again(key);
+                self.take(key, &buffer[..read]);
             }
-            match read(&mut client.socket, &mut buffer, ended, P::SHORT_READ_IS_LAST, P::read) {
-                Read::Some(read) => self.take(key, &buffer[..read]),
-                Read::Last(read) => {
-                    client.flags.unread = false;
-                    self.take(key, &buffer[..read]);
-                }
-                Read::Ended => {
-                    client.flags.unread = false;
-                    client.flags.half_closed = true;
-                    self.half_closed(key);
-                }
-                Read::Broken => self.close(key),
+            Read::Last(read) => {
+                client.flags.unread = false;
+                self.take(key, &buffer[..read]);
             }
+            Read::Ended => {
+                client.flags.unread = false;
+                client.flags.half_closed = true;
+                self.half_closed(key);
+            }
+            Read::Broken => self.close(key),
         }
         self.buffer = buffer;
     }
@@ -242,18 +248,12 @@ impl<P: Poller> EventLoop<P> {
     }
 }
 
-fn read<S>(
-    socket: &mut S,
-    buffer: &mut [u8],
-    ended: bool,
-    short_is_last: bool,
-    read: impl Fn(&mut S, &mut [u8]) -> io::Result<usize>,
-) -> Read {
+/// Reads once, into `room` bytes. `short_is_last`: fewer than those are all that there are.
+fn read(mut read: impl FnMut() -> io::Result<usize>, short_is_last: bool, room: usize) -> Read {
     loop {
-        return match read(socket, buffer) {
+        return match read() {
             Ok(0) => Read::Ended,
-            // A peer that has ended shows it only at the next read.
-            Ok(read) if short_is_last && read < buffer.len() && !ended => Read::Last(read),
+            Ok(read) if short_is_last && read < room => Read::Last(read),
             Ok(read) => Read::Some(read),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Read::Last(0),

@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 use super::{EventLoop, Inbox, Place, Places, Poller};
-use crate::bounds::SLICE;
+use crate::bounds::{HEAD_BYTES, SLICE};
 use crate::config;
 use crate::http::{Router, metrics};
 use crate::hub::{self, Hub};
@@ -77,21 +77,7 @@ struct Rig {
 impl Rig {
     fn new() -> Self {
         let registry = Registry::new();
-        let config = config::Operation {
-            name: "test".to_owned(),
-            path: "/describe".to_owned(),
-            source: config::Source::File { path: "model.json".into(), format: config::Format::Json, below: None },
-            version_from: None,
-            wait: config::Wait { default: Duration::from_secs(25), max: Duration::from_secs(55) },
-            min_interval: Duration::from_millis(100),
-            parked: 10_000,
-            parked_per_agent: 16,
-            wake_spread: Duration::ZERO,
-            paused: false,
-            guard: None,
-            confirmed: None,
-            limits: config::Limits { pointers: 64, selections: 10_000, history_entries: 32, history_bytes: None },
-        };
+        let config = config::Operation::example("test", "/describe");
         let hub = hub::Families::register(&registry).expect("new names").of("test");
         let hub = Hub::new(config.parked, config.limits, hub);
         let families = operation::Families::register(&registry).expect("new names");
@@ -197,4 +183,48 @@ async fn a_long_fan_out_gives_way_every_slice() {
     rig.publish(3);
     let metrics = rig.operation.hub.metrics();
     assert_eq!((metrics.changed.get(), metrics.abandoned.get()), (2 * SLICE as u64 + 1, 0));
+}
+
+/// A client that sends without end is one of many.
+#[tokio::test(start_paused = true)]
+async fn a_look_at_a_connection_takes_one_buffer_of_what_it_has_sent() {
+    let mut rig = Rig::new();
+    let key = rig.connect();
+    let poll = format!("HEAD /describe?wait=0 HTTP/1.1\r\nHost: test\r\nX: {}\r\n\r\n", "x".repeat(2000));
+    let count = 4 * HEAD_BYTES / poll.len();
+    rig.clients[0].write_all(poll.repeat(count).as_bytes()).expect("room");
+    let answered = |rig: &mut Rig| {
+        let mut room = vec![0; 64 * 1024];
+        let read = rig.clients[0].read(&mut room).unwrap_or(0);
+        String::from_utf8_lossy(&room[..read]).matches("HTTP/1.1 200 OK").count()
+    };
+    rig.event_loop.look(key, false);
+    let first = answered(&mut rig);
+    assert!(first > 0 && first <= HEAD_BYTES / poll.len(), "{first} of {count}");
+    let mut all = first;
+    while rig.event_loop.is_busy() {
+        rig.step();
+        all += answered(&mut rig);
+    }
+    assert_eq!(all, count);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_has_sent_all_at_once_and_ends_is_seen_to_end() {
+    let mut rig = Rig::new();
+    let key = rig.connect();
+    let id = snapshot(1).id;
+    let padding = "x".repeat(HEAD_BYTES - 500);
+    let raw = format!(
+        "HEAD /describe?wait=0 HTTP/1.1\r\nHost: test\r\nX: {padding}\r\n\r\nGET /describe?since={id} HTTP/1.1\r\nHost: test\r\nX: {padding}\r\n\r\n"
+    );
+    rig.clients[0].write_all(raw.as_bytes()).expect("room");
+    rig.clients[0].shutdown(std::net::Shutdown::Write).expect("a FIN");
+    // One event tells of all of it.
+    rig.event_loop.look(key, true);
+    while rig.event_loop.is_busy() {
+        rig.step();
+    }
+    assert!(rig.event_loop.clients.is_empty(), "what is parked is answered, and then it ends");
+    assert_eq!(rig.operation.hub.parked(), 0);
 }

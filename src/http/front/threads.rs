@@ -94,7 +94,7 @@ fn run(mut event_loop: EventLoop<Epoll>, waker: &Waker) -> io::Result<()> {
         let limit = if has_messages || event_loop.is_busy() {
             Some(Duration::ZERO)
         } else {
-            event_loop.deadline().map(|deadline| deadline.saturating_duration_since(last))
+            event_loop.deadline().map(|deadline| deadline.saturating_duration_since(now()))
         };
         event_loop.poller.wait(limit, &mut ready)?;
         let (count, now) = (ready.len(), now());

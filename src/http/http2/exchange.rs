@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Poll, ready};
 
 use bytes::Bytes;
 use h2::server::SendResponse;
@@ -19,6 +18,7 @@ use crate::http::connection::{Answering, ConnectionState};
 use crate::http::date::Date;
 use crate::http::request_body::RequestBody;
 use crate::http::response::Body;
+use crate::http::room::room;
 
 /// The client has given the stream up, or is gone.
 struct GivenUp;
@@ -92,25 +92,14 @@ async fn send(stream: &mut SendStream<Piece>, mut body: Body) -> Result<(), Give
     }
 }
 
-/// Sends what the client has room for, until all is sent. All of it is asked room for: with less, streams that wait for
-/// the same room would each get a crumb of it, and clients end a connection with many tiny frames.
+/// Sends what the client has room for, until all is sent.
 async fn write(stream: &mut SendStream<Piece>, mut data: Bytes, is_last: bool) -> Result<(), GivenUp> {
     while !data.is_empty() {
-        stream.reserve_capacity(data.len());
-        let room = poll_fn(|cx| {
-            while stream.poll_reset(cx).is_pending() {
-                match stream.capacity() {
-                    0 if !matches!(ready!(stream.poll_capacity(cx)), Some(Ok(_))) => break,
-                    0 => {}
-                    room => return Poll::Ready(Some(room)),
-                }
-            }
-            Poll::Ready(None)
-        });
-        let room = room.await.ok_or(GivenUp)?;
-        let now = data.split_to(room.min(data.len()));
-        give(stream, now, is_last && data.is_empty())?;
-        if data.is_empty() {
+        let room = room(stream, data.len()).await.ok_or(GivenUp)?;
+        let now = data.split_to(room);
+        let is_all = data.is_empty();
+        give(stream, now, is_last && is_all)?;
+        if is_all {
             return Ok(());
         }
     }

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::connection::Connection;
 use super::respond::{Unsent, Written};
-use super::stream::{Found, Phase, SlowReader, StreamRef, Writing};
+use super::stream::{Found, Phase, StreamRef, Writing};
 use crate::access::Identity;
 use crate::bounds::SLOW_READER;
 use crate::describe::request::Report;
@@ -20,7 +20,7 @@ use crate::http::front::answers::AnswerKey;
 use crate::http::front::client::{Answering, Confirming};
 use crate::http::front::parked::Released;
 use crate::http::front::polls::BodyKey;
-use crate::http::metrics::Route;
+use crate::http::metrics::{Route, SlowReader};
 use crate::hub::{FanOutGuard, Missing, Payload, Served, Wanted};
 use crate::model::Since;
 use crate::operation::Operation;

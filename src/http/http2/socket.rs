@@ -34,6 +34,7 @@ pub(super) struct Socket<S> {
     turn: Arc<Turn>,
     connection: Arc<ConnectionState>,
     ended: Ended,
+    lingers: Option<Linger>,
     /// Bytes were written since the last look at what is left.
     wrote: bool,
 }
@@ -93,14 +94,12 @@ enum Ended {
     Nothing,
     /// The client has sent all. What it has no room for may wait so long: it cannot make room any more.
     Reading(Option<Pin<Box<Sleep>>>),
-    /// So have we.
-    Writing(Linger),
 }
 
 impl<S> Socket<S> {
     /// A stream of which `held` was read.
     pub(super) fn new(stream: S, held: Vec<u8>, turn: Arc<Turn>, connection: Arc<ConnectionState>) -> Self {
-        Self { stream, held, unsent: Vec::new(), turn, connection, ended: Ended::Nothing, wrote: false }
+        Self { stream, held, unsent: Vec::new(), turn, connection, ended: Ended::Nothing, lingers: None, wrote: false }
     }
 
     /// Whether so many more bytes may be held.
@@ -245,15 +244,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_unsent(cx))?;
         let this = &mut *self;
-        loop {
-            match &mut this.ended {
-                Ended::Writing(linger) => return linger.poll(&mut this.stream, cx).map(Ok),
-                Ended::Nothing | Ended::Reading(_) => {
-                    ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
-                    this.ended = Ended::Writing(Linger::new());
-                }
-            }
-        }
+        Linger::poll_end(&mut this.lingers, &mut this.stream, cx)
     }
 
     fn poll_write_vectored(

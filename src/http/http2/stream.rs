@@ -2,7 +2,6 @@
 
 use h2::StreamId;
 use h2::server::SendResponse;
-use prometheus::IntGauge;
 
 use super::respond::{Piece, Unsent};
 use crate::describe::Consistency;
@@ -10,6 +9,7 @@ use crate::http::Record;
 use crate::http::connection;
 use crate::http::front::client::{Answering, Confirming};
 use crate::http::front::polls::BodyKey;
+use crate::http::metrics::SlowReader;
 use crate::hub::Payload;
 
 /// A stream that waits for its answer.
@@ -49,9 +49,6 @@ pub(super) struct Writing {
     pub(super) _answering: connection::Answering,
 }
 
-/// Counted as long as it takes an answer slowly.
-pub(super) struct SlowReader(IntGauge);
-
 /// What a task that works for a connection has found.
 pub(super) enum Found {
     /// It has answered a request itself.
@@ -69,18 +66,5 @@ impl Stream {
             Phase::Parked(key) => Some(key),
             Phase::Arrived | Phase::Confirming(_) | Phase::Making(_) => None,
         }
-    }
-}
-
-impl SlowReader {
-    pub(super) fn new(gauge: &IntGauge) -> Self {
-        gauge.inc();
-        Self(gauge.clone())
-    }
-}
-
-impl Drop for SlowReader {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }

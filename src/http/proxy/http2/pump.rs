@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Poll, ready};
 
 use bytes::Bytes;
 use h2::Reason;
@@ -14,6 +13,7 @@ use super::pool::StreamPermit;
 use crate::http::proxy::body::BodyError;
 use crate::http::proxy::connect::Cut;
 use crate::http::proxy::upload::Upload;
+use crate::http::room::room;
 
 /// Why an upload ended early.
 enum UploadEnd {
@@ -67,20 +67,8 @@ async fn copy(send: &mut Sender, body: &mut Upload) -> Result<(), UploadEnd> {
 /// Sends what the app has room for, until all is sent.
 async fn write(send: &mut Sender, mut data: Bytes) -> Result<(), UploadEnd> {
     while !data.is_empty() {
-        send.reserve_capacity(data.len());
-        let room = poll_fn(|cx| {
-            while send.poll_reset(cx).is_pending() {
-                match send.capacity() {
-                    0 if !matches!(ready!(send.poll_capacity(cx)), Some(Ok(_))) => break,
-                    0 => {}
-                    room => return Poll::Ready(Some(room)),
-                }
-            }
-            Poll::Ready(None)
-        });
-        let room = room.await.ok_or(UploadEnd::App)?;
-        let now = data.split_to(room.min(data.len()));
-        send.send_data(now, false).map_err(|_| UploadEnd::App)?;
+        let room = room(send, data.len()).await.ok_or(UploadEnd::App)?;
+        send.send_data(data.split_to(room), false).map_err(|_| UploadEnd::App)?;
     }
     Ok(())
 }
