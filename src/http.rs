@@ -31,6 +31,7 @@ pub mod http2;
 mod linger;
 pub mod listen;
 pub mod metrics;
+pub mod polls;
 pub mod proxy;
 pub mod request_body;
 pub mod response;

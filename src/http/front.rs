@@ -18,10 +18,9 @@
 //! time in turn, and a long fan-out gives way to them every [`SLICE`](crate::bounds::SLICE) answers. What takes time (a consistent
 //! read, an encoding that nobody has asked for yet) is done by a task that leaves a message.
 //!
-//! Memory of a connection: a [`Client`](client::Client) in the loop's slab, an entry in [`Parked`](parked::Parked) while it
+//! Memory of a connection: a [`Client`](client::Client) in the loop's slab, an entry in [`Parked`](super::polls::parked::Parked) while it
 //! is parked, and what was sent behind a request that is being answered. Bytes are read into one buffer of the loop.
 
-pub mod answers;
 pub mod client;
 pub mod epoll;
 pub mod event_loop;
@@ -29,15 +28,14 @@ pub mod inbox;
 mod known;
 mod lend;
 mod output;
-pub mod parked;
 pub mod place;
 pub mod poller;
-pub mod polls;
+mod polls;
 mod read;
 #[cfg(test)]
 mod tests;
 pub mod threads;
-pub mod timers;
+pub mod written;
 
 pub use event_loop::EventLoop;
 pub use inbox::Inbox;

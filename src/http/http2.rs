@@ -3,7 +3,7 @@
 //! ```text
 //!  bytes <-> socket <-> h2 <-> connection (one task)
 //!                                |-- a plain poll (GET or HEAD of an operation's path, no body): polls --> respond
-//!                                |       while it waits: a Stream in a slab, an entry in front::parked::Parked
+//!                                |       while it waits: a Stream in a slab, an entry in polls::parked::Parked
 //!                                +-- any other request: exchange, on a task of its own ---> Router::handle
 //!
 //!  hub: a change --> Mailbox of the connection --> Parked --> respond, for each poll

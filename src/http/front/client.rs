@@ -1,19 +1,15 @@
 //! A connection of a client, as its event loop keeps it.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 
 use super::place::Place;
-use crate::describe::Decision;
-use crate::describe::request::Report;
 use crate::http::Record;
-use crate::http::describe::Asking;
 use crate::http::head::Reader;
 use crate::http::metrics::SlowReader;
-use crate::hub::{FanOutGuard, Served};
-use crate::registry::LivePoll;
+use crate::http::polls::Waits;
+use crate::hub::FanOutGuard;
 
 /// A connection.
 #[derive(Debug)]
@@ -67,34 +63,12 @@ pub(super) struct Input {
 pub(super) enum Phase {
     /// A head is awaited, or arrives.
     Head,
-    /// A poll waits until it is known whether its client is ahead.
-    Confirming(Box<Confirming>),
-    /// A poll is parked, under this key.
-    Parked(u32),
-    /// The body of an answer is being made.
-    Making(Box<Answering>),
+    /// A poll waits.
+    Poll(Waits),
     /// The client takes an answer slowly.
     Writing(Box<Unsent>),
     /// The last answer and a FIN are sent: what still comes is dropped.
     Lingering,
-}
-
-/// A poll whose client may be ahead.
-#[derive(Debug)]
-pub(in crate::http) struct Confirming {
-    pub(in crate::http) asking: Asking,
-    pub(in crate::http) report: Report,
-}
-
-/// A poll that is answered.
-#[derive(Debug)]
-pub(in crate::http) struct Answering {
-    pub(in crate::http) asking: Asking,
-    pub(in crate::http) served: Arc<Served>,
-    pub(in crate::http) decision: Decision,
-    pub(in crate::http) live: Option<LivePoll>,
-    pub(in crate::http) held: std::time::Duration,
-    pub(in crate::http) fan_out: Option<FanOutGuard>,
 }
 
 /// What is left of an answer.

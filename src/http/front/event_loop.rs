@@ -1,6 +1,6 @@
 //! An event loop: what it owns, and what it looks at in turn.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -10,17 +10,17 @@ use slab::Slab;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
-use super::answers::Answers;
 use super::client::{Client, Phase};
-use super::inbox::{ClientRef, Inbox, Message};
+use super::inbox::{Inbox, Message};
 use super::known::KnownHeads;
-use super::parked::Parked;
 use super::place::Place;
 use super::poller::{Poller, Ready};
-use super::polls::BodyKey;
-use super::timers::Timers;
+use super::written::Written;
 use crate::bounds::{HEAD_BYTES, SLICE};
 use crate::http::Router;
+use crate::http::polls::parked::Parked;
+use crate::http::polls::timers::Timers;
+use crate::http::polls::{Owner as _, Polls};
 use crate::hub::{Change, Mailbox};
 use crate::lifecycle::stop;
 
@@ -38,11 +38,8 @@ pub struct EventLoop<P: Poller> {
     runtime: Handle,
     pub(super) clients: Slab<Client<P::Socket>>,
     pub(super) timers: Timers,
-    pub(super) parked: Parked<u32>,
-    pub(super) answers: Answers,
+    pub(super) polls: Polls<Written>,
     pub(super) known: KnownHeads,
-    /// Who waits for bodies that are being made.
-    pub(super) making: HashMap<BodyKey, Vec<ClientRef>>,
     /// Connections to look at without an event.
     again: VecDeque<u32>,
     /// Into which is read.
@@ -94,7 +91,7 @@ impl<P: Poller> EventLoop<P> {
             router,
             poller,
             inbox,
-            parked: Parked::new(Arc::clone(&mailbox), phase, now),
+            polls: Polls::new(Parked::new(Arc::clone(&mailbox), phase, now)),
             mailbox,
             stop,
             phase,
@@ -102,9 +99,7 @@ impl<P: Poller> EventLoop<P> {
             runtime,
             clients: Slab::new(),
             timers: Timers::new(now),
-            answers: Answers::default(),
             known: KnownHeads::default(),
-            making: HashMap::new(),
             again: VecDeque::new(),
             buffer: vec![0; HEAD_BYTES],
             now,
@@ -127,13 +122,13 @@ impl<P: Poller> EventLoop<P> {
     /// Whether there is work to do at once.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        !self.again.is_empty() || self.parked.is_due()
+        !self.again.is_empty() || self.polls.parked.is_due()
     }
 
     /// When there is work, if nothing happens before.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        [self.timers.next(), self.parked.deadline()].into_iter().flatten().min()
+        [self.timers.next(), self.polls.parked.deadline()].into_iter().flatten().min()
     }
 
     /// Takes what other threads have left, and says whether there was something. Otherwise the waker is woken once there is.
@@ -151,14 +146,12 @@ impl<P: Poller> EventLoop<P> {
     /// Looks at everything in turn: at what was taken, at the connections that are `ready`, and at what is due `now`.
     pub fn step(&mut self, ready: &mut Vec<Ready>, now: Instant) {
         self.now = now;
-        self.answers.tick();
+        self.polls.answers.tick();
         if let Some(phase) = self.new_phase.take() {
             self.on_phase(phase);
         }
         for change in std::mem::take(&mut self.changes) {
-            // Their states are not the current ones any more.
-            self.answers.forget();
-            self.parked.on_change(&change);
+            self.polls.on_change(&change);
         }
         for message in std::mem::take(&mut self.messages) {
             self.on_message(message);
@@ -174,13 +167,7 @@ impl<P: Poller> EventLoop<P> {
         while let Some(key) = self.timers.expired(self.now) {
             self.on_deadline(key);
         }
-        self.parked.refresh();
-        for _ in 0..SLICE {
-            match self.parked.next_released(self.now) {
-                Some(released) => self.released(released),
-                None => break,
-            }
-        }
+        self.release(SLICE);
     }
 
     /// Runs a task that works for a connection.
@@ -197,8 +184,7 @@ impl<P: Poller> EventLoop<P> {
             }
             Message::Closed => self.accepts = false,
             Message::Returned(back) => self.returned(back),
-            Message::Confirmed(client, consistency) => self.confirmed(client, consistency),
-            Message::Made(body, payload) => self.made(body, &payload),
+            Message::Found(found) => self.found(found),
         }
     }
 
@@ -219,7 +205,7 @@ impl<P: Poller> EventLoop<P> {
 
     fn on_phase(&mut self, phase: stop::Phase) {
         self.phase = phase;
-        self.parked.on_phase(phase);
+        self.polls.on_phase(phase);
         let keys: Vec<_> = self.clients.iter().filter_map(|(key, _)| u32::try_from(key).ok()).collect();
         for key in keys {
             self.await_head(key);
@@ -237,8 +223,8 @@ impl<P: Poller> EventLoop<P> {
                 self.close(key);
             }
             Phase::Lingering => self.close(key),
-            // These have none.
-            Phase::Confirming(_) | Phase::Parked(_) | Phase::Making(_) => {}
+            // It has a deadline of its own, if any.
+            Phase::Poll(_) => {}
         }
     }
 
@@ -256,7 +242,7 @@ impl<P: Poller> EventLoop<P> {
             match client.phase {
                 Phase::Lingering => return self.drop_input(key),
                 Phase::Head => self.go_on(key),
-                Phase::Confirming(_) | Phase::Parked(_) | Phase::Making(_) | Phase::Writing(_) => {}
+                Phase::Poll(_) | Phase::Writing(_) => {}
             }
             self.read(key);
         }

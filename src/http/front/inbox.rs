@@ -8,10 +8,8 @@ use futures::task::AtomicWaker;
 
 use super::place::Place;
 use super::poller::Poller;
-use super::polls::BodyKey;
-use crate::describe::Consistency;
+use crate::http::polls::Found;
 use crate::http::stream::Back;
-use crate::hub::Payload;
 
 /// The messages that an event loop has not taken yet.
 #[derive(Debug)]
@@ -29,17 +27,8 @@ pub enum Message<P: Poller> {
     Closed,
     /// A connection that was lent has gone back, or (none) has ended.
     Returned(Option<Box<(Back<P::Socket>, Place)>>),
-    /// What is known of the current state by now, for the poll of a client.
-    Confirmed(ClientRef, Consistency),
-    /// A body has been made.
-    Made(BodyKey, Box<Payload>),
-}
-
-/// Names a client, and no other that gets its key after it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ClientRef {
-    pub(super) key: u32,
-    pub(super) serial: u64,
+    /// A task has found something out for polls.
+    Found(Found),
 }
 
 impl<P: Poller> Default for Inbox<P> {

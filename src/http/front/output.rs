@@ -2,26 +2,30 @@
 
 use std::io::{self, IoSlice};
 
-use super::answers::Written;
 use super::client::{Phase, Unsent};
 use super::event_loop::EventLoop;
 use super::poller::Poller;
+use super::written::Written;
 use crate::bounds::{LINGER, SLOW_READER};
-use crate::http::closes_after;
 use crate::http::metrics::{Route, SlowReader};
-use crate::hub::FanOutGuard;
+use crate::http::polls::{Sending, Waits};
+use crate::http::{Outcome, closes_after};
 
 impl<P: Poller> EventLoop<P> {
     /// Whether the connection ends with the next answer.
-    pub(super) fn ends(&self, key: u32, route: Route) -> bool {
+    pub(super) fn ends_with(&self, key: u32, route: Route) -> bool {
         let Some(client) = self.clients.get(key as usize) else { return true };
         let flags = client.flags;
         flags.closes || closes_after(self.phase, route, flags.half_closed, !flags.more)
     }
 
-    /// Sends an answer.
-    pub(super) fn write(&mut self, key: u32, written: &Written, ends: bool, fan_out: Option<FanOutGuard>) {
+    /// Counts an answer and sends it.
+    pub(super) fn send_by(&mut self, route: Route, key: u32, written: &Written, sending: Sending) {
         let Some(client) = self.clients.get_mut(key as usize) else { return };
+        let bytes = Some(written.length as u64);
+        let outcome = Outcome { route, status: written.status, bytes, held: sending.held };
+        let record = client.record.take();
+        self.router.answered(record.map(|record| *record).unwrap_or_default(), &outcome);
         let sent = if written.body.is_empty() {
             P::write(&mut client.socket, &[IoSlice::new(&written.head)])
         } else {
@@ -29,17 +33,17 @@ impl<P: Poller> EventLoop<P> {
         };
         let all = written.head.len() + written.body.len();
         match sent {
-            Ok(sent) if sent == all => self.is_written(key, ends),
-            Ok(sent) => self.write_later(key, written, sent, ends, fan_out),
-            Err(error) if is_later(&error) => self.write_later(key, written, 0, ends, fan_out),
+            Ok(sent) if sent == all => self.is_written(key, sending.ends),
+            Ok(sent) => self.write_later(key, written, sent, sending),
+            Err(error) if is_later(&error) => self.write_later(key, written, 0, sending),
             Err(_) => self.close(key),
         }
     }
 
     /// The client takes the rest when it has read some.
-    fn write_later(&mut self, key: u32, written: &Written, sent: usize, ends: bool, fan_out: Option<FanOutGuard>) {
-        // Of a change that releases it at this moment.
-        let fan_out = fan_out.or_else(|| self.parked.fan_out());
+    fn write_later(&mut self, key: u32, written: &Written, sent: usize, sending: Sending) {
+        let Sending { held, ends, fan_out } = sending;
+        let fan_out = self.polls.fan_out(fan_out, held);
         let Some(client) = self.clients.get_mut(key as usize) else { return };
         let (head, body) = (written.head.clone(), written.body.clone());
         let slow = SlowReader::new(&self.router.metrics.slow_readers);
@@ -115,8 +119,8 @@ impl<P: Poller> EventLoop<P> {
     pub(super) fn close(&mut self, key: u32) {
         let Some(client) = self.clients.try_remove(key as usize) else { return };
         self.timers.set(key, None);
-        if let Phase::Parked(parked) = client.phase {
-            self.parked.abandon(parked);
+        if let Phase::Poll(Waits::Parked(parked)) = client.phase {
+            self.polls.parked.abandon(parked);
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::http::access_log;
 use crate::http::head::{Reader, Refused, Verdict};
 use crate::http::http2::PREFACE;
 use crate::http::metrics::Route;
+use crate::http::polls::{Owner as _, Sending, Waits};
 
 /// What a read came to.
 enum Read {
@@ -45,7 +46,7 @@ impl<P: Poller> EventLoop<P> {
                 self.write_on(key);
                 self.read(key);
             }
-            Phase::Head | Phase::Confirming(_) | Phase::Parked(_) | Phase::Making(_) => self.read(key),
+            Phase::Head | Phase::Poll(_) => self.read(key),
         }
     }
 
@@ -228,22 +229,19 @@ impl<P: Poller> EventLoop<P> {
         if refused.line.is_some_and(|(method, _)| method == "HEAD") {
             answer = answer.to_head();
         }
-        let written = self.written(&answer, true);
-        self.send_as(key, &written, true, std::time::Duration::ZERO, Route::Refused, None);
+        let written = self.write(answer, true);
+        let sending = Sending { held: std::time::Duration::ZERO, ends: true, fan_out: None };
+        self.send_by(Route::Refused, key, &written, sending);
     }
 
     /// The client has closed its sending side: what is parked is answered at once, since most that do so are gone.
     fn half_closed(&mut self, key: u32) {
         let Some(client) = self.clients.get(key as usize) else { return };
         match client.phase {
-            Phase::Parked(parked) => {
-                if let Some(released) = self.parked.half_closed(parked, self.now) {
-                    self.released(released);
-                }
-            }
+            Phase::Poll(Waits::Parked(parked)) => self.half_closes(parked),
             Phase::Head => self.go_on(key),
             Phase::Lingering => self.close(key),
-            Phase::Confirming(_) | Phase::Making(_) | Phase::Writing(_) => {}
+            Phase::Poll(Waits::Confirming(_) | Waits::Making(_)) | Phase::Writing(_) => {}
         }
     }
 }

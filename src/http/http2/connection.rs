@@ -1,6 +1,5 @@
 //! A connection of HTTP/2: one task, which owns all that belongs to its streams.
 
-use std::collections::HashMap;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,16 +20,15 @@ use super::ping::Pings;
 use super::polls::is_read;
 use super::respond::{Piece, Written};
 use super::socket::{Socket, Turn};
-use super::stream::{Found, Phase, Stream, StreamRef, Writing};
+use super::stream::{Stream, Writing};
 use crate::bounds::{HTTP2_GIVEN_UP, IDLE_CONNECTION, LINGER, SLOW_READER};
 use crate::describe::PollRequest;
 use crate::http::Router;
 use crate::http::connection::ConnectionState;
-use crate::http::front::answers::Answers;
-use crate::http::front::parked::Parked;
-use crate::http::front::polls::BodyKey;
-use crate::http::front::timers::Timers;
 use crate::http::head::{self, Head};
+use crate::http::polls::parked::Parked;
+use crate::http::polls::timers::Timers;
+use crate::http::polls::{Found, Owner as _, Polls};
 use crate::http::request_body::{RequestBody, StreamBody};
 use crate::hub::{Change, Mailbox};
 use crate::lifecycle::stop;
@@ -53,7 +51,7 @@ pub(super) struct Connection<S> {
     pings: Option<Pings>,
     /// Polls that are not answered.
     pub(super) streams: Slab<Stream>,
-    pub(super) parked: Parked<u32>,
+    pub(super) polls: Polls<Written>,
     mailbox: Arc<Mailbox>,
     /// Answers that the client has no room for, and until when it must have made some.
     pub(super) writing: Slab<Writing>,
@@ -61,12 +59,9 @@ pub(super) struct Connection<S> {
     pub(super) notice: Arc<Notice>,
     /// Gives the notice.
     waker: Waker,
-    pub(super) answers: Answers<Written>,
-    /// Who waits for bodies that are being made.
-    pub(super) making: HashMap<BodyKey, Vec<StreamRef>>,
     pub(super) last_request: Option<Arc<PollRequest>>,
     /// Those that work for this connection, and end with it.
-    pub(super) tasks: JoinSet<Found>,
+    pub(super) tasks: JoinSet<Option<Found>>,
     /// Requests that were reset before they were looked at, of those that have come together. h2 counts them as well, but is
     /// not let read so many.
     given_up: usize,
@@ -101,14 +96,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             phase,
             pings,
             streams: Slab::new(),
-            parked: Parked::new(Arc::clone(&mailbox), phase, now),
+            polls: Polls::new(Parked::new(Arc::clone(&mailbox), phase, now)),
             mailbox,
             writing: Slab::new(),
             timers: Timers::new(now),
             waker: Waker::from(Arc::clone(&notice)),
             notice,
-            answers: Answers::default(),
-            making: HashMap::new(),
             last_request: None,
             tasks: JoinSet::new(),
             given_up: 0,
@@ -139,14 +132,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.h2.graceful_shutdown();
         }
         self.phase = phase;
-        self.parked.on_phase(phase);
+        self.polls.on_phase(phase);
     }
 
     /// Looks at everything in turn, until there is nothing to do.
     fn poll(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<Result<(), h2::Error>> {
         loop {
             self.now = now();
-            self.answers.tick();
+            self.polls.answers.tick();
             self.look_at_peer(cx);
             if self.dead.is_some_and(|dead| dead <= self.now) {
                 return Poll::Ready(Ok(()));
@@ -155,7 +148,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if self.notice.take(cx) {
                 self.look_at_streams();
             }
-            let mut is_busy = self.release();
+            let mut is_busy = self.release(AT_ONCE);
+            self.reset_slow();
             // Behind all that begins a task, or its end would not be noticed.
             self.look_at_tasks(cx);
             self.turn.begin(!self.reads_on);
@@ -201,11 +195,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn look_at_tasks(&mut self, cx: &mut Context<'_>) {
         while let Poll::Ready(Some(found)) = self.tasks.poll_join_next(cx) {
-            match found {
-                Ok(Found::Confirmed(stream, consistency)) => self.confirmed(stream, consistency),
-                Ok(Found::Made(body, payload)) => self.made(body, &payload),
-                // A defect of ours has ended it, which the log says; its stream is reset.
-                Ok(Found::Nothing) | Err(_) => {}
+            // Else a defect of ours has ended it, which the log says; its stream is reset.
+            if let Ok(Some(found)) = found {
+                self.found(found);
             }
         }
     }
@@ -233,10 +225,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn look_at_changes(&mut self, cx: &Context<'_>) {
         let mut changes: Vec<Arc<Change>> = Vec::new();
         if self.mailbox.poll_take(cx, &mut changes).is_ready() {
-            // Their states are not the current ones any more.
-            self.answers.forget();
             for change in changes {
-                self.parked.on_change(&change);
+                self.polls.on_change(&change);
             }
         }
     }
@@ -258,20 +248,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// The client has given a stream up.
     fn gone(&mut self, key: u32) {
-        if let Some(Stream { phase: Phase::Parked(parked), .. }) = self.streams.try_remove(key as usize) {
-            self.parked.abandon(parked);
+        if let Some(parked) = self.streams.try_remove(key as usize).and_then(|stream| stream.parked()) {
+            self.polls.parked.abandon(parked);
         }
     }
 
-    /// Answers polls that are over, and resets what is not taken. Whether there may be more of them.
-    fn release(&mut self) -> bool {
-        self.parked.refresh();
-        let released = (0..AT_ONCE).map_while(|_| {
-            let released = self.parked.next_released(self.now)?;
-            self.released(released);
-            Some(())
-        });
-        let has_more = released.count() == AT_ONCE;
+    /// Resets what is not taken.
+    fn reset_slow(&mut self) {
         while let Some(key) = self.timers.expired(self.now) {
             let Some(writing) = self.writing.get(key as usize) else { continue };
             let deadline = writing.unsent.moved() + SLOW_READER;
@@ -282,7 +265,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.writing.remove(key as usize).unsent.reset();
             }
         }
-        has_more
     }
 
     /// Whether something has happened while h2 had its turn.
@@ -296,7 +278,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if has_ended {
             let parked: Vec<_> = self.streams.iter().filter_map(|(_, stream)| stream.parked()).collect();
             for parked in parked {
-                self.half_closed(parked);
+                self.half_closes(parked);
             }
         }
         has_ended
@@ -305,7 +287,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// When there is something to do, if nothing happens before.
     fn deadline(&self) -> Instant {
         let pings = self.pings.as_ref().map(Pings::deadline);
-        let others = [pings, self.dead, self.parked.deadline(), self.timers.next()];
+        let others = [pings, self.dead, self.polls.parked.deadline(), self.timers.next()];
         others.into_iter().flatten().fold(self.idle, Instant::min)
     }
 
@@ -328,7 +310,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if let Some(operation) = operation.filter(|_| head::check(&Head::of(&parts)).is_ok()) {
             drop(body);
             let head = parts.method == http::Method::HEAD;
-            let stream = Stream { respond, phase: Phase::Arrived, head, record: None, answering };
+            let stream = Stream { respond, waits: None, head, record: None, answering };
             let key = self.streams.insert(stream);
             let short = u32::try_from(key).unwrap_or(u32::MAX);
             self.poll_arrives(short, &parts, operation);
@@ -339,7 +321,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let exchange = exchange::run(router, state, Request::from_parts(parts, body), respond, answering);
         self.tasks.spawn(async move {
             exchange.await;
-            Found::Nothing
+            None
         });
     }
 }
@@ -348,7 +330,7 @@ impl<S> Drop for Connection<S> {
     fn drop(&mut self) {
         for stream in self.streams.drain() {
             if let Some(parked) = stream.parked() {
-                self.parked.abandon(parked);
+                self.polls.parked.abandon(parked);
             }
         }
     }

@@ -14,7 +14,7 @@ use http::{HeaderMap, Response, StatusCode, header};
 use super::notice::Notice;
 use crate::describe::Answer;
 use crate::http::date::Date;
-use crate::hub::{FanOutGuard, Payload};
+use crate::hub::FanOutGuard;
 
 /// An answer that is ready to be sent.
 #[derive(Debug)]
@@ -23,8 +23,6 @@ pub(super) struct Written {
     fields: HeaderMap,
     /// Empty where there is none.
     pub(super) body: Bytes,
-    /// Of which it was made, to be counted for each who gets it.
-    pub(super) payload: Option<Payload>,
 }
 
 /// Bytes of a body on their way to the client.
@@ -55,12 +53,12 @@ pub(super) struct Unsent {
 
 impl Written {
     /// An answer of our own.
-    pub(super) fn new(answer: Answer, date: &Date, payload: Option<Payload>) -> Self {
+    pub(super) fn new(answer: Answer, date: &Date) -> Self {
         let mut fields = HeaderMap::with_capacity(16);
         fields.extend(answer.fields());
         fields.insert(header::DATE, date.value().clone());
         let status = answer.status;
-        Self { status, fields, body: answer.into_body().unwrap_or_default(), payload }
+        Self { status, fields, body: answer.into_body().unwrap_or_default() }
     }
 
     /// Hands it to h2. An error is that of a stream that is gone already.

@@ -1,20 +1,17 @@
 //! Answers as they are sent. Most clients that are told of a change get the same bytes: they are written once,
 //! and kept while the change is under way.
 
-use std::io::Write as _;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::bounds::KEPT_ANSWERS;
-use crate::describe::{Answer, Decision, PollRequest};
+use crate::describe::{Decision, PollRequest};
 use crate::http::date::Date;
 use crate::http::describe::Asking;
 use crate::hub::{Payload, Served, Wanted};
 
-/// Writes answers.
+/// The answers that were written last.
 #[derive(Debug)]
-pub struct Answers<W = Written> {
+pub struct Answers<W> {
     kept: Vec<Kept<W>>,
     /// The kept one that is replaced next.
     next: usize,
@@ -30,25 +27,14 @@ pub(in crate::http) struct AnswerKey {
     ends: bool,
 }
 
+/// One that is kept.
 #[derive(Debug)]
-struct Kept<W> {
+pub(in crate::http) struct Kept<W> {
     served: Arc<Served>,
     key: AnswerKey,
     request: Arc<PollRequest>,
     second: u64,
-    written: Arc<W>,
-}
-
-/// An answer that is ready to be sent.
-#[derive(Debug, Clone)]
-pub struct Written {
-    pub(in crate::http) status: http::StatusCode,
-    /// From the status line to the empty line, and a short body.
-    pub(in crate::http) head: Bytes,
-    /// The body, where it is not short.
-    pub(in crate::http) body: Bytes,
-    /// How long the body is.
-    pub(in crate::http) length: usize,
+    pub(in crate::http) written: Arc<W>,
     /// Of which it was made, to be counted for each who gets it.
     pub(in crate::http) payload: Option<Payload>,
 }
@@ -89,14 +75,14 @@ impl<W> Answers<W> {
         request: &Arc<PollRequest>,
         served: &Arc<Served>,
         key: AnswerKey,
-    ) -> Option<&Arc<W>> {
+    ) -> Option<&Kept<W>> {
         let is_same = |kept: &&Kept<W>| {
             kept.second == self.date.second()
                 && Arc::ptr_eq(&kept.served, served)
                 && kept.key == key
                 && same(&kept.request, request)
         };
-        self.kept.iter().find(is_same).map(|kept| &kept.written)
+        self.kept.iter().find(is_same)
     }
 
     /// Keeps one.
@@ -105,38 +91,17 @@ impl<W> Answers<W> {
         request: &Arc<PollRequest>,
         served: &Arc<Served>,
         key: AnswerKey,
-        written: &Arc<W>,
+        written: Arc<W>,
+        payload: Option<Payload>,
     ) {
-        let (served, request, written) = (Arc::clone(served), Arc::clone(request), Arc::clone(written));
-        let kept = Kept { served, key, request, second: self.date.second(), written };
+        let (served, request) = (Arc::clone(served), Arc::clone(request));
+        let kept = Kept { served, key, request, second: self.date.second(), written, payload };
         if self.kept.len() < KEPT_ANSWERS {
             self.kept.push(kept);
         } else {
             self.kept[self.next] = kept;
             self.next = (self.next + 1) % KEPT_ANSWERS;
         }
-    }
-}
-
-impl Answers {
-    /// Writes the head of an answer into `head`.
-    pub(in crate::http) fn write(&self, answer: &Answer, ends: bool, head: &mut Vec<u8>) {
-        let status = answer.status;
-        let reason = status.canonical_reason().unwrap_or("");
-        // Writing into memory does not fail.
-        let _ = write!(head, "HTTP/1.1 {} {reason}\r\n", status.as_str());
-        for (name, value) in answer.fields() {
-            head.extend_from_slice(name.as_str().as_bytes());
-            head.extend_from_slice(b": ");
-            head.extend_from_slice(value.as_bytes());
-            head.extend_from_slice(b"\r\n");
-        }
-        if ends {
-            head.extend_from_slice(b"connection: close\r\n");
-        }
-        head.extend_from_slice(b"date: ");
-        head.extend_from_slice(self.date.value().as_bytes());
-        head.extend_from_slice(b"\r\n\r\n");
     }
 }
 

@@ -1,0 +1,359 @@
+//! Plain polls, from their arrival to their answer, whatever they come by. Who owns the clients, an event loop of HTTP/1.1 or
+//! a connection of HTTP/2, says how an answer is written and sent ([`Owner`]); what becomes of a poll is the same for both.
+//!
+//! ```text
+//!  arrives -> compared with the current state -----------------------> answered
+//!                 |                    |                                  ^
+//!                 | its client may be  | it has the state:                |
+//!                 v ahead: Confirming  v Parked ---- changed, expired ----+
+//!                 +--- found out --->  (compared)                         |
+//!                                         Making: its body is made -------+
+//! ```
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::access::{Connection, Identity};
+use crate::describe::request::Report;
+use crate::describe::{Answer, Consistency, Decision, PollRequest, Problem};
+use crate::hub::{FanOutGuard, Missing, Payload, Served, Subscription, Wanted};
+use crate::lifecycle::stop;
+use crate::model::Since;
+use crate::operation::Operation;
+use crate::registry::LivePoll;
+
+use super::describe::{Arrived, Asking, nothing};
+
+pub mod answers;
+pub mod parked;
+pub mod timers;
+
+use answers::{AnswerKey, Answers};
+use parked::{Parked, Released};
+
+/// The polls of an owner. `W`: an answer as it is sent.
+#[derive(Debug)]
+pub struct Polls<W> {
+    /// Those that are parked.
+    pub(super) parked: Parked<u32>,
+    pub(super) answers: Answers<W>,
+    /// Who waits for bodies that are being made.
+    making: HashMap<BodyKey, Vec<ClientRef>>,
+}
+
+/// Names a client, and no other of its owner that gets its key after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientRef {
+    pub(super) key: u32,
+    pub(super) serial: u64,
+}
+
+/// Names a body that is being made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct BodyKey {
+    /// Where the state is in memory: it is kept there by those who wait.
+    served: usize,
+    wanted: Wanted,
+}
+
+/// What a poll waits for.
+#[derive(Debug)]
+pub(super) enum Waits {
+    /// Until it is known whether its client is ahead.
+    Confirming(Box<Confirming>),
+    /// A change, or its time: it is parked under this key.
+    Parked(u32),
+    /// The body of its answer is being made.
+    Making(Box<Answering>),
+}
+
+/// A poll whose client may be ahead.
+#[derive(Debug)]
+pub(super) struct Confirming {
+    asking: Asking,
+    report: Report,
+}
+
+/// A poll that is answered.
+#[derive(Debug)]
+pub(super) struct Answering {
+    asking: Asking,
+    served: Arc<Served>,
+    decision: Decision,
+    live: Option<LivePoll>,
+    held: Duration,
+    fan_out: Option<FanOutGuard>,
+}
+
+/// What a task has found out or made for polls.
+#[derive(Debug)]
+pub enum Found {
+    /// What is known of the current state by now, for the poll of a client.
+    Confirmed(ClientRef, Consistency),
+    /// A body has been made.
+    Made(BodyKey, Box<Payload>),
+}
+
+/// How an answer goes out.
+#[derive(Debug)]
+pub(super) struct Sending {
+    /// How long the poll was held.
+    pub(super) held: Duration,
+    /// Whether the connection ends with it.
+    pub(super) ends: bool,
+    /// Kept until it is sent; absent: [`Polls::fan_out`] has one, if the poll was released at this moment.
+    pub(super) fan_out: Option<FanOutGuard>,
+}
+
+impl<W> Polls<W> {
+    pub(super) fn new(parked: Parked<u32>) -> Self {
+        Self { parked, answers: Answers::default(), making: HashMap::new() }
+    }
+
+    /// Keeps the fan-out of a change open for an answer that is sent later.
+    pub(super) fn fan_out(&self, fan_out: Option<FanOutGuard>, held: Duration) -> Option<FanOutGuard> {
+        if held.is_zero() { fan_out } else { fan_out.or_else(|| self.parked.fan_out()) }
+    }
+
+    /// The process drains, or closes.
+    pub(super) fn on_phase(&mut self, phase: stop::Phase) {
+        self.parked.on_phase(phase);
+    }
+
+    /// Notes what a change touches.
+    pub(super) fn on_change(&mut self, change: &Arc<crate::hub::Change>) {
+        // Their states are not the current ones any more.
+        self.answers.forget();
+        self.parked.on_change(change);
+    }
+}
+
+/// Who owns clients that poll.
+pub(super) trait Owner {
+    /// An answer as it is sent.
+    type Written;
+
+    fn polls(&mut self) -> &mut Polls<Self::Written>;
+    fn now(&self) -> Instant;
+
+    /// Names the client with this key; none: it is gone.
+    fn client(&self, key: u32) -> Option<ClientRef>;
+    /// The connection of a client that is there.
+    fn connection(&mut self, key: u32) -> Arc<Connection>;
+    /// Whether the client has closed its sending side.
+    fn is_half_closed(&self, key: u32) -> bool;
+    /// Whether the client has asked with HEAD.
+    fn is_head(&self, key: u32) -> bool;
+    /// Whether the connection ends with the next answer to it.
+    fn ends(&self, key: u32) -> bool;
+
+    /// The client waits.
+    fn wait(&mut self, key: u32, waits: Waits);
+    /// It waits no longer; gives what it waited for.
+    fn take_waits(&mut self, key: u32) -> Option<Waits>;
+
+    /// Writes an answer.
+    fn write(&self, answer: Answer, ends: bool) -> Self::Written;
+    /// Counts an answer and sends it.
+    fn send(&mut self, key: u32, written: &Self::Written, sending: Sending);
+    /// Runs a task, whose result is passed to [`Self::found`].
+    fn find_out(&mut self, task: impl Future<Output = Found> + Send + 'static);
+
+    /// A poll of `operation` has come.
+    fn asked(&mut self, key: u32, operation: Arc<Operation>, request: Arc<PollRequest>, report: Report) {
+        match Asking::new(operation, request) {
+            Ok(asking) => self.compare(key, asking, report),
+            Err(problem) => self.refuse(key, &problem, Duration::ZERO),
+        }
+    }
+
+    /// Compares a poll with the current state, once that is known to be confirmed, or not to be.
+    fn compare(&mut self, key: u32, asking: Asking, report: Report) {
+        // First, so that no change falls between the comparison and being parked.
+        self.polls().parked.follow(&asking.subscription);
+        let current = asking.subscription.current();
+        let Some(claimed) = asking.claims(&current).copied() else {
+            return self.arrive(key, &asking, current, report, Consistency::Confirmed);
+        };
+        if let Some(consistency) = asking.operation.known_consistency(&claimed) {
+            let current = asking.subscription.current();
+            self.arrive(key, &asking, current, report, consistency);
+        } else {
+            self.confirm(key, asking, report, claimed);
+        }
+    }
+
+    /// A task finds out what is known of the current state.
+    fn confirm(&mut self, key: u32, asking: Asking, report: Report, claimed: Since) {
+        let Some(client) = self.client(key) else { return };
+        let operation = Arc::clone(&asking.operation);
+        self.wait(key, Waits::Confirming(Box::new(Confirming { asking, report })));
+        self.find_out(async move { Found::Confirmed(client, operation.catch_up(&claimed).await) });
+    }
+
+    /// A task has found something out.
+    fn found(&mut self, found: Found) {
+        match found {
+            Found::Confirmed(client, consistency) => {
+                if let Some(Waits::Confirming(confirming)) = self.waited(client) {
+                    let Confirming { asking, report } = *confirming;
+                    let current = asking.subscription.current();
+                    self.arrive(client.key, &asking, current, report, consistency);
+                }
+            }
+            Found::Made(body, payload) => {
+                for client in self.polls().making.remove(&body).unwrap_or_default() {
+                    if let Some(Waits::Making(answering)) = self.waited(client) {
+                        self.answer_with(client.key, *answering, Some((*payload).clone()), None);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What a client waited for to which something was found; none: it is gone. Each waits for one thing at a time.
+    fn waited(&mut self, client: ClientRef) -> Option<Waits> {
+        if self.client(client.key) == Some(client) { self.take_waits(client.key) } else { None }
+    }
+
+    /// Answers a poll or parks it.
+    fn arrive(
+        &mut self,
+        key: u32,
+        asking: &Asking,
+        current: Result<Arc<Served>, Missing>,
+        report: Report,
+        consistency: Consistency,
+    ) {
+        if self.client(key).is_none() {
+            return;
+        }
+        match asking.arrive(current, consistency, report, &Identity::Anonymous, || self.connection(key)) {
+            Ok(Arrived::Answer(decision, served, live)) => {
+                let asking = asking.clone();
+                let held = Duration::ZERO;
+                self.answer(key, Answering { asking, served, decision, live, held, fan_out: None });
+            }
+            Ok(Arrived::Park(parking)) => {
+                let now = self.now();
+                let parked = self.polls().parked.park(asking, parking, key, now);
+                self.wait(key, Waits::Parked(parked));
+                if self.is_half_closed(key) {
+                    self.half_closes(parked);
+                }
+            }
+            Err(problem) => self.refuse(key, &problem, Duration::ZERO),
+        }
+    }
+
+    /// The client of a parked poll has closed its sending side: it is answered at once, since most that do so are gone.
+    fn half_closes(&mut self, parked: u32) {
+        let now = self.now();
+        if let Some(released) = self.polls().parked.half_closed(parked, now) {
+            self.released(released);
+        }
+    }
+
+    /// Answers polls that are over, so many at most. Whether there may be more.
+    fn release(&mut self, most: usize) -> bool {
+        let now = self.now();
+        self.polls().parked.refresh();
+        for _ in 0..most {
+            let Some(released) = self.polls().parked.next_released(now) else { return false };
+            self.released(released);
+        }
+        true
+    }
+
+    /// Answers a poll that is over.
+    fn released(&mut self, released: Released<u32>) {
+        let Released { client: key, asking, live, release, current, held, put_off } = released;
+        self.take_waits(key);
+        let ended = match current {
+            Ok(served) => release.decision.map(|decision| (served, decision)).ok_or(Missing::NoParts),
+            Err(missing) => Err(missing),
+        };
+        match ended {
+            Ok((served, decision)) => {
+                self.answer(key, Answering { asking, served, decision, live, held, fan_out: put_off });
+            }
+            Err(missing) => self.refuse(key, &nothing(&asking.operation, missing), held),
+        }
+    }
+
+    /// Answers a poll: with bytes that are there, or once they are made.
+    fn answer(&mut self, key: u32, answering: Answering) {
+        let ends = self.ends(key);
+        let Answering { asking, served, decision, live, held, .. } = &answering;
+        // The same state at a version that only this client has seen.
+        let is_common = asking.request.version_of(&served.snapshot.id) == served.snapshot.id.version;
+        let answer_key = AnswerKey::new(asking, *decision, ends);
+        if is_common && let Some(kept) = self.polls().answers.kept(&asking.request, served, answer_key) {
+            if let (Decision::State, Some(live)) = (decision, live) {
+                live.sent(&served.snapshot.id);
+            }
+            if let Some(payload) = &kept.payload {
+                asking.subscription.count(served, payload);
+            }
+            let (written, held) = (Arc::clone(&kept.written), *held);
+            return self.send(key, &written, Sending { held, ends, fan_out: answering.fan_out });
+        }
+        let payload = match asking.wanted(*decision) {
+            None => None,
+            Some(wanted) => match asking.subscription.made_payload(served, wanted) {
+                Some(payload) => Some(payload),
+                None => return self.make(key, wanted, answering),
+            },
+        };
+        self.answer_with(key, answering, payload, is_common.then_some(answer_key));
+    }
+
+    fn answer_with(&mut self, key: u32, answering: Answering, payload: Option<Payload>, keep: Option<AnswerKey>) {
+        let Answering { asking, served, decision, live, held, fan_out } = answering;
+        let counted = payload.clone().filter(|_| decision == Decision::State);
+        match asking.answer_with(&served, decision, live.as_ref(), payload) {
+            Ok(answer) => {
+                let ends = self.ends(key);
+                let written = Arc::new(self.write(answer, ends));
+                if let Some(keep) = keep {
+                    self.polls().answers.keep(&asking.request, &served, keep, Arc::clone(&written), counted);
+                }
+                self.send(key, &written, Sending { held, ends, fan_out });
+            }
+            Err(problem) => self.refuse(key, &problem, held),
+        }
+    }
+
+    /// A task makes a body, for all who wait for the same.
+    fn make(&mut self, key: u32, wanted: Wanted, mut answering: Answering) {
+        let Some(client) = self.client(key) else { return };
+        let body = BodyKey { served: Arc::as_ptr(&answering.served) as usize, wanted };
+        let waiting = self.polls().making.entry(body).or_default();
+        waiting.push(client);
+        let is_first = waiting.len() == 1;
+        answering.fan_out = self.polls().fan_out(answering.fan_out.take(), answering.held);
+        let (subscription, served) = (Arc::clone(&answering.asking.subscription), Arc::clone(&answering.served));
+        self.wait(key, Waits::Making(Box::new(answering)));
+        if is_first {
+            self.find_out(made(body, wanted, subscription, served));
+        }
+    }
+
+    /// Answers a poll with a problem.
+    fn refuse(&mut self, key: u32, problem: &Problem, held: Duration) {
+        self.own_answer(key, Answer::problem(problem, fastrand::f64()), held);
+    }
+
+    /// Answers with something that is no state.
+    fn own_answer(&mut self, key: u32, answer: Answer, held: Duration) {
+        let ends = self.ends(key);
+        let answer = if self.is_head(key) { answer.to_head() } else { answer };
+        let written = self.write(answer, ends);
+        self.send(key, &written, Sending { held, ends, fan_out: None });
+    }
+}
+
+async fn made(body: BodyKey, wanted: Wanted, subscription: Arc<Subscription>, served: Arc<Served>) -> Found {
+    Found::Made(body, Box::new(subscription.payload(&served, wanted).await))
+}
