@@ -1,64 +1,17 @@
-//! PURE. Who sends a request, and over which connection: what every decision on a request starts from.
+//! PURE. Who sends a request, over which connection, and by which credential: what every decision on a request starts from.
+//!
+//! ```text
+//!  Authorization: Bearer ... --> credential::read --> Tokens::find --> Caller, or a Refusal
+//!                                                       ^
+//!                       the file with tokens -> Tokens::parse; what is not in it any more is withdrawn
+//! ```
 
-use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+pub mod caller;
+pub mod connection;
+pub mod credential;
+pub mod tokens;
 
-/// A connection of clients. Several may share one: behind a proxy, or on HTTP/2.
-#[derive(Debug)]
-pub struct Connection {
-    /// The other end: the client, or the proxy in between.
-    pub peer: SocketAddr,
-    /// How its requests are protected.
-    pub scheme: Scheme,
-    ended: OnceLock<Instant>,
-}
-
-/// The scheme of the URLs that lead here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scheme {
-    /// In the clear.
-    Http,
-    /// Over TLS.
-    Https,
-}
-
-/// The authenticated identity of a caller.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Identity {
-    /// No identity was asked for, or none was presented.
-    #[default]
-    Anonymous,
-    /// Authenticated, under this name.
-    Authenticated(Arc<str>),
-}
-
-impl Connection {
-    /// A connection that has begun.
-    #[must_use]
-    pub fn new(peer: SocketAddr, scheme: Scheme) -> Self {
-        Self { peer, scheme, ended: OnceLock::new() }
-    }
-
-    /// It has ended at `now`. Only the first end counts.
-    pub fn end(&self, now: Instant) {
-        let _ = self.ended.set(now);
-    }
-
-    /// When it ended; absent: it has not.
-    #[must_use]
-    pub fn ended(&self) -> Option<Instant> {
-        self.ended.get().copied()
-    }
-}
-
-impl Scheme {
-    /// As URLs and `X-Forwarded-Proto` spell it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
-        }
-    }
-}
+pub use caller::{Caller, Identity};
+pub use connection::{Connection, Scheme};
+pub use credential::Refusal;
+pub use tokens::Tokens;

@@ -73,6 +73,10 @@ pub const SLICE: usize = 256;
 pub const KEPT_ANSWERS: usize = 16;
 /// Heads of polls that an event loop keeps, since the next client may send the same bytes; others are read anew.
 pub const KNOWN_HEADS: usize = 16;
+/// Static tokens in a file; a file with more is refused as a whole.
+pub const ACCESS_TOKENS: usize = 100_000;
+/// Bytes of the name of a token's owner, or of a group.
+pub const ACCESS_NAME_BYTES: usize = 253;
 /// A client that takes no byte of the answer to a poll for this long is cut; on HTTP/2 its stream is reset.
 pub const SLOW_READER: Duration = Duration::from_secs(60);
 /// Bytes of a request body that has no use, which are read and dropped so that the connection can go on; with more of them

@@ -43,6 +43,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// How long a drain may take.
     pub grace: Duration,
+    /// Who may poll.
+    pub access: Access,
     /// Connections accepted at once on `listen`; one more is answered 503.
     pub connections: usize,
     /// What is logged, and how.
@@ -62,6 +64,17 @@ pub struct Config {
     pub controller: Option<Controller>,
     /// The describe operations, with distinct names and paths; at least one where no others can come.
     pub operations: Vec<Operation>,
+}
+
+/// Who may poll.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Access {
+    /// The file with static tokens; absent: nobody is asked for a credential.
+    pub tokens: Option<PathBuf>,
+    /// Whoever brings no credential may poll, although others are asked for one.
+    pub anonymous: bool,
+    /// Credentials are taken over connections that others can read.
+    pub clear_credentials: bool,
 }
 
 /// The `DescribeOperation`s that are served, and who serves them.

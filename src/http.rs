@@ -13,12 +13,13 @@ use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use tokio::time::{Duration, Instant};
 
-use crate::access::Connection;
+use crate::access::{Caller, Connection};
 use crate::describe::problem::{self, Kind};
 use crate::describe::{Answer, Problem};
 use crate::lifecycle::stop;
 use crate::operation::{Operation, OperationRegistry};
 
+pub mod access;
 pub mod access_log;
 pub mod connection;
 pub mod date;
@@ -50,6 +51,7 @@ use response::{Body, response};
 #[derive(Debug)]
 pub struct Router {
     operations: Arc<OperationRegistry>,
+    access: Arc<access::Access>,
     proxy: Option<proxy::Proxy>,
     stop: stop::Watch,
     metrics: metrics::Metrics,
@@ -86,16 +88,17 @@ impl Outcome {
 }
 
 impl Router {
-    /// A router for these operations, and this app behind.
+    /// A router for these operations, for those who may poll them, and this app behind.
     #[must_use]
     pub fn new(
         operations: Arc<OperationRegistry>,
+        access: Arc<access::Access>,
         proxy: Option<proxy::Proxy>,
         stop: stop::Watch,
         metrics: metrics::Metrics,
         access_log: bool,
     ) -> Self {
-        Self { operations, proxy, stop, metrics, access_log, polls_by_hyper: false }
+        Self { operations, access, proxy, stop, metrics, access_log, polls_by_hyper: false }
     }
 
     /// The same, of which hyper serves plain polls too: for tests that compare both ways.
@@ -169,13 +172,29 @@ impl Router {
         if http2 && let Err(refused) = head::check(&Head::of(&parts)) {
             return (Route::Refused, response(Answer::problem(&refused, fastrand::f64()), None), Duration::ZERO);
         }
-        if let Some(operation) = self.operations.get(parts.uri.path()) {
+        let operation = self.operations.get(parts.uri.path());
+        // Who may not poll is not told which paths there are either.
+        let may = if operation.is_some() || self.proxy.is_none() {
+            self.access.judge(&parts.headers, connection.client.peer, connection.client.scheme)
+        } else {
+            Ok(Caller::Anonymous)
+        };
+        let caller = match may {
+            Ok(caller) => caller,
+            Err(problem) => {
+                let route = if operation.is_some() { Route::Describe } else { Route::None };
+                let is_read = Box::pin(unwanted::read(body, &parts)).await;
+                let response = response(Answer::problem(&problem, fastrand::f64()), None);
+                return (route, ending(response, http2 || is_read), Duration::ZERO);
+            }
+        };
+        if let Some(operation) = operation {
             let asked = describe::parse(&operation, &parts);
             let is_read = Box::pin(unwanted::read(body, &parts)).await;
             // A parked request keeps nothing of its head: each field is a slice of the connection's read
             // buffer, 8 KiB.
             drop(parts);
-            let outcome = describe::answer(&operation, &self.stop, connection, asked).await;
+            let outcome = describe::answer(&operation, (&self.access, caller), &self.stop, connection, asked).await;
             let response = response(outcome.answer, outcome.fan_out);
             return (Route::Describe, ending(response, http2 || is_read), outcome.held);
         }

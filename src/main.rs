@@ -5,6 +5,9 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use tidewait::access::tokens;
 use tidewait::admin::ask;
 use tidewait::app::App;
 use tidewait::bounds::LOG_END;
@@ -33,6 +36,7 @@ fn main() -> ExitCode {
             }
             answer(&format!("the configuration is good, operations: {}\n", config.operations.len()))
         }),
+        cli::Command::Token(options) => Ok(token(&options)),
         cli::Command::Crd => Ok(answer(&crd::documents())),
         cli::Command::Drain(options) => cli::load_drain(&options).map(drain),
     };
@@ -99,6 +103,17 @@ fn drain(wanted: cli::Drain) -> Done {
         Ok::<_, ask::AskError>(drained)
     });
     answer(&(escape::lines(&drained?) + "\n"))
+}
+
+/// A token that nobody has, and its line.
+fn token(options: &cli::TokenOptions) -> Done {
+    let mut random = [0; 32];
+    rustls::crypto::aws_lc_rs::default_provider()
+        .secure_random
+        .fill(&mut random)
+        .map_err(|_| "the system gives no random bytes")?;
+    let token = format!("tw_{}", URL_SAFE_NO_PAD.encode(random));
+    answer(&format!("{token}\n{}\n", tokens::line(&token, &options.name, &options.groups)))
 }
 
 /// What a person asked a command for.

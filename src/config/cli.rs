@@ -18,6 +18,7 @@ use super::resolve::{Layers, resolve};
 pub use super::settings::Options;
 use super::settings::{COLLECTOR, SETTINGS, Setting, Unset, environment_name, from_environment, from_flags};
 use super::{Config, ranges, value};
+use crate::access::tokens::is_name;
 use crate::bounds::CONFIG_BYTES;
 
 /// Serves models by long polling: parks requests, and answers all of them when the model changes
@@ -36,10 +37,27 @@ pub enum Command {
     Serve(Options),
     /// Validate the configuration that serve would use; the exit code is 0 if it is good and 2 if not
     Check(Options),
+    /// Make a token, and print it with its line for the file of --access-tokens; it is stored nowhere
+    Token(TokenOptions),
     /// Print the custom resource definitions: kubectl apply --server-side -f -
     Crd,
     /// Answer the parked requests of a running Tidewait, as a preStop hook before its pod ends
     Drain(DrainOptions),
+}
+
+/// Whose token it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
+pub struct TokenOptions {
+    /// Whose it is: letters, digits and -._:/@, at most 253
+    #[arg(value_name = "NAME", value_parser = access_name)]
+    pub name: String,
+    /// Groups that the owner is in
+    #[arg(long, value_name = "GROUP[,GROUP]", value_delimiter = ',', value_parser = access_name)]
+    pub groups: Vec<String>,
+}
+
+fn access_name(text: &str) -> Result<String, String> {
+    if is_name(text) { Ok(text.to_owned()) } else { Err("write 1 to 253 letters, digits and -._:/@".to_owned()) }
 }
 
 /// Which process is to drain.
@@ -218,7 +236,7 @@ mod tests {
     fn options(arguments: &[&str]) -> Options {
         match parsed(arguments).expect("flags").command {
             Command::Serve(options) | Command::Check(options) => options,
-            Command::Drain(_) | Command::Crd => panic!("serve or check"),
+            Command::Drain(_) | Command::Crd | Command::Token(_) => panic!("serve or check"),
         }
     }
 
@@ -232,7 +250,7 @@ mod tests {
             assert_eq!(flags, SETTINGS.map(|setting| setting.flag), "{name}");
         }
         let names: BTreeSet<_> = command.get_subcommands().map(clap::Command::get_name).collect();
-        assert_eq!(names, BTreeSet::from(["check", "crd", "drain", "serve"]));
+        assert_eq!(names, BTreeSet::from(["check", "crd", "drain", "serve", "token"]));
     }
 
     #[test]
@@ -259,6 +277,9 @@ mod tests {
             (&["agent"], 2),
             (&[], 2),
             (&["drain", "--listen=x"], 2),
+            (&["token"], 2),
+            (&["token", "a b"], 2),
+            (&["token", "a", "--groups=b,,c"], 2),
             (&["serve", "--help"], 0),
             (&["--version"], 0),
         ] {

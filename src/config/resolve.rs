@@ -13,7 +13,7 @@ use super::problem::{Problems, quote};
 use super::reader::Reader;
 use super::settings::{self, Options};
 use super::value;
-use super::{Config, Controller, Limits, Log, Operation, Source, Upstream, Wait, ranges};
+use super::{Access, Config, Controller, Limits, Log, Operation, Source, Upstream, Wait, ranges};
 
 pub mod custom;
 mod source;
@@ -57,7 +57,8 @@ pub fn resolve(layers: &Layers) -> Result<Config, Problems> {
 
 /// Everything but the operations.
 fn process(reader: &mut Reader<'_>) -> Option<Config> {
-    let (listen, admin) = addresses(reader);
+    let access = access(reader);
+    let (listen, admin) = addresses(reader, access.as_ref());
     let upstream = upstream(reader, listen);
     let trusted_proxies = reader.list("trusted-proxies", value::network);
     let connections = number(reader, "max-connections", &ranges::COUNT);
@@ -68,7 +69,7 @@ fn process(reader: &mut Reader<'_>) -> Option<Config> {
     let watch_timeout = duration(reader, "watch-timeout", &ranges::WATCH);
     let format = reader.setting("log-format", value::log_format);
     let level = reader.setting("log-level", value::log_level);
-    let access = reader.setting("access-log", value::switch);
+    let access_log = reader.setting("access-log", value::switch);
     let otlp_endpoint = collector(reader);
     Some(Config {
         listen: listen?,
@@ -77,7 +78,8 @@ fn process(reader: &mut Reader<'_>) -> Option<Config> {
         trusted_proxies,
         grace: grace?,
         connections: connections?,
-        log: Log { format: format?, level: level?, access: access? },
+        log: Log { format: format?, level: level?, access: access_log? },
+        access: access?,
         state_dir,
         kubeconfig,
         watch_timeout: watch_timeout?,
@@ -110,16 +112,24 @@ fn number(reader: &mut Reader<'_>, flag: &str, bounds: &std::ops::RangeInclusive
     reader.setting(flag, |text| value::number(text, bounds))
 }
 
-/// Where it listens, and whether it may.
-fn addresses(reader: &mut Reader<'_>) -> (Option<SocketAddr>, Option<SocketAddr>) {
-    let listen = reader.setting("listen", value::address);
+/// Who may poll.
+fn access(reader: &mut Reader<'_>) -> Option<Access> {
+    let tokens = reader.optional("access-tokens", value::file_path);
     let anonymous = reader.setting("allow-anonymous", value::switch);
+    let clear_credentials = reader.setting("allow-clear-credentials", value::switch);
+    Some(Access { tokens, anonymous: anonymous?, clear_credentials: clear_credentials? })
+}
+
+/// Where it listens, and whether it may.
+fn addresses(reader: &mut Reader<'_>, access: Option<&Access>) -> (Option<SocketAddr>, Option<SocketAddr>) {
+    let listen = reader.setting("listen", value::address);
     let admin = reader.setting("admin", value::address);
-    if let (Some(address), Some(false), Some(given)) = (listen, anonymous, reader.given("listen"))
+    let asks_nobody = access.is_some_and(|access| !access.anonymous && access.tokens.is_none());
+    if let (Some(address), true, Some(given)) = (listen, asks_nobody, reader.given("listen"))
         && !address.ip().to_canonical().is_loopback()
     {
         let message = "is reached from other machines, and Tidewait asks nobody who they are: \
-                       give --allow-anonymous if anyone who reaches the port may read the model, \
+                       give --access-tokens FILE, or --allow-anonymous if anyone who reaches the port may read the model, \
                        or listen on a loopback address such as 127.0.0.1:8480";
         reader.wrong(given, message);
     }

@@ -54,7 +54,13 @@ pub struct Options {
     /// Address for clients and for the traffic of the app
     #[arg(long, value_name = "IP:PORT", help_heading = TRAFFIC)]
     pub listen: Option<String>,
-    /// Let anyone who reaches the port read the model; needed where --listen is not loopback
+    /// Let in who brings one of the tokens of this file, of lines as `tidewait token NAME` prints them
+    #[arg(long, value_name = "FILE", help_heading = TRAFFIC)]
+    pub access_tokens: Option<String>,
+    /// Take credentials over connections that others can read: not encrypted, and from another host
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = TRAFFIC)]
+    pub allow_clear_credentials: Option<String>,
+    /// Let anyone who reaches the port read the model; needed where --listen is not loopback and nobody is asked for a token
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = TRAFFIC)]
     pub allow_anonymous: Option<String>,
     /// Address for operators and the kubelet
@@ -139,7 +145,7 @@ pub(super) struct Setting {
 }
 
 /// Every setting, in the order of [`Options`].
-pub(super) const SETTINGS: [Setting; 32] = [
+pub(super) const SETTINGS: [Setting; 34] = [
     process("config", Absent("none"), |o| o.config.as_slice()),
     operation("file", Absent("none"), |o| o.file.as_slice()),
     operation("configmap", Absent("none"), |o| o.configmap.as_slice()),
@@ -152,6 +158,8 @@ pub(super) const SETTINGS: [Setting; 32] = [
     operation("max-parked", Text("20000"), |o| o.max_parked.as_slice()),
     operation("max-parked-per-agent", Text("16"), |o| o.max_parked_per_agent.as_slice()),
     process("listen", Text("127.0.0.1:8480"), |o| o.listen.as_slice()),
+    process("access-tokens", Absent("none"), |o| o.access_tokens.as_slice()),
+    process("allow-clear-credentials", Text("false"), |o| o.allow_clear_credentials.as_slice()),
     process("allow-anonymous", Text("false"), |o| o.allow_anonymous.as_slice()),
     process("admin", Text("127.0.0.1:8481"), |o| o.admin.as_slice()),
     process("upstream", Absent("none"), |o| o.upstream.as_slice()),

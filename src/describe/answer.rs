@@ -36,6 +36,8 @@ pub struct Answer {
     pub retry_after: Option<u32>,
     /// `Allow`.
     pub allow: Option<HeaderValue>,
+    /// `WWW-Authenticate`.
+    pub challenge: Option<HeaderValue>,
 }
 
 /// The fields of a state.
@@ -135,6 +137,7 @@ impl Answer {
         Self {
             retry_after: problem.retry_after.map(|seconds| retry_after(seconds, chance)),
             allow: (problem.kind == Kind::MethodNotAllowed).then_some(ALLOW),
+            challenge: problem.challenge.map(HeaderValue::from_static),
             ..Self::problem_of(problem.kind.status(), problem.to_json())
         }
     }
@@ -154,7 +157,7 @@ impl Answer {
     }
 
     fn empty(status: StatusCode) -> Self {
-        Self { status, state: None, representation: None, retry_after: None, allow: None }
+        Self { status, state: None, representation: None, retry_after: None, allow: None, challenge: None }
     }
 
     /// The header fields, in the order in which they are written; those of the connection are the wire's.
@@ -162,9 +165,10 @@ impl Answer {
         let no_store = Some((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
         let retry_after = self.retry_after.map(|seconds| (header::RETRY_AFTER, HeaderValue::from(seconds)));
         let allow = self.allow.clone().map(|allow| (header::ALLOW, allow));
+        let challenge = self.challenge.clone().map(|challenge| (header::WWW_AUTHENTICATE, challenge));
         let state = self.state.iter().flat_map(State::fields);
         let representation = self.representation.iter().flat_map(Representation::fields);
-        no_store.into_iter().chain(state).chain(representation).chain(retry_after).chain(allow)
+        no_store.into_iter().chain(state).chain(representation).chain(retry_after).chain(allow).chain(challenge)
     }
 
     /// The same, to a request with the method HEAD.

@@ -70,7 +70,8 @@ pub enum Action {
 /// A hold that is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Release {
-    /// How the request is answered; none: nothing is left of what it selected, since the model has no parts any more.
+    /// How the request is answered; none: with a problem, since its client may not, or
+    /// the model has no parts any more.
     pub decision: Option<Decision>,
     /// Why the hold is over.
     pub reason: Reason,
@@ -91,6 +92,8 @@ pub enum Reason {
     Ended,
     /// The client has closed its sending side: it may be gone.
     HalfClosed,
+    /// The credential of the client was withdrawn.
+    Withdrawn,
 }
 
 impl Poll {
@@ -185,6 +188,12 @@ impl Poll {
     #[must_use]
     pub fn on_half_closed(&self, current: Option<&StateId>) -> Action {
         self.answer(current, Reason::HalfClosed, Duration::ZERO)
+    }
+
+    /// The credential of the client was withdrawn: it is given no state.
+    #[must_use]
+    pub fn on_withdrawn(&self) -> Release {
+        Release { decision: None, reason: Reason::Withdrawn, put_off: Duration::ZERO }
     }
 
     fn own_deadline(&self) -> Instant {

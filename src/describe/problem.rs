@@ -17,19 +17,27 @@ pub struct Problem {
     pub detail: String,
     /// Whole seconds after which to try again; jitter is added when it is written.
     pub retry_after: Option<u32>,
+    /// `WWW-Authenticate`: the credential that is asked for (RFC 9110, section 11.6.1).
+    pub challenge: Option<&'static str>,
 }
 
 impl Problem {
     /// A problem that a retry does not solve.
     #[must_use]
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), retry_after: None }
+        Self { kind, detail: detail.into(), retry_after: None, challenge: None }
     }
 
     /// A problem that may be over after `seconds`.
     #[must_use]
     pub fn retry(kind: Kind, seconds: u32, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), retry_after: Some(seconds) }
+        Self { retry_after: Some(seconds), ..Self::new(kind, detail) }
+    }
+
+    /// A problem that a credential solves, of which `challenge` says the form.
+    #[must_use]
+    pub fn challenge(kind: Kind, challenge: &'static str, detail: impl Into<String>) -> Self {
+        Self { challenge: Some(challenge), ..Self::new(kind, detail) }
     }
 
     /// A parameter of a wrong form: its name, its value (shortened), and what is allowed.

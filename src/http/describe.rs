@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use tokio::time::{Duration, Instant};
 
+use super::access::Access;
 use super::connection::ConnectionState;
-use crate::access::Identity;
+use crate::access::Caller;
 use crate::describe::poll::{Action, Reason, Release};
 use crate::describe::{Answer, Consistency, Poll, PollRequest, Problem};
 use crate::hub::{Effect, FanOutGuard, Missing, News, Served, Waiter};
@@ -38,15 +39,16 @@ impl From<Answer> for DescribeOutcome {
     }
 }
 
-/// Answers a request to `operation` that came on `connection`.
+/// Answers a request to `operation` that came on `connection`, and may.
 pub async fn answer(
     operation: &Arc<Operation>,
+    (access, caller): (&Access, Caller),
     stop: &stop::Watch,
     connection: &ConnectionState,
     asked: Result<Asked, Problem>,
 ) -> DescribeOutcome {
     let answered = match asked {
-        Ok(Asked::Poll(request)) => poll(operation, stop, connection, request).await,
+        Ok(Asked::Poll(request)) => poll(operation, (access, caller), stop, connection, request).await,
         Ok(Asked::Options) => Ok(Answer::options().into()),
         Err(problem) => Err(problem),
     };
@@ -55,12 +57,13 @@ pub async fn answer(
 
 async fn poll(
     operation: &Arc<Operation>,
+    (access, caller): (&Access, Caller),
     stop: &stop::Watch,
     connection: &ConnectionState,
     mut request: PollRequest,
 ) -> Result<DescribeOutcome, Problem> {
     let report = request.take_report();
-    let asking = Asking::new(Arc::clone(operation), Arc::new(request))?;
+    let asking = Asking::new(Arc::clone(operation), Arc::new(request), caller)?;
     let mut current = asking.subscription.current();
     let consistency = match asking.claims(&current) {
         Some(claimed) => {
@@ -70,15 +73,19 @@ async fn poll(
         }
         None => Consistency::Confirmed,
     };
-    match asking.arrive(current, consistency, report, &Identity::Anonymous, || Arc::clone(&connection.client))? {
+    if asking.caller.is_withdrawn() {
+        return Err(access.withdrawn());
+    }
+    match asking.arrive(current, consistency, report, || Arc::clone(&connection.client))? {
         Arrived::Answer(decision, served, live) => Ok(asking.answer(&served, decision, live.as_ref()).await?.into()),
-        Arrived::Park(parking) => hold(&asking, stop, connection, parking).await,
+        Arrived::Park(parking) => hold(&asking, access, stop, connection, parking).await,
     }
 }
 
 /// Parks a request and answers it.
 async fn hold(
     asking: &Asking,
+    access: &Access,
     stop: &stop::Watch,
     connection: &ConnectionState,
     Parking { mut poll, permit, agent }: Parking,
@@ -88,11 +95,14 @@ async fn hold(
     let mut waiter = asking.subscription.park(permit);
     let mut end = HoldEnd { operation, reason: None };
     let parked = Instant::now();
-    let (release, current) = released(operation, stop, connection, &mut waiter, &mut poll).await;
+    let (release, current) = released(asking, access, stop, connection, &mut waiter, &mut poll).await;
     end.reason = Some(release.reason);
     let held = parked.elapsed();
     let fan_out = waiter.leave(release.put_off);
     drop(place);
+    if asking.caller.is_withdrawn() {
+        return Err(access.withdrawn());
+    }
     let current = current.map_err(|missing| nothing(operation, missing))?;
     let decision = release.decision.ok_or_else(|| nothing(operation, Missing::NoParts))?;
     let answer = asking.answer(&current, decision, live.as_ref()).await?;
@@ -101,13 +111,15 @@ async fn hold(
 
 /// Drives a poll until it is over. Also returns the state with which it ended.
 async fn released(
-    operation: &Operation,
+    Asking { operation, caller, .. }: &Asking,
+    access: &Access,
     stop: &stop::Watch,
     connection: &ConnectionState,
     waiter: &mut Waiter,
     poll: &mut Poll,
 ) -> (Release, Result<Arc<Served>, Missing>) {
     let mut stop = stop.clone();
+    let mut withdrawals = access.withdrawals();
     let mut phase = stop::Phase::default();
     let mut half_closed = std::pin::pin!(connection.half_closed());
     let mut timer = std::pin::pin!(tokio::time::sleep_until(Instant::from_std(poll.deadline())));
@@ -116,6 +128,9 @@ async fn released(
             // A change that is here is worth more than the end of the wait.
             biased;
             news = waiter.changed(|id| effect(poll, id)) => Event::News(news),
+            () = withdrawals.of(caller) => {
+                return (poll.on_withdrawn(), waiter.subscription().current());
+            }
             () = &mut timer => Event::Deadline,
             () = &mut half_closed => Event::HalfClosed,
             next = stop.left(phase) => {

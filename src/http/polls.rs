@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::access::{Connection, Identity};
+use crate::access::{Caller, Connection};
 use crate::describe::request::Report;
 use crate::describe::{Answer, Consistency, Decision, PollRequest, Problem};
 use crate::hub::{FanOutGuard, Missing, Payload, Served, Subscription, Wanted};
@@ -23,6 +23,7 @@ use crate::model::Since;
 use crate::operation::Operation;
 use crate::registry::LivePoll;
 
+use super::access::Access;
 use super::describe::{Arrived, Asking, nothing};
 
 pub mod answers;
@@ -121,6 +122,11 @@ impl<W> Polls<W> {
         self.parked.on_phase(phase);
     }
 
+    /// Credentials were withdrawn.
+    pub(super) fn on_withdrawal(&mut self) {
+        self.parked.on_withdrawal();
+    }
+
     /// Notes what a change touches.
     pub(super) fn on_change(&mut self, change: &Arc<crate::hub::Change>) {
         // Their states are not the current ones any more.
@@ -136,6 +142,7 @@ pub(super) trait Owner {
 
     fn polls(&mut self) -> &mut Polls<Self::Written>;
     fn now(&self) -> Instant;
+    fn access(&self) -> &Access;
 
     /// Names the client with this key; none: it is gone.
     fn client(&self, key: u32) -> Option<ClientRef>;
@@ -160,9 +167,16 @@ pub(super) trait Owner {
     /// Runs a task, whose result is passed to [`Self::found`].
     fn find_out(&mut self, task: impl Future<Output = Found> + Send + 'static);
 
-    /// A poll of `operation` has come.
-    fn asked(&mut self, key: u32, operation: Arc<Operation>, request: Arc<PollRequest>, report: Report) {
-        match Asking::new(operation, request) {
+    /// A poll of `operation` has come, whose caller may.
+    fn asked(
+        &mut self,
+        key: u32,
+        caller: Caller,
+        operation: Arc<Operation>,
+        request: Arc<PollRequest>,
+        report: Report,
+    ) {
+        match Asking::new(operation, request, caller) {
             Ok(asking) => self.compare(key, asking, report),
             Err(problem) => self.refuse(key, &problem, Duration::ZERO),
         }
@@ -229,7 +243,10 @@ pub(super) trait Owner {
         if self.client(key).is_none() {
             return;
         }
-        match asking.arrive(current, consistency, report, &Identity::Anonymous, || self.connection(key)) {
+        if asking.caller.is_withdrawn() {
+            return self.withdrawn(key, Duration::ZERO);
+        }
+        match asking.arrive(current, consistency, report, || self.connection(key)) {
             Ok(Arrived::Answer(decision, served, live)) => {
                 let asking = asking.clone();
                 let held = Duration::ZERO;
@@ -270,6 +287,9 @@ pub(super) trait Owner {
     fn released(&mut self, released: Released<u32>) {
         let Released { client: key, asking, live, release, current, held, put_off } = released;
         self.take_waits(key);
+        if asking.caller.is_withdrawn() {
+            return self.withdrawn(key, held);
+        }
         let ended = match current {
             Ok(served) => release.decision.map(|decision| (served, decision)).ok_or(Missing::NoParts),
             Err(missing) => Err(missing),
@@ -311,6 +331,9 @@ pub(super) trait Owner {
 
     fn answer_with(&mut self, key: u32, answering: Answering, payload: Option<Payload>, keep: Option<AnswerKey>) {
         let Answering { asking, served, decision, live, held, fan_out } = answering;
+        if asking.caller.is_withdrawn() {
+            return self.withdrawn(key, held);
+        }
         let counted = payload.clone().filter(|_| decision == Decision::State);
         match asking.answer_with(&served, decision, live.as_ref(), payload) {
             Ok(answer) => {
@@ -338,6 +361,12 @@ pub(super) trait Owner {
         if is_first {
             self.find_out(made(body, wanted, subscription, served));
         }
+    }
+
+    /// Answers a poll whose caller has lost its credential.
+    fn withdrawn(&mut self, key: u32, held: Duration) {
+        let problem = self.access().withdrawn();
+        self.refuse(key, &problem, held);
     }
 
     /// Answers a poll with a problem.

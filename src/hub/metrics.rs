@@ -45,6 +45,8 @@ pub struct Metrics {
     pub ended: IntCounter,
     /// Parked requests whose client went away.
     pub abandoned: IntCounter,
+    /// Parked requests whose credential was withdrawn.
+    pub withdrawn: IntCounter,
     /// Selections that someone looks at.
     pub selections: IntGauge,
     /// Changed paths that were looked at to find the selections that a change touches.
@@ -69,7 +71,7 @@ pub struct Metrics {
 const RESULTS: [&str; 2] = ["hit", "miss"];
 
 /// Why parked requests end.
-const REASONS: [&str; 5] = ["changed", "expired", "drained", "ended", "abandoned"];
+const REASONS: [&str; 6] = ["changed", "expired", "drained", "ended", "abandoned", "withdrawn"];
 
 impl Metrics {
     /// The counter of parked requests that ended for this reason; none: the client went away.
@@ -80,6 +82,7 @@ impl Metrics {
             Some(Reason::Expired) => &self.expired,
             Some(Reason::Drained) => &self.drained,
             Some(Reason::Ended) => &self.ended,
+            Some(Reason::Withdrawn) => &self.withdrawn,
             Some(Reason::HalfClosed) | None => &self.abandoned,
         }
     }
@@ -167,6 +170,7 @@ impl Families {
             drained: release("drained"),
             ended: release("ended"),
             abandoned: release("abandoned"),
+            withdrawn: release("withdrawn"),
             selections: self.selections.with_label_values(&[operation]),
             selections_visited: self.visited.with_label_values(&[operation]),
             selections_changed: self.touched.with_label_values(&[operation]),

@@ -5,6 +5,7 @@
 //! | bad-parameter | 400 | the author of the client: the parameter, its value and what is allowed |
 //! | selection-not-offered | 400 | the author of the client: this model has no parts, ask for the whole |
 //! | malformed-request | 400 | the author of the client: the request breaks HTTP |
+//! | unauthorized | 401 | the client: sends a credential, `WWW-Authenticate` says which |
 //! | not-found | 404 | the author of the client: the paths that exist |
 //! | method-not-allowed | 405 | the author of the client: `Allow` |
 //! | body-too-large | 413 | the operator, on the admin port |
@@ -69,6 +70,8 @@ kinds! {
     SelectionNotOffered = BAD_REQUEST "selection-not-offered" "Selections are not offered of this model";
     /// The request breaks HTTP in a way that could be used to smuggle another one.
     MalformedRequest = BAD_REQUEST "malformed-request" "The request is malformed";
+    /// No credential, or one that is not good.
+    Unauthorized = UNAUTHORIZED "unauthorized" "A good credential is needed";
     /// The admin port refuses changes from other hosts.
     LoopbackOnly = FORBIDDEN "loopback-only" "Only the same host may do this";
     /// No operation and no app for this path.

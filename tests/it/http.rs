@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::Registry;
+use tidewait::access::Tokens;
 use tidewait::config;
+use tidewait::http::access::{Access, Settings};
 use tidewait::http::front::inbox::Message;
 use tidewait::http::front::{EventLoop, Inbox, Places};
 use tidewait::http::{Router, metrics};
@@ -25,6 +27,7 @@ use tokio_util::task::TaskTracker;
 use self::memory::{Memory, Socket};
 use crate::talk::{Answer, Talk, answers};
 
+mod access;
 mod acknowledge;
 mod ahead;
 mod both_ways;
@@ -52,6 +55,7 @@ const ROOM: usize = 64 * 1024;
 /// An operation at /describe with a source that the test plays.
 pub(crate) struct Rig {
     pub(crate) operation: Arc<Operation>,
+    pub(crate) access: Arc<Access>,
     pub(crate) stop: Arc<Stop>,
     inbox: Arc<Inbox<Memory>>,
     places: Arc<Places>,
@@ -96,7 +100,21 @@ impl Rig {
         Self::with(|_| (), Router::with_polls_by_hyper)
     }
 
+    /// One that asks for these tokens.
+    pub(crate) fn with_tokens(tokens: &str, settings: Settings) -> Self {
+        let tokens = Tokens::parse(tokens.as_bytes()).expect("tokens");
+        Self::of(|_| (), |router| router, |metrics| Access::with_tokens(tokens, settings, metrics))
+    }
+
     fn with(adjust: impl FnOnce(&mut config::Operation), change: impl FnOnce(Router) -> Router) -> Self {
+        Self::of(adjust, change, Access::open)
+    }
+
+    fn of(
+        adjust: impl FnOnce(&mut config::Operation),
+        change: impl FnOnce(Router) -> Router,
+        access: impl FnOnce(tidewait::http::access::Metrics) -> Access,
+    ) -> Self {
         let mut config = config::Operation {
             name: "test".to_owned(),
             path: "/describe".to_owned(),
@@ -121,8 +139,10 @@ impl Rig {
         let stop = Arc::new(Stop::new(Duration::from_secs(20)));
         let metrics = metrics::Metrics::register(&registry).expect("new names");
         let places = Places::new(usize::MAX, metrics.connections.clone());
+        let access = Arc::new(access(tidewait::http::access::Metrics::register(&registry).expect("new names")));
         let router = Arc::new(change(Router::new(
             Arc::new(OperationRegistry::of([Arc::clone(&operation)])),
+            Arc::clone(&access),
             None,
             stop.watch(),
             metrics,
@@ -139,7 +159,7 @@ impl Rig {
         let mut tasks = JoinSet::new();
         tasks.spawn(Run::new(Arc::clone(&operation), None).run(taken));
         tasks.spawn(memory::run(event_loop, woken));
-        Self { operation, stop, inbox, places, source, registry, _tasks: tasks, feeds }
+        Self { operation, access, stop, inbox, places, source, registry, _tasks: tasks, feeds }
     }
 
     /// Another source follows, by the configuration of now.

@@ -13,6 +13,7 @@ mod logs;
 mod operators;
 mod output;
 mod start;
+mod tokens;
 mod traces;
 
 pub(crate) use start::limited;

@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 
 /// Which modules each module may name. What is absent is a wrong arrow.
 const ARROWS: [(&str, &[&str]); 21] = [
-    ("access", &[]),
+    ("access", &["bounds"]),
     ("bounds", &[]),
     ("yaml", &[]),
     ("escape", &[]),
     ("sockets", &["bounds"]),
     ("protocol", &["bounds"]),
     ("model", &["bounds", "protocol", "yaml"]),
-    ("config", &["bounds", "escape", "yaml"]),
+    ("config", &["access", "bounds", "escape", "yaml"]),
     ("crd", &["bounds", "config", "escape"]),
     ("describe", &["bounds", "config", "escape", "model", "protocol"]),
     ("registry", &["access", "bounds", "model"]),
@@ -49,6 +49,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
     (
         "app",
         &[
+            "access",
             "admin",
             "bounds",
             "config",
@@ -56,6 +57,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
             "http",
             "hub",
             "lifecycle",
+            "model",
             "operation",
             "operations",
             "sockets",

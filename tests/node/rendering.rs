@@ -155,7 +155,7 @@ async fn wrong_values_are_refused_in_words() {
         (
             &[],
             "at '/access/anonymous': value must be one of true, 'which says: whoever reaches the port may poll, for \
-               Tidewait asks for neither tokens nor certificates yet'",
+               the chart sets up neither tokens nor certificates yet'",
         ),
         (&["access=null"], "missing property 'access'"),
         (&[anonymous, "mode=sidecar"], "at '/mode': value must be one of 'inject', 'proxy', 'template'"),

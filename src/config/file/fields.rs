@@ -33,6 +33,8 @@ pub(super) const TOP: Fields = &[
     ("listen", Text("listen")),
     ("admin", Text("admin")),
     ("allowAnonymous", Switch("allow-anonymous")),
+    ("allowClearCredentials", Switch("allow-clear-credentials")),
+    ("access", Object("access object", &[("tokens", Text("access-tokens"))])),
     (
         "upstream",
         Object(

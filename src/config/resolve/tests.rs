@@ -39,6 +39,7 @@ fn the_defaults_are_a_configuration() {
         admin: "127.0.0.1:8481".parse().expect("an address"),
         upstream: None,
         trusted_proxies: Vec::new(),
+        access: Access::default(),
         grace: Duration::from_secs(20),
         connections: 20_000,
         log: Log { format: crate::config::LogFormat::Text, level: "info".to_owned(), access: false },
@@ -61,7 +62,7 @@ fn the_defaults_are_a_configuration() {
 /// Of each setting: the flag's value, the variable's, the file's line, and what the configuration then says.
 type Case = (&'static str, &'static str, &'static str, &'static str, fn(&Config) -> String, [&'static str; 3]);
 
-const PRECEDENCE: [Case; 18] = [
+const PRECEDENCE: [Case; 20] = [
     ("listen", "127.0.0.1:1", "127.0.0.1:2", "listen: 127.0.0.1:3", |c| c.listen.port().to_string(), ["1", "2", "3"]),
     ("admin", "0.0.0.0:1", "0.0.0.0:2", "admin: 0.0.0.0:3", |c| c.admin.port().to_string(), ["1", "2", "3"]),
     (
@@ -156,6 +157,22 @@ const PRECEDENCE: [Case; 18] = [
         ["warn", "debug", "info,a=trace"],
     ),
     ("access-log", "true", "false", "log: {access: true}", |c| c.log.access.to_string(), ["true", "false", "true"]),
+    (
+        "access-tokens",
+        "a",
+        "b",
+        "access: {tokens: c}",
+        |c| format!("{:?}", c.access.tokens),
+        ["Some(\"a\")", "Some(\"b\")", "Some(\"c\")"],
+    ),
+    (
+        "allow-clear-credentials",
+        "true",
+        "false",
+        "allowClearCredentials: true",
+        |c| c.access.clear_credentials.to_string(),
+        ["true", "false", "true"],
+    ),
     (
         "allow-anonymous",
         "true",
@@ -312,7 +329,7 @@ fn every_mistake_is_told_at_once() {
 t.yaml: listne: is no field: did you mean listen?
 t.yaml: grace: is a list, but a duration is wanted: write one such as 25s
 t.yaml: operations[1].limits.perAgent: is no field: the fields here are parked, parkedPerAgent, pointers, selections, historyEntries, historyBytes
---listen: \"0.0.0.0:8480\" is reached from other machines, and Tidewait asks nobody who they are: give --allow-anonymous if anyone who reaches the port may read the model, or listen on a loopback address such as 127.0.0.1:8480
+--listen: \"0.0.0.0:8480\" is reached from other machines, and Tidewait asks nobody who they are: give --access-tokens FILE, or --allow-anonymous if anyone who reaches the port may read the model, or listen on a loopback address such as 127.0.0.1:8480
 --upstream: \"https://***@app/base\" is https, but the way to the app is not encrypted: write a URL such as http://127.0.0.1:3000
 TIDEWAIT_TRUSTED_PROXIES: \"proxy\" is not a network: write an address and the length of its prefix, such as 10.0.0.0/8
 TIDEWAIT_MAX_CONNECTIONS: \"lots\" is not a whole number: write 1 to 1000000

@@ -6,7 +6,7 @@ use http::Method;
 use http::request::Parts;
 use tokio::time::Instant;
 
-use crate::access::{Connection, Identity};
+use crate::access::{Caller, Connection};
 use crate::describe::poll::Begin;
 use crate::describe::problem::Kind;
 use crate::describe::request::Report;
@@ -34,6 +34,8 @@ pub struct Asking {
     pub subscription: Arc<Subscription>,
     /// What it asks for.
     pub request: Arc<PollRequest>,
+    /// Who asks.
+    pub caller: Caller,
 }
 
 /// What becomes of a poll that has arrived.
@@ -81,15 +83,15 @@ pub fn parse(operation: &Operation, Parts { method, uri, headers, .. }: &Parts) 
 }
 
 impl Asking {
-    /// A poll of `operation`.
-    pub fn new(operation: Arc<Operation>, request: Arc<PollRequest>) -> Result<Self, Problem> {
+    /// A poll of `operation` by a caller that may.
+    pub fn new(operation: Arc<Operation>, request: Arc<PollRequest>, caller: Caller) -> Result<Self, Problem> {
         let subscription = operation.hub.subscribe(request.select.as_ref()).map_err(|too_many| {
             let name = &operation.name;
             let detail =
                 format!("{too_many} (limits.selections of operation {name}): select what others do, or try again");
             Problem::retry(Kind::TooManySelections, 2, detail)
         })?;
-        Ok(Self { operation, subscription, request })
+        Ok(Self { operation, subscription, request, caller })
     }
 
     /// The state that the client has been sent and that may be newer than `current`, which then has to be confirmed, and
@@ -108,15 +110,14 @@ impl Asking {
         current: Result<Arc<Served>, Missing>,
         consistency: Consistency,
         report: Report,
-        identity: &Identity,
         connection: impl FnOnce() -> Arc<Connection>,
     ) -> Result<Arrived, Problem> {
-        let Self { operation, subscription, request } = self;
+        let Self { operation, subscription, request, caller } = self;
         let served = current.map_err(|missing| nothing(operation, missing))?;
         let arrival = decision::at_arrival(request, &served.snapshot.id, consistency);
         let gives = arrival == Arrival::Answer(Decision::State);
         // HEAD acknowledges nothing.
-        let key = AgentKey::of(identity, report.agent.as_deref()).filter(|_| !request.head);
+        let key = AgentKey::of(caller.identity(), report.agent.as_deref()).filter(|_| !request.head);
         let live = key.map(|key| {
             let acknowledgement = Acknowledgement {
                 key,

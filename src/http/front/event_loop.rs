@@ -55,10 +55,30 @@ pub struct EventLoop<P: Poller> {
     /// The phase that the process is in by now.
     new_phase: Option<stop::Phase>,
     next_phase: NextPhase,
+    /// Credentials were withdrawn, and parked polls are not looked at yet.
+    has_withdrawn: bool,
+    next_withdrawal: NextWithdrawal,
 }
 
 /// Waits for the next phase of the process.
 struct NextPhase(Pin<Box<dyn Future<Output = stop::Phase> + Send>>);
+
+/// Waits until credentials are withdrawn.
+struct NextWithdrawal(Pin<Box<dyn Future<Output = u64> + Send>>);
+
+impl NextWithdrawal {
+    /// More often than this.
+    fn after(count: u64, router: &Router) -> Self {
+        let mut withdrawals = router.access.withdrawals();
+        Self(Box::pin(async move { withdrawals.more_than(count).await }))
+    }
+}
+
+impl std::fmt::Debug for NextWithdrawal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NextWithdrawal").finish_non_exhaustive()
+    }
+}
 
 impl std::fmt::Debug for NextPhase {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -87,6 +107,7 @@ impl<P: Poller> EventLoop<P> {
         let phase = stop.phase();
         let now = tokio::time::Instant::now().into_std();
         let next_phase = NextPhase(Box::pin(left(stop.clone(), phase)));
+        let next_withdrawal = NextWithdrawal::after(router.access.withdrawals().count(), &router);
         Self {
             router,
             poller,
@@ -110,6 +131,8 @@ impl<P: Poller> EventLoop<P> {
             changes: Vec::new(),
             new_phase: None,
             next_phase,
+            has_withdrawn: false,
+            next_withdrawal,
         }
     }
 
@@ -140,6 +163,11 @@ impl<P: Poller> EventLoop<P> {
             self.new_phase = Some(phase);
             some = true;
         }
+        while let Poll::Ready(count) = self.next_withdrawal.0.as_mut().poll(cx) {
+            self.next_withdrawal = NextWithdrawal::after(count, &self.router);
+            self.has_withdrawn = true;
+            some = true;
+        }
         some
     }
 
@@ -149,6 +177,9 @@ impl<P: Poller> EventLoop<P> {
         self.polls.answers.tick();
         if let Some(phase) = self.new_phase.take() {
             self.on_phase(phase);
+        }
+        if std::mem::take(&mut self.has_withdrawn) {
+            self.polls.on_withdrawal();
         }
         for change in std::mem::take(&mut self.changes) {
             self.polls.on_change(&change);

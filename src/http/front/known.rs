@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::access::Caller;
 use crate::bounds::KNOWN_HEADS;
 use crate::describe::PollRequest;
 use crate::operation::Operation;
@@ -22,6 +23,8 @@ pub(super) struct KnownHeads {
 pub(super) struct KnownHead {
     /// From its first byte to the empty line.
     bytes: Arc<[u8]>,
+    /// Whose it is, as far as its bytes say.
+    pub(super) caller: Caller,
     pub(super) operation: Arc<Operation>,
     pub(super) request: Arc<PollRequest>,
     /// The client closes the connection after the answer.
@@ -31,6 +34,19 @@ pub(super) struct KnownHead {
 }
 
 impl KnownHead {
+    /// A head that was read by the settings of this generation.
+    pub(super) fn new(
+        bytes: &[u8],
+        caller: &Caller,
+        operation: &Arc<Operation>,
+        request: &Arc<PollRequest>,
+        closes: bool,
+        settings: u64,
+    ) -> Self {
+        let (caller, operation, request) = (caller.clone(), Arc::clone(operation), Arc::clone(request));
+        Self { bytes: bytes.into(), caller, operation, request, closes, settings }
+    }
+
     /// How many bytes it has.
     pub(super) fn length(&self) -> usize {
         self.bytes.len()
@@ -46,24 +62,16 @@ impl KnownHeads {
         }
         // A head ends with its first empty line: so what begins with a head has no other one.
         let known = self.heads.iter().find(|known| bytes.starts_with(&known.bytes))?;
-        (known.settings == known.operation.settings_generation()).then_some(known)
+        let is_current = known.settings == known.operation.settings_generation() && !known.caller.is_withdrawn();
+        is_current.then_some(known)
     }
 
-    /// Keeps a head, read by the settings of this generation, unless its meaning is of one client only.
-    pub(super) fn keep(
-        &mut self,
-        bytes: &[u8],
-        operation: &Arc<Operation>,
-        settings: u64,
-        request: &Arc<PollRequest>,
-        closes: bool,
-    ) {
+    /// Keeps a head, unless its meaning is of one client only.
+    pub(super) fn keep(&mut self, known: KnownHead) {
         // A selection is in use for as long as somebody has it.
-        if request.select.is_some() || request.rejected.is_some() {
+        if known.request.select.is_some() || known.request.rejected.is_some() {
             return;
         }
-        let (operation, request) = (Arc::clone(operation), Arc::clone(request));
-        let known = KnownHead { bytes: bytes.into(), operation, request, closes, settings };
         if let Some(same) = self.heads.iter_mut().find(|head| head.bytes == known.bytes) {
             *same = known;
         } else if self.heads.len() < KNOWN_HEADS {

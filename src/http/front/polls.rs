@@ -11,9 +11,10 @@ use super::inbox::Message;
 use super::known::KnownHead;
 use super::poller::Poller;
 use super::written::Written;
-use crate::access::Connection;
+use crate::access::{Connection, Scheme};
 use crate::describe::Answer;
 use crate::describe::request::Report;
+use crate::http::access::Access;
 use crate::http::describe::{Asked, parse};
 use crate::http::head::{self, Passed};
 use crate::http::metrics::Route;
@@ -35,7 +36,11 @@ impl<P: Poller> EventLoop<P> {
             let connection = client.place.connection();
             client.record = Some(Box::new(self.router.record(&parts, &connection)));
         }
-        let closes = client.flags.closes;
+        let (closes, peer) = (client.flags.closes, client.place.peer());
+        let caller = match self.router.access.judge(&parts.headers, peer, Scheme::Http) {
+            Ok(caller) => caller,
+            Err(problem) => return self.refuse(key, &problem, std::time::Duration::ZERO),
+        };
         // Before the settings are read: if they change meanwhile, the head is read again.
         let settings = operation.settings_generation();
         match parse(&operation, &parts) {
@@ -43,9 +48,9 @@ impl<P: Poller> EventLoop<P> {
                 let report = request.take_report();
                 let request = Arc::new(request);
                 if report.agent.is_none() && !self.router.records() {
-                    self.known.keep(head, &operation, settings, &request, closes);
+                    self.known.keep(KnownHead::new(head, &caller, &operation, &request, closes, settings));
                 }
-                self.asked(key, operation, request, report);
+                self.asked(key, caller, operation, request, report);
             }
             Ok(Asked::Options) => self.own_answer(key, Answer::options(), std::time::Duration::ZERO),
             Err(problem) => self.refuse(key, &problem, std::time::Duration::ZERO),
@@ -57,7 +62,7 @@ impl<P: Poller> EventLoop<P> {
         let Some(client) = self.clients.get_mut(key as usize) else { return };
         client.flags.closes = known.closes;
         client.flags.head = known.request.head;
-        self.asked(key, known.operation, known.request, Report::default());
+        self.asked(key, known.caller, known.operation, known.request, Report::default());
     }
 }
 
@@ -66,6 +71,10 @@ impl<P: Poller> Owner for EventLoop<P> {
 
     fn polls(&mut self) -> &mut Polls<Written> {
         &mut self.polls
+    }
+
+    fn access(&self) -> &Access {
+        &self.router.access
     }
 
     fn now(&self) -> Instant {

@@ -5,6 +5,7 @@ use std::io;
 use super::client::{Input, Phase};
 use super::event_loop::EventLoop;
 use super::poller::Poller;
+use crate::access::{Caller, Scheme};
 use crate::bounds::{CLOSING_IDLE, HEAD_BYTES, HEAD_READ, IDLE_CONNECTION};
 use crate::describe::Answer;
 use crate::http::Record;
@@ -180,7 +181,10 @@ impl<P: Poller> EventLoop<P> {
             }
         }
         let generation = self.router.operations.generation();
-        if let Some(known) = self.known.find(bytes, generation) {
+        let peer = client.place.peer();
+        let takes_credentials = || self.router.access.takes_credentials(peer, Scheme::Http);
+        let known = self.known.find(bytes, generation);
+        if let Some(known) = known.filter(|known| known.caller == Caller::Anonymous || takes_credentials()) {
             let known = known.clone();
             self.begins(key, bytes.len() > known.length());
             *used += known.length();

@@ -14,7 +14,8 @@ use tokio_util::task::TaskTracker;
 use super::{EventLoop, Inbox, Place, Places, Poller};
 use crate::bounds::{HEAD_BYTES, SLICE};
 use crate::config;
-use crate::http::{Router, metrics};
+use crate::http::access::Access;
+use crate::http::{Router, access, metrics};
 use crate::hub::{self, Hub};
 use crate::lifecycle::stop::Stop;
 use crate::model::{Content, Document, Epoch, Publication, Snapshot};
@@ -84,9 +85,10 @@ impl Rig {
         let operation = Arc::new(Operation::new(config, hub, families.of("test")));
         let stop = Stop::new(Duration::from_secs(20));
         let metrics = metrics::Metrics::register(&registry).expect("new names");
+        let access = access::Metrics::register(&registry).expect("new names");
         let places = Places::new(usize::MAX, metrics.connections.clone());
         let table = Arc::new(OperationRegistry::of([Arc::clone(&operation)]));
-        let router = Arc::new(Router::new(table, None, stop.watch(), metrics, false));
+        let router = Arc::new(Router::new(table, Arc::new(Access::open(access)), None, stop.watch(), metrics, false));
         let event_loop =
             EventLoop::new(router, Pairs, Inbox::new(), stop.watch(), TaskTracker::new(), Handle::current());
         let mut rig = Self { operation, event_loop, places, clients: Vec::new(), _stop: stop };

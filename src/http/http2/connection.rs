@@ -116,12 +116,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) async fn run(mut self) -> Result<(), h2::Error> {
         let mut timer = Box::pin(tokio::time::sleep(std::time::Duration::ZERO));
         let mut stop = self.stop.clone();
+        let mut withdrawals = self.router.access.withdrawals();
+        let mut withdrawn = withdrawals.count();
         loop {
             let phase = self.phase;
             tokio::select! {
                 // A stop that has begun is known before requests are looked at.
                 biased;
                 next = stop.left(phase) => self.on_phase(next),
+                count = withdrawals.more_than(withdrawn) => {
+                    withdrawn = count;
+                    self.polls.on_withdrawal();
+                }
                 ended = poll_fn(|cx| self.poll(cx, timer.as_mut())) => return ended,
             }
         }

@@ -14,6 +14,7 @@ use crate::access;
 use crate::bounds::SLOW_READER;
 use crate::describe::{Answer, PollRequest};
 use crate::http::Outcome;
+use crate::http::access::Access;
 use crate::http::describe::{Asked, parse};
 use crate::http::metrics::{Route, SlowReader};
 use crate::http::polls::{ClientRef, Found, Owner, Polls, Sending, Waits};
@@ -28,11 +29,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 stream.record = Some(Box::new(record));
             }
         }
+        let peer = &self.state.client;
+        let caller = match self.router.access.judge(&parts.headers, peer.peer, peer.scheme) {
+            Ok(caller) => caller,
+            Err(problem) => return self.refuse(key, &problem, Duration::ZERO),
+        };
         match parse(&operation, parts) {
             Ok(Asked::Poll(mut request)) => {
                 let report = request.take_report();
                 let request = self.shared(request);
-                self.asked(key, operation, request, report);
+                self.asked(key, caller, operation, request, report);
             }
             Ok(Asked::Options) => self.own_answer(key, Answer::options(), Duration::ZERO),
             Err(problem) => self.refuse(key, &problem, Duration::ZERO),
@@ -59,6 +65,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Owner for Connection<S> {
 
     fn polls(&mut self) -> &mut Polls<Written> {
         &mut self.polls
+    }
+
+    fn access(&self) -> &Access {
+        &self.router.access
     }
 
     fn now(&self) -> Instant {

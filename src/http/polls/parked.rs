@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use super::timers::Timers;
+use crate::access::Caller;
 use crate::describe::Poll;
 use crate::describe::poll::{Action, Release};
 use crate::http::describe::{Asking, ParkedAgent, Parking, effect, slot};
@@ -37,6 +38,8 @@ pub struct Parked<C> {
     by_view: HashMap<ViewId, u32>,
     /// Lists whose view has changed, in the order of the changes.
     due: VecDeque<Due>,
+    /// Polls whose caller has lost its credential.
+    withdrawn: Vec<u32>,
     timers: Timers,
     /// Polls that a higher version alone would release, by the operation's view.
     blocked: BTreeSet<(ViewId, u32)>,
@@ -53,6 +56,7 @@ struct Entry<C> {
     poll: Poll,
     _permit: ParkPermit,
     agent: Option<Box<ParkedAgent>>,
+    caller: Caller,
     parked: Instant,
     /// Keeps the fan-out of the change open by which it was released, while its answer is put off.
     put_off: Option<Box<FanOutGuard>>,
@@ -105,6 +109,7 @@ impl<C> Parked<C> {
             lists: Slab::new(),
             by_view: HashMap::new(),
             due: VecDeque::new(),
+            withdrawn: Vec::new(),
             timers: Timers::new(now),
             blocked: BTreeSet::new(),
             followed: HashSet::new(),
@@ -145,6 +150,7 @@ impl<C> Parked<C> {
             poll,
             _permit: permit,
             agent,
+            caller: asking.caller.clone(),
             parked: now,
             put_off: None,
             list: NONE,
@@ -200,6 +206,12 @@ impl<C> Parked<C> {
         }
     }
 
+    /// Credentials were withdrawn.
+    pub fn on_withdrawal(&mut self) {
+        let polls = self.polls.iter().filter(|(_, entry)| entry.caller.is_withdrawn());
+        self.withdrawn = polls.map(|(key, _)| index(key)).collect();
+    }
+
     /// The process drains, or closes.
     pub fn on_phase(&mut self, phase: stop::Phase) {
         self.phase = phase;
@@ -215,10 +227,10 @@ impl<C> Parked<C> {
         self.timers.next()
     }
 
-    /// Whether polls are to be compared with a changed state.
+    /// Whether polls are to be compared with a changed state, or lose their place.
     #[must_use]
     pub fn is_due(&self) -> bool {
-        !self.due.is_empty()
+        !self.due.is_empty() || !self.withdrawn.is_empty()
     }
 
     /// The state of a view is looked up again: to be called after other work.
@@ -230,13 +242,25 @@ impl<C> Parked<C> {
 
     /// Takes out the next poll that is over; none: there is none at `now`.
     pub fn next_released(&mut self, now: Instant) -> Option<Released<C>> {
-        self.next_due(now).or_else(|| self.next_expired(now))
+        self.next_withdrawn(now).or_else(|| self.next_due(now)).or_else(|| self.next_expired(now))
     }
 
     /// Keeps the fan-out open of the change that has released the last poll, for an answer that is written later.
     #[must_use]
     pub fn fan_out(&self) -> Option<FanOutGuard> {
         self.due.front()?.change.as_ref()?.guard()
+    }
+
+    fn next_withdrawn(&mut self, now: Instant) -> Option<Released<C>> {
+        while let Some(key) = self.withdrawn.pop() {
+            // It may have ended since, and another one have its key.
+            let Some(entry) = self.polls.get(key as usize).filter(|entry| entry.caller.is_withdrawn()) else {
+                continue;
+            };
+            let release = entry.poll.on_withdrawn();
+            return self.release(key, release, Err(Missing::NoState), now);
+        }
+        None
     }
 
     fn next_due(&mut self, now: Instant) -> Option<Released<C>> {
@@ -343,6 +367,7 @@ impl<C> Parked<C> {
             operation: list.operation,
             subscription: list.subscription,
             request: Arc::clone(entry.poll.request()),
+            caller: entry.caller,
         };
         Some(Released {
             client: entry.client,

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::access::{Connection, Scheme};
 use crate::bounds::LINGER;
+use crate::http::access::{self, Access};
 use crate::http::metrics::Metrics;
 use crate::lifecycle::stop::Stop;
 
@@ -14,8 +15,9 @@ const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 fn router() -> Arc<Router> {
     let metrics = Metrics::register(&Registry::new()).expect("new names");
+    let access = Access::open(access::Metrics::register(&Registry::new()).expect("new names"));
     let stop = Stop::new(Duration::ZERO).watch();
-    Arc::new(Router::new(Arc::default(), None, stop, metrics, false))
+    Arc::new(Router::new(Arc::default(), Arc::new(access), None, stop, metrics, false))
 }
 
 /// A stream that was lent with this read of it.

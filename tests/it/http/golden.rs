@@ -7,6 +7,8 @@ use std::fmt::Write as _;
 use std::io::Read as _;
 use std::time::Duration;
 
+use tidewait::access::tokens as token;
+use tidewait::http::access::Settings;
 use tidewait::sources::Report;
 
 use super::{MODEL, Rig, Wire, answers, get, id, next};
@@ -29,6 +31,8 @@ enum World {
     Full,
     /// Serving; agent node-1 has as many parked as it may, and repeats itself.
     Busy,
+    /// Serving, to those with a token.
+    Asking,
     /// Serving; the process drains, a moment before the last slot.
     Draining,
 }
@@ -66,7 +70,7 @@ fn line(first: &str, fields: &str) -> String {
 }
 
 fn cases() -> Vec<Case> {
-    [states(), parts(), conditions(), parked(), refusals(), gate()].concat()
+    [states(), parts(), conditions(), parked(), refusals(), access(), gate()].concat()
 }
 
 fn states() -> Vec<Case> {
@@ -184,6 +188,19 @@ fn refusals() -> Vec<Case> {
     ]
 }
 
+fn access() -> Vec<Case> {
+    use World::Asking;
+    vec![
+        ("no-credential", Asking, get("", "")),
+        ("no-such-token", Asking, get("", "Authorization: Bearer nobody\r\n")),
+        ("a-good-token", Asking, get("", "Authorization: Bearer somebody\r\n")),
+        ("another-scheme", Asking, get("", "Authorization: Basic YTpi\r\n")),
+        ("head-no-credential", Asking, head("", "")),
+        ("options-no-credential", Asking, line("OPTIONS /describe", "")),
+        ("post-no-credential", Asking, line("POST /describe", "Content-Length: 0\r\n")),
+    ]
+}
+
 fn gate() -> Vec<Case> {
     use World::Serving;
     vec![
@@ -205,10 +222,22 @@ async fn world(world: World) -> (Rig, Vec<Wire>) {
     if matches!(world, World::Empty) {
         return (Rig::empty(|_| ()), Vec::new());
     }
+    if matches!(world, World::Asking) {
+        let settings = Settings { anonymous: false, clear_credentials: true };
+        let rig = Rig::with_tokens(&token::line("somebody", "node-1", &[]), settings);
+        rig.publish(7, MODEL).await;
+        return (rig, Vec::new());
+    }
     let mut rig = Rig::serving(|config| match world {
         World::Full => config.parked = 1,
         World::Busy => config.parked_per_agent = 1,
-        World::Serving | World::Moved | World::Changed | World::Empty | World::Lost | World::Draining => {}
+        World::Serving
+        | World::Moved
+        | World::Changed
+        | World::Empty
+        | World::Lost
+        | World::Asking
+        | World::Draining => {}
     })
     .await;
     let mut wires = Vec::new();
@@ -244,7 +273,7 @@ async fn world(world: World) -> (Rig, Vec<Wire>) {
             let drain = rig.stop.drain();
             tokio::time::advance(drain.end() - tokio::time::Instant::now()).await;
         }
-        World::Serving | World::Empty => {}
+        World::Serving | World::Empty | World::Asking => {}
     }
     (rig, wires)
 }
@@ -317,7 +346,16 @@ async fn every_answer_is_the_golden_one() {
 
 #[tokio::test(start_paused = true)]
 async fn no_answer_has_a_field_that_is_not_allowed() {
-    let problem = ["cache-control", "content-type", "content-length", "retry-after", "allow", "connection", "date"];
+    let problem = [
+        "cache-control",
+        "content-type",
+        "content-length",
+        "retry-after",
+        "allow",
+        "www-authenticate",
+        "connection",
+        "date",
+    ];
     let state =
         ["state-id", "etag", "link", "state-age", "vary", "cache-control", "preference-applied", "connection", "date"];
     let body = ["content-type", "content-length", "content-encoding", "state-digest", "delta-base"];

@@ -19,6 +19,7 @@ use hyper_util::rt::TokioIo;
 use prometheus::Registry;
 use tidewait::access::{Connection, Scheme};
 use tidewait::config::{Protocol, Upstream};
+use tidewait::http::access::{self, Access};
 use tidewait::http::proxy::{Metrics, Proxy, ProxyBody, ProxyError};
 use tidewait::http::request_body::RequestBody;
 use tidewait::http::{Router, http2, metrics};
@@ -85,8 +86,10 @@ impl Front {
         let address = listener.local_addr().expect("a bound listener has an address");
         let mut accepting = JoinSet::new();
         let over_http2 = metrics::Metrics::register(&registry).expect("a fresh registry takes them");
+        let open = access::Metrics::register(&registry).expect("a fresh registry takes them");
+        let open = Arc::new(Access::open(open));
         let stopping = Stop::new(Duration::ZERO).watch();
-        let router = Arc::new(Router::new(Arc::default(), Some(proxy.clone()), stopping, over_http2, false));
+        let router = Arc::new(Router::new(Arc::default(), open, Some(proxy.clone()), stopping, over_http2, false));
         accepting.spawn(accept(listener, proxy, router, settings.half_close));
         Self { address, tasks, stop, registry, _accepting: accepting }
     }

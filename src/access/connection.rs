@@ -1,0 +1,54 @@
+//! PURE. Connections of clients.
+
+use std::net::SocketAddr;
+use std::sync::OnceLock;
+use std::time::Instant;
+
+/// A connection of clients. Several may share one: behind a proxy, or on HTTP/2.
+#[derive(Debug)]
+pub struct Connection {
+    /// The other end: the client, or the proxy in between.
+    pub peer: SocketAddr,
+    /// How its requests are protected.
+    pub scheme: Scheme,
+    ended: OnceLock<Instant>,
+}
+
+/// The scheme of the URLs that lead here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// In the clear.
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+impl Connection {
+    /// A connection that has begun.
+    #[must_use]
+    pub fn new(peer: SocketAddr, scheme: Scheme) -> Self {
+        Self { peer, scheme, ended: OnceLock::new() }
+    }
+
+    /// It has ended at `now`. Only the first end counts.
+    pub fn end(&self, now: Instant) {
+        let _ = self.ended.set(now);
+    }
+
+    /// When it ended; absent: it has not.
+    #[must_use]
+    pub fn ended(&self) -> Option<Instant> {
+        self.ended.get().copied()
+    }
+}
+
+impl Scheme {
+    /// As URLs and `X-Forwarded-Proto` spell it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! `--access-tokens` as its user sees it: a token is made, its line goes into a file, the file changes.
+
+use std::path::Path;
+
+use super::{PARKED, serve};
+use crate::model_file::ModelFile;
+use crate::server::{Client, Reply, Server, tidewait};
+
+/// What `tidewait token` prints: a token and its line.
+async fn made(arguments: &[&str]) -> (String, String) {
+    let output = tidewait(&[&["token"], arguments].concat()).output().await.expect("it runs");
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).expect("text");
+    let lines: Vec<_> = text.lines().collect();
+    let [token, line] = lines[..] else { panic!("{text}") };
+    (token.to_owned(), line.to_owned())
+}
+
+/// Replaces a file as editors and kubelets do: by a rename.
+fn write(path: &str, text: &str) {
+    let next = format!("{path}.next");
+    std::fs::write(&next, text).expect("written");
+    std::fs::rename(&next, Path::new(path)).expect("renamed");
+}
+
+async fn ask(server: &Server, token: &str) -> Reply {
+    let bearer = format!("Bearer {token}");
+    Client::connect(server.listen).await.get("/describe", &[("Authorization", &bearer)]).await
+}
+
+#[tokio::test]
+async fn a_token_is_made_let_in_and_withdrawn() {
+    let model = ModelFile::new(r#"{"n":1}"#);
+    let (file, state) = (model.beside("tokens"), model.beside("state"));
+    let (one, of_one) = made(&["node-1"]).await;
+    let (two, of_two) = made(&["node-2", "--groups", "edge,rack-7"]).await;
+    assert!(one.starts_with("tw_") && one.len() == 46 && one != two, "{one}");
+    assert!(of_one.starts_with("sha256:") && of_one.ends_with(" node-1") && !of_one.contains(&one));
+    assert!(of_two.ends_with(" node-2 edge,rack-7"), "{of_two}");
+    write(&file, &format!("# nodes\n{of_one}\n{of_two}\n"));
+    let mut server = serve(&model, &["--access-tokens", &file, "--state-dir", &state]).await;
+    server.ready().await;
+    let refused = server.get("/describe").await;
+    assert_eq!((refused.status, refused.field("www-authenticate")), (401, "Bearer realm=\"tidewait\""));
+    assert_eq!(ask(&server, "tw_nobody").await.status, 401);
+    let id = ask(&server, &one).await.id().to_owned();
+    assert_eq!(ask(&server, &two).await.status, 200);
+    assert_eq!(server.metric("tidewait_access_tokens").await.to_string(), "2");
+
+    // A file that is not good withdraws nobody.
+    write(&file, &format!("{of_one}\nnonsense\n"));
+    server.metric_becomes("tidewait_access_tokens_file_good", 0.0).await;
+    let logged = server.logged("the file with tokens is not good").await;
+    assert!(logged.contains("line 2: it does not begin with sha256:"), "{logged}");
+    assert_eq!(ask(&server, &two).await.status, 200);
+
+    let bearer = format!("Bearer {two}");
+    let mut parked = Client::connect(server.listen).await;
+    parked.send("GET", &format!("/describe?since={id}&wait=50"), &[("Authorization", &bearer)]).await;
+    server.metric_becomes(PARKED, 1.0).await;
+    let withdrawn = std::time::Instant::now();
+    write(&file, &format!("{of_one}\n"));
+    let ended = parked.reply().await;
+    assert_eq!(ended.status, 401, "{ended:?}");
+    assert!(withdrawn.elapsed() < std::time::Duration::from_secs(5), "{:?}", withdrawn.elapsed());
+    assert_eq!(ask(&server, &two).await.status, 401);
+    assert_eq!(ask(&server, &one).await.status, 200);
+    server.metric_becomes("tidewait_access_tokens", 1.0).await;
+    let withdrawals =
+        server.metric("tidewait_released_requests_total{operation=\"describe\",reason=\"withdrawn\"}").await;
+    assert_eq!(withdrawals.to_string(), "1");
+
+    // Nobody who reads logs, metrics or states learns a token or its digest.
+    let digests = [&of_one, &of_two].map(|line| line[7..71].to_owned());
+    let log = server.log.borrow().join("\n");
+    for target in ["/metrics", "/state", "/agents"] {
+        let text = String::from_utf8(server.admin(target).await.body).expect("text");
+        for secret in [&one, &two].into_iter().chain(&digests) {
+            assert!(!text.contains(secret.as_str()) && !log.contains(secret.as_str()), "{target}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_of_tokens_that_cannot_be_used_is_a_sentence_and_exit_code_1() {
+    let model = ModelFile::new("{}");
+    let file = model.beside("tokens");
+    for (text, expected) in [
+        (None, "tokens: it cannot be read: name a file that can be"),
+        (
+            Some("sha256:1 a"),
+            "tokens: it is no file of tokens: line 1: what follows sha256: is not 64 digits of base 16",
+        ),
+    ] {
+        if let Some(text) = text {
+            write(&file, text);
+        }
+        let mut command =
+            tidewait(&["serve", "--file", model.arg(), "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        let output = command.args(["--access-tokens", &file]).output().await.expect("it runs");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert!(told.contains(expected) && told.contains("--access-tokens"), "{told}");
+    }
+}
