@@ -17,7 +17,7 @@ use crate::access::Tokens;
 use crate::admin::{self, Admin};
 use crate::config::Config;
 use crate::controller;
-use crate::http::access::{Access, Settings};
+use crate::http::access::Access;
 use crate::http::{Router, access, listen, metrics, proxy};
 use crate::hub;
 use crate::lifecycle::ready::ReadinessCheck;
@@ -180,9 +180,8 @@ impl App {
                  ends TLS on this host, or give --allow-clear-credentials where the network is trusted"
             );
         }
-        let settings = Settings { anonymous: config.anonymous, clear_credentials: config.clear_credentials };
         let file = token_file::Metrics::register(registry, &tokens)?;
-        let access = Arc::new(Access::with_tokens(tokens, settings, metrics));
+        let access = Arc::new(Access::with_tokens(tokens, config.policy.clone(), config.clear_credentials, metrics));
         let followed = token_file::follow(path, Arc::clone(&access), file);
         tasks.spawn("file with tokens", async move {
             followed.await;

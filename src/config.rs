@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::access::Policy;
 use http::uri::Authority;
 use ipnet::IpNet;
 
@@ -71,8 +72,8 @@ pub struct Config {
 pub struct Access {
     /// The file with static tokens; absent: nobody is asked for a credential.
     pub tokens: Option<PathBuf>,
-    /// Whoever brings no credential may poll, although others are asked for one.
-    pub anonymous: bool,
+    /// What callers may.
+    pub policy: Policy,
     /// Credentials are taken over connections that others can read.
     pub clear_credentials: bool,
 }

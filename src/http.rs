@@ -175,7 +175,8 @@ impl Router {
         let operation = self.operations.get(parts.uri.path());
         // Who may not poll is not told which paths there are either.
         let may = if operation.is_some() || self.proxy.is_none() {
-            self.access.judge(&parts.headers, connection.client.peer, connection.client.scheme)
+            let name = operation.as_ref().map(|operation| &*operation.name);
+            self.access.judge(&parts.headers, connection.client.peer, connection.client.scheme, name)
         } else {
             Ok(Caller::Anonymous)
         };

@@ -27,14 +27,22 @@ pub enum Caller {
 #[derive(Debug)]
 pub struct Known {
     identity: Identity,
+    groups: Box<[Box<str>]>,
     withdrawn: AtomicBool,
 }
 
 impl Known {
-    /// An owner with this name, whose credential is good.
+    /// An owner with this name, in these groups, whose credential is good.
     #[must_use]
-    pub fn new(name: &str) -> Arc<Self> {
-        Arc::new(Self { identity: Identity::Authenticated(name.into()), withdrawn: AtomicBool::new(false) })
+    pub fn new(name: &str, groups: Box<[Box<str>]>) -> Arc<Self> {
+        let identity = Identity::Authenticated(name.into());
+        Arc::new(Self { identity, groups, withdrawn: AtomicBool::new(false) })
+    }
+
+    /// Whether it has the same name and groups.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        (&self.identity, &self.groups) == (&other.identity, &other.groups)
     }
 
     /// From now on the credential is not good any more.
@@ -58,6 +66,15 @@ impl Caller {
         match self {
             Self::Anonymous => &Identity::Anonymous,
             Self::Known(known) => &known.identity,
+        }
+    }
+
+    /// The groups that it is in.
+    #[must_use]
+    pub fn groups(&self) -> &[Box<str>] {
+        match self {
+            Self::Anonymous => &[],
+            Self::Known(known) => &known.groups,
         }
     }
 

@@ -19,13 +19,7 @@ type TokenHash = [u8; 32];
 #[derive(Default)]
 pub struct Tokens {
     /// By their digests: what is compared says nothing of a token, whatever the time that it takes.
-    owners: HashMap<TokenHash, Owner>,
-}
-
-struct Owner {
-    name: Box<str>,
-    groups: Box<[Box<str>]>,
-    known: Arc<Known>,
+    owners: HashMap<TokenHash, Arc<Known>>,
 }
 
 /// What is wrong with a file of tokens. It never shows a digest.
@@ -83,9 +77,9 @@ impl Tokens {
     pub fn continue_from(&mut self, before: &Self) {
         for (digest, owner) in &mut self.owners {
             if let Some(former) = before.owners.get(digest)
-                && (&former.name, &former.groups) == (&owner.name, &owner.groups)
+                && former.is_same(owner)
             {
-                owner.known = Arc::clone(&former.known);
+                *owner = Arc::clone(former);
             }
         }
     }
@@ -95,9 +89,9 @@ impl Tokens {
     pub fn withdraw_all_but(&self, next: &Self) -> bool {
         let mut any = false;
         for (digest, owner) in &self.owners {
-            let stays = next.owners.get(digest).is_some_and(|same| Arc::ptr_eq(&same.known, &owner.known));
+            let stays = next.owners.get(digest).is_some_and(|same| Arc::ptr_eq(same, owner));
             if !stays {
-                owner.known.withdraw();
+                owner.withdraw();
                 any = true;
             }
         }
@@ -107,7 +101,7 @@ impl Tokens {
     /// Whose token this is; none: nobody's.
     #[must_use]
     pub fn find(&self, token: &str) -> Option<&Arc<Known>> {
-        self.owners.get(&TokenHash::from(Sha256::digest(token))).map(|owner| &owner.known)
+        self.owners.get(&TokenHash::from(Sha256::digest(token)))
     }
 
     /// How many there are.
@@ -148,7 +142,7 @@ pub fn is_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= ACCESS_NAME_BYTES && text.bytes().all(is_good)
 }
 
-fn entry(line: &str) -> Result<(TokenHash, Owner), &'static str> {
+fn entry(line: &str) -> Result<(TokenHash, Arc<Known>), &'static str> {
     let mut words = line.split_ascii_whitespace();
     let digest = words.next().and_then(|word| word.strip_prefix(SHA256)).ok_or("it does not begin with sha256:")?;
     let digest = hash(digest).ok_or("what follows sha256: is not 64 digits of base 16")?;
@@ -163,7 +157,7 @@ fn entry(line: &str) -> Result<(TokenHash, Owner), &'static str> {
     if words.next().is_some() {
         return Err("something follows the groups");
     }
-    Ok((digest, Owner { name: name.into(), groups, known: Known::new(name) }))
+    Ok((digest, Known::new(name, groups)))
 }
 
 fn hash(text: &str) -> Option<TokenHash> {

@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_yaml::Value;
 
 use self::fields::Kind::{Count, Duration, Exactly, Object, Switch, Text, Texts};
-use self::fields::{Fields, Kind, OPERATION, TOP};
+use self::fields::{Fields, Kind, OPERATION, RULE, TOP};
 use super::layer::Layer;
 use super::problem::{self, Problems, quote};
 
@@ -38,6 +38,8 @@ pub struct ConfigFile {
 pub(super) struct Contents {
     pub(super) settings: Layer,
     pub(super) operations: OperationsField,
+    /// The rules of who may poll; absent: it says nothing of them.
+    pub(super) rules: Option<Vec<Layer>>,
 }
 
 /// The operations of a file.
@@ -54,7 +56,8 @@ pub(super) enum OperationsField {
 
 /// What a file gives, and what is wrong with its shape.
 pub(super) fn read(file: &ConfigFile, problems: &mut Problems) -> Contents {
-    let unreadable = || Contents { settings: Layer::new(&file.name), operations: OperationsField::Unreadable };
+    let unreadable =
+        || Contents { settings: Layer::new(&file.name), operations: OperationsField::Unreadable, rules: None };
     let text = match &file.text {
         Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
         Err(message) => {
@@ -73,11 +76,11 @@ pub(super) fn read(file: &ConfigFile, problems: &mut Problems) -> Contents {
             return unreadable();
         }
     };
-    let mut walk = Walk { file: Some(&file.name), problems, operations: OperationsField::Absent };
+    let mut walk = Walk { file: Some(&file.name), problems, operations: OperationsField::Absent, rules: None };
     let mut settings = Layer::new(&file.name);
     if walk.object(&value, TOP, "", &mut settings) {
         walk.must_be_there(&settings);
-        Contents { settings, operations: walk.operations }
+        Contents { settings, operations: walk.operations, rules: walk.rules }
     } else {
         unreadable()
     }
@@ -85,7 +88,7 @@ pub(super) fn read(file: &ConfigFile, problems: &mut Problems) -> Contents {
 
 /// Reads the spec of a `DescribeOperation`, which is as an operation in a file; false where it is none.
 pub(super) fn read_spec(spec: &impl Serialize, layer: &mut Layer, problems: &mut Problems) -> bool {
-    let mut walk = Walk { file: None, problems, operations: OperationsField::Absent };
+    let mut walk = Walk { file: None, problems, operations: OperationsField::Absent, rules: None };
     match serde_yaml::to_value(spec) {
         Ok(spec) => walk.object(&spec, OPERATION, "spec", layer),
         Err(error) => {
@@ -100,6 +103,7 @@ struct Walk<'a> {
     file: Option<&'a str>,
     problems: &'a mut Problems,
     operations: OperationsField,
+    rules: Option<Vec<Layer>>,
 }
 
 impl Walk<'_> {
@@ -134,6 +138,7 @@ impl Walk<'_> {
                 return;
             }
             Kind::OperationsField => return self.list_operations(value, path),
+            Kind::RulesField => return self.list_rules(value, path),
             Kind::Selector(setting) => return self.selector(value, setting, path, layer),
             Texts(setting) => return self.texts(value, setting, path, layer),
             Exactly(setting, only) => {
@@ -175,15 +180,27 @@ impl Walk<'_> {
         if items.is_empty() {
             return self.push(path, "is empty: list an operation, or leave the field out and name one by flags");
         }
+        self.operations = OperationsField::Listed(self.objects(items, OPERATION, path));
+    }
+
+    fn list_rules(&mut self, value: &Value, path: &str) {
+        let Value::Sequence(items) = value else {
+            return self.wrong(path, value, "a list is wanted: write each rule after a dash");
+        };
+        self.rules = Some(self.objects(items, RULE, path));
+    }
+
+    /// A layer for each object of a list.
+    fn objects(&mut self, items: &[Value], fields: Fields, path: &str) -> Vec<Layer> {
         let mut layers = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
             let path = format!("{path}[{index}]");
             let mut layer = Layer::new(self.origin(&path));
-            if self.object(item, OPERATION, &path, &mut layer) {
+            if self.object(item, fields, &path, &mut layer) {
                 layers.push(layer);
             }
         }
-        self.operations = OperationsField::Listed(layers);
+        layers
     }
 
     fn must_be_there(&mut self, settings: &Layer) {

@@ -15,6 +15,7 @@ use super::settings::{self, Options};
 use super::value;
 use super::{Access, Config, Controller, Limits, Log, Operation, Source, Upstream, Wait, ranges};
 
+mod access;
 pub mod custom;
 mod source;
 
@@ -37,7 +38,7 @@ pub fn resolve(layers: &Layers) -> Result<Config, Problems> {
     let contents = layers.file.as_ref().map(|file| file::read(file, &mut problems)).unwrap_or_default();
 
     let mut reader = Reader { layers: vec![&flags, &environment, &contents.settings], problems: &mut problems };
-    let process = process(&mut reader);
+    let process = process(&mut reader, contents.rules.as_deref());
     let mut reader = Reader { layers: vec![&flags, &environment], problems: &mut problems };
     let needed = reader.given("operations").is_none();
     let operations = match &contents.operations {
@@ -56,8 +57,8 @@ pub fn resolve(layers: &Layers) -> Result<Config, Problems> {
 }
 
 /// Everything but the operations.
-fn process(reader: &mut Reader<'_>) -> Option<Config> {
-    let access = access(reader);
+fn process(reader: &mut Reader<'_>, rules: Option<&[Layer]>) -> Option<Config> {
+    let access = access::access(reader, rules);
     let (listen, admin) = addresses(reader, access.as_ref());
     let upstream = upstream(reader, listen);
     let trusted_proxies = reader.list("trusted-proxies", value::network);
@@ -112,19 +113,11 @@ fn number(reader: &mut Reader<'_>, flag: &str, bounds: &std::ops::RangeInclusive
     reader.setting(flag, |text| value::number(text, bounds))
 }
 
-/// Who may poll.
-fn access(reader: &mut Reader<'_>) -> Option<Access> {
-    let tokens = reader.optional("access-tokens", value::file_path);
-    let anonymous = reader.setting("allow-anonymous", value::switch);
-    let clear_credentials = reader.setting("allow-clear-credentials", value::switch);
-    Some(Access { tokens, anonymous: anonymous?, clear_credentials: clear_credentials? })
-}
-
 /// Where it listens, and whether it may.
 fn addresses(reader: &mut Reader<'_>, access: Option<&Access>) -> (Option<SocketAddr>, Option<SocketAddr>) {
     let listen = reader.setting("listen", value::address);
     let admin = reader.setting("admin", value::address);
-    let asks_nobody = access.is_some_and(|access| !access.anonymous && access.tokens.is_none());
+    let asks_nobody = access.is_some_and(|access| !access.policy.anonymous && access.tokens.is_none());
     if let (Some(address), true, Some(given)) = (listen, asks_nobody, reader.given("listen"))
         && !address.ip().to_canonical().is_loopback()
     {

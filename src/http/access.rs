@@ -12,7 +12,7 @@ use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 use tokio::sync::watch;
 
 use crate::access::credential::{Invalid, bearer};
-use crate::access::{Caller, Refusal, Scheme, Tokens};
+use crate::access::{Caller, Policy, Refusal, Scheme, Tokens};
 use crate::describe::Problem;
 use crate::describe::problem::Kind;
 
@@ -21,19 +21,12 @@ use crate::describe::problem::Kind;
 pub struct Access {
     /// The tokens; absent: no request is asked for a credential.
     tokens: Option<ArcSwap<Tokens>>,
-    settings: Settings,
+    policy: Policy,
+    /// Credentials are taken over connections that others can read.
+    clear_credentials: bool,
     /// How often credentials were withdrawn.
     withdrawals: watch::Sender<u64>,
     metrics: Metrics,
-}
-
-/// What is let in beside good credentials.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Settings {
-    /// A request without a credential is let in.
-    pub anonymous: bool,
-    /// A credential is taken over a connection that others can read.
-    pub clear_credentials: bool,
 }
 
 /// How often credentials were withdrawn.
@@ -71,6 +64,7 @@ pub struct Metrics {
     invalid: IntCounter,
     clear: IntCounter,
     withdrawn: IntCounter,
+    forbidden: IntCounter,
 }
 
 impl Metrics {
@@ -78,6 +72,7 @@ impl Metrics {
     pub fn register(registry: &Registry) -> prometheus::Result<Self> {
         let metrics = Self::unregistered()?;
         registry.register(Box::new(metrics.1))?;
+        registry.register(Box::new(metrics.0.forbidden.clone()))?;
         Ok(metrics.0)
     }
 
@@ -86,8 +81,16 @@ impl Metrics {
                     others can read, or with one that was withdrawn while the request waited.";
         let family = IntCounterVec::new(Opts::new("tidewait_http_unauthorized_total", help), &["reason"])?;
         let of = |reason: &str| family.with_label_values(&[reason]);
-        let metrics =
-            Self { missing: of("missing"), invalid: of("invalid"), clear: of("clear"), withdrawn: of("withdrawn") };
+        let metrics = Self {
+            missing: of("missing"),
+            invalid: of("invalid"),
+            clear: of("clear"),
+            withdrawn: of("withdrawn"),
+            forbidden: IntCounter::new(
+                "tidewait_http_forbidden_total",
+                "Requests answered 403: no rule allows them to the owner of their credential.",
+            )?,
+        };
         Ok((metrics, family))
     }
 
@@ -105,13 +108,15 @@ impl Access {
     /// No request is asked for a credential, and one that it brings means nothing.
     #[must_use]
     pub fn open(metrics: Metrics) -> Self {
-        Self { tokens: None, settings: Settings::default(), withdrawals: watch::Sender::default(), metrics }
+        let policy = Policy { rules: Vec::new(), anonymous: true };
+        Self { tokens: None, policy, clear_credentials: false, withdrawals: watch::Sender::default(), metrics }
     }
 
-    /// Requests are asked for one of these tokens.
+    /// Requests are asked for one of these tokens. `clear_credentials`: also over connections that others can read.
     #[must_use]
-    pub fn with_tokens(tokens: Tokens, settings: Settings, metrics: Metrics) -> Self {
-        Self { tokens: Some(ArcSwap::from_pointee(tokens)), settings, withdrawals: watch::Sender::default(), metrics }
+    pub fn with_tokens(tokens: Tokens, policy: Policy, clear_credentials: bool, metrics: Metrics) -> Self {
+        let tokens = Some(ArcSwap::from_pointee(tokens));
+        Self { tokens, policy, clear_credentials, withdrawals: watch::Sender::default(), metrics }
     }
 
     /// From now on these tokens are good and no others.
@@ -133,27 +138,33 @@ impl Access {
         Withdrawals(self.withdrawals.subscribe())
     }
 
-    /// Whether a request without a good credential is refused.
-    #[must_use]
-    pub fn asks(&self) -> bool {
-        self.tokens.is_some() && !self.settings.anonymous
-    }
-
-    /// Who sends a request with these header fields, over a connection of this kind.
+    /// Who sends a request with these header fields, over a connection of this kind, if it may poll the operation with this
+    /// name. Without one nothing is at its path, which who may not poll everything does not learn.
     pub(in crate::http) fn judge(
         &self,
         headers: &HeaderMap,
         peer: SocketAddr,
         scheme: Scheme,
+        operation: Option<&str>,
     ) -> Result<Caller, Problem> {
-        self.caller(headers, peer, scheme).map_err(|refusal| self.refuse(refusal))
+        let caller = self.caller(headers, peer, scheme).map_err(|refusal| self.refuse(refusal))?;
+        let may = operation.map_or(self.policy.rules.is_empty(), |operation| self.policy.allows(&caller, operation));
+        match caller {
+            caller if may => Ok(caller),
+            // Another one might, who has a credential.
+            Caller::Anonymous => Err(self.refuse(Refusal::Missing)),
+            Caller::Known(_) => {
+                self.metrics.forbidden.inc();
+                Err(Problem::new(Kind::Forbidden, FORBIDDEN))
+            }
+        }
     }
 
     fn caller(&self, headers: &HeaderMap, peer: SocketAddr, scheme: Scheme) -> Result<Caller, Refusal> {
         let Some(tokens) = &self.tokens else { return Ok(Caller::Anonymous) };
         let token = match bearer(headers).map_err(Refusal::Invalid)? {
             Some(token) => token,
-            None if self.settings.anonymous => return Ok(Caller::Anonymous),
+            None if self.policy.lets_anonymous_in() => return Ok(Caller::Anonymous),
             None => return Err(Refusal::Missing),
         };
         if !self.takes_credentials(peer, scheme) {
@@ -165,7 +176,7 @@ impl Access {
 
     /// Whether a credential may come over a connection of this kind.
     pub(in crate::http) fn takes_credentials(&self, peer: SocketAddr, scheme: Scheme) -> bool {
-        self.settings.clear_credentials || scheme == Scheme::Https || peer.ip().to_canonical().is_loopback()
+        self.clear_credentials || scheme == Scheme::Https || peer.ip().to_canonical().is_loopback()
     }
 
     /// The credential of a request was withdrawn while it waited.
@@ -184,6 +195,9 @@ impl Access {
         Problem::challenge(Kind::Unauthorized, challenge, detail)
     }
 }
+
+const FORBIDDEN: &str = "you may not poll this, or there is nothing here: ask the operator for a rule that names you and the \
+                         operation";
 
 // RFC 6750, section 3.
 const MISSING: &str = "Bearer realm=\"tidewait\"";
@@ -213,9 +227,9 @@ mod tests {
         Metrics::unregistered().expect("good names").0
     }
 
-    fn with(settings: Settings) -> Access {
+    fn with(anonymous: bool, clear_credentials: bool) -> Access {
         let tokens = Tokens::parse(line("good", "n", &[]).as_bytes()).expect("tokens");
-        Access::with_tokens(tokens, settings, metrics())
+        Access::with_tokens(tokens, Policy { rules: Vec::new(), anonymous }, clear_credentials, metrics())
     }
 
     fn fields(all: &[&'static str]) -> HeaderMap {
@@ -255,7 +269,7 @@ mod tests {
             ((true, false), near, Scheme::Http, good, "known"),
             ((true, true), far, Scheme::Http, bad, "Unknown"),
         ] {
-            let access = with(Settings { anonymous: allows.0, clear_credentials: allows.1 });
+            let access = with(allows.0, allows.1);
             let met = match access.caller(&fields(field), peer.parse().expect("an address"), scheme) {
                 Ok(Caller::Anonymous) => "anonymous".to_owned(),
                 Ok(Caller::Known(_)) => "known".to_owned(),
@@ -270,15 +284,16 @@ mod tests {
     #[test]
     fn where_nothing_is_asked_a_credential_means_nothing() {
         let access = Access::open(metrics());
-        let judged = access.judge(&fields(&["Bearer a", "b"]), ([192, 0, 2, 1], 1).into(), Scheme::Http);
+        let judged = access.judge(&fields(&["Bearer a", "b"]), ([192, 0, 2, 1], 1).into(), Scheme::Http, Some("x"));
         assert_eq!(judged, Ok(Caller::Anonymous));
     }
 
     #[test]
     fn a_refusal_tells_the_scheme_and_the_remedy_and_repeats_nothing() {
-        let access = with(Settings::default());
-        let refused =
-            |field| access.judge(&fields(field), ([127, 0, 0, 1], 1).into(), Scheme::Http).expect_err("refused");
+        let access = with(false, false);
+        let refused = |field| {
+            access.judge(&fields(field), ([127, 0, 0, 1], 1).into(), Scheme::Http, Some("x")).expect_err("refused")
+        };
         let missing = refused(&[]);
         assert_eq!(missing.challenge, Some("Bearer realm=\"tidewait\""));
         let unknown = refused(&["Bearer s3cr3t"]);
@@ -290,9 +305,9 @@ mod tests {
 
     #[test]
     fn a_token_that_is_gone_is_withdrawn_and_told_of() {
-        let access = with(Settings::default());
+        let access = with(false, false);
         let withdrawals = access.withdrawals();
-        let judge = |token| access.judge(&fields(&[token]), ([127, 0, 0, 1], 1).into(), Scheme::Http);
+        let judge = |token| access.judge(&fields(&[token]), ([127, 0, 0, 1], 1).into(), Scheme::Http, Some("x"));
         let caller = judge("Bearer good").expect("it is good");
         let lines = [line("good", "n", &[]), line("new", "m", &[])].join("\n");
         access.replace(Tokens::parse(lines.as_bytes()).expect("tokens"));

@@ -6,6 +6,7 @@
 //! | selection-not-offered | 400 | the author of the client: this model has no parts, ask for the whole |
 //! | malformed-request | 400 | the author of the client: the request breaks HTTP |
 //! | unauthorized | 401 | the client: sends a credential, `WWW-Authenticate` says which |
+//! | forbidden | 403 | the operator: a rule that names the caller and the operation |
 //! | not-found | 404 | the author of the client: the paths that exist |
 //! | method-not-allowed | 405 | the author of the client: `Allow` |
 //! | body-too-large | 413 | the operator, on the admin port |
@@ -72,6 +73,8 @@ kinds! {
     MalformedRequest = BAD_REQUEST "malformed-request" "The request is malformed";
     /// No credential, or one that is not good.
     Unauthorized = UNAUTHORIZED "unauthorized" "A good credential is needed";
+    /// No rule allows it.
+    Forbidden = FORBIDDEN "forbidden" "You may not do this";
     /// The admin port refuses changes from other hosts.
     LoopbackOnly = FORBIDDEN "loopback-only" "Only the same host may do this";
     /// No operation and no app for this path.

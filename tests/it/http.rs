@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::Registry;
-use tidewait::access::Tokens;
+use tidewait::access::{Policy, Tokens};
 use tidewait::config;
-use tidewait::http::access::{Access, Settings};
+use tidewait::http::access::Access;
 use tidewait::http::front::inbox::Message;
 use tidewait::http::front::{EventLoop, Inbox, Places};
 use tidewait::http::{Router, metrics};
@@ -101,9 +101,9 @@ impl Rig {
     }
 
     /// One that asks for these tokens.
-    pub(crate) fn with_tokens(tokens: &str, settings: Settings) -> Self {
+    pub(crate) fn with_tokens(tokens: &str, policy: Policy, clear_credentials: bool) -> Self {
         let tokens = Tokens::parse(tokens.as_bytes()).expect("tokens");
-        Self::of(|_| (), |router| router, |metrics| Access::with_tokens(tokens, settings, metrics))
+        Self::of(|_| (), |router| router, |metrics| Access::with_tokens(tokens, policy, clear_credentials, metrics))
     }
 
     fn with(adjust: impl FnOnce(&mut config::Operation), change: impl FnOnce(Router) -> Router) -> Self {

@@ -21,6 +21,8 @@ pub(super) enum Kind {
     Selector(&'static str),
     /// The operations.
     OperationsField,
+    /// The rules of who may poll.
+    RulesField,
 }
 
 pub(super) type Fields = &'static [(&'static str, Kind)];
@@ -34,7 +36,7 @@ pub(super) const TOP: Fields = &[
     ("admin", Text("admin")),
     ("allowAnonymous", Switch("allow-anonymous")),
     ("allowClearCredentials", Switch("allow-clear-credentials")),
-    ("access", Object("access object", &[("tokens", Text("access-tokens"))])),
+    ("access", Object("access object", &[("tokens", Text("access-tokens")), ("rules", Kind::RulesField)])),
     (
         "upstream",
         Object(
@@ -92,6 +94,10 @@ pub(super) const OPERATION: Fields = &[
     ("paused", Switch("paused")),
     ("guard", Object("guard", &[("maxRemovedPercent", Count("guard.maxRemovedPercent"))])),
 ];
+
+/// A rule.
+pub(super) const RULE: Fields =
+    &[("subjects", Texts("subjects")), ("verbs", Texts("verbs")), ("operations", Texts("operations"))];
 
 const SOURCE: Fields = &[
     ("file", Object("source.file", &[("path", Text("file")), ("format", Text("format"))])),

@@ -37,7 +37,7 @@ impl<P: Poller> EventLoop<P> {
             client.record = Some(Box::new(self.router.record(&parts, &connection)));
         }
         let (closes, peer) = (client.flags.closes, client.place.peer());
-        let caller = match self.router.access.judge(&parts.headers, peer, Scheme::Http) {
+        let caller = match self.router.access.judge(&parts.headers, peer, Scheme::Http, Some(&operation.name)) {
             Ok(caller) => caller,
             Err(problem) => return self.refuse(key, &problem, std::time::Duration::ZERO),
         };

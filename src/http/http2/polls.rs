@@ -30,7 +30,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         }
         let peer = &self.state.client;
-        let caller = match self.router.access.judge(&parts.headers, peer.peer, peer.scheme) {
+        let caller = match self.router.access.judge(&parts.headers, peer.peer, peer.scheme, Some(&operation.name)) {
             Ok(caller) => caller,
             Err(problem) => return self.refuse(key, &problem, Duration::ZERO),
         };

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use tidewait::access::Tokens;
+use tidewait::access::policy::Rule;
 use tidewait::access::tokens::line;
-use tidewait::http::access::Settings;
+use tidewait::access::{Policy, Tokens};
 use tidewait::registry::Listing;
 use tokio::time::Instant;
 
@@ -16,7 +16,14 @@ const B: &str = "Authorization: Bearer token-b\r\n";
 const NOBODY: &str = "Authorization: Bearer token-c\r\n";
 
 /// The test's clients are not on the same host.
-const CLEAR: Settings = Settings { anonymous: false, clear_credentials: true };
+const CLEAR: bool = true;
+
+fn rule(subjects: &[&str], operations: &[&str]) -> Rule {
+    Rule {
+        subjects: subjects.iter().map(|subject| subject.parse().expect("a subject")).collect(),
+        operations: operations.iter().map(|pattern| pattern.parse().expect("a pattern")).collect(),
+    }
+}
 
 fn file(owners: &[(&str, &str)]) -> String {
     owners.iter().map(|(token, name)| line(token, name, &[])).collect::<Vec<_>>().join("\n")
@@ -26,8 +33,12 @@ fn both() -> String {
     file(&[("token-a", "a"), ("token-b", "b")])
 }
 
-async fn serving(settings: Settings) -> Rig {
-    let rig = Rig::with_tokens(&both(), settings);
+async fn serving(clear_credentials: bool) -> Rig {
+    with(Policy::default(), clear_credentials).await
+}
+
+async fn with(policy: Policy, clear_credentials: bool) -> Rig {
+    let rig = Rig::with_tokens(&both(), policy, clear_credentials);
     rig.publish(7, MODEL).await;
     rig
 }
@@ -120,7 +131,7 @@ async fn a_connection_goes_on_and_each_of_its_requests_is_judged() {
 
 #[tokio::test(start_paused = true)]
 async fn a_credential_over_a_connection_that_others_can_read_is_refused() {
-    let mut rig = serving(Settings::default()).await;
+    let mut rig = serving(!CLEAR).await;
     let answer = rig.ask(&get("", A)).await;
     assert_eq!(answer.status, 401);
     let body = String::from_utf8(answer.body).expect("text");
@@ -129,7 +140,7 @@ async fn a_credential_over_a_connection_that_others_can_read_is_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn anonymous_clients_are_let_in_where_that_is_said_and_bad_credentials_never_are() {
-    let mut rig = serving(Settings { anonymous: true, clear_credentials: true }).await;
+    let mut rig = with(Policy { rules: Vec::new(), anonymous: true }, CLEAR).await;
     for (fields, status) in [("", 200), (A, 200), (NOBODY, 401), ("Authorization: Basic YTpi\r\n", 401)] {
         for raw in ways(&get("", fields)) {
             assert_eq!(rig.ask(&raw).await.status, status, "{raw}");
@@ -227,4 +238,34 @@ async fn an_agent_is_who_its_token_says() {
     let expected = [("a", true), ("a node-1", true), ("b node-1", true)];
     assert_eq!(agents, expected.map(|(name, proved)| (name.to_owned(), proved)));
     drop(wires);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rules_say_who_may_poll_what_and_hide_the_rest() {
+    let rules = vec![rule(&["user:a"], &["te*"]), rule(&["anonymous", "user:*"], &["other"])];
+    let mut rig = with(Policy { rules, anonymous: false }, CLEAR).await;
+    for (fields, status) in [(A, 200), (B, 403), ("", 401), (NOBODY, 401)] {
+        for raw in ways(&get("", fields)) {
+            assert_eq!(rig.ask(&raw).await.status, status, "{raw}");
+        }
+    }
+    let mut wire = rig.connect();
+    for (fields, status) in [(A, 200), (B, 403), (A, 200), ("", 401), (B, 403)] {
+        assert_eq!(ask(&mut wire, &get("", fields)).await.status, status, "{fields}");
+    }
+    // What b may not poll and what does not exist answer alike.
+    let mut seen = Vec::new();
+    for raw in [
+        get("", B),
+        get("wait=nonsense", B),
+        format!("GET /no-such-path HTTP/1.1\r\nHost: test\r\n{B}\r\n"),
+        format!("OPTIONS /describe HTTP/1.1\r\nHost: test\r\n{B}\r\n"),
+        format!("OPTIONS /no-such-path HTTP/1.1\r\nHost: test\r\n{B}\r\n"),
+    ] {
+        let answer = rig.ask(&raw).await;
+        let fields: Vec<_> = answer.fields.into_iter().filter(|(name, _)| name != "date").collect();
+        seen.push((answer.status, answer.body, fields));
+    }
+    assert_eq!(seen[0].0, 403);
+    assert!(seen.iter().all(|answer| *answer == seen[0]), "{seen:#?}");
 }

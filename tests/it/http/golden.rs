@@ -7,8 +7,9 @@ use std::fmt::Write as _;
 use std::io::Read as _;
 use std::time::Duration;
 
+use tidewait::access::Policy;
+use tidewait::access::policy::Rule;
 use tidewait::access::tokens as token;
-use tidewait::http::access::Settings;
 use tidewait::sources::Report;
 
 use super::{MODEL, Rig, Wire, answers, get, id, next};
@@ -190,11 +191,16 @@ fn refusals() -> Vec<Case> {
 
 fn access() -> Vec<Case> {
     use World::Asking;
+    let another = "Authorization: Bearer another\r\n";
     vec![
         ("no-credential", Asking, get("", "")),
         ("no-such-token", Asking, get("", "Authorization: Bearer nobody\r\n")),
         ("a-good-token", Asking, get("", "Authorization: Bearer somebody\r\n")),
         ("another-scheme", Asking, get("", "Authorization: Basic YTpi\r\n")),
+        ("forbidden", Asking, get("", another)),
+        ("head-forbidden", Asking, head("", another)),
+        ("options-forbidden", Asking, line("OPTIONS /describe", another)),
+        ("post-forbidden", Asking, line("POST /describe", &format!("Content-Length: 0\r\n{another}"))),
         ("head-no-credential", Asking, head("", "")),
         ("options-no-credential", Asking, line("OPTIONS /describe", "")),
         ("post-no-credential", Asking, line("POST /describe", "Content-Length: 0\r\n")),
@@ -223,8 +229,13 @@ async fn world(world: World) -> (Rig, Vec<Wire>) {
         return (Rig::empty(|_| ()), Vec::new());
     }
     if matches!(world, World::Asking) {
-        let settings = Settings { anonymous: false, clear_credentials: true };
-        let rig = Rig::with_tokens(&token::line("somebody", "node-1", &[]), settings);
+        let owners = [("somebody", "node-1"), ("another", "node-2")];
+        let tokens = owners.map(|(token, name)| token::line(token, name, &[])).join("\n");
+        let rule = Rule {
+            subjects: vec!["user:node-1".parse().expect("a subject")],
+            operations: vec!["*".parse().expect("a pattern")],
+        };
+        let rig = Rig::with_tokens(&tokens, Policy { rules: vec![rule], anonymous: false }, true);
         rig.publish(7, MODEL).await;
         return (rig, Vec::new());
     }

@@ -1,0 +1,231 @@
+//! PURE. What a caller may: rules, each of which allows some callers some operations. Without a rule whoever has a credential
+//! may poll everything. A caller without a credential may poll what a rule for `anonymous` names, or everything where that
+//! is allowed.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::caller::{Caller, Identity};
+use crate::bounds::ACCESS_NAME_BYTES;
+
+/// What callers may.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// Any of them may allow a request; empty: all that have a credential may poll everything.
+    pub rules: Vec<Rule>,
+    /// Callers without a credential may poll everything.
+    pub anonymous: bool,
+}
+
+/// Allows these callers to poll these operations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// The callers.
+    pub subjects: Vec<Subject>,
+    /// The operations, by their names.
+    pub operations: Vec<Pattern>,
+}
+
+/// Callers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    /// Who has a credential.
+    Authenticated,
+    /// Who has none.
+    Anonymous,
+    /// Those with such a name.
+    User(Pattern),
+    /// Those in such a group.
+    Group(Pattern),
+}
+
+/// A name in which each `*` stands for any text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern(Box<str>);
+
+/// The rest of a sentence that begins with the text: what is wrong, a colon, what to write instead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidRule {
+    /// It is no pattern.
+    #[error("is no name: write 1 to {ACCESS_NAME_BYTES} letters, digits and -._:/@, and * for any text")]
+    Pattern,
+    /// It is no subject.
+    #[error("names no caller: write user:NAME, group:NAME, authenticated or anonymous")]
+    Subject,
+}
+
+impl Policy {
+    /// Whether `caller` may poll the operation with this name.
+    #[must_use]
+    pub fn allows(&self, caller: &Caller, operation: &str) -> bool {
+        match caller.identity() {
+            Identity::Anonymous if self.anonymous => true,
+            Identity::Authenticated(_) if self.rules.is_empty() => true,
+            Identity::Anonymous | Identity::Authenticated(_) => {
+                self.rules.iter().any(|rule| rule.is_about(caller) && rule.names(operation))
+            }
+        }
+    }
+
+    /// Whether a caller without a credential may poll anything.
+    #[must_use]
+    pub fn lets_anonymous_in(&self) -> bool {
+        self.anonymous || self.rules.iter().any(|rule| rule.is_about(&Caller::Anonymous))
+    }
+}
+
+impl Rule {
+    fn is_about(&self, caller: &Caller) -> bool {
+        self.subjects.iter().any(|subject| match (subject, caller.identity()) {
+            (Subject::Anonymous, Identity::Anonymous) | (Subject::Authenticated, Identity::Authenticated(_)) => true,
+            (Subject::User(pattern), Identity::Authenticated(name)) => pattern.matches(name),
+            (Subject::Group(pattern), Identity::Authenticated(_)) => {
+                caller.groups().iter().any(|group| pattern.matches(group))
+            }
+            (Subject::Anonymous, Identity::Authenticated(_))
+            | (Subject::Authenticated | Subject::User(_) | Subject::Group(_), Identity::Anonymous) => false,
+        })
+    }
+
+    fn names(&self, operation: &str) -> bool {
+        self.operations.iter().any(|pattern| pattern.matches(operation))
+    }
+}
+
+impl Pattern {
+    /// Whether a name is one of those that it stands for.
+    #[must_use]
+    pub fn matches(&self, name: &str) -> bool {
+        let Some((first, rest)) = self.0.split_once('*') else { return *self.0 == *name };
+        let Some(mut left) = name.strip_prefix(first) else { return false };
+        let mut pieces: Vec<_> = rest.split('*').collect();
+        let last = pieces.pop().unwrap_or_default();
+        // The first place of each piece leaves the most for those after it.
+        for piece in pieces {
+            match left.find(piece) {
+                Some(at) => left = &left[at + piece.len()..],
+                None => return false,
+            }
+        }
+        left.ends_with(last)
+    }
+}
+
+impl FromStr for Pattern {
+    type Err = InvalidRule;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRule> {
+        let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:/@*".contains(&byte);
+        let fits = (1..=ACCESS_NAME_BYTES).contains(&text.len());
+        if fits && text.bytes().all(is_good) { Ok(Self(text.into())) } else { Err(InvalidRule::Pattern) }
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for Subject {
+    type Err = InvalidRule;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRule> {
+        match text.split_once(':') {
+            Some(("user", name)) => Ok(Self::User(name.parse()?)),
+            Some(("group", name)) => Ok(Self::Group(name.parse()?)),
+            None if text == "authenticated" => Ok(Self::Authenticated),
+            None if text == "anonymous" => Ok(Self::Anonymous),
+            Some(_) | None => Err(InvalidRule::Subject),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::access::caller::Known;
+
+    fn pattern(text: &str) -> Pattern {
+        text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    /// The same as [`Pattern::matches`], by trying everything.
+    fn reference(pattern: &[u8], name: &[u8]) -> bool {
+        match pattern.split_first() {
+            None => name.is_empty(),
+            Some((b'*', rest)) => (0..=name.len()).any(|at| reference(rest, &name[at..])),
+            Some((byte, rest)) => name.first() == Some(byte) && reference(rest, &name[1..]),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_star_stands_for_any_text(text in "[ab*]{1,8}", name in "[ab]{0,10}") {
+            prop_assert_eq!(pattern(&text).matches(&name), reference(text.as_bytes(), name.as_bytes()));
+        }
+    }
+
+    fn caller(name: &str, groups: &[&str]) -> Caller {
+        Caller::Known(Known::new(name, groups.iter().map(|group| Box::from(*group)).collect()))
+    }
+
+    fn rule(subjects: &str, operations: &str) -> Rule {
+        Rule {
+            subjects: subjects.split(' ').map(|subject| subject.parse().expect("a subject")).collect(),
+            operations: operations.split(' ').map(pattern).collect(),
+        }
+    }
+
+    /// Who may poll which operation: "nobody" has no credential.
+    #[test]
+    fn the_table_of_who_may() {
+        let nodes = || vec![rule("user:node-* group:edge", "zone-*"), rule("user:admin", "*")];
+        let open = || vec![rule("anonymous", "public"), rule("authenticated", "public shared")];
+        for (rules, anonymous, who, groups, operation, expected) in [
+            (vec![], false, "a", &[][..], "x", true),
+            (vec![], false, "nobody", &[], "x", false),
+            (vec![], true, "nobody", &[], "x", true),
+            (nodes(), false, "node-1", &[], "zone-a", true),
+            (nodes(), false, "node-1", &[], "other", false),
+            (nodes(), false, "node-1", &[], "zone", false),
+            (nodes(), false, "node", &[], "zone-a", false),
+            (nodes(), false, "anode-1", &[], "zone-a", false),
+            (nodes(), false, "x", &["edge"], "zone-a", true),
+            (nodes(), false, "x", &["a", "edge"], "zone-a", true),
+            (nodes(), false, "x", &["edges", "Edge"], "zone-a", false),
+            (nodes(), false, "edge", &[], "zone-a", false),
+            (nodes(), false, "x", &["node-1"], "zone-a", false),
+            (nodes(), false, "admin", &[], "anything", true),
+            (nodes(), false, "x", &["admin"], "anything", false),
+            (nodes(), false, "nobody", &[], "zone-a", false),
+            (nodes(), true, "nobody", &[], "zone-a", true),
+            (nodes(), true, "x", &[], "zone-a", false),
+            (open(), false, "nobody", &[], "public", true),
+            (open(), false, "nobody", &[], "shared", false),
+            (open(), false, "x", &[], "public", true),
+            (open(), false, "x", &[], "shared", true),
+            (open(), false, "x", &[], "secret", false),
+            (open(), true, "nobody", &[], "shared", true),
+        ] {
+            let policy = Policy { rules, anonymous };
+            let caller = if who == "nobody" { Caller::Anonymous } else { caller(who, groups) };
+            assert_eq!(policy.allows(&caller, operation), expected, "{policy:?} {who} {groups:?} {operation}");
+        }
+        assert!(!Policy { rules: nodes(), anonymous: false }.lets_anonymous_in());
+        assert!(Policy { rules: open(), anonymous: false }.lets_anonymous_in());
+    }
+
+    #[test]
+    fn what_is_no_subject_is_told() {
+        for text in ["", "node-1", "users:a", "User:a", "authenticated:a", "Anonymous"] {
+            assert_eq!(text.parse::<Subject>(), Err(InvalidRule::Subject), "{text}");
+        }
+        for text in ["user:", "user:a b", "group:é", &format!("user:{}", "a".repeat(254))] {
+            assert_eq!(text.parse::<Subject>(), Err(InvalidRule::Pattern), "{text}");
+        }
+        assert_eq!("user:system:node:*".parse(), Ok(Subject::User(pattern("system:node:*"))));
+    }
+}
