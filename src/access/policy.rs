@@ -58,12 +58,15 @@ impl Policy {
     /// Whether `caller` may poll the operation with this name.
     #[must_use]
     pub fn allows(&self, caller: &Caller, operation: &str) -> bool {
+        self.allows_all(caller) || self.rules.iter().any(|rule| rule.is_about(caller) && rule.names(operation))
+    }
+
+    /// Whether `caller` may poll every operation, whatever there will be.
+    #[must_use]
+    pub fn allows_all(&self, caller: &Caller) -> bool {
         match caller.identity() {
-            Identity::Anonymous if self.anonymous => true,
-            Identity::Authenticated(_) if self.rules.is_empty() => true,
-            Identity::Anonymous | Identity::Authenticated(_) => {
-                self.rules.iter().any(|rule| rule.is_about(caller) && rule.names(operation))
-            }
+            Identity::Anonymous => self.anonymous,
+            Identity::Authenticated(_) => self.rules.is_empty(),
         }
     }
 

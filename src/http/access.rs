@@ -148,7 +148,10 @@ impl Access {
         operation: Option<&str>,
     ) -> Result<Caller, Problem> {
         let caller = self.caller(headers, peer, scheme).map_err(|refusal| self.refuse(refusal))?;
-        let may = operation.map_or(self.policy.rules.is_empty(), |operation| self.policy.allows(&caller, operation));
+        let may = match operation {
+            Some(operation) => self.policy.allows(&caller, operation),
+            None => self.policy.allows_all(&caller),
+        };
         match caller {
             caller if may => Ok(caller),
             // Another one might, who has a credential.

@@ -146,6 +146,19 @@ async fn anonymous_clients_are_let_in_where_that_is_said_and_bad_credentials_nev
             assert_eq!(rig.ask(&raw).await.status, status, "{raw}");
         }
     }
+    // Rules for others change nothing for them; what is not there is not there.
+    let rules = vec![rule(&["user:b"], &["other"])];
+    let mut rig = with(Policy { rules, anonymous: true }, CLEAR).await;
+    for (path, fields, status) in [
+        ("/describe", "", 200),
+        ("/nothing", "", 404),
+        ("/describe", A, 403),
+        ("/nothing", A, 403),
+        ("/nothing", NOBODY, 401),
+    ] {
+        let raw = format!("GET {path} HTTP/1.1\r\nHost: test\r\n{fields}\r\n");
+        assert_eq!(rig.ask(&raw).await.status, status, "{raw}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
