@@ -41,6 +41,7 @@ pub mod stream;
 pub mod trace;
 mod unwanted;
 
+use access::Target;
 use connection::ConnectionState;
 use head::Head;
 use metrics::Route;
@@ -175,8 +176,12 @@ impl Router {
         let operation = self.operations.get(parts.uri.path());
         // Who may not poll is not told which paths there are either.
         let may = if operation.is_some() || self.proxy.is_none() {
-            let name = operation.as_ref().map(|operation| &*operation.name);
-            self.access.judge(&parts.headers, connection.client.peer, connection.client.scheme, name)
+            let target = match &operation {
+                Some(operation) => Target::Operation(&operation.name),
+                None if self.operations.unknown().is_some() => Target::NotKnownYet,
+                None => Target::Nothing,
+            };
+            self.access.judge(&parts.headers, connection.client.peer, connection.client.scheme, target)
         } else {
             Ok(Caller::Anonymous)
         };

@@ -29,6 +29,17 @@ pub struct Access {
     metrics: Metrics,
 }
 
+/// What a request is for.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::http) enum Target<'a> {
+    /// The operation with this name.
+    Operation(&'a str),
+    /// Nothing is at its path.
+    Nothing,
+    /// Not all operations are known yet, and none of those that are has its path.
+    NotKnownYet,
+}
+
 /// How often credentials were withdrawn.
 #[derive(Debug, Clone)]
 pub struct Withdrawals(watch::Receiver<u64>);
@@ -138,19 +149,21 @@ impl Access {
         Withdrawals(self.withdrawals.subscribe())
     }
 
-    /// Who sends a request with these header fields, over a connection of this kind, if it may poll the operation with this
-    /// name. Without one nothing is at its path, which who may not poll everything does not learn.
+    /// Who sends a request with these header fields, over a connection of this kind, if it may. That nothing is at a path is
+    /// told to those alone who may poll everything.
     pub(in crate::http) fn judge(
         &self,
         headers: &HeaderMap,
         peer: SocketAddr,
         scheme: Scheme,
-        operation: Option<&str>,
+        target: Target<'_>,
     ) -> Result<Caller, Problem> {
         let caller = self.caller(headers, peer, scheme).map_err(|refusal| self.refuse(refusal))?;
-        let may = match operation {
-            Some(operation) => self.policy.allows(&caller, operation),
-            None => self.policy.allows_all(&caller),
+        let may = match target {
+            Target::Operation(operation) => self.policy.allows(&caller, operation),
+            Target::Nothing => self.policy.allows_all(&caller),
+            // Its operation may come, and who is told 403 meanwhile would not try again.
+            Target::NotKnownYet => true,
         };
         match caller {
             caller if may => Ok(caller),
@@ -224,6 +237,7 @@ mod tests {
     use http::header::AUTHORIZATION;
 
     use super::*;
+    use crate::access::policy::Rule;
     use crate::access::tokens::line;
 
     fn metrics() -> Metrics {
@@ -287,15 +301,41 @@ mod tests {
     #[test]
     fn where_nothing_is_asked_a_credential_means_nothing() {
         let access = Access::open(metrics());
-        let judged = access.judge(&fields(&["Bearer a", "b"]), ([192, 0, 2, 1], 1).into(), Scheme::Http, Some("x"));
+        let judged =
+            access.judge(&fields(&["Bearer a", "b"]), ([192, 0, 2, 1], 1).into(), Scheme::Http, Target::Operation("x"));
         assert_eq!(judged, Ok(Caller::Anonymous));
+    }
+
+    #[test]
+    fn what_is_not_known_yet_is_forbidden_to_nobody_with_a_credential() {
+        let rules = vec![Rule {
+            subjects: vec!["user:n".parse().expect("a subject")],
+            operations: vec!["a".parse().expect("a pattern")],
+        }];
+        let tokens = Tokens::parse(line("good", "n", &[]).as_bytes()).expect("tokens");
+        let access = Access::with_tokens(tokens, Policy { rules, anonymous: false }, false, metrics());
+        let kind = |field: &[&'static str], target| {
+            let judged = access.judge(&fields(field), ([127, 0, 0, 1], 1).into(), Scheme::Http, target);
+            judged.err().map(|problem| problem.kind)
+        };
+        let good = &["Bearer good"][..];
+        for (target, with, without) in [
+            (Target::Operation("a"), None, Some(Kind::Unauthorized)),
+            (Target::Operation("b"), Some(Kind::Forbidden), Some(Kind::Unauthorized)),
+            (Target::Nothing, Some(Kind::Forbidden), Some(Kind::Unauthorized)),
+            (Target::NotKnownYet, None, Some(Kind::Unauthorized)),
+        ] {
+            assert_eq!((kind(good, target), kind(&[], target)), (with, without), "{target:?}");
+        }
     }
 
     #[test]
     fn a_refusal_tells_the_scheme_and_the_remedy_and_repeats_nothing() {
         let access = with(false, false);
         let refused = |field| {
-            access.judge(&fields(field), ([127, 0, 0, 1], 1).into(), Scheme::Http, Some("x")).expect_err("refused")
+            access
+                .judge(&fields(field), ([127, 0, 0, 1], 1).into(), Scheme::Http, Target::Operation("x"))
+                .expect_err("refused")
         };
         let missing = refused(&[]);
         assert_eq!(missing.challenge, Some("Bearer realm=\"tidewait\""));
@@ -310,7 +350,8 @@ mod tests {
     fn a_token_that_is_gone_is_withdrawn_and_told_of() {
         let access = with(false, false);
         let withdrawals = access.withdrawals();
-        let judge = |token| access.judge(&fields(&[token]), ([127, 0, 0, 1], 1).into(), Scheme::Http, Some("x"));
+        let judge =
+            |token| access.judge(&fields(&[token]), ([127, 0, 0, 1], 1).into(), Scheme::Http, Target::Operation("x"));
         let caller = judge("Bearer good").expect("it is good");
         let lines = [line("good", "n", &[]), line("new", "m", &[])].join("\n");
         access.replace(Tokens::parse(lines.as_bytes()).expect("tokens"));

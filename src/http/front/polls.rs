@@ -14,7 +14,7 @@ use super::written::Written;
 use crate::access::{Connection, Scheme};
 use crate::describe::Answer;
 use crate::describe::request::Report;
-use crate::http::access::Access;
+use crate::http::access::{Access, Target};
 use crate::http::describe::{Asked, parse};
 use crate::http::head::{self, Passed};
 use crate::http::metrics::Route;
@@ -37,10 +37,11 @@ impl<P: Poller> EventLoop<P> {
             client.record = Some(Box::new(self.router.record(&parts, &connection)));
         }
         let (closes, peer) = (client.flags.closes, client.place.peer());
-        let caller = match self.router.access.judge(&parts.headers, peer, Scheme::Http, Some(&operation.name)) {
-            Ok(caller) => caller,
-            Err(problem) => return self.refuse(key, &problem, std::time::Duration::ZERO),
-        };
+        let caller =
+            match self.router.access.judge(&parts.headers, peer, Scheme::Http, Target::Operation(&operation.name)) {
+                Ok(caller) => caller,
+                Err(problem) => return self.refuse(key, &problem, std::time::Duration::ZERO),
+            };
         // Before the settings are read: if they change meanwhile, the head is read again.
         let settings = operation.settings_generation();
         match parse(&operation, &parts) {

@@ -14,7 +14,7 @@ use crate::access;
 use crate::bounds::SLOW_READER;
 use crate::describe::{Answer, PollRequest};
 use crate::http::Outcome;
-use crate::http::access::Access;
+use crate::http::access::{Access, Target};
 use crate::http::describe::{Asked, parse};
 use crate::http::metrics::{Route, SlowReader};
 use crate::http::polls::{ClientRef, Found, Owner, Polls, Sending, Waits};
@@ -30,7 +30,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         }
         let peer = &self.state.client;
-        let caller = match self.router.access.judge(&parts.headers, peer.peer, peer.scheme, Some(&operation.name)) {
+        let caller = match self.router.access.judge(
+            &parts.headers,
+            peer.peer,
+            peer.scheme,
+            Target::Operation(&operation.name),
+        ) {
             Ok(caller) => caller,
             Err(problem) => return self.refuse(key, &problem, Duration::ZERO),
         };
