@@ -47,7 +47,9 @@ async fn a_full_port_still_answers_probes_and_a_drain_keeps_its_place() {
         assert_eq!((alive.status, alive.field("connection")), (200, "close"), "{alive:?}");
         assert!(sent.elapsed() < Duration::from_secs(1), "{:?}", sent.elapsed());
     }
-    assert!(server.metric(CLOSED).await >= 100.0);
+    // Two of three never end by themselves, so each of them beyond the 64 places was closed for another one. The third kind
+    // is answered, and may end before its place is needed.
+    assert!(server.metric(CLOSED).await >= 69.0);
     assert_eq!(parked.reply().await.status, 204);
     let drained = drain.await.expect("no panic").expect("it runs");
     assert_eq!(drained.status.code(), Some(0), "{drained:?}");
