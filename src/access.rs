@@ -12,9 +12,11 @@ pub mod connection;
 pub mod credential;
 pub mod policy;
 pub mod tokens;
+pub mod verified;
 
 pub use caller::{Caller, Identity};
 pub use connection::{Connection, Scheme};
 pub use credential::Refusal;
 pub use policy::Policy;
 pub use tokens::Tokens;
+pub use verified::{Bound, Unverified, Verified};

@@ -11,6 +11,8 @@ pub mod access;
 pub mod admin;
 #[cfg(feature = "server")]
 pub mod app;
+#[cfg(feature = "server")]
+pub mod authentication;
 pub mod bounds;
 #[cfg(feature = "server")]
 pub mod config;
@@ -42,4 +44,6 @@ pub mod sockets;
 pub mod sources;
 #[cfg(feature = "server")]
 pub mod telemetry;
+#[cfg(feature = "server")]
+pub mod tls;
 pub mod yaml;

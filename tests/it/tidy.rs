@@ -6,8 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which modules each module may name. What is absent is a wrong arrow.
-const ARROWS: [(&str, &[&str]); 21] = [
+const ARROWS: [(&str, &[&str]); 23] = [
     ("access", &["bounds"]),
+    ("authentication", &["access", "bounds", "telemetry"]),
+    ("tls", &["access", "bounds", "sockets", "telemetry"]),
     ("bounds", &[]),
     ("yaml", &[]),
     ("escape", &[]),
