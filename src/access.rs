@@ -11,12 +11,15 @@ pub mod caller;
 pub mod connection;
 pub mod credential;
 pub mod policy;
+pub mod template;
 pub mod tokens;
+pub mod verdicts;
 pub mod verified;
 
-pub use caller::{Caller, Identity};
+pub use caller::{Caller, Identity, Known, Loss};
 pub use connection::{Connection, Scheme};
-pub use credential::Refusal;
-pub use policy::Policy;
+pub use credential::{Credential, Refusal};
+pub use policy::{Allowance, Policy};
 pub use tokens::Tokens;
+pub use verdicts::{Verdict, Verdicts};
 pub use verified::{Bound, Unverified, Verified};

@@ -1,3 +1,360 @@
-//! Whose a credential is, where that takes time: an API server, an issuer or a costly hash is asked. Each way is a module of
-//! its own, which turns a credential into a [`Verified`](crate::access::Verified) or says why not; none of them keeps verdicts:
-//! `http::access` does, for all of them.
+//! Who sends a request: the first credential that it brings is judged, and a bad one never counts as none.
+//!
+//! ```text
+//!  Authorization: Bearer --> access::Tokens (a file) ------------------> Caller, or a Refusal, at once
+//!                    |--> a verdict that is kept (inquiries) ----------> the same
+//!                    |--> none: the first Authenticator that judges it -> the same, later; the verdict is kept
+//!  none, but a client certificate --> its owner ------------------------> at once
+//!  none at all --> anonymous
+//! ```
+//! An [`Authenticator`] is asked where it takes time: an API server, an issuer, a costly hash. Each is a module of its own, which
+//! turns a credential into a [`Verified`] or says why not. Verdicts are kept by a digest of the credential under a key of this
+//! process. A verdict that ends or is withdrawn is lost to the requests that hold its owner, and [`Withdrawals`] tells of it.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use http::HeaderMap;
+use prometheus::IntGauge;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::access::caller::{Caller, Known, Loss};
+use crate::access::credential::{self, Credential, Invalid, Refusal, UNKNOWN};
+use crate::access::verdicts::{Lasts, Verdict};
+use crate::access::{Scheme, Tokens, Unverified, Verified};
+
+pub mod inquiries;
+
+use inquiries::{Finding, Inquirer, Inquiries, Outcome};
+
+/// Judges credentials, where that takes time.
+#[async_trait]
+pub trait Authenticator: fmt::Debug + Send + Sync {
+    /// Whether credentials like this one are for it to judge.
+    fn judges(&self, credential: Credential<'_>) -> bool;
+
+    /// Judges one. It has a deadline of its own.
+    async fn verify(&self, credential: Credential<'_>) -> Result<Checked, Unverified>;
+
+    /// How long a good verdict holds until it is found out again; absent: as long as its credential.
+    fn holds_for(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Whether what a good verdict rests on is still there.
+    fn rests_on(&self, _mark: &str) -> bool {
+        true
+    }
+
+    /// Counts up when what verdicts rest on may have changed; absent: it does not.
+    fn changes(&self) -> Option<watch::Receiver<u64>> {
+        None
+    }
+}
+
+/// A credential that is good.
+#[derive(Debug)]
+pub struct Checked {
+    /// Whose it is.
+    pub verified: Verified,
+    /// Names what the verdict rests on, such as a key.
+    pub mark: Option<Arc<str>>,
+}
+
+/// A connection that a request comes by, as far as its credential is concerned.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer<'a> {
+    /// The other end.
+    pub address: SocketAddr,
+    /// How the connection is protected.
+    pub scheme: Scheme,
+    /// The owner of the client's certificate.
+    pub certificate: Option<&'a Arc<Known>>,
+}
+
+/// Who sends a request.
+#[expect(missing_debug_implementations, reason = "a future has none")]
+pub enum Answer {
+    /// It is known at once.
+    Now(Result<Caller, Refusal>),
+    /// It has to be found out, on a runtime.
+    Later(BoxFuture<'static, Result<Caller, Refusal>>),
+}
+
+/// Which credentials are taken.
+#[derive(Debug, Default)]
+pub struct Schemes {
+    /// Static tokens.
+    pub tokens: Option<Tokens>,
+    /// Who else judges credentials.
+    pub authenticators: Vec<Arc<dyn Authenticator>>,
+    /// Client certificates.
+    pub certificates: bool,
+    /// Also over connections that others can read.
+    pub clear: bool,
+}
+
+/// Who sends requests.
+#[derive(Debug)]
+pub struct Authentication {
+    tokens: Option<ArcSwap<Tokens>>,
+    authenticators: Arc<[Arc<dyn Authenticator>]>,
+    certificates: bool,
+    clear: bool,
+    /// A digest that is seen, in a dump of memory say, says nothing of a password.
+    key: [u8; 32],
+    inquiries: Arc<Inquiries<Digest, Basis>>,
+    withdrawals: Arc<watch::Sender<u64>>,
+}
+
+type Digest = [u8; 32];
+
+/// What a verdict rests on.
+#[derive(Clone)]
+struct Basis {
+    /// Who has judged.
+    by: usize,
+    mark: Option<Arc<str>>,
+    /// To be judged again: its scheme, and what follows.
+    credential: (Kind, Arc<str>),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Bearer,
+    Basic,
+}
+
+/// Without the credential.
+impl fmt::Debug for Basis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Basis").field("by", &self.by).field("mark", &self.mark).finish_non_exhaustive()
+    }
+}
+
+/// How often credentials or permissions were withdrawn.
+#[derive(Debug, Clone)]
+pub struct Withdrawals(watch::Receiver<u64>);
+
+impl Withdrawals {
+    /// So far.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        *self.0.borrow()
+    }
+
+    /// Waits until it was more often than `seen`, and gives how often.
+    pub async fn more_than(&mut self, seen: u64) -> u64 {
+        if let Ok(count) = self.0.wait_for(|count| *count > seen).await {
+            return *count;
+        }
+        // Nobody withdraws any more.
+        std::future::pending().await
+    }
+}
+
+impl Authentication {
+    /// By these schemes. `kept` shows the verdicts that are kept; `withdrawals` counts up when somebody is lost.
+    #[must_use]
+    pub fn new(schemes: Schemes, kept: IntGauge, withdrawals: Arc<watch::Sender<u64>>) -> Self {
+        let Schemes { tokens, authenticators, certificates, clear } = schemes;
+        let authenticators: Arc<[_]> = authenticators.into();
+        let asks = Asks(Arc::clone(&authenticators));
+        Self {
+            tokens: tokens.map(ArcSwap::from_pointee),
+            inquiries: Inquiries::new(Box::new(asks), Loss::Withdrawn, Arc::clone(&withdrawals), kept),
+            authenticators,
+            certificates,
+            clear,
+            key: secret(),
+            withdrawals,
+        }
+    }
+
+    /// Whether any scheme is on: otherwise credentials mean nothing.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.takes_bearer() || self.certificates
+    }
+
+    /// Whether tokens or passwords are taken.
+    fn takes_bearer(&self) -> bool {
+        self.tokens.is_some() || !self.authenticators.is_empty()
+    }
+
+    /// Whether tokens are taken.
+    #[must_use]
+    pub fn asks_for(&self, credential: Credential<'_>) -> bool {
+        let is_token = matches!(credential, Credential::Bearer(_));
+        (is_token && self.tokens.is_some()) || self.authenticators.iter().any(|one| one.judges(credential))
+    }
+
+    /// Tells when credentials are withdrawn.
+    #[must_use]
+    pub fn withdrawals(&self) -> Withdrawals {
+        Withdrawals(self.withdrawals.subscribe())
+    }
+
+    /// From now on these static tokens are good and no others.
+    pub fn replace_tokens(&self, mut tokens: Tokens) {
+        let Some(current) = &self.tokens else { return };
+        let before = current.load_full();
+        tokens.continue_from(&before);
+        let tokens = Arc::new(tokens);
+        current.store(Arc::clone(&tokens));
+        // Behind the store: who is judged meanwhile has a token of the one or the other, and is told below.
+        if before.withdraw_all_but(&tokens) {
+            self.withdrawals.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// Ends verdicts when their time is over or what they rest on is gone; without end.
+    pub async fn maintain(&self) {
+        let changes = self.authenticators.iter().enumerate().filter_map(|(by, one)| Some((by, one.changes()?)));
+        let follow = changes.map(|(by, changes)| self.follow(by, changes));
+        tokio::join!(Arc::clone(&self.inquiries).maintain(), futures::future::join_all(follow));
+    }
+
+    async fn follow(&self, by: usize, mut changes: watch::Receiver<u64>) {
+        let mut seen = 0;
+        loop {
+            // The guard must not be held while verdicts are withdrawn.
+            let Ok(count) = changes.wait_for(|count| *count > seen).await.map(|count| *count) else { return };
+            seen = count;
+            let one = &self.authenticators[by];
+            self.inquiries
+                .withdraw(|basis| basis.by != by || basis.mark.as_deref().is_none_or(|mark| one.rests_on(mark)));
+        }
+    }
+
+    /// Who sends a request with these header fields.
+    #[must_use]
+    pub fn authenticate(&self, headers: &HeaderMap, peer: Peer<'_>) -> Answer {
+        match self.known_at_once(headers, peer) {
+            Ok(caller) => Answer::Now(Ok(caller)),
+            Err(Unknown::Refused(refusal)) => Answer::Now(Err(refusal)),
+            Err(Unknown::Ask(digest, basis)) => {
+                let inquiries = Arc::clone(&self.inquiries);
+                Answer::Later(Box::pin(async move {
+                    match inquiries.ask(digest, basis).await {
+                        Outcome::Verdict(verdict) => of(verdict),
+                        Outcome::Unavailable | Outcome::Full => Err(Refusal::Unavailable),
+                    }
+                }))
+            }
+        }
+    }
+
+    fn known_at_once(&self, headers: &HeaderMap, peer: Peer<'_>) -> Result<Caller, Unknown> {
+        let refused = |invalid| Unknown::Refused(Refusal::Invalid(invalid));
+        let credential = if self.takes_bearer() { credential::read(headers).map_err(refused)? } else { None };
+        let Some(credential) = credential else {
+            return match peer.certificate.filter(|_| self.certificates) {
+                Some(known) if known.lost().is_some() => Err(Unknown::Refused(Refusal::Withdrawn)),
+                Some(known) => Ok(Caller::Known(Arc::clone(known))),
+                None => Ok(Caller::Anonymous),
+            };
+        };
+        if !self.takes_credentials(peer.address, peer.scheme) {
+            return Err(refused(Invalid::Clear));
+        }
+        if let (Credential::Bearer(token), Some(tokens)) = (credential, &self.tokens)
+            && let Some(known) = tokens.load().find(token)
+        {
+            return Ok(Caller::Known(Arc::clone(known)));
+        }
+        let Some(by) = self.authenticators.iter().position(|one| one.judges(credential)) else {
+            return Err(refused(match credential {
+                Credential::Bearer(_) => UNKNOWN,
+                Credential::Basic(_) => Invalid::Scheme,
+            }));
+        };
+        let (scheme, text) = credential.parts();
+        let digest = *blake3::Hasher::new_keyed(&self.key)
+            .update(scheme.as_bytes())
+            .update(text.as_bytes())
+            .finalize()
+            .as_bytes();
+        match self.inquiries.find(&digest) {
+            Some(verdict) => of(verdict).map_err(Unknown::Refused),
+            None => Err(Unknown::Ask(digest, Basis { by, mark: None, credential: (kind(credential), text.into()) })),
+        }
+    }
+
+    /// Whether a credential may come over a connection of this kind.
+    #[must_use]
+    pub fn takes_credentials(&self, address: SocketAddr, scheme: Scheme) -> bool {
+        self.clear || scheme == Scheme::Https || address.ip().to_canonical().is_loopback()
+    }
+}
+
+/// Random bytes that nobody else knows.
+fn secret() -> Digest {
+    let mut secret = Digest::default();
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    // Without random bytes of the system TLS does not begin either.
+    provider.secure_random.fill(&mut secret).expect("the system gives random bytes");
+    secret
+}
+
+/// Why a caller is not known at once.
+enum Unknown {
+    Refused(Refusal),
+    Ask(Digest, Basis),
+}
+
+fn of(verdict: Verdict) -> Result<Caller, Refusal> {
+    match verdict {
+        Verdict::Good(known) => Ok(Caller::Known(known)),
+        Verdict::Bad(why) => Err(Refusal::Invalid(Invalid::Judged(why))),
+    }
+}
+
+fn kind(credential: Credential<'_>) -> Kind {
+    match credential {
+        Credential::Bearer(_) => Kind::Bearer,
+        Credential::Basic(_) => Kind::Basic,
+    }
+}
+
+/// Asks the authenticators.
+#[derive(Debug)]
+struct Asks(Arc<[Arc<dyn Authenticator>]>);
+
+#[async_trait]
+impl Inquirer<Digest, Basis> for Asks {
+    async fn inquire(&self, _: &Digest, basis: Basis) -> Finding<Basis> {
+        let (kind, text) = &basis.credential;
+        let credential = match kind {
+            Kind::Bearer => Credential::Bearer(text),
+            Kind::Basic => Credential::Basic(text),
+        };
+        let Some(authenticator) = self.0.get(basis.by) else { return Finding::Unavailable };
+        match authenticator.verify(credential).await {
+            Ok(Checked { verified, mark }) => {
+                let now = Instant::now().into_std();
+                let until = authenticator.holds_for();
+                let lasts = Lasts {
+                    until: until.and_then(|lasts| now.checked_add(lasts)),
+                    credential: verified.lasts.and_then(|lasts| now.checked_add(lasts)),
+                    again: until.is_some(),
+                };
+                Finding::Good(Known::of(verified), lasts, Basis { mark, ..basis })
+            }
+            Err(Unverified::Invalid(why)) => Finding::Bad(why),
+            Err(Unverified::Unavailable(why)) => {
+                tracing::debug!(why, "a credential cannot be judged now");
+                Finding::Unavailable
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -77,6 +77,16 @@ pub const KNOWN_HEADS: usize = 16;
 pub const ACCESS_TOKENS: usize = 100_000;
 /// Bytes of the name of a token's owner, or of a group.
 pub const ACCESS_NAME_BYTES: usize = 253;
+/// Bytes of a part of a model that a rule names.
+pub const ACCESS_POINTER_BYTES: usize = 1024;
+/// Good verdicts that are kept on credentials that take time to judge, and on what their owners may, each.
+pub const ACCESS_VERDICTS: usize = 20_000;
+/// Bad verdicts that are kept, each; the oldest makes room for one more.
+pub const ACCESS_REFUSED: usize = 4_096;
+/// A bad verdict is kept for this long.
+pub const ACCESS_REFUSED_FOR: Duration = Duration::from_secs(30);
+/// A good verdict of the API server is asked for again after this at the latest.
+pub const ACCESS_ALLOWED_FOR: Duration = Duration::from_secs(120);
 /// A client that takes no byte of the answer to a poll for this long is cut; on HTTP/2 its stream is reset.
 pub const SLOW_READER: Duration = Duration::from_secs(60);
 /// Bytes of a request body that has no use, which are read and dropped so that the connection can go on; with more of them

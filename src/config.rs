@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::access::Policy;
+use crate::access::policy::Rule;
 use http::uri::Authority;
 use ipnet::IpNet;
 
@@ -121,6 +122,8 @@ pub struct Operation {
     pub confirmed: Option<String>,
     /// What selections and deltas may cost.
     pub limits: Limits,
+    /// Rules of its own, beside those of the process: their operations are not looked at.
+    pub access: Vec<Rule>,
 }
 
 /// What selections and deltas of an operation may cost.
@@ -366,6 +369,7 @@ impl Operation {
             guard: None,
             confirmed: None,
             limits: Limits { pointers: 64, selections: 16_384, history_entries: 32, history_bytes: None },
+            access: Vec::new(),
         }
     }
 }

@@ -41,7 +41,7 @@ pub mod stream;
 pub mod trace;
 mod unwanted;
 
-use access::Target;
+use access::{Admitted, Judged, Target};
 use connection::ConnectionState;
 use head::Head;
 use metrics::Route;
@@ -177,16 +177,16 @@ impl Router {
         // Who may not poll is not told which paths there are either.
         let may = if operation.is_some() || self.proxy.is_none() {
             let target = match &operation {
-                Some(operation) => Target::Operation(&operation.name),
+                Some(operation) => Target::Operation(operation.config()),
                 None if self.operations.unknown().is_some() => Target::NotKnownYet,
                 None => Target::Nothing,
             };
-            self.access.judge(&parts.headers, connection.client.peer, connection.client.scheme, target)
+            self.access.judge(&parts.headers, access::peer(&connection.client), &target)
         } else {
-            Ok(Caller::Anonymous)
+            Judged::Now(Ok(Admitted { caller: Caller::Anonymous, part: None }))
         };
-        let caller = match may {
-            Ok(caller) => caller,
+        let admitted = match may.await {
+            Ok(admitted) => admitted,
             Err(problem) => {
                 let route = if operation.is_some() { Route::Describe } else { Route::None };
                 let is_read = Box::pin(unwanted::read(body, &parts)).await;
@@ -200,7 +200,7 @@ impl Router {
             // A parked request keeps nothing of its head: each field is a slice of the connection's read
             // buffer, 8 KiB.
             drop(parts);
-            let outcome = describe::answer(&operation, (&self.access, caller), &self.stop, connection, asked).await;
+            let outcome = describe::answer(&operation, (&self.access, admitted), &self.stop, connection, asked).await;
             let response = response(outcome.answer, outcome.fan_out);
             return (Route::Describe, ending(response, http2 || is_read), outcome.held);
         }

@@ -13,6 +13,8 @@ pub mod admin;
 pub mod app;
 #[cfg(feature = "server")]
 pub mod authentication;
+#[cfg(feature = "server")]
+pub mod authorization;
 pub mod bounds;
 #[cfg(feature = "server")]
 pub mod config;

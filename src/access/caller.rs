@@ -1,9 +1,11 @@
 //! PURE. Who sends a request.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
-/// The authenticated identity of a caller.
+use super::verified::{Bound, Verified};
+
+/// The authenticated identity of a caller, as its agents are known by.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Identity {
     /// No identity was asked for, or none was presented.
@@ -26,28 +28,103 @@ pub enum Caller {
 /// The owner of a credential. All of its requests share it.
 #[derive(Debug)]
 pub struct Known {
+    name: Box<str>,
     identity: Identity,
     groups: Box<[Box<str>]>,
-    withdrawn: AtomicBool,
+    bound: Bound,
+    /// Whose one permission this is; absent: it is the owner as such.
+    of: Option<Arc<Known>>,
+    lost: AtomicU8,
+}
+
+/// Why a caller may not go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// Its credential was withdrawn, or has ended.
+    Withdrawn,
+    /// Whether its credential, or what it was allowed, is still good cannot be found out.
+    Unconfirmed,
+    /// What it does is not allowed to it any more.
+    Forbidden,
+}
+
+impl Loss {
+    const ALL: [Self; 3] = [Self::Withdrawn, Self::Unconfirmed, Self::Forbidden];
+
+    fn code(self) -> u8 {
+        match self {
+            Self::Withdrawn => 1,
+            Self::Unconfirmed => 2,
+            Self::Forbidden => 3,
+        }
+    }
 }
 
 impl Known {
     /// An owner with this name, in these groups, whose credential is good.
     #[must_use]
     pub fn new(name: &str, groups: Box<[Box<str>]>) -> Arc<Self> {
-        let identity = Identity::Authenticated(name.into());
-        Arc::new(Self { identity, groups, withdrawn: AtomicBool::new(false) })
+        Self::with(name, groups, Bound::default(), None)
     }
 
-    /// Whether it has the same name and groups.
+    /// The owner of a credential that was verified.
+    #[must_use]
+    pub fn of(verified: Verified) -> Arc<Self> {
+        let groups = verified.groups.into_iter().map(String::into_boxed_str).collect();
+        Self::with(&verified.name, groups, verified.bound, None)
+    }
+
+    /// The same owner, for requests that one permission allows: it is lost with the permission or with the credential.
+    #[must_use]
+    pub fn with_permission(self: &Arc<Self>) -> Arc<Self> {
+        Self::with(&self.name, self.groups.clone(), self.bound.clone(), Some(Arc::clone(self)))
+    }
+
+    fn with(name: &str, groups: Box<[Box<str>]>, bound: Bound, of: Option<Arc<Self>>) -> Arc<Self> {
+        // No name has the sign in it, so no other credential gives the same identity.
+        let identity = match bound.pod.as_ref().or(bound.node.as_ref()) {
+            Some(bound) => format!("{name}#{bound}").into(),
+            None => name.into(),
+        };
+        let identity = Identity::Authenticated(identity);
+        Arc::new(Self { name: name.into(), identity, groups, bound, of, lost: AtomicU8::new(0) })
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The groups that it is in.
+    #[must_use]
+    pub fn groups(&self) -> &[Box<str>] {
+        &self.groups
+    }
+
+    /// What its credential is bound to.
+    #[must_use]
+    pub fn bound(&self) -> &Bound {
+        &self.bound
+    }
+
+    /// Whether it has the same name and groups, and is bound to the same.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
-        (&self.identity, &self.groups) == (&other.identity, &other.groups)
+        (&self.name, &self.groups, &self.bound) == (&other.name, &other.groups, &other.bound)
     }
 
-    /// From now on the credential is not good any more.
-    pub fn withdraw(&self) {
-        self.withdrawn.store(true, Ordering::Release);
+    /// From now on its requests may not go on. The first reason counts.
+    pub fn lose(&self, loss: Loss) {
+        let _ = self.lost.compare_exchange(0, loss.code(), Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// Why its requests may not go on; none: they may.
+    #[must_use]
+    pub fn lost(&self) -> Option<Loss> {
+        let code = self.lost.load(Ordering::Acquire);
+        let own = Loss::ALL.into_iter().find(|loss| loss.code() == code);
+        own.or_else(|| self.of.as_ref().and_then(|of| of.lost()))
     }
 }
 
@@ -69,21 +146,43 @@ impl Caller {
         }
     }
 
-    /// The groups that it is in.
+    /// Why its requests may not go on; none: they may.
     #[must_use]
-    pub fn groups(&self) -> &[Box<str>] {
+    pub fn lost(&self) -> Option<Loss> {
         match self {
-            Self::Anonymous => &[],
-            Self::Known(known) => &known.groups,
+            Self::Anonymous => None,
+            Self::Known(known) => known.lost(),
         }
     }
+}
 
-    /// Whether its credential is not good any more.
-    #[must_use]
-    pub fn is_withdrawn(&self) -> bool {
-        match self {
-            Self::Anonymous => false,
-            Self::Known(known) => known.withdrawn.load(Ordering::Acquire),
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bound(name: &str, node: Option<&str>, pod: Option<&str>) -> Identity {
+        let bound = Bound { node: node.map(str::to_owned), pod: pod.map(str::to_owned) };
+        let known = Known::of(Verified { name: name.to_owned(), bound, ..Verified::default() });
+        Caller::Known(known).identity().clone()
+    }
+
+    #[test]
+    fn what_a_credential_is_bound_to_is_part_of_the_identity() {
+        let name = |text: &str| Identity::Authenticated(text.into());
+        assert_eq!(bound("a", None, None), name("a"));
+        assert_eq!(bound("a", Some("node-1"), None), name("a#node-1"));
+        assert_eq!(bound("a", Some("node-1"), Some("ns/pod")), name("a#ns/pod"));
+    }
+
+    #[test]
+    fn a_permission_is_lost_alone_and_with_its_owner() {
+        let owner = Known::new("a", Box::default());
+        let (one, other) = (owner.with_permission(), owner.with_permission());
+        one.lose(Loss::Forbidden);
+        assert_eq!((one.lost(), other.lost(), owner.lost()), (Some(Loss::Forbidden), None, None));
+        owner.lose(Loss::Withdrawn);
+        owner.lose(Loss::Unconfirmed);
+        assert_eq!((one.lost(), other.lost()), (Some(Loss::Forbidden), Some(Loss::Withdrawn)));
+        assert_eq!(owner.lost(), Some(Loss::Withdrawn));
     }
 }

@@ -1,8 +1,17 @@
-//! PURE. The credential of a request: the field `Authorization` (RFC 9110, section 11.6.2), of which `Bearer` (RFC 6750,
-//! section 2.1) is read.
+//! PURE. The credential of a request: the field `Authorization` (RFC 9110, section 11.6.2) with the scheme `Bearer` (RFC 6750,
+//! section 2.1) or `Basic` (RFC 7617).
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
+
+/// What a request brings to show who sends it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Credential<'a> {
+    /// A token.
+    Bearer(&'a str),
+    /// A name and a password, encoded.
+    Basic(&'a str),
+}
 
 /// Why a request is not served to who sends it. Nothing here repeats what the client has sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +22,10 @@ pub enum Refusal {
     Invalid(Invalid),
     /// Its credential is good no longer, while the request waited.
     Withdrawn,
+    /// Whether its credential is good, or allows this, cannot be found out now.
+    Unavailable,
+    /// Too many bad credentials have come from where it comes from.
+    TooManyBad,
 }
 
 /// Why a credential is not good.
@@ -22,34 +35,59 @@ pub enum Invalid {
     Several,
     /// It is of a scheme that is not asked for.
     Scheme,
-    /// It has not the form of a token.
+    /// It has not the form that its scheme asks for.
     Form,
     /// Anybody on the way could have read it: the connection is neither protected nor on the same host.
     Clear,
-    /// Nobody has this token.
-    Unknown,
+    /// It was judged. What is wrong with it and the remedy, as the rest of a sentence that begins with "the credential".
+    Judged(&'static str),
 }
 
-/// The bearer token of a request; none: it has no credential.
-pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Invalid> {
+/// Nobody has this token, and nobody can say more of it.
+pub const UNKNOWN: Invalid = Invalid::Judged("is not known: ask for another one");
+
+/// The credential of a request; none: it has none.
+pub fn read(headers: &HeaderMap) -> Result<Option<Credential<'_>>, Invalid> {
     let mut fields = headers.get_all(AUTHORIZATION).iter();
     let Some(field) = fields.next() else { return Ok(None) };
     if fields.next().is_some() {
         return Err(Invalid::Several);
     }
     let field = field.to_str().map_err(|_| Invalid::Form)?;
-    let (scheme, token) = field.split_once(' ').unwrap_or((field, ""));
-    if !scheme.eq_ignore_ascii_case("Bearer") {
+    let (scheme, rest) = field.split_once(' ').unwrap_or((field, ""));
+    let rest = rest.trim_matches(' ');
+    let credential = if scheme.eq_ignore_ascii_case("Bearer") {
+        Credential::Bearer(rest)
+    } else if scheme.eq_ignore_ascii_case("Basic") {
+        Credential::Basic(rest)
+    } else {
         return Err(Invalid::Scheme);
-    }
-    let token = token.trim_matches(' ');
-    if is_token(token) { Ok(Some(token)) } else { Err(Invalid::Form) }
+    };
+    if is_token68(rest) { Ok(Some(credential)) } else { Err(Invalid::Form) }
 }
 
-/// Whether this is a `b64token`.
-fn is_token(text: &str) -> bool {
+/// Whether this is a `token68` (RFC 9110, section 11.2), as `b64token` is one.
+fn is_token68(text: &str) -> bool {
     let body = text.trim_end_matches('=');
     !body.is_empty() && body.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte))
+}
+
+impl Credential<'_> {
+    /// As it is to be told apart from all others: its scheme and what follows.
+    #[must_use]
+    pub fn parts(&self) -> (&'static str, &str) {
+        match self {
+            Self::Bearer(token) => ("Bearer ", token),
+            Self::Basic(pair) => ("Basic ", pair),
+        }
+    }
+}
+
+/// Without the secret.
+impl std::fmt::Debug for Credential<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.parts().0)
+    }
 }
 
 #[cfg(test)]
@@ -57,39 +95,43 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn read<'a>(headers: &'a mut HeaderMap, fields: &[&str]) -> Result<Option<&'a str>, Invalid> {
+    fn read_all<'a>(headers: &'a mut HeaderMap, fields: &[&str]) -> Result<Option<Credential<'a>>, Invalid> {
         headers.clear();
         for field in fields {
             headers.append(AUTHORIZATION, field.parse().expect("a value"));
         }
-        bearer(headers)
+        read(headers)
     }
 
     #[test]
-    fn one_bearer_token_is_read_and_nothing_else() {
+    fn one_credential_is_read_and_nothing_else() {
         let headers = &mut HeaderMap::new();
         for (fields, expected) in [
             (&[][..], Ok(None)),
-            (&["Bearer abc-._~+/1=="], Ok(Some("abc-._~+/1=="))),
-            (&["bEARER  abc "], Ok(Some("abc"))),
+            (&["Bearer abc-._~+/1=="], Ok(Some(Credential::Bearer("abc-._~+/1==")))),
+            (&["bEARER  abc "], Ok(Some(Credential::Bearer("abc")))),
+            (&["Basic YTpi"], Ok(Some(Credential::Basic("YTpi")))),
+            (&["BASIC YTpi="], Ok(Some(Credential::Basic("YTpi=")))),
             (&["Bearer"], Err(Invalid::Form)),
             (&["Bearer "], Err(Invalid::Form)),
+            (&["Basic"], Err(Invalid::Form)),
             (&["Bearer =="], Err(Invalid::Form)),
             (&["Bearer a b"], Err(Invalid::Form)),
             (&["Bearer a,b"], Err(Invalid::Form)),
             (&["Bearer a=b"], Err(Invalid::Form)),
             (&["Bearer\ta"], Err(Invalid::Scheme)),
-            (&["Basic YTpi"], Err(Invalid::Scheme)),
             (&["Negotiate"], Err(Invalid::Scheme)),
+            (&["Digest a=b"], Err(Invalid::Scheme)),
             (&[""], Err(Invalid::Scheme)),
             (&["Bearer a", "Bearer a"], Err(Invalid::Several)),
             (&["Bearer a", "Basic YTpi"], Err(Invalid::Several)),
             (&["Basic YTpi", "Bearer a"], Err(Invalid::Several)),
         ] {
-            assert_eq!(read(headers, fields), expected, "{fields:?}");
+            assert_eq!(read_all(headers, fields), expected, "{fields:?}");
         }
         headers.clear();
         headers.insert(AUTHORIZATION, http::HeaderValue::from_bytes(b"Bearer \xe4").expect("opaque"));
-        assert_eq!(bearer(headers), Err(Invalid::Form));
+        assert_eq!(read(headers), Err(Invalid::Form));
+        assert_eq!(format!("{:?}", Credential::Bearer("s3cr3t")), "Bearer ");
     }
 }

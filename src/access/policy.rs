@@ -1,11 +1,12 @@
-//! PURE. What a caller may: rules, each of which allows some callers some operations. Without a rule whoever has a credential
-//! may poll everything. A caller without a credential may poll what a rule for `anonymous` names, or everything where that
-//! is allowed.
+//! PURE. What a caller may: rules, each of which allows some callers some operations, or parts of their models. Without a rule
+//! whoever has a credential may poll everything. A caller without a credential may poll what a rule for `anonymous` names, or
+//! everything where that is allowed.
 
 use std::fmt;
 use std::str::FromStr;
 
-use super::caller::{Caller, Identity};
+use super::caller::{Caller, Known};
+use super::template::Template;
 use crate::bounds::ACCESS_NAME_BYTES;
 
 /// What callers may.
@@ -24,6 +25,19 @@ pub struct Rule {
     pub subjects: Vec<Subject>,
     /// The operations, by their names.
     pub operations: Vec<Pattern>,
+    /// The parts of their models; empty: all of each.
+    pub restrict: Vec<Template>,
+}
+
+/// What of an operation a caller may poll.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Allowance {
+    /// Nothing.
+    Nothing,
+    /// What these JSON Pointers lead to: at least one.
+    Parts(Vec<String>),
+    /// All.
+    Whole,
 }
 
 /// Callers.
@@ -55,43 +69,62 @@ pub enum InvalidRule {
 }
 
 impl Policy {
-    /// Whether `caller` may poll the operation with this name.
+    /// What `caller` may poll of the operation with this name, whose own rules are `own`.
     #[must_use]
-    pub fn allows(&self, caller: &Caller, operation: &str) -> bool {
-        self.allows_all(caller) || self.rules.iter().any(|rule| rule.is_about(caller) && rule.names(operation))
+    pub fn allows(&self, own: &[Rule], caller: &Caller, operation: &str) -> Allowance {
+        let is_open = match caller {
+            Caller::Anonymous => self.anonymous,
+            Caller::Known(_) => self.rules.is_empty() && own.is_empty(),
+        };
+        if is_open {
+            return Allowance::Whole;
+        }
+        let mut parts = None;
+        for rule in self.rules.iter().filter(|rule| rule.names(operation)).chain(own) {
+            if !rule.is_about(caller) {
+                continue;
+            }
+            if rule.restrict.is_empty() {
+                return Allowance::Whole;
+            }
+            let parts: &mut Vec<String> = parts.get_or_insert_default();
+            parts.extend(rule.restrict.iter().filter_map(|template| template.fill(caller)));
+        }
+        // A rule whose parts are all of what a caller is not bound to allows it nothing.
+        parts.filter(|parts| !parts.is_empty()).map_or(Allowance::Nothing, Allowance::Parts)
     }
 
     /// Whether `caller` may poll every operation, whatever there will be.
     #[must_use]
     pub fn allows_all(&self, caller: &Caller) -> bool {
-        match caller.identity() {
-            Identity::Anonymous => self.anonymous,
-            Identity::Authenticated(_) => self.rules.is_empty(),
+        match caller {
+            Caller::Anonymous => self.anonymous,
+            Caller::Known(_) => self.rules.is_empty(),
         }
-    }
-
-    /// Whether a caller without a credential may poll anything.
-    #[must_use]
-    pub fn lets_anonymous_in(&self) -> bool {
-        self.anonymous || self.rules.iter().any(|rule| rule.is_about(&Caller::Anonymous))
     }
 }
 
 impl Rule {
     fn is_about(&self, caller: &Caller) -> bool {
-        self.subjects.iter().any(|subject| match (subject, caller.identity()) {
-            (Subject::Anonymous, Identity::Anonymous) | (Subject::Authenticated, Identity::Authenticated(_)) => true,
-            (Subject::User(pattern), Identity::Authenticated(name)) => pattern.matches(name),
-            (Subject::Group(pattern), Identity::Authenticated(_)) => {
-                caller.groups().iter().any(|group| pattern.matches(group))
-            }
-            (Subject::Anonymous, Identity::Authenticated(_))
-            | (Subject::Authenticated | Subject::User(_) | Subject::Group(_), Identity::Anonymous) => false,
+        self.subjects.iter().any(|subject| match caller {
+            Caller::Anonymous => *subject == Subject::Anonymous,
+            Caller::Known(known) => subject.is(known),
         })
     }
 
     fn names(&self, operation: &str) -> bool {
         self.operations.iter().any(|pattern| pattern.matches(operation))
+    }
+}
+
+impl Subject {
+    fn is(&self, known: &Known) -> bool {
+        match self {
+            Self::Authenticated => true,
+            Self::Anonymous => false,
+            Self::User(pattern) => pattern.matches(known.name()),
+            Self::Group(pattern) => known.groups().iter().any(|group| pattern.matches(group)),
+        }
     }
 }
 
@@ -149,7 +182,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::access::caller::Known;
+    use crate::access::{Bound, Verified};
 
     fn pattern(text: &str) -> Pattern {
         text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
@@ -179,6 +212,7 @@ mod tests {
         Rule {
             subjects: subjects.split(' ').map(|subject| subject.parse().expect("a subject")).collect(),
             operations: operations.split(' ').map(pattern).collect(),
+            restrict: Vec::new(),
         }
     }
 
@@ -215,10 +249,55 @@ mod tests {
         ] {
             let policy = Policy { rules, anonymous };
             let caller = if who == "nobody" { Caller::Anonymous } else { caller(who, groups) };
-            assert_eq!(policy.allows(&caller, operation), expected, "{policy:?} {who} {groups:?} {operation}");
+            let allowed = policy.allows(&[], &caller, operation) == Allowance::Whole;
+            assert_eq!(allowed, expected, "{policy:?} {who} {groups:?} {operation}");
         }
-        assert!(!Policy { rules: nodes(), anonymous: false }.lets_anonymous_in());
-        assert!(Policy { rules: open(), anonymous: false }.lets_anonymous_in());
+    }
+
+    /// What each may poll of an operation "x", as pointers; "whole" and "nothing".
+    #[test]
+    fn the_table_of_what_they_may() {
+        let part = |subjects: &str, restrict: &str| Rule {
+            restrict: restrict.split(' ').map(|text| text.parse().expect("a template")).collect(),
+            ..rule(subjects, "x")
+        };
+        let shared = || part("authenticated", "/shared /nodes/{name}");
+        let node = || part("group:agents", "/nodes/{node}");
+        for (rules, own, who, expected) in [
+            (vec![shared()], vec![], caller("a", &[]), "/shared /nodes/a"),
+            (vec![shared()], vec![], caller("a/b~c", &[]), "/shared /nodes/a~1b~0c"),
+            (vec![shared()], vec![], Caller::Anonymous, "nothing"),
+            (vec![shared(), rule("user:admin", "*")], vec![], caller("admin", &[]), "whole"),
+            (vec![shared(), rule("user:admin", "*")], vec![], caller("b", &[]), "/shared /nodes/b"),
+            (vec![shared()], vec![rule("user:a", "ignored")], caller("a", &[]), "whole"),
+            (vec![shared()], vec![part("user:a", "/more")], caller("a", &[]), "/shared /nodes/a /more"),
+            (vec![node()], vec![], caller("a", &["agents"]), "nothing"),
+            (vec![node()], vec![], bound("a", "agents", "n1", "ns/p"), "/nodes/n1"),
+            (vec![part("authenticated", "/pods/{pod}")], vec![], bound("a", "b", "n1", "ns/p"), "/pods/ns~1p"),
+            (vec![node(), shared()], vec![], bound("a", "agents", "n", "p"), "/nodes/n /shared /nodes/a"),
+            (vec![], vec![rule("user:b", "x")], caller("a", &[]), "nothing"),
+            (vec![], vec![rule("user:b", "x")], caller("b", &[]), "whole"),
+            (vec![rule("user:a", "y")], vec![], caller("a", &[]), "nothing"),
+            (vec![], vec![], caller("a", &[]), "whole"),
+            (vec![], vec![rule("anonymous", "x")], Caller::Anonymous, "whole"),
+        ] {
+            let policy = Policy { rules, anonymous: false };
+            let met = match policy.allows(&own, &who, "x") {
+                Allowance::Nothing => "nothing".to_owned(),
+                Allowance::Parts(parts) => parts.join(" "),
+                Allowance::Whole => "whole".to_owned(),
+            };
+            assert_eq!(met, expected, "{policy:?} {own:?} {who:?}");
+        }
+    }
+
+    fn bound(name: &str, group: &str, node: &str, pod: &str) -> Caller {
+        Caller::Known(Known::of(Verified {
+            name: name.to_owned(),
+            groups: vec![group.to_owned()],
+            bound: Bound { node: Some(node.to_owned()), pod: Some(pod.to_owned()) },
+            lasts: None,
+        }))
     }
 
     #[test]

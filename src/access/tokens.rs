@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use super::caller::Known;
+use super::caller::{Known, Loss};
 use crate::bounds::{ACCESS_NAME_BYTES, ACCESS_TOKENS};
 
 /// What stands before the digest of a token.
@@ -91,7 +91,7 @@ impl Tokens {
         for (digest, owner) in &self.owners {
             let stays = next.owners.get(digest).is_some_and(|same| Arc::ptr_eq(same, owner));
             if !stays {
-                owner.withdraw();
+                owner.lose(Loss::Withdrawn);
                 any = true;
             }
         }
@@ -243,9 +243,9 @@ mod tests {
         let mut next = tokens(&lines);
         next.continue_from(&before);
         assert!(before.withdraw_all_but(&next));
-        assert_eq!([&a, &b, &c, &d].map(Caller::is_withdrawn), [false, true, true, true]);
+        assert_eq!([&a, &b, &c, &d].map(|caller| caller.lost().is_some()), [false, true, true, true]);
         assert_eq!(caller(&next, "a"), a);
-        assert!(!caller(&next, "c").is_withdrawn() && caller(&next, "c") != c);
+        assert!(caller(&next, "c").lost().is_none() && caller(&next, "c") != c);
         let mut same = tokens(&lines);
         same.continue_from(&next);
         assert!(!next.withdraw_all_but(&same), "nothing has changed");

@@ -107,7 +107,7 @@ fn take(content: &Content, access: &Access, metrics: &Metrics) {
     match Tokens::parse(body) {
         Ok(tokens) => {
             let count = count(&tokens);
-            access.replace(tokens);
+            access.authentication().replace_tokens(tokens);
             metrics.tokens.set(count);
             metrics.good.set(1);
             tracing::info!(tokens = count, "the file with tokens was read");

@@ -260,6 +260,7 @@ fn operation(reader: &mut Reader<'_>, source: Option<Source>) -> Option<Operatio
         guard: guard.and_then(|percent| u8::try_from(percent).ok()),
         confirmed: None,
         limits: limits?,
+        access: Vec::new(),
     })
 }
 

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use tokio::time::{Duration, Instant};
 
-use super::access::Access;
+use super::access::{Access, Admitted};
 use super::connection::ConnectionState;
 use crate::access::Caller;
+use crate::authentication::Withdrawals;
 use crate::describe::poll::{Action, Reason, Release};
 use crate::describe::{Answer, Consistency, Poll, PollRequest, Problem};
 use crate::hub::{Effect, FanOutGuard, Missing, News, Served, Waiter};
@@ -20,7 +21,7 @@ mod answering;
 mod arrive;
 
 pub(super) use arrive::nothing;
-pub use arrive::{Arrived, Asked, Asking, ParkedAgent, Parking, parse};
+pub use arrive::{Arrived, Asked, Asking, ParkedAgent, Parking, narrow, parse};
 
 /// What a describe request came to.
 #[derive(Debug)]
@@ -42,13 +43,17 @@ impl From<Answer> for DescribeOutcome {
 /// Answers a request to `operation` that came on `connection`, and may.
 pub async fn answer(
     operation: &Arc<Operation>,
-    (access, caller): (&Access, Caller),
+    (access, admitted): (&Access, Admitted),
     stop: &stop::Watch,
     connection: &ConnectionState,
     asked: Result<Asked, Problem>,
 ) -> DescribeOutcome {
+    let Admitted { caller, part } = admitted;
     let answered = match asked {
-        Ok(Asked::Poll(request)) => poll(operation, (access, caller), stop, connection, request).await,
+        Ok(Asked::Poll(request)) => match narrow(request, part) {
+            Some(request) => poll(operation, (access, caller), stop, connection, request).await,
+            None => Err(access.forbid()),
+        },
         Ok(Asked::Options) => Ok(Answer::options().into()),
         Err(problem) => Err(problem),
     };
@@ -73,8 +78,8 @@ async fn poll(
         }
         None => Consistency::Confirmed,
     };
-    if asking.caller.is_withdrawn() {
-        return Err(access.withdrawn());
+    if let Some(loss) = asking.caller.lost() {
+        return Err(access.lost(loss));
     }
     match asking.arrive(current, consistency, report, || Arc::clone(&connection.client))? {
         Arrived::Answer(decision, served, live) => Ok(asking.answer(&served, decision, live.as_ref()).await?.into()),
@@ -100,8 +105,9 @@ async fn hold(
     let held = parked.elapsed();
     let fan_out = waiter.leave(release.put_off);
     drop(place);
-    if asking.caller.is_withdrawn() {
-        return Err(access.withdrawn());
+    let operation_config = operation.config();
+    if let Err(loss) = access.still_allows(&asking.caller, &operation_config, asking.request.select.as_ref()) {
+        return Err(access.lost(loss));
     }
     let current = current.map_err(|missing| nothing(operation, missing))?;
     let decision = release.decision.ok_or_else(|| nothing(operation, Missing::NoParts))?;
@@ -111,13 +117,14 @@ async fn hold(
 
 /// Drives a poll until it is over. Also returns the state with which it ended.
 async fn released(
-    Asking { operation, caller, .. }: &Asking,
+    asking: &Asking,
     access: &Access,
     stop: &stop::Watch,
     connection: &ConnectionState,
     waiter: &mut Waiter,
     poll: &mut Poll,
 ) -> (Release, Result<Arc<Served>, Missing>) {
+    let operation = &asking.operation;
     let mut stop = stop.clone();
     let mut withdrawals = access.withdrawals();
     let mut phase = stop::Phase::default();
@@ -128,7 +135,7 @@ async fn released(
             // A change that is here is worth more than the end of the wait.
             biased;
             news = waiter.changed(|id| effect(poll, id)) => Event::News(news),
-            () = withdrawals.of(caller) => {
+            () = lost(access, asking, &mut withdrawals) => {
                 return (poll.on_withdrawn(), waiter.subscription().current());
             }
             () = &mut timer => Event::Deadline,
@@ -157,6 +164,19 @@ async fn released(
             Action::Wait => timer.as_mut().reset(Instant::from_std(poll.deadline())),
             Action::Answer(release) => return (release, current),
         }
+    }
+}
+
+/// Waits until the caller of a parked poll may no longer.
+async fn lost(access: &Access, asking: &Asking, withdrawals: &mut Withdrawals) {
+    let Asking { operation, caller, request, .. } = asking;
+    loop {
+        // Before the look, so that none falls in between.
+        let seen = withdrawals.count();
+        if access.still_allows(caller, &operation.config(), request.select.as_ref()).is_err() {
+            return;
+        }
+        withdrawals.more_than(seen).await;
     }
 }
 

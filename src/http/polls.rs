@@ -14,24 +14,29 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::access::{Caller, Connection};
+use http::request::Parts;
+
+use crate::access::{Caller, Connection, Loss};
 use crate::describe::request::Report;
 use crate::describe::{Answer, Consistency, Decision, PollRequest, Problem};
 use crate::hub::{FanOutGuard, Missing, Payload, Served, Subscription, Wanted};
 use crate::lifecycle::stop;
 use crate::model::Since;
 use crate::operation::Operation;
-use crate::registry::LivePoll;
 
-use super::access::Access;
-use super::describe::{Arrived, Asking, nothing};
+use super::access::{Access, Admitted, Judged};
+use super::describe::{Arrived, Asked, Asking, narrow, nothing, parse};
 
 pub mod answers;
 pub mod parked;
 pub mod timers;
 
+mod waits;
+
 use answers::{AnswerKey, Answers};
 use parked::{Parked, Released};
+pub(super) use waits::{Answering, Confirming, Sending, Unjudged, Waits};
+pub use waits::{BodyKey, ClientRef, Found};
 
 /// The polls of an owner. `W`: an answer as it is sent.
 #[derive(Debug)]
@@ -41,70 +46,6 @@ pub struct Polls<W> {
     pub(super) answers: Answers<W>,
     /// Who waits for bodies that are being made.
     making: HashMap<BodyKey, Vec<ClientRef>>,
-}
-
-/// Names a client, and no other of its owner that gets its key after it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ClientRef {
-    pub(super) key: u32,
-    pub(super) serial: u64,
-}
-
-/// Names a body that is being made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct BodyKey {
-    /// Where the state is in memory: it is kept there by those who wait.
-    served: usize,
-    wanted: Wanted,
-}
-
-/// What a poll waits for.
-#[derive(Debug)]
-pub(super) enum Waits {
-    /// Until it is known whether its client is ahead.
-    Confirming(Box<Confirming>),
-    /// A change, or its time: it is parked under this key.
-    Parked(u32),
-    /// The body of its answer is being made.
-    Making(Box<Answering>),
-}
-
-/// A poll whose client may be ahead.
-#[derive(Debug)]
-pub(super) struct Confirming {
-    asking: Asking,
-    report: Report,
-}
-
-/// A poll that is answered.
-#[derive(Debug)]
-pub(super) struct Answering {
-    asking: Asking,
-    served: Arc<Served>,
-    decision: Decision,
-    live: Option<LivePoll>,
-    held: Duration,
-    fan_out: Option<FanOutGuard>,
-}
-
-/// What a task has found out or made for polls.
-#[derive(Debug)]
-pub enum Found {
-    /// What is known of the current state by now, for the poll of a client.
-    Confirmed(ClientRef, Consistency),
-    /// A body has been made.
-    Made(BodyKey, Box<Payload>),
-}
-
-/// How an answer goes out.
-#[derive(Debug)]
-pub(super) struct Sending {
-    /// How long the poll was held.
-    pub(super) held: Duration,
-    /// Whether the connection ends with it.
-    pub(super) ends: bool,
-    /// Kept until it is sent; absent: [`Polls::fan_out`] has one, if the poll was released at this moment.
-    pub(super) fan_out: Option<FanOutGuard>,
 }
 
 impl<W> Polls<W> {
@@ -122,9 +63,9 @@ impl<W> Polls<W> {
         self.parked.on_phase(phase);
     }
 
-    /// Credentials were withdrawn.
-    pub(super) fn on_withdrawal(&mut self) {
-        self.parked.on_withdrawal();
+    /// Credentials or permissions were withdrawn.
+    pub(super) fn on_withdrawal(&mut self, access: &Access) {
+        self.parked.on_withdrawal(access);
     }
 
     /// Notes what a change touches.
@@ -142,7 +83,7 @@ pub(super) trait Owner {
 
     fn polls(&mut self) -> &mut Polls<Self::Written>;
     fn now(&self) -> Instant;
-    fn access(&self) -> &Access;
+    fn access(&self) -> &Arc<Access>;
 
     /// Names the client with this key; none: it is gone.
     fn client(&self, key: u32) -> Option<ClientRef>;
@@ -166,6 +107,40 @@ pub(super) trait Owner {
     fn send(&mut self, key: u32, written: &Self::Written, sending: Sending);
     /// Runs a task, whose result is passed to [`Self::found`].
     fn find_out(&mut self, task: impl Future<Output = Found> + Send + 'static);
+
+    /// Takes a request of a poll; clients on one connection may share it.
+    fn share(&mut self, request: PollRequest) -> Arc<PollRequest>;
+
+    /// A request for the path of `operation` has come, whose caller is known, or will be.
+    fn judged(&mut self, key: u32, parts: &Parts, operation: Arc<Operation>, judged: Judged) {
+        match judged {
+            Judged::Now(Ok(admitted)) => self.admitted(key, parts, operation, admitted),
+            Judged::Now(Err(problem)) => self.refuse(key, &problem, Duration::ZERO),
+            Judged::Later(judged) => {
+                let Some(client) = self.client(key) else { return };
+                self.wait(key, Waits::Judging(Box::new(Unjudged { parts: parts.clone(), operation })));
+                self.find_out(async move { Found::Judged(client, Box::new(judged.await)) });
+            }
+        }
+    }
+
+    /// A request for the path of `operation`, whose caller may.
+    fn admitted(&mut self, key: u32, parts: &Parts, operation: Arc<Operation>, admitted: Admitted) {
+        let Admitted { caller, part } = admitted;
+        match parse(&operation, parts) {
+            Ok(Asked::Poll(request)) => {
+                let Some(mut request) = narrow(request, part) else {
+                    let problem = self.access().forbid();
+                    return self.refuse(key, &problem, Duration::ZERO);
+                };
+                let report = request.take_report();
+                let request = self.share(request);
+                self.asked(key, caller, operation, request, report);
+            }
+            Ok(Asked::Options) => self.own_answer(key, Answer::options(), Duration::ZERO),
+            Err(problem) => self.refuse(key, &problem, Duration::ZERO),
+        }
+    }
 
     /// A poll of `operation` has come, whose caller may.
     fn asked(
@@ -209,6 +184,12 @@ pub(super) trait Owner {
     /// A task has found something out.
     fn found(&mut self, found: Found) {
         match found {
+            Found::Judged(client, admitted) => {
+                if let Some(Waits::Judging(unjudged)) = self.waited(client) {
+                    let Unjudged { parts, operation } = *unjudged;
+                    self.judged(client.key, &parts, operation, Judged::Now(*admitted));
+                }
+            }
             Found::Confirmed(client, consistency) => {
                 if let Some(Waits::Confirming(confirming)) = self.waited(client) {
                     let Confirming { asking, report } = *confirming;
@@ -243,8 +224,8 @@ pub(super) trait Owner {
         if self.client(key).is_none() {
             return;
         }
-        if asking.caller.is_withdrawn() {
-            return self.withdrawn(key, Duration::ZERO);
+        if let Some(loss) = asking.caller.lost() {
+            return self.lost(key, loss, Duration::ZERO);
         }
         match asking.arrive(current, consistency, report, || self.connection(key)) {
             Ok(Arrived::Answer(decision, served, live)) => {
@@ -285,10 +266,10 @@ pub(super) trait Owner {
 
     /// Answers a poll that is over.
     fn released(&mut self, released: Released<u32>) {
-        let Released { client: key, asking, live, release, current, held, put_off } = released;
+        let Released { client: key, asking, live, release, current, held, put_off, lost } = released;
         self.take_waits(key);
-        if asking.caller.is_withdrawn() {
-            return self.withdrawn(key, held);
+        if let Some(loss) = lost.or(asking.caller.lost()) {
+            return self.lost(key, loss, held);
         }
         let ended = match current {
             Ok(served) => release.decision.map(|decision| (served, decision)).ok_or(Missing::NoParts),
@@ -331,8 +312,8 @@ pub(super) trait Owner {
 
     fn answer_with(&mut self, key: u32, answering: Answering, payload: Option<Payload>, keep: Option<AnswerKey>) {
         let Answering { asking, served, decision, live, held, fan_out } = answering;
-        if asking.caller.is_withdrawn() {
-            return self.withdrawn(key, held);
+        if let Some(loss) = asking.caller.lost() {
+            return self.lost(key, loss, held);
         }
         let counted = payload.clone().filter(|_| decision == Decision::State);
         match asking.answer_with(&served, decision, live.as_ref(), payload) {
@@ -363,9 +344,9 @@ pub(super) trait Owner {
         }
     }
 
-    /// Answers a poll whose caller has lost its credential.
-    fn withdrawn(&mut self, key: u32, held: Duration) {
-        let problem = self.access().withdrawn();
+    /// Answers a poll whose caller may no longer.
+    fn lost(&mut self, key: u32, loss: Loss, held: Duration) {
+        let problem = self.access().lost(loss);
         self.refuse(key, &problem, held);
     }
 

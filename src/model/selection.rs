@@ -83,6 +83,12 @@ impl Selection {
         self.pointers.first().is_some_and(|pointer| pointer.0.is_empty())
     }
 
+    /// Whether all that `other` selects is selected by this one too.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        other.pointers.iter().all(|pointer| self.pointers.iter().any(|own| own.covers(pointer)))
+    }
+
     /// Its pointers, sorted; as `Link` repeats them.
     #[must_use]
     pub fn pointers(&self) -> &[Pointer] {

@@ -12,9 +12,11 @@
 //! | body-too-large | 413 | the operator, on the admin port |
 //! | expectation-failed | 417 | the author of the client: only 100-continue |
 //! | head-too-large | 431 | the author of the client: a shorter target, fewer or shorter fields |
+//! | too-many-bad-credentials | 429 | the client: sends a good one, later; the operator: who sends bad ones from there |
 //! | too-many-parked | 429 | the client: waits for one of its requests to end |
 //! | transfer-coding-not-offered | 501 | the author of the client: only chunked |
 //! | no-state | 503 | the client: tries again after `Retry-After`; the operator: the source |
+//! | access-unknown | 503 | the client: tries again; the operator: who judges credentials does not answer |
 //! | not-confirmed | 503 | the client: tries again; its state is newer than what could be confirmed |
 //! | too-many-selections | 503 | the client: tries again, elsewhere if it can; the operator: the limit named |
 //! | too-many-connections | 503 | the client: tries again, elsewhere if it can; the operator: the limit named |
@@ -89,10 +91,14 @@ kinds! {
     HeadTooLarge = REQUEST_HEADER_FIELDS_TOO_LARGE "head-too-large" "The head of the request is too large";
     /// The client has too many requests parked.
     TooManyParked = TOO_MANY_REQUESTS "too-many-parked" "Too many requests of this agent are parked";
+    /// Too many bad credentials have come from the same address.
+    TooManyBadCredentials = TOO_MANY_REQUESTS "too-many-bad-credentials" "Too many bad credentials were sent";
     /// A transfer coding other than chunked.
     TransferCodingNotOffered = NOT_IMPLEMENTED "transfer-coding-not-offered" "The transfer coding is not offered";
     /// No snapshot yet.
     NoState = SERVICE_UNAVAILABLE "no-state" "There is no state yet";
+    /// It cannot be found out who sends the request, or what it may.
+    AccessUnknown = SERVICE_UNAVAILABLE "access-unknown" "It cannot be found out whether you may do this";
     /// The client's state is newer than ours, and ours could not be confirmed.
     NotConfirmed = SERVICE_UNAVAILABLE "not-confirmed" "The state could not be confirmed";
     /// As many different selections are in use as are allowed.

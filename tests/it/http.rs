@@ -129,6 +129,7 @@ impl Rig {
             guard: None,
             confirmed: None,
             limits: config::Limits { pointers: 64, selections: 16_384, history_entries: 32, history_bytes: None },
+            access: Vec::new(),
         };
         adjust(&mut config);
         let registry = Registry::new();

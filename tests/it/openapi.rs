@@ -92,7 +92,11 @@ fn its_parameters_are_those_that_are_read() {
 /// connections, and what other paths and the admin port answer, are not of this document.
 fn methods(kind: Kind) -> &'static [&'static str] {
     match kind {
-        Kind::MalformedRequest | Kind::Unauthorized | Kind::Forbidden => &["GET", "HEAD", "OPTIONS", "POST"],
+        Kind::MalformedRequest
+        | Kind::Unauthorized
+        | Kind::Forbidden
+        | Kind::TooManyBadCredentials
+        | Kind::AccessUnknown => &["GET", "HEAD", "OPTIONS", "POST"],
         Kind::MethodNotAllowed => &["POST"],
         Kind::TooManyParked | Kind::Overloaded => &["GET"],
         Kind::BadParameter

@@ -6,9 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which modules each module may name. What is absent is a wrong arrow.
-const ARROWS: [(&str, &[&str]); 23] = [
+const ARROWS: [(&str, &[&str]); 24] = [
     ("access", &["bounds"]),
     ("authentication", &["access", "bounds", "telemetry"]),
+    ("authorization", &["access", "authentication", "bounds", "telemetry"]),
     ("tls", &["access", "bounds", "sockets", "telemetry"]),
     ("bounds", &[]),
     ("yaml", &[]),
@@ -34,6 +35,8 @@ const ARROWS: [(&str, &[&str]); 23] = [
         "http",
         &[
             "access",
+            "authentication",
+            "authorization",
             "bounds",
             "config",
             "describe",

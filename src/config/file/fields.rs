@@ -96,8 +96,12 @@ pub(super) const OPERATION: Fields = &[
 ];
 
 /// A rule.
-pub(super) const RULE: Fields =
-    &[("subjects", Texts("subjects")), ("verbs", Texts("verbs")), ("operations", Texts("operations"))];
+pub(super) const RULE: Fields = &[
+    ("subjects", Texts("subjects")),
+    ("verbs", Texts("verbs")),
+    ("operations", Texts("operations")),
+    ("restrict", Texts("restrict")),
+];
 
 const SOURCE: Fields = &[
     ("file", Object("source.file", &[("path", Text("file")), ("format", Text("format"))])),

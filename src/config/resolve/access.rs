@@ -35,7 +35,14 @@ fn rules(reader: &mut Reader<'_>, layers: &[Layer]) -> Vec<Rule> {
         let subjects = of_rule.list("subjects", |text| text.parse().map_err(|error| format!("{error}")));
         let operations = of_rule.list("operations", |text| text.parse().map_err(|error| format!("{error}")));
         of_rule.list("verbs", verb);
-        rules.push(Rule { subjects, operations });
+        let restrict = of_rule.list("restrict", |text| text.parse().map_err(|error| format!("{error}")));
+        if of_rule.contains("restrict") && of_rule.given("restrict").is_none() {
+            of_rule.wrong_field(
+                "restrict",
+                "is empty: list the parts, or leave the field out if the whole model is allowed",
+            );
+        }
+        rules.push(Rule { subjects, operations, restrict });
     }
     rules
 }
@@ -69,6 +76,11 @@ mod tests {
         let operations: Vec<_> = rules[0].operations.iter().map(ToString::to_string).collect();
         assert_eq!((rules[0].subjects.len(), operations), (2, vec!["zone-*".to_owned(), "b".to_owned()]));
         assert!(resolved("access: {tokens: t}").expect("good").policy.rules.is_empty());
+        let yaml = "access: {tokens: t, rules: [{subjects: [authenticated], verbs: [get], operations: ['*'], \
+                    restrict: [/shared, '/nodes/{name}']}]}";
+        let rules = resolved(yaml).expect("good").policy.rules;
+        let parts: Vec<_> = rules[0].restrict.iter().map(ToString::to_string).collect();
+        assert_eq!(parts, ["/shared", "/nodes/{name}"]);
     }
 
     #[test]
@@ -103,6 +115,14 @@ mod tests {
             (
                 "{tokens: t, rules: [{subjects: [anonymous], verbs: [get], operations: [/a, 'é']}]}",
                 "f: access.rules[0].operations[1]: \"é\" is no name",
+            ),
+            (
+                "{tokens: t, rules: [{subjects: [anonymous], verbs: [get], operations: [a], restrict: []}]}",
+                "f: access.rules[0].restrict: is empty: list the parts",
+            ),
+            (
+                "{tokens: t, rules: [{subjects: [anonymous], verbs: [get], operations: [a], restrict: ['/{who}']}]}",
+                "f: access.rules[0].restrict[0]: \"/{who}\" is no part of a model: write a JSON Pointer",
             ),
             (
                 "{tokens: t, rules: [{subject: [anonymous], verbs: [get], operations: [a]}]}",

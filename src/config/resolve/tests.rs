@@ -233,6 +233,7 @@ fn flags_and_variables_describe_one_operation() {
         guard: None,
         confirmed: None,
         limits: Limits { pointers: 64, selections: 16_384, history_entries: 32, history_bytes: None },
+        access: Vec::new(),
     };
     assert_eq!(sound(flags, &[], Some("grace: 1s")).operations, std::slice::from_ref(&expected));
     let words: Vec<_> = flags.split_whitespace().collect();

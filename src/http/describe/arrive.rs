@@ -12,7 +12,7 @@ use crate::describe::problem::Kind;
 use crate::describe::request::Report;
 use crate::describe::{Arrival, Consistency, Decision, Poll, PollRequest, Problem, decision};
 use crate::hub::{Missing, ParkPermit, Served, Subscription};
-use crate::model::Since;
+use crate::model::{Selection, Since};
 use crate::operation::Operation;
 use crate::registry::{Acknowledgement, AgentKey, AgentParkPermit, LivePoll};
 
@@ -65,6 +65,16 @@ pub struct ParkedAgent {
     pub live: LivePoll,
     /// A place among the polls that the agent may have parked.
     pub place: AgentParkPermit,
+}
+
+/// A poll of the part of the model that its caller may see (absent: all); none: it selects something else.
+#[must_use]
+pub fn narrow(request: PollRequest, part: Option<Selection>) -> Option<PollRequest> {
+    match (part, &request.select) {
+        (Some(part), Some(select)) => part.covers(select).then_some(request),
+        (Some(part), None) => Some(PollRequest { select: Some(part), ..request }),
+        (None, _) => Some(request),
+    }
 }
 
 /// What a request asks of `operation`. The head is not needed after this.

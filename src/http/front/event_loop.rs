@@ -179,7 +179,7 @@ impl<P: Poller> EventLoop<P> {
             self.on_phase(phase);
         }
         if std::mem::take(&mut self.has_withdrawn) {
-            self.polls.on_withdrawal();
+            self.polls.on_withdrawal(&self.router.access);
         }
         for change in std::mem::take(&mut self.changes) {
             self.polls.on_change(&change);

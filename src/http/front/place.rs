@@ -8,6 +8,7 @@ use prometheus::IntGauge;
 use tokio::time::Instant;
 
 use crate::access::{Connection, Scheme};
+use crate::authentication::Peer;
 
 /// The places for connections.
 #[derive(Debug)]
@@ -54,6 +55,12 @@ impl Place {
     #[must_use]
     pub fn peer(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// As who judges its requests looks at it.
+    #[must_use]
+    pub fn as_peer(&self) -> Peer<'_> {
+        Peer { address: self.peer, scheme: Scheme::Http, certificate: None }
     }
 
     /// The connection, for who judges its requests, and for the agents that poll on it.

@@ -11,10 +11,10 @@ use super::inbox::Message;
 use super::known::KnownHead;
 use super::poller::Poller;
 use super::written::Written;
-use crate::access::{Connection, Scheme};
-use crate::describe::Answer;
+use crate::access::Connection;
 use crate::describe::request::Report;
-use crate::http::access::{Access, Target};
+use crate::describe::{Answer, PollRequest};
+use crate::http::access::{Access, Admitted, Judged, Target};
 use crate::http::describe::{Asked, parse};
 use crate::http::head::{self, Passed};
 use crate::http::metrics::Route;
@@ -36,26 +36,24 @@ impl<P: Poller> EventLoop<P> {
             let connection = client.place.connection();
             client.record = Some(Box::new(self.router.record(&parts, &connection)));
         }
-        let (closes, peer) = (client.flags.closes, client.place.peer());
-        let caller =
-            match self.router.access.judge(&parts.headers, peer, Scheme::Http, Target::Operation(&operation.name)) {
-                Ok(caller) => caller,
-                Err(problem) => return self.refuse(key, &problem, std::time::Duration::ZERO),
-            };
+        let closes = client.flags.closes;
+        let peer = client.place.as_peer();
         // Before the settings are read: if they change meanwhile, the head is read again.
         let settings = operation.settings_generation();
-        match parse(&operation, &parts) {
-            Ok(Asked::Poll(mut request)) => {
-                let report = request.take_report();
-                let request = Arc::new(request);
-                if report.agent.is_none() && !self.router.records() {
-                    self.known.keep(KnownHead::new(head, &caller, &operation, &request, closes, settings));
-                }
-                self.asked(key, caller, operation, request, report);
+        let judged = self.router.access.judge(&parts.headers, peer, &Target::Operation(operation.config()));
+        if let Judged::Now(Ok(Admitted { caller, part: None })) = &judged
+            && !self.router.records()
+            && let Ok(Asked::Poll(mut request)) = parse(&operation, &parts)
+        {
+            let report = request.take_report();
+            let request = Arc::new(request);
+            if report.agent.is_none() {
+                self.known.keep(KnownHead::new(head, caller, &operation, &request, closes, settings));
             }
-            Ok(Asked::Options) => self.own_answer(key, Answer::options(), std::time::Duration::ZERO),
-            Err(problem) => self.refuse(key, &problem, std::time::Duration::ZERO),
+            let caller = caller.clone();
+            return self.asked(key, caller, operation, request, report);
         }
+        self.judged(key, &parts, operation, judged);
     }
 
     /// A plain poll, of which the head was read before.
@@ -74,8 +72,12 @@ impl<P: Poller> Owner for EventLoop<P> {
         &mut self.polls
     }
 
-    fn access(&self) -> &Access {
+    fn access(&self) -> &Arc<Access> {
         &self.router.access
+    }
+
+    fn share(&mut self, request: PollRequest) -> Arc<PollRequest> {
+        Arc::new(request)
     }
 
     fn now(&self) -> Instant {

@@ -5,7 +5,7 @@ use std::io;
 use super::client::{Input, Phase};
 use super::event_loop::EventLoop;
 use super::poller::Poller;
-use crate::access::{Caller, Scheme};
+use crate::access::Caller;
 use crate::bounds::{CLOSING_IDLE, HEAD_BYTES, HEAD_READ, IDLE_CONNECTION};
 use crate::describe::Answer;
 use crate::http::Record;
@@ -181,8 +181,8 @@ impl<P: Poller> EventLoop<P> {
             }
         }
         let generation = self.router.operations.generation();
-        let peer = client.place.peer();
-        let takes_credentials = || self.router.access.takes_credentials(peer, Scheme::Http);
+        let peer = client.place.as_peer();
+        let takes_credentials = || self.router.access.takes_credentials(peer);
         let known = self.known.find(bytes, generation);
         if let Some(known) = known.filter(|known| known.caller == Caller::Anonymous || takes_credentials()) {
             let known = known.clone();
@@ -245,7 +245,7 @@ impl<P: Poller> EventLoop<P> {
             Phase::Poll(Waits::Parked(parked)) => self.half_closes(parked),
             Phase::Head => self.go_on(key),
             Phase::Lingering => self.close(key),
-            Phase::Poll(Waits::Confirming(_) | Waits::Making(_)) | Phase::Writing(_) => {}
+            Phase::Poll(Waits::Judging(_) | Waits::Confirming(_) | Waits::Making(_)) | Phase::Writing(_) => {}
         }
     }
 }

@@ -126,7 +126,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 next = stop.left(phase) => self.on_phase(next),
                 count = withdrawals.more_than(withdrawn) => {
                     withdrawn = count;
-                    self.polls.on_withdrawal();
+                    self.polls.on_withdrawal(&self.router.access);
                 }
                 ended = poll_fn(|cx| self.poll(cx, timer.as_mut())) => return ended,
             }

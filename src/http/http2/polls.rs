@@ -1,7 +1,7 @@
 //! The plain polls of a connection of HTTP/2: how they come, and how they are answered.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::Method;
 use http::request::Parts;
@@ -14,8 +14,7 @@ use crate::access;
 use crate::bounds::SLOW_READER;
 use crate::describe::{Answer, PollRequest};
 use crate::http::Outcome;
-use crate::http::access::{Access, Target};
-use crate::http::describe::{Asked, parse};
+use crate::http::access::{Access, Target, peer};
 use crate::http::metrics::{Route, SlowReader};
 use crate::http::polls::{ClientRef, Found, Owner, Polls, Sending, Waits};
 use crate::operation::Operation;
@@ -29,39 +28,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 stream.record = Some(Box::new(record));
             }
         }
-        let peer = &self.state.client;
-        let caller = match self.router.access.judge(
-            &parts.headers,
-            peer.peer,
-            peer.scheme,
-            Target::Operation(&operation.name),
-        ) {
-            Ok(caller) => caller,
-            Err(problem) => return self.refuse(key, &problem, Duration::ZERO),
-        };
-        match parse(&operation, parts) {
-            Ok(Asked::Poll(mut request)) => {
-                let report = request.take_report();
-                let request = self.shared(request);
-                self.asked(key, caller, operation, request, report);
-            }
-            Ok(Asked::Options) => self.own_answer(key, Answer::options(), Duration::ZERO),
-            Err(problem) => self.refuse(key, &problem, Duration::ZERO),
-        }
-    }
-
-    /// Clients on one connection ask for the same, mostly: those that are parked share it.
-    fn shared(&mut self, request: PollRequest) -> Arc<PollRequest> {
-        match &self.last_request {
-            Some(last) if **last == request => Arc::clone(last),
-            _ => {
-                let request = Arc::new(request);
-                // A selection is in use for as long as somebody has it.
-                let is_plain = request.select.is_none() && request.rejected.is_none();
-                self.last_request = is_plain.then(|| Arc::clone(&request));
-                request
-            }
-        }
+        let target = Target::Operation(operation.config());
+        let judged = self.router.access.judge(&parts.headers, peer(&self.state.client), &target);
+        self.judged(key, parts, operation, judged);
     }
 }
 
@@ -72,8 +41,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Owner for Connection<S> {
         &mut self.polls
     }
 
-    fn access(&self) -> &Access {
+    fn access(&self) -> &Arc<Access> {
         &self.router.access
+    }
+
+    /// Clients on one connection ask for the same, mostly: those that are parked share it.
+    fn share(&mut self, request: PollRequest) -> Arc<PollRequest> {
+        match &self.last_request {
+            Some(last) if **last == request => Arc::clone(last),
+            _ => {
+                let request = Arc::new(request);
+                // A selection is in use for as long as somebody has it.
+                let is_plain = request.select.is_none() && request.rejected.is_none();
+                self.last_request = is_plain.then(|| Arc::clone(&request));
+                request
+            }
+        }
     }
 
     fn now(&self) -> Instant {

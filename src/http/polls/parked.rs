@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use super::timers::Timers;
-use crate::access::Caller;
+use crate::access::{Caller, Loss};
 use crate::describe::Poll;
 use crate::describe::poll::{Action, Release};
 use crate::http::describe::{Asking, ParkedAgent, Parking, effect, slot};
@@ -28,6 +28,7 @@ use crate::registry::LivePoll;
 use links::{List, NONE, Taken, index};
 
 mod links;
+mod lost;
 
 /// Parked polls, each for a client `C`.
 #[derive(Debug)]
@@ -38,8 +39,8 @@ pub struct Parked<C> {
     by_view: HashMap<ViewId, u32>,
     /// Lists whose view has changed, in the order of the changes.
     due: VecDeque<Due>,
-    /// Polls whose caller has lost its credential.
-    withdrawn: Vec<u32>,
+    /// Polls whose caller may no longer, and why. With its number: the key may be another one's by the time.
+    lost: Vec<(u32, Instant, Loss)>,
     timers: Timers,
     /// Polls that a higher version alone would release, by the operation's view.
     blocked: BTreeSet<(ViewId, u32)>,
@@ -98,6 +99,8 @@ pub struct Released<C> {
     pub held: Duration,
     /// Kept until the answer is written, if that was put off.
     pub put_off: Option<FanOutGuard>,
+    /// Why its caller may no longer; absent: it may.
+    pub lost: Option<Loss>,
 }
 
 impl<C> Parked<C> {
@@ -109,7 +112,7 @@ impl<C> Parked<C> {
             lists: Slab::new(),
             by_view: HashMap::new(),
             due: VecDeque::new(),
-            withdrawn: Vec::new(),
+            lost: Vec::new(),
             timers: Timers::new(now),
             blocked: BTreeSet::new(),
             followed: HashSet::new(),
@@ -206,12 +209,6 @@ impl<C> Parked<C> {
         }
     }
 
-    /// Credentials were withdrawn.
-    pub fn on_withdrawal(&mut self) {
-        let polls = self.polls.iter().filter(|(_, entry)| entry.caller.is_withdrawn());
-        self.withdrawn = polls.map(|(key, _)| index(key)).collect();
-    }
-
     /// The process drains, or closes.
     pub fn on_phase(&mut self, phase: stop::Phase) {
         self.phase = phase;
@@ -230,7 +227,7 @@ impl<C> Parked<C> {
     /// Whether polls are to be compared with a changed state, or lose their place.
     #[must_use]
     pub fn is_due(&self) -> bool {
-        !self.due.is_empty() || !self.withdrawn.is_empty()
+        !self.due.is_empty() || !self.lost.is_empty()
     }
 
     /// The state of a view is looked up again: to be called after other work.
@@ -242,25 +239,13 @@ impl<C> Parked<C> {
 
     /// Takes out the next poll that is over; none: there is none at `now`.
     pub fn next_released(&mut self, now: Instant) -> Option<Released<C>> {
-        self.next_withdrawn(now).or_else(|| self.next_due(now)).or_else(|| self.next_expired(now))
+        self.next_lost(now).or_else(|| self.next_due(now)).or_else(|| self.next_expired(now))
     }
 
     /// Keeps the fan-out open of the change that has released the last poll, for an answer that is written later.
     #[must_use]
     pub fn fan_out(&self) -> Option<FanOutGuard> {
         self.due.front()?.change.as_ref()?.guard()
-    }
-
-    fn next_withdrawn(&mut self, now: Instant) -> Option<Released<C>> {
-        while let Some(key) = self.withdrawn.pop() {
-            // It may have ended since, and another one have its key.
-            let Some(entry) = self.polls.get(key as usize).filter(|entry| entry.caller.is_withdrawn()) else {
-                continue;
-            };
-            let release = entry.poll.on_withdrawn();
-            return self.release(key, release, Err(Missing::NoState), now);
-        }
-        None
     }
 
     fn next_due(&mut self, now: Instant) -> Option<Released<C>> {
@@ -377,6 +362,7 @@ impl<C> Parked<C> {
             current,
             held: now.saturating_duration_since(entry.parked),
             put_off: entry.put_off.map(|guard| guard.put_off(release.put_off)),
+            lost: None,
         })
     }
 }

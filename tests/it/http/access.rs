@@ -22,6 +22,7 @@ fn rule(subjects: &[&str], operations: &[&str]) -> Rule {
     Rule {
         subjects: subjects.iter().map(|subject| subject.parse().expect("a subject")).collect(),
         operations: operations.iter().map(|pattern| pattern.parse().expect("a pattern")).collect(),
+        restrict: Vec::new(),
     }
 }
 
@@ -44,7 +45,7 @@ async fn with(policy: Policy, clear_credentials: bool) -> Rig {
 }
 
 fn replace(rig: &Rig, file: &str) {
-    rig.access.replace(Tokens::parse(file.as_bytes()).expect("tokens"));
+    rig.access.authentication().replace_tokens(Tokens::parse(file.as_bytes()).expect("tokens"));
 }
 
 fn current(fields: &str) -> String {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::future::poll_immediate;
 use http::Request;
 use tidewait::access::{Caller, Connection, Scheme};
+use tidewait::http::access::Admitted;
 use tidewait::http::connection::ConnectionState;
 use tidewait::http::describe::{answer, parse};
 use tidewait::model::Publication;
@@ -69,7 +70,13 @@ async fn dropped_after(polls: usize, query: &str, events: &[Event], spread: Dura
     let (stop, asks) = (rig.stop.watch(), parse(&rig.operation, &request.into_parts().0));
     let connection = Connection::new(([192, 0, 2, 1], 4711).into(), Scheme::Http);
     let connection = ConnectionState::new(Arc::new(connection));
-    let mut handler = Box::pin(answer(&rig.operation, (&rig.access, Caller::Anonymous), &stop, &connection, asks));
+    let mut handler = Box::pin(answer(
+        &rig.operation,
+        (&rig.access, Admitted { caller: Caller::Anonymous, part: None }),
+        &stop,
+        &connection,
+        asks,
+    ));
     let (mut parked, mut done) = (0, false);
     for poll in 0..polls {
         let outcome = poll_immediate(&mut handler).await;

@@ -234,6 +234,7 @@ async fn world(world: World) -> (Rig, Vec<Wire>) {
         let rule = Rule {
             subjects: vec!["user:node-1".parse().expect("a subject")],
             operations: vec!["*".parse().expect("a pattern")],
+            restrict: Vec::new(),
         };
         let rig = Rig::with_tokens(&tokens, Policy { rules: vec![rule], anonymous: false }, true);
         rig.publish(7, MODEL).await;

@@ -1,0 +1,177 @@
+//! What a caller may: rules decide at once ([`Policy`]); a [`Judge`] such as an API server is asked, and its verdicts are kept,
+//! found out again while requests use them, and withdrawn ([`Inquiries`]).
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use prometheus::IntGauge;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::access::caller::{Caller, Known, Loss};
+use crate::access::policy::{Allowance, Policy, Rule};
+use crate::access::verdicts::{Lasts, Verdict};
+use crate::authentication::inquiries::{Finding, Inquirer, Inquiries, Outcome};
+use crate::bounds::ACCESS_ALLOWED_FOR;
+
+/// Decides what the owners of credentials may, where that takes time.
+#[async_trait]
+pub trait Judge: fmt::Debug + Send + Sync {
+    /// Whether `caller` may poll the operation with this name; an error: it cannot be found out now, and why, for operators.
+    /// It has a deadline of its own.
+    async fn allows(&self, caller: &Known, operation: &str) -> Result<bool, String>;
+}
+
+/// A caller that may, and what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Allowed {
+    /// The caller, as requests hold it: it is lost once it may no longer.
+    pub caller: Caller,
+    /// The parts of the model, as JSON Pointers; absent: all of it.
+    pub parts: Option<Vec<String>>,
+}
+
+/// Why a caller may not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denied {
+    /// It is not allowed.
+    Forbidden,
+    /// It cannot be found out now.
+    Unavailable,
+}
+
+/// Whether a caller may.
+#[expect(missing_debug_implementations, reason = "a future has none")]
+pub enum Decision {
+    /// It is known at once.
+    Now(Result<Allowed, Denied>),
+    /// It has to be found out, on a runtime.
+    Later(BoxFuture<'static, Result<Allowed, Denied>>),
+}
+
+/// What callers may.
+#[derive(Debug)]
+pub struct Authorization {
+    policy: Policy,
+    /// Whether the rules decide; otherwise the judge does, alone.
+    by_rules: bool,
+    judge: Option<Arc<Inquiries<Asked, ()>>>,
+}
+
+/// A question to the judge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Asked {
+    known: Arc<Known>,
+    operation: Arc<str>,
+}
+
+/// As it is compared: by the owner as such, not by its name.
+impl Hash for Asked {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (Arc::as_ptr(&self.known).addr(), &self.operation).hash(state);
+    }
+}
+
+impl Authorization {
+    /// By rules alone.
+    #[must_use]
+    pub fn by_rules(policy: Policy) -> Self {
+        Self { policy, by_rules: true, judge: None }
+    }
+
+    /// By a judge; `with_rules`: what they allow is what both allow. Anonymous callers are for the policy to decide.
+    #[must_use]
+    pub fn by_judge(
+        policy: Policy,
+        with_rules: bool,
+        judge: Arc<dyn Judge>,
+        kept: IntGauge,
+        withdrawals: Arc<watch::Sender<u64>>,
+    ) -> Self {
+        let judge = Inquiries::new(Box::new(Asks(judge)), Loss::Forbidden, withdrawals, kept);
+        Self { policy, by_rules: with_rules, judge: Some(judge) }
+    }
+
+    /// Ends verdicts of the judge when their time is over; without end.
+    pub async fn maintain(&self) {
+        match &self.judge {
+            Some(judge) => Arc::clone(judge).maintain().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Whether `caller` may poll the operation with this name and these rules of its own.
+    #[must_use]
+    pub fn decide(&self, caller: Caller, operation: &str, own: &[Rule]) -> Decision {
+        let allowance = match &caller {
+            Caller::Known(_) if !self.by_rules => Allowance::Whole,
+            Caller::Known(_) | Caller::Anonymous => self.policy.allows(own, &caller, operation),
+        };
+        let parts = match allowance {
+            Allowance::Nothing => return Decision::Now(Err(Denied::Forbidden)),
+            Allowance::Parts(parts) => Some(parts),
+            Allowance::Whole => None,
+        };
+        let (Caller::Known(known), Some(judge)) = (&caller, &self.judge) else {
+            return Decision::Now(Ok(Allowed { caller, parts }));
+        };
+        let asked = Asked { known: Arc::clone(known), operation: operation.into() };
+        if let Some(verdict) = judge.find(&asked) {
+            return Decision::Now(of(verdict, parts));
+        }
+        let judge = Arc::clone(judge);
+        Decision::Later(Box::pin(async move {
+            match judge.ask(asked, ()).await {
+                Outcome::Verdict(verdict) => of(verdict, parts),
+                Outcome::Unavailable | Outcome::Full => Err(Denied::Unavailable),
+            }
+        }))
+    }
+
+    /// What the rules allow of an operation now to a caller that was allowed to poll it.
+    #[must_use]
+    pub fn still_allows(&self, caller: &Caller, operation: &str, own: &[Rule]) -> Allowance {
+        match caller {
+            Caller::Known(_) if !self.by_rules => Allowance::Whole,
+            Caller::Known(_) | Caller::Anonymous => self.policy.allows(own, caller, operation),
+        }
+    }
+
+    /// Whether `caller` may poll every operation, whatever there will be: nothing is a secret to it.
+    #[must_use]
+    pub fn allows_all(&self, caller: &Caller) -> bool {
+        let is_asked = self.judge.is_some() && *caller != Caller::Anonymous;
+        !is_asked && self.policy.allows_all(caller)
+    }
+}
+
+fn of(verdict: Verdict, parts: Option<Vec<String>>) -> Result<Allowed, Denied> {
+    match verdict {
+        Verdict::Good(permission) => Ok(Allowed { caller: Caller::Known(permission), parts }),
+        Verdict::Bad(_) => Err(Denied::Forbidden),
+    }
+}
+
+/// Asks the judge.
+#[derive(Debug)]
+struct Asks(Arc<dyn Judge>);
+
+#[async_trait]
+impl Inquirer<Asked, ()> for Asks {
+    async fn inquire(&self, asked: &Asked, (): ()) -> Finding<()> {
+        match self.0.allows(&asked.known, &asked.operation).await {
+            Ok(true) => {
+                let until = Instant::now().into_std().checked_add(ACCESS_ALLOWED_FOR);
+                Finding::Good(asked.known.with_permission(), Lasts { until, credential: None, again: true }, ())
+            }
+            Ok(false) => Finding::Bad("is not allowed this"),
+            Err(why) => {
+                tracing::debug!(why, "it cannot be found out now what a caller may");
+                Finding::Unavailable
+            }
+        }
+    }
+}
