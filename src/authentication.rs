@@ -12,8 +12,8 @@
 //! process. A verdict that ends or is withdrawn is lost to the requests that hold its owner, and [`Withdrawals`] tells of it.
 
 use std::fmt;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -29,15 +29,22 @@ use crate::access::credential::{self, Credential, Invalid, Refusal, UNKNOWN};
 use crate::access::verdicts::{Lasts, Verdict};
 use crate::access::{Scheme, Tokens, Unverified, Verified};
 
+pub mod form;
 pub mod inquiries;
+pub mod kubernetes;
+pub mod peers;
 
 use inquiries::{Finding, Inquirer, Inquiries, Outcome};
+use peers::Peers;
 
 /// Judges credentials, where that takes time.
 #[async_trait]
 pub trait Authenticator: fmt::Debug + Send + Sync {
     /// Whether credentials like this one are for it to judge.
     fn judges(&self, credential: Credential<'_>) -> bool;
+
+    /// By which scheme clients bring them.
+    fn challenge(&self) -> Challenge;
 
     /// Judges one. It has a deadline of its own.
     async fn verify(&self, credential: Credential<'_>) -> Result<Checked, Unverified>;
@@ -56,6 +63,15 @@ pub trait Authenticator: fmt::Debug + Send + Sync {
     fn changes(&self) -> Option<watch::Receiver<u64>> {
         None
     }
+}
+
+/// A scheme of the field `Authorization`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Challenge {
+    /// A token (RFC 6750).
+    Bearer,
+    /// A name and a password (RFC 7617).
+    Basic,
 }
 
 /// A credential that is good.
@@ -110,6 +126,7 @@ pub struct Authentication {
     /// A digest that is seen, in a dump of memory say, says nothing of a password.
     key: [u8; 32],
     inquiries: Arc<Inquiries<Digest, Basis>>,
+    peers: Arc<Mutex<Peers>>,
     withdrawals: Arc<watch::Sender<u64>>,
 }
 
@@ -120,15 +137,11 @@ type Digest = [u8; 32];
 struct Basis {
     /// Who has judged.
     by: usize,
+    /// From where it came first.
+    peer: IpAddr,
     mark: Option<Arc<str>>,
     /// To be judged again: its scheme, and what follows.
-    credential: (Kind, Arc<str>),
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Kind {
-    Bearer,
-    Basic,
+    credential: (Challenge, Arc<str>),
 }
 
 /// Without the credential.
@@ -165,7 +178,8 @@ impl Authentication {
     pub fn new(schemes: Schemes, kept: IntGauge, withdrawals: Arc<watch::Sender<u64>>) -> Self {
         let Schemes { tokens, authenticators, certificates, clear } = schemes;
         let authenticators: Arc<[_]> = authenticators.into();
-        let asks = Asks(Arc::clone(&authenticators));
+        let peers = Arc::<Mutex<Peers>>::default();
+        let asks = Asks { authenticators: Arc::clone(&authenticators), peers: Arc::clone(&peers) };
         Self {
             tokens: tokens.map(ArcSwap::from_pointee),
             inquiries: Inquiries::new(Box::new(asks), Loss::Withdrawn, Arc::clone(&withdrawals), kept),
@@ -173,6 +187,7 @@ impl Authentication {
             certificates,
             clear,
             key: secret(),
+            peers,
             withdrawals,
         }
     }
@@ -188,11 +203,11 @@ impl Authentication {
         self.tokens.is_some() || !self.authenticators.is_empty()
     }
 
-    /// Whether tokens are taken.
+    /// Whether credentials of a scheme are taken.
     #[must_use]
-    pub fn asks_for(&self, credential: Credential<'_>) -> bool {
-        let is_token = matches!(credential, Credential::Bearer(_));
-        (is_token && self.tokens.is_some()) || self.authenticators.iter().any(|one| one.judges(credential))
+    pub fn asks_for(&self, challenge: Challenge) -> bool {
+        let has_tokens = challenge == Challenge::Bearer && self.tokens.is_some();
+        has_tokens || self.authenticators.iter().any(|one| one.challenge() == challenge)
     }
 
     /// Tells when credentials are withdrawn.
@@ -271,8 +286,8 @@ impl Authentication {
         }
         let Some(by) = self.authenticators.iter().position(|one| one.judges(credential)) else {
             return Err(refused(match credential {
-                Credential::Bearer(_) => UNKNOWN,
-                Credential::Basic(_) => Invalid::Scheme,
+                Credential::Bearer(_) if self.asks_for(Challenge::Bearer) => UNKNOWN,
+                Credential::Bearer(_) | Credential::Basic(_) => Invalid::Scheme,
             }));
         };
         let (scheme, text) = credential.parts();
@@ -281,10 +296,15 @@ impl Authentication {
             .update(text.as_bytes())
             .finalize()
             .as_bytes();
-        match self.inquiries.find(&digest) {
-            Some(verdict) => of(verdict).map_err(Unknown::Refused),
-            None => Err(Unknown::Ask(digest, Basis { by, mark: None, credential: (kind(credential), text.into()) })),
+        if let Some(verdict) = self.inquiries.find(&digest) {
+            return of(verdict).map_err(Unknown::Refused);
         }
+        let peer = peer.address.ip();
+        let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        if !peers.may(peer, Instant::now().into_std()) {
+            return Err(Unknown::Refused(Refusal::TooManyBad));
+        }
+        Err(Unknown::Ask(digest, Basis { by, peer, mark: None, credential: (challenge(credential), text.into()) }))
     }
 
     /// Whether a credential may come over a connection of this kind.
@@ -316,26 +336,29 @@ fn of(verdict: Verdict) -> Result<Caller, Refusal> {
     }
 }
 
-fn kind(credential: Credential<'_>) -> Kind {
+fn challenge(credential: Credential<'_>) -> Challenge {
     match credential {
-        Credential::Bearer(_) => Kind::Bearer,
-        Credential::Basic(_) => Kind::Basic,
+        Credential::Bearer(_) => Challenge::Bearer,
+        Credential::Basic(_) => Challenge::Basic,
     }
 }
 
 /// Asks the authenticators.
 #[derive(Debug)]
-struct Asks(Arc<[Arc<dyn Authenticator>]>);
+struct Asks {
+    authenticators: Arc<[Arc<dyn Authenticator>]>,
+    peers: Arc<Mutex<Peers>>,
+}
 
 #[async_trait]
 impl Inquirer<Digest, Basis> for Asks {
     async fn inquire(&self, _: &Digest, basis: Basis) -> Finding<Basis> {
-        let (kind, text) = &basis.credential;
-        let credential = match kind {
-            Kind::Bearer => Credential::Bearer(text),
-            Kind::Basic => Credential::Basic(text),
+        let (challenge, text) = &basis.credential;
+        let credential = match challenge {
+            Challenge::Bearer => Credential::Bearer(text),
+            Challenge::Basic => Credential::Basic(text),
         };
-        let Some(authenticator) = self.0.get(basis.by) else { return Finding::Unavailable };
+        let Some(authenticator) = self.authenticators.get(basis.by) else { return Finding::Unavailable };
         match authenticator.verify(credential).await {
             Ok(Checked { verified, mark }) => {
                 let now = Instant::now().into_std();
@@ -347,7 +370,11 @@ impl Inquirer<Digest, Basis> for Asks {
                 };
                 Finding::Good(Known::of(verified), lasts, Basis { mark, ..basis })
             }
-            Err(Unverified::Invalid(why)) => Finding::Bad(why),
+            Err(Unverified::Invalid(why)) => {
+                let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+                peers.failed(basis.peer, Instant::now().into_std());
+                Finding::Bad(why)
+            }
             Err(Unverified::Unavailable(why)) => {
                 tracing::debug!(why, "a credential cannot be judged now");
                 Finding::Unavailable

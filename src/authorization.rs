@@ -17,6 +17,8 @@ use crate::access::verdicts::{Lasts, Verdict};
 use crate::authentication::inquiries::{Finding, Inquirer, Inquiries, Outcome};
 use crate::bounds::ACCESS_ALLOWED_FOR;
 
+pub mod kubernetes;
+
 /// Decides what the owners of credentials may, where that takes time.
 #[async_trait]
 pub trait Judge: fmt::Debug + Send + Sync {

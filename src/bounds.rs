@@ -87,6 +87,19 @@ pub const ACCESS_REFUSED: usize = 4_096;
 pub const ACCESS_REFUSED_FOR: Duration = Duration::from_secs(30);
 /// A good verdict of the API server is asked for again after this at the latest.
 pub const ACCESS_ALLOWED_FOR: Duration = Duration::from_secs(120);
+/// How much longer than it says a credential is good, since clocks differ.
+pub const CREDENTIAL_LEEWAY: Duration = Duration::from_secs(30);
+/// Groups of one identity; with more its credential is refused.
+pub const IDENTITY_GROUPS: usize = 256;
+/// Credentials of one peer that may turn out bad at once; then none of its credentials is found out that is not known already.
+pub const BAD_CREDENTIALS: u32 = 10;
+/// How long it takes until one more may.
+pub const BAD_CREDENTIALS_PACE: Duration = Duration::from_secs(1);
+/// How long a peer has to wait at most, whatever it has sent.
+pub const BAD_CREDENTIALS_WAIT: Duration = Duration::from_secs(60);
+/// Peers (IPv4 addresses, and networks of 64 bits of IPv6) whose bad credentials are remembered; beyond, the one is forgotten whose
+/// budget would be whole again first.
+pub const BAD_CREDENTIALS_PEERS: usize = 16_384;
 /// A client that takes no byte of the answer to a poll for this long is cut; on HTTP/2 its stream is reset.
 pub const SLOW_READER: Duration = Duration::from_secs(60);
 /// Bytes of a request body that has no use, which are read and dropped so that the connection can go on; with more of them
@@ -173,6 +186,20 @@ pub const KUBERNETES_PAGE: u32 = 100;
 pub const KUBERNETES_LIST_BYTES: usize = 128 * 1024 * 1024;
 /// Bytes of an object or event of the API server, whose own limit is about 1.5 MiB; more is refused.
 pub const KUBERNETES_EVENT_BYTES: usize = 8 * 1024 * 1024;
+/// How long a review may take at the API server (`TokenReview`, `SubjectAccessReview`), once it is sent.
+pub const KUBERNETES_REVIEW: Duration = Duration::from_secs(5);
+/// How long a review waits for its turn before it is sent.
+pub const KUBERNETES_REVIEW_TURN: Duration = Duration::from_secs(2);
+/// Reviews of one kind that are under way at the API server at once.
+pub const KUBERNETES_REVIEWS: usize = 32;
+/// Reviews of one kind that are under way or wait for their turn; one more has no verdict.
+pub const KUBERNETES_REVIEWS_PENDING: usize = 1024;
+/// Bytes of the API server's answer to a review; more is refused.
+pub const KUBERNETES_REVIEW_BYTES: usize = 1024 * 1024;
+/// How long no review of a kind is sent after the API server has asked for a longer pause.
+pub const KUBERNETES_REVIEW_PAUSE: Duration = Duration::from_secs(30);
+/// From one line of the log about reviews of a kind without a verdict to the next.
+pub const KUBERNETES_REVIEW_LOG: Duration = Duration::from_secs(10);
 /// First and longest pause between attempts at a source, before jitter.
 pub const BACKOFF: (Duration, Duration) = (Duration::from_millis(800), Duration::from_secs(30));
 /// How often a file is looked at, beside the notices of the kernel.

@@ -41,6 +41,8 @@ pub mod protocol;
 #[cfg(feature = "server")]
 pub mod registry;
 #[cfg(feature = "server")]
+pub mod reviews;
+#[cfg(feature = "server")]
 pub mod sockets;
 #[cfg(feature = "server")]
 pub mod sources;

@@ -32,6 +32,7 @@ pub struct Known {
     identity: Identity,
     groups: Box<[Box<str>]>,
     bound: Bound,
+    in_kubernetes: bool,
     /// Whose one permission this is; absent: it is the owner as such.
     of: Option<Arc<Known>>,
     lost: AtomicU8,
@@ -64,30 +65,42 @@ impl Known {
     /// An owner with this name, in these groups, whose credential is good.
     #[must_use]
     pub fn new(name: &str, groups: Box<[Box<str>]>) -> Arc<Self> {
-        Self::with(name, groups, Bound::default(), None)
+        let groups = groups.into_iter().map(String::from).collect();
+        Self::of(Verified { name: name.to_owned(), groups, ..Verified::default() })
     }
 
     /// The owner of a credential that was verified.
     #[must_use]
     pub fn of(verified: Verified) -> Arc<Self> {
-        let groups = verified.groups.into_iter().map(String::into_boxed_str).collect();
-        Self::with(&verified.name, groups, verified.bound, None)
+        let Verified { name, groups, bound, in_kubernetes, lasts: _ } = verified;
+        // No name has the sign in it, so no other credential gives the same identity.
+        let identity = match bound.pod.as_ref().or(bound.node.as_ref()) {
+            Some(bound) => format!("{name}#{bound}").into(),
+            None => name.as_str().into(),
+        };
+        let (name, identity) = (name.into(), Identity::Authenticated(identity));
+        let groups = groups.into_iter().map(String::into_boxed_str).collect();
+        Arc::new(Self { name, identity, groups, bound, in_kubernetes, of: None, lost: AtomicU8::new(0) })
     }
 
     /// The same owner, for requests that one permission allows: it is lost with the permission or with the credential.
     #[must_use]
     pub fn with_permission(self: &Arc<Self>) -> Arc<Self> {
-        Self::with(&self.name, self.groups.clone(), self.bound.clone(), Some(Arc::clone(self)))
+        Arc::new(Self {
+            name: self.name.clone(),
+            identity: self.identity.clone(),
+            groups: self.groups.clone(),
+            bound: self.bound.clone(),
+            in_kubernetes: self.in_kubernetes,
+            of: Some(Arc::clone(self)),
+            lost: AtomicU8::new(0),
+        })
     }
 
-    fn with(name: &str, groups: Box<[Box<str>]>, bound: Bound, of: Option<Arc<Self>>) -> Arc<Self> {
-        // No name has the sign in it, so no other credential gives the same identity.
-        let identity = match bound.pod.as_ref().or(bound.node.as_ref()) {
-            Some(bound) => format!("{name}#{bound}").into(),
-            None => name.into(),
-        };
-        let identity = Identity::Authenticated(identity);
-        Arc::new(Self { name: name.into(), identity, groups, bound, of, lost: AtomicU8::new(0) })
+    /// Whether it is Kubernetes that knows it by this name and these groups.
+    #[must_use]
+    pub fn is_in_kubernetes(&self) -> bool {
+        self.in_kubernetes
     }
 
     /// Its name.

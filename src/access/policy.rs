@@ -296,7 +296,7 @@ mod tests {
             name: name.to_owned(),
             groups: vec![group.to_owned()],
             bound: Bound { node: Some(node.to_owned()), pod: Some(pod.to_owned()) },
-            lasts: None,
+            ..Verified::default()
         }))
     }
 

@@ -11,6 +11,8 @@ pub struct Verified {
     pub groups: Vec<String>,
     /// What it is bound to.
     pub bound: Bound,
+    /// Whether it is Kubernetes that knows the owner by this name and these groups.
+    pub in_kubernetes: bool,
     /// How long it is still good, with the leeway for clocks that differ; absent: it does not end by itself.
     pub lasts: Option<Duration>,
 }

@@ -27,6 +27,10 @@ impl Authenticator for Issuer {
         matches!(credential, Credential::Bearer(token) if token.starts_with("slow-"))
     }
 
+    fn challenge(&self) -> Challenge {
+        Challenge::Bearer
+    }
+
     async fn verify(&self, credential: Credential<'_>) -> Result<Checked, Unverified> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         sleep(Duration::from_millis(10)).await;
@@ -188,6 +192,7 @@ async fn what_rests_on_a_key_is_withdrawn_with_it() {
 
 #[test]
 fn nothing_shows_a_credential() {
-    let basis = Basis { by: 0, mark: None, credential: (Kind::Bearer, "s3cr3t".into()) };
+    let basis =
+        Basis { by: 0, peer: [192, 0, 2, 1].into(), mark: None, credential: (Challenge::Bearer, "s3cr3t".into()) };
     assert!(!format!("{basis:?}").contains("s3cr3t"));
 }

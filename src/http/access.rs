@@ -10,8 +10,8 @@ use futures::future::BoxFuture;
 use http::HeaderMap;
 
 use crate::access::policy::Allowance;
-use crate::access::{Caller, Connection, Credential, Loss, Policy, Refusal, Tokens};
-use crate::authentication::{Answer, Authentication, Peer, Schemes, Withdrawals};
+use crate::access::{Caller, Connection, Loss, Policy, Refusal, Tokens};
+use crate::authentication::{Answer, Authentication, Challenge, Peer, Schemes, Withdrawals};
 use crate::authorization::{Allowed, Authorization, Decision, Denied};
 use crate::config;
 use crate::describe::Problem;
@@ -64,8 +64,8 @@ impl Access {
     /// Whose credentials are good, and what their owners may.
     #[must_use]
     pub fn new(authentication: Authentication, authorization: Authorization, metrics: Metrics) -> Self {
-        let bearer = authentication.asks_for(Credential::Bearer(""));
-        let asks = Asks::of(bearer, authentication.asks_for(Credential::Basic("")));
+        let [bearer, basic] = [Challenge::Bearer, Challenge::Basic].map(|challenge| authentication.asks_for(challenge));
+        let asks = Asks::of(bearer, basic);
         Self { authentication, authorization, asks, metrics }
     }
 

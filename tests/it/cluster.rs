@@ -3,7 +3,9 @@
 mod ahead;
 mod kubeconfig;
 mod objects;
+mod permits;
 mod restore;
+mod tokens;
 
 use rustix::process::Signal;
 

@@ -6,10 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which modules each module may name. What is absent is a wrong arrow.
-const ARROWS: [(&str, &[&str]); 24] = [
+const ARROWS: [(&str, &[&str]); 25] = [
     ("access", &["bounds"]),
-    ("authentication", &["access", "bounds", "telemetry"]),
-    ("authorization", &["access", "authentication", "bounds", "telemetry"]),
+    ("authentication", &["access", "bounds", "reviews", "telemetry"]),
+    ("authorization", &["access", "authentication", "bounds", "reviews", "telemetry"]),
+    ("reviews", &["bounds", "telemetry"]),
     ("tls", &["access", "bounds", "sockets", "telemetry"]),
     ("bounds", &[]),
     ("yaml", &[]),

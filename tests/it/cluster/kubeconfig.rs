@@ -11,7 +11,7 @@ use crate::control_plane::{ControlPlane, Namespace, WorkDir};
 use crate::server::{STEP, Server, tidewait};
 
 /// A kubeconfig whose user has this, in a folder of its own.
-fn kubeconfig(plane: &ControlPlane, user: impl FnOnce(&Value) -> Value) -> (WorkDir, PathBuf) {
+pub(super) fn kubeconfig(plane: &ControlPlane, user: impl FnOnce(&Value) -> Value) -> (WorkDir, PathBuf) {
     let text = std::fs::read_to_string(plane.kubeconfig()).expect("a kubeconfig");
     let mut config: Value = serde_yaml::from_str(&text).expect("YAML");
     config["users"][0]["user"] = user(&config["users"][0]["user"]);
