@@ -33,6 +33,7 @@ pub mod form;
 pub mod inquiries;
 pub mod kubernetes;
 pub mod peers;
+pub mod users;
 
 use inquiries::{Finding, Inquirer, Inquiries, Outcome};
 use peers::Peers;
@@ -55,7 +56,7 @@ pub trait Authenticator: fmt::Debug + Send + Sync {
     }
 
     /// Whether what a good verdict rests on is still there.
-    fn rests_on(&self, _mark: &str) -> bool {
+    fn rests_on(&self, _mark: &Mark) -> bool {
         true
     }
 
@@ -79,8 +80,17 @@ pub enum Challenge {
 pub struct Checked {
     /// Whose it is.
     pub verified: Verified,
-    /// Names what the verdict rests on, such as a key.
-    pub mark: Option<Arc<str>>,
+    /// What the verdict rests on; absent: nothing that could be gone.
+    pub mark: Option<Mark>,
+}
+
+/// What a verdict rests on.
+#[derive(Debug, Clone)]
+pub enum Mark {
+    /// The key of an issuer, by its name.
+    Key(Arc<str>),
+    /// The password of a user.
+    Password(users::Checked),
 }
 
 /// A connection that a request comes by, as far as its credential is concerned.
@@ -139,7 +149,7 @@ struct Basis {
     by: usize,
     /// From where it came first.
     peer: IpAddr,
-    mark: Option<Arc<str>>,
+    mark: Option<Mark>,
     /// To be judged again: its scheme, and what follows.
     credential: (Challenge, Arc<str>),
 }
@@ -244,7 +254,7 @@ impl Authentication {
             seen = count;
             let one = &self.authenticators[by];
             self.inquiries
-                .withdraw(|basis| basis.by != by || basis.mark.as_deref().is_none_or(|mark| one.rests_on(mark)));
+                .withdraw(|basis| basis.by != by || basis.mark.as_ref().is_none_or(|mark| one.rests_on(mark)));
         }
     }
 

@@ -100,6 +100,20 @@ pub const BAD_CREDENTIALS_WAIT: Duration = Duration::from_secs(60);
 /// Peers (IPv4 addresses, and networks of 64 bits of IPv6) whose bad credentials are remembered; beyond, the one is forgotten whose
 /// budget would be whole again first.
 pub const BAD_CREDENTIALS_PEERS: usize = 16_384;
+/// Users in an htpasswd file; a file with more is refused as a whole.
+pub const ACCESS_USERS: usize = 100_000;
+/// Bytes of a password that a client sends; a longer one is refused.
+pub const PASSWORD_BYTES: usize = 1024;
+/// Cost of a bcrypt hash in an htpasswd file: 2 to the power of this; a higher one is refused.
+pub const PASSWORD_BCRYPT_COST: u32 = 14;
+/// Memory that an argon2 hash in an htpasswd file may take, in KiB; more is refused.
+pub const PASSWORD_ARGON2_KIBIBYTES: u32 = 64 * 1024;
+/// Passes over that memory; more are refused.
+pub const PASSWORD_ARGON2_PASSES: u32 = 10;
+/// Passwords that are hashed at once, on threads that serve nobody.
+pub const PASSWORD_CHECKS: usize = 2;
+/// Passwords that wait to be hashed; further ones are not, and their clients are told to come back.
+pub const PASSWORD_WAITING: usize = 256;
 /// A client that takes no byte of the answer to a poll for this long is cut; on HTTP/2 its stream is reset.
 pub const SLOW_READER: Duration = Duration::from_secs(60);
 /// Bytes of a request body that has no use, which are read and dropped so that the connection can go on; with more of them

@@ -40,7 +40,7 @@ impl Authenticator for Issuer {
         let name = credential.parts().1.to_owned();
         Ok(Checked {
             verified: Verified { name, lasts: self.lasts, ..Verified::default() },
-            mark: Some("key-1".into()),
+            mark: Some(Mark::Key("key-1".into())),
         })
     }
 
@@ -48,8 +48,8 @@ impl Authenticator for Issuer {
         self.holds_for
     }
 
-    fn rests_on(&self, mark: &str) -> bool {
-        self.keys.lock().expect("whole").contains(&mark)
+    fn rests_on(&self, mark: &Mark) -> bool {
+        matches!(mark, Mark::Key(key) if self.keys.lock().expect("whole").contains(&&**key))
     }
 
     fn changes(&self) -> Option<watch::Receiver<u64>> {

@@ -10,6 +10,7 @@
 mod acknowledge; // who holds, lacks or rejects the state, as operators see it
 mod agents; // clients that poll and remember
 mod api_proxy; // faults in front of the real API server
+mod authentication; // credentials whose check takes time
 mod chart; // the files of the chart agree
 mod client; // what a client is built of
 mod cluster; // the built binary and the real API server
