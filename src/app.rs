@@ -13,12 +13,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::access::Tokens;
 use crate::admin::{self, Admin};
 use crate::config::Config;
 use crate::controller;
-use crate::http::access::Access;
-use crate::http::{Router, access, listen, metrics, proxy};
+use crate::http::{Router, listen, metrics, proxy};
 use crate::hub;
 use crate::lifecycle::ready::ReadinessCheck;
 use crate::lifecycle::stop::{Signals, Stop};
@@ -30,7 +28,8 @@ use crate::sources::disk::DiskError;
 use crate::sources::kubernetes;
 use crate::telemetry::Telemetry;
 
-mod token_file;
+mod access;
+mod access_file;
 
 /// Descriptors that are not for clients: the app's connections, files, the API server, the admin port.
 const RESERVED_DESCRIPTORS: usize = 256;
@@ -39,7 +38,7 @@ const RESERVED_DESCRIPTORS: usize = 256;
 #[expect(missing_debug_implementations, reason = "kube's client has none")]
 pub struct App {
     config: Config,
-    tokens: Option<Tokens>,
+    files: access::Files,
     client: Option<kube::Client>,
     listener: TcpListener,
     listen: SocketAddr,
@@ -65,9 +64,9 @@ pub enum AppError {
     /// There is no usable configuration for the API server.
     #[error("the Kubernetes API server cannot be found")]
     Kubernetes(#[source] kubernetes::connect_error::ConnectError),
-    /// The file with tokens cannot be used.
-    #[error("the file with tokens cannot be used (--access-tokens)")]
-    Tokens(#[from] token_file::TokenFileError),
+    /// A file with tokens or users cannot be used.
+    #[error("a file that says who may poll cannot be used (--access-tokens, --access-users)")]
+    AccessFile(#[from] access_file::AccessFileError),
     /// The state directory cannot be used.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -88,20 +87,21 @@ pub enum AppError {
 impl App {
     /// Listens, and finds the API server where one is needed.
     pub async fn bind(config: Config) -> Result<Self, AppError> {
-        let tokens = config.access.tokens.as_deref().map(token_file::read).transpose()?;
+        let files = access::Files::read(&config.access)?;
         let connections = descriptors(config.connections);
         let (listener, listen) = bind(config.listen, "--listen")?;
         let (admin, admin_address) = bind(config.admin, "--admin")?;
         tracing::info!(%listen, admin = %admin_address, "listening");
-        let cluster =
-            config.controller.is_some() || config.operations.iter().any(|operation| operation.source.is_in_cluster());
+        let cluster = config.controller.is_some()
+            || config.access.asks_kubernetes()
+            || config.operations.iter().any(|operation| operation.source.is_in_cluster());
         let client = if cluster {
             let connecting = kubernetes::client::connect(config.kubeconfig.as_deref());
             Some(connecting.await.map_err(AppError::Kubernetes)?)
         } else {
             None
         };
-        Ok(Self { config, tokens, client, listener, listen, admin, admin_address, connections })
+        Ok(Self { config, files, client, listener, listen, admin, admin_address, connections })
     }
 
     /// For a person who has just started it: where it is and what to try.
@@ -167,31 +167,18 @@ impl App {
         Ok((table, controller))
     }
 
-    /// Who may poll, and what keeps that up to date.
-    fn access(&mut self, registry: &Registry, tasks: &mut Tasks) -> Result<Arc<Access>, AppError> {
-        let metrics = access::Metrics::register(registry)?;
-        let config = &self.config.access;
-        let (Some(tokens), Some(path)) = (self.tokens.take(), config.tokens.clone()) else {
-            return Ok(Arc::new(Access::open(metrics)));
-        };
-        if !config.clear_credentials && !self.listen.ip().to_canonical().is_loopback() {
+    fn warn_of_clear_credentials(&self) {
+        let access = &self.config.access;
+        if access.asks() && !access.clear_credentials && !self.listen.ip().to_canonical().is_loopback() {
             tracing::warn!(
-                "tokens are taken from the same host alone, since the connections of others are not encrypted: put what \
-                 ends TLS on this host, or give --allow-clear-credentials where the network is trusted"
+                "credentials are taken from the same host alone, since the connections of others are not encrypted: put \
+                 what ends TLS on this host, or give --allow-clear-credentials where the network is trusted"
             );
         }
-        let file = token_file::Metrics::register(registry, &tokens)?;
-        let access = Arc::new(Access::with_tokens(tokens, config.policy.clone(), config.clear_credentials, metrics));
-        let followed = token_file::follow(path, Arc::clone(&access), file);
-        tasks.spawn("file with tokens", async move {
-            followed.await;
-            Ok(())
-        });
-        Ok(access)
     }
 
     /// Answers until a signal, then drains.
-    pub async fn run(mut self, telemetry: &Telemetry) -> Result<(), AppError> {
+    pub async fn run(self, telemetry: &Telemetry) -> Result<(), AppError> {
         let mut signals = Signals::new().map_err(AppError::Signals)?;
         let registry = Registry::new();
         registry.register(Box::new(telemetry.dropped_lines()))?;
@@ -207,7 +194,8 @@ impl App {
                 Some(proxy::Proxy::new(upstream, trusted, metrics, connections.clone(), cut.clone()))
             }
         };
-        let access = self.access(&registry, &mut tasks)?;
+        self.warn_of_clear_credentials();
+        let access = access::access(&self.config, self.files, self.client.as_ref(), &registry, &mut tasks)?;
         let front_metrics = metrics::Metrics::register(&registry)?;
         let (access_log, open) = (self.config.log.access, front_metrics.connections.clone());
         let router = Arc::new(Router::new(Arc::clone(&table), access, proxy, stop.watch(), front_metrics, access_log));

@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_yaml::Value;
 
 use self::fields::Kind::{Count, Duration, Exactly, Object, Switch, Text, Texts};
-use self::fields::{Fields, Kind, OPERATION, RULE, TOP};
+use self::fields::{Fields, Kind, OPERATION, TOP};
 use super::layer::Layer;
 use super::problem::{self, Problems, quote};
 
@@ -38,8 +38,6 @@ pub struct ConfigFile {
 pub(super) struct Contents {
     pub(super) settings: Layer,
     pub(super) operations: OperationsField,
-    /// The rules of who may poll; absent: it says nothing of them.
-    pub(super) rules: Option<Vec<Layer>>,
 }
 
 /// The operations of a file.
@@ -57,7 +55,7 @@ pub(super) enum OperationsField {
 /// What a file gives, and what is wrong with its shape.
 pub(super) fn read(file: &ConfigFile, problems: &mut Problems) -> Contents {
     let unreadable =
-        || Contents { settings: Layer::new(&file.name), operations: OperationsField::Unreadable, rules: None };
+        || Contents { settings: Layer::new(&file.name), operations: OperationsField::Unreadable };
     let text = match &file.text {
         Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
         Err(message) => {
@@ -76,11 +74,11 @@ pub(super) fn read(file: &ConfigFile, problems: &mut Problems) -> Contents {
             return unreadable();
         }
     };
-    let mut walk = Walk { file: Some(&file.name), problems, operations: OperationsField::Absent, rules: None };
+    let mut walk = Walk { file: Some(&file.name), problems, operations: OperationsField::Absent };
     let mut settings = Layer::new(&file.name);
     if walk.object(&value, TOP, "", &mut settings) {
         walk.must_be_there(&settings);
-        Contents { settings, operations: walk.operations, rules: walk.rules }
+        Contents { settings, operations: walk.operations }
     } else {
         unreadable()
     }
@@ -88,7 +86,7 @@ pub(super) fn read(file: &ConfigFile, problems: &mut Problems) -> Contents {
 
 /// Reads the spec of a `DescribeOperation`, which is as an operation in a file; false where it is none.
 pub(super) fn read_spec(spec: &impl Serialize, layer: &mut Layer, problems: &mut Problems) -> bool {
-    let mut walk = Walk { file: None, problems, operations: OperationsField::Absent, rules: None };
+    let mut walk = Walk { file: None, problems, operations: OperationsField::Absent };
     match serde_yaml::to_value(spec) {
         Ok(spec) => walk.object(&spec, OPERATION, "spec", layer),
         Err(error) => {
@@ -103,7 +101,6 @@ struct Walk<'a> {
     file: Option<&'a str>,
     problems: &'a mut Problems,
     operations: OperationsField,
-    rules: Option<Vec<Layer>>,
 }
 
 impl Walk<'_> {
@@ -138,7 +135,7 @@ impl Walk<'_> {
                 return;
             }
             Kind::OperationsField => return self.list_operations(value, path),
-            Kind::RulesField => return self.list_rules(value, path),
+            Kind::Objects(setting, fields) => return self.list_objects(value, (setting, fields), path, layer),
             Kind::Selector(setting) => return self.selector(value, setting, path, layer),
             Texts(setting) => return self.texts(value, setting, path, layer),
             Exactly(setting, only) => {
@@ -183,11 +180,21 @@ impl Walk<'_> {
         self.operations = OperationsField::Listed(self.objects(items, OPERATION, path));
     }
 
-    fn list_rules(&mut self, value: &Value, path: &str) {
+    fn list_objects(
+        &mut self,
+        value: &Value,
+        (setting, fields): (&'static str, Fields),
+        path: &str,
+        layer: &mut Layer,
+    ) {
         let Value::Sequence(items) = value else {
-            return self.wrong(path, value, "a list is wanted: write each rule after a dash");
+            return self.wrong(path, value, "a list is wanted: write each item after a dash");
         };
-        self.rules = Some(self.objects(items, RULE, path));
+        if items.is_empty() {
+            return self.push(path, "is empty: list an item, or leave the field out");
+        }
+        let objects = self.objects(items, fields, path);
+        layer.set_objects(setting, objects);
     }
 
     /// A layer for each object of a list.

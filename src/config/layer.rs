@@ -19,11 +19,13 @@ pub(super) struct Layer {
     /// What messages about something missing name.
     pub(super) origin: String,
     values: BTreeMap<&'static str, Vec<Given>>,
+    /// Lists of objects.
+    objects: BTreeMap<&'static str, Vec<Layer>>,
 }
 
 impl Layer {
     pub(super) fn new(origin: impl Into<String>) -> Self {
-        Self { origin: origin.into(), values: BTreeMap::new() }
+        Self { origin: origin.into(), ..Self::default() }
     }
 
     /// Marks a setting as present.
@@ -37,6 +39,15 @@ impl Layer {
 
     pub(super) fn contains(&self, setting: &str) -> bool {
         self.values.contains_key(setting)
+    }
+
+    /// A list of objects; none: there is no such field.
+    pub(super) fn objects(&self, setting: &str) -> Option<&[Layer]> {
+        self.objects.get(setting).map(Vec::as_slice)
+    }
+
+    pub(super) fn set_objects(&mut self, setting: &'static str, objects: Vec<Layer>) {
+        self.objects.insert(setting, objects);
     }
 
     pub(super) fn all(&self, setting: &str) -> &[Given] {

@@ -38,7 +38,7 @@ pub fn resolve(layers: &Layers) -> Result<Config, Problems> {
     let contents = layers.file.as_ref().map(|file| file::read(file, &mut problems)).unwrap_or_default();
 
     let mut reader = Reader { layers: vec![&flags, &environment, &contents.settings], problems: &mut problems };
-    let process = process(&mut reader, contents.rules.as_deref());
+    let process = process(&mut reader, contents.settings.objects("access.rules"));
     let mut reader = Reader { layers: vec![&flags, &environment], problems: &mut problems };
     let needed = reader.given("operations").is_none();
     let operations = match &contents.operations {
@@ -117,12 +117,12 @@ fn number(reader: &mut Reader<'_>, flag: &str, bounds: &std::ops::RangeInclusive
 fn addresses(reader: &mut Reader<'_>, access: Option<&Access>) -> (Option<SocketAddr>, Option<SocketAddr>) {
     let listen = reader.setting("listen", value::address);
     let admin = reader.setting("admin", value::address);
-    let asks_nobody = access.is_some_and(|access| !access.policy.anonymous && access.tokens.is_none());
+    let asks_nobody = access.is_some_and(|access| !access.policy.anonymous && !access.asks());
     if let (Some(address), true, Some(given)) = (listen, asks_nobody, reader.given("listen"))
         && !address.ip().to_canonical().is_loopback()
     {
         let message = "is reached from other machines, and Tidewait asks nobody who they are: \
-                       give --access-tokens FILE, or --allow-anonymous if anyone who reaches the port may read the model, \
+                       give --access-tokens FILE or another way to know clients (--access-users, --access-kubernetes), or --allow-anonymous if anyone who reaches the port may read the model, \
                        or listen on a loopback address such as 127.0.0.1:8480";
         reader.wrong(given, message);
     }
@@ -245,6 +245,7 @@ fn operation(reader: &mut Reader<'_>, source: Option<Source>) -> Option<Operatio
     let percent = |text: &str| value::number(text, &ranges::PERCENT);
     let guard = reader.required("guard.maxRemovedPercent", ("guard", "maxRemovedPercent"), percent);
     let limits = limits(reader);
+    let own_rules = access::own_rules(reader);
     let path = path?;
     Some(Operation {
         name: name.unwrap_or_else(|| value::name_of_path(&path)),
@@ -260,7 +261,7 @@ fn operation(reader: &mut Reader<'_>, source: Option<Source>) -> Option<Operatio
         guard: guard.and_then(|percent| u8::try_from(percent).ok()),
         confirmed: None,
         limits: limits?,
-        access: Vec::new(),
+        access: own_rules?,
     })
 }
 

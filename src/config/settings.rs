@@ -57,6 +57,15 @@ pub struct Options {
     /// Let in who brings one of the tokens of this file, of lines as `tidewait token NAME` prints them
     #[arg(long, value_name = "FILE", help_heading = TRAFFIC)]
     pub access_tokens: Option<String>,
+    /// Let in who brings the name and password of a user of this file, as `htpasswd -B` makes it
+    #[arg(long, value_name = "FILE", help_heading = TRAFFIC)]
+    pub access_users: Option<String>,
+    /// Let in who brings a token that the Kubernetes API server knows, for one of these audiences
+    #[arg(long, value_name = "AUDIENCE[,AUDIENCE]", value_delimiter = ',', help_heading = TRAFFIC)]
+    pub access_kubernetes: Vec<String>,
+    /// Who decides what those may: rules, kubernetes (by RBAC), or both (each must allow it)
+    #[arg(long, value_name = "JUDGE", help_heading = TRAFFIC)]
+    pub access_authorization: Option<String>,
     /// Take credentials over connections that others can read: not encrypted, and from another host
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = TRAFFIC)]
     pub allow_clear_credentials: Option<String>,
@@ -145,7 +154,7 @@ pub(super) struct Setting {
 }
 
 /// Every setting, in the order of [`Options`].
-pub(super) const SETTINGS: [Setting; 34] = [
+pub(super) const SETTINGS: [Setting; 37] = [
     process("config", Absent("none"), |o| o.config.as_slice()),
     operation("file", Absent("none"), |o| o.file.as_slice()),
     operation("configmap", Absent("none"), |o| o.configmap.as_slice()),
@@ -159,6 +168,9 @@ pub(super) const SETTINGS: [Setting; 34] = [
     operation("max-parked-per-agent", Text("16"), |o| o.max_parked_per_agent.as_slice()),
     process("listen", Text("127.0.0.1:8480"), |o| o.listen.as_slice()),
     process("access-tokens", Absent("none"), |o| o.access_tokens.as_slice()),
+    process("access-users", Absent("none"), |o| o.access_users.as_slice()),
+    process("access-kubernetes", Absent("none"), |o| &o.access_kubernetes),
+    process("access-authorization", Text("rules"), |o| o.access_authorization.as_slice()),
     process("allow-clear-credentials", Text("false"), |o| o.allow_clear_credentials.as_slice()),
     process("allow-anonymous", Text("false"), |o| o.allow_anonymous.as_slice()),
     process("admin", Text("127.0.0.1:8481"), |o| o.admin.as_slice()),
@@ -195,7 +207,7 @@ const WITHOUT_FLAG: [(&str, &str); 6] = [
 ];
 
 /// Settings that are lists: with commas between the items in the environment.
-const LISTS: [&str; 2] = ["trusted-proxies", "allow-file-root"];
+const LISTS: [&str; 3] = ["access-kubernetes", "trusted-proxies", "allow-file-root"];
 
 /// Where spans go: the variables of OpenTelemetry, whose names everybody knows, and nothing else.
 pub(super) const COLLECTOR: [(&str, &str); 2] = [

@@ -57,6 +57,9 @@ const ARROWS: [(&str, &[&str]); 25] = [
         &[
             "access",
             "admin",
+            "authentication",
+            "authorization",
+            "reviews",
             "bounds",
             "config",
             "controller",

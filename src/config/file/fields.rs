@@ -21,13 +21,13 @@ pub(super) enum Kind {
     Selector(&'static str),
     /// The operations.
     OperationsField,
-    /// The rules of who may poll.
-    RulesField,
+    /// A list of objects with these fields.
+    Objects(&'static str, Fields),
 }
 
 pub(super) type Fields = &'static [(&'static str, Kind)];
 
-use Kind::{Count, Duration, Exactly, Object, Switch, Text, Texts};
+use Kind::{Count, Duration, Exactly, Object, Objects, Switch, Text, Texts};
 
 pub(super) const TOP: Fields = &[
     ("apiVersion", Exactly("apiVersion", "tidewait.dev/v1alpha1")),
@@ -36,7 +36,19 @@ pub(super) const TOP: Fields = &[
     ("admin", Text("admin")),
     ("allowAnonymous", Switch("allow-anonymous")),
     ("allowClearCredentials", Switch("allow-clear-credentials")),
-    ("access", Object("access object", &[("tokens", Text("access-tokens")), ("rules", Kind::RulesField)])),
+    (
+        "access",
+        Object(
+            "access object",
+            &[
+                ("tokens", Text("access-tokens")),
+                ("users", Text("access-users")),
+                ("kubernetes", Object("access.kubernetes", &[("audiences", Texts("access-kubernetes"))])),
+                ("authorization", Text("access-authorization")),
+                ("rules", Objects("access.rules", RULE)),
+            ],
+        ),
+    ),
     (
         "upstream",
         Object(
@@ -93,15 +105,20 @@ pub(super) const OPERATION: Fields = &[
     ),
     ("paused", Switch("paused")),
     ("guard", Object("guard", &[("maxRemovedPercent", Count("guard.maxRemovedPercent"))])),
+    ("access", Object("own access object", &[("rules", Objects("access.rules", OWN_RULE))])),
 ];
 
-/// A rule.
-pub(super) const RULE: Fields = &[
+/// A rule of the process.
+const RULE: Fields = &[
     ("subjects", Texts("subjects")),
     ("verbs", Texts("verbs")),
     ("operations", Texts("operations")),
     ("restrict", Texts("restrict")),
 ];
+
+/// A rule of one operation.
+const OWN_RULE: Fields =
+    &[("subjects", Texts("subjects")), ("verbs", Texts("verbs")), ("restrict", Texts("restrict"))];
 
 const SOURCE: Fields = &[
     ("file", Object("source.file", &[("path", Text("file")), ("format", Text("format"))])),

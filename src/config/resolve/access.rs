@@ -2,32 +2,69 @@
 
 use super::super::layer::Layer;
 use super::super::reader::Reader;
-use super::super::{Access, value};
+use super::super::problem::Problems;
+use super::super::{Access, Judges, value};
 use crate::access::Policy;
 use crate::access::policy::Rule;
+use crate::bounds::ACCESS_NAME_BYTES;
 
 /// Who may poll, by the settings of the process and the rules of the file.
 pub(super) fn access(reader: &mut Reader<'_>, layers: Option<&[Layer]>) -> Option<Access> {
     let tokens = reader.optional("access-tokens", value::file_path);
+    let users = reader.optional("access-users", value::file_path);
+    let audiences = reader.list("access-kubernetes", audience);
+    let judges = reader.setting("access-authorization", judges);
     let anonymous = reader.setting("allow-anonymous", value::switch);
     let clear_credentials = reader.setting("allow-clear-credentials", value::switch);
-    let rules = layers.map(|layers| rules(reader, layers)).unwrap_or_default();
-    if layers.is_some() && !reader.contains("access-tokens") {
-        reader.problems.push("access.rules", "are of no use without access.tokens: give that too, or leave these out");
+    let rules = layers.map(|layers| rules(reader.problems, layers, Of::Process)).unwrap_or_default();
+    let asks = SCHEMES.iter().any(|scheme| reader.contains(scheme));
+    if layers.is_some() && !asks {
+        reader.problems.push(
+            "access.rules",
+            "are of no use where nobody is known: give access.tokens, access.users or access.kubernetes too, or leave \
+             these out",
+        );
     }
-    if layers.is_some_and(<[Layer]>::is_empty) {
-        reader
-            .problems
-            .push("access.rules", "is empty: list a rule, or leave the field out if whoever has a token may poll");
+    if let (Some(given), false) = (reader.given("access-authorization"), asks)
+        && judges.is_some_and(|judges| judges != Judges::Rules)
+    {
+        reader.wrong(
+            given,
+            "is of no use where nobody is known: give --access-tokens, --access-users or --access-kubernetes too",
+        );
     }
-    Some(Access { tokens, policy: Policy { rules, anonymous: anonymous? }, clear_credentials: clear_credentials? })
+    if let (Some(given), Some(Judges::Kubernetes), Some([_, ..])) = (reader.given("access-authorization"), judges, layers) {
+        reader.wrong(given, "leaves access.rules without use: write both, or leave the rules out");
+    }
+    let policy = Policy { rules, anonymous: anonymous? };
+    Some(Access { tokens, users, audiences, judges: judges?, policy, clear_credentials: clear_credentials? })
 }
 
-fn rules(reader: &mut Reader<'_>, layers: &[Layer]) -> Vec<Rule> {
+/// The ways to know clients.
+const SCHEMES: [&str; 3] = ["access-tokens", "access-users", "access-kubernetes"];
+
+/// Whose rules they are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    Process,
+    Operation,
+}
+
+/// The rules of an operation.
+pub(super) fn own_rules(reader: &mut Reader<'_>) -> Option<Vec<Rule>> {
+    let layers = reader.layers.iter().find_map(|layer| layer.objects("access.rules"));
+    let before = reader.problems.iter().count();
+    let rules = layers.map(|layers| rules(reader.problems, layers, Of::Operation)).unwrap_or_default();
+    (reader.problems.iter().count() == before).then_some(rules)
+}
+
+fn rules(problems: &mut Problems, layers: &[Layer], of: Of) -> Vec<Rule> {
     let mut rules = Vec::with_capacity(layers.len());
+    let needed: &[&str] =
+        if of == Of::Process { &["subjects", "verbs", "operations"] } else { &["subjects", "verbs"] };
     for layer in layers {
-        let mut of_rule = Reader { layers: vec![layer], problems: reader.problems };
-        for field in ["subjects", "verbs", "operations"] {
+        let mut of_rule = Reader { layers: vec![layer], problems };
+        for field in needed {
             if of_rule.given(field).is_none() {
                 of_rule.wrong_field(field, "is missing or empty: list at least one");
             }
@@ -37,14 +74,26 @@ fn rules(reader: &mut Reader<'_>, layers: &[Layer]) -> Vec<Rule> {
         of_rule.list("verbs", verb);
         let restrict = of_rule.list("restrict", |text| text.parse().map_err(|error| format!("{error}")));
         if of_rule.contains("restrict") && of_rule.given("restrict").is_none() {
-            of_rule.wrong_field(
-                "restrict",
-                "is empty: list the parts, or leave the field out if the whole model is allowed",
-            );
+            of_rule
+                .wrong_field("restrict", "is empty: list the parts, or leave the field out if the whole model is allowed");
         }
         rules.push(Rule { subjects, operations, restrict });
     }
     rules
+}
+
+fn audience(text: &str) -> Result<String, String> {
+    let is_good = (1..=ACCESS_NAME_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_good { Ok(text.to_owned()) } else { Err("is no audience: write a name such as tidewait".to_owned()) }
+}
+
+fn judges(text: &str) -> Result<Judges, String> {
+    match text {
+        "rules" => Ok(Judges::Rules),
+        "kubernetes" => Ok(Judges::Kubernetes),
+        "both" => Ok(Judges::Both),
+        _ => Err("is no judge: write rules, kubernetes or both".to_owned()),
+    }
 }
 
 fn verb(text: &str) -> Result<(), String> {
@@ -86,7 +135,7 @@ mod tests {
     #[test]
     fn every_mistake_in_a_rule_is_told_with_its_place() {
         for (yaml, expected) in [
-            ("{tokens: t, rules: []}", "access.rules: is empty: list a rule"),
+            ("{tokens: t, rules: []}", "f: access.rules: is empty: list an item"),
             (
                 "{rules: [{subjects: [anonymous], verbs: [get], operations: [a]}]}",
                 "access.rules: are of no use without",

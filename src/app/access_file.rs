@@ -1,0 +1,121 @@
+//! Files that say whose credentials are good: each is read before anybody is served, then followed as models are.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use prometheus::{IntGauge, Registry};
+use tokio::sync::mpsc;
+
+use crate::bounds::DOCUMENT_BYTES;
+use crate::config::Format;
+use crate::model::Content;
+use crate::sources::Report;
+use crate::sources::file::{self, FileSource};
+
+/// Why there is nothing to begin with.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessFileError {
+    /// The file cannot be read.
+    #[error("{}: it cannot be read: name a file that can be", .path.display())]
+    Read {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The file is too large.
+    #[error("{}: it is larger than {DOCUMENT_BYTES} bytes: name a file of {what}", .path.display())]
+    TooLarge {
+        /// Its path.
+        path: PathBuf,
+        /// What it should hold.
+        what: &'static str,
+    },
+    /// The file has another form.
+    #[error("{}: it is no file of {what}", .path.display())]
+    Invalid {
+        /// Its path.
+        path: PathBuf,
+        /// What it should hold.
+        what: &'static str,
+        /// Why it does not.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// A file, and what it holds in the plural.
+#[derive(Debug, Clone)]
+pub(super) struct AccessFile {
+    pub(super) path: PathBuf,
+    pub(super) what: &'static str,
+    /// Whether it could be read last time.
+    pub(super) good: IntGauge,
+}
+
+/// What a file holds to begin with.
+pub(super) fn read<T, E>(path: &Path, what: &'static str, parse: fn(&[u8]) -> Result<T, E>) -> Result<T, AccessFileError>
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(DOCUMENT_BYTES).unwrap_or(u64::MAX);
+    File::open(path)
+        .and_then(|file| file.take(limit.saturating_add(1)).read_to_end(&mut bytes))
+        .map_err(|source| AccessFileError::Read { path: path.into(), source })?;
+    if bytes.len() > DOCUMENT_BYTES {
+        return Err(AccessFileError::TooLarge { path: path.into(), what });
+    }
+    parse(&bytes).map_err(|source| AccessFileError::Invalid { path: path.into(), what, source: source.into() })
+}
+
+impl AccessFile {
+    /// A file that was read; its metric is `tidewait_access_WHAT_file_good`.
+    pub(super) fn new(path: PathBuf, what: &'static str, registry: &Registry) -> prometheus::Result<Self> {
+        let help = format!("Whether the file with {what} could be read last time (1) or those of before stay good (0).");
+        let good = IntGauge::new(format!("tidewait_access_{what}_file_good"), help)?;
+        registry.register(Box::new(good.clone()))?;
+        good.set(1);
+        Ok(Self { path, what, good })
+    }
+
+    /// Gives its bytes to `take` whenever it changes. Where they are not good, what was read before stays.
+    pub(super) async fn follow(self, take: impl Fn(&[u8]) -> Result<usize, String>) {
+        let (sender, mut reports) = mpsc::channel(1);
+        let format = Format::Opaque("text/plain".to_owned());
+        let operation = format!("access-{}", self.what);
+        let file = FileSource { operation, path: self.path.clone(), format, below: None };
+        let followed = file::run(file, sender);
+        let taken = async {
+            while let Some(report) = reports.recv().await {
+                match report {
+                    Report::Holds(draft) => self.take(&draft.content, &take),
+                    Report::Unusable(unusable) => self.keep(&unusable.detail),
+                    Report::Lost { reason } => self.keep(&reason),
+                    Report::Confirmed => self.good.set(1),
+                    Report::ReadCompleted(_) => {}
+                }
+            }
+        };
+        tokio::join!(followed, taken);
+    }
+
+    fn take(&self, content: &Content, take: impl Fn(&[u8]) -> Result<usize, String>) {
+        let Content::Opaque { body, .. } = content else { return };
+        match take(body) {
+            Ok(count) => {
+                self.good.set(1);
+                tracing::info!(count, what = self.what, "a file of credentials was read");
+            }
+            Err(error) => self.keep(&error),
+        }
+    }
+
+    fn keep(&self, why: &str) {
+        self.good.set(0);
+        let (what, file) = (self.what, self.path.display());
+        tracing::error!(error = why, %file, "the file with {what} is not good: those that were read before stay good");
+    }
+}
