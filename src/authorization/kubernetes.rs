@@ -1,4 +1,4 @@
-//! What the API server allows somebody, by `SubjectAccessReview`: with RBAC, what Roles and ClusterRoles grant.
+//! What the API server allows somebody, by `SubjectAccessReview`: with RBAC, what roles grant.
 
 use std::collections::BTreeMap;
 
