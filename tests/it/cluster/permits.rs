@@ -66,6 +66,27 @@ subjects:
 - {apiGroup: rbac.authorization.k8s.io, kind: Group, name: "system:serviceaccounts:NS"}
 "#;
 
+/// What Tidewait itself needs, bound to the service account `edge`.
+const OWN_RIGHTS: &str = r#"
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: reviews-NS}
+rules:
+- apiGroups: [authentication.k8s.io]
+  resources: [tokenreviews]
+  verbs: [create]
+- apiGroups: [authorization.k8s.io]
+  resources: [subjectaccessreviews]
+  verbs: [create]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: reviews-NS}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: reviews-NS}
+subjects:
+- {kind: ServiceAccount, name: edge, namespace: NS}
+"#;
+
 async fn reviewer(kubeconfig: &std::path::Path) -> AccessReviewer {
     let client = client::connect(Some(kubeconfig)).await.expect("a client");
     AccessReviewer::new(client, &Metrics::register(&Registry::new()).expect("good names"))
@@ -128,12 +149,17 @@ async fn roles_grant_the_states_and_paths_that_they_name_and_no_others() {
         assert_eq!(reviewer.allows(subject, attributes).await, Ok(expected), "{subject:?} {attributes:?}");
     }
 
-    // Who may not ask is told so.
+    // Who may not ask is told so, and asks once it may.
     let token = plane.kubectl_ok(&["create", "token", "edge", "-n", &namespace], None).await;
     let (_dir, weak) = kubeconfig(plane, |_| serde_json::json!({ "token": token.trim() }));
-    let why = self::reviewer(&weak).await.allows(&account, zone).await.expect_err("it may not ask");
+    let weak = self::reviewer(&weak).await;
+    let why = weak.allows(&account, zone).await.expect_err("it may not ask");
     assert!(why.contains("cannot create subjectaccessreviews.authorization.k8s.io: Forbidden (403)"), "{why}");
     assert!(why.contains("resources [\"subjectaccessreviews\"], verbs [\"create\"]"), "{why}");
-    let cluster = RIGHTS.replace("NS", &namespace);
-    plane.kubectl_ok(&["delete", "-f", "-"], Some(&cluster)).await;
+    let own = OWN_RIGHTS.replace("NS", &namespace);
+    plane.kubectl_ok(&["apply", "-f", "-"], Some(&own)).await;
+    becomes_allowed(&weak, &account, zone).await;
+    for rights in [&own, &RIGHTS.replace("NS", &namespace)] {
+        plane.kubectl_ok(&["delete", "-f", "-"], Some(rights)).await;
+    }
 }
