@@ -10,8 +10,14 @@ use tidewait::describe::problem::Kind;
 mod typed; // the commands that they show
 
 /// The documents outside of docs/.
-const OTHERS: [&str; 5] =
-    ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "charts/tidewait/README.md", "tests/node/README.md"];
+const OTHERS: [&str; 6] = [
+    "README.md",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "SECURITY.md",
+    "charts/tidewait/README.md",
+    "tests/node/README.md",
+];
 
 /// Lines of the README: it is for newcomers.
 const README_LINES: usize = 200;
@@ -156,15 +162,16 @@ fn the_readme_is_short_and_leads_to_every_page() {
     let lines = readme.lines().count();
     assert!(lines < README_LINES, "{lines} lines: move what a newcomer need not know to docs/");
     let linked: BTreeSet<_> = links(&readme).into_iter().collect();
-    let wanted =
-        pages().into_iter().chain(["ARCHITECTURE.md", "CHANGELOG.md", "charts/tidewait/README.md"].map(str::to_owned));
+    let wanted = pages()
+        .into_iter()
+        .chain(["ARCHITECTURE.md", "CHANGELOG.md", "SECURITY.md", "charts/tidewait/README.md"].map(str::to_owned));
     let missing: Vec<_> = wanted.filter(|page| !linked.contains(page)).collect();
     assert!(missing.is_empty(), "README.md has no link to {missing:?}");
 }
 
 #[test]
 fn every_page_says_first_for_whom_it_is() {
-    for page in pages().into_iter().chain(["ARCHITECTURE.md".to_owned()]) {
+    for page in pages().into_iter().chain(["ARCHITECTURE.md", "SECURITY.md"].map(str::to_owned)) {
         let text = read(&page);
         let mut paragraphs = text.split("\n\n");
         assert!(paragraphs.next().is_some_and(|title| title.starts_with("# ")), "{page} begins with a title");

@@ -36,14 +36,14 @@ async fn token(plane: &ControlPlane, namespace: &str, arguments: &[&str]) -> Str
     plane.kubectl_ok(&command, None).await.trim().to_owned()
 }
 
-/// Waits until a token is not good any more, and says how long that took: the API server keeps what it knows for some seconds.
-async fn turns_bad(reviewer: &TokenReviewer, token: &str) -> Duration {
+/// Waits until a token is not good any more: the API server keeps what it knows for some seconds.
+async fn turns_bad(reviewer: &TokenReviewer, token: &str) {
     let start = Instant::now();
     let mut ticks = interval(Duration::from_millis(100));
     loop {
         ticks.tick().await;
         match reviewer.verify(token).await {
-            Err(Unverified::Invalid(_)) => return start.elapsed(),
+            Err(Unverified::Invalid(_)) => return,
             Ok(_) => assert!(start.elapsed() < STEP, "it stays good"),
             Err(Unverified::Unavailable(why)) => panic!("{why}"),
         }
@@ -88,8 +88,7 @@ async fn a_token_is_good_for_its_audience_until_its_account_is_deleted() {
     assert!(invalid(&reviewer(plane.kubeconfig(), &[]).await.verify(&theirs).await), "who has no audience takes none");
 
     plane.kubectl_ok(&["delete", "serviceaccount", "edge", "-n", &namespace], None).await;
-    let took = turns_bad(&ours, &good).await;
-    assert!(took < Duration::from_secs(20), "{took:?}");
+    turns_bad(&ours, &good).await;
     // Another account of that name is not the one that the token is of.
     plane.kubectl_ok(&["create", "serviceaccount", "edge", "-n", &namespace], None).await;
     assert!(invalid(&ours.verify(&good).await));
