@@ -134,6 +134,7 @@ impl App {
     async fn start_operations(
         &self,
         registry: &Registry,
+        rules: Arc<watch::Sender<u64>>,
         tasks: &mut Tasks,
     ) -> Result<(Arc<OperationRegistry>, Option<controller::Dependencies>), AppError> {
         let dependencies = Dependencies {
@@ -142,6 +143,7 @@ impl App {
             client: self.client.clone(),
             cluster: kubernetes::Metrics::register(registry)?,
             app: self.config.upstream.clone(),
+            rules,
         };
         let requests = dependencies.cluster.clone();
         let families = operation::Families::register(registry)?;
@@ -184,7 +186,8 @@ impl App {
         registry.register(Box::new(telemetry.dropped_lines()))?;
         let stop = Arc::new(Stop::new(self.config.grace));
         let mut tasks = Tasks::default();
-        let (table, controller) = self.start_operations(&registry, &mut tasks).await?;
+        let withdrawals = Arc::<watch::Sender<u64>>::default();
+        let (table, controller) = self.start_operations(&registry, Arc::clone(&withdrawals), &mut tasks).await?;
         let (connections, cut) = (TaskTracker::new(), CancellationToken::new());
         let proxy = match &self.config.upstream {
             None => None,
@@ -195,7 +198,8 @@ impl App {
             }
         };
         self.warn_of_clear_credentials();
-        let access = access::access(&self.config, self.files, self.client.as_ref(), &registry, &mut tasks)?;
+        let access =
+            access::access(&self.config, self.files, self.client.as_ref(), (&registry, withdrawals), &mut tasks)?;
         let front_metrics = metrics::Metrics::register(&registry)?;
         let (access_log, open) = (self.config.log.access, front_metrics.connections.clone());
         let router = Arc::new(Router::new(Arc::clone(&table), access, proxy, stop.watch(), front_metrics, access_log));

@@ -226,6 +226,11 @@ impl Authentication {
         Withdrawals(self.withdrawals.subscribe())
     }
 
+    /// Tells those who hold parked requests to judge them again.
+    pub fn withdraw(&self) {
+        self.withdrawals.send_modify(|count| *count += 1);
+    }
+
     /// From now on these static tokens are good and no others.
     pub fn replace_tokens(&self, mut tokens: Tokens) {
         let Some(current) = &self.tokens else { return };
@@ -235,7 +240,7 @@ impl Authentication {
         current.store(Arc::clone(&tokens));
         // Behind the store: who is judged meanwhile has a token of the one or the other, and is told below.
         if before.withdraw_all_but(&tokens) {
-            self.withdrawals.send_modify(|count| *count += 1);
+            self.withdraw();
         }
     }
 

@@ -9,11 +9,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::access::Policy;
 use crate::access::policy::Rule;
 use http::uri::Authority;
 use ipnet::IpNet;
 
+mod access;
 pub mod cli;
 mod environment;
 pub mod file;
@@ -25,6 +25,7 @@ pub mod resolve;
 mod settings;
 mod value;
 
+pub use access::{Access, Judges};
 pub use cli::load;
 pub use problem::{Problem, Problems};
 pub use resolve::custom::{Grants, custom};
@@ -66,49 +67,6 @@ pub struct Config {
     pub controller: Option<Controller>,
     /// The describe operations, with distinct names and paths; at least one where no others can come.
     pub operations: Vec<Operation>,
-}
-
-/// Who may poll.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Access {
-    /// The file with static tokens.
-    pub tokens: Option<PathBuf>,
-    /// The file with users and their hashed passwords.
-    pub users: Option<PathBuf>,
-    /// Tokens that the API server authenticates for one of these audiences; empty: none.
-    pub audiences: Vec<String>,
-    /// Who decides what callers may.
-    pub judges: Judges,
-    /// What callers may.
-    pub policy: Policy,
-    /// Credentials are taken over connections that others can read.
-    pub clear_credentials: bool,
-}
-
-/// Who decides what callers may.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Judges {
-    /// The rules.
-    #[default]
-    Rules,
-    /// The API server, by `SubjectAccessReview`.
-    Kubernetes,
-    /// Both must allow it.
-    Both,
-}
-
-impl Access {
-    /// Whether clients are asked for a credential.
-    #[must_use]
-    pub fn asks(&self) -> bool {
-        self.tokens.is_some() || self.users.is_some() || !self.audiences.is_empty()
-    }
-
-    /// Whether the API server is asked.
-    #[must_use]
-    pub fn asks_kubernetes(&self) -> bool {
-        !self.audiences.is_empty() || self.judges != Judges::Rules
-    }
 }
 
 /// The `DescribeOperation`s that are served, and who serves them.

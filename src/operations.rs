@@ -155,7 +155,7 @@ impl Operations {
         }
         for config in wanted {
             if let Some(running) = self.running.get(&config.name) {
-                running.change(config);
+                running.change(config, &self.dependencies.rules);
                 continue;
             }
             let disk = self.disk(&config.name);
@@ -215,7 +215,7 @@ impl Operations {
 }
 
 impl Running {
-    fn change(&self, config: &config::Operation) {
+    fn change(&self, config: &config::Operation, rules: &watch::Sender<u64>) {
         let differs = self.wanted.send_if_modified(|now| {
             let differs = now != config;
             if differs {
@@ -225,7 +225,11 @@ impl Running {
         });
         if differs {
             tracing::info!(operation = %config.name, "operation changed");
+            let has_other_rules = self.operation.config().access != config.access;
             self.operation.change(config.clone());
+            if has_other_rules {
+                rules.send_modify(|count| *count += 1);
+            }
         }
     }
 }

@@ -36,12 +36,12 @@ impl Files {
 const TOKENS: &str = "tokens";
 const USERS: &str = "users";
 
-/// The check, and its tasks. `client` is there where the API server is asked.
+/// The check, and its tasks. `withdrawals` counts up when somebody who was let in may be no longer. `client` is there where the API server is asked.
 pub(super) fn access(
     config: &config::Config,
     files: Files,
     client: Option<&kube::Client>,
-    registry: &Registry,
+    (registry, withdrawals): (&Registry, Arc<watch::Sender<u64>>),
     tasks: &mut Tasks,
 ) -> prometheus::Result<Arc<Access>> {
     let settings = &config.access;
@@ -56,7 +56,7 @@ pub(super) fn access(
             registry.register(Box::new(gauge.clone()))?;
             gauge.set(count(tokens.len()));
             schemes.tokens = Some(tokens);
-            Some((AccessFile::new(path.clone(), TOKENS, registry)?, gauge))
+            Some((AccessFile::new(path.clone(), TOKENS, "tidewait_access_tokens_file_good", registry)?, gauge))
         }
         (_, _) => None,
     };
@@ -64,13 +64,13 @@ pub(super) fn access(
         (Some(users), Some(path)) => {
             let passwords = Arc::new(Passwords::new(users, users::Metrics::register(registry)?));
             schemes.authenticators.push(passwords.clone());
-            Some((AccessFile::new(path.clone(), USERS, registry)?, passwords))
+            Some((AccessFile::new(path.clone(), USERS, "tidewait_access_users_file_good", registry)?, passwords))
         }
         (_, _) => None,
     };
-    let withdrawals = Arc::<watch::Sender<u64>>::default();
     let client = client.filter(|_| settings.asks_kubernetes());
-    let kubernetes = client.map(|client| Ok::<_, prometheus::Error>((client.clone(), reviews::Metrics::register(registry)?)));
+    let kubernetes =
+        client.map(|client| Ok::<_, prometheus::Error>((client.clone(), reviews::Metrics::register(registry)?)));
     let kubernetes = kubernetes.transpose()?;
     if let (Some((client, metrics)), [_, ..]) = (&kubernetes, &*settings.audiences) {
         let reviewer = TokenReviewer::new(client.clone(), settings.audiences.clone(), metrics);

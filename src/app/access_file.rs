@@ -56,7 +56,11 @@ pub(super) struct AccessFile {
 }
 
 /// What a file holds to begin with.
-pub(super) fn read<T, E>(path: &Path, what: &'static str, parse: fn(&[u8]) -> Result<T, E>) -> Result<T, AccessFileError>
+pub(super) fn read<T, E>(
+    path: &Path,
+    what: &'static str,
+    parse: fn(&[u8]) -> Result<T, E>,
+) -> Result<T, AccessFileError>
 where
     E: std::error::Error + Send + Sync + 'static,
 {
@@ -72,10 +76,16 @@ where
 }
 
 impl AccessFile {
-    /// A file that was read; its metric is `tidewait_access_WHAT_file_good`.
-    pub(super) fn new(path: PathBuf, what: &'static str, registry: &Registry) -> prometheus::Result<Self> {
-        let help = format!("Whether the file with {what} could be read last time (1) or those of before stay good (0).");
-        let good = IntGauge::new(format!("tidewait_access_{what}_file_good"), help)?;
+    /// A file that was read.
+    pub(super) fn new(
+        path: PathBuf,
+        what: &'static str,
+        metric: &str,
+        registry: &Registry,
+    ) -> prometheus::Result<Self> {
+        let help =
+            format!("Whether the file with {what} could be read last time (1) or those of before stay good (0).");
+        let good = IntGauge::new(metric, help)?;
         registry.register(Box::new(good.clone()))?;
         good.set(1);
         Ok(Self { path, what, good })

@@ -54,8 +54,7 @@ pub(super) enum OperationsField {
 
 /// What a file gives, and what is wrong with its shape.
 pub(super) fn read(file: &ConfigFile, problems: &mut Problems) -> Contents {
-    let unreadable =
-        || Contents { settings: Layer::new(&file.name), operations: OperationsField::Unreadable };
+    let unreadable = || Contents { settings: Layer::new(&file.name), operations: OperationsField::Unreadable };
     let text = match &file.text {
         Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
         Err(message) => {

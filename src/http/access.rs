@@ -174,6 +174,11 @@ impl Access {
         if may { Ok(()) } else { Err(Loss::Forbidden) }
     }
 
+    /// Rules of an operation have changed: parked requests are judged again.
+    pub fn rules_changed(&self) {
+        self.authentication.withdraw();
+    }
+
     /// Whether a credential may come over a connection of this kind.
     pub(in crate::http) fn takes_credentials(&self, connection: Peer<'_>) -> bool {
         self.authentication.takes_credentials(connection.address, connection.scheme)

@@ -7,6 +7,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use crate::config::{self, Source};
 use crate::model::Content;
 use crate::operation::Operation;
@@ -26,6 +28,8 @@ pub struct Dependencies {
     pub cluster: kubernetes::Metrics,
     /// The app behind, if there is one.
     pub app: Option<config::Upstream>,
+    /// Counts up when rules of who may poll have changed.
+    pub rules: Arc<watch::Sender<u64>>,
 }
 
 /// A source that runs; it ends when its reports are no longer received.

@@ -38,6 +38,7 @@ mod drain;
 pub(crate) mod golden;
 mod heads;
 mod http2;
+mod judged;
 mod memory;
 mod select;
 mod spread;
@@ -98,6 +99,11 @@ impl Rig {
     /// The same, whose plain polls are served by hyper as all other requests are.
     pub(crate) fn with_polls_by_hyper() -> Self {
         Self::with(|_| (), Router::with_polls_by_hyper)
+    }
+
+    /// One whose credentials are judged in this way.
+    pub(crate) fn with_access(access: impl FnOnce(tidewait::http::access::Metrics) -> Access) -> Self {
+        Self::of(|_| (), |router| router, access)
     }
 
     /// One that asks for these tokens.

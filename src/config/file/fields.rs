@@ -117,8 +117,7 @@ const RULE: Fields = &[
 ];
 
 /// A rule of one operation.
-const OWN_RULE: Fields =
-    &[("subjects", Texts("subjects")), ("verbs", Texts("verbs")), ("restrict", Texts("restrict"))];
+const OWN_RULE: Fields = &[("subjects", Texts("subjects")), ("verbs", Texts("verbs")), ("restrict", Texts("restrict"))];
 
 const SOURCE: Fields = &[
     ("file", Object("source.file", &[("path", Text("file")), ("format", Text("format"))])),

@@ -1,8 +1,8 @@
 //! Who may poll.
 
 use super::super::layer::Layer;
-use super::super::reader::Reader;
 use super::super::problem::Problems;
+use super::super::reader::Reader;
 use super::super::{Access, Judges, value};
 use crate::access::Policy;
 use crate::access::policy::Rule;
@@ -33,7 +33,9 @@ pub(super) fn access(reader: &mut Reader<'_>, layers: Option<&[Layer]>) -> Optio
             "is of no use where nobody is known: give --access-tokens, --access-users or --access-kubernetes too",
         );
     }
-    if let (Some(given), Some(Judges::Kubernetes), Some([_, ..])) = (reader.given("access-authorization"), judges, layers) {
+    if let (Some(given), Some(Judges::Kubernetes), Some([_, ..])) =
+        (reader.given("access-authorization"), judges, layers)
+    {
         reader.wrong(given, "leaves access.rules without use: write both, or leave the rules out");
     }
     let policy = Policy { rules, anonymous: anonymous? };
@@ -60,8 +62,7 @@ pub(super) fn own_rules(reader: &mut Reader<'_>) -> Option<Vec<Rule>> {
 
 fn rules(problems: &mut Problems, layers: &[Layer], of: Of) -> Vec<Rule> {
     let mut rules = Vec::with_capacity(layers.len());
-    let needed: &[&str] =
-        if of == Of::Process { &["subjects", "verbs", "operations"] } else { &["subjects", "verbs"] };
+    let needed: &[&str] = if of == Of::Process { &["subjects", "verbs", "operations"] } else { &["subjects", "verbs"] };
     for layer in layers {
         let mut of_rule = Reader { layers: vec![layer], problems };
         for field in needed {
@@ -74,8 +75,10 @@ fn rules(problems: &mut Problems, layers: &[Layer], of: Of) -> Vec<Rule> {
         of_rule.list("verbs", verb);
         let restrict = of_rule.list("restrict", |text| text.parse().map_err(|error| format!("{error}")));
         if of_rule.contains("restrict") && of_rule.given("restrict").is_none() {
-            of_rule
-                .wrong_field("restrict", "is empty: list the parts, or leave the field out if the whole model is allowed");
+            of_rule.wrong_field(
+                "restrict",
+                "is empty: list the parts, or leave the field out if the whole model is allowed",
+            );
         }
         rules.push(Rule { subjects, operations, restrict });
     }
@@ -138,7 +141,7 @@ mod tests {
             ("{tokens: t, rules: []}", "f: access.rules: is empty: list an item"),
             (
                 "{rules: [{subjects: [anonymous], verbs: [get], operations: [a]}]}",
-                "access.rules: are of no use without",
+                "access.rules: are of no use where nobody is known",
             ),
             ("{tokens: t, rules: x}", "f: access.rules: \"x\" is text, but a list is wanted"),
             (

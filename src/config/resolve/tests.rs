@@ -62,7 +62,7 @@ fn the_defaults_are_a_configuration() {
 /// Of each setting: the flag's value, the variable's, the file's line, and what the configuration then says.
 type Case = (&'static str, &'static str, &'static str, &'static str, fn(&Config) -> String, [&'static str; 3]);
 
-const PRECEDENCE: [Case; 20] = [
+const PRECEDENCE: [Case; 23] = [
     ("listen", "127.0.0.1:1", "127.0.0.1:2", "listen: 127.0.0.1:3", |c| c.listen.port().to_string(), ["1", "2", "3"]),
     ("admin", "0.0.0.0:1", "0.0.0.0:2", "admin: 0.0.0.0:3", |c| c.admin.port().to_string(), ["1", "2", "3"]),
     (
@@ -164,6 +164,30 @@ const PRECEDENCE: [Case; 20] = [
         "access: {tokens: c}",
         |c| format!("{:?}", c.access.tokens),
         ["Some(\"a\")", "Some(\"b\")", "Some(\"c\")"],
+    ),
+    (
+        "access-users",
+        "a",
+        "b",
+        "access: {users: c}",
+        |c| format!("{:?}", c.access.users),
+        ["Some(\"a\")", "Some(\"b\")", "Some(\"c\")"],
+    ),
+    (
+        "access-kubernetes",
+        "a,b",
+        "c",
+        "access: {kubernetes: {audiences: [d, e]}}",
+        |c| c.access.audiences.join(" "),
+        ["a b", "c", "d e"],
+    ),
+    (
+        "access-authorization",
+        "kubernetes",
+        "both",
+        "access: {tokens: t, authorization: rules}",
+        |c| format!("{:?}", c.access.judges),
+        ["Kubernetes", "Both", "Rules"],
     ),
     (
         "allow-clear-credentials",

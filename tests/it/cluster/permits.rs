@@ -67,7 +67,7 @@ subjects:
 "#;
 
 /// What Tidewait itself needs, bound to the service account `edge`.
-const OWN_RIGHTS: &str = r#"
+const OWN_RIGHTS: &str = r"
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata: {name: reviews-NS}
@@ -85,7 +85,7 @@ metadata: {name: reviews-NS}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: reviews-NS}
 subjects:
 - {kind: ServiceAccount, name: edge, namespace: NS}
-"#;
+";
 
 async fn reviewer(kubeconfig: &std::path::Path) -> AccessReviewer {
     let client = client::connect(Some(kubeconfig)).await.expect("a client");

@@ -69,6 +69,7 @@ async fn a_token_is_good_for_its_audience_until_its_account_is_deleted() {
     let ours = reviewer(plane.kubeconfig(), &["other", AUDIENCE]).await;
     let good = token(plane, &namespace, &["--audience", AUDIENCE]).await;
     let Verified { name, mut groups, bound, in_kubernetes, lasts } = ours.verify(&good).await.expect("it is good");
+    assert!(in_kubernetes);
     groups.sort();
     let all = ["system:authenticated", "system:serviceaccounts", &format!("system:serviceaccounts:{namespace}")];
     assert_eq!((name, groups), (format!("system:serviceaccount:{namespace}:edge"), all.map(str::to_owned).to_vec()));

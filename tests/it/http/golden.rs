@@ -10,8 +10,11 @@ use std::time::Duration;
 use tidewait::access::Policy;
 use tidewait::access::policy::Rule;
 use tidewait::access::tokens as token;
+use tidewait::bounds::BAD_CREDENTIALS;
+use tidewait::http::access::Access;
 use tidewait::sources::Report;
 
+use super::judged::Slow;
 use super::{MODEL, Rig, Wire, answers, get, id, next};
 use crate::talk::Answer;
 
@@ -34,6 +37,8 @@ enum World {
     Busy,
     /// Serving, to those with a token.
     Asking,
+    /// The same, after too many bad credentials.
+    Limited,
     /// Serving; the process drains, a moment before the last slot.
     Draining,
 }
@@ -190,14 +195,28 @@ fn refusals() -> Vec<Case> {
 }
 
 fn access() -> Vec<Case> {
-    use World::Asking;
+    use World::{Asking, Limited};
     let another = "Authorization: Bearer another\r\n";
+    let away = "Authorization: Bearer slow-away\r\n";
+    let another_bad = "Authorization: Bearer slow-bad\r\n";
     vec![
         ("no-credential", Asking, get("", "")),
         ("no-such-token", Asking, get("", "Authorization: Bearer nobody\r\n")),
         ("a-good-token", Asking, get("", "Authorization: Bearer somebody\r\n")),
         ("another-scheme", Asking, get("", "Authorization: Basic YTpi\r\n")),
         ("forbidden", Asking, get("", another)),
+        ("access-unknown", Asking, get("", away)),
+        ("head-access-unknown", Asking, head("", away)),
+        ("options-access-unknown", Asking, line("OPTIONS /describe", away)),
+        ("post-access-unknown", Asking, line("POST /describe", &format!("Content-Length: 0\r\n{away}"))),
+        ("too-many-bad-credentials", Limited, get("", another_bad)),
+        ("head-too-many-bad-credentials", Limited, head("", another_bad)),
+        ("options-too-many-bad-credentials", Limited, line("OPTIONS /describe", another_bad)),
+        (
+            "post-too-many-bad-credentials",
+            Limited,
+            line("POST /describe", &format!("Content-Length: 0\r\n{another_bad}")),
+        ),
         ("head-forbidden", Asking, head("", another)),
         ("options-forbidden", Asking, line("OPTIONS /describe", another)),
         ("post-forbidden", Asking, line("POST /describe", &format!("Content-Length: 0\r\n{another}"))),
@@ -228,7 +247,7 @@ async fn world(world: World) -> (Rig, Vec<Wire>) {
     if matches!(world, World::Empty) {
         return (Rig::empty(|_| ()), Vec::new());
     }
-    if matches!(world, World::Asking) {
+    if matches!(world, World::Asking | World::Limited) {
         let owners = [("somebody", "node-1"), ("another", "node-2")];
         let tokens = owners.map(|(token, name)| token::line(token, name, &[])).join("\n");
         let rule = Rule {
@@ -236,8 +255,14 @@ async fn world(world: World) -> (Rig, Vec<Wire>) {
             operations: vec!["*".parse().expect("a pattern")],
             restrict: Vec::new(),
         };
-        let rig = Rig::with_tokens(&tokens, Policy { rules: vec![rule], anonymous: false }, true);
+        let policy = Policy { rules: vec![rule], anonymous: false };
+        let mut rig = Rig::with_access(|metrics| Access::by(Slow::schemes(&tokens).0, policy, metrics));
         rig.publish(7, MODEL).await;
+        let bad = if matches!(world, World::Limited) { BAD_CREDENTIALS } else { 0 };
+        for number in 0..bad {
+            let refused = rig.ask(&get("", &format!("Authorization: Bearer slow-bad-{number}\r\n"))).await;
+            assert_eq!(refused.status, 401);
+        }
         return (rig, Vec::new());
     }
     let mut rig = Rig::serving(|config| match world {
@@ -249,6 +274,7 @@ async fn world(world: World) -> (Rig, Vec<Wire>) {
         | World::Empty
         | World::Lost
         | World::Asking
+        | World::Limited
         | World::Draining => {}
     })
     .await;
@@ -285,7 +311,7 @@ async fn world(world: World) -> (Rig, Vec<Wire>) {
             let drain = rig.stop.drain();
             tokio::time::advance(drain.end() - tokio::time::Instant::now()).await;
         }
-        World::Serving | World::Empty | World::Asking => {}
+        World::Serving | World::Empty | World::Asking | World::Limited => {}
     }
     (rig, wires)
 }

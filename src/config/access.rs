@@ -1,0 +1,48 @@
+//! Who may poll, as it is configured.
+
+use std::path::PathBuf;
+
+use crate::access::Policy;
+
+/// Who may poll.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Access {
+    /// The file with static tokens.
+    pub tokens: Option<PathBuf>,
+    /// The file with users and their hashed passwords.
+    pub users: Option<PathBuf>,
+    /// Tokens that the API server authenticates for one of these audiences; empty: none.
+    pub audiences: Vec<String>,
+    /// Who decides what callers may.
+    pub judges: Judges,
+    /// What callers may.
+    pub policy: Policy,
+    /// Credentials are taken over connections that others can read.
+    pub clear_credentials: bool,
+}
+
+/// Who decides what callers may.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Judges {
+    /// The rules.
+    #[default]
+    Rules,
+    /// The API server, by `SubjectAccessReview`.
+    Kubernetes,
+    /// Both must allow it.
+    Both,
+}
+
+impl Access {
+    /// Whether clients are asked for a credential.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        self.tokens.is_some() || self.users.is_some() || !self.audiences.is_empty()
+    }
+
+    /// Whether the API server is asked.
+    #[must_use]
+    pub fn asks_kubernetes(&self) -> bool {
+        !self.audiences.is_empty() || self.judges != Judges::Rules
+    }
+}
