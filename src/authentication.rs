@@ -34,9 +34,11 @@ pub mod inquiries;
 pub mod kubernetes;
 pub mod peers;
 pub mod users;
+mod withdrawals;
 
 use inquiries::{Finding, Inquirer, Inquiries, Outcome};
 use peers::Peers;
+pub use withdrawals::Withdrawals;
 
 /// Judges credentials, where that takes time.
 #[async_trait]
@@ -161,27 +163,6 @@ impl fmt::Debug for Basis {
     }
 }
 
-/// How often credentials or permissions were withdrawn.
-#[derive(Debug, Clone)]
-pub struct Withdrawals(watch::Receiver<u64>);
-
-impl Withdrawals {
-    /// So far.
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        *self.0.borrow()
-    }
-
-    /// Waits until it was more often than `seen`, and gives how often.
-    pub async fn more_than(&mut self, seen: u64) -> u64 {
-        if let Ok(count) = self.0.wait_for(|count| *count > seen).await {
-            return *count;
-        }
-        // Nobody withdraws any more.
-        std::future::pending().await
-    }
-}
-
 impl Authentication {
     /// By these schemes. `kept` shows the verdicts that are kept; `withdrawals` counts up when somebody is lost.
     #[must_use]
@@ -223,7 +204,7 @@ impl Authentication {
     /// Tells when credentials are withdrawn.
     #[must_use]
     pub fn withdrawals(&self) -> Withdrawals {
-        Withdrawals(self.withdrawals.subscribe())
+        Withdrawals::of(&self.withdrawals)
     }
 
     /// Tells those who hold parked requests to judge them again.

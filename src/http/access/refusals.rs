@@ -5,9 +5,9 @@ use crate::describe::Problem;
 use crate::describe::problem::Kind;
 
 /// Seconds after which it may be known who sends a request.
-const UNKNOWN_RETRY: u32 = 5;
+const UNKNOWN_RETRY: u32 = 2;
 /// Seconds after which a credential from the same address may be judged again.
-const LIMITED_RETRY: u32 = 10;
+const LIMITED_RETRY: u32 = 2;
 
 /// Which credentials are asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
