@@ -31,6 +31,7 @@ use crate::access::{Scheme, Tokens, Unverified, Verified};
 
 pub mod form;
 pub mod inquiries;
+pub mod issuer;
 pub mod kubernetes;
 pub mod peers;
 pub mod users;

@@ -114,6 +114,28 @@ pub const PASSWORD_ARGON2_PASSES: u32 = 10;
 pub const PASSWORD_CHECKS: usize = 2;
 /// Passwords that wait to be hashed; further ones are not, and their clients are told to come back.
 pub const PASSWORD_WAITING: usize = 256;
+/// Bytes of a token of an issuer; a longer one is refused.
+pub const ISSUER_TOKEN_BYTES: usize = 16 * 1024;
+/// Groups in a token of an issuer; one with more is refused.
+pub const ISSUER_GROUPS: usize = 256;
+/// How far the clocks of an issuer and of this host may differ.
+pub const ISSUER_LEEWAY: Duration = Duration::from_secs(30);
+/// Keys that an issuer publishes; more are refused as a whole.
+pub const ISSUER_KEYS: usize = 64;
+/// How long a fetch of an issuer's keys may take, the question where they are included.
+pub const ISSUER_FETCH: Duration = Duration::from_secs(10);
+/// Bytes of each answer of an issuer; a longer one is refused.
+pub const ISSUER_BODY_BYTES: usize = 256 * 1024;
+/// Bytes of the head of each answer of an issuer; a longer one is refused.
+pub const ISSUER_HEAD_BYTES: usize = 64 * 1024;
+/// How often an issuer's keys are fetched, a tenth earlier or later.
+pub const ISSUER_REFRESH: Duration = Duration::from_secs(300);
+/// From the start of one fetch to that of the next, however many tokens name a key that is not known.
+pub const ISSUER_FETCH_PAUSE: Duration = Duration::from_secs(10);
+/// How long a token with an unknown key waits for a fetch.
+pub const ISSUER_KEY_WAIT: Duration = Duration::from_secs(5);
+/// Such tokens that wait; for one more it is not found out whose it is.
+pub const ISSUER_WAITING: usize = 1024;
 /// A client that takes no byte of the answer to a poll for this long is cut; on HTTP/2 its stream is reset.
 pub const SLOW_READER: Duration = Duration::from_secs(60);
 /// Bytes of a request body that has no use, which are read and dropped so that the connection can go on; with more of them

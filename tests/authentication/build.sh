@@ -21,7 +21,7 @@ die() {
 
 # The name of the folder: everything that decides what is in it.
 key() {
-    (cd -- "$here" && cat -- build.sh oidc/package.json oidc/package-lock.json oidc/server.js) | sha256sum | cut -c -12
+    (cd -- "$here" && cat -- build.sh oidc/*) | sha256sum | cut -c -12
 }
 
 # download PACKAGE: or the same library under the name that it has since the move to 64-bit times.
@@ -77,6 +77,7 @@ take_issuer() {
 
 main() {
     local cache folder building
+    command -v openssl >/dev/null || die "needs openssl for certificates: install it with your system's packages"
     [[ $# -eq 0 ]] || { echo "usage: tests/authentication/build.sh" >&2; exit 2; }
     cache=${XDG_CACHE_HOME:-$HOME/.cache}/tidewait/authentication
     folder=$cache/$(key)

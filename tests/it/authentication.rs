@@ -1,5 +1,8 @@
 //! Credentials whose check takes time, beside the real programs that make them: htpasswd, and an OpenID Connect issuer.
 
+mod answers;
+mod issuer;
+mod provider;
 mod users;
 
 use std::path::PathBuf;

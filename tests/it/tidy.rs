@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// Which modules each module may name. What is absent is a wrong arrow.
 const ARROWS: [(&str, &[&str]); 25] = [
     ("access", &["bounds"]),
-    ("authentication", &["access", "bounds", "reviews", "telemetry"]),
+    ("authentication", &["access", "bounds", "reviews", "sources", "telemetry"]),
     ("authorization", &["access", "authentication", "bounds", "reviews", "telemetry"]),
     ("reviews", &["bounds", "telemetry"]),
     ("tls", &["access", "bounds", "sockets", "telemetry"]),

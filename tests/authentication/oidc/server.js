@@ -3,8 +3,7 @@
 //   tls       {key, cert} as files; absent: http
 //   issuer    what it says that it is; absent: the URL that it listens at
 //   audience  of its access tokens
-//   alg       with which it signs them
-//   keys      private keys as JWKs; the first one of them for an algorithm signs
+//   keys      private keys as JWKs; the first one signs
 // It prints "ready" once it listens. Clients: "edge" with the secret "secret" (client_credentials).
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
@@ -23,7 +22,7 @@ const provider = new Provider(settings.issuer ?? url, {
     grant_types: ['client_credentials'],
     redirect_uris: [],
     response_types: [],
-    id_token_signed_response_alg: settings.alg,
+    id_token_signed_response_alg: 'ES256',
   }],
   scopes: ['poll'],
   extraTokenClaims: () => ({ groups: ['nodes', 'edge'] }),
@@ -38,7 +37,7 @@ const provider = new Provider(settings.issuer ?? url, {
         audience: settings.audience,
         accessTokenFormat: 'jwt',
         accessTokenTTL: 600,
-        jwt: { sign: { alg: settings.alg } },
+        jwt: { sign: { alg: 'ES256' } },
       }),
     },
   },
