@@ -10,6 +10,7 @@
 pub mod caller;
 pub mod connection;
 pub mod credential;
+pub mod issuer;
 pub mod policy;
 pub mod template;
 pub mod tokens;

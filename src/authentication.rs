@@ -18,7 +18,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use futures::StreamExt as _;
 use futures::future::BoxFuture;
+use futures::stream::{self, BoxStream};
 use http::HeaderMap;
 use prometheus::IntGauge;
 use tokio::sync::watch;
@@ -63,9 +65,9 @@ pub trait Authenticator: fmt::Debug + Send + Sync {
         true
     }
 
-    /// Counts up when what verdicts rest on may have changed; absent: it does not.
-    fn changes(&self) -> Option<watch::Receiver<u64>> {
-        None
+    /// Tells when what verdicts rest on may have changed.
+    fn changes(&self) -> BoxStream<'static, ()> {
+        stream::pending().boxed()
     }
 }
 
@@ -90,8 +92,8 @@ pub struct Checked {
 /// What a verdict rests on.
 #[derive(Debug, Clone)]
 pub enum Mark {
-    /// The key of an issuer, by its name.
-    Key(Arc<str>),
+    /// The key of an issuer.
+    Key(issuer::KeyId),
     /// The password of a user.
     Password(users::Checked),
 }
@@ -228,17 +230,12 @@ impl Authentication {
 
     /// Ends verdicts when their time is over or what they rest on is gone; without end.
     pub async fn maintain(&self) {
-        let changes = self.authenticators.iter().enumerate().filter_map(|(by, one)| Some((by, one.changes()?)));
-        let follow = changes.map(|(by, changes)| self.follow(by, changes));
+        let follow = self.authenticators.iter().enumerate().map(|(by, one)| self.follow(by, one.changes()));
         tokio::join!(Arc::clone(&self.inquiries).maintain(), futures::future::join_all(follow));
     }
 
-    async fn follow(&self, by: usize, mut changes: watch::Receiver<u64>) {
-        let mut seen = 0;
-        loop {
-            // The guard must not be held while verdicts are withdrawn.
-            let Ok(count) = changes.wait_for(|count| *count > seen).await.map(|count| *count) else { return };
-            seen = count;
+    async fn follow(&self, by: usize, mut changes: BoxStream<'static, ()>) {
+        while changes.next().await.is_some() {
             let one = &self.authenticators[by];
             self.inquiries
                 .withdraw(|basis| basis.by != by || basis.mark.as_ref().is_none_or(|mark| one.rests_on(mark)));
@@ -349,6 +346,11 @@ struct Asks {
 
 #[async_trait]
 impl Inquirer<Digest, Basis> for Asks {
+    fn stands(&self, basis: &Basis) -> bool {
+        let authenticator = self.authenticators.get(basis.by);
+        authenticator.is_some_and(|one| basis.mark.as_ref().is_none_or(|mark| one.rests_on(mark)))
+    }
+
     async fn inquire(&self, _: &Digest, basis: Basis) -> Finding<Basis> {
         let (challenge, text) = &basis.credential;
         let credential = match challenge {

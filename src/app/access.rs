@@ -1,15 +1,18 @@
 //! Who may poll: the check of requests, made of the configuration, and the tasks that keep it up to date.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use prometheus::{IntGauge, Registry};
+use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
 use tokio::sync::watch;
 
 use super::access_file::{self, AccessFile, AccessFileError};
 use crate::access::Tokens;
+use crate::access::issuer::KeySource;
+use crate::authentication::issuer::{self, Issuer, Keys};
 use crate::authentication::kubernetes::TokenReviewer;
 use crate::authentication::users::{self, Passwords, Users};
-use crate::authentication::{Authentication, Authenticator, Schemes};
+use crate::authentication::{Authentication, Schemes};
 use crate::authorization::Authorization;
 use crate::authorization::kubernetes::{AccessReviewer, Namespace};
 use crate::config::{self, Judges};
@@ -20,23 +23,43 @@ use crate::reviews;
 /// What the files hold to begin with.
 #[derive(Debug)]
 pub(super) struct Files {
-    tokens: Option<Tokens>,
-    users: Option<Users>,
+    tokens: Option<(PathBuf, Tokens)>,
+    users: Option<(PathBuf, Users)>,
 }
 
 impl Files {
-    /// Reads them.
+    /// Reads them; the keys of issuers only to see whether they can be.
     pub(super) fn read(config: &config::Access) -> Result<Self, AccessFileError> {
-        let tokens = config.tokens.as_deref().map(|path| access_file::read(path, TOKENS, Tokens::parse)).transpose()?;
-        let users = config.users.as_deref().map(|path| access_file::read(path, USERS, Users::parse)).transpose()?;
-        Ok(Self { tokens, users })
+        for issuer in &config.issuers {
+            if let KeySource::File(path) = &issuer.keys {
+                access_file::read(path, KEYS, Keys::parse)?;
+            }
+        }
+        let path = |path: &Option<PathBuf>| path.clone();
+        let tokens =
+            path(&config.tokens).map(|path| Ok((path.clone(), access_file::read(&path, TOKENS, Tokens::parse)?)));
+        let users = path(&config.users).map(|path| Ok((path.clone(), access_file::read(&path, USERS, Users::parse)?)));
+        Ok(Self { tokens: tokens.transpose()?, users: users.transpose()? })
     }
 }
 
 const TOKENS: &str = "tokens";
 const USERS: &str = "users";
+const KEYS: &str = "keys of an issuer";
 
-/// The check, and its tasks. `withdrawals` counts up when somebody who was let in may be no longer. `client` is there where the API server is asked.
+/// Takes what a file holds now, and says how much that is.
+type Take = Box<dyn Fn(&Access, &[u8]) -> Result<usize, String> + Send + Sync>;
+
+/// What the check is made of.
+struct Parts<'a> {
+    registry: &'a Registry,
+    schemes: Schemes,
+    followed: Vec<(AccessFile, Take)>,
+    issuers: Vec<Arc<Issuer>>,
+}
+
+/// The check, and its tasks. `client` is there where the API server is asked; `withdrawals` counts up when somebody who was let
+/// in may be no longer.
 pub(super) fn access(
     config: &config::Config,
     files: Files,
@@ -49,32 +72,19 @@ pub(super) fn access(
     if !settings.asks() {
         return Ok(Arc::new(Access::open(metrics)));
     }
-    let mut schemes = Schemes { clear: settings.clear_credentials, ..Schemes::default() };
-    let followed_tokens = match (files.tokens, &settings.tokens) {
-        (Some(tokens), Some(path)) => {
-            let gauge = IntGauge::new("tidewait_access_tokens", "Static tokens that are good.")?;
-            registry.register(Box::new(gauge.clone()))?;
-            gauge.set(count(tokens.len()));
-            schemes.tokens = Some(tokens);
-            Some((AccessFile::new(path.clone(), TOKENS, "tidewait_access_tokens_file_good", registry)?, gauge))
-        }
-        (_, _) => None,
+    let schemes = Schemes { clear: settings.clear_credentials, ..Schemes::default() };
+    let mut parts = Parts { registry, schemes, followed: Vec::new(), issuers: Vec::new() };
+    parts.take_tokens(files.tokens)?;
+    parts.take_users(files.users)?;
+    parts.take_issuers(settings)?;
+    let kubernetes = match client.filter(|_| settings.asks_kubernetes()) {
+        Some(client) => Some((client.clone(), reviews::Metrics::register(registry)?)),
+        None => None,
     };
-    let followed_users = match (files.users, &settings.users) {
-        (Some(users), Some(path)) => {
-            let passwords = Arc::new(Passwords::new(users, users::Metrics::register(registry)?));
-            schemes.authenticators.push(passwords.clone());
-            Some((AccessFile::new(path.clone(), USERS, "tidewait_access_users_file_good", registry)?, passwords))
-        }
-        (_, _) => None,
-    };
-    let client = client.filter(|_| settings.asks_kubernetes());
-    let kubernetes =
-        client.map(|client| Ok::<_, prometheus::Error>((client.clone(), reviews::Metrics::register(registry)?)));
-    let kubernetes = kubernetes.transpose()?;
-    if let (Some((client, metrics)), [_, ..]) = (&kubernetes, &*settings.audiences) {
-        let reviewer = TokenReviewer::new(client.clone(), settings.audiences.clone(), metrics);
-        schemes.authenticators.push(Arc::new(reviewer) as Arc<dyn Authenticator>);
+    if let (Some((client, reviews)), [_, ..]) = (&kubernetes, &*settings.audiences) {
+        let reviewer = TokenReviewer::new(client.clone(), settings.audiences.clone(), reviews);
+        // Behind the issuers: it takes all other tokens.
+        parts.schemes.authenticators.push(Arc::new(reviewer));
     }
     let policy = settings.policy.clone();
     let authorization = match (settings.judges, kubernetes) {
@@ -87,40 +97,108 @@ pub(super) fn access(
         }
         (_, _) => Authorization::by_rules(policy),
     };
-    let authentication = Authentication::new(schemes, metrics.credentials.clone(), withdrawals);
+    let authentication = Authentication::new(parts.schemes, metrics.credentials.clone(), withdrawals);
     let access = Arc::new(Access::new(authentication, authorization, metrics));
-    if let Some((file, gauge)) = followed_tokens {
-        let access = Arc::clone(&access);
-        let take = move |bytes: &[u8]| {
-            let tokens = Tokens::parse(bytes).map_err(|error| error.to_string())?;
-            let tokens_are = tokens.len();
-            access.authentication().replace_tokens(tokens);
-            gauge.set(count(tokens_are));
-            Ok(tokens_are)
-        };
-        tasks.spawn("file with tokens", async move {
-            file.follow(take).await;
+    start(&access, parts.followed, parts.issuers, tasks);
+    Ok(access)
+}
+
+/// Starts what keeps the check up to date.
+fn start(access: &Arc<Access>, followed: Vec<(AccessFile, Take)>, issuers: Vec<Arc<Issuer>>, tasks: &mut Tasks) {
+    for (file, take) in followed {
+        let access = Arc::clone(access);
+        tasks.spawn(format!("file with {}", file.what), async move {
+            file.follow(|bytes| take(&access, bytes)).await;
             Ok(())
         });
     }
-    if let Some((file, passwords)) = followed_users {
-        let take = move |bytes: &[u8]| {
-            let users = Users::parse(bytes).map_err(|error| error.to_string())?;
-            let users_are = users.len();
-            passwords.replace(users);
-            Ok(users_are)
-        };
-        tasks.spawn("file with users", async move {
-            file.follow(take).await;
+    for issuer in issuers {
+        tasks.spawn(format!("keys of {}", issuer.config().url), async move {
+            issuer.run().await;
             Ok(())
         });
     }
-    let maintained = Arc::clone(&access);
-    tasks.spawn("access", async move {
-        maintained.maintain().await;
+    let access = Arc::clone(access);
+    tasks.spawn("verdicts on clients", async move {
+        access.maintain().await;
         Ok(())
     });
-    Ok(access)
+}
+
+impl Parts<'_> {
+    fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+        let gauge = IntGauge::new(name, help)?;
+        self.registry.register(Box::new(gauge.clone()))?;
+        Ok(gauge)
+    }
+
+    fn follow(&mut self, path: &Path, what: &'static str, good: IntGauge, take: Take) {
+        self.followed.push((AccessFile::new(path.to_owned(), what, good), take));
+    }
+
+    fn take_tokens(&mut self, tokens: Option<(PathBuf, Tokens)>) -> prometheus::Result<()> {
+        let Some((path, tokens)) = tokens else { return Ok(()) };
+        let gauge = self.gauge("tidewait_access_tokens", "Static tokens that are good.")?;
+        let good = self.gauge(
+            "tidewait_access_tokens_file_good",
+            "Whether the file with static tokens could be read last time (1) or those of before stay good (0).",
+        )?;
+        gauge.set(count(tokens.len()));
+        self.schemes.tokens = Some(tokens);
+        let take = move |access: &Access, bytes: &[u8]| {
+            let tokens = Tokens::parse(bytes).map_err(|error| error.to_string())?;
+            let all = tokens.len();
+            access.authentication().replace_tokens(tokens);
+            gauge.set(count(all));
+            Ok(all)
+        };
+        self.follow(&path, TOKENS, good, Box::new(take));
+        Ok(())
+    }
+
+    fn take_users(&mut self, users: Option<(PathBuf, Users)>) -> prometheus::Result<()> {
+        let Some((path, users)) = users else { return Ok(()) };
+        let passwords = Arc::new(Passwords::new(users, users::Metrics::register(self.registry)?));
+        let good = self.gauge(
+            "tidewait_access_users_file_good",
+            "Whether the file with users could be read last time (1) or those of before stay good (0).",
+        )?;
+        self.schemes.authenticators.push(passwords.clone());
+        let take = move |_: &Access, bytes: &[u8]| {
+            let users = Users::parse(bytes).map_err(|error| error.to_string())?;
+            let all = users.len();
+            passwords.replace(users);
+            Ok(all)
+        };
+        self.follow(&path, USERS, good, Box::new(take));
+        Ok(())
+    }
+
+    fn take_issuers(&mut self, settings: &config::Access) -> prometheus::Result<()> {
+        if settings.issuers.is_empty() {
+            return Ok(());
+        }
+        let metrics = issuer::Metrics::register(self.registry)?;
+        let help =
+            "Whether the file with the keys of an issuer could be read last time (1) or those of before stay good (0).";
+        let good = IntGaugeVec::new(Opts::new("tidewait_access_issuer_file_good", help), &["issuer"])?;
+        self.registry.register(Box::new(good.clone()))?;
+        for config in &settings.issuers {
+            let issuer = Arc::new(Issuer::new(config.clone(), &metrics));
+            self.schemes.authenticators.push(issuer.clone());
+            if let KeySource::File(path) = &config.keys {
+                let good = good.with_label_values(&[config.url.as_str()]);
+                let of_file = Arc::clone(&issuer);
+                let take = move |_: &Access, bytes: &[u8]| {
+                    of_file.replace_keys(bytes).map_err(|error| error.to_string())?;
+                    Ok(of_file.keys().borrow().as_ref().map_or(0, |keys| keys.len()))
+                };
+                self.follow(path, KEYS, good, Box::new(take));
+            }
+            self.issuers.push(issuer);
+        }
+        Ok(())
+    }
 }
 
 fn count(all: usize) -> i64 {

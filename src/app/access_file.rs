@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use prometheus::{IntGauge, Registry};
+use prometheus::IntGauge;
 use tokio::sync::mpsc;
 
 use crate::bounds::DOCUMENT_BYTES;
@@ -76,19 +76,10 @@ where
 }
 
 impl AccessFile {
-    /// A file that was read.
-    pub(super) fn new(
-        path: PathBuf,
-        what: &'static str,
-        metric: &str,
-        registry: &Registry,
-    ) -> prometheus::Result<Self> {
-        let help =
-            format!("Whether the file with {what} could be read last time (1) or those of before stay good (0).");
-        let good = IntGauge::new(metric, help)?;
-        registry.register(Box::new(good.clone()))?;
+    /// A file that was read. `good` shows whether it could be.
+    pub(super) fn new(path: PathBuf, what: &'static str, good: IntGauge) -> Self {
         good.set(1);
-        Ok(Self { path, what, good })
+        Self { path, what, good }
     }
 
     /// Gives its bytes to `take` whenever it changes. Where they are not good, what was read before stays.

@@ -20,6 +20,11 @@ use crate::access::verdicts::{Lasts, Verdict, Verdicts};
 /// Who answers questions: `K` names one, `B` is what its answer rests on.
 #[async_trait]
 pub trait Inquirer<K, B>: Debug + Send + Sync {
+    /// Whether what a good verdict rests on is still there.
+    fn stands(&self, _basis: &B) -> bool {
+        true
+    }
+
     /// Answers a question.
     async fn inquire(&self, key: &K, basis: B) -> Finding<B>;
 }
@@ -123,6 +128,8 @@ impl<K: Clone + Eq + Hash + Debug, B: Clone + Debug> Inquiries<K, B> {
     fn note(&self, key: K, finding: Finding<B>) -> Outcome {
         let mut verdicts = self.verdicts();
         let (outcome, any_lost) = match finding {
+            // Looked at while the lock is held: what goes from now on is withdrawn behind it.
+            Finding::Good(_, _, basis) if !self.inquirer.stands(&basis) => (Outcome::Unavailable, false),
             Finding::Good(known, lasts, basis) => {
                 match verdicts.keep(key, known, lasts, basis, Instant::now().into_std()) {
                     Ok((known, any_lost)) => (Outcome::Verdict(Verdict::Good(known)), any_lost),

@@ -2,7 +2,7 @@
 //! be asked about a token.
 //!
 //! ```text
-//!  a token --> Issuers::of (which issuer?) --> Issuer::check: token -> claims -> key -> signature --> Checked, or why not
+//!  a token --> Issuer::judges (is it of this one?) --> Issuer::check: token -> claims -> key -> signature --> Checked, or why not
 //!                                                                          ^
 //!                  follow::run --> fetch (discovery, then the JWK Set) --> Keys     or Issuer::replace_keys, from a file
 //! ```
@@ -13,63 +13,33 @@
 //! [`Keys`] without it: an issuer withdraws a key by not publishing it any more. Keys may change while a token is checked, so
 //! this is looked at once more after the verdict is kept.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use async_trait::async_trait;
+use futures::StreamExt as _;
+use futures::stream::{self, BoxStream};
 use tokio::sync::watch;
 
 use self::claims::Claimed;
 use self::follow::Follower;
 use self::keys::Found;
 use self::token::Token;
-use crate::access::{Unverified, Verified};
+use crate::access::{Credential, Unverified, Verified};
+use crate::authentication::{self, Authenticator, Challenge, Mark};
 use crate::sources::wall_clock;
 
-mod algorithm;
 mod claims;
 mod fetch;
 mod follow;
 mod keys;
-mod location;
 mod members;
 mod metrics;
 mod token;
 
-pub use algorithm::{Algorithm, InvalidAlgorithm};
+pub use crate::access::issuer::{Algorithm, IssuerConfig, IssuerUrl, KeySource};
 pub use keys::{InvalidKeys, KeyId, Keys};
-pub use location::{InvalidUrl, IssuerUrl};
 pub use metrics::Metrics;
-
-/// An issuer whose tokens are good, and what is asked of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IssuerConfig {
-    /// Its URL, as its tokens have it in `iss`.
-    pub url: IssuerUrl,
-    /// What its tokens must have in `aud`.
-    pub audience: String,
-    /// The claim that is the name.
-    pub name: String,
-    /// The claim that has the groups.
-    pub groups: Option<String>,
-    /// Put before the name and before each group, so that two issuers, or an issuer and a file, never name the same.
-    pub prefix: String,
-    /// Where its keys are.
-    pub keys: KeySource,
-    /// Certificates in PEM that may vouch for it, beside those of the system.
-    pub ca: Option<PathBuf>,
-    /// How its tokens may be signed.
-    pub algorithms: Vec<Algorithm>,
-}
-
-/// Where the keys of an issuer are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeySource {
-    /// Where it says (OpenID Connect Discovery 1.0).
-    Discovery,
-    /// In this file, which whoever owns the issuer follows ([`Issuer::replace_keys`]).
-    File(PathBuf),
-}
 
 /// An issuer, with the keys that it has now.
 #[derive(Debug)]
@@ -78,10 +48,6 @@ pub struct Issuer {
     follower: Follower,
 }
 
-/// The issuers whose tokens are good.
-#[derive(Debug, Clone, Default)]
-pub struct Issuers(Vec<Arc<Issuer>>);
-
 /// A token that is good.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checked {
@@ -89,23 +55,6 @@ pub struct Checked {
     pub verified: Verified,
     /// The key that has shown it: the verdict holds as long as its issuer has this key.
     pub key: KeyId,
-}
-
-impl IssuerConfig {
-    /// The defaults for an issuer with this URL.
-    #[must_use]
-    pub fn new(url: IssuerUrl, audience: String) -> Self {
-        Self {
-            url,
-            audience,
-            name: "sub".to_owned(),
-            groups: None,
-            prefix: String::new(),
-            keys: KeySource::Discovery,
-            ca: None,
-            algorithms: vec![Algorithm::Rs256, Algorithm::Es256],
-        }
-    }
 }
 
 impl Issuer {
@@ -179,26 +128,37 @@ impl Issuer {
     }
 }
 
-impl Issuers {
-    /// These issuers.
-    #[must_use]
-    pub fn new(issuers: Vec<Arc<Issuer>>) -> Self {
-        Self(issuers)
+#[async_trait]
+impl Authenticator for Issuer {
+    /// What a token says of its issuer is verified by nobody yet.
+    fn judges(&self, credential: Credential<'_>) -> bool {
+        matches!(credential, Credential::Bearer(token) if token::issuer(token).is_some_and(|issuer| issuer == self.name()))
     }
 
-    /// The issuer that a token names, verified by nobody; none: it is no token of these.
-    #[must_use]
-    pub fn of(&self, text: &str) -> Option<&Arc<Issuer>> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let issuer = token::issuer(text)?;
-        self.iter().find(|known| known.config.url.as_str() == issuer)
+    fn challenge(&self) -> Challenge {
+        Challenge::Bearer
     }
 
-    /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Issuer>> {
-        self.0.iter()
+    async fn verify(&self, credential: Credential<'_>) -> Result<authentication::Checked, Unverified> {
+        let (_, token) = credential.parts();
+        let checked = self.check(token).await?;
+        Ok(authentication::Checked { verified: checked.verified, mark: Some(Mark::Key(checked.key)) })
+    }
+
+    fn rests_on(&self, mark: &Mark) -> bool {
+        matches!(mark, Mark::Key(key) if self.keys().borrow().as_ref().is_some_and(|keys| keys.has(key)))
+    }
+
+    fn changes(&self) -> BoxStream<'static, ()> {
+        let changes = stream::unfold((self.keys(), None), async |(mut keys, seen): (_, Option<Arc<Keys>>)| {
+            let is_other = |keys: &Option<Arc<Keys>>| match (keys, &seen) {
+                (Some(keys), Some(seen)) => !Arc::ptr_eq(keys, seen),
+                (keys, seen) => keys.is_some() != seen.is_some(),
+            };
+            let now = keys.wait_for(is_other).await.ok()?.clone();
+            Some(((), (keys, now)))
+        });
+        changes.boxed()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Credentials that take time, in paused time.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
@@ -17,7 +17,7 @@ struct Issuer {
     says: Mutex<Option<Unverified>>,
     lasts: Option<Duration>,
     holds_for: Option<Duration>,
-    keys: Mutex<Vec<&'static str>>,
+    has_key: AtomicBool,
     changes: watch::Sender<u64>,
 }
 
@@ -40,7 +40,7 @@ impl Authenticator for Issuer {
         let name = credential.parts().1.to_owned();
         Ok(Checked {
             verified: Verified { name, lasts: self.lasts, ..Verified::default() },
-            mark: Some(Mark::Key("key-1".into())),
+            mark: Some(Mark::Key(issuer::KeyId::default())),
         })
     }
 
@@ -48,12 +48,16 @@ impl Authenticator for Issuer {
         self.holds_for
     }
 
-    fn rests_on(&self, mark: &Mark) -> bool {
-        matches!(mark, Mark::Key(key) if self.keys.lock().expect("whole").contains(&&**key))
+    fn rests_on(&self, _: &Mark) -> bool {
+        self.has_key.load(Ordering::Relaxed)
     }
 
-    fn changes(&self) -> Option<watch::Receiver<u64>> {
-        Some(self.changes.subscribe())
+    fn changes(&self) -> BoxStream<'static, ()> {
+        let changes = stream::unfold((self.changes.subscribe(), 0), async |(mut changes, seen): (_, u64)| {
+            let now = *changes.wait_for(|count| *count > seen).await.ok()?;
+            Some(((), (changes, now)))
+        });
+        changes.boxed()
     }
 }
 
@@ -64,6 +68,7 @@ struct Rig {
 
 impl Rig {
     fn new(issuer: Issuer) -> Self {
+        issuer.has_key.store(true, Ordering::Relaxed);
         let issuer = Arc::new(issuer);
         let tokens = Tokens::parse(line("fast", "static", &[]).as_bytes()).expect("tokens");
         let authenticators: Vec<Arc<dyn Authenticator>> = vec![issuer.clone()];
@@ -177,14 +182,14 @@ async fn a_verdict_is_found_out_again_while_it_is_used_and_holds_while_nobody_an
 
 #[tokio::test(start_paused = true)]
 async fn what_rests_on_a_key_is_withdrawn_with_it() {
-    let issuer = Issuer { keys: Mutex::new(vec!["key-1"]), ..Issuer::default() };
+    let issuer = Issuer::default();
     let rig = Rig::new(issuer);
     let mut withdrawals = rig.authentication.withdrawals();
     let known = rig.known("Bearer slow-a").await;
     rig.issuer.changes.send_replace(1);
     sleep(Duration::from_secs(1)).await;
     assert_eq!(known.lost(), None, "the key is there");
-    rig.issuer.keys.lock().expect("whole").clear();
+    rig.issuer.has_key.store(false, Ordering::Relaxed);
     rig.issuer.changes.send_replace(2);
     withdrawals.more_than(0).await;
     assert_eq!(known.lost(), Some(Loss::Withdrawn));

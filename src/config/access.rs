@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::access::Policy;
+use crate::access::issuer::IssuerConfig;
 
 /// Who may poll.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub struct Access {
     pub users: Option<PathBuf>,
     /// Tokens that the API server authenticates for one of these audiences; empty: none.
     pub audiences: Vec<String>,
+    /// Issuers whose tokens are good.
+    pub issuers: Vec<IssuerConfig>,
     /// Who decides what callers may.
     pub judges: Judges,
     /// What callers may.
@@ -37,7 +40,7 @@ impl Access {
     /// Whether clients are asked for a credential.
     #[must_use]
     pub fn asks(&self) -> bool {
-        self.tokens.is_some() || self.users.is_some() || !self.audiences.is_empty()
+        self.tokens.is_some() || self.users.is_some() || !self.audiences.is_empty() || !self.issuers.is_empty()
     }
 
     /// Whether the API server is asked.

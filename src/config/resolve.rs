@@ -38,7 +38,7 @@ pub fn resolve(layers: &Layers) -> Result<Config, Problems> {
     let contents = layers.file.as_ref().map(|file| file::read(file, &mut problems)).unwrap_or_default();
 
     let mut reader = Reader { layers: vec![&flags, &environment, &contents.settings], problems: &mut problems };
-    let process = process(&mut reader, contents.settings.objects("access.rules"));
+    let process = process(&mut reader, &contents.settings);
     let mut reader = Reader { layers: vec![&flags, &environment], problems: &mut problems };
     let needed = reader.given("operations").is_none();
     let operations = match &contents.operations {
@@ -57,8 +57,8 @@ pub fn resolve(layers: &Layers) -> Result<Config, Problems> {
 }
 
 /// Everything but the operations.
-fn process(reader: &mut Reader<'_>, rules: Option<&[Layer]>) -> Option<Config> {
-    let access = access::access(reader, rules);
+fn process(reader: &mut Reader<'_>, file: &Layer) -> Option<Config> {
+    let access = access::access(reader, file);
     let (listen, admin) = addresses(reader, access.as_ref());
     let upstream = upstream(reader, listen);
     let trusted_proxies = reader.list("trusted-proxies", value::network);
@@ -122,7 +122,7 @@ fn addresses(reader: &mut Reader<'_>, access: Option<&Access>) -> (Option<Socket
         && !address.ip().to_canonical().is_loopback()
     {
         let message = "is reached from other machines, and Tidewait asks nobody who they are: \
-                       give --access-tokens FILE or another way to know clients (--access-users, --access-kubernetes), or --allow-anonymous if anyone who reaches the port may read the model, \
+                       give --access-tokens FILE or another way to know clients (--access-users, --access-kubernetes, --access-issuer), or --allow-anonymous if anyone who reaches the port may read the model, \
                        or listen on a loopback address such as 127.0.0.1:8480";
         reader.wrong(given, message);
     }

@@ -63,6 +63,12 @@ pub struct Options {
     /// Let in who brings a token that the Kubernetes API server knows, for one of these audiences
     #[arg(long, value_name = "AUDIENCE[,AUDIENCE]", value_delimiter = ',', help_heading = TRAFFIC)]
     pub access_kubernetes: Vec<String>,
+    /// Let in who brings a token (JWT) of this OpenID Connect issuer; several, and more of each, in a configuration file
+    #[arg(long, value_name = "URL", help_heading = TRAFFIC)]
+    pub access_issuer: Option<String>,
+    /// The audience that tokens of the issuer must be for
+    #[arg(long, value_name = "AUDIENCE", help_heading = TRAFFIC)]
+    pub access_issuer_audience: Option<String>,
     /// Who decides what those may: rules, kubernetes (by RBAC), or both (each must allow it)
     #[arg(long, value_name = "JUDGE", help_heading = TRAFFIC)]
     pub access_authorization: Option<String>,
@@ -154,7 +160,7 @@ pub(super) struct Setting {
 }
 
 /// Every setting, in the order of [`Options`].
-pub(super) const SETTINGS: [Setting; 37] = [
+pub(super) const SETTINGS: [Setting; 39] = [
     process("config", Absent("none"), |o| o.config.as_slice()),
     operation("file", Absent("none"), |o| o.file.as_slice()),
     operation("configmap", Absent("none"), |o| o.configmap.as_slice()),
@@ -170,6 +176,8 @@ pub(super) const SETTINGS: [Setting; 37] = [
     process("access-tokens", Absent("none"), |o| o.access_tokens.as_slice()),
     process("access-users", Absent("none"), |o| o.access_users.as_slice()),
     process("access-kubernetes", Absent("none"), |o| &o.access_kubernetes),
+    process("access-issuer", Absent("none"), |o| o.access_issuer.as_slice()),
+    process("access-issuer-audience", Absent("none"), |o| o.access_issuer_audience.as_slice()),
     process("access-authorization", Text("rules"), |o| o.access_authorization.as_slice()),
     process("allow-clear-credentials", Text("false"), |o| o.allow_clear_credentials.as_slice()),
     process("allow-anonymous", Text("false"), |o| o.allow_anonymous.as_slice()),

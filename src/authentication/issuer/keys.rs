@@ -10,8 +10,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::algorithm::{Algorithm, Material};
 use super::members::Members;
+use crate::access::issuer::algorithm::{Algorithm, Material};
 use crate::bounds::ISSUER_KEYS;
 
 /// Bits of an RSA modulus.
@@ -26,7 +26,7 @@ pub struct Keys {
 }
 
 /// Tells a key from all others: a hash of its material, its name and what it is for. It is public, as the key is.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct KeyId([u8; 32]);
 
 /// One of them.

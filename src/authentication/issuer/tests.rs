@@ -256,17 +256,17 @@ fn a_token_is_of_the_issuer_that_it_names() {
         let config = IssuerConfig::new(url.parse().expect("a URL"), "x".to_owned());
         Arc::new(Issuer::new(config, &metrics))
     };
-    let issuers = Issuers::new(vec![of("https://other.example"), of(URL)]);
+    let (other, ours) = (of("https://other.example"), of(URL));
+    let judges = |token: &str| [&other, &ours].map(|issuer| issuer.judges(Credential::Bearer(token)));
     let signer = Signer::new(Algorithm::EdDsa, "a");
-    let names = |issuers: &Issuers, token: &str| issuers.of(token).map(|issuer| issuer.config().url.to_string());
-    assert_eq!(names(&issuers, &signer.token(&claims())).as_deref(), Some(URL));
-    assert_eq!(names(&Issuers::default(), &signer.token(&claims())), None);
+    assert_eq!(judges(&signer.token(&claims())), [false, true]);
     for others in [json!({"iss": "https://third.example"}), json!({"iss": null}), json!({"iss": 1})] {
-        assert_eq!(names(&issuers, &signer.token(&with(claims(), &others))), None);
+        assert_eq!(judges(&signer.token(&with(claims(), &others))), [false, false]);
     }
     for token in ["tw_static", "a.b.c", ""] {
-        assert_eq!(names(&issuers, token), None);
+        assert_eq!(judges(token), [false, false]);
     }
+    assert!(!ours.judges(Credential::Basic(&signer.token(&claims()))));
 }
 
 proptest! {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use futures::StreamExt as _;
+use futures::stream::{self, BoxStream};
 use prometheus::{IntCounter, IntGauge, Registry};
 use tokio::sync::{Semaphore, watch};
 
@@ -120,8 +122,12 @@ impl Authenticator for Passwords {
         matches!(mark, Mark::Password(checked) if self.is_current(checked))
     }
 
-    fn changes(&self) -> Option<watch::Receiver<u64>> {
-        Some(self.replaced.subscribe())
+    fn changes(&self) -> BoxStream<'static, ()> {
+        let changes = stream::unfold((self.replaced.subscribe(), 0), async |(mut replaced, seen): (_, u64)| {
+            let now = *replaced.wait_for(|count| *count > seen).await.ok()?;
+            Some(((), (replaced, now)))
+        });
+        changes.boxed()
     }
 }
 

@@ -44,6 +44,7 @@ pub(super) const TOP: Fields = &[
                 ("tokens", Text("access-tokens")),
                 ("users", Text("access-users")),
                 ("kubernetes", Object("access.kubernetes", &[("audiences", Texts("access-kubernetes"))])),
+                ("issuers", Objects("access.issuers", ISSUER)),
                 ("authorization", Text("access-authorization")),
                 ("rules", Objects("access.rules", RULE)),
             ],
@@ -106,6 +107,18 @@ pub(super) const OPERATION: Fields = &[
     ("paused", Switch("paused")),
     ("guard", Object("guard", &[("maxRemovedPercent", Count("guard.maxRemovedPercent"))])),
     ("access", Object("own access object", &[("rules", Objects("access.rules", OWN_RULE))])),
+];
+
+/// An issuer of tokens.
+const ISSUER: Fields = &[
+    ("url", Text("url")),
+    ("audience", Text("audience")),
+    ("name", Text("name")),
+    ("groups", Text("groups")),
+    ("prefix", Text("prefix")),
+    ("keys", Text("keys")),
+    ("ca", Text("ca")),
+    ("algorithms", Texts("algorithms")),
 ];
 
 /// A rule of the process.

@@ -8,21 +8,25 @@ use crate::access::Policy;
 use crate::access::policy::Rule;
 use crate::bounds::ACCESS_NAME_BYTES;
 
+mod issuers;
+
 /// Who may poll, by the settings of the process and the rules of the file.
-pub(super) fn access(reader: &mut Reader<'_>, layers: Option<&[Layer]>) -> Option<Access> {
+pub(super) fn access(reader: &mut Reader<'_>, file: &Layer) -> Option<Access> {
+    let layers = file.objects("access.rules");
     let tokens = reader.optional("access-tokens", value::file_path);
     let users = reader.optional("access-users", value::file_path);
     let audiences = reader.list("access-kubernetes", audience);
+    let issuers = issuers::issuers(reader, file.objects("access.issuers"));
     let judges = reader.setting("access-authorization", judges);
     let anonymous = reader.setting("allow-anonymous", value::switch);
     let clear_credentials = reader.setting("allow-clear-credentials", value::switch);
     let rules = layers.map(|layers| rules(reader.problems, layers, Of::Process)).unwrap_or_default();
-    let asks = SCHEMES.iter().any(|scheme| reader.contains(scheme));
+    let asks = file.objects("access.issuers").is_some() || SCHEMES.iter().any(|scheme| reader.contains(scheme));
     if layers.is_some() && !asks {
         reader.problems.push(
             "access.rules",
-            "are of no use where nobody is known: give access.tokens, access.users or access.kubernetes too, or leave \
-             these out",
+            "are of no use where nobody is known: give access.tokens, access.users, access.kubernetes or access.issuers too, \
+             or leave these out",
         );
     }
     if let (Some(given), false) = (reader.given("access-authorization"), asks)
@@ -30,7 +34,7 @@ pub(super) fn access(reader: &mut Reader<'_>, layers: Option<&[Layer]>) -> Optio
     {
         reader.wrong(
             given,
-            "is of no use where nobody is known: give --access-tokens, --access-users or --access-kubernetes too",
+            "is of no use where nobody is known: give --access-tokens, --access-users, --access-kubernetes or --access-issuer too",
         );
     }
     if let (Some(given), Some(Judges::Kubernetes), Some([_, ..])) =
@@ -39,11 +43,11 @@ pub(super) fn access(reader: &mut Reader<'_>, layers: Option<&[Layer]>) -> Optio
         reader.wrong(given, "leaves access.rules without use: write both, or leave the rules out");
     }
     let policy = Policy { rules, anonymous: anonymous? };
-    Some(Access { tokens, users, audiences, judges: judges?, policy, clear_credentials: clear_credentials? })
+    Some(Access { tokens, users, audiences, issuers, judges: judges?, policy, clear_credentials: clear_credentials? })
 }
 
 /// The ways to know clients.
-const SCHEMES: [&str; 3] = ["access-tokens", "access-users", "access-kubernetes"];
+const SCHEMES: [&str; 4] = ["access-tokens", "access-users", "access-kubernetes", "access-issuer"];
 
 /// Whose rules they are.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -85,7 +89,7 @@ fn rules(problems: &mut Problems, layers: &[Layer], of: Of) -> Vec<Rule> {
     rules
 }
 
-fn audience(text: &str) -> Result<String, String> {
+pub(super) fn audience(text: &str) -> Result<String, String> {
     let is_good = (1..=ACCESS_NAME_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
     if is_good { Ok(text.to_owned()) } else { Err("is no audience: write a name such as tidewait".to_owned()) }
 }
@@ -110,7 +114,7 @@ mod tests {
     use crate::config::resolve::{Layers, resolve};
     use crate::config::settings::Options;
 
-    fn resolved(yaml: &str) -> Result<Access, String> {
+    pub(super) fn resolved(yaml: &str) -> Result<Access, String> {
         let head = "apiVersion: tidewait.dev/v1alpha1\nkind: ServeConfig\n";
         let flags = Options { file: Some("x".to_owned()), ..Options::default() };
         let file = Some(ConfigFile { name: "f".to_owned(), text: Ok(format!("{head}{yaml}")) });

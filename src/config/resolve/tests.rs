@@ -62,7 +62,7 @@ fn the_defaults_are_a_configuration() {
 /// Of each setting: the flag's value, the variable's, the file's line, and what the configuration then says.
 type Case = (&'static str, &'static str, &'static str, &'static str, fn(&Config) -> String, [&'static str; 3]);
 
-const PRECEDENCE: [Case; 23] = [
+const PRECEDENCE: [Case; 25] = [
     ("listen", "127.0.0.1:1", "127.0.0.1:2", "listen: 127.0.0.1:3", |c| c.listen.port().to_string(), ["1", "2", "3"]),
     ("admin", "0.0.0.0:1", "0.0.0.0:2", "admin: 0.0.0.0:3", |c| c.admin.port().to_string(), ["1", "2", "3"]),
     (
@@ -182,6 +182,22 @@ const PRECEDENCE: [Case; 23] = [
         ["a b", "c", "d e"],
     ),
     (
+        "access-issuer",
+        "https://a.example",
+        "https://b.example",
+        "access: {tokens: t}",
+        |c| c.access.issuers.iter().map(|issuer| issuer.url.to_string()).collect(),
+        ["https://a.example", "https://b.example", ""],
+    ),
+    (
+        "access-issuer-audience",
+        "a",
+        "b",
+        "access: {tokens: t}",
+        |c| c.access.issuers.iter().map(|issuer| issuer.audience.clone()).collect(),
+        ["a", "b", ""],
+    ),
+    (
         "access-authorization",
         "kubernetes",
         "both",
@@ -216,13 +232,19 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
         } else if flag == "allow-anonymous" {
             base += " --listen 0.0.0.0:80";
         }
-        let flags = format!("{base} --{flag}={by_flag}");
+        // An issuer has an audience: both, or neither where none is given by flags.
+        let pair = match flag {
+            "access-issuer" => " --access-issuer-audience x",
+            "access-issuer-audience" => " --access-issuer https://x.example",
+            _ => "",
+        };
+        let flags = format!("{base}{pair} --{flag}={by_flag}");
         let name = settings::environment_name(flag);
         let variables = [(name.as_str(), by_variable)];
         let empty = [(name.as_str(), "")];
         let found = [
             show(&sound(&flags, &variables, Some(by_file))),
-            show(&sound(&base, &variables, Some(by_file))),
+            show(&sound(&format!("{base}{pair}"), &variables, Some(by_file))),
             show(&sound(&base, &empty, Some(by_file))),
         ];
         assert_eq!(found, expected, "{flag}");
@@ -354,7 +376,7 @@ fn every_mistake_is_told_at_once() {
 t.yaml: listne: is no field: did you mean listen?
 t.yaml: grace: is a list, but a duration is wanted: write one such as 25s
 t.yaml: operations[1].limits.perAgent: is no field: the fields here are parked, parkedPerAgent, pointers, selections, historyEntries, historyBytes
---listen: \"0.0.0.0:8480\" is reached from other machines, and Tidewait asks nobody who they are: give --access-tokens FILE or another way to know clients (--access-users, --access-kubernetes), or --allow-anonymous if anyone who reaches the port may read the model, or listen on a loopback address such as 127.0.0.1:8480
+--listen: \"0.0.0.0:8480\" is reached from other machines, and Tidewait asks nobody who they are: give --access-tokens FILE or another way to know clients (--access-users, --access-kubernetes, --access-issuer), or --allow-anonymous if anyone who reaches the port may read the model, or listen on a loopback address such as 127.0.0.1:8480
 --upstream: \"https://***@app/base\" is https, but the way to the app is not encrypted: write a URL such as http://127.0.0.1:3000
 TIDEWAIT_TRUSTED_PROXIES: \"proxy\" is not a network: write an address and the length of its prefix, such as 10.0.0.0/8
 TIDEWAIT_MAX_CONNECTIONS: \"lots\" is not a whole number: write 1 to 1000000

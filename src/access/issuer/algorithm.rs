@@ -39,7 +39,7 @@ pub struct InvalidAlgorithm;
 
 /// A public key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Material {
+pub(crate) enum Material {
     Rsa { modulus: Box<[u8]>, exponent: Box<[u8]> },
     P256(Box<[u8]>),
     P384(Box<[u8]>),
@@ -77,7 +77,7 @@ impl Algorithm {
     }
 
     /// Whether a key is of the kind that this needs.
-    pub(super) fn fits(self, key: &Material) -> bool {
+    pub(crate) fn fits(self, key: &Material) -> bool {
         match key {
             Material::Rsa { .. } => self.rsa().is_some(),
             Material::P256(_) => self == Self::Es256,
@@ -87,7 +87,7 @@ impl Algorithm {
     }
 
     /// Whether the owner of `key` has signed `text` so.
-    pub(super) fn verifies(self, key: &Material, text: &[u8], signature: &[u8]) -> bool {
+    pub(crate) fn verifies(self, key: &Material, text: &[u8], signature: &[u8]) -> bool {
         if !self.fits(key) {
             return false;
         }

@@ -31,12 +31,12 @@ impl IssuerUrl {
     }
 
     /// Where it is described (OpenID Connect Discovery 1.0, section 4).
-    pub(super) fn configuration(&self) -> String {
+    pub(crate) fn configuration(&self) -> String {
         format!("{}/.well-known/openid-configuration", self.0.strip_suffix('/').unwrap_or(&self.0))
     }
 
     /// Whether keys may be fetched from there: an issuer that is protected has protected keys.
-    pub(super) fn may_have_keys_at(&self, url: &str) -> Result<Uri, InvalidUrl> {
+    pub(crate) fn may_have_keys_at(&self, url: &str) -> Result<Uri, InvalidUrl> {
         let uri = url.parse::<Uri>().map_err(|_| InvalidUrl::Form)?;
         check(&uri)?;
         if uri.scheme() == Some(&Scheme::HTTP) && !self.0.starts_with("http:") {
