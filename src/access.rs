@@ -8,6 +8,7 @@
 //! ```
 
 pub mod caller;
+pub mod certificate;
 pub mod connection;
 pub mod credential;
 pub mod policy;

@@ -29,7 +29,10 @@ use crate::sockets;
 use crate::sources::disk::DiskError;
 use crate::sources::kubernetes;
 use crate::telemetry::Telemetry;
+use crate::tls::{self, Acceptor};
+use tls_files::{Follower, Port, Ready};
 
+mod tls_files;
 mod token_file;
 
 /// Descriptors that are not for clients: the app's connections, files, the API server, the admin port.
@@ -40,6 +43,7 @@ const RESERVED_DESCRIPTORS: usize = 256;
 pub struct App {
     config: Config,
     tokens: Option<Tokens>,
+    tls: Option<(Port, Ready)>,
     client: Option<kube::Client>,
     listener: TcpListener,
     listen: SocketAddr,
@@ -68,6 +72,9 @@ pub enum AppError {
     /// The file with tokens cannot be used.
     #[error("the file with tokens cannot be used (--access-tokens)")]
     Tokens(#[from] token_file::TokenFileError),
+    /// A certificate, its key or authorities cannot be used.
+    #[error("TLS cannot be spoken")]
+    Tls(#[from] tls_files::TlsFileError),
     /// The state directory cannot be used.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -89,6 +96,13 @@ impl App {
     /// Listens, and finds the API server where one is needed.
     pub async fn bind(config: Config) -> Result<Self, AppError> {
         let tokens = config.access.tokens.as_deref().map(token_file::read).transpose()?;
+        let tls = config.tls.clone().map(|tls| Port {
+            tls,
+            flags: "tls-",
+            protocols: &[b"h2", b"http/1.1"],
+            names: config.access.certificate_names.clone(),
+        });
+        let tls = tls.map(|port| port.read().map(|ready| (port, ready))).transpose()?;
         let connections = descriptors(config.connections);
         let (listener, listen) = bind(config.listen, "--listen")?;
         let (admin, admin_address) = bind(config.admin, "--admin")?;
@@ -101,16 +115,17 @@ impl App {
         } else {
             None
         };
-        Ok(Self { config, tokens, client, listener, listen, admin, admin_address, connections })
+        Ok(Self { config, tokens, tls, client, listener, listen, admin, admin_address, connections })
     }
 
     /// For a person who has just started it: where it is and what to try.
     #[must_use]
     pub fn banner(&self) -> String {
         let (listen, admin) = (self.listen, self.admin_address);
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
         let mut text = String::new();
         for operation in &self.config.operations {
-            let url = format!("http://{listen}{}", operation.path);
+            let url = format!("{scheme}://{listen}{}", operation.path);
             let _ = write!(
                 text,
                 "operation {name} at {url}\n\n  \
@@ -174,7 +189,7 @@ impl App {
         let (Some(tokens), Some(path)) = (self.tokens.take(), config.tokens.clone()) else {
             return Ok(Arc::new(Access::open(metrics)));
         };
-        if !config.clear_credentials && !self.listen.ip().to_canonical().is_loopback() {
+        if self.config.tls.is_none() && !config.clear_credentials && !self.listen.ip().to_canonical().is_loopback() {
             tracing::warn!(
                 "tokens are taken from the same host alone, since the connections of others are not encrypted: put what \
                  ends TLS on this host, or give --allow-clear-credentials where the network is trusted"
@@ -188,6 +203,18 @@ impl App {
             Ok(())
         });
         Ok(access)
+    }
+
+    /// What makes TLS connections of those to the clients' port, and what keeps that up to date.
+    fn tls(&mut self, registry: &Registry, tasks: &mut Tasks) -> Result<Option<Arc<Acceptor>>, AppError> {
+        let Some((port, ready)) = self.tls.take() else { return Ok(None) };
+        let families = tls::metrics::Families::register(registry)?;
+        let (follower, acceptor) = Follower::new(port, ready, families.of("clients"));
+        tasks.spawn("files for TLS", async move {
+            follower.follow().await;
+            Ok(())
+        });
+        Ok(Some(acceptor))
     }
 
     /// Answers until a signal, then drains.
@@ -208,6 +235,7 @@ impl App {
             }
         };
         let access = self.access(&registry, &mut tasks)?;
+        let tls = self.tls(&registry, &mut tasks)?;
         let front_metrics = metrics::Metrics::register(&registry)?;
         let (access_log, open) = (self.config.log.access, front_metrics.connections.clone());
         let router = Arc::new(Router::new(Arc::clone(&table), access, proxy, stop.watch(), front_metrics, access_log));
@@ -224,7 +252,7 @@ impl App {
             admin.await;
             Ok(())
         });
-        let accept = listen::serve(self.listener, self.connections, router, stop.watch(), connections.clone());
+        let accept = listen::serve(self.listener, self.connections, tls, router, stop.watch(), connections.clone());
         let closing = stop.watch();
         tasks.spawn("client port", async move {
             accept.await?;

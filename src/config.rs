@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::access::Policy;
+use crate::access::certificate::NameKind;
 use http::uri::Authority;
 use ipnet::IpNet;
 
@@ -36,6 +37,8 @@ pub use value::{FormatName, log_level};
 pub struct Config {
     /// Where clients poll and the app's traffic arrives.
     pub listen: SocketAddr,
+    /// How the first of the two speaks TLS; absent: it speaks HTTP in the clear.
+    pub tls: Option<Tls>,
     /// Where operators and the kubelet ask.
     pub admin: SocketAddr,
     /// The app behind; absent: paths that no operation names are 404.
@@ -72,10 +75,32 @@ pub struct Config {
 pub struct Access {
     /// The file with static tokens; absent: nobody is asked for a credential.
     pub tokens: Option<PathBuf>,
+    /// Which of the names in a client's certificate is its owner's.
+    pub certificate_names: Vec<NameKind>,
     /// What callers may.
     pub policy: Policy,
     /// Credentials are taken over connections that others can read.
     pub clear_credentials: bool,
+}
+
+/// How a port speaks TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// The file with its certificate, and what leads from it to its authority.
+    pub certificate: PathBuf,
+    /// The file with the key of that.
+    pub key: PathBuf,
+    /// What it asks of clients; absent: nothing.
+    pub clients: Option<TlsClients>,
+}
+
+/// Which clients are let in by their certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsClients {
+    /// The file with the authorities that verify them.
+    pub authorities: PathBuf,
+    /// One without a certificate is not let in.
+    pub is_required: bool,
 }
 
 /// The `DescribeOperation`s that are served, and who serves them.

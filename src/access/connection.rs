@@ -1,8 +1,10 @@
 //! PURE. Connections of clients.
 
 use std::net::SocketAddr;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
+
+use super::caller::Known;
 
 /// A connection of clients. Several may share one: behind a proxy, or on HTTP/2.
 #[derive(Debug)]
@@ -11,6 +13,10 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// How its requests are protected.
     pub scheme: Scheme,
+    /// The owner of the client's certificate; absent: it has shown none.
+    pub certificate: Option<Arc<Known>>,
+    /// When that certificate ends.
+    pub ends: Option<Instant>,
     ended: OnceLock<Instant>,
 }
 
@@ -27,7 +33,13 @@ impl Connection {
     /// A connection that has begun.
     #[must_use]
     pub fn new(peer: SocketAddr, scheme: Scheme) -> Self {
-        Self { peer, scheme, ended: OnceLock::new() }
+        Self { peer, scheme, certificate: None, ends: None, ended: OnceLock::new() }
+    }
+
+    /// One over TLS, whose client has shown a certificate of this owner that ends at `ends`.
+    #[must_use]
+    pub fn certified(peer: SocketAddr, owner: Arc<Known>, ends: Instant) -> Self {
+        Self { certificate: Some(owner), ends: Some(ends), ..Self::new(peer, Scheme::Https) }
     }
 
     /// It has ended at `now`. Only the first end counts.

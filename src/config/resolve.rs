@@ -13,11 +13,12 @@ use super::problem::{Problems, quote};
 use super::reader::Reader;
 use super::settings::{self, Options};
 use super::value;
-use super::{Access, Config, Controller, Limits, Log, Operation, Source, Upstream, Wait, ranges};
+use super::{Access, Config, Controller, Limits, Log, Operation, Source, Tls, Upstream, Wait, ranges};
 
 mod access;
 pub mod custom;
 mod source;
+mod tls;
 
 /// What was given, unread.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -59,7 +60,8 @@ pub fn resolve(layers: &Layers) -> Result<Config, Problems> {
 /// Everything but the operations.
 fn process(reader: &mut Reader<'_>, rules: Option<&[Layer]>) -> Option<Config> {
     let access = access::access(reader, rules);
-    let (listen, admin) = addresses(reader, access.as_ref());
+    let tls = tls::of_clients(reader);
+    let (listen, admin) = addresses(reader, access.as_ref(), tls.as_ref());
     let upstream = upstream(reader, listen);
     let trusted_proxies = reader.list("trusted-proxies", value::network);
     let connections = number(reader, "max-connections", &ranges::COUNT);
@@ -74,6 +76,7 @@ fn process(reader: &mut Reader<'_>, rules: Option<&[Layer]>) -> Option<Config> {
     let otlp_endpoint = collector(reader);
     Some(Config {
         listen: listen?,
+        tls,
         admin: admin?,
         upstream,
         trusted_proxies,
@@ -114,10 +117,16 @@ fn number(reader: &mut Reader<'_>, flag: &str, bounds: &std::ops::RangeInclusive
 }
 
 /// Where it listens, and whether it may.
-fn addresses(reader: &mut Reader<'_>, access: Option<&Access>) -> (Option<SocketAddr>, Option<SocketAddr>) {
+fn addresses(
+    reader: &mut Reader<'_>,
+    access: Option<&Access>,
+    tls: Option<&Tls>,
+) -> (Option<SocketAddr>, Option<SocketAddr>) {
     let listen = reader.setting("listen", value::address);
     let admin = reader.setting("admin", value::address);
-    let asks_nobody = access.is_some_and(|access| !access.policy.anonymous && access.tokens.is_none());
+    let asks_everybody = tls.and_then(|tls| tls.clients.as_ref()).is_some_and(|clients| clients.is_required);
+    let asks_nobody =
+        !asks_everybody && access.is_some_and(|access| !access.policy.anonymous && access.tokens.is_none());
     if let (Some(address), true, Some(given)) = (listen, asks_nobody, reader.given("listen"))
         && !address.ip().to_canonical().is_loopback()
     {

@@ -102,6 +102,7 @@ fn methods(kind: Kind) -> &'static [&'static str] {
         | Kind::TooManySelections => &["GET", "HEAD"],
         Kind::ExpectationFailed
         | Kind::HeadTooLarge
+        | Kind::HttpsOnly
         | Kind::TooManyConnections
         | Kind::TransferCodingNotOffered
         | Kind::LoopbackOnly

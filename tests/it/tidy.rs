@@ -44,6 +44,7 @@ const ARROWS: [(&str, &[&str]); 23] = [
             "operation",
             "sockets",
             "telemetry",
+            "tls",
             "model",
         ],
     ),
@@ -65,6 +66,7 @@ const ARROWS: [(&str, &[&str]); 23] = [
             "sockets",
             "sources",
             "telemetry",
+            "tls",
         ],
     ),
 ];

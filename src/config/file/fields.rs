@@ -36,7 +36,29 @@ pub(super) const TOP: Fields = &[
     ("admin", Text("admin")),
     ("allowAnonymous", Switch("allow-anonymous")),
     ("allowClearCredentials", Switch("allow-clear-credentials")),
-    ("access", Object("access object", &[("tokens", Text("access-tokens")), ("rules", Kind::RulesField)])),
+    (
+        "tls",
+        Object(
+            "tls object",
+            &[
+                ("certificate", Text("tls-certificate")),
+                ("key", Text("tls-key")),
+                ("clientCa", Text("tls-client-ca")),
+                ("clientAuth", Text("tls-client-auth")),
+            ],
+        ),
+    ),
+    (
+        "access",
+        Object(
+            "access object",
+            &[
+                ("certificates", Object("access certificates", &[("names", Texts("access-certificate-names"))])),
+                ("tokens", Text("access-tokens")),
+                ("rules", Kind::RulesField),
+            ],
+        ),
+    ),
     (
         "upstream",
         Object(

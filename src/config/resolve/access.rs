@@ -3,6 +3,7 @@
 use super::super::layer::Layer;
 use super::super::reader::Reader;
 use super::super::{Access, value};
+use super::tls;
 use crate::access::Policy;
 use crate::access::policy::Rule;
 
@@ -20,7 +21,12 @@ pub(super) fn access(reader: &mut Reader<'_>, layers: Option<&[Layer]>) -> Optio
             .problems
             .push("access.rules", "is empty: list a rule, or leave the field out if whoever has a token may poll");
     }
-    Some(Access { tokens, policy: Policy { rules, anonymous: anonymous? }, clear_credentials: clear_credentials? })
+    Some(Access {
+        tokens,
+        certificate_names: tls::names(reader),
+        policy: Policy { rules, anonymous: anonymous? },
+        clear_credentials: clear_credentials?,
+    })
 }
 
 fn rules(reader: &mut Reader<'_>, layers: &[Layer]) -> Vec<Rule> {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use prometheus::IntGauge;
 use tokio::time::Instant;
 
+use crate::access::caller::Known;
 use crate::access::{Connection, Scheme};
 
 /// The places for connections.
@@ -22,6 +23,7 @@ pub struct Places {
 pub struct Place {
     places: Arc<Places>,
     peer: SocketAddr,
+    scheme: Scheme,
     /// Made for who asks: most clients are no agents.
     connection: Option<Arc<Connection>>,
 }
@@ -45,7 +47,7 @@ impl Places {
         let take = |taken: usize| (taken < self.limit).then_some(taken + 1);
         self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok()?;
         self.gauge.inc();
-        Some(Place { places: Arc::clone(self), peer, connection: None })
+        Some(Place { places: Arc::clone(self), peer, scheme: Scheme::Http, connection: None })
     }
 }
 
@@ -56,9 +58,23 @@ impl Place {
         self.peer
     }
 
+    /// How its requests are protected.
+    #[must_use]
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// It is over TLS. `client`: whose certificate the client has shown, and when that ends.
+    #[must_use]
+    pub fn secured(mut self, client: Option<(Arc<Known>, std::time::Instant)>) -> Self {
+        self.scheme = Scheme::Https;
+        self.connection = client.map(|(owner, ends)| Arc::new(Connection::certified(self.peer, owner, ends)));
+        self
+    }
+
     /// The connection, for who judges its requests, and for the agents that poll on it.
     pub fn connection(&mut self) -> Arc<Connection> {
-        let connection = || Arc::new(Connection::new(self.peer, Scheme::Http));
+        let connection = || Arc::new(Connection::new(self.peer, self.scheme));
         Arc::clone(self.connection.get_or_insert_with(connection))
     }
 }

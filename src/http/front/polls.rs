@@ -11,7 +11,7 @@ use super::inbox::Message;
 use super::known::KnownHead;
 use super::poller::Poller;
 use super::written::Written;
-use crate::access::{Connection, Scheme};
+use crate::access::Connection;
 use crate::describe::Answer;
 use crate::describe::request::Report;
 use crate::http::access::{Access, Target};
@@ -36,12 +36,12 @@ impl<P: Poller> EventLoop<P> {
             let connection = client.place.connection();
             client.record = Some(Box::new(self.router.record(&parts, &connection)));
         }
-        let (closes, peer) = (client.flags.closes, client.place.peer());
-        let caller =
-            match self.router.access.judge(&parts.headers, peer, Scheme::Http, Target::Operation(&operation.name)) {
-                Ok(caller) => caller,
-                Err(problem) => return self.refuse(key, &problem, std::time::Duration::ZERO),
-            };
+        let (closes, peer, scheme) = (client.flags.closes, client.place.peer(), client.place.scheme());
+        let target = Target::Operation(&operation.name);
+        let caller = match self.router.access.judge(&parts.headers, peer, scheme, target) {
+            Ok(caller) => caller,
+            Err(problem) => return self.refuse(key, &problem, std::time::Duration::ZERO),
+        };
         // Before the settings are read: if they change meanwhile, the head is read again.
         let settings = operation.settings_generation();
         match parse(&operation, &parts) {
