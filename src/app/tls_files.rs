@@ -206,15 +206,15 @@ impl Follower {
             }
             Report::Unusable(unusable) => self.faults[at] = Some(unusable.detail),
             Report::Lost { reason } => self.faults[at] = Some(reason),
-            Report::Confirmed => self.faults[at] = None,
-            Report::ReadCompleted(_) => return,
+            // Nothing is new, unless it was away.
+            Report::Confirmed if self.faults[at].take().is_some() => {}
+            Report::Confirmed | Report::ReadCompleted(_) => return,
         }
         self.look();
     }
 
     /// Takes what the files hold, if it is good.
     fn look(&mut self) {
-        self.later = None;
         if let Some(fault) = self.faults.iter().flatten().next() {
             return self.tell(fault.clone());
         }
@@ -233,7 +233,7 @@ impl Follower {
                 let is_half = matches!(&error, TlsFileError::Invalid { source: InvalidPair::Mismatch, .. });
                 let why = crate::telemetry::chain(&error);
                 if is_half {
-                    self.later = Some((Instant::now() + TLS_PAIR_SETTLES, why));
+                    self.later.get_or_insert((Instant::now() + TLS_PAIR_SETTLES, why));
                 } else {
                     self.tell(why);
                 }
@@ -242,12 +242,13 @@ impl Follower {
     }
 
     fn is_good(&mut self) {
-        self.told = None;
+        (self.told, self.later) = (None, None);
         self.acceptor.metrics.good.set(1);
     }
 
     /// Says why the files are not good, once.
     fn tell(&mut self, why: String) {
+        self.later = None;
         self.acceptor.metrics.good.set(0);
         if self.told.as_ref() != Some(&why) {
             tracing::error!(error = why, "the files for TLS are not good: the last good certificate stays in use");

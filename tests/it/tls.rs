@@ -13,6 +13,8 @@ use tokio_rustls::client::TlsStream;
 use crate::model_file::ModelFile;
 use crate::server::{Client, STEP, Server};
 
+mod clients;
+mod files;
 mod made;
 mod polls;
 
@@ -20,6 +22,9 @@ pub(crate) use made::{Authority, Made};
 
 /// What the tests serve.
 const MODEL: &str = r#"{"n":1}"#;
+
+/// Requests parked.
+const PARKED: &str = "tidewait_parked_requests{operation=\"describe\"}";
 
 /// A server over TLS, and what its clients need.
 struct Rig {
@@ -87,10 +92,19 @@ impl Rig {
 
 /// A client that trusts this authority, and has perhaps a certificate.
 fn config(authority: &Authority, certificate: Option<&Made>) -> ClientConfig {
+    config_of(rustls::ALL_VERSIONS, authority, certificate)
+}
+
+/// The same, with these versions.
+fn config_of(
+    versions: &[&'static rustls::SupportedProtocolVersion],
+    authority: &Authority,
+    certificate: Option<&Made>,
+) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(authority.der()).expect("an authority");
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(rustls::ALL_VERSIONS);
+    let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions);
     let builder = builder.expect("good versions").with_root_certificates(roots);
     let Some(made) = certificate else { return builder.with_no_client_auth() };
     let chain = CertificateDer::pem_slice_iter(made.certificate.as_bytes()).map(|one| one.expect("PEM")).collect();

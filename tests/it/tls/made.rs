@@ -1,6 +1,9 @@
 //! Authorities and certificates, made for a test.
 
-use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    SanType, date_time_ymd,
+};
 use rustls::pki_types::CertificateDer;
 
 /// Who issues certificates.
@@ -38,6 +41,17 @@ impl Authority {
         self.issue(&params("server", &["localhost", "127.0.0.1"]))
     }
 
+    /// One for a client of this common name, and these URIs.
+    pub(crate) fn client(&self, name: &str, uris: &[&str]) -> Made {
+        self.issue(&client(name, uris))
+    }
+
+    /// The same, which has expired.
+    pub(crate) fn expired(&self, mut params: CertificateParams) -> Made {
+        (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
+        self.issue(&params)
+    }
+
     pub(crate) fn issue(&self, params: &CertificateParams) -> Made {
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
@@ -51,5 +65,13 @@ pub(crate) fn params(name: &str, hosts: &[&str]) -> CertificateParams {
     let mut params = CertificateParams::new(hosts).expect("hosts");
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);
+    params
+}
+
+/// What a client's certificate says.
+pub(crate) fn client(name: &str, uris: &[&str]) -> CertificateParams {
+    let mut params = params(name, &[]);
+    params.subject_alt_names = uris.iter().map(|uri| SanType::URI((*uri).try_into().expect("a URI"))).collect();
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     params
 }

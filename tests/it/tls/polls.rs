@@ -2,11 +2,8 @@
 
 use tokio::process::Command;
 
-use super::{MODEL, Rig};
+use super::{MODEL, PARKED, Rig};
 use crate::server::{Client, STEP};
-
-/// Requests parked.
-const PARKED: &str = "tidewait_parked_requests{operation=\"describe\"}";
 
 /// What curl prints: the protocol that was spoken, and the body.
 async fn curl(rig: &Rig, target: &str, more: &[&str]) -> String {
