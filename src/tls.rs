@@ -14,11 +14,14 @@
 
 pub mod acceptor;
 mod buffers;
+pub mod fault;
 pub mod metrics;
 pub mod pair;
 pub mod session;
 pub mod settings;
 pub mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use acceptor::{Accepted, Acceptor, Failure};
 pub use metrics::Metrics;

@@ -14,9 +14,10 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::{Duration, timeout};
 
+use super::fault::Fault;
 use super::metrics::Metrics;
 use super::pair::Leaf;
-use super::session::{Fault, Session};
+use super::session::Session;
 use super::stream::Stream;
 use crate::access::caller::Known;
 use crate::access::certificate::NameKind;

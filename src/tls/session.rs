@@ -12,6 +12,7 @@ use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptErr
 use rustls::{HandshakeKind, ServerConfig};
 
 use super::buffers;
+use super::fault::Fault;
 use crate::bounds::{TLS_IDLE_BYTES, TLS_RECORD_BYTES};
 
 /// The longest plaintext of a record (RFC 8446, section 5.1).
@@ -24,6 +25,7 @@ const ATTEMPTS: usize = 64;
 const HANDSHAKE: u8 = 0x16;
 
 /// The state of a connection.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Session {
     tls: UnbufferedServerConnection,
     /// Read, and not decrypted: less than a record, or than a message of the handshake.
@@ -40,32 +42,8 @@ pub struct Session {
     is_drained: bool,
     /// The peer has said that it sends nothing more (`close_notify`).
     is_closed: bool,
-}
-
-/// Why a connection cannot go on.
-#[derive(Debug, thiserror::Error)]
-pub enum Fault {
-    /// The connection itself; also [`io::ErrorKind::WouldBlock`], after which it does go on.
-    #[error(transparent)]
-    Io(#[from] io::Error),
-    /// The peer breaks the protocol, or is not let in. An alert says so to it.
-    #[error(transparent)]
-    Tls(#[from] rustls::Error),
-    /// The first bytes are those of a request in the clear.
-    #[error("the client speaks HTTP in the clear")]
-    Clear,
-    /// It sends many records that say nothing, or a message that has no end.
-    #[error("the client sends records without end that say nothing")]
-    Idle,
-}
-
-impl From<Fault> for io::Error {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::Io(error) => error,
-            other @ (Fault::Tls(_) | Fault::Clear | Fault::Idle) => Self::new(io::ErrorKind::InvalidData, other),
-        }
-    }
+    /// It has failed: what rustls holds fits to no bytes any more, and it is not asked again.
+    is_broken: bool,
 }
 
 /// Where decrypted bytes go: into the room of whoever reads, and what has no room there behind it.
@@ -96,6 +74,7 @@ impl Session {
             has_begun: false,
             is_drained: false,
             is_closed: false,
+            is_broken: false,
         })
     }
 
@@ -147,6 +126,7 @@ impl Session {
 
     /// Reads once, and decrypts what is whole. How many bytes that were, and how many came of it in `room`.
     pub(super) fn receive<S: Read + Write>(&mut self, io: &mut S, room: &mut [u8]) -> Result<(usize, usize), Fault> {
+        self.is_whole()?;
         buffers::with(|buffers| {
             let input = &mut buffers.input;
             let held = self.raw.len();
@@ -167,6 +147,7 @@ impl Session {
             let used = match opened {
                 Ok(used) => used,
                 Err(error) => {
+                    self.is_broken = true;
                     // The alert, as far as there is room for it at once.
                     self.send_on(io)?;
                     return Err(error.into());
@@ -179,6 +160,10 @@ impl Session {
             self.send_on(io)?;
             Ok((used, given))
         })
+    }
+
+    fn is_whole(&self) -> io::Result<()> {
+        if self.is_broken { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
     }
 
     fn take_plain(&mut self, room: &mut [u8]) -> usize {
@@ -252,12 +237,14 @@ impl Session {
         at: usize,
         mut write: impl FnMut(&mut WriteTraffic<'_, ServerConnectionData>, &mut [u8]) -> Result<usize, EncryptError>,
     ) -> Result<usize, Fault> {
+        self.is_whole()?;
         let mut filled = at;
         for _ in 0..ATTEMPTS {
             // With what is held: where that is a part of a message, rustls has read it and counts on it.
             let UnbufferedStatus { discard, state } = self.tls.process_tls_records(&mut self.raw);
             let mut done = None;
-            match state? {
+            let state = state.inspect_err(|_| self.is_broken = true)?;
+            match state {
                 ConnectionState::WriteTraffic(mut traffic) => match write(&mut traffic, &mut output[filled..]) {
                     Ok(written) => done = Some(filled + written - at),
                     Err(EncryptError::InsufficientSize(size)) => output.resize(filled + size.required_size, 0),
@@ -324,13 +311,10 @@ fn open(
     is_closed: &mut bool,
 ) -> Result<usize, rustls::Error> {
     let mut used = 0;
-    let mut failed = None;
     loop {
         let UnbufferedStatus { mut discard, state } = tls.process_tls_records(&mut input[used..]);
         match state {
             Ok(ConnectionState::EncodeTlsData(mut data)) => encode_message(&mut data, sealed),
-            // Only the alert is of interest after an error, and it comes first.
-            _ if failed.is_some() => break,
             Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                 while let Some(record) = traffic.next_record() {
                     let record = record?;
@@ -341,17 +325,26 @@ fn open(
             Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
             Ok(ConnectionState::PeerClosed) => *is_closed = true,
             Ok(ConnectionState::WriteTraffic(_) | ConnectionState::BlockedHandshake | ConnectionState::Closed) => {
-                used += discard;
-                break;
+                return Ok(used + discard);
             }
             // It is never offered.
-            Ok(ConnectionState::ReadEarlyData(_)) => failed = Some(rustls::Error::General("early data".to_owned())),
-            Ok(_) => failed = Some(rustls::Error::General("a state that is not known".to_owned())),
-            Err(error) => failed = Some(error),
+            Ok(ConnectionState::ReadEarlyData(_)) => return Err(rustls::Error::General("early data".to_owned())),
+            Ok(_) => return Err(rustls::Error::General("a state that is not known".to_owned())),
+            Err(error) => {
+                used += discard;
+                // What is to be sent comes before anything is read again.
+                while tls.wants_write() {
+                    let ConnectionState::EncodeTlsData(mut data) = tls.process_tls_records(&mut input[used..]).state?
+                    else {
+                        break;
+                    };
+                    encode_message(&mut data, sealed);
+                }
+                return Err(error);
+            }
         }
         used += discard;
     }
-    failed.map_or(Ok(used), Err)
 }
 
 /// Appends a message of the handshake, or an alert.

@@ -6,7 +6,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::session::{Fault, Session};
+use super::fault::Fault;
+use super::session::Session;
 
 /// A connection: its bytes, and the TLS above them.
 #[derive(Debug)]
@@ -73,14 +74,16 @@ impl<S> Stream<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
-    /// Goes on with the handshake, until it is over and its last message is sent.
+    /// Goes on with the handshake, until it is over. What the client need not wait for may be left to be sent.
     pub(super) fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         let mut io = Now { io: &mut self.io, cx };
         loop {
-            ready!(poll(self.session.send(&mut io)))?;
+            let sent = poll(self.session.send(&mut io));
             if !self.session.is_handshaking() {
-                return Poll::Ready(Ok(()));
+                // A client may write before it reads.
+                return Poll::Ready(if let Poll::Ready(sent) = sent { sent } else { Ok(()) });
             }
+            ready!(sent)?;
             // What comes right behind it is kept for whoever reads.
             ready!(poll(self.session.receive(&mut io, &mut [])))?;
         }

@@ -15,8 +15,11 @@ use crate::server::{Client, STEP, Server};
 
 mod clients;
 mod files;
+mod hostile;
 mod made;
+mod openssl;
 mod polls;
+mod proxied;
 
 pub(crate) use made::{Authority, Made};
 
