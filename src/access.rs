@@ -8,6 +8,7 @@
 //! ```
 
 pub mod caller;
+pub mod certificate;
 pub mod connection;
 pub mod credential;
 pub mod issuer;
@@ -18,7 +19,7 @@ pub mod verdicts;
 pub mod verified;
 
 pub use caller::{Caller, Identity, Known, Loss};
-pub use connection::{Connection, Scheme};
+pub use connection::{Certificate, Connection, Scheme};
 pub use credential::{Credential, Refusal};
 pub use policy::{Allowance, Policy};
 pub use tokens::Tokens;

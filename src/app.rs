@@ -27,9 +27,12 @@ use crate::sockets;
 use crate::sources::disk::DiskError;
 use crate::sources::kubernetes;
 use crate::telemetry::Telemetry;
+use crate::tls::{self, Acceptor};
+use tls_files::{Follower, Port, Ready};
 
 mod access;
 mod access_file;
+mod tls_files;
 
 /// Descriptors that are not for clients: the app's connections, files, the API server, the admin port.
 const RESERVED_DESCRIPTORS: usize = 256;
@@ -39,6 +42,7 @@ const RESERVED_DESCRIPTORS: usize = 256;
 pub struct App {
     config: Config,
     files: access::Files,
+    tls: Option<(Port, Ready)>,
     client: Option<kube::Client>,
     listener: TcpListener,
     listen: SocketAddr,
@@ -67,6 +71,9 @@ pub enum AppError {
     /// A file with tokens or users cannot be used.
     #[error("a file that says who may poll cannot be used (--access-tokens, --access-users)")]
     AccessFile(#[from] access_file::AccessFileError),
+    /// A certificate, its key or authorities cannot be used.
+    #[error("TLS cannot be spoken")]
+    Tls(#[from] tls_files::TlsFileError),
     /// The state directory cannot be used.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -88,6 +95,13 @@ impl App {
     /// Listens, and finds the API server where one is needed.
     pub async fn bind(config: Config) -> Result<Self, AppError> {
         let files = access::Files::read(&config.access)?;
+        let tls = config.tls.clone().map(|tls| Port {
+            tls,
+            flags: "tls-",
+            protocols: &[b"h2", b"http/1.1"],
+            names: config.access.certificate_names.clone(),
+        });
+        let tls = tls.map(|port| port.read().map(|ready| (port, ready))).transpose()?;
         let connections = descriptors(config.connections);
         let (listener, listen) = bind(config.listen, "--listen")?;
         let (admin, admin_address) = bind(config.admin, "--admin")?;
@@ -101,16 +115,17 @@ impl App {
         } else {
             None
         };
-        Ok(Self { config, files, client, listener, listen, admin, admin_address, connections })
+        Ok(Self { config, files, tls, client, listener, listen, admin, admin_address, connections })
     }
 
     /// For a person who has just started it: where it is and what to try.
     #[must_use]
     pub fn banner(&self) -> String {
         let (listen, admin) = (self.listen, self.admin_address);
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
         let mut text = String::new();
         for operation in &self.config.operations {
-            let url = format!("http://{listen}{}", operation.path);
+            let url = format!("{scheme}://{listen}{}", operation.path);
             let _ = write!(
                 text,
                 "operation {name} at {url}\n\n  \
@@ -171,7 +186,8 @@ impl App {
 
     fn warn_of_clear_credentials(&self) {
         let access = &self.config.access;
-        if access.asks() && !access.clear_credentials && !self.listen.ip().to_canonical().is_loopback() {
+        let is_clear = self.config.tls.is_none();
+        if is_clear && access.asks() && !access.clear_credentials && !self.listen.ip().to_canonical().is_loopback() {
             tracing::warn!(
                 "credentials are taken from the same host alone, since the connections of others are not encrypted: put \
                  what ends TLS on this host, or give --allow-clear-credentials where the network is trusted"
@@ -179,8 +195,20 @@ impl App {
         }
     }
 
+    /// What makes TLS connections of those to the clients' port, and what keeps that up to date.
+    fn tls(&mut self, registry: &Registry, tasks: &mut Tasks) -> Result<Option<Arc<Acceptor>>, AppError> {
+        let Some((port, ready)) = self.tls.take() else { return Ok(None) };
+        let families = tls::metrics::Families::register(registry)?;
+        let (follower, acceptor) = Follower::new(port, ready, families.of("clients"));
+        tasks.spawn("files for TLS", async move {
+            follower.follow().await;
+            Ok(())
+        });
+        Ok(Some(acceptor))
+    }
+
     /// Answers until a signal, then drains.
-    pub async fn run(self, telemetry: &Telemetry) -> Result<(), AppError> {
+    pub async fn run(mut self, telemetry: &Telemetry) -> Result<(), AppError> {
         let mut signals = Signals::new().map_err(AppError::Signals)?;
         let registry = Registry::new();
         registry.register(Box::new(telemetry.dropped_lines()))?;
@@ -198,6 +226,7 @@ impl App {
             }
         };
         self.warn_of_clear_credentials();
+        let tls = self.tls(&registry, &mut tasks)?;
         let access =
             access::access(&self.config, self.files, self.client.as_ref(), (&registry, withdrawals), &mut tasks)?;
         let front_metrics = metrics::Metrics::register(&registry)?;
@@ -216,7 +245,7 @@ impl App {
             admin.await;
             Ok(())
         });
-        let accept = listen::serve(self.listener, self.connections, router, stop.watch(), connections.clone());
+        let accept = listen::serve(self.listener, self.connections, tls, router, stop.watch(), connections.clone());
         let closing = stop.watch();
         tasks.spawn("client port", async move {
             accept.await?;

@@ -29,8 +29,9 @@ use tokio::time::Instant;
 use crate::access::caller::{Caller, Known, Loss};
 use crate::access::credential::{self, Credential, Invalid, Refusal, UNKNOWN};
 use crate::access::verdicts::{Lasts, Verdict};
-use crate::access::{Scheme, Tokens, Unverified, Verified};
+use crate::access::{Certificate, Scheme, Tokens, Unverified, Verified};
 
+mod ends;
 pub mod form;
 pub mod inquiries;
 pub mod issuer;
@@ -39,6 +40,7 @@ pub mod peers;
 pub mod users;
 mod withdrawals;
 
+use ends::Ends;
 use inquiries::{Finding, Inquirer, Inquiries, Outcome};
 use peers::Peers;
 pub use withdrawals::Withdrawals;
@@ -105,8 +107,8 @@ pub struct Peer<'a> {
     pub address: SocketAddr,
     /// How the connection is protected.
     pub scheme: Scheme,
-    /// The owner of the client's certificate.
-    pub certificate: Option<&'a Arc<Known>>,
+    /// The client's certificate.
+    pub certificate: Option<&'a Certificate>,
 }
 
 /// Who sends a request.
@@ -141,6 +143,7 @@ pub struct Authentication {
     /// A digest that is seen, in a dump of memory say, says nothing of a password.
     key: [u8; 32],
     inquiries: Arc<Inquiries<Digest, Basis>>,
+    ends: Ends,
     peers: Arc<Mutex<Peers>>,
     withdrawals: Arc<watch::Sender<u64>>,
 }
@@ -177,6 +180,7 @@ impl Authentication {
         Self {
             tokens: tokens.map(ArcSwap::from_pointee),
             inquiries: Inquiries::new(Box::new(asks), Loss::Withdrawn, Arc::clone(&withdrawals), kept),
+            ends: Ends::new(Arc::clone(&withdrawals)),
             authenticators,
             certificates,
             clear,
@@ -231,7 +235,7 @@ impl Authentication {
     /// Ends verdicts when their time is over or what they rest on is gone; without end.
     pub async fn maintain(&self) {
         let follow = self.authenticators.iter().enumerate().map(|(by, one)| self.follow(by, one.changes()));
-        tokio::join!(Arc::clone(&self.inquiries).maintain(), futures::future::join_all(follow));
+        tokio::join!(Arc::clone(&self.inquiries).maintain(), self.ends.maintain(), futures::future::join_all(follow));
     }
 
     async fn follow(&self, by: usize, mut changes: BoxStream<'static, ()>) {
@@ -265,8 +269,14 @@ impl Authentication {
         let credential = if self.takes_bearer() { credential::read(headers).map_err(refused)? } else { None };
         let Some(credential) = credential else {
             return match peer.certificate.filter(|_| self.certificates) {
-                Some(known) if known.lost().is_some() => Err(Unknown::Refused(Refusal::Withdrawn)),
-                Some(known) => Ok(Caller::Known(Arc::clone(known))),
+                Some(certificate) => {
+                    // Before the look, so that one that ends now is seen.
+                    self.ends.watch(certificate, Instant::now().into_std());
+                    match certificate.owner.lost() {
+                        Some(_) => Err(Unknown::Refused(Refusal::Withdrawn)),
+                        None => Ok(Caller::Known(Arc::clone(&certificate.owner))),
+                    }
+                }
                 None => Ok(Caller::Anonymous),
             };
         };

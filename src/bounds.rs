@@ -136,6 +136,23 @@ pub const ISSUER_FETCH_PAUSE: Duration = Duration::from_secs(10);
 pub const ISSUER_KEY_WAIT: Duration = Duration::from_secs(5);
 /// Such tokens that wait; for one more it is not found out whose it is.
 pub const ISSUER_WAITING: usize = 1024;
+/// Bytes of a file with a certificate, a key or authorities; a larger one is refused.
+pub const TLS_FILE_BYTES: usize = 1024 * 1024;
+/// TLS handshakes under way on a port, from the first byte of a client; further ones wait, and their time passes.
+pub const TLS_HANDSHAKES: usize = 512;
+/// From a connection to the end of its TLS handshake; then it is closed.
+pub const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
+/// Bytes of the longest TLS record (RFC 5246, section 6.2.3).
+pub const TLS_RECORD_BYTES: usize = 5 + 16 * 1024 + 2048;
+/// Bytes into which a thread reads its TLS connections, and a message of a handshake may have less a record; a longer one
+/// ends the connection.
+pub const TLS_INPUT_BYTES: usize = 3 * TLS_RECORD_BYTES;
+/// Bytes into which a thread encrypts: two records.
+pub const TLS_OUTPUT_BYTES: usize = 2 * TLS_RECORD_BYTES;
+/// Bytes of TLS records in a row that say nothing; with more the connection ends.
+pub const TLS_IDLE_BYTES: usize = 64 * 1024;
+/// A certificate and a key that do not belong together may be two halves of a change for this long, before that is told.
+pub const TLS_PAIR_SETTLES: Duration = Duration::from_secs(3);
 /// A client that takes no byte of the answer to a poll for this long is cut; on HTTP/2 its stream is reset.
 pub const SLOW_READER: Duration = Duration::from_secs(60);
 /// Bytes of a request body that has no use, which are read and dropped so that the connection can go on; with more of them

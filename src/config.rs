@@ -38,6 +38,8 @@ pub use value::{FormatName, log_level};
 pub struct Config {
     /// Where clients poll and the app's traffic arrives.
     pub listen: SocketAddr,
+    /// How the first of the two speaks TLS; absent: it speaks HTTP in the clear.
+    pub tls: Option<Tls>,
     /// Where operators and the kubelet ask.
     pub admin: SocketAddr,
     /// The app behind; absent: paths that no operation names are 404.
@@ -67,6 +69,26 @@ pub struct Config {
     pub controller: Option<Controller>,
     /// The describe operations, with distinct names and paths; at least one where no others can come.
     pub operations: Vec<Operation>,
+}
+
+/// How a port speaks TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// The file with its certificate, and what leads from it to its authority.
+    pub certificate: PathBuf,
+    /// The file with the key of that.
+    pub key: PathBuf,
+    /// What it asks of clients; absent: nothing.
+    pub clients: Option<TlsClients>,
+}
+
+/// Which clients are let in by their certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsClients {
+    /// The file with the authorities that verify them.
+    pub authorities: PathBuf,
+    /// One without a certificate is not let in.
+    pub is_required: bool,
 }
 
 /// The `DescribeOperation`s that are served, and who serves them.

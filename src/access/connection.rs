@@ -1,8 +1,10 @@
 //! PURE. Connections of clients.
 
 use std::net::SocketAddr;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
+
+use super::caller::Known;
 
 /// A connection of clients. Several may share one: behind a proxy, or on HTTP/2.
 #[derive(Debug)]
@@ -11,7 +13,18 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// How its requests are protected.
     pub scheme: Scheme,
+    /// The client's certificate; absent: it has shown none.
+    pub certificate: Option<Certificate>,
     ended: OnceLock<Instant>,
+}
+
+/// A certificate that a client has shown, and that was verified.
+#[derive(Debug, Clone)]
+pub struct Certificate {
+    /// Its owner.
+    pub owner: Arc<Known>,
+    /// When it ends.
+    pub ends: Instant,
 }
 
 /// The scheme of the URLs that lead here.
@@ -27,7 +40,13 @@ impl Connection {
     /// A connection that has begun.
     #[must_use]
     pub fn new(peer: SocketAddr, scheme: Scheme) -> Self {
-        Self { peer, scheme, ended: OnceLock::new() }
+        Self { peer, scheme, certificate: None, ended: OnceLock::new() }
+    }
+
+    /// One over TLS, whose client has shown this certificate.
+    #[must_use]
+    pub fn certified(peer: SocketAddr, certificate: Certificate) -> Self {
+        Self { certificate: Some(certificate), ..Self::new(peer, Scheme::Https) }
     }
 
     /// It has ended at `now`. Only the first end counts.

@@ -72,7 +72,8 @@ pub(super) fn access(
     if !settings.asks() {
         return Ok(Arc::new(Access::open(metrics)));
     }
-    let schemes = Schemes { clear: settings.clear_credentials, ..Schemes::default() };
+    let (clear, certificates) = (settings.clear_credentials, settings.certificates);
+    let schemes = Schemes { clear, certificates, ..Schemes::default() };
     let mut parts = Parts { registry, schemes, followed: Vec::new(), issuers: Vec::new() };
     parts.take_tokens(files.tokens)?;
     parts.take_users(files.users)?;

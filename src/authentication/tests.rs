@@ -84,7 +84,7 @@ impl Rig {
     async fn who(
         &self,
         field: Option<&'static str>,
-        certificate: Option<&Arc<Known>>,
+        certificate: Option<&Certificate>,
     ) -> (bool, Result<Caller, Refusal>) {
         let headers = field.map(|field| (AUTHORIZATION, HeaderValue::from_static(field))).into_iter().collect();
         let peer = Peer { address: ([127, 0, 0, 1], 1).into(), scheme: Scheme::Http, certificate };
@@ -109,7 +109,8 @@ impl Rig {
 #[tokio::test(start_paused = true)]
 async fn the_first_credential_is_judged_and_a_bad_one_is_never_none() {
     let rig = Rig::new(Issuer::default());
-    let certificate = Known::new("certified", Box::default());
+    let ends = Instant::now().into_std() + Duration::from_secs(60);
+    let certificate = Certificate { owner: Known::new("certified", Box::default()), ends };
     let invalid = |invalid| Err(Refusal::Invalid(invalid));
     for (field, has_certificate, at_once, expected) in [
         (None, false, true, Ok("")),
@@ -134,7 +135,7 @@ async fn the_first_credential_is_judged_and_a_bad_one_is_never_none() {
             "{field:?}"
         );
     }
-    certificate.lose(Loss::Withdrawn);
+    certificate.owner.lose(Loss::Withdrawn);
     assert_eq!(rig.who(None, Some(&certificate)).await.1, Err(Refusal::Withdrawn));
 }
 

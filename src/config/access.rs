@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::access::Policy;
+use crate::access::certificate::NameKind;
 use crate::access::issuer::IssuerConfig;
 
 /// Who may poll.
@@ -16,6 +17,10 @@ pub struct Access {
     pub audiences: Vec<String>,
     /// Issuers whose tokens are good.
     pub issuers: Vec<IssuerConfig>,
+    /// Client certificates are asked for.
+    pub certificates: bool,
+    /// Which of the names in a client's certificate is its owner's.
+    pub certificate_names: Vec<NameKind>,
     /// Who decides what callers may.
     pub judges: Judges,
     /// What callers may.
@@ -40,7 +45,11 @@ impl Access {
     /// Whether clients are asked for a credential.
     #[must_use]
     pub fn asks(&self) -> bool {
-        self.tokens.is_some() || self.users.is_some() || !self.audiences.is_empty() || !self.issuers.is_empty()
+        self.tokens.is_some()
+            || self.users.is_some()
+            || !self.audiences.is_empty()
+            || !self.issuers.is_empty()
+            || self.certificates
     }
 
     /// Whether the API server is asked.

@@ -18,6 +18,7 @@ use super::{Access, Config, Controller, Limits, Log, Operation, Source, Upstream
 mod access;
 pub mod custom;
 mod source;
+mod tls;
 
 /// What was given, unread.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -59,6 +60,7 @@ pub fn resolve(layers: &Layers) -> Result<Config, Problems> {
 /// Everything but the operations.
 fn process(reader: &mut Reader<'_>, file: &Layer) -> Option<Config> {
     let access = access::access(reader, file);
+    let tls = tls::of_clients(reader);
     let (listen, admin) = addresses(reader, access.as_ref());
     let upstream = upstream(reader, listen);
     let trusted_proxies = reader.list("trusted-proxies", value::network);
@@ -74,6 +76,7 @@ fn process(reader: &mut Reader<'_>, file: &Layer) -> Option<Config> {
     let otlp_endpoint = collector(reader);
     Some(Config {
         listen: listen?,
+        tls,
         admin: admin?,
         upstream,
         trusted_proxies,

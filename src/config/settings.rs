@@ -54,6 +54,21 @@ pub struct Options {
     /// Address for clients and for the traffic of the app
     #[arg(long, value_name = "IP:PORT", help_heading = TRAFFIC)]
     pub listen: Option<String>,
+    /// Speak HTTP over TLS, with this certificate and what leads from it to its authority (PEM); a change is followed
+    #[arg(long, value_name = "FILE", help_heading = TRAFFIC)]
+    pub tls_certificate: Option<String>,
+    /// The key of that certificate (PEM)
+    #[arg(long, value_name = "FILE", help_heading = TRAFFIC)]
+    pub tls_key: Option<String>,
+    /// Ask clients for a certificate, and verify it by these authorities (PEM); one that is not good ends the handshake
+    #[arg(long, value_name = "FILE", help_heading = TRAFFIC)]
+    pub tls_client_ca: Option<String>,
+    /// Whether a client may also come without a certificate (optional), or not (required)
+    #[arg(long, value_name = "WORD", help_heading = TRAFFIC)]
+    pub tls_client_auth: Option<String>,
+    /// Which of the names in a client's certificate is its owner's: the first of these kinds that is in it
+    #[arg(long, value_name = "KIND[,KIND]", value_delimiter = ',', help_heading = TRAFFIC)]
+    pub access_certificate_names: Vec<String>,
     /// Let in who brings one of the tokens of this file, of lines as `tidewait token NAME` prints them
     #[arg(long, value_name = "FILE", help_heading = TRAFFIC)]
     pub access_tokens: Option<String>,
@@ -160,7 +175,7 @@ pub(super) struct Setting {
 }
 
 /// Every setting, in the order of [`Options`].
-pub(super) const SETTINGS: [Setting; 39] = [
+pub(super) const SETTINGS: [Setting; 44] = [
     process("config", Absent("none"), |o| o.config.as_slice()),
     operation("file", Absent("none"), |o| o.file.as_slice()),
     operation("configmap", Absent("none"), |o| o.configmap.as_slice()),
@@ -173,6 +188,11 @@ pub(super) const SETTINGS: [Setting; 39] = [
     operation("max-parked", Text("20000"), |o| o.max_parked.as_slice()),
     operation("max-parked-per-agent", Text("16"), |o| o.max_parked_per_agent.as_slice()),
     process("listen", Text("127.0.0.1:8480"), |o| o.listen.as_slice()),
+    process("tls-certificate", Absent("none"), |o| o.tls_certificate.as_slice()),
+    process("tls-key", Absent("none"), |o| o.tls_key.as_slice()),
+    process("tls-client-ca", Absent("none"), |o| o.tls_client_ca.as_slice()),
+    process("tls-client-auth", Text("optional"), |o| o.tls_client_auth.as_slice()),
+    process("access-certificate-names", Absent("uri,dns,cn"), |o| &o.access_certificate_names),
     process("access-tokens", Absent("none"), |o| o.access_tokens.as_slice()),
     process("access-users", Absent("none"), |o| o.access_users.as_slice()),
     process("access-kubernetes", Absent("none"), |o| &o.access_kubernetes),

@@ -228,7 +228,7 @@ impl Future for Judged {
 
 /// As a connection is looked at by the check.
 pub(in crate::http) fn peer(connection: &Connection) -> Peer<'_> {
-    Peer { address: connection.peer, scheme: connection.scheme, certificate: None }
+    Peer { address: connection.peer, scheme: connection.scheme, certificate: connection.certificate.as_ref() }
 }
 
 /// Parts that rules allow.

@@ -18,6 +18,13 @@
 //! time in turn, and a long fan-out gives way to them every [`SLICE`](crate::bounds::SLICE) answers. What takes time (a consistent
 //! read, an encoding that nobody has asked for yet) is done by a task that leaves a message.
 //!
+//! Over TLS the same bytes pass through a [`Session`](crate::tls::Session), which a connection takes along when it is lent:
+//!
+//! ```text
+//!  kernel --> records --> a buffer of the thread --> decrypted --> buffer of the loop --> heads      (what is no whole record
+//!  kernel <-- records <-- a buffer of the thread <-- encrypted <-- bytes of an answer                 stays in the Session)
+//! ```
+//!
 //! Memory of a connection: a [`Client`](client::Client) in the loop's slab, an entry in [`Parked`](super::polls::parked::Parked) while it
 //! is parked, and what was sent behind a request that is being answered. Bytes are read into one buffer of the loop.
 
@@ -32,6 +39,7 @@ pub mod place;
 pub mod poller;
 mod polls;
 mod read;
+pub mod socket;
 #[cfg(test)]
 mod tests;
 pub mod threads;

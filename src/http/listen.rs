@@ -1,6 +1,7 @@
 //! Connections: accept them, bound them, notice dead peers, and pass them on to the event loops.
 //!
-//! HTTP/1.1 and cleartext HTTP/2 (with prior knowledge, RFC 9113, section 3.3) share the port.
+//! HTTP/1.1 and cleartext HTTP/2 (with prior knowledge, RFC 9113, section 3.3) share the port. With a certificate both come over
+//! TLS alone; each handshake is a task, and its connection goes to an event loop when it is over.
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -19,13 +20,15 @@ use tokio_util::task::TaskTracker;
 use super::Router;
 use super::front::epoll::Epoll;
 use super::front::inbox::Message;
+use super::front::socket::Socket;
 use super::front::threads::Threads;
-use super::front::{Inbox, Places};
-use crate::bounds::{CLOSING_HANDSHAKES, LINGER, REFUSED_CONNECTIONS};
+use super::front::{Inbox, Place, Places};
+use crate::bounds::{CLOSING_HANDSHAKES, CLOSING_IDLE, LINGER, REFUSED_CONNECTIONS};
 use crate::describe::problem::{self, Kind};
 use crate::describe::{Problem, answer};
 use crate::lifecycle::stop;
 use crate::sockets;
+use crate::tls::{self, Accepted, Acceptor, Failure};
 
 /// After a failed accept (out of descriptors, mostly): long enough not to spin, short enough to
 /// be back when one is free.
@@ -52,12 +55,19 @@ struct Port {
     /// Of connections that are refused with an answer.
     refusals: Arc<Semaphore>,
     connections: TaskTracker,
+    /// Absent: HTTP is spoken in the clear.
+    tls: Option<Arc<Acceptor>>,
+    /// TLS handshakes.
+    handshakes: TaskTracker,
+    stop: stop::Watch,
 }
 
-/// Serves the connections of a port until the process closes them, at most `limit` at once.
+/// Serves the connections of a port until the process closes them, at most `limit` at once; over TLS, where there is what makes
+/// such connections.
 pub async fn serve(
     listener: tokio::net::TcpListener,
     limit: usize,
+    tls: Option<Arc<Acceptor>>,
     router: Arc<Router>,
     stop: stop::Watch,
     connections: TaskTracker,
@@ -73,6 +83,9 @@ pub async fn serve(
         refusals: Arc::new(Semaphore::new(REFUSED_CONNECTIONS)),
         router,
         connections,
+        tls,
+        handshakes: TaskTracker::new(),
+        stop: stop.clone(),
     };
     tokio::select! {
         accepted = accept(listener, &mut port, stop) => accepted?,
@@ -108,6 +121,9 @@ async fn accept(listener: OwnedFd, port: &mut Port, mut stop: stop::Watch) -> io
     while let Ok((stream, peer)) = accept_one(listener.get_ref()) {
         port.take(stream, peer);
     }
+    // Each has a moment yet, and then its connection is in an inbox.
+    port.handshakes.close();
+    port.handshakes.wait().await;
     for inbox in &port.inboxes {
         inbox.send(Message::Closed);
     }
@@ -156,7 +172,23 @@ impl Port {
     fn take(&mut self, stream: std::net::TcpStream, peer: SocketAddr) {
         if let Some(place) = self.places.take(peer) {
             self.next = (self.next + 1) % self.inboxes.len();
-            self.inboxes[self.next].send(Message::Accepted(stream, place));
+            let inbox = &self.inboxes[self.next];
+            match &self.tls {
+                None => inbox.send(Message::Accepted(Socket::Clear(stream), place)),
+                Some(acceptor) => {
+                    let handshake =
+                        shake_hands(Arc::clone(acceptor), stream, place, Arc::clone(inbox), self.stop.clone());
+                    let lasts = self.handshakes.token();
+                    self.connections.spawn(async move {
+                        let failed = handshake.await;
+                        drop(lasts);
+                        if let Some((stream, last, place)) = failed {
+                            tls::acceptor::end(stream, &last).await;
+                            drop(place);
+                        }
+                    });
+                }
+            }
         } else {
             self.router.metrics.refused_connections.inc();
             self.refuse(stream);
@@ -166,7 +198,12 @@ impl Port {
     /// Answers one connection too many, whatever its request.
     fn refuse(&self, stream: std::net::TcpStream) {
         // Best effort: what does not fit into an empty send buffer is not worth waiting for.
-        let _ = (&stream).write(&refusal(self.places.limit(), fastrand::f64()));
+        let last = match &self.tls {
+            None => refusal(self.places.limit(), fastrand::f64()),
+            // In the form that a client knows before any key: a fatal alert, internal_error (RFC 8446, section 6).
+            Some(_) => [21, 3, 3, 0, 2, 2, 80].to_vec(),
+        };
+        let _ = (&stream).write(&last);
         let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned() else { return };
         let Ok(mut stream) = tokio::net::TcpStream::from_std(stream) else { return };
         self.connections.spawn(async move {
@@ -179,6 +216,47 @@ impl Port {
             drop(place);
         });
     }
+}
+
+/// Makes a TLS connection, and passes it on. Where that fails, what is left of it, and what the client is told.
+async fn shake_hands(
+    acceptor: Arc<Acceptor>,
+    stream: std::net::TcpStream,
+    place: Place,
+    inbox: Arc<Inbox<Epoll>>,
+    mut stop: stop::Watch,
+) -> Option<(tokio::net::TcpStream, Vec<u8>, Place)> {
+    let peer = place.peer();
+    let stream = tokio::net::TcpStream::from_std(stream).ok()?;
+    let over = async {
+        stop.closing().await;
+        tokio::time::sleep(CLOSING_IDLE).await;
+    };
+    let (failure, stream) = match acceptor.accept(stream, over).await {
+        Ok(Accepted { stream, client }) => {
+            // It fails only where the descriptor is none any more.
+            let socket = Socket::tls(stream).ok()?;
+            inbox.send(Message::Accepted(socket, place.secured(client)));
+            return None;
+        }
+        Err(failed) => failed,
+    };
+    let last = if matches!(failure, Failure::Clear) { in_the_clear() } else { Vec::new() };
+    tracing::debug!(error = crate::telemetry::chain(&failure), %peer, "a TLS handshake failed");
+    Some((stream?, last, place))
+}
+
+/// The answer to HTTP in the clear on a port that speaks TLS.
+fn in_the_clear() -> Vec<u8> {
+    let problem = Problem::new(Kind::HttpsOnly, "this request came in the clear: begin its URL with https");
+    let (status, json) = (problem.kind.status(), problem.to_json());
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
+         Connection: close\r\n\r\n",
+        problem::MEDIA_TYPE,
+        json.len(),
+    );
+    [head.into_bytes(), json].concat()
 }
 
 /// The answer to one connection too many. It is HTTP/1.1: the version of the client is not known yet.

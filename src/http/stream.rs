@@ -185,7 +185,11 @@ impl<S: AsyncRead + Unpin> ClientStream<S> {
     /// Reads bytes that hyper may not see yet, with the room of `buf`.
     fn poll_hold(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<usize>> {
         let before = buf.filled().len();
-        ready!(self.poll_stream(cx, buf))?;
+        match ready!(self.poll_stream(cx, buf)) {
+            // Over TLS, an end that the client has not announced. Requests and heads end where they say so.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
+            read => read?,
+        }
         let read = buf.filled().len() - before;
         self.held.extend_from_slice(&buf.filled()[before..]);
         buf.set_filled(before);

@@ -5,6 +5,7 @@
 //! | bad-parameter | 400 | the author of the client: the parameter, its value and what is allowed |
 //! | selection-not-offered | 400 | the author of the client: this model has no parts, ask for the whole |
 //! | malformed-request | 400 | the author of the client: the request breaks HTTP |
+//! | https-only | 400 | the author of the client: this port speaks HTTP over TLS alone |
 //! | unauthorized | 401 | the client: sends a credential, `WWW-Authenticate` says which |
 //! | forbidden | 403 | the operator: a rule that names the caller and the operation |
 //! | not-found | 404 | the author of the client: the paths that exist |
@@ -73,6 +74,8 @@ kinds! {
     SelectionNotOffered = BAD_REQUEST "selection-not-offered" "Selections are not offered of this model";
     /// The request breaks HTTP in a way that could be used to smuggle another one.
     MalformedRequest = BAD_REQUEST "malformed-request" "The request is malformed";
+    /// HTTP in the clear, on a port that speaks TLS.
+    HttpsOnly = BAD_REQUEST "https-only" "This port speaks https";
     /// No credential, or one that is not good.
     Unauthorized = UNAUTHORIZED "unauthorized" "A good credential is needed";
     /// No rule allows it.

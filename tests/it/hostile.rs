@@ -27,7 +27,7 @@ use make::Case;
 const AT_ONCE: usize = 16;
 
 /// The longest wait of these servers: what is parked by a case ends soon.
-const WAIT_MAX: &str = "1s";
+pub(crate) const WAIT_MAX: &str = "1s";
 
 /// A server of the corpus's model, and the folder that holds it.
 async fn start(arguments: &[&str]) -> (Server, TempDir) {
@@ -55,13 +55,24 @@ async fn is_well(server: &mut Server) {
 }
 
 async fn check_all(server: &Server, cases: &[Case], piece: impl Fn(&Case) -> usize) {
+    let listen = server.listen;
+    check_each(cases, piece, || async move {
+        let stream = TcpStream::connect(listen).await.expect("it listens");
+        stream.set_nodelay(true).expect("a socket");
+        stream
+    })
+    .await;
+}
+
+/// Each case on a connection of its own.
+pub(crate) async fn check_each<S, F>(cases: &[Case], piece: impl Fn(&Case) -> usize, connect: impl Fn() -> F)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    F: Future<Output = S>,
+{
     let checks = cases.iter().map(|case| {
-        let (listen, piece) = (server.listen, piece(case));
-        async move {
-            let stream = TcpStream::connect(listen).await.expect("it listens");
-            stream.set_nodelay(true).expect("a socket");
-            drive::check(case, stream, piece).await
-        }
+        let (connecting, piece) = (connect(), piece(case));
+        async move { drive::check(case, connecting.await, piece).await }
     });
     let wrong: Vec<_> =
         futures::stream::iter(checks).buffer_unordered(AT_ONCE).filter_map(|wrong| async { wrong }).collect().await;

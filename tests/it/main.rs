@@ -31,5 +31,6 @@ mod proxy; // the way to the app and back
 mod server; // the built binary, started for a test
 mod talk; // a client that sends any bytes, in pieces
 mod tidy; // rules about the source itself
+mod tls; // the built binary over TLS, and openssl and curl as its clients
 mod upstream; // the app as a source
 mod yaml; // what YAML means, and the YAML test suite

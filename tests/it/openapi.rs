@@ -106,6 +106,7 @@ fn methods(kind: Kind) -> &'static [&'static str] {
         | Kind::TooManySelections => &["GET", "HEAD"],
         Kind::ExpectationFailed
         | Kind::HeadTooLarge
+        | Kind::HttpsOnly
         | Kind::TooManyConnections
         | Kind::TransferCodingNotOffered
         | Kind::LoopbackOnly

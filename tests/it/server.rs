@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
@@ -31,8 +31,8 @@ pub(crate) struct Reply {
 }
 
 /// A connection that sends and reads one request after the other.
-pub(crate) struct Client {
-    pub(crate) stream: BufReader<TcpStream>,
+pub(crate) struct Client<S = TcpStream> {
+    pub(crate) stream: BufReader<S>,
     /// The server said that it closes.
     pub(crate) closed: bool,
 }
@@ -208,6 +208,13 @@ impl Client {
     pub(crate) async fn try_connect(address: SocketAddr) -> Option<Self> {
         let stream = TcpStream::connect(address).await.ok()?;
         Some(Self { stream: BufReader::new(stream), closed: false })
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    /// One on a stream of its own.
+    pub(crate) fn on(stream: S) -> Self {
+        Self { stream: BufReader::new(stream), closed: false }
     }
 
     /// Sends a GET and reads its answer.

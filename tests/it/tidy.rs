@@ -48,6 +48,7 @@ const ARROWS: [(&str, &[&str]); 25] = [
             "operation",
             "sockets",
             "telemetry",
+            "tls",
             "model",
         ],
     ),
@@ -72,6 +73,7 @@ const ARROWS: [(&str, &[&str]); 25] = [
             "sockets",
             "sources",
             "telemetry",
+            "tls",
         ],
     ),
 ];

@@ -37,10 +37,23 @@ pub(super) const TOP: Fields = &[
     ("allowAnonymous", Switch("allow-anonymous")),
     ("allowClearCredentials", Switch("allow-clear-credentials")),
     (
+        "tls",
+        Object(
+            "tls object",
+            &[
+                ("certificate", Text("tls-certificate")),
+                ("key", Text("tls-key")),
+                ("clientCa", Text("tls-client-ca")),
+                ("clientAuth", Text("tls-client-auth")),
+            ],
+        ),
+    ),
+    (
         "access",
         Object(
             "access object",
             &[
+                ("certificates", Object("access certificates", &[("names", Texts("access-certificate-names"))])),
                 ("tokens", Text("access-tokens")),
                 ("users", Text("access-users")),
                 ("kubernetes", Object("access.kubernetes", &[("audiences", Texts("access-kubernetes"))])),

@@ -4,6 +4,7 @@ use super::super::layer::Layer;
 use super::super::problem::Problems;
 use super::super::reader::Reader;
 use super::super::{Access, Judges, value};
+use super::tls;
 use crate::access::Policy;
 use crate::access::policy::Rule;
 use crate::bounds::ACCESS_NAME_BYTES;
@@ -43,11 +44,21 @@ pub(super) fn access(reader: &mut Reader<'_>, file: &Layer) -> Option<Access> {
         reader.wrong(given, "leaves access.rules without use: write both, or leave the rules out");
     }
     let policy = Policy { rules, anonymous: anonymous? };
-    Some(Access { tokens, users, audiences, issuers, judges: judges?, policy, clear_credentials: clear_credentials? })
+    Some(Access {
+        tokens,
+        users,
+        audiences,
+        issuers,
+        certificates: reader.contains("tls-client-ca"),
+        certificate_names: tls::names(reader),
+        judges: judges?,
+        policy,
+        clear_credentials: clear_credentials?,
+    })
 }
 
 /// The ways to know clients.
-const SCHEMES: [&str; 4] = ["access-tokens", "access-users", "access-kubernetes", "access-issuer"];
+const SCHEMES: [&str; 5] = ["access-tokens", "access-users", "access-kubernetes", "access-issuer", "tls-client-ca"];
 
 /// Whose rules they are.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -39,7 +39,8 @@ fn the_defaults_are_a_configuration() {
         admin: "127.0.0.1:8481".parse().expect("an address"),
         upstream: None,
         trusted_proxies: Vec::new(),
-        access: Access::default(),
+        tls: None,
+        access: Access { certificate_names: crate::access::certificate::NameKind::ALL.to_vec(), ..Access::default() },
         grace: Duration::from_secs(20),
         connections: 20_000,
         log: Log { format: crate::config::LogFormat::Text, level: "info".to_owned(), access: false },
@@ -62,7 +63,7 @@ fn the_defaults_are_a_configuration() {
 /// Of each setting: the flag's value, the variable's, the file's line, and what the configuration then says.
 type Case = (&'static str, &'static str, &'static str, &'static str, fn(&Config) -> String, [&'static str; 3]);
 
-const PRECEDENCE: [Case; 25] = [
+const PRECEDENCE: [Case; 30] = [
     ("listen", "127.0.0.1:1", "127.0.0.1:2", "listen: 127.0.0.1:3", |c| c.listen.port().to_string(), ["1", "2", "3"]),
     ("admin", "0.0.0.0:1", "0.0.0.0:2", "admin: 0.0.0.0:3", |c| c.admin.port().to_string(), ["1", "2", "3"]),
     (
@@ -157,6 +158,25 @@ const PRECEDENCE: [Case; 25] = [
         ["warn", "debug", "info,a=trace"],
     ),
     ("access-log", "true", "false", "log: {access: true}", |c| c.log.access.to_string(), ["true", "false", "true"]),
+    ("tls-certificate", "a", "b", "tls: {certificate: c}", |c| tls(c).0, ["a", "b", "c"]),
+    ("tls-key", "a", "b", "tls: {key: c}", |c| tls(c).1, ["a", "b", "c"]),
+    ("tls-client-ca", "a", "b", "tls: {clientCa: c}", |c| tls(c).2, ["a", "b", "c"]),
+    (
+        "tls-client-auth",
+        "required",
+        "optional",
+        "tls: {clientAuth: required}",
+        |c| tls(c).3.to_string(),
+        ["true", "false", "true"],
+    ),
+    (
+        "access-certificate-names",
+        "cn,dns",
+        "uri",
+        "access: {certificates: {names: [dns]}}",
+        |c| format!("{:?}", c.access.certificate_names),
+        ["[Cn, Dns]", "[Uri]", "[Dns]"],
+    ),
     (
         "access-tokens",
         "a",
@@ -231,6 +251,9 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
             base += " --upstream http://a";
         } else if flag == "allow-anonymous" {
             base += " --listen 0.0.0.0:80";
+        } else if flag.starts_with("tls-") || flag == "access-certificate-names" {
+            let needed = ["tls-certificate", "tls-key", "tls-client-ca"].into_iter().filter(|needed| *needed != flag);
+            base.extend(needed.map(|needed| format!(" --{needed} x")));
         }
         // An issuer has an audience: both, or neither where none is given by flags.
         let pair = match flag {
@@ -249,6 +272,16 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
         ];
         assert_eq!(found, expected, "{flag}");
     }
+}
+
+/// The files of TLS: certificate, key and authorities; and whether clients need a certificate.
+#[track_caller]
+fn tls(config: &Config) -> (String, String, String, bool) {
+    let tls = config.tls.clone().expect("TLS");
+    let clients = tls.clients.expect("authorities");
+    let [certificate, key, authorities] =
+        [tls.certificate, tls.key, clients.authorities].map(|path| path.display().to_string());
+    (certificate, key, authorities, clients.is_required)
 }
 
 #[track_caller]

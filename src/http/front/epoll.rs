@@ -1,8 +1,7 @@
 //! Connections of the kernel: an epoll for each event loop.
 
-use std::io::{self, IoSlice, Read as _, Write as _};
+use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
-use std::net::{Shutdown, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::task::Wake;
@@ -13,6 +12,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::time::Timespec;
 
 use super::poller::{Poller, Ready};
+use super::socket::{Socket, Stream};
 
 /// Events that are taken at once.
 const EVENTS: usize = 512;
@@ -73,40 +73,39 @@ impl Wake for Alarm {
 }
 
 impl Poller for Epoll {
-    type Socket = TcpStream;
-    type Stream = tokio::net::TcpStream;
+    type Socket = Socket;
+    type Stream = Stream;
 
-    const SHORT_READ_IS_LAST: bool = true;
-
-    fn add(&mut self, key: u32, socket: &mut TcpStream) -> io::Result<()> {
+    fn add(&mut self, key: u32, socket: &mut Socket) -> io::Result<()> {
         let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
-        Ok(epoll::add(&self.descriptor, socket, EventData::new_u64(key.into()), flags)?)
+        Ok(epoll::add(&self.descriptor, socket.tcp(), EventData::new_u64(key.into()), flags)?)
     }
 
-    fn remove(&mut self, socket: &TcpStream) -> io::Result<()> {
-        Ok(epoll::delete(&self.descriptor, socket)?)
+    fn remove(&mut self, socket: &Socket) -> io::Result<()> {
+        Ok(epoll::delete(&self.descriptor, socket.tcp())?)
     }
 
-    fn stream(socket: TcpStream) -> io::Result<tokio::net::TcpStream> {
-        tokio::net::TcpStream::from_std(socket)
+    fn stream(socket: Socket) -> io::Result<Stream> {
+        socket.into_stream()
     }
 
-    fn socket(stream: tokio::net::TcpStream) -> io::Result<TcpStream> {
-        stream.into_std()
+    fn socket(stream: Stream) -> io::Result<Socket> {
+        stream.into_socket()
     }
 
-    fn read(socket: &mut TcpStream, room: &mut [u8]) -> io::Result<usize> {
+    fn read(socket: &mut Socket, room: &mut [u8]) -> io::Result<usize> {
         socket.read(room)
     }
 
-    fn write(socket: &mut TcpStream, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
-        match bytes {
-            [bytes] => socket.write(bytes),
-            _ => socket.write_vectored(bytes),
-        }
+    fn short_read_is_last(socket: &Socket) -> bool {
+        socket.short_read_is_last()
     }
 
-    fn shutdown(socket: &mut TcpStream) -> io::Result<()> {
-        TcpStream::shutdown(socket, Shutdown::Write)
+    fn write(socket: &mut Socket, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
+        socket.write(bytes)
+    }
+
+    fn shutdown(socket: &mut Socket) -> io::Result<()> {
+        socket.shutdown()
     }
 }

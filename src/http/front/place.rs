@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use prometheus::IntGauge;
 use tokio::time::Instant;
 
-use crate::access::{Connection, Scheme};
+use crate::access::caller::Known;
+use crate::access::{Certificate, Connection, Scheme};
 use crate::authentication::Peer;
 
 /// The places for connections.
@@ -23,6 +24,7 @@ pub struct Places {
 pub struct Place {
     places: Arc<Places>,
     peer: SocketAddr,
+    scheme: Scheme,
     /// Made for who asks: most clients are no agents.
     connection: Option<Arc<Connection>>,
 }
@@ -46,7 +48,7 @@ impl Places {
         let take = |taken: usize| (taken < self.limit).then_some(taken + 1);
         self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok()?;
         self.gauge.inc();
-        Some(Place { places: Arc::clone(self), peer, connection: None })
+        Some(Place { places: Arc::clone(self), peer, scheme: Scheme::Http, connection: None })
     }
 }
 
@@ -60,12 +62,28 @@ impl Place {
     /// As who judges its requests looks at it.
     #[must_use]
     pub fn as_peer(&self) -> Peer<'_> {
-        Peer { address: self.peer, scheme: Scheme::Http, certificate: None }
+        let certificate = self.connection.as_ref().and_then(|connection| connection.certificate.as_ref());
+        Peer { address: self.peer, scheme: self.scheme, certificate }
+    }
+
+    /// How its requests are protected.
+    #[must_use]
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// It is over TLS. `client`: whose certificate the client has shown, and when that ends.
+    #[must_use]
+    pub fn secured(mut self, client: Option<(Arc<Known>, std::time::Instant)>) -> Self {
+        self.scheme = Scheme::Https;
+        let certificate = client.map(|(owner, ends)| Certificate { owner, ends });
+        self.connection = certificate.map(|certificate| Arc::new(Connection::certified(self.peer, certificate)));
+        self
     }
 
     /// The connection, for who judges its requests, and for the agents that poll on it.
     pub fn connection(&mut self) -> Arc<Connection> {
-        let connection = || Arc::new(Connection::new(self.peer, Scheme::Http));
+        let connection = || Arc::new(Connection::new(self.peer, self.scheme));
         Arc::clone(self.connection.get_or_insert_with(connection))
     }
 }

@@ -22,9 +22,6 @@ pub trait Poller: fmt::Debug + Send + 'static {
     /// The same connection as hyper takes it.
     type Stream: AsyncRead + AsyncWrite + Unpin + fmt::Debug + Send + 'static;
 
-    /// Whether a read that returns fewer bytes than there was room for has returned all.
-    const SHORT_READ_IS_LAST: bool;
-
     /// Begins to report on a connection.
     fn add(&mut self, key: u32, socket: &mut Self::Socket) -> io::Result<()>;
     /// Ends that.
@@ -35,6 +32,8 @@ pub trait Poller: fmt::Debug + Send + 'static {
     fn socket(stream: Self::Stream) -> io::Result<Self::Socket>;
     /// Reads what has come; 0: the peer has closed its sending side.
     fn read(socket: &mut Self::Socket, room: &mut [u8]) -> io::Result<usize>;
+    /// Whether a read that has just returned fewer bytes than there was room for has returned all.
+    fn short_read_is_last(socket: &Self::Socket) -> bool;
     /// Writes as much as there is room for.
     fn write(socket: &mut Self::Socket, bytes: &[IoSlice<'_>]) -> io::Result<usize>;
     /// Closes the sending side.

@@ -38,6 +38,7 @@ impl<P: Poller> EventLoop<P> {
         }
         let closes = client.flags.closes;
         let peer = client.place.as_peer();
+        let has_certificate = peer.certificate.is_some();
         // Before the settings are read: if they change meanwhile, the head is read again.
         let settings = operation.settings_generation();
         let judged = self.router.access.judge(&parts.headers, peer, &Target::Operation(operation.config()));
@@ -47,7 +48,7 @@ impl<P: Poller> EventLoop<P> {
         {
             let report = request.take_report();
             let request = Arc::new(request);
-            if report.agent.is_none() {
+            if report.agent.is_none() && !has_certificate {
                 self.known.keep(KnownHead::new(head, caller, &operation, &request, closes, settings));
             }
             let caller = caller.clone();

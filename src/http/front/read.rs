@@ -60,9 +60,7 @@ impl<P: Poller> EventLoop<P> {
         }
         // Taken out, so that heads can be read from it while the loop works on them.
         let mut buffer = std::mem::take(&mut self.buffer);
-        // A peer that has ended shows it only at the next read.
-        let short_is_last = P::SHORT_READ_IS_LAST && !client.flags.ended;
-        match read(|| P::read(&mut client.socket, &mut buffer), short_is_last, HEAD_BYTES) {
+        match read::<P>(&mut client.socket, &mut buffer, client.flags.ended) {
             Read::Some(read) => {
                 // The rest after others: a client may send without end.
                 self.look_again(key);
@@ -184,6 +182,8 @@ impl<P: Poller> EventLoop<P> {
         let peer = client.place.as_peer();
         let takes_credentials = || self.router.access.takes_credentials(peer);
         let known = self.known.find(bytes, generation);
+        // What a head's bytes say of its caller is all that there is to know, but for who has a certificate.
+        let known = known.filter(|_| peer.certificate.is_none());
         if let Some(known) = known.filter(|known| known.caller == Caller::Anonymous || takes_credentials()) {
             let known = known.clone();
             self.begins(key, bytes.len() > known.length());
@@ -250,12 +250,12 @@ impl<P: Poller> EventLoop<P> {
     }
 }
 
-/// Reads once, into `room` bytes. `short_is_last`: fewer than those are all that there are.
-fn read(mut read: impl FnMut() -> io::Result<usize>, short_is_last: bool, room: usize) -> Read {
+/// Reads once. `ended`: the peer has ended, which only the next read shows.
+fn read<P: Poller>(socket: &mut P::Socket, room: &mut [u8], ended: bool) -> Read {
     loop {
-        return match read() {
+        return match P::read(socket, room) {
             Ok(0) => Read::Ended,
-            Ok(read) if short_is_last && read < room => Read::Last(read),
+            Ok(read) if read < room.len() && !ended && P::short_read_is_last(socket) => Read::Last(read),
             Ok(read) => Read::Some(read),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Read::Last(0),

@@ -29,8 +29,6 @@ impl Poller for Pairs {
     type Socket = UnixStream;
     type Stream = tokio::net::UnixStream;
 
-    const SHORT_READ_IS_LAST: bool = true;
-
     fn add(&mut self, _key: u32, _socket: &mut UnixStream) -> io::Result<()> {
         Ok(())
     }
@@ -49,6 +47,10 @@ impl Poller for Pairs {
 
     fn read(socket: &mut UnixStream, room: &mut [u8]) -> io::Result<usize> {
         socket.read(room)
+    }
+
+    fn short_read_is_last(_socket: &UnixStream) -> bool {
+        true
     }
 
     fn write(socket: &mut UnixStream, bytes: &[IoSlice<'_>]) -> io::Result<usize> {

@@ -181,7 +181,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
             return Poll::Ready(Ok(()));
         }
         if matches!(this.ended, Ended::Nothing) {
-            if ready!(this.poll_some(cx, buf, limit))? > 0 {
+            let read = match ready!(this.poll_some(cx, buf, limit)) {
+                // Over TLS, an end that the client has not announced: frames end where they say so.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
+                read => read?,
+            };
+            if read > 0 {
                 this.turn.has_read();
                 return Poll::Ready(Ok(()));
             }

@@ -78,8 +78,6 @@ impl Poller for Memory {
     type Socket = Socket;
     type Stream = Socket;
 
-    const SHORT_READ_IS_LAST: bool = false;
-
     fn add(&mut self, key: u32, socket: &mut Socket) -> io::Result<()> {
         socket.waker = Arc::new(Key { key, woken: Arc::clone(&self.0) }).into();
         // As the kernel does: it may be ready already.
@@ -103,6 +101,10 @@ impl Poller for Memory {
         let mut room = ReadBuf::new(room);
         socket.now(|stream, cx| stream.poll_read(cx, &mut room))?;
         Ok(room.filled().len())
+    }
+
+    fn short_read_is_last(_socket: &Socket) -> bool {
+        false
     }
 
     fn write(socket: &mut Socket, bytes: &[IoSlice<'_>]) -> io::Result<usize> {

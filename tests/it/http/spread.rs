@@ -40,7 +40,7 @@ async fn a_release_is_spread_and_the_fan_out_counts_only_what_was_not_meant() {
     assert!(times[199] <= SPREAD + SECOND / 100, "{:?}", times[199]);
     for tenth in 0..10 {
         let from = SPREAD / 10 * tenth;
-        let count = times.iter().filter(|time| (from..from + SPREAD / 10).contains(time)).count();
+        let count = times.iter().filter(|time| (from..from + SPREAD / 10).contains(*time)).count();
         assert!((4..=60).contains(&count), "{count} of 200 from {from:?}");
     }
     let metrics = rig.operation.hub.metrics();

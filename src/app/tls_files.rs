@@ -1,0 +1,258 @@
+//! The files with certificates, keys and authorities of a port: read before anybody is served, then followed as models are.
+//!
+//! A certificate and its key change together, and are seen one after the other. So a pair whose halves do not belong together
+//! is tried again with each change, and told only after a moment; meanwhile, and while a file is not good, handshakes use
+//! the last good pair.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures::future::join_all;
+use rustls::ServerConfig;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+use crate::access::certificate::NameKind;
+use crate::bounds::{TLS_FILE_BYTES, TLS_PAIR_SETTLES};
+use crate::config::{Format, Tls};
+use crate::model::Content;
+use crate::sources::Report;
+use crate::sources::file::{self, FileSource};
+use crate::tls::acceptor::unix_now;
+use crate::tls::pair::{self, InvalidPair, Pair};
+use crate::tls::settings::{self, Clients};
+use crate::tls::{Acceptor, Metrics};
+
+/// Why there is no certificate to begin with.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsFileError {
+    /// A file cannot be read.
+    #[error("{setting} {}: it cannot be read: name a file that can be", .path.display())]
+    Read {
+        /// The flag that names it.
+        setting: String,
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file is of no use.
+    #[error("{setting} {}", .path.display())]
+    Invalid {
+        /// The flag that names it.
+        setting: String,
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: InvalidPair,
+    },
+    /// The files are good, and TLS cannot be spoken with them.
+    #[error("TLS cannot be spoken with these files")]
+    Unsupported(#[from] rustls::Error),
+}
+
+/// A port, and what its TLS is made of.
+#[derive(Debug, Clone)]
+pub(super) struct Port {
+    pub(super) tls: Tls,
+    /// What its flags begin with.
+    pub(super) flags: &'static str,
+    /// What it speaks, by the names of ALPN (RFC 7301).
+    pub(super) protocols: &'static [&'static [u8]],
+    /// Which of the names in a client's certificate is its owner's.
+    pub(super) names: Vec<NameKind>,
+}
+
+/// What the files hold: certificate, key, and (or nothing) authorities.
+type Contents = [Vec<u8>; 3];
+
+/// What was made of them.
+pub(super) struct Ready {
+    contents: Contents,
+    pub(super) config: ServerConfig,
+    pub(super) not_after: i64,
+}
+
+impl Port {
+    /// The flag and the path of each file.
+    fn files(&self) -> Vec<(String, &Path)> {
+        let Tls { certificate, key, clients } = &self.tls;
+        let authorities = clients.as_ref().map(|clients| ("client-ca", clients.authorities.as_path()));
+        let files = [("certificate", certificate.as_path()), ("key", key.as_path())].into_iter().chain(authorities);
+        files.map(|(name, path)| (format!("--{}{name}", self.flags), path)).collect()
+    }
+
+    /// Reads the files.
+    pub(super) fn read(&self) -> Result<Ready, TlsFileError> {
+        let mut contents = Contents::default();
+        for ((setting, path), content) in self.files().into_iter().zip(&mut contents) {
+            let limit = u64::try_from(TLS_FILE_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+            File::open(path)
+                .and_then(|file| file.take(limit).read_to_end(content))
+                .map_err(|source| TlsFileError::Read { setting, path: path.into(), source })?;
+        }
+        let (config, not_after) = self.make(&contents)?;
+        Ok(Ready { contents, config, not_after })
+    }
+
+    /// What handshakes use, and when its certificate ends.
+    fn make(&self, [certificate, key, authorities]: &Contents) -> Result<(ServerConfig, i64), TlsFileError> {
+        let provider = settings::provider();
+        let pair = Pair::parse(certificate, key, &provider, unix_now()).map_err(|invalid| self.invalid(invalid))?;
+        let clients = match &self.tls.clients {
+            None => None,
+            Some(clients) => Some(Clients {
+                authorities: pair::authorities(authorities).map_err(|invalid| self.invalid(invalid))?,
+                is_required: clients.is_required,
+                names: self.names.clone(),
+            }),
+        };
+        let not_after = pair.not_after;
+        Ok((settings::server(pair, clients, self.protocols, provider)?, not_after))
+    }
+
+    fn invalid(&self, source: InvalidPair) -> TlsFileError {
+        let at = match source {
+            InvalidPair::Certificate(_) => 0,
+            InvalidPair::Key(_) | InvalidPair::Mismatch => 1,
+            InvalidPair::Authorities(_) => 2,
+        };
+        let (setting, path) = self.files().into_iter().nth(at).unwrap_or((String::new(), Path::new("")));
+        TlsFileError::Invalid { setting, path: path.into(), source }
+    }
+}
+
+/// Follows the files of a port.
+pub(super) struct Follower {
+    port: Port,
+    acceptor: Arc<Acceptor>,
+    /// As they were seen last.
+    seen: Contents,
+    /// Why a file cannot be used now.
+    faults: [Option<String>; 3],
+    /// What handshakes use.
+    used: Contents,
+    /// What was said last of files that are not good.
+    told: Option<String>,
+    /// What is to be said, and when, unless it is over before.
+    later: Option<(Instant, String)>,
+}
+
+impl Follower {
+    /// Begins with what was read.
+    pub(super) fn new(port: Port, ready: Ready, metrics: Metrics) -> (Self, Arc<Acceptor>) {
+        metrics.good.set(1);
+        metrics.not_after.set(ready.not_after);
+        let acceptor = Arc::new(Acceptor::new(ready.config, port.names.clone(), metrics));
+        let follower = Self {
+            port,
+            acceptor: Arc::clone(&acceptor),
+            seen: ready.contents.clone(),
+            faults: Default::default(),
+            used: ready.contents,
+            told: None,
+            later: None,
+        };
+        (follower, acceptor)
+    }
+
+    /// Replaces what handshakes use whenever the files change.
+    pub(super) async fn follow(mut self) {
+        let (sender, mut reports) = mpsc::channel(1);
+        let files = self.port.files().into_iter().enumerate().map(|(at, (flag, path))| {
+            let format = Format::Opaque("application/x-pem-file".to_owned());
+            let operation = flag.trim_start_matches('-').to_owned();
+            let file = FileSource { operation, path: path.to_owned(), format, below: None };
+            let sender = sender.clone();
+            async move {
+                let (of_file, mut reports) = mpsc::channel(1);
+                let passed_on = async {
+                    while let Some(report) = reports.recv().await {
+                        if sender.send((at, report)).await.is_err() {
+                            break;
+                        }
+                    }
+                };
+                tokio::join!(file::run(file, of_file), passed_on);
+            }
+        });
+        let followed = join_all(files.collect::<Vec<_>>());
+        let taken = async {
+            loop {
+                let later = self.later.as_ref().map(|(at, _)| *at);
+                tokio::select! {
+                    Some((at, report)) = reports.recv() => self.on_report(at, report),
+                    () = sleep_until(later.unwrap_or_else(Instant::now)), if later.is_some() => {
+                        if let Some((_, why)) = self.later.take() {
+                            self.tell(why);
+                        }
+                    }
+                }
+            }
+        };
+        tokio::join!(followed, taken);
+    }
+
+    fn on_report(&mut self, at: usize, report: Report) {
+        match report {
+            Report::Holds(draft) => {
+                let Content::Opaque { body, .. } = &draft.content else { return };
+                self.seen[at] = body.to_vec();
+                self.faults[at] = None;
+            }
+            Report::Unusable(unusable) => self.faults[at] = Some(unusable.detail),
+            Report::Lost { reason } => self.faults[at] = Some(reason),
+            // Nothing is new, unless it was away.
+            Report::Confirmed if self.faults[at].take().is_some() => {}
+            Report::Confirmed | Report::ReadCompleted(_) => return,
+        }
+        self.look();
+    }
+
+    /// Takes what the files hold, if it is good.
+    fn look(&mut self) {
+        if let Some(fault) = self.faults.iter().flatten().next() {
+            return self.tell(fault.clone());
+        }
+        if self.seen == self.used {
+            return self.is_good();
+        }
+        match self.port.make(&self.seen) {
+            Ok((config, not_after)) => {
+                self.acceptor.replace(config);
+                self.used = self.seen.clone();
+                self.acceptor.metrics.not_after.set(not_after);
+                self.is_good();
+                tracing::info!(not_after, "the certificate has changed: new connections use it ({}*)", self.port.flags);
+            }
+            Err(error) => {
+                let is_half = matches!(&error, TlsFileError::Invalid { source: InvalidPair::Mismatch, .. });
+                let why = crate::telemetry::chain(&error);
+                if is_half {
+                    self.later.get_or_insert((Instant::now() + TLS_PAIR_SETTLES, why));
+                } else {
+                    self.tell(why);
+                }
+            }
+        }
+    }
+
+    fn is_good(&mut self) {
+        (self.told, self.later) = (None, None);
+        self.acceptor.metrics.good.set(1);
+    }
+
+    /// Says why the files are not good, once.
+    fn tell(&mut self, why: String) {
+        self.later = None;
+        self.acceptor.metrics.good.set(0);
+        if self.told.as_ref() != Some(&why) {
+            tracing::error!(error = why, "the files for TLS are not good: the last good certificate stays in use");
+            self.told = Some(why);
+        }
+    }
+}
