@@ -52,6 +52,7 @@ impl Rig {
                 body_idle_timeout: None,
             }),
             cluster: kubernetes::Metrics::register(&registry).expect("new names"),
+            rules: Arc::default(),
         };
         let hubs = hub::Families::register(&registry).expect("new names");
         let families = operation::Families::register(&registry).expect("new names");
