@@ -79,6 +79,12 @@ pub const ACCESS_TOKENS: usize = 100_000;
 pub const ACCESS_NAME_BYTES: usize = 253;
 /// Bytes of a part of a model that a rule names.
 pub const ACCESS_POINTER_BYTES: usize = 1024;
+/// Rules of the process (`access.rules`).
+pub const ACCESS_RULES: usize = 1024;
+/// Rules of one operation (`spec.access.rules`, and the same of an operation in a file).
+pub const ACCESS_OWN_RULES: usize = 32;
+/// Items of each list of a rule, such as its subjects.
+pub const ACCESS_RULE_ITEMS: usize = 64;
 /// Good verdicts that are kept on credentials that take time to judge, and on what their owners may, each.
 pub const ACCESS_VERDICTS: usize = 20_000;
 /// Bad verdicts that are kept, each; the oldest makes room for one more.

@@ -12,6 +12,7 @@ use kube::CustomResourceExt as _;
 
 use self::columns::Column;
 
+pub mod access;
 mod columns;
 pub mod condition;
 pub mod describe_operation;

@@ -136,6 +136,14 @@ impl Walk<'_> {
             Kind::OperationsField => return self.list_operations(value, path),
             Kind::Objects(setting, fields) => return self.list_objects(value, (setting, fields), path, layer),
             Kind::Selector(setting) => return self.selector(value, setting, path, layer),
+            Kind::AtMost(most, kind) => {
+                if let Value::Sequence(items) = value
+                    && items.len() > *most
+                {
+                    self.push(path, &format!("has {} items: write at most {most}", items.len()));
+                }
+                return self.field(value, kind, path, layer);
+            }
             Texts(setting) => return self.texts(value, setting, path, layer),
             Exactly(setting, only) => {
                 layer.mark(setting);
@@ -297,6 +305,9 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_the_shape_is_told_by_path() {
+        let many_rules = format!("access: {{rules: [{}]}}", "{subjects: [anonymous]},".repeat(1025));
+        let many_subjects =
+            format!("operations: [{{access: {{rules: [{{subjects: [{}]}}]}}}}]", "anonymous,".repeat(65));
         for (yaml, expected) in [
             ("listen: 8480", "f: listen: 8480 is a number, but text is wanted: put it in quotes"),
             ("listen:", "f: listen: has no value, but text is wanted: put it in quotes"),
@@ -325,6 +336,8 @@ mod tests {
                 "operations: []",
                 "f: operations: is empty: list an operation, or leave the field out and name one by flags",
             ),
+            (&many_rules, "f: access.rules: has 1025 items: write at most 1024"),
+            (&many_subjects, "f: operations[0].access.rules[0].subjects: has 65 items: write at most 64"),
             ("operations: [x]", "f: operations[0]: \"x\" is text, but an object with fields is wanted"),
             (
                 "operations: [{wait: {max: {}}}]",

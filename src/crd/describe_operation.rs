@@ -5,6 +5,7 @@ use kube::{CustomResource, ResourceExt as _};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::access::Access;
 use super::columns::Column;
 use super::condition::{self, Agent};
 use super::fields;
@@ -78,6 +79,10 @@ pub struct DescribeOperationSpec {
     /// Protection against a change that removes too much. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guard: Option<Guard>,
+    /// Who may poll it, beside those whom the rules of the sidecar let in. Default: whoever has a credential, unless
+    /// the sidecar has rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<Access>,
 }
 
 /// Where a model comes from: exactly one of the kinds.

@@ -3,7 +3,7 @@
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::schema::{LABEL_KEY, LABEL_VALUE, SUBDOMAIN, also, duration, list, matching, number, rule, text};
-use crate::bounds::{STATUS_AGENT, STATUS_TEXT};
+use crate::bounds::{ACCESS_NAME_BYTES, ACCESS_POINTER_BYTES, STATUS_AGENT, STATUS_TEXT};
 use crate::config::ranges;
 
 /// What a path of a request can hold.
@@ -70,6 +70,13 @@ fields! {
     label_key => matching(317, LABEL_KEY, KEY_HINT);
     label_values => list(VALUES, &matching(63, LABEL_VALUE, VALUE_HINT));
     labels => labels_schema();
+    subject => matching(
+        "group:".len() + ACCESS_NAME_BYTES,
+        &format!("^(authenticated|anonymous|(user|group):[-._:/@*A-Za-z0-9]{{1,{ACCESS_NAME_BYTES}}})$"),
+        "write user:NAME, group:NAME, authenticated or anonymous; a name is of letters, digits and -._:/@, and * for any text",
+    );
+    verb => json_schema!({ "type": "string", "enum": ["get"] });
+    part => part_schema();
     operator => json_schema!({ "type": "string", "enum": ["In", "NotIn", "Exists", "DoesNotExist"] });
 }
 
@@ -102,6 +109,16 @@ fn labels_schema() -> Schema {
             rule(&format!("self.all(key, key.size() <= 317 && key.matches(r'{LABEL_KEY}'))"), KEY_HINT),
         ],
     })
+}
+
+fn part_schema() -> Schema {
+    let hint = "write a JSON Pointer such as /shared or /nodes/{name}, with {name}, {node} or {pod} for the client's, \
+                ~0 for ~ and ~1 for /";
+    let mut schema = matching(ACCESS_POINTER_BYTES, "^/([^~{}]|~[01]|[{](name|node|pod)[}])*$", hint);
+    // maxLength counts characters.
+    let fits = format!("bytes(self).size() <= {ACCESS_POINTER_BYTES}");
+    also(&mut schema, rule(&fits, &format!("write at most {ACCESS_POINTER_BYTES} bytes")));
+    schema
 }
 
 fn file_path_schema() -> Schema {

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::control_plane::ControlPlane;
 use crate::model_file::ModelFile;
-use crate::server::Server;
+use crate::server::{STEP, Server};
 
 fn chart() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/tidewait")
@@ -178,6 +179,46 @@ fn the_adapter_serves_the_metric_that_the_autoscaler_asks_for() {
     assert!(read("templates/proxy/autoscaling.yaml").contains(&format!("metric: {{name: {served}}}")), "{served}");
 }
 
+/// The example for nodes, as the real API server reads it.
+#[tokio::test]
+async fn the_example_for_nodes_lets_its_service_account_poll_one_operation() {
+    let plane = ControlPlane::shared().await;
+    let namespace = plane.namespace("nodes").await;
+    let manifest = read("examples/nodes.yaml").replace("namespace: shop\n", &format!("namespace: {}\n", &*namespace));
+    let strict = ["apply", "--validate=strict", "-n", &namespace, "-f", "-"];
+    plane.kubectl_ok(&strict, Some(&manifest)).await;
+    let may = async |account: &str, verb: &str, resource: &str| {
+        let who = format!("--as=system:serviceaccount:{}:{account}", &*namespace);
+        let question = ["auth", "can-i", verb, resource, "--subresource=state", &who, "-n", &namespace];
+        let output = plane.kubectl(&question, None).await;
+        String::from_utf8_lossy(&output.stdout).trim() == "yes"
+    };
+    let zone = "describeoperations.tidewait.dev/zone-a";
+    let granted = async {
+        let mut look = tokio::time::interval(std::time::Duration::from_millis(100));
+        while !may("node", "get", zone).await {
+            look.tick().await;
+        }
+    };
+    tokio::time::timeout(STEP, granted).await.expect("the API server learns of the Role");
+    assert!(!may("node", "get", "describeoperations.tidewait.dev/zone-b").await);
+    assert!(!may("node", "get", "describeoperations.tidewait.dev").await);
+    assert!(!may("node", "update", zone).await);
+    assert!(!may("default", "get", zone).await);
+}
+
+#[test]
+fn the_example_of_a_certificate_has_the_names_of_the_service_and_the_secret_that_the_readme_sets() {
+    let certificate: Value = serde_yaml::from_str(&read("examples/certificate.yaml")).expect("YAML");
+    let spec = &certificate["spec"];
+    let secret = spec["secretName"].as_str().expect("a name");
+    assert!(read("README.md").contains(&format!("tls.secretName={secret}")));
+    let names: Vec<_> = spec["dnsNames"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+    // What the notes and the pod of helm test use, and the short names.
+    assert_eq!(names, ["tidewait", "tidewait.shop", "tidewait.shop.svc", "tidewait.shop.svc.cluster.local"]);
+    assert_eq!(spec["usages"], serde_json::json!(["digital signature", "server auth"]));
+}
+
 /// All text below a folder.
 pub(crate) fn texts(folder: PathBuf) -> String {
     let mut all = String::new();
@@ -211,6 +252,12 @@ fn the_role_has_the_rights_of_deploy_and_no_verb_more() {
     let chart = read("templates/role.yaml");
     let chart = chart.split_once("kind: RoleBinding").expect("a binding").0.to_owned();
     assert_eq!(rules(&chart), rules(&deploy));
+    let reviews = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/examples/reviews.yaml");
+    let reviews = fs::read_to_string(reviews).expect("text");
+    let found = rules(reviews.split_once("kind: ClusterRoleBinding").expect("a binding").0);
+    assert_eq!(found.len(), 6);
+    let chart = read("templates/reviews.yaml");
+    assert_eq!(rules(chart.split_once("kind: ClusterRoleBinding").expect("a binding").0), found);
 }
 
 /// What preStop relies on: with nobody parked a drain is over at once, and new connections would be refused before those

@@ -10,6 +10,7 @@ use crate::control_plane::ControlPlane;
 use crate::crd;
 use crate::server::{Client, STEP, Server};
 
+mod access;
 mod aggregate;
 mod leadership;
 mod models;

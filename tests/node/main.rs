@@ -8,6 +8,7 @@
     reason = "tests read the environment, and end in a panic with the reason"
 )]
 
+mod access; // clients that have to say who they are
 mod chart; // releases of the chart in namespaces of their own
 mod demo; // what a new user is shown
 mod guests; // the sidecar beside what else pods and clusters hold

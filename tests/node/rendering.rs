@@ -11,6 +11,8 @@ use tokio::sync::OnceCell;
 use crate::chart::{POD, Space, chart, combined_output};
 use crate::node::{Node, script};
 
+mod access;
+
 /// The files of values under ci/, by their names.
 fn cases() -> BTreeMap<String, String> {
     let files = fs::read_dir(chart().join("ci")).expect("a folder").map(|entry| entry.expect("an entry").path());
@@ -85,6 +87,14 @@ async fn everything_that_values_say_of_the_sidecar_reaches_the_pod() {
         "serve",
         "--listen=0.0.0.0:8480",
         "--allow-anonymous=true",
+        "--access-tokens=/etc/tidewait/access/tokens",
+        "--access-users=/etc/tidewait/access/users",
+        "--access-kubernetes=tidewait,edge",
+        "--access-authorization=both",
+        "--tls-certificate=/etc/tidewait/tls/tls.crt",
+        "--tls-key=/etc/tidewait/tls/tls.key",
+        "--tls-client-ca=/etc/tidewait/tls/client-ca.crt",
+        "--tls-client-auth=optional",
         "--admin=0.0.0.0:8481",
         "--upstream=http://127.0.0.1:3000",
         "--operations=$(POD_NAMESPACE)/tier in (edge)",
@@ -104,6 +114,13 @@ async fn everything_that_values_say_of_the_sidecar_reaches_the_pod() {
     assert!(sidecar["env"].as_array().expect("a list").contains(&collector));
     assert_eq!(sidecar["resources"]["requests"], json!({"cpu": "500m", "memory": "182Mi"}));
     assert_eq!(sidecar["resources"]["limits"], json!({"cpu": "2", "memory": "182Mi"}));
+    assert_eq!(secrets(&pod["spec"], "tidewait-access"), ["clients tokens=tokens", "clients people=users"]);
+    let tls = ["edge-tls tls.crt=tls.crt tls.key=tls.key", "edge-ca ca.crt=client-ca.crt"];
+    assert_eq!(secrets(&pod["spec"], "tidewait-tls"), tls);
+    for (volume, folder) in [("tidewait-access", "/etc/tidewait/access"), ("tidewait-tls", "/etc/tidewait/tls")] {
+        let mount = json!({"name": volume, "mountPath": folder, "readOnly": true});
+        assert!(sidecar["volumeMounts"].as_array().expect("a list").contains(&mount), "{sidecar}");
+    }
     assert_eq!(pod["spec"]["imagePullSecrets"], json!([{"name": "registry"}]));
     let drain = json!(["/tidewait", "drain", "--admin=127.0.0.1:8481", "--at-least=5s"]);
     assert_eq!(sidecar["lifecycle"]["preStop"]["exec"]["command"], drain);
@@ -111,6 +128,23 @@ async fn everything_that_values_say_of_the_sidecar_reaches_the_pod() {
     let own = POD.replace("NAME", "own").replace("spec:\n", "spec:\n  imagePullSecrets: [{name: own}]\n");
     let pod: Value = serde_yaml::from_str(&space.create_dry(&own).await).expect("YAML");
     assert_eq!(pod["spec"]["imagePullSecrets"], json!([{"name": "own"}, {"name": "registry"}]));
+}
+
+/// The Secrets that a volume is made of, each with its keys and the files they become. Without one the kubelet starts nothing.
+#[track_caller]
+fn secrets(spec: &Value, volume: &str) -> Vec<String> {
+    let volumes = spec["volumes"].as_array().expect("a list");
+    let volume = volumes.iter().find(|each| each["name"] == volume).expect("it is there");
+    let sources = volume["projected"]["sources"].as_array().expect("a list");
+    let text = |value: &Value| value.as_str().expect("text").to_owned();
+    let secret = |source: &Value| {
+        let secret = &source["secret"];
+        assert_ne!(secret["optional"], true, "{secret}");
+        let items = secret["items"].as_array().expect("a list").iter();
+        let items = items.map(|item| text(&item["key"]) + "=" + &text(&item["path"]));
+        [text(&secret["name"])].into_iter().chain(items).collect::<Vec<_>>().join(" ")
+    };
+    sources.iter().map(secret).collect()
 }
 
 #[tokio::test]
@@ -151,13 +185,33 @@ fn prometheus_takes(rules: &Value, count: usize) {
 #[tokio::test]
 async fn wrong_values_are_refused_in_words() {
     let anonymous = "access.anonymous=true";
-    let cases: [(&[&str], &str); 11] = [
+    let cases: [(&[&str], &str); 17] = [
         (
             &[],
-            "at '/access/anonymous': value must be one of true, 'which says: whoever reaches the port may poll, for \
-               the chart sets up neither tokens nor certificates yet'",
+            "nobody could poll: set access.anonymous=true if anyone who reaches the port may, or one of \
+             access.tokens.secretName, access.users.secretName, access.kubernetes.audiences, and \
+             tls.clientCaSecretName with tls.clientAuth=required",
         ),
+        (
+            &["access.tokens.secretName=a"],
+            "credentials would go over connections that others may be able to read, so none is accepted: set \
+             tls.secretName, or access.clearCredentials=true",
+        ),
+        (
+            &[anonymous, "access.authorization=both"],
+            "access.authorization=both decides about clients that are known, and none is: set access.tokens.secretName",
+        ),
+        (
+            &[anonymous, "tls.clientCaSecretName=a"],
+            "tls.clientCaSecretName is for a port that speaks TLS: set tls.secretName",
+        ),
+        (
+            &[anonymous, "tls.secretName=a,tls.clientAuth=required"],
+            "tls.clientAuth=required needs the authorities that sign certificates of clients: set tls.clientCaSecretName",
+        ),
+        (&["access.kubernetes.audiences={a b}"], "at '/access/kubernetes/audiences/0': 'a b' does not match pattern"),
         (&["access=null"], "missing property 'access'"),
+        (&[anonymous, "access.tokens.secret=a"], "at '/access/tokens': additional properties 'secret' not allowed"),
         (&[anonymous, "mode=sidecar"], "at '/mode': value must be one of 'inject', 'proxy', 'template'"),
         (&[anonymous, "log.lvel=info"], "at '/log': additional properties 'lvel' not allowed"),
         (&[anonymous, "ports.describe=http"], "at '/ports/describe': got string, want integer"),
@@ -233,10 +287,22 @@ async fn memory_follows_from_the_clients() {
 /// Another value for each, and the case in whose rendering it shows.
 fn changes() -> Vec<(&'static str, Value, &'static str)> {
     let (inject, everything, proxy, hpa, keda) = ("inject", "inject-everything", "proxy", "proxy-hpa", "proxy-keda");
+    let access = "proxy-access";
     let rule = json!([{"apiGroups": ["x"], "resources": ["y"], "verbs": ["get"]}]);
     let digest = format!("sha256:{}", "a".repeat(64));
     vec![
         ("mode", json!("template"), inject),
+        ("access.anonymous", json!(true), access),
+        ("access.tokens.secretName", json!("other"), everything),
+        ("access.tokens.key", json!("other"), everything),
+        ("access.users.secretName", json!("other"), everything),
+        ("access.users.key", json!("other"), everything),
+        ("access.kubernetes.audiences", json!(["other"]), access),
+        ("access.authorization", json!("both"), access),
+        ("access.clearCredentials", json!(true), access),
+        ("tls.secretName", json!("other"), access),
+        ("tls.clientCaSecretName", json!("other"), access),
+        ("tls.clientAuth", json!("required"), everything),
         ("image.repository", json!("registry.example/tidewait"), inject),
         ("image.tag", json!("2"), proxy),
         ("image.digest", json!(digest), proxy),
@@ -329,7 +395,7 @@ fn changes() -> Vec<(&'static str, Value, &'static str)> {
 }
 
 /// Values that no rendering without a cluster can show; tests beside them do.
-const SHOWN_ELSEWHERE: [&str; 2] = ["access.anonymous", "crds.takeOwnership"];
+const SHOWN_ELSEWHERE: [&str; 1] = ["crds.takeOwnership"];
 
 #[tokio::test]
 async fn every_value_changes_something() {

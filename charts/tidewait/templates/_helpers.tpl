@@ -85,3 +85,32 @@ name: {{ include "tidewait.name" $root }}{{ index . 1 }}
 labels:
   {{- include "tidewait.labels" $root | nindent 2 }}
 {{- end }}
+
+{{/* Subjects of a binding: the service accounts that a sidecar or proxy has. */}}
+{{- define "tidewait.accounts" -}}
+{{- range .Values.rbac.serviceAccounts }}
+- kind: ServiceAccount
+  name: {{ . }}
+  namespace: {{ $.Release.Namespace }}
+{{- else }}
+{{- if eq .Values.mode "proxy" }}
+- kind: ServiceAccount
+  name: {{ include "tidewait.serviceAccountName" . }}
+  namespace: {{ .Release.Namespace }}
+{{- else }}
+- apiGroup: rbac.authorization.k8s.io
+  kind: Group
+  name: system:serviceaccounts:{{ .Release.Namespace }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* What clients speak with the port for the polls; also the name of the Service's port. */}}
+{{- define "tidewait.scheme" -}}
+{{ ternary "http" "https" (empty .Values.tls.secretName) }}
+{{- end }}
+
+{{/* Whether helm test has a pod: it has no certificate of its own. */}}
+{{- define "tidewait.hasTest" -}}
+{{- if and .Values.tests.enabled (include "tidewait.hasService" .) (ne .Values.tls.clientAuth "required") }}true{{ end }}
+{{- end }}

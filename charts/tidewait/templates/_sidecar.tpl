@@ -44,6 +44,7 @@ args:
   - serve
   - {{ printf "--listen=%s" .listen | include "tidewait.text" }}
   - --allow-anonymous={{ $values.access.anonymous }}
+  {{- include "tidewait.access" $values | trim | nindent 2 }}
   - {{ printf "--admin=%s" .adminListen | include "tidewait.text" }}
   - {{ printf "--upstream=%s" .upstream | include "tidewait.text" }}
   {{- if ne $values.upstreamProtocol "http1" }}
@@ -124,6 +125,45 @@ volumeMounts:
   - name: tidewait-state
     mountPath: /var/lib/tidewait
   {{- end }}
+  {{- if or $values.access.tokens.secretName $values.access.users.secretName }}
+  - name: tidewait-access
+    mountPath: /etc/tidewait/access
+    readOnly: true
+  {{- end }}
+  {{- if $values.tls.secretName }}
+  - name: tidewait-tls
+    mountPath: /etc/tidewait/tls
+    readOnly: true
+  {{- end }}
+{{- end }}
+
+{{/* Arguments about who clients are and what they may; of the values. */}}
+{{- define "tidewait.access" -}}
+{{- with .access }}
+{{- if .tokens.secretName }}
+- --access-tokens=/etc/tidewait/access/tokens
+{{- end }}
+{{- if .users.secretName }}
+- --access-users=/etc/tidewait/access/users
+{{- end }}
+{{- with .kubernetes.audiences }}
+- {{ printf "--access-kubernetes=%s" (join "," .) | quote }}
+{{- end }}
+{{- if ne .authorization "rules" }}
+- --access-authorization={{ .authorization }}
+{{- end }}
+{{- if .clearCredentials }}
+- --allow-clear-credentials
+{{- end }}
+{{- end }}
+{{- if .tls.secretName }}
+- --tls-certificate=/etc/tidewait/tls/tls.crt
+- --tls-key=/etc/tidewait/tls/tls.key
+{{- end }}
+{{- if .tls.clientCaSecretName }}
+- --tls-client-ca=/etc/tidewait/tls/client-ca.crt
+- --tls-client-auth={{ .tls.clientAuth }}
+{{- end }}
 {{- end }}
 
 {{/* Seconds of a drain within a grace period: half of it is for the app, and for what it still answers. */}}
@@ -143,6 +183,35 @@ volumeMounts:
 {{- if .Values.stateDir.enabled }}
 - name: tidewait-state
   emptyDir: {sizeLimit: {{ .Values.stateDir.sizeLimit }}}
+{{- end }}
+{{- /* No Secret is optional: without it the kubelet says so and does not start the pod. */}}
+{{- with .Values.access }}
+{{- if or .tokens.secretName .users.secretName }}
+- name: tidewait-access
+  projected:
+    sources:
+      {{- with .tokens }}
+      {{- if .secretName }}
+      - secret: {name: {{ .secretName | quote }}, items: [{key: {{ .key | quote }}, path: tokens}]}
+      {{- end }}
+      {{- end }}
+      {{- with .users }}
+      {{- if .secretName }}
+      - secret: {name: {{ .secretName | quote }}, items: [{key: {{ .key | quote }}, path: users}]}
+      {{- end }}
+      {{- end }}
+{{- end }}
+{{- end }}
+{{- with .Values.tls }}
+{{- if .secretName }}
+- name: tidewait-tls
+  projected:
+    sources:
+      - secret: {name: {{ .secretName | quote }}, items: [{key: tls.crt, path: tls.crt}, {key: tls.key, path: tls.key}]}
+      {{- if .clientCaSecretName }}
+      - secret: {name: {{ .clientCaSecretName | quote }}, items: [{key: ca.crt, path: client-ca.crt}]}
+      {{- end }}
+{{- end }}
 {{- end }}
 {{- end }}
 

@@ -1,5 +1,7 @@
 //! PURE. Every field that a configuration file knows, and the setting that each gives.
 
+use crate::bounds::{ACCESS_OWN_RULES, ACCESS_RULE_ITEMS, ACCESS_RULES};
+
 /// What a field may hold, and the setting that it gives.
 pub(super) enum Kind {
     /// Text.
@@ -23,11 +25,13 @@ pub(super) enum Kind {
     OperationsField,
     /// A list of objects with these fields.
     Objects(&'static str, Fields),
+    /// A list of at most so many.
+    AtMost(usize, &'static Kind),
 }
 
 pub(super) type Fields = &'static [(&'static str, Kind)];
 
-use Kind::{Count, Duration, Exactly, Object, Objects, Switch, Text, Texts};
+use Kind::{AtMost, Count, Duration, Exactly, Object, Objects, Switch, Text, Texts};
 
 pub(super) const TOP: Fields = &[
     ("apiVersion", Exactly("apiVersion", "tidewait.dev/v1alpha1")),
@@ -59,7 +63,7 @@ pub(super) const TOP: Fields = &[
                 ("kubernetes", Object("access.kubernetes", &[("audiences", Texts("access-kubernetes"))])),
                 ("issuers", Objects("access.issuers", ISSUER)),
                 ("authorization", Text("access-authorization")),
-                ("rules", Objects("access.rules", RULE)),
+                ("rules", AtMost(ACCESS_RULES, &Objects("access.rules", RULE))),
             ],
         ),
     ),
@@ -119,7 +123,7 @@ pub(super) const OPERATION: Fields = &[
     ),
     ("paused", Switch("paused")),
     ("guard", Object("guard", &[("maxRemovedPercent", Count("guard.maxRemovedPercent"))])),
-    ("access", Object("own access object", &[("rules", Objects("access.rules", OWN_RULE))])),
+    ("access", Object("own access object", &[("rules", AtMost(ACCESS_OWN_RULES, &Objects("access.rules", OWN_RULE)))])),
 ];
 
 /// An issuer of tokens.
@@ -136,14 +140,18 @@ const ISSUER: Fields = &[
 
 /// A rule of the process.
 const RULE: Fields = &[
-    ("subjects", Texts("subjects")),
-    ("verbs", Texts("verbs")),
-    ("operations", Texts("operations")),
-    ("restrict", Texts("restrict")),
+    ("subjects", AtMost(ACCESS_RULE_ITEMS, &Texts("subjects"))),
+    ("verbs", AtMost(ACCESS_RULE_ITEMS, &Texts("verbs"))),
+    ("operations", AtMost(ACCESS_RULE_ITEMS, &Texts("operations"))),
+    ("restrict", AtMost(ACCESS_RULE_ITEMS, &Texts("restrict"))),
 ];
 
 /// A rule of one operation.
-const OWN_RULE: Fields = &[("subjects", Texts("subjects")), ("verbs", Texts("verbs")), ("restrict", Texts("restrict"))];
+const OWN_RULE: Fields = &[
+    ("subjects", AtMost(ACCESS_RULE_ITEMS, &Texts("subjects"))),
+    ("verbs", AtMost(ACCESS_RULE_ITEMS, &Texts("verbs"))),
+    ("restrict", AtMost(ACCESS_RULE_ITEMS, &Texts("restrict"))),
+];
 
 const SOURCE: Fields = &[
     ("file", Object("source.file", &[("path", Text("file")), ("format", Text("format"))])),

@@ -94,6 +94,17 @@ fn upstream(changes: Value) -> Value {
     source(json!({ "upstream": upstream }))
 }
 
+/// A rule that lets whoever has a credential poll, with these changes.
+fn rule(changes: Value) -> Value {
+    let mut rule = json!({ "subjects": ["authenticated"], "verbs": ["get"] });
+    merge(&mut rule, changes);
+    rule
+}
+
+fn with_rule(changes: Value) -> Value {
+    with("access", json!({ "rules": [rule(changes)] }))
+}
+
 /// Null takes a field away.
 fn merge(object: &mut Value, changes: Value) {
     let Value::Object(changes) = changes else { panic!("an object") };
@@ -156,6 +167,22 @@ async fn good_manifests_are_good_to_both() {
         upstream(json!({ "path": "/m?a=%20&b={}|`?", "interval": "24h" })),
         upstream(json!({ "interval": null, "trigger": { "apiVersion": "v1", "kind": "Secret", "name": "t" } })),
     ];
+    let part = |part: &str| with_rule(json!({ "restrict": [part] }));
+    good.extend([
+        with("access", json!({})),
+        with_rule(json!({})),
+        with_rule(
+            json!({ "subjects": ["authenticated", "anonymous", "user:*", "group:system:nodes", "user:a@b.c/d_e-*"] }),
+        ),
+        with_rule(json!({ "subjects": [format!("user:{}", "a".repeat(253)), format!("group:{}", "a".repeat(253))] })),
+        with_rule(json!({ "subjects": vec!["anonymous"; 64], "verbs": vec!["get"; 64], "restrict": vec!["/a"; 64] })),
+        with("access", json!({ "rules": vec![rule(json!({})); 32] })),
+        part("/"),
+        part("//a b/\u{e9}\n"),
+        part("/nodes/{name}-{node}{pod}/~0~1"),
+        part(&format!("/{}", "a".repeat(1023))),
+        part(&format!("/{}a", "\u{e9}".repeat(511))),
+    ]);
     for format in ["json", "yaml", "opaque", "opaque:text/plain; charset=utf-8", "opaque:a/b ;c=\"d e\";e='f'"] {
         good.push(source(json!({ "configMap": { "name": "a", "key": "k", "format": format } })));
         good.push(source(json!({ "file": { "path": "/srv/m", "format": format } })));
@@ -298,6 +325,62 @@ fn bad() -> Vec<(Value, &'static str, String)> {
     ] {
         add(source(json!({ "file": { "path": path } })), "spec.source.file.path", message);
     }
+    bad.extend(bad_access());
+    bad
+}
+
+fn bad_access() -> Vec<(Value, &'static str, String)> {
+    let mut bad: Vec<(Value, &'static str, String)> = Vec::new();
+    let mut add = |spec: Value, field: &'static str, message: &str| bad.push((spec, field, message.to_owned()));
+    let (few, many) = ("should have at least 1 items", "must have at most 64 items");
+    add(with("access", json!([])), "spec.access", "must be of type object");
+    add(with("access", json!({ "rules": [] })), "spec.access.rules", few);
+    add(
+        with("access", json!({ "rules": vec![rule(json!({})); 33] })),
+        "spec.access.rules",
+        "must have at most 32 items",
+    );
+    for (list, item) in [("subjects", "anonymous"), ("verbs", "get"), ("restrict", "/a")] {
+        add(with_rule(json!({ list: [] })), "spec.access.rules[0]", few);
+        add(with_rule(json!({ list: vec![item; 65] })), "spec.access.rules[0]", many);
+        add(with_rule(json!({ list: item })), "spec.access.rules[0]", "must be of type array");
+    }
+    add(with_rule(json!({ "subjects": null })), "spec.access.rules[0].subjects", "Required value");
+    add(with_rule(json!({ "verbs": null })), "spec.access.rules[0].verbs", "Required value");
+    for subject in [
+        "",
+        "node-1",
+        "users:a",
+        "User:a",
+        "authenticated:a",
+        "Anonymous",
+        "user:",
+        "user:a b",
+        "group:\u{e9}",
+        "user:a\n",
+    ] {
+        let spec = with_rule(json!({ "subjects": ["anonymous", subject] }));
+        add(
+            spec,
+            "spec.access.rules[0].subjects[1]",
+            "write user:NAME, group:NAME, authenticated or anonymous; a name",
+        );
+    }
+    let long = format!("user:{}", "a".repeat(254));
+    add(with_rule(json!({ "subjects": [long] })), "spec.access.rules[0].subjects[0]", "write user:NAME");
+    let long = format!("group:{}", "a".repeat(254));
+    add(with_rule(json!({ "subjects": [long] })), "spec.access.rules[0].subjects[0]", "may not be more than 259");
+    for verb in ["", "Get", "put", "*"] {
+        add(with_rule(json!({ "verbs": [verb] })), "spec.access.rules[0].verbs[0]", "supported values: \"get\"");
+    }
+    for part in ["", "shared", "/a~", "/a~2", "/{", "/}", "/{nam}", "/{Name}", "/{name", "/a}b", "/~{name}"] {
+        let spec = with_rule(json!({ "restrict": [part] }));
+        add(spec, "spec.access.rules[0].restrict[0]", "write a JSON Pointer such as /shared or /nodes/{name}");
+    }
+    let long = format!("/{}", "a".repeat(1024));
+    add(with_rule(json!({ "restrict": [long] })), "spec.access.rules[0].restrict[0]", "may not be more than 1024");
+    let long = format!("/{}", "\u{e9}".repeat(512));
+    add(with_rule(json!({ "restrict": [long] })), "spec.access.rules[0].restrict[0]", "write at most 1024 bytes");
     bad
 }
 
@@ -330,6 +413,7 @@ async fn fields_that_nobody_knows_and_names_that_label_nothing_are_refused() {
     };
     for (name, spec, expected) in [
         ("a", with("waitt", json!({})), "unknown field \"spec.waitt\""),
+        ("a", with_rule(json!({ "operations": ["a"] })), "unknown field \"spec.access.rules[0].operations\""),
         (
             "a",
             source(json!({ "configMap": { "name": "a", "namespace": "b" } })),

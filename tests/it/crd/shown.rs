@@ -111,6 +111,8 @@ async fn kubectl_explains_the_fields() {
         ("dop.spec.limits.parked", "one more is answered 503. Default: 20,000."),
         ("dop.spec.guard", "tidewait.dev/confirm-removal"),
         ("dop.spec.source.resource.selector.matchExpressions", "In, NotIn, Exists or DoesNotExist"),
+        ("dop.spec.access.rules", "A change ends the requests of those who may no longer wait."),
+        ("dop.spec.access.rules.restrict", "{name}, {node} and {pod} stand for the client's own; at most 64."),
         ("dop.status.worstAgents", "Rejecting: it could not apply it."),
         ("netm.spec", "The model: any fields."),
         ("drep.status.operations.inputs", "a hash over the uid and the generation"),
