@@ -255,7 +255,7 @@ impl Authentication {
             Err(Unknown::Ask(digest, basis)) => {
                 let inquiries = Arc::clone(&self.inquiries);
                 Answer::Later(Box::pin(async move {
-                    match inquiries.ask(digest, basis).await {
+                    match inquiries.ask(digest, *basis).await {
                         Outcome::Verdict(verdict) => of(verdict),
                         Outcome::Unavailable | Outcome::Full => Err(Refusal::Unavailable),
                     }
@@ -308,7 +308,8 @@ impl Authentication {
         if !peers.may(peer, Instant::now().into_std()) {
             return Err(Unknown::Refused(Refusal::TooManyBad));
         }
-        Err(Unknown::Ask(digest, Basis { by, peer, mark: None, credential: (challenge(credential), text.into()) }))
+        let credential = (challenge(credential), text.into());
+        Err(Unknown::Ask(digest, Box::new(Basis { by, peer, mark: None, credential })))
     }
 
     /// Whether a credential may come over a connection of this kind.
@@ -330,7 +331,7 @@ fn secret() -> Digest {
 /// Why a caller is not known at once.
 enum Unknown {
     Refused(Refusal),
-    Ask(Digest, Basis),
+    Ask(Digest, Box<Basis>),
 }
 
 fn of(verdict: Verdict) -> Result<Caller, Refusal> {

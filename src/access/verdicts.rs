@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn a_verdict_holds_until_its_end_and_its_owner_is_lost_then() {
-        let now = Instant::now();
+        let now = tokio::time::Instant::now().into_std();
         let mut verdicts = Verdicts::<u32, ()>::default();
         let held = verdicts.keep(1, known("a"), until(now + 120 * SECOND), (), now).expect("room").0;
         assert_eq!(verdicts.find(&1, now + 119 * SECOND), Some(Verdict::Good(Arc::clone(&held))));
@@ -297,12 +297,12 @@ mod tests {
 
     #[test]
     fn a_verdict_in_use_is_found_out_again_before_its_end_and_one_that_nobody_uses_is_not() {
-        let now = Instant::now();
+        let now = tokio::time::Instant::now().into_std();
         let mut verdicts = Verdicts::<u32, &str>::default();
         let held = verdicts.keep(1, known("a"), again(now + 120 * SECOND), "token", now).expect("room").0;
         drop(verdicts.keep(2, known("b"), again(now + 120 * SECOND), "other", now));
         let at = verdicts.next().expect("planned");
-        assert_eq!(at, now + 120 * SECOND - AHEAD);
+        assert_eq!(at + AHEAD, now + 120 * SECOND);
         assert_eq!(verdicts.due(at), Due { again: vec![(1, "token")], any_lost: false });
         // Nothing was found out: once more, later.
         assert_eq!(verdicts.due(at), Due { again: vec![], any_lost: false });
@@ -323,7 +323,7 @@ mod tests {
 
     #[test]
     fn a_bad_verdict_ends_a_good_one_and_is_kept_for_its_time() {
-        let now = Instant::now();
+        let now = tokio::time::Instant::now().into_std();
         let mut verdicts = Verdicts::<u32, ()>::default();
         let held = verdicts.keep(1, known("a"), Lasts::default(), (), now).expect("room").0;
         assert!(verdicts.refuse(1, "gone", Loss::Forbidden, now));
@@ -339,7 +339,7 @@ mod tests {
 
     #[test]
     fn there_is_a_bound_for_each_kind_and_bad_ones_push_no_good_one_out() {
-        let now = Instant::now();
+        let now = tokio::time::Instant::now().into_std();
         let mut verdicts = Verdicts::<usize, ()>::default();
         verdicts.keep(usize::MAX, known("good"), until(now + SECOND / 2), (), now).expect("room");
         for key in 0..=ACCESS_REFUSED {
@@ -367,7 +367,7 @@ mod tests {
 
     #[test]
     fn what_does_not_stay_is_withdrawn() {
-        let now = Instant::now();
+        let now = tokio::time::Instant::now().into_std();
         let mut verdicts = Verdicts::<u32, &str>::default();
         let one = verdicts.keep(1, known("a"), until(now + SECOND), "a", now).expect("room").0;
         let other = verdicts.keep(2, known("b"), until(now + SECOND), "b", now).expect("room").0;

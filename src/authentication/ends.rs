@@ -97,7 +97,8 @@ mod tests {
         let (soon, late, over) =
             (certificate(Duration::from_secs(60)), certificate(3 * AHEAD), certificate(Duration::ZERO));
         let maintained = Arc::clone(&ends);
-        tokio::spawn(async move { maintained.maintain().await });
+        let tasks = tokio_util::task::TaskTracker::new();
+        tasks.spawn(async move { maintained.maintain().await });
         for certificate in [&soon, &soon, &late, &over] {
             ends.watch(certificate, now());
         }

@@ -13,6 +13,7 @@ use prometheus::IntGauge;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
 use crate::access::caller::{Known, Loss};
 use crate::access::verdicts::{Lasts, Verdict, Verdicts};
@@ -64,6 +65,8 @@ pub struct Inquiries<K, B> {
     /// The agenda has changed.
     planned: Notify,
     kept: IntGauge,
+    /// Those that ask.
+    tasks: TaskTracker,
 }
 
 /// Removes a question from those under way, whatever becomes of its task.
@@ -77,6 +80,7 @@ impl<K: Clone + Eq + Hash + Debug, B: Clone + Debug> Drop for UnderWay<'_, K, B>
 
 impl<K: Clone + Eq + Hash + Debug, B: Clone + Debug> Inquiries<K, B> {
     /// No question yet. `withdrawals` counts up whenever somebody is lost; `kept` shows the good verdicts.
+    #[must_use]
     pub fn new(
         inquirer: Box<dyn Inquirer<K, B>>,
         loss: Loss,
@@ -84,7 +88,16 @@ impl<K: Clone + Eq + Hash + Debug, B: Clone + Debug> Inquiries<K, B> {
         kept: IntGauge,
     ) -> Arc<Self> {
         let (verdicts, under_way) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { inquirer, verdicts, under_way, loss, withdrawals, planned: Notify::new(), kept })
+        Arc::new(Self {
+            inquirer,
+            verdicts,
+            under_way,
+            loss,
+            withdrawals,
+            planned: Notify::new(),
+            kept,
+            tasks: TaskTracker::new(),
+        })
     }
 
     /// The verdict that is kept, if it holds now.
@@ -108,7 +121,7 @@ impl<K: Clone + Eq + Hash + Debug, B: Clone + Debug> Inquiries<K, B> {
             let ask = || {
                 let (tell, answer) = oneshot::channel();
                 let (inquiries, key) = (Arc::clone(self), key.clone());
-                tokio::spawn(async move {
+                self.tasks.spawn(async move {
                     let under_way = UnderWay(&inquiries, key.clone());
                     let finding = inquiries.inquirer.inquire(&key, basis).await;
                     let outcome = inquiries.note(key, finding);
@@ -294,7 +307,7 @@ mod tests {
             let script = Script::default();
             script.says(Some(true));
             let (inquiries, mut told) = script.inquiries();
-            tokio::spawn(Arc::clone(&inquiries).maintain());
+            inquiries.tasks.spawn(Arc::clone(&inquiries).maintain());
             let Outcome::Verdict(Verdict::Good(held)) = inquiries.ask(1, ()).await else { panic!("good") };
             // It is good twice more: 90 s after it was found out, for a second.
             tokio::time::sleep(Duration::from_secs(2 * 91 + 1)).await;
@@ -311,7 +324,7 @@ mod tests {
         let script = Script::default();
         script.says(Some(true));
         let (inquiries, told) = script.inquiries();
-        tokio::spawn(Arc::clone(&inquiries).maintain());
+        inquiries.tasks.spawn(Arc::clone(&inquiries).maintain());
         drop(inquiries.ask(1, ()).await);
         advance(Duration::from_secs(130)).await;
         tokio::time::sleep(Duration::from_secs(1)).await;

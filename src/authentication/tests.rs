@@ -76,7 +76,8 @@ impl Rig {
         let kept = IntGauge::new("a", "b").expect("a name");
         let authentication = Arc::new(Authentication::new(schemes, kept, Arc::default()));
         let maintained = Arc::clone(&authentication);
-        tokio::spawn(async move { maintained.maintain().await });
+        let tasks = tokio_util::task::TaskTracker::new();
+        tasks.spawn(async move { maintained.maintain().await });
         Self { issuer, authentication }
     }
 

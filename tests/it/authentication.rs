@@ -2,6 +2,7 @@
 
 mod answers;
 mod issuer;
+mod program;
 mod provider;
 mod users;
 

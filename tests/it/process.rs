@@ -19,7 +19,7 @@ mod traces;
 pub(crate) use start::limited;
 
 /// A server of this model.
-async fn serve(model: &ModelFile, more: &[&str]) -> Server {
+pub(crate) async fn serve(model: &ModelFile, more: &[&str]) -> Server {
     let arguments: Vec<_> = ["--file", model.arg()].iter().chain(more).copied().collect();
     Server::start(&arguments).await
 }
@@ -59,5 +59,5 @@ enum Port {
     Admin,
 }
 
-const PARKED: &str = "tidewait_parked_requests{operation=\"describe\"}";
+pub(crate) const PARKED: &str = "tidewait_parked_requests{operation=\"describe\"}";
 const CHANGES: &str = "tidewait_state_changes_total{operation=\"describe\"}";

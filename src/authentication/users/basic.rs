@@ -86,7 +86,7 @@ mod tests {
         let whole = format!("{}:{}", longest.name, longest.password);
         assert_eq!(read(&encoded(&whole)), Ok(longest));
         for (field, expected) in [
-            ("".to_owned(), "has no colon"),
+            (String::new(), "has no colon"),
             (encoded("a"), "has no colon"),
             ("YT pi".to_owned(), "is not in base64"),
             ("YTpi====".to_owned(), "is not in base64"),

@@ -68,6 +68,13 @@ impl Provider {
         self.child.take().expect("it runs").kill().await.expect("it was running");
     }
 
+    /// The keys that it publishes.
+    pub(crate) async fn jwks(&self) -> Vec<u8> {
+        let mut command = Command::new("curl");
+        command.args(["-sS", "--cacert"]).arg(self.ca()).arg(format!("{}/jwks", self.url));
+        command.output().await.expect("curl runs").stdout
+    }
+
     /// A token for the client "edge".
     pub(crate) async fn token(&self) -> String {
         let mut command = Command::new("curl");

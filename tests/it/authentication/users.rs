@@ -8,7 +8,7 @@ use tidewait::authentication::users::basic::{self, Credentials};
 use tidewait::authentication::users::{InvalidUsers, Metrics, Passwords, Users};
 
 /// Runs `htpasswd -b FORM... FILE NAME PASSWORD`.
-fn htpasswd(tools: &Path, form: &[&str], file: &Path, name: &str, password: &str) {
+pub(super) fn htpasswd(tools: &Path, form: &[&str], file: &Path, name: &str, password: &str) {
     let mut command = Command::new(tools.join("htpasswd"));
     let output = command.arg("-b").args(form).arg(file).args([name, password]).output().expect("htpasswd runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

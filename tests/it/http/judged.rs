@@ -69,7 +69,7 @@ async fn serving(rules: Vec<Rule>) -> (Rig, Arc<Slow>) {
     let policy = Policy { rules, anonymous: false };
     let rig = Rig::with_access(|metrics| Access::by(schemes, policy, metrics));
     let access = Arc::clone(&rig.access);
-    tokio::spawn(async move { access.maintain().await });
+    tokio_util::task::TaskTracker::new().spawn(async move { access.maintain().await });
     rig.publish(7, MODEL).await;
     (rig, slow)
 }

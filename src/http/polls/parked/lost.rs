@@ -13,19 +13,19 @@ impl<C> Parked<C> {
     /// Credentials or permissions were withdrawn, or rules have changed.
     pub(in crate::http) fn on_withdrawal(&mut self, access: &Access) {
         let mut last: Option<(u32, Arc<config::Operation>)> = None;
-        let lost = self.polls.iter().filter_map(|(key, entry)| {
-            let list = &self.lists[entry.list as usize];
+        let over = self.polls.iter().filter_map(|(key, entry)| {
+            let polled = &self.lists[entry.list as usize];
             // Looked up once for many polls of the same list.
             let operation = match last.take() {
                 Some((of, operation)) if of == entry.list => operation,
-                Some(_) | None => list.operation.config(),
+                Some(_) | None => polled.operation.config(),
             };
             let selected = entry.poll.request().select.as_ref();
             let loss = access.still_allows(&entry.caller, &operation, selected).err();
             last = Some((entry.list, operation));
             loss.map(|loss| (index(key), entry.parked, loss))
         });
-        self.lost = lost.collect();
+        self.lost = over.collect();
     }
 
     pub(super) fn next_lost(&mut self, now: Instant) -> Option<Released<C>> {
