@@ -48,7 +48,7 @@ const ARROWS: [(&str, &[&str]); 23] = [
             "model",
         ],
     ),
-    ("admin", &["bounds", "describe", "escape", "registry", "lifecycle", "operation", "sockets", "telemetry"]),
+    ("admin", &["bounds", "describe", "escape", "registry", "lifecycle", "operation", "sockets", "telemetry", "tls"]),
     (
         "app",
         &[
