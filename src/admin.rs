@@ -13,7 +13,6 @@
 //! | `GET /openapi.json` | the protocol as an OpenAPI 3.1 document |
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -22,8 +21,8 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use prometheus::{IntCounter, Registry, TextEncoder};
 
-use self::listen::Limit;
 pub use self::listen::serve;
+use self::listen::{Limit, Peer};
 use crate::bounds::ADMIN_BODY_BYTES;
 use crate::describe::Problem;
 use crate::describe::problem::{self, Kind};
@@ -50,6 +49,8 @@ pub struct Admin {
     pub readiness: ReadinessCheck,
     /// Begins a drain.
     pub stop: Arc<Stop>,
+    /// Other hosts have to show a certificate for all but the probes.
+    pub asks_for_certificates: bool,
     /// Changes the level of logs.
     pub level: Level,
     /// All metrics.
@@ -81,7 +82,7 @@ pub fn closed_connections(registry: &Registry) -> prometheus::Result<IntCounter>
 }
 
 impl Admin {
-    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr, limit: &Limit) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: Request<Incoming>, peer: Peer, limit: &Limit) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
         let path = head.uri.path();
         // Read in any case: a connection that is closed with bytes unread is reset, and its answer may be lost.
@@ -89,9 +90,16 @@ impl Admin {
             let detail = format!("send at most {ADMIN_BODY_BYTES} bytes");
             return refusal(&Problem::new(Kind::BodyTooLarge, detail));
         };
+        let is_near = peer.address.ip().to_canonical().is_loopback();
+        if self.asks_for_certificates && !is_near && !peer.is_certified && !matches!(path, "/livez" | "/readyz") {
+            let detail = format!(
+                "{path} is for who shows a client certificate (--admin-tls-client-ca), or asks from the same host"
+            );
+            return refusal(&Problem::new(Kind::LoopbackOnly, detail));
+        }
         let changes = matches!(path, "/log-level" | "/drain") && !matches!(head.method, Method::GET | Method::HEAD);
-        if changes && !peer.ip().to_canonical().is_loopback() {
-            let detail = format!("{path} changes something: ask from the same host or pod, not from {peer}");
+        if changes && !is_near {
+            let detail = format!("{path} changes something: ask from the same host or pod, not from {}", peer.address);
             return refusal(&Problem::new(Kind::LoopbackOnly, detail));
         }
         match (head.method.as_str(), path) {

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, Admin};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::controller;
 use crate::http::{Router, listen, metrics, proxy};
 use crate::hub;
@@ -43,6 +43,7 @@ pub struct App {
     config: Config,
     files: access::Files,
     tls: Option<(Port, Ready)>,
+    admin_tls: Option<(Port, Ready)>,
     client: Option<kube::Client>,
     listener: TcpListener,
     listen: SocketAddr,
@@ -95,13 +96,13 @@ impl App {
     /// Listens, and finds the API server where one is needed.
     pub async fn bind(config: Config) -> Result<Self, AppError> {
         let files = access::Files::read(&config.access)?;
-        let tls = config.tls.clone().map(|tls| Port {
-            tls,
-            flags: "tls-",
-            protocols: &[b"h2", b"http/1.1"],
-            names: config.access.certificate_names.clone(),
-        });
-        let tls = tls.map(|port| port.read().map(|ready| (port, ready))).transpose()?;
+        let names = &config.access.certificate_names;
+        let read = |tls: &Option<config::Tls>, flags, protocols| {
+            let port = tls.clone().map(|tls| Port { tls, flags, protocols, names: names.clone() });
+            port.map(|port| port.read().map(|ready| (port, ready))).transpose()
+        };
+        let tls = read(&config.tls, "tls-", &[b"h2", b"http/1.1"])?;
+        let admin_tls = read(&config.admin_tls, "admin-tls-", &[b"http/1.1"])?;
         let connections = descriptors(config.connections);
         let (listener, listen) = bind(config.listen, "--listen")?;
         let (admin, admin_address) = bind(config.admin, "--admin")?;
@@ -115,14 +116,15 @@ impl App {
         } else {
             None
         };
-        Ok(Self { config, files, tls, client, listener, listen, admin, admin_address, connections })
+        Ok(Self { config, files, tls, admin_tls, client, listener, listen, admin, admin_address, connections })
     }
 
     /// For a person who has just started it: where it is and what to try.
     #[must_use]
     pub fn banner(&self) -> String {
         let (listen, admin) = (self.listen, self.admin_address);
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let scheme_of = |tls: &Option<_>| if tls.is_some() { "https" } else { "http" };
+        let scheme = scheme_of(&self.config.tls);
         let mut text = String::new();
         for operation in &self.config.operations {
             let url = format!("{scheme}://{listen}{}", operation.path);
@@ -141,7 +143,8 @@ impl App {
                 "operations come from the DescribeOperations of namespace {namespace}: kubectl get dop -n {namespace}\n"
             );
         }
-        let _ = writeln!(text, "operators: curl http://{admin}/state, /metrics, /readyz");
+        let _ =
+            writeln!(text, "operators: curl {}://{admin}/state, /metrics, /readyz", scheme_of(&self.config.admin_tls));
         text
     }
 
@@ -195,16 +198,22 @@ impl App {
         }
     }
 
-    /// What makes TLS connections of those to the clients' port, and what keeps that up to date.
-    fn tls(&mut self, registry: &Registry, tasks: &mut Tasks) -> Result<Option<Arc<Acceptor>>, AppError> {
-        let Some((port, ready)) = self.tls.take() else { return Ok(None) };
+    /// What makes TLS connections of those to the port of clients, and to that of operators; and what keeps that up to date.
+    fn tls(&mut self, registry: &Registry, tasks: &mut Tasks) -> Result<[Option<Arc<Acceptor>>; 2], AppError> {
+        let ports = [("clients", self.tls.take()), ("admin", self.admin_tls.take())];
+        if ports.iter().all(|(_, port)| port.is_none()) {
+            return Ok([None, None]);
+        }
         let families = tls::metrics::Families::register(registry)?;
-        let (follower, acceptor) = Follower::new(port, ready, families.of("clients"));
-        tasks.spawn("files for TLS", async move {
-            follower.follow().await;
-            Ok(())
-        });
-        Ok(Some(acceptor))
+        Ok(ports.map(|(name, port)| {
+            let (port, ready) = port?;
+            let (follower, acceptor) = Follower::new(port, ready, families.of(name));
+            tasks.spawn("files for TLS", async move {
+                follower.follow().await;
+                Ok(())
+            });
+            Some(acceptor)
+        }))
     }
 
     /// Answers until a signal, then drains.
@@ -226,7 +235,7 @@ impl App {
             }
         };
         self.warn_of_clear_credentials();
-        let tls = self.tls(&registry, &mut tasks)?;
+        let [tls, admin_tls] = self.tls(&registry, &mut tasks)?;
         let access =
             access::access(&self.config, self.files, self.client.as_ref(), (&registry, withdrawals), &mut tasks)?;
         let front_metrics = metrics::Metrics::register(&registry)?;
@@ -236,11 +245,12 @@ impl App {
             operations: Arc::clone(&table),
             readiness: ReadinessCheck::new(stop.watch()),
             stop: Arc::clone(&stop),
+            asks_for_certificates: self.config.admin_tls.as_ref().is_some_and(|tls| tls.clients.is_some()),
             level: telemetry.level(),
             closed: admin::closed_connections(&registry)?,
             registry,
         };
-        let admin = admin::serve(self.admin, Arc::new(admin), TaskTracker::new());
+        let admin = admin::serve(self.admin, Arc::new(admin), admin_tls, TaskTracker::new());
         tasks.spawn("admin port", async move {
             admin.await;
             Ok(())

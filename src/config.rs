@@ -42,6 +42,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// Where operators and the kubelet ask.
     pub admin: SocketAddr,
+    /// How that one speaks TLS; absent: it speaks HTTP in the clear.
+    pub admin_tls: Option<Tls>,
     /// The app behind; absent: paths that no operation names are 404.
     pub upstream: Option<Upstream>,
     /// Peers whose forwarding headers count.
@@ -87,7 +89,7 @@ pub struct Tls {
 pub struct TlsClients {
     /// The file with the authorities that verify them.
     pub authorities: PathBuf,
-    /// One without a certificate is not let in.
+    /// One without a certificate is not let in; on the admin port, which answers probes of anybody, never.
     pub is_required: bool,
 }
 

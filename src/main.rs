@@ -38,7 +38,7 @@ fn main() -> ExitCode {
         }),
         cli::Command::Token(options) => Ok(token(&options)),
         cli::Command::Crd => Ok(answer(&crd::documents())),
-        cli::Command::Drain(options) => cli::load_drain(&options).map(drain),
+        cli::Command::Drain(options) => cli::load_drain(&options).map(|wanted| drain(&wanted)),
     };
     match done {
         Ok(Ok(())) => ExitCode::SUCCESS,
@@ -93,12 +93,12 @@ fn serve(config: Config) -> Done {
     Ok(served?)
 }
 
-fn drain(wanted: cli::Drain) -> Done {
+fn drain(wanted: &cli::Drain) -> Done {
     // On this thread alone: it must work where no other can be had.
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let drained = runtime.block_on(async {
         let end = tokio::time::Instant::now() + wanted.at_least;
-        let drained = ask::drain(wanted.admin).await?;
+        let drained = ask::drain(wanted.admin, wanted.admin_ca.as_deref()).await?;
         tokio::time::sleep_until(end).await;
         Ok::<_, ask::AskError>(drained)
     });

@@ -17,6 +17,7 @@ mod buffers;
 pub mod fault;
 pub mod metrics;
 pub mod pair;
+pub mod pinned;
 pub mod session;
 pub mod settings;
 pub mod stream;

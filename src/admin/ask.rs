@@ -1,16 +1,22 @@
 //! Asks the admin port of a process on the same host: `tidewait drain`.
 
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 use crate::bounds::ADMIN_BODY_BYTES;
 use crate::lifecycle::tasks::Tasks;
+use crate::tls::pinned::{self, PinError};
 
 /// Why the admin port did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +24,12 @@ pub enum AskError {
     /// Nobody listens there.
     #[error("no tidewait answers at {0}: is it running, with this --admin?")]
     Connect(SocketAddr, #[source] std::io::Error),
+    /// The file of its certificate is not good.
+    #[error("--admin-ca {}: it cannot be used", .0.display())]
+    File(std::path::PathBuf, #[source] Box<dyn std::error::Error + Send + Sync>),
+    /// No TLS could be spoken with it.
+    #[error("the admin port at {0} does not speak TLS with a certificate of --admin-ca")]
+    Tls(SocketAddr, #[source] std::io::Error),
     /// The exchange broke.
     #[error("the admin port at {0} broke off")]
     Exchange(SocketAddr, #[source] Box<dyn std::error::Error + Send + Sync>),
@@ -27,9 +39,22 @@ pub enum AskError {
 }
 
 /// Asks the process whose admin port is `admin` to answer its parked requests; returns its answer,
-/// when that is done.
-pub async fn drain(admin: SocketAddr) -> Result<String, AskError> {
-    let stream = TcpStream::connect(admin).await.map_err(|error| AskError::Connect(admin, error))?;
+/// when that is done. It speaks TLS where `authorities` names the file with its certificate, or its authority.
+pub async fn drain(admin: SocketAddr, authorities: Option<&Path>) -> Result<String, AskError> {
+    let connect = || async { TcpStream::connect(admin).await.map_err(|error| AskError::Connect(admin, error)) };
+    let Some(file) = authorities else { return drain_over(admin, connect().await?).await };
+    let unusable = |error| AskError::File(file.to_owned(), error);
+    let bytes = std::fs::read(file).map_err(|error| unusable(error.into()))?;
+    let config = pinned::client(&bytes).map_err(|error: PinError| unusable(error.into()))?;
+    let connecting = TlsConnector::from(Arc::new(config)).connect(ServerName::from(admin.ip()), connect().await?);
+    let stream = connecting.await.map_err(|error| AskError::Tls(admin, error))?;
+    drain_over(admin, stream).await
+}
+
+async fn drain_over<S>(admin: SocketAddr, stream: S) -> Result<String, AskError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let broke = |error: hyper::Error| AskError::Exchange(admin, error.into());
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broke)?;
     let mut tasks = Tasks::default();

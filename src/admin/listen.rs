@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -19,7 +20,9 @@ use tokio_util::task::TaskTracker;
 
 use super::Admin;
 use crate::bounds::{ADMIN_CONNECTIONS, ADMIN_EXCHANGE, HEAD_BYTES, HEAD_FIELDS, HEAD_READ};
+use crate::describe::problem;
 use crate::sockets;
+use crate::tls::{self, Accepted, Acceptor, Failure};
 
 /// After a failed accept (out of descriptors, mostly): long enough not to spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -46,8 +49,17 @@ struct Open {
     task: AbortHandle,
 }
 
-/// Serves the port. Answers also while the process drains; ends with the process.
-pub async fn serve(listener: TcpListener, admin: Arc<Admin>, connections: TaskTracker) {
+/// Who has connected.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer {
+    pub(super) address: SocketAddr,
+    /// It has shown a good certificate.
+    pub(super) is_certified: bool,
+}
+
+/// Serves the port, over TLS where there is what makes such connections. Answers also while the process drains; ends with the
+/// process.
+pub async fn serve(listener: TcpListener, admin: Arc<Admin>, tls: Option<Arc<Acceptor>>, connections: TaskTracker) {
     let mut open: Vec<Open> = Vec::with_capacity(ADMIN_CONNECTIONS);
     loop {
         let (stream, peer) = match listener.accept().await {
@@ -64,7 +76,7 @@ pub async fn serve(listener: TcpListener, admin: Arc<Admin>, connections: TaskTr
             close_one(&mut open);
         }
         let (limit, ends) = Limit::new();
-        let task = connections.spawn(connection(stream, peer, Arc::clone(&admin), limit, ends.clone()));
+        let task = connections.spawn(connection(stream, peer, Arc::clone(&admin), tls.clone(), limit, ends.clone()));
         open.push(Open { ends, task: task.abort_handle() });
     }
 }
@@ -80,31 +92,54 @@ fn close_one(open: &mut Vec<Open>) {
 /// Serves one request, and closes.
 async fn connection(
     stream: TcpStream,
-    peer: SocketAddr,
+    address: SocketAddr,
     admin: Arc<Admin>,
+    tls: Option<Arc<Acceptor>>,
     limit: Limit,
     mut ends: watch::Receiver<Instant>,
 ) {
     if let Err(error) = sockets::tune(&stream) {
         // The peer is gone already.
-        tracing::debug!(%error, %peer, "could not tune an admin connection");
+        tracing::debug!(%error, peer = %address, "could not tune an admin connection");
         return;
     }
-    let service = service_fn(|request: Request<Incoming>| {
-        let (admin, limit) = (&admin, &limit);
-        async move { Ok::<_, Infallible>(admin.answer(request, peer, limit).await) }
+    let served = async {
+        match tls {
+            None => answer(stream, Peer { address, is_certified: false }, &admin, &limit).await,
+            Some(acceptor) => match acceptor.accept(stream, std::future::pending()).await {
+                Ok(Accepted { stream, client }) => {
+                    answer(stream, Peer { address, is_certified: client.is_some() }, &admin, &limit).await;
+                }
+                Err((failure, stream)) => {
+                    tracing::debug!(error = crate::telemetry::chain(&failure), peer = %address, "a TLS handshake failed");
+                    let last = if matches!(failure, Failure::Clear) { problem::in_the_clear() } else { Vec::new() };
+                    if let Some(stream) = stream {
+                        tls::acceptor::end(stream, &last).await;
+                    }
+                }
+            },
+        }
+    };
+    tokio::select! {
+        () = served => {}
+        () = over(&mut ends) => tracing::debug!(peer = %address, "admin connection closed, its time is over"),
+    }
+}
+
+async fn answer<S>(stream: S, peer: Peer, admin: &Admin, limit: &Limit)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(|request: Request<Incoming>| async move {
+        Ok::<_, Infallible>(admin.answer(request, peer, limit).await)
     });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_READ);
     builder.max_buf_size(HEAD_BYTES).max_headers(HEAD_FIELDS);
     // Who asks with `nc -N` is answered too.
     builder.keep_alive(false).half_close(true);
-    let served = builder.serve_connection(TokioIo::new(stream), service);
-    tokio::select! {
-        ended = served => if let Err(error) = ended {
-            tracing::debug!(%error, %peer, "admin connection ended");
-        },
-        () = over(&mut ends) => tracing::debug!(%peer, "admin connection closed, its time is over"),
+    if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
+        tracing::debug!(%error, peer = %peer.address, "admin connection ended");
     }
 }
 

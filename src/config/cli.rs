@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -66,16 +67,21 @@ pub struct DrainOptions {
     /// Admin port of the Tidewait to drain
     #[arg(long, value_name = "IP:PORT")]
     pub admin: Option<String>,
+    /// The admin port speaks TLS with a certificate of this file, or of an authority in it (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub admin_ca: Option<String>,
     /// Take at least this long, so that load balancers learn that the pod ends (0 to 1h) [default: 0]
     #[arg(long, value_name = "DURATION")]
     pub at_least: Option<String>,
 }
 
 /// The same, resolved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drain {
     /// The admin port of the process to drain, at an address that can be asked.
     pub admin: SocketAddr,
+    /// The file with its certificate, or its authority; absent: it speaks HTTP in the clear.
+    pub admin_ca: Option<PathBuf>,
     /// How long it takes at least, also where nobody is parked.
     pub at_least: Duration,
 }
@@ -118,10 +124,14 @@ pub fn load_drain(options: &DrainOptions) -> Result<Drain, Problems> {
 
 fn resolve_drain(options: &DrainOptions, environment: &[(String, OsString)]) -> Result<Drain, Problems> {
     const AT_LEAST: &str = "at-least";
+    const ADMIN_CA: &str = "admin-ca";
     let mut problems = Problems::default();
     let mut flags = from_flags(&Options { admin: options.admin.clone(), ..Options::default() });
     if let Some(text) = &options.at_least {
         flags.add(AT_LEAST, format!("--{AT_LEAST}"), text);
+    }
+    if let Some(text) = &options.admin_ca {
+        flags.add(ADMIN_CA, format!("--{ADMIN_CA}"), text);
     }
     let variables: Vec<_> =
         environment.iter().filter(|(name, _)| *name == environment_name("admin")).cloned().collect();
@@ -132,8 +142,9 @@ fn resolve_drain(options: &DrainOptions, environment: &[(String, OsString)]) -> 
         address => Ok(address),
     });
     let at_least = reader.optional(AT_LEAST, |text| value::duration(text, &ranges::GRACE)).unwrap_or_default();
+    let admin_ca = reader.optional(ADMIN_CA, value::file_path);
     match admin {
-        Some(admin) if problems.is_empty() => Ok(Drain { admin: reachable(admin), at_least }),
+        Some(admin) if problems.is_empty() => Ok(Drain { admin: reachable(admin), admin_ca, at_least }),
         _ => Err(problems),
     }
 }
@@ -308,7 +319,7 @@ mod tests {
     #[test]
     fn drain_asks_flag_then_environment_then_default() {
         let drain = |flag: Option<&str>, variable: &str| {
-            let options = DrainOptions { admin: flag.map(ToOwned::to_owned), at_least: None };
+            let options = DrainOptions { admin: flag.map(ToOwned::to_owned), ..DrainOptions::default() };
             let environment =
                 [("TIDEWAIT_ADMIN".to_owned(), variable.into()), ("TIDEWAIT_GRACE".to_owned(), "bad".into())];
             resolve_drain(&options, &environment)
@@ -327,7 +338,7 @@ mod tests {
     #[test]
     fn drain_takes_as_long_as_it_is_told_within_bounds() {
         let drain = |at_least: Option<&str>| {
-            let options = DrainOptions { admin: None, at_least: at_least.map(ToOwned::to_owned) };
+            let options = DrainOptions { at_least: at_least.map(ToOwned::to_owned), ..DrainOptions::default() };
             resolve_drain(&options, &[]).map(|drain| drain.at_least).map_err(|problems| problems.to_string())
         };
         assert_eq!(drain(None), Ok(Duration::ZERO));

@@ -78,6 +78,7 @@ fn process(reader: &mut Reader<'_>, file: &Layer) -> Option<Config> {
         listen: listen?,
         tls,
         admin: admin?,
+        admin_tls: tls::of_admin(reader),
         upstream,
         trusted_proxies,
         grace: grace?,

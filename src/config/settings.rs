@@ -96,6 +96,15 @@ pub struct Options {
     /// Address for operators and the kubelet
     #[arg(long, value_name = "IP:PORT", help_heading = TRAFFIC)]
     pub admin: Option<String>,
+    /// Speak HTTP over TLS there, with this certificate and what leads from it to its authority (PEM); a change is followed
+    #[arg(long, value_name = "FILE", help_heading = TRAFFIC)]
+    pub admin_tls_certificate: Option<String>,
+    /// The key of that certificate (PEM)
+    #[arg(long, value_name = "FILE", help_heading = TRAFFIC)]
+    pub admin_tls_key: Option<String>,
+    /// Let in other hosts there with a certificate of these authorities alone (PEM), but for probes
+    #[arg(long, value_name = "FILE", help_heading = TRAFFIC)]
+    pub admin_tls_client_ca: Option<String>,
     /// The app, which gets all requests for other paths (port 80 if the URL names none); without it they are answered 404
     #[arg(long, value_name = "URL", help_heading = TRAFFIC)]
     pub upstream: Option<String>,
@@ -175,7 +184,7 @@ pub(super) struct Setting {
 }
 
 /// Every setting, in the order of [`Options`].
-pub(super) const SETTINGS: [Setting; 44] = [
+pub(super) const SETTINGS: [Setting; 47] = [
     process("config", Absent("none"), |o| o.config.as_slice()),
     operation("file", Absent("none"), |o| o.file.as_slice()),
     operation("configmap", Absent("none"), |o| o.configmap.as_slice()),
@@ -202,6 +211,9 @@ pub(super) const SETTINGS: [Setting; 44] = [
     process("allow-clear-credentials", Text("false"), |o| o.allow_clear_credentials.as_slice()),
     process("allow-anonymous", Text("false"), |o| o.allow_anonymous.as_slice()),
     process("admin", Text("127.0.0.1:8481"), |o| o.admin.as_slice()),
+    process("admin-tls-certificate", Absent("none"), |o| o.admin_tls_certificate.as_slice()),
+    process("admin-tls-key", Absent("none"), |o| o.admin_tls_key.as_slice()),
+    process("admin-tls-client-ca", Absent("none"), |o| o.admin_tls_client_ca.as_slice()),
     process("upstream", Absent("none"), |o| o.upstream.as_slice()),
     process("upstream-protocol", Text("http1"), |o| o.upstream_protocol.as_slice()),
     process("upstream-connect-timeout", Text("1s"), |o| o.upstream_connect_timeout.as_slice()),

@@ -55,6 +55,19 @@ impl Problem {
     }
 }
 
+/// The whole answer to HTTP in the clear on a port that speaks TLS: there is no HTTP that would write it.
+#[must_use]
+pub fn in_the_clear() -> Vec<u8> {
+    let problem = Problem::new(Kind::HttpsOnly, "this request came in the clear: begin its URL with https");
+    let (status, json) = (problem.kind.status(), problem.to_json());
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {MEDIA_TYPE}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
+         Connection: close\r\n\r\n",
+        json.len(),
+    );
+    [head.into_bytes(), json].concat()
+}
+
 impl From<InvalidParameter> for Problem {
     fn from(invalid: InvalidParameter) -> Self {
         Self::parameter(invalid.name, &invalid.value, &invalid.remedy)

@@ -241,22 +241,9 @@ async fn shake_hands(
         }
         Err(failed) => failed,
     };
-    let last = if matches!(failure, Failure::Clear) { in_the_clear() } else { Vec::new() };
+    let last = if matches!(failure, Failure::Clear) { problem::in_the_clear() } else { Vec::new() };
     tracing::debug!(error = crate::telemetry::chain(&failure), %peer, "a TLS handshake failed");
     Some((stream?, last, place))
-}
-
-/// The answer to HTTP in the clear on a port that speaks TLS.
-fn in_the_clear() -> Vec<u8> {
-    let problem = Problem::new(Kind::HttpsOnly, "this request came in the clear: begin its URL with https");
-    let (status, json) = (problem.kind.status(), problem.to_json());
-    let head = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: {}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
-         Connection: close\r\n\r\n",
-        problem::MEDIA_TYPE,
-        json.len(),
-    );
-    [head.into_bytes(), json].concat()
 }
 
 /// The answer to one connection too many. It is HTTP/1.1: the version of the client is not known yet.

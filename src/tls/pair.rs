@@ -87,7 +87,7 @@ pub fn authorities(file: &[u8]) -> Result<RootCertStore, InvalidPair> {
     Ok(store)
 }
 
-fn certificates(file: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'static str> {
+pub(super) fn certificates(file: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'static str> {
     if file.len() > TLS_FILE_BYTES {
         return Err(TOO_LARGE);
     }

@@ -52,7 +52,7 @@ const ARROWS: [(&str, &[&str]); 25] = [
             "model",
         ],
     ),
-    ("admin", &["bounds", "describe", "escape", "registry", "lifecycle", "operation", "sockets", "telemetry"]),
+    ("admin", &["bounds", "describe", "escape", "registry", "lifecycle", "operation", "sockets", "telemetry", "tls"]),
     (
         "app",
         &[

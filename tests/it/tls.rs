@@ -13,6 +13,7 @@ use tokio_rustls::client::TlsStream;
 use crate::model_file::ModelFile;
 use crate::server::{Client, STEP, Server};
 
+mod admin;
 mod clients;
 mod files;
 mod hostile;
@@ -20,6 +21,7 @@ mod made;
 mod openssl;
 mod polls;
 mod proxied;
+mod stopping;
 
 pub(crate) use made::{Authority, Made};
 

@@ -25,6 +25,7 @@ mod process;
 mod report;
 mod run;
 mod streams;
+mod tls;
 
 #[expect(clippy::print_stderr, reason = "the last line of a run that failed")]
 fn main() -> ExitCode {
@@ -46,6 +47,7 @@ fn act(arguments: &[&str]) -> Outcome<()> {
         ["serve-floor", address, model] => candidates::floor::serve(address.parse()?, model.as_ref()),
         ["serve-hyper", address, model] => candidates::hyper::serve(address.parse()?, model.as_ref()),
         ["serve-app", address] => candidates::hyper::serve_app(address.parse()?),
+        ["tls", program, clients, rounds] => tls::run(program.as_ref(), clients.parse()?, rounds.parse()?),
         arguments => run::run(arguments),
     }
 }

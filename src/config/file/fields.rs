@@ -53,6 +53,17 @@ pub(super) const TOP: Fields = &[
         ),
     ),
     (
+        "adminTls",
+        Object(
+            "adminTls object",
+            &[
+                ("certificate", Text("admin-tls-certificate")),
+                ("key", Text("admin-tls-key")),
+                ("clientCa", Text("admin-tls-client-ca")),
+            ],
+        ),
+    ),
+    (
         "access",
         Object(
             "access object",

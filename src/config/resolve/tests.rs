@@ -37,6 +37,7 @@ fn the_defaults_are_a_configuration() {
     let expected = Config {
         listen: "127.0.0.1:8480".parse().expect("an address"),
         admin: "127.0.0.1:8481".parse().expect("an address"),
+        admin_tls: None,
         upstream: None,
         trusted_proxies: Vec::new(),
         tls: None,
@@ -63,7 +64,7 @@ fn the_defaults_are_a_configuration() {
 /// Of each setting: the flag's value, the variable's, the file's line, and what the configuration then says.
 type Case = (&'static str, &'static str, &'static str, &'static str, fn(&Config) -> String, [&'static str; 3]);
 
-const PRECEDENCE: [Case; 30] = [
+const PRECEDENCE: [Case; 33] = [
     ("listen", "127.0.0.1:1", "127.0.0.1:2", "listen: 127.0.0.1:3", |c| c.listen.port().to_string(), ["1", "2", "3"]),
     ("admin", "0.0.0.0:1", "0.0.0.0:2", "admin: 0.0.0.0:3", |c| c.admin.port().to_string(), ["1", "2", "3"]),
     (
@@ -158,15 +159,18 @@ const PRECEDENCE: [Case; 30] = [
         ["warn", "debug", "info,a=trace"],
     ),
     ("access-log", "true", "false", "log: {access: true}", |c| c.log.access.to_string(), ["true", "false", "true"]),
-    ("tls-certificate", "a", "b", "tls: {certificate: c}", |c| tls(c).0, ["a", "b", "c"]),
-    ("tls-key", "a", "b", "tls: {key: c}", |c| tls(c).1, ["a", "b", "c"]),
-    ("tls-client-ca", "a", "b", "tls: {clientCa: c}", |c| tls(c).2, ["a", "b", "c"]),
+    ("tls-certificate", "a", "b", "tls: {certificate: c}", |c| tls(c.tls.as_ref()).0, ["a", "b", "c"]),
+    ("tls-key", "a", "b", "tls: {key: c}", |c| tls(c.tls.as_ref()).1, ["a", "b", "c"]),
+    ("tls-client-ca", "a", "b", "tls: {clientCa: c}", |c| tls(c.tls.as_ref()).2, ["a", "b", "c"]),
+    ("admin-tls-certificate", "a", "b", "adminTls: {certificate: c}", |c| tls(c.admin_tls.as_ref()).0, ["a", "b", "c"]),
+    ("admin-tls-key", "a", "b", "adminTls: {key: c}", |c| tls(c.admin_tls.as_ref()).1, ["a", "b", "c"]),
+    ("admin-tls-client-ca", "a", "b", "adminTls: {clientCa: c}", |c| tls(c.admin_tls.as_ref()).2, ["a", "b", "c"]),
     (
         "tls-client-auth",
         "required",
         "optional",
         "tls: {clientAuth: required}",
-        |c| tls(c).3.to_string(),
+        |c| tls(c.tls.as_ref()).3.to_string(),
         ["true", "false", "true"],
     ),
     (
@@ -251,9 +255,10 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
             base += " --upstream http://a";
         } else if flag == "allow-anonymous" {
             base += " --listen 0.0.0.0:80";
-        } else if flag.starts_with("tls-") || flag == "access-certificate-names" {
-            let needed = ["tls-certificate", "tls-key", "tls-client-ca"].into_iter().filter(|needed| *needed != flag);
-            base.extend(needed.map(|needed| format!(" --{needed} x")));
+        } else if flag.contains("tls-") || flag == "access-certificate-names" {
+            let port = if flag.starts_with("admin") { "admin-" } else { "" };
+            let needed = ["certificate", "key", "client-ca"].map(|file| format!("{port}tls-{file}"));
+            base.extend(needed.iter().filter(|needed| **needed != flag).map(|needed| format!(" --{needed} x")));
         }
         // An issuer has an audience: both, or neither where none is given by flags.
         let pair = match flag {
@@ -276,8 +281,8 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
 
 /// The files of TLS: certificate, key and authorities; and whether clients need a certificate.
 #[track_caller]
-fn tls(config: &Config) -> (String, String, String, bool) {
-    let tls = config.tls.clone().expect("TLS");
+fn tls(tls: Option<&crate::config::Tls>) -> (String, String, String, bool) {
+    let tls = tls.expect("TLS").clone();
     let clients = tls.clients.expect("authorities");
     let [certificate, key, authorities] =
         [tls.certificate, tls.key, clients.authorities].map(|path| path.display().to_string());

@@ -18,6 +18,11 @@ pub(super) fn of_clients(reader: &mut Reader<'_>) -> Option<Tls> {
     tls
 }
 
+/// How the port for operators does.
+pub(super) fn of_admin(reader: &mut Reader<'_>) -> Option<Tls> {
+    port(reader, ["admin-tls-certificate", "admin-tls-key", "admin-tls-client-ca"], false)
+}
+
 /// What a certificate's owner is called by.
 pub(super) fn names(reader: &mut Reader<'_>) -> Vec<NameKind> {
     const NAMES: &str = "access-certificate-names";
@@ -123,6 +128,8 @@ mod tests {
                 "tls: {certificate: c, key: k, clientCa: a}\naccess: {certificates: {names: []}}",
                 "access.certificates.names: is empty",
             ),
+            ("adminTls: {certificate: c}", "f: adminTls.certificate: \"c\" is of no use without --admin-tls-key"),
+            ("adminTls: {clientCa: a}", "f: adminTls.clientCa: \"a\" is of no use without --admin-tls-certificate"),
             ("tls: {certificate: '', key: k}", "f: tls.certificate: \"\" is empty"),
             ("tls: {cert: c}", "f: tls.cert: is no field"),
         ] {

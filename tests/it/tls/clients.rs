@@ -115,3 +115,27 @@ async fn a_parked_client_with_a_certificate_is_told() {
     rig.model.replace("{\"n\":2}");
     assert_eq!(client.reply().await.body, b"{\"n\":2}");
 }
+
+#[tokio::test]
+async fn a_ticket_lets_in_nobody_whose_certificate_has_ended() {
+    let (rig, clients) = serving(&["--tls-client-auth=required"]).await;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    let mut params = client("node-1", &[]);
+    params.not_after = rcgen::date_time_ymd(1970, 1, 1) + now + std::time::Duration::from_secs(3);
+    let known = config(&rig.authority, Some(&clients.issue(&params)));
+    assert_eq!(poll(&rig, known.clone()).await, Ok(200));
+    let mut look = tokio::time::interval(std::time::Duration::from_millis(100));
+    let refused = async {
+        loop {
+            match poll(&rig, known.clone()).await {
+                Ok(200) => look.tick().await,
+                refused => break refused,
+            };
+        }
+    };
+    let refused = tokio::time::timeout(STEP, refused).await.expect("it ends");
+    // By us, behind a handshake that took up a former one: rustls would have said so in an alert.
+    assert_ne!(refused, Err("CertificateExpired".to_owned()));
+    let failed = "tidewait_tls_handshake_failures_total{port=\"clients\",reason=\"certificate\"}";
+    assert_eq!(rig.server.metric(failed).await.to_string(), "1");
+}
