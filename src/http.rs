@@ -209,6 +209,8 @@ impl Router {
             let response = response(Answer::problem(&self.nothing_here(), fastrand::f64()), None);
             return (Route::None, ending(response, http2 || is_read), Duration::ZERO);
         };
+        let mut parts = parts;
+        self.access.keep_back(&mut parts.headers);
         let sent = Instant::now();
         // Boxed: a parked request is the same future, and would hold the room that only a proxied one needs.
         let answer = Box::pin(proxy.forward(Request::from_parts(parts, body), &connection.client));

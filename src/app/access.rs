@@ -99,7 +99,8 @@ pub(super) fn access(
         (_, _) => Authorization::by_rules(policy),
     };
     let authentication = Authentication::new(parts.schemes, metrics.credentials.clone(), withdrawals);
-    let access = Arc::new(Access::new(authentication, authorization, metrics));
+    let access = Access::new(authentication, authorization, metrics).forwarding(settings.forward_credentials);
+    let access = Arc::new(access);
     start(&access, parts.followed, parts.issuers, tasks);
     Ok(access)
 }

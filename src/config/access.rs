@@ -25,6 +25,8 @@ pub struct Access {
     pub judges: Judges,
     /// What callers may.
     pub policy: Policy,
+    /// Credentials are passed on to the app.
+    pub forward_credentials: bool,
     /// Credentials are taken over connections that others can read.
     pub clear_credentials: bool,
 }

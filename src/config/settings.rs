@@ -90,6 +90,9 @@ pub struct Options {
     /// Take credentials over connections that others can read: not encrypted, and from another host
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = TRAFFIC)]
     pub allow_clear_credentials: Option<String>,
+    /// Pass credentials on to the app; without it, they are taken out of its requests where clients are asked for them
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = TRAFFIC)]
+    pub forward_credentials: Option<String>,
     /// Let anyone who reaches the port read the model; needed where --listen is not loopback and nobody is asked for a token
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = TRAFFIC)]
     pub allow_anonymous: Option<String>,
@@ -184,7 +187,7 @@ pub(super) struct Setting {
 }
 
 /// Every setting, in the order of [`Options`].
-pub(super) const SETTINGS: [Setting; 47] = [
+pub(super) const SETTINGS: [Setting; 48] = [
     process("config", Absent("none"), |o| o.config.as_slice()),
     operation("file", Absent("none"), |o| o.file.as_slice()),
     operation("configmap", Absent("none"), |o| o.configmap.as_slice()),
@@ -209,6 +212,7 @@ pub(super) const SETTINGS: [Setting; 47] = [
     process("access-issuer-audience", Absent("none"), |o| o.access_issuer_audience.as_slice()),
     process("access-authorization", Text("rules"), |o| o.access_authorization.as_slice()),
     process("allow-clear-credentials", Text("false"), |o| o.allow_clear_credentials.as_slice()),
+    process("forward-credentials", Text("false"), |o| o.forward_credentials.as_slice()),
     process("allow-anonymous", Text("false"), |o| o.allow_anonymous.as_slice()),
     process("admin", Text("127.0.0.1:8481"), |o| o.admin.as_slice()),
     process("admin-tls-certificate", Absent("none"), |o| o.admin_tls_certificate.as_slice()),

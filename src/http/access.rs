@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use http::HeaderMap;
+use http::{HeaderMap, header};
 
 use crate::access::policy::Allowance;
 use crate::access::{Caller, Connection, Loss, Policy, Refusal, Tokens};
@@ -29,6 +29,8 @@ pub struct Access {
     authentication: Authentication,
     authorization: Authorization,
     asks: Asks,
+    /// Credentials are passed on to the app.
+    forwards: bool,
     metrics: Metrics,
 }
 
@@ -66,7 +68,7 @@ impl Access {
     pub fn new(authentication: Authentication, authorization: Authorization, metrics: Metrics) -> Self {
         let [bearer, basic] = [Challenge::Bearer, Challenge::Basic].map(|challenge| authentication.asks_for(challenge));
         let asks = Asks::of(bearer, basic);
-        Self { authentication, authorization, asks, metrics }
+        Self { authentication, authorization, asks, forwards: false, metrics }
     }
 
     /// No request is asked for a credential, and one that it brings means nothing.
@@ -87,6 +89,20 @@ impl Access {
     pub fn by(schemes: Schemes, policy: Policy, metrics: Metrics) -> Self {
         let authentication = Authentication::new(schemes, metrics.credentials.clone(), Arc::default());
         Self::new(authentication, Authorization::by_rules(policy), metrics)
+    }
+
+    /// The same, that passes credentials on to the app, or takes them out of its requests.
+    #[must_use]
+    pub fn forwarding(self, forwards: bool) -> Self {
+        Self { forwards, ..self }
+    }
+
+    /// Takes the credential out of a request to the app, which is not to learn it: it could poll with it. Where no credential
+    /// is asked for it is the app's.
+    pub(in crate::http) fn keep_back(&self, headers: &mut HeaderMap) {
+        if !self.forwards && self.asks != Asks::No {
+            headers.remove(header::AUTHORIZATION);
+        }
     }
 
     /// Credentials, as they are judged.

@@ -74,6 +74,7 @@ pub(super) const TOP: Fields = &[
                 ("kubernetes", Object("access.kubernetes", &[("audiences", Texts("access-kubernetes"))])),
                 ("issuers", Objects("access.issuers", ISSUER)),
                 ("authorization", Text("access-authorization")),
+                ("forwardCredentials", Switch("forward-credentials")),
                 ("rules", AtMost(ACCESS_RULES, &Objects("access.rules", RULE))),
             ],
         ),

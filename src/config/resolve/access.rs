@@ -20,6 +20,7 @@ pub(super) fn access(reader: &mut Reader<'_>, file: &Layer) -> Option<Access> {
     let issuers = issuers::issuers(reader, file.objects("access.issuers"));
     let judges = reader.setting("access-authorization", judges);
     let anonymous = reader.setting("allow-anonymous", value::switch);
+    let forward_credentials = reader.setting("forward-credentials", value::switch);
     let clear_credentials = reader.setting("allow-clear-credentials", value::switch);
     let rules = layers.map(|layers| rules(reader.problems, layers, Of::Process)).unwrap_or_default();
     let asks = file.objects("access.issuers").is_some() || SCHEMES.iter().any(|scheme| reader.contains(scheme));
@@ -53,6 +54,7 @@ pub(super) fn access(reader: &mut Reader<'_>, file: &Layer) -> Option<Access> {
         certificate_names: tls::names(reader),
         judges: judges?,
         policy,
+        forward_credentials: forward_credentials?,
         clear_credentials: clear_credentials?,
     })
 }

@@ -64,7 +64,7 @@ fn the_defaults_are_a_configuration() {
 /// Of each setting: the flag's value, the variable's, the file's line, and what the configuration then says.
 type Case = (&'static str, &'static str, &'static str, &'static str, fn(&Config) -> String, [&'static str; 3]);
 
-const PRECEDENCE: [Case; 33] = [
+const PRECEDENCE: [Case; 34] = [
     ("listen", "127.0.0.1:1", "127.0.0.1:2", "listen: 127.0.0.1:3", |c| c.listen.port().to_string(), ["1", "2", "3"]),
     ("admin", "0.0.0.0:1", "0.0.0.0:2", "admin: 0.0.0.0:3", |c| c.admin.port().to_string(), ["1", "2", "3"]),
     (
@@ -235,6 +235,14 @@ const PRECEDENCE: [Case; 33] = [
         "false",
         "allowClearCredentials: true",
         |c| c.access.clear_credentials.to_string(),
+        ["true", "false", "true"],
+    ),
+    (
+        "forward-credentials",
+        "true",
+        "false",
+        "access: {forwardCredentials: true}",
+        |c| c.access.forward_credentials.to_string(),
         ["true", "false", "true"],
     ),
     (

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::{PARKED, serve};
 use crate::model_file::ModelFile;
+use crate::proxy::harness::RawApp;
 use crate::server::{Client, Reply, Server, tidewait};
 
 /// What `tidewait token` prints: a token and its line.
@@ -101,5 +102,31 @@ async fn a_file_of_tokens_that_cannot_be_used_is_a_sentence_and_exit_code_1() {
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{told}");
         assert!(told.contains(expected) && told.contains("--access-tokens"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn the_app_learns_no_credential_unless_it_is_forwarded() {
+    let model = ModelFile::new("{}");
+    let file = model.beside("tokens");
+    let (_, line) = made(&["node-1"]).await;
+    write(&file, &line);
+    for (settings, is_told) in [
+        (&["--access-tokens", &file][..], false),
+        (&["--access-tokens", &file, "--forward-credentials"], true),
+        // No client is asked for one: it is the app's own.
+        (&[], true),
+    ] {
+        let app = RawApp::new();
+        let upstream = format!("http://{}", app.address());
+        let server = serve(&model, &[settings, &["--upstream", &upstream]].concat()).await;
+        for credential in ["Bearer abc", "Basic YTpi"] {
+            let mut client = Client::connect(server.listen).await;
+            // A misspelt path of an operation goes to the app.
+            client.send("GET", "/describ", &[("Authorization", credential), ("X-Other", "1")]).await;
+            let head = app.accept().await.head().await.to_ascii_lowercase();
+            assert!(head.contains("x-other: 1"), "{head}");
+            assert_eq!(head.contains("authorization:"), is_told, "{settings:?} {head}");
+        }
     }
 }
