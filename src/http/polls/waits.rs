@@ -84,6 +84,6 @@ pub(in crate::http) struct Sending {
     pub(in crate::http) held: Duration,
     /// Whether the connection ends with it.
     pub(in crate::http) ends: bool,
-    /// Kept until it is sent; absent: [`Polls::fan_out`] has one, if the poll was released at this moment.
+    /// Kept until it is sent; absent: [`super::Polls::fan_out`] has one, if the poll was released at this moment.
     pub(in crate::http) fan_out: Option<FanOutGuard>,
 }
