@@ -148,6 +148,8 @@ pub const TLS_FILE_BYTES: usize = 1024 * 1024;
 pub const TLS_HANDSHAKES: usize = 512;
 /// From a connection to the end of its TLS handshake; then it is closed.
 pub const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
+/// The same from when its turn comes, while others wait for theirs.
+pub const TLS_HANDSHAKE_CROWDED: Duration = Duration::from_secs(3);
 /// Bytes of the longest TLS record (RFC 5246, section 6.2.3).
 pub const TLS_RECORD_BYTES: usize = 5 + 16 * 1024 + 2048;
 /// Bytes into which a thread reads its TLS connections, and a message of a handshake may have less a record; a longer one

@@ -11,7 +11,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::UnixTime;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Duration, timeout};
 
 use super::fault::Fault;
@@ -21,7 +21,7 @@ use super::session::Session;
 use super::stream::Stream;
 use crate::access::caller::Known;
 use crate::access::certificate::NameKind;
-use crate::bounds::{LINGER, TLS_HANDSHAKE, TLS_HANDSHAKES};
+use crate::bounds::{LINGER, TLS_HANDSHAKE, TLS_HANDSHAKE_CROWDED, TLS_HANDSHAKES};
 
 /// What a port makes TLS connections with.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub struct Acceptor {
     /// Which of the names in a client's certificate is the owner's.
     names: Vec<NameKind>,
     permits: Semaphore,
+    /// Handshakes whose turn has not come.
+    waiting: watch::Sender<usize>,
     /// Of the port.
     pub metrics: Metrics,
 }
@@ -94,7 +96,8 @@ impl Acceptor {
     /// One that begins with this.
     #[must_use]
     pub fn new(config: ServerConfig, names: Vec<NameKind>, metrics: Metrics) -> Self {
-        Self { config: ArcSwap::from_pointee(config), names, permits: Semaphore::new(TLS_HANDSHAKES), metrics }
+        let (permits, waiting) = (Semaphore::new(TLS_HANDSHAKES), watch::Sender::default());
+        Self { config: ArcSwap::from_pointee(config), names, permits, waiting, metrics }
     }
 
     /// From now on handshakes begin with this.
@@ -125,12 +128,20 @@ impl Acceptor {
         let gone = || Failure::Closed(io::ErrorKind::NotConnected.into());
         // A client that says nothing takes nobody's turn.
         slot.as_ref().ok_or_else(gone)?.readable().await.map_err(Failure::Closed)?;
-        // It is never closed.
-        let permit = self.permits.acquire().await.map_err(|_| gone())?;
+        let permit = if let Ok(permit) = self.permits.try_acquire() {
+            permit
+        } else {
+            let _waits = Waits::new(&self.waiting);
+            // It is never closed.
+            self.permits.acquire().await.map_err(|_| gone())?
+        };
         let under_way = UnderWay::new(&self.metrics.under_way);
         let session = Session::new(self.config.load_full()).map_err(|error| Failure::Protocol(error.into()))?;
         let mut stream = Stream::new(slot.take().ok_or_else(gone)?, Box::new(session));
-        let done = poll_fn(|cx| stream.poll_handshake(cx)).await;
+        let done = tokio::select! {
+            done = poll_fn(|cx| stream.poll_handshake(cx)) => done,
+            () = self.is_crowded() => return Err(Failure::Timeout),
+        };
         drop((permit, under_way));
         if let Err(fault) = done {
             *slot = Some(stream.into_parts().0);
@@ -146,6 +157,15 @@ impl Acceptor {
         let kind = if stream.session().is_resumed() { &self.metrics.resumed } else { &self.metrics.full };
         kind.inc();
         Ok(Accepted { stream, client })
+    }
+
+    /// Waits until a handshake whose turn began now has had enough of it, since others wait: a few clients that begin and never
+    /// end must not keep all turns.
+    async fn is_crowded(&self) {
+        tokio::time::sleep(TLS_HANDSHAKE_CROWDED).await;
+        if self.waiting.subscribe().wait_for(|waiting| *waiting > 0).await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Whose certificate the client has shown. One that has ended since a former connection is not good for this one.
@@ -177,6 +197,22 @@ impl<'a> UnderWay<'a> {
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         self.0.dec();
+    }
+}
+
+/// A handshake that waits for its turn until this is dropped.
+struct Waits<'a>(&'a watch::Sender<usize>);
+
+impl<'a> Waits<'a> {
+    fn new(waiting: &'a watch::Sender<usize>) -> Self {
+        waiting.send_modify(|waiting| *waiting += 1);
+        Self(waiting)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|waiting| *waiting -= 1);
     }
 }
 

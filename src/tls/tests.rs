@@ -18,7 +18,7 @@ use super::pair::Pair;
 use super::session::Session;
 use super::settings;
 use super::{Acceptor, Failure, Stream, metrics};
-use crate::bounds::{TLS_HANDSHAKE, TLS_HANDSHAKES, TLS_INPUT_BYTES};
+use crate::bounds::{TLS_HANDSHAKE, TLS_HANDSHAKE_CROWDED, TLS_HANDSHAKES, TLS_INPUT_BYTES};
 
 /// A server's configuration, and that of a client which trusts it.
 fn configs(versions: &[&'static rustls::SupportedProtocolVersion]) -> (ServerConfig, Arc<ClientConfig>) {
@@ -385,6 +385,36 @@ async fn handshakes_are_bounded_in_number_and_those_who_say_nothing_do_not_count
     drop(open);
     tasks.shutdown().await;
     assert_eq!(acceptor.metrics.under_way.get(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_that_never_end_their_handshakes_keep_others_for_a_moment_only() {
+    let (server, client) = configs(rustls::ALL_VERSIONS);
+    let acceptor = Arc::new(acceptor(server));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let mut tasks = tokio::task::JoinSet::new();
+    let mut open = Vec::new();
+    for _ in 0..TLS_HANDSHAKES {
+        let (mut client, accepted) = connected(&listener).await;
+        client.write_all(b"\x16\x03").await.expect("room");
+        open.push(client);
+        let acceptor = Arc::clone(&acceptor);
+        tasks.spawn(async move { acceptor.accept(accepted, std::future::pending()).await.map(|_| ()) });
+    }
+    let limit = i64::try_from(TLS_HANDSHAKES).expect("few");
+    while acceptor.metrics.under_way.get() < limit {
+        tokio::task::yield_now().await;
+    }
+    let start = Instant::now();
+    let (stream, accepted) = connected(&listener).await;
+    let name = ServerName::try_from("localhost").expect("a name");
+    let (shaken, accepted) = tokio::join!(
+        tokio_rustls::TlsConnector::from(client).connect(name, stream),
+        acceptor.accept(accepted, std::future::pending()),
+    );
+    shaken.expect("a good handshake");
+    accepted.expect("a good handshake");
+    assert!(start.elapsed() <= TLS_HANDSHAKE_CROWDED + Duration::from_millis(50), "{:?}", start.elapsed());
 }
 
 #[tokio::test]
