@@ -8,20 +8,20 @@
 //!  none at all --> anonymous
 //! ```
 //! An [`Authenticator`] is asked where it takes time: an API server, an issuer, a costly hash. Each is a module of its own, which
-//! turns a credential into a [`Verified`] or says why not. Verdicts are kept by a digest of the credential under a key of this
+//! turns a credential into a [`Verified`](crate::access::Verified) or says why not. Verdicts are kept by a digest of the credential under a key of this
 //! process. A verdict that ends or is withdrawn is lost to the requests that hold its owner, and [`Withdrawals`] tells of it.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
-use futures::stream::{self, BoxStream};
+use futures::stream::BoxStream;
 use http::HeaderMap;
+use ipnet::IpNet;
 use prometheus::IntGauge;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -29,76 +29,24 @@ use tokio::time::Instant;
 use crate::access::caller::{Caller, Known, Loss};
 use crate::access::credential::{self, Credential, Invalid, Refusal, UNKNOWN};
 use crate::access::verdicts::{Lasts, Verdict};
-use crate::access::{Certificate, Scheme, Tokens, Unverified, Verified};
+use crate::access::{Certificate, Scheme, Tokens, Unverified};
 
+mod authenticator;
 mod ends;
 pub mod form;
 pub mod inquiries;
 pub mod issuer;
 pub mod kubernetes;
+mod origin;
 pub mod peers;
 pub mod users;
 mod withdrawals;
 
+pub use authenticator::{Authenticator, Challenge, Checked, Mark};
 use ends::Ends;
 use inquiries::{Finding, Inquirer, Inquiries, Outcome};
 use peers::Peers;
 pub use withdrawals::Withdrawals;
-
-/// Judges credentials, where that takes time.
-#[async_trait]
-pub trait Authenticator: fmt::Debug + Send + Sync {
-    /// Whether credentials like this one are for it to judge.
-    fn judges(&self, credential: Credential<'_>) -> bool;
-
-    /// By which scheme clients bring them.
-    fn challenge(&self) -> Challenge;
-
-    /// Judges one. It has a deadline of its own.
-    async fn verify(&self, credential: Credential<'_>) -> Result<Checked, Unverified>;
-
-    /// How long a good verdict holds until it is found out again; absent: as long as its credential.
-    fn holds_for(&self) -> Option<Duration> {
-        None
-    }
-
-    /// Whether what a good verdict rests on is still there.
-    fn rests_on(&self, _mark: &Mark) -> bool {
-        true
-    }
-
-    /// Tells when what verdicts rest on may have changed.
-    fn changes(&self) -> BoxStream<'static, ()> {
-        stream::pending().boxed()
-    }
-}
-
-/// A scheme of the field `Authorization`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Challenge {
-    /// A token (RFC 6750).
-    Bearer,
-    /// A name and a password (RFC 7617).
-    Basic,
-}
-
-/// A credential that is good.
-#[derive(Debug)]
-pub struct Checked {
-    /// Whose it is.
-    pub verified: Verified,
-    /// What the verdict rests on; absent: nothing that could be gone.
-    pub mark: Option<Mark>,
-}
-
-/// What a verdict rests on.
-#[derive(Debug, Clone)]
-pub enum Mark {
-    /// The key of an issuer.
-    Key(issuer::KeyId),
-    /// The password of a user.
-    Password(users::Checked),
-}
 
 /// A connection that a request comes by, as far as its credential is concerned.
 #[derive(Debug, Clone, Copy)]
@@ -131,6 +79,8 @@ pub struct Schemes {
     pub certificates: bool,
     /// Also over connections that others can read.
     pub clear: bool,
+    /// Proxies that are believed where a request comes from.
+    pub trusted: Vec<IpNet>,
 }
 
 /// Who sends requests.
@@ -140,6 +90,7 @@ pub struct Authentication {
     authenticators: Arc<[Arc<dyn Authenticator>]>,
     certificates: bool,
     clear: bool,
+    trusted: Vec<IpNet>,
     /// A digest that is seen, in a dump of memory say, says nothing of a password.
     key: [u8; 32],
     inquiries: Arc<Inquiries<Digest, Basis>>,
@@ -173,7 +124,7 @@ impl Authentication {
     /// By these schemes. `kept` shows the verdicts that are kept; `withdrawals` counts up when somebody is lost.
     #[must_use]
     pub fn new(schemes: Schemes, kept: IntGauge, withdrawals: Arc<watch::Sender<u64>>) -> Self {
-        let Schemes { tokens, authenticators, certificates, clear } = schemes;
+        let Schemes { tokens, authenticators, certificates, clear, trusted } = schemes;
         let authenticators: Arc<[_]> = authenticators.into();
         let peers = Arc::<Mutex<Peers>>::default();
         let asks = Asks { authenticators: Arc::clone(&authenticators), peers: Arc::clone(&peers) };
@@ -184,6 +135,7 @@ impl Authentication {
             authenticators,
             certificates,
             clear,
+            trusted,
             key: secret(),
             peers,
             withdrawals,
@@ -303,7 +255,7 @@ impl Authentication {
         if let Some(verdict) = self.inquiries.find(&digest) {
             return of(verdict).map_err(Unknown::Refused);
         }
-        let peer = peer.address.ip();
+        let peer = origin::origin(headers, peer.address.ip(), &self.trusted);
         let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         if !peers.may(peer, Instant::now().into_std()) {
             return Err(Unknown::Refused(Refusal::TooManyBad));

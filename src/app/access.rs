@@ -73,7 +73,8 @@ pub(super) fn access(
         return Ok(Arc::new(Access::open(metrics)));
     }
     let (clear, certificates) = (settings.clear_credentials, settings.certificates);
-    let schemes = Schemes { certificates, clear, ..Schemes::default() };
+    let trusted = config.trusted_proxies.clone();
+    let schemes = Schemes { certificates, clear, trusted, ..Schemes::default() };
     let mut parts = Parts { registry, schemes, followed: Vec::new(), issuers: Vec::new() };
     parts.take_tokens(files.tokens)?;
     parts.take_users(files.users)?;

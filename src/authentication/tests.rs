@@ -3,11 +3,13 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use futures::stream;
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
-use tokio::time::sleep;
+use tokio::time::{Duration, sleep};
 
 use super::*;
+use crate::access::Verified;
 use crate::access::tokens::line;
 
 /// Knows the tokens that begin with a letter, each for its own name.
@@ -72,7 +74,8 @@ impl Rig {
         let issuer = Arc::new(issuer);
         let tokens = Tokens::parse(line("fast", "static", &[]).as_bytes()).expect("tokens");
         let authenticators: Vec<Arc<dyn Authenticator>> = vec![issuer.clone()];
-        let schemes = Schemes { tokens: Some(tokens), authenticators, certificates: true, clear: false };
+        let schemes =
+            Schemes { tokens: Some(tokens), authenticators, certificates: true, clear: false, trusted: Vec::new() };
         let kept = IntGauge::new("a", "b").expect("a name");
         let authentication = Arc::new(Authentication::new(schemes, kept, Arc::default()));
         let maintained = Arc::clone(&authentication);

@@ -29,7 +29,7 @@ impl Slow {
         let slow = Arc::new(Self::default());
         let tokens = Some(Tokens::parse(tokens.as_bytes()).expect("tokens"));
         let authenticators: Vec<Arc<dyn Authenticator>> = vec![slow.clone()];
-        (Schemes { tokens, authenticators, certificates: false, clear: true }, slow)
+        (Schemes { tokens, authenticators, certificates: false, clear: true, trusted: Vec::new() }, slow)
     }
 }
 
