@@ -183,6 +183,8 @@ fn the_adapter_serves_the_metric_that_the_autoscaler_asks_for() {
 #[tokio::test]
 async fn the_example_for_nodes_lets_its_service_account_poll_one_operation() {
     let plane = ControlPlane::shared().await;
+    // kubectl looks the resource up; the API server would not need it.
+    crate::crd::installed(plane).await;
     let namespace = plane.namespace("nodes").await;
     let manifest = read("examples/nodes.yaml").replace("namespace: shop\n", &format!("namespace: {}\n", &*namespace));
     let strict = ["apply", "--validate=strict", "-n", &namespace, "-f", "-"];
