@@ -69,8 +69,8 @@ pub enum AppError {
     /// There is no usable configuration for the API server.
     #[error("the Kubernetes API server cannot be found")]
     Kubernetes(#[source] kubernetes::connect_error::ConnectError),
-    /// A file with tokens or users cannot be used.
-    #[error("a file that says who may poll cannot be used (--access-tokens, --access-users)")]
+    /// A file with tokens, users or keys cannot be used.
+    #[error("a file that says who may poll cannot be used (--access-tokens, --access-users, access.issuers)")]
     AccessFile(#[from] access_file::AccessFileError),
     /// A certificate, its key or authorities cannot be used.
     #[error("TLS cannot be spoken")]
@@ -128,12 +128,14 @@ impl App {
         let mut text = String::new();
         for operation in &self.config.operations {
             let url = format!("{scheme}://{listen}{}", operation.path);
+            // Never to a file that may be served, and nothing where the answer is an error.
             let _ = write!(
                 text,
-                "operation {name} at {url}\n\n  \
-                 curl -s {url} -o model.json -D head.txt && cat head.txt   # the model, and its State-Id\n  \
+                "operation {name} at {url}{credential}\n\n  \
+                 curl -sf {url} -o copy.json -D head.txt && cat head.txt   # the model, and its State-Id\n  \
                  curl -si \"{url}?since=$(sed -n 's/^state-id: //p' head.txt | tr -d '\\r')\"   # waits until it changes\n\n",
                 name = operation.name,
+                credential = if self.config.access.asks() { ", to clients with a credential" } else { "" },
             );
         }
         if let Some(controller) = &self.config.controller {
@@ -199,7 +201,12 @@ impl App {
     }
 
     /// What makes TLS connections of those to the port of clients, and to that of operators; and what keeps that up to date.
-    fn tls(&mut self, registry: &Registry, tasks: &mut Tasks) -> Result<[Option<Arc<Acceptor>>; 2], AppError> {
+    fn tls(
+        &mut self,
+        registry: &Registry,
+        withdrawals: &Arc<watch::Sender<u64>>,
+        tasks: &mut Tasks,
+    ) -> Result<[Option<Arc<Acceptor>>; 2], AppError> {
         let ports = [("clients", self.tls.take()), ("admin", self.admin_tls.take())];
         if ports.iter().all(|(_, port)| port.is_none()) {
             return Ok([None, None]);
@@ -207,7 +214,7 @@ impl App {
         let families = tls::metrics::Families::register(registry)?;
         Ok(ports.map(|(name, port)| {
             let (port, ready) = port?;
-            let (follower, acceptor) = Follower::new(port, ready, families.of(name));
+            let (follower, acceptor) = Follower::new(port, ready, families.of(name), Arc::clone(withdrawals));
             tasks.spawn("files for TLS", async move {
                 follower.follow().await;
                 Ok(())
@@ -235,7 +242,7 @@ impl App {
             }
         };
         self.warn_of_clear_credentials();
-        let [tls, admin_tls] = self.tls(&registry, &mut tasks)?;
+        let [tls, admin_tls] = self.tls(&registry, &withdrawals, &mut tasks)?;
         let access =
             access::access(&self.config, self.files, self.client.as_ref(), (&registry, withdrawals), &mut tasks)?;
         let front_metrics = metrics::Metrics::register(&registry)?;

@@ -33,7 +33,7 @@ pub struct Known {
     groups: Box<[Box<str>]>,
     bound: Bound,
     in_kubernetes: bool,
-    /// Whose one permission this is; absent: it is the owner as such.
+    /// What it is lost with, beside itself: the owner whose one permission this is, or the authorities of its certificate.
     of: Option<Arc<Known>>,
     lost: AtomicU8,
 }
@@ -81,6 +81,14 @@ impl Known {
         let (name, identity) = (name.into(), Identity::Authenticated(identity));
         let groups = groups.into_iter().map(String::into_boxed_str).collect();
         Arc::new(Self { name, identity, groups, bound, in_kubernetes, of: None, lost: AtomicU8::new(0) })
+    }
+
+    /// The owner of a certificate, for which these authorities vouch: it is lost with them.
+    #[must_use]
+    pub fn by(authorities: &Arc<Self>, name: &str) -> Arc<Self> {
+        let (name, identity) = (name.into(), Identity::Authenticated(name.into()));
+        let (groups, bound, of) = (Box::default(), Bound::default(), Some(Arc::clone(authorities)));
+        Arc::new(Self { name, identity, groups, bound, in_kubernetes: false, of, lost: AtomicU8::new(0) })
     }
 
     /// The same owner, for requests that one permission allows: it is lost with the permission or with the credential.

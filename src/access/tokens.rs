@@ -144,7 +144,7 @@ pub fn is_name(text: &str) -> bool {
 
 fn entry(line: &str) -> Result<(TokenHash, Arc<Known>), &'static str> {
     let mut words = line.split_ascii_whitespace();
-    let digest = words.next().and_then(|word| word.strip_prefix(SHA256)).ok_or("it does not begin with sha256:")?;
+    let digest = words.next().and_then(|word| word.strip_prefix(SHA256)).ok_or("it does not begin with 'sha256:'")?;
     let digest = hash(digest).ok_or("what follows sha256: is not 64 digits of base 16")?;
     let name = words.next().ok_or("it has no name")?;
     if !is_name(name) {
@@ -211,7 +211,7 @@ mod tests {
         let good = line("t", "n", &[]);
         let digest = &good[SHA256.len()..SHA256.len() + 64];
         for (file, expected) in [
-            (format!("\n{digest} n"), "line 2: it does not begin with sha256:"),
+            (format!("\n{digest} n"), "line 2: it does not begin with 'sha256:'"),
             (format!("sha256:{} n", &digest[1..]), "line 1: what follows sha256: is not 64 digits"),
             (format!("sha256:{}g n", &digest[1..]), "line 1: what follows sha256: is not 64 digits"),
             (format!("sha256:{digest}"), "line 1: it has no name"),

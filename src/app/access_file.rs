@@ -90,12 +90,14 @@ impl AccessFile {
         let file = FileSource { operation, path: self.path.clone(), format, below: None };
         let followed = file::run(file, sender);
         let taken = async {
+            // What it holds; it may be away for a while and hold the same again.
+            let mut is_good = true;
             while let Some(report) = reports.recv().await {
                 match report {
-                    Report::Holds(draft) => self.take(&draft.content, &take),
+                    Report::Holds(draft) => is_good = self.take(&draft.content, &take),
                     Report::Unusable(unusable) => self.keep(&unusable.detail),
                     Report::Lost { reason } => self.keep(&reason),
-                    Report::Confirmed => self.good.set(1),
+                    Report::Confirmed => self.good.set(i64::from(is_good)),
                     Report::ReadCompleted(_) => {}
                 }
             }
@@ -103,14 +105,19 @@ impl AccessFile {
         tokio::join!(followed, taken);
     }
 
-    fn take(&self, content: &Content, take: impl Fn(&[u8]) -> Result<usize, String>) {
-        let Content::Opaque { body, .. } = content else { return };
+    /// Whether it is good.
+    fn take(&self, content: &Content, take: impl Fn(&[u8]) -> Result<usize, String>) -> bool {
+        let Content::Opaque { body, .. } = content else { return false };
         match take(body) {
             Ok(count) => {
                 self.good.set(1);
                 tracing::info!(count, what = self.what, "a file of credentials was read");
+                true
             }
-            Err(error) => self.keep(&error),
+            Err(error) => {
+                self.keep(&error);
+                false
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use rustls::ServerConfig;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::access::certificate::NameKind;
@@ -126,10 +126,19 @@ impl Port {
     }
 }
 
+/// Whether the authorities in `next` vouch for all clients for whom those in `before` did: a new one may stand beside them.
+fn vouch_for_all(before: &[u8], next: &[u8]) -> bool {
+    let roots = |pem: &[u8]| pair::authorities(pem).map(|store| store.roots).unwrap_or_default();
+    let next = roots(next);
+    roots(before).iter().all(|root| next.contains(root))
+}
+
 /// Follows the files of a port.
 pub(super) struct Follower {
     port: Port,
     acceptor: Arc<Acceptor>,
+    /// Counts up when clients are lost.
+    withdrawals: Arc<watch::Sender<u64>>,
     /// As they were seen last.
     seen: Contents,
     /// Why a file cannot be used now.
@@ -144,13 +153,19 @@ pub(super) struct Follower {
 
 impl Follower {
     /// Begins with what was read.
-    pub(super) fn new(port: Port, ready: Ready, metrics: Metrics) -> (Self, Arc<Acceptor>) {
+    pub(super) fn new(
+        port: Port,
+        ready: Ready,
+        metrics: Metrics,
+        withdrawals: Arc<watch::Sender<u64>>,
+    ) -> (Self, Arc<Acceptor>) {
         metrics.good.set(1);
         metrics.not_after.set(ready.not_after);
         let acceptor = Arc::new(Acceptor::new(ready.config, port.names.clone(), metrics));
         let follower = Self {
             port,
             acceptor: Arc::clone(&acceptor),
+            withdrawals,
             seen: ready.contents.clone(),
             faults: Default::default(),
             used: ready.contents,
@@ -223,11 +238,20 @@ impl Follower {
         }
         match self.port.make(&self.seen) {
             Ok((config, not_after)) => {
-                self.acceptor.replace(config);
+                let vouches = vouch_for_all(&self.used[2], &self.seen[2]);
+                self.acceptor.replace(config, vouches);
+                if !vouches {
+                    self.withdrawals.send_modify(|count| *count += 1);
+                }
                 self.used = self.seen.clone();
                 self.acceptor.metrics.not_after.set(not_after);
                 self.is_good();
-                tracing::info!(not_after, "the certificate has changed: new connections use it ({}*)", self.port.flags);
+                tracing::info!(
+                    not_after,
+                    clients_are_lost = !vouches,
+                    "the files of --{}certificate have changed: new connections use them",
+                    self.port.flags
+                );
             }
             Err(error) => {
                 let is_half = matches!(&error, TlsFileError::Invalid { source: InvalidPair::Mismatch, .. });

@@ -126,7 +126,7 @@ fn addresses(reader: &mut Reader<'_>, access: Option<&Access>) -> (Option<Socket
         && !address.ip().to_canonical().is_loopback()
     {
         let message = "is reached from other machines, and Tidewait asks nobody who they are: \
-                       give --access-tokens FILE or another way to know clients (--access-users, --access-kubernetes, --access-issuer), or --allow-anonymous if anyone who reaches the port may read the model, \
+                       give --access-tokens FILE or another way to know clients (--access-users, --access-kubernetes, --access-issuer, --tls-client-ca), or --allow-anonymous if anyone who reaches the port may read the model, \
                        or listen on a loopback address such as 127.0.0.1:8480";
         reader.wrong(given, message);
     }

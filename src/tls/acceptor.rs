@@ -19,14 +19,14 @@ use super::metrics::Metrics;
 use super::pair::Leaf;
 use super::session::Session;
 use super::stream::Stream;
-use crate::access::caller::Known;
+use crate::access::caller::{Known, Loss};
 use crate::access::certificate::NameKind;
 use crate::bounds::{LINGER, TLS_HANDSHAKE, TLS_HANDSHAKE_CROWDED, TLS_HANDSHAKES};
 
 /// What a port makes TLS connections with.
 #[derive(Debug)]
 pub struct Acceptor {
-    config: ArcSwap<ServerConfig>,
+    current: ArcSwap<Current>,
     /// Which of the names in a client's certificate is the owner's.
     names: Vec<NameKind>,
     permits: Semaphore,
@@ -34,6 +34,14 @@ pub struct Acceptor {
     waiting: watch::Sender<usize>,
     /// Of the port.
     pub metrics: Metrics,
+}
+
+/// What handshakes begin with.
+#[derive(Debug)]
+struct Current {
+    config: Arc<ServerConfig>,
+    /// Stands for the authorities that vouch for clients: with it all are lost for whom they vouch.
+    authorities: Arc<Known>,
 }
 
 /// A connection whose handshake is over.
@@ -97,12 +105,20 @@ impl Acceptor {
     #[must_use]
     pub fn new(config: ServerConfig, names: Vec<NameKind>, metrics: Metrics) -> Self {
         let (permits, waiting) = (Semaphore::new(TLS_HANDSHAKES), watch::Sender::default());
-        Self { config: ArcSwap::from_pointee(config), names, permits, waiting, metrics }
+        let current = ArcSwap::from_pointee(Current { config: Arc::new(config), authorities: authorities() });
+        Self { current, names, permits, waiting, metrics }
     }
 
-    /// From now on handshakes begin with this.
-    pub fn replace(&self, config: ServerConfig) {
-        self.config.store(Arc::new(config));
+    /// From now on handshakes begin with this. `vouches`: its authorities vouch for all for whom those of before did;
+    /// otherwise the owners of certificates that were shown so far are lost.
+    pub fn replace(&self, config: ServerConfig, vouches: bool) {
+        let before = self.current.load_full();
+        let authorities = if vouches { Arc::clone(&before.authorities) } else { authorities() };
+        self.current.store(Arc::new(Current { config: Arc::new(config), authorities }));
+        if !vouches {
+            // Behind the store: a handshake that began before has an owner that is lost too.
+            before.authorities.lose(Loss::Withdrawn);
+        }
     }
 
     /// Makes a TLS connection of one that was accepted, if that comes to an end before `over` does, and in time. Where it
@@ -136,7 +152,8 @@ impl Acceptor {
             self.permits.acquire().await.map_err(|_| gone())?
         };
         let under_way = UnderWay::new(&self.metrics.under_way);
-        let session = Session::new(self.config.load_full()).map_err(|error| Failure::Protocol(error.into()))?;
+        let current = self.current.load_full();
+        let session = Session::new(Arc::clone(&current.config)).map_err(|error| Failure::Protocol(error.into()))?;
         let mut stream = Stream::new(slot.take().ok_or_else(gone)?, Box::new(session));
         let done = tokio::select! {
             done = poll_fn(|cx| stream.poll_handshake(cx)) => done,
@@ -147,7 +164,7 @@ impl Acceptor {
             *slot = Some(stream.into_parts().0);
             return Err(fault.into());
         }
-        let client = match self.client(stream.session()) {
+        let client = match self.client(stream.session(), &current.authorities) {
             Ok(client) => client,
             Err(failure) => {
                 *slot = Some(stream.into_parts().0);
@@ -169,7 +186,7 @@ impl Acceptor {
     }
 
     /// Whose certificate the client has shown. One that has ended since a former connection is not good for this one.
-    fn client(&self, session: &Session) -> Result<Option<(Arc<Known>, Instant)>, Failure> {
+    fn client(&self, session: &Session, authorities: &Arc<Known>) -> Result<Option<(Arc<Known>, Instant)>, Failure> {
         let Some(certificate) = session.client_certificate() else { return Ok(None) };
         let bad = |why| Failure::Certificate(rustls::Error::InvalidCertificate(why));
         let leaf = Leaf::parse(certificate).ok_or_else(|| bad(rustls::CertificateError::BadEncoding))?;
@@ -180,8 +197,12 @@ impl Acceptor {
             return Err(bad(rustls::CertificateError::Expired));
         }
         let ends = tokio::time::Instant::now() + Duration::from_secs(left);
-        Ok(Some((Known::new(name, Box::default()), ends.into_std())))
+        Ok(Some((Known::by(authorities, name), ends.into_std())))
     }
+}
+
+fn authorities() -> Arc<Known> {
+    Known::new("authorities", Box::default())
 }
 
 /// A handshake that is counted until this is dropped.

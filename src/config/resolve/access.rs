@@ -17,6 +17,10 @@ pub(super) fn access(reader: &mut Reader<'_>, file: &Layer) -> Option<Access> {
     let tokens = reader.optional("access-tokens", value::file_path);
     let users = reader.optional("access-users", value::file_path);
     let audiences = reader.list("access-kubernetes", audience);
+    let is_named = ["access-kubernetes", "access.kubernetes"].iter().any(|setting| reader.contains(setting));
+    if is_named && reader.given("access-kubernetes").is_none() {
+        reader.problems.push("access.kubernetes.audiences", "is missing or empty: list one, such as tidewait");
+    }
     let issuers = issuers::issuers(reader, file.objects("access.issuers"));
     let judges = reader.setting("access-authorization", judges);
     let anonymous = reader.setting("allow-anonymous", value::switch);
@@ -27,8 +31,8 @@ pub(super) fn access(reader: &mut Reader<'_>, file: &Layer) -> Option<Access> {
     if layers.is_some() && !asks {
         reader.problems.push(
             "access.rules",
-            "are of no use where nobody is known: give access.tokens, access.users, access.kubernetes or access.issuers too, \
-             or leave these out",
+            "are of no use where nobody is known: give access.tokens, access.users, access.kubernetes, access.issuers or \
+             tls.clientCa too, or leave these out",
         );
     }
     if let (Some(given), false) = (reader.given("access-authorization"), asks)
@@ -36,7 +40,8 @@ pub(super) fn access(reader: &mut Reader<'_>, file: &Layer) -> Option<Access> {
     {
         reader.wrong(
             given,
-            "is of no use where nobody is known: give --access-tokens, --access-users, --access-kubernetes or --access-issuer too",
+            "is of no use where nobody is known: give --access-tokens, --access-users, --access-kubernetes, --access-issuer or \
+             --tls-client-ca too",
         );
     }
     if let (Some(given), Some(Judges::Kubernetes), Some([_, ..])) =
@@ -156,6 +161,8 @@ mod tests {
     fn every_mistake_in_a_rule_is_told_with_its_place() {
         for (yaml, expected) in [
             ("{tokens: t, rules: []}", "f: access.rules: is empty: list an item"),
+            ("{kubernetes: {}}", "access.kubernetes.audiences: is missing or empty"),
+            ("{kubernetes: {audiences: []}}", "access.kubernetes.audiences: is missing or empty"),
             (
                 "{rules: [{subjects: [anonymous], verbs: [get], operations: [a]}]}",
                 "access.rules: are of no use where nobody is known",

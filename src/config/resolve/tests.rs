@@ -422,7 +422,7 @@ fn every_mistake_is_told_at_once() {
 t.yaml: listne: is no field: did you mean listen?
 t.yaml: grace: is a list, but a duration is wanted: write one such as 25s
 t.yaml: operations[1].limits.perAgent: is no field: the fields here are parked, parkedPerAgent, pointers, selections, historyEntries, historyBytes
---listen: \"0.0.0.0:8480\" is reached from other machines, and Tidewait asks nobody who they are: give --access-tokens FILE or another way to know clients (--access-users, --access-kubernetes, --access-issuer), or --allow-anonymous if anyone who reaches the port may read the model, or listen on a loopback address such as 127.0.0.1:8480
+--listen: \"0.0.0.0:8480\" is reached from other machines, and Tidewait asks nobody who they are: give --access-tokens FILE or another way to know clients (--access-users, --access-kubernetes, --access-issuer, --tls-client-ca), or --allow-anonymous if anyone who reaches the port may read the model, or listen on a loopback address such as 127.0.0.1:8480
 --upstream: \"https://***@app/base\" is https, but the way to the app is not encrypted: write a URL such as http://127.0.0.1:3000
 TIDEWAIT_TRUSTED_PROXIES: \"proxy\" is not a network: write an address and the length of its prefix, such as 10.0.0.0/8
 TIDEWAIT_MAX_CONNECTIONS: \"lots\" is not a whole number: write 1 to 1000000

@@ -173,7 +173,11 @@ fn permit(operation: &Operation) -> Result<ParkPermit, Problem> {
 /// There is nothing to answer with.
 pub(in crate::http) fn nothing(operation: &Operation, missing: Missing) -> Problem {
     if missing == Missing::NoParts {
-        let detail = format!("the model of operation {} is opaque: leave select out to get it whole", operation.name);
+        let detail = format!(
+            "the model of operation {} is opaque: leave select out to get it whole; where a rule gives you a part of it alone, \
+             there is none: ask the operator",
+            operation.name
+        );
         return Problem::new(Kind::SelectionNotOffered, detail);
     }
     let why = if operation.config().paused {

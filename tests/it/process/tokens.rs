@@ -52,8 +52,15 @@ async fn a_token_is_made_let_in_and_withdrawn() {
     write(&file, &format!("{of_one}\nnonsense\n"));
     server.metric_becomes("tidewait_access_tokens_file_good", 0.0).await;
     let logged = server.logged("the file with tokens is not good").await;
-    assert!(logged.contains("line 2: it does not begin with sha256:"), "{logged}");
+    assert!(logged.contains("line 2: it does not begin with 'sha256:'"), "{logged}");
     assert_eq!(ask(&server, &two).await.status, 200);
+    // Nor does it become good by being looked at again.
+    tokio::time::timeout(
+        std::time::Duration::from_secs(2),
+        server.metric_becomes("tidewait_access_tokens_file_good", 1.0),
+    )
+    .await
+    .expect_err("it is still not good");
 
     let bearer = format!("Bearer {two}");
     let mut parked = Client::connect(server.listen).await;

@@ -90,6 +90,33 @@ async fn new_authorities_count_at_once_also_for_who_was_let_in_before() {
 }
 
 #[tokio::test]
+async fn who_loses_its_authority_is_given_nothing_any_more_and_a_second_authority_disturbs_nobody() {
+    let (rig, clients) = serving(&["--tls-client-auth", "required"]).await;
+    let made = clients.client("node-1", &[]);
+    let stream = rig.shake_hands(config(&rig.authority, Some(&made))).await.expect("it is let in");
+    let mut client = Client::on(stream);
+    let id = client.get("/describe", &[]).await.id().to_owned();
+    let target = format!("/describe?since={id}&wait=50");
+    client.send("GET", &target, &[]).await;
+    rig.server.metric_becomes(PARKED, 1.0).await;
+    let (next, file) = (Authority::new("next-ca"), rig.model.beside("clients.crt"));
+    write(&file, format!("{}{}", clients.certificate(), next.certificate()));
+    let mut look = tokio::time::interval(std::time::Duration::from_millis(50));
+    let other = next.client("node-2", &[]);
+    let taken = async {
+        while poll(&rig, config(&rig.authority, Some(&other))).await != Ok(200) {
+            look.tick().await;
+        }
+    };
+    tokio::time::timeout(STEP, taken).await.expect("the second authority is taken");
+    rig.server.metric_becomes(PARKED, 1.0).await;
+    write(&file, next.certificate());
+    let ended = client.reply().await;
+    assert_eq!((ended.status, ended.field("state-id")), (403, ""), "{ended:?}");
+    assert_eq!(client.get("/describe", &[]).await.status, 403, "nor on the same connection");
+}
+
+#[tokio::test]
 async fn the_order_of_names_is_configured() {
     let (rig, clients) = serving(&["--tls-client-auth=required", "--access-certificate-names=dns,cn"]).await;
     let issue = |params: &CertificateParams| clients.issue(params);

@@ -8,7 +8,8 @@ use super::{PARKED, Rig};
 
 #[tokio::test]
 async fn a_stop_answers_who_is_parked_and_waits_for_no_handshake_that_never_ends() {
-    let mut rig = Rig::with(&["--grace", "1s"]).await;
+    // Less than a handshake may take, and enough for a slow machine to answer, close and look around.
+    let mut rig = Rig::with(&["--grace", "9s"]).await;
     let mut client = rig.connect().await;
     let id = client.get("/describe", &[]).await.id().to_owned();
     client.send("GET", &format!("/describe?since={id}&wait=50"), &[]).await;
