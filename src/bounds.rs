@@ -122,10 +122,6 @@ pub const PASSWORD_CHECKS: usize = 2;
 pub const PASSWORD_WAITING: usize = 256;
 /// Bytes of a token of an issuer; a longer one is refused.
 pub const ISSUER_TOKEN_BYTES: usize = 16 * 1024;
-/// Groups in a token of an issuer; one with more is refused.
-pub const ISSUER_GROUPS: usize = 256;
-/// How far the clocks of an issuer and of this host may differ.
-pub const ISSUER_LEEWAY: Duration = Duration::from_secs(30);
 /// Keys that an issuer publishes; more are refused as a whole.
 pub const ISSUER_KEYS: usize = 64;
 /// How long a fetch of an issuer's keys may take, the question where they are included.

@@ -8,7 +8,7 @@ use super::IssuerConfig;
 use super::members::Members;
 use crate::access::Verified;
 use crate::access::tokens::is_name;
-use crate::bounds::{ISSUER_GROUPS, ISSUER_LEEWAY};
+use crate::bounds::{CREDENTIAL_LEEWAY, IDENTITY_GROUPS};
 
 /// Seconds since 1970 of the end of the year 9999; a time after it is none.
 const LAST: f64 = 253_402_300_799.0;
@@ -35,7 +35,7 @@ impl Claimed {
             return Err("is for another audience: ask the issuer for one with the audience that is configured");
         }
         let ends =
-            time(claims, "exp")?.ok_or("has no end (exp): have the issuer set one")?.saturating_add(ISSUER_LEEWAY);
+            time(claims, "exp")?.ok_or("has no end (exp): have the issuer set one")?.saturating_add(CREDENTIAL_LEEWAY);
         if now >= ends {
             return Err("has expired: ask the issuer for a new one");
         }
@@ -43,7 +43,7 @@ impl Claimed {
             ("nbf", "is not valid yet (nbf): set the clocks of the issuer and of this host"),
             ("iat", "was issued in the future (iat): set the clocks of the issuer and of this host"),
         ] {
-            if time(claims, claim)?.is_some_and(|time| time > now.saturating_add(ISSUER_LEEWAY)) {
+            if time(claims, claim)?.is_some_and(|time| time > now.saturating_add(CREDENTIAL_LEEWAY)) {
                 return Err(early);
             }
         }
@@ -90,7 +90,7 @@ fn groups(claims: &Members, config: &IssuerConfig) -> Result<Vec<String>, &'stat
         Value::String(_) => std::slice::from_ref(groups),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => return Err(GROUPS),
     };
-    if groups.len() > ISSUER_GROUPS {
+    if groups.len() > IDENTITY_GROUPS {
         return Err("has more than 256 groups: have the issuer give fewer");
     }
     let groups = groups.iter().map(|group| group.as_str().and_then(|group| prefixed(config, group)));

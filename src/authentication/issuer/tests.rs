@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use self::signer::{Signer, encode};
 use super::*;
-use crate::bounds::{ISSUER_GROUPS, ISSUER_TOKEN_BYTES};
+use crate::bounds::{IDENTITY_GROUPS, ISSUER_TOKEN_BYTES};
 
 const URL: &str = "https://issuer.example";
 
@@ -107,7 +107,7 @@ fn the_table_of_claims() {
     }
     let one = signer.token(&with(claims(), &json!({"groups": "edge"})));
     assert_eq!(check(&issuer, &one).expect("one group").verified.groups, ["edge"]);
-    let many: Vec<_> = (0..=ISSUER_GROUPS).map(|n| n.to_string()).collect();
+    let many: Vec<_> = (0..=IDENTITY_GROUPS).map(|n| n.to_string()).collect();
     for (others, expected) in [
         (json!({"iss": null}), "is of another issuer"),
         (json!({"iss": format!("{URL}/")}), "is of another issuer"),
