@@ -217,31 +217,55 @@ impl Authentication {
     }
 
     fn known_at_once(&self, headers: &HeaderMap, peer: Peer<'_>) -> Result<Caller, Unknown> {
-        let refused = |invalid| Unknown::Refused(Refusal::Invalid(invalid));
-        let credential = if self.takes_bearer() { credential::read(headers).map_err(refused)? } else { None };
+        let credential = if self.takes_bearer() { credential::read(headers).map_err(Refusal::Invalid)? } else { None };
+        match self.look(credential, peer)? {
+            Look::Known(caller) => Ok(caller),
+            Look::Unknown { by, digest, credential } => {
+                let peer = origin::origin(headers, peer.address.ip(), &self.trusted);
+                let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+                if !peers.may(peer, Instant::now().into_std()) {
+                    return Err(Unknown::Refused(Refusal::TooManyBad));
+                }
+                let credential = (challenge(credential), credential.parts().1.into());
+                Err(Unknown::Ask(digest, Box::new(Basis { by, peer, mark: None, credential })))
+            }
+        }
+    }
+
+    /// Who sends a request with this credential, if nobody has to be asked, and it is good.
+    #[must_use]
+    pub fn known(&self, credential: Option<Credential<'_>>, peer: Peer<'_>) -> Option<Caller> {
+        match self.look(credential.filter(|_| self.takes_bearer()), peer) {
+            Ok(Look::Known(caller)) => Some(caller),
+            Ok(Look::Unknown { .. }) | Err(_) => None,
+        }
+    }
+
+    /// What is known of a credential. It costs the same for all that are of one length and kind.
+    fn look<'a>(&self, credential: Option<Credential<'a>>, peer: Peer<'_>) -> Result<Look<'a>, Refusal> {
         let Some(credential) = credential else {
             return match peer.certificate.filter(|_| self.certificates) {
                 Some(certificate) => {
                     // Before the look, so that one that ends now is seen.
                     self.ends.watch(certificate, Instant::now().into_std());
                     match certificate.owner.lost() {
-                        Some(_) => Err(Unknown::Refused(Refusal::Withdrawn)),
-                        None => Ok(Caller::Known(Arc::clone(&certificate.owner))),
+                        Some(_) => Err(Refusal::Withdrawn),
+                        None => Ok(Look::Known(Caller::Known(Arc::clone(&certificate.owner)))),
                     }
                 }
-                None => Ok(Caller::Anonymous),
+                None => Ok(Look::Known(Caller::Anonymous)),
             };
         };
         if !self.takes_credentials(peer.address, peer.scheme) {
-            return Err(refused(Invalid::Clear));
+            return Err(Refusal::Invalid(Invalid::Clear));
         }
         if let (Credential::Bearer(token), Some(tokens)) = (credential, &self.tokens)
             && let Some(known) = tokens.load().find(token)
         {
-            return Ok(Caller::Known(Arc::clone(known)));
+            return Ok(Look::Known(Caller::Known(Arc::clone(known))));
         }
         let Some(by) = self.authenticators.iter().position(|one| one.judges(credential)) else {
-            return Err(refused(match credential {
+            return Err(Refusal::Invalid(match credential {
                 Credential::Bearer(_) if self.asks_for(Challenge::Bearer) => UNKNOWN,
                 Credential::Bearer(_) | Credential::Basic(_) => Invalid::Scheme,
             }));
@@ -252,16 +276,10 @@ impl Authentication {
             .update(text.as_bytes())
             .finalize()
             .as_bytes();
-        if let Some(verdict) = self.inquiries.find(&digest) {
-            return of(verdict).map_err(Unknown::Refused);
+        match self.inquiries.find(&digest) {
+            Some(verdict) => of(verdict).map(Look::Known),
+            None => Ok(Look::Unknown { by, digest, credential }),
         }
-        let peer = origin::origin(headers, peer.address.ip(), &self.trusted);
-        let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        if !peers.may(peer, Instant::now().into_std()) {
-            return Err(Unknown::Refused(Refusal::TooManyBad));
-        }
-        let credential = (challenge(credential), text.into());
-        Err(Unknown::Ask(digest, Box::new(Basis { by, peer, mark: None, credential })))
     }
 
     /// Whether a credential may come over a connection of this kind.
@@ -280,10 +298,27 @@ fn secret() -> Digest {
     secret
 }
 
+/// What is known of a credential.
+enum Look<'a> {
+    Known(Caller),
+    /// One of the authenticators is to be asked about the credential with this digest.
+    Unknown {
+        by: usize,
+        digest: Digest,
+        credential: Credential<'a>,
+    },
+}
+
 /// Why a caller is not known at once.
 enum Unknown {
     Refused(Refusal),
     Ask(Digest, Box<Basis>),
+}
+
+impl From<Refusal> for Unknown {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
 }
 
 fn of(verdict: Verdict) -> Result<Caller, Refusal> {

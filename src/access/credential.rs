@@ -63,7 +63,7 @@ pub fn read(headers: &HeaderMap) -> Result<Option<Credential<'_>>, Invalid> {
     } else {
         return Err(Invalid::Scheme);
     };
-    if is_token68(rest) { Ok(Some(credential)) } else { Err(Invalid::Form) }
+    Credential::checked(credential).map(Some).ok_or(Invalid::Form)
 }
 
 /// Whether this is a `token68` (RFC 9110, section 11.2), as `b64token` is one.
@@ -72,10 +72,17 @@ fn is_token68(text: &str) -> bool {
     !body.is_empty() && body.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte))
 }
 
-impl Credential<'_> {
+impl<'a> Credential<'a> {
+    /// The same, if it has the form that its scheme asks for.
+    #[must_use]
+    pub fn checked(credential: Self) -> Option<Self> {
+        let (Self::Bearer(text) | Self::Basic(text)) = credential;
+        is_token68(text).then_some(credential)
+    }
+
     /// As it is to be told apart from all others: its scheme and what follows.
     #[must_use]
-    pub fn parts(&self) -> (&'static str, &str) {
+    pub fn parts(&self) -> (&'static str, &'a str) {
         match self {
             Self::Bearer(token) => ("Bearer ", token),
             Self::Basic(pair) => ("Basic ", pair),

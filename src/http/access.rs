@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use http::{HeaderMap, header};
 
 use crate::access::policy::Allowance;
-use crate::access::{Caller, Connection, Loss, Policy, Refusal, Tokens};
+use crate::access::{Caller, Connection, Credential, Loss, Policy, Refusal, Tokens};
 use crate::authentication::{Answer, Authentication, Challenge, Peer, Schemes, Withdrawals};
 use crate::authorization::{Allowed, Authorization, Decision, Denied};
 use crate::config;
@@ -139,6 +139,20 @@ impl Access {
         }
     }
 
+    /// Who polls an operation with this credential, if that is known at once, and it may see all of the model.
+    pub(in crate::http) fn admitted(
+        self: &Arc<Self>,
+        credential: Option<Credential<'_>>,
+        peer: Peer<'_>,
+        operation: &Arc<config::Operation>,
+    ) -> Option<Caller> {
+        let caller = self.authentication.known(credential, peer)?;
+        match self.authorization.decide(caller, &operation.name, &operation.access) {
+            Decision::Now(Ok(Allowed { caller, parts: None })) => Some(caller),
+            Decision::Now(_) | Decision::Later(_) => None,
+        }
+    }
+
     /// That nothing is at a path is told to those alone who may poll everything.
     fn decide(self: &Arc<Self>, caller: Caller, target: &Target) -> Judged {
         let known = caller.clone();
@@ -193,11 +207,6 @@ impl Access {
     /// Rules of an operation have changed: parked requests are judged again.
     pub fn rules_changed(&self) {
         self.authentication.withdraw();
-    }
-
-    /// Whether a credential may come over a connection of this kind.
-    pub(in crate::http) fn takes_credentials(&self, connection: Peer<'_>) -> bool {
-        self.authentication.takes_credentials(connection.address, connection.scheme)
     }
 
     /// The caller of a request that waited may no longer.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 pub(crate) use self::expected::Expected;
-pub(crate) use self::request::Request;
+pub(crate) use self::request::{Request, token};
 use crate::outcome::Outcome;
 
 mod expected;

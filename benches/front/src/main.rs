@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use outcome::{Outcome, because};
 
+mod access;
 mod answer;
 mod ask;
 mod candidates;
@@ -47,6 +48,7 @@ fn act(arguments: &[&str]) -> Outcome<()> {
         ["serve-floor", address, model] => candidates::floor::serve(address.parse()?, model.as_ref()),
         ["serve-hyper", address, model] => candidates::hyper::serve(address.parse()?, model.as_ref()),
         ["serve-app", address] => candidates::hyper::serve_app(address.parse()?),
+        ["access", program, clients, rounds] => access::run(program.as_ref(), clients.parse()?, rounds.parse()?),
         ["tls", program, clients, rounds] => tls::run(program.as_ref(), clients.parse()?, rounds.parse()?),
         arguments => run::run(arguments),
     }

@@ -11,7 +11,7 @@ use super::inbox::Message;
 use super::known::KnownHead;
 use super::poller::Poller;
 use super::written::Written;
-use crate::access::Connection;
+use crate::access::{Caller, Connection};
 use crate::describe::request::Report;
 use crate::describe::{Answer, PollRequest};
 use crate::http::access::{Access, Admitted, Judged, Target};
@@ -38,7 +38,6 @@ impl<P: Poller> EventLoop<P> {
         }
         let closes = client.flags.closes;
         let peer = client.place.as_peer();
-        let has_certificate = peer.certificate.is_some();
         // Before the settings are read: if they change meanwhile, the head is read again.
         let settings = operation.settings_generation();
         let judged = self.router.access.judge(&parts.headers, peer, &Target::Operation(operation.config()));
@@ -48,8 +47,10 @@ impl<P: Poller> EventLoop<P> {
         {
             let report = request.take_report();
             let request = Arc::new(request);
-            if report.agent.is_none() && !has_certificate {
-                self.known.keep(KnownHead::new(head, caller, &operation, &request, closes, settings));
+            if report.agent.is_none()
+                && let Some(known) = KnownHead::new(head, &operation, &request, closes, settings)
+            {
+                self.known.keep(known);
             }
             let caller = caller.clone();
             return self.asked(key, caller, operation, request, report);
@@ -58,11 +59,11 @@ impl<P: Poller> EventLoop<P> {
     }
 
     /// A plain poll, of which the head was read before.
-    pub(super) fn poll_again(&mut self, key: u32, known: KnownHead) {
+    pub(super) fn poll_again(&mut self, key: u32, caller: Caller, known: KnownHead) {
         let Some(client) = self.clients.get_mut(key as usize) else { return };
         client.flags.closes = known.closes;
         client.flags.head = known.request.head;
-        self.asked(key, known.caller, known.operation, known.request, Report::default());
+        self.asked(key, caller, known.operation, known.request, Report::default());
     }
 }
 

@@ -4,8 +4,8 @@ use std::io;
 
 use super::client::{Input, Phase};
 use super::event_loop::EventLoop;
+use super::known::Found;
 use super::poller::Poller;
-use crate::access::Caller;
 use crate::bounds::{CLOSING_IDLE, HEAD_BYTES, HEAD_READ, IDLE_CONNECTION};
 use crate::describe::Answer;
 use crate::http::Record;
@@ -179,17 +179,15 @@ impl<P: Poller> EventLoop<P> {
             }
         }
         let generation = self.router.operations.generation();
-        let peer = client.place.as_peer();
-        let takes_credentials = || self.router.access.takes_credentials(peer);
-        let known = self.known.find(bytes, generation);
-        // What a head's bytes say of its caller is all that there is to know, but for who has a certificate.
-        let known = known.filter(|_| peer.certificate.is_none());
-        if let Some(known) = known.filter(|known| known.caller == Caller::Anonymous || takes_credentials()) {
-            let known = known.clone();
-            self.begins(key, bytes.len() > known.length());
-            *used += known.length();
-            self.poll_again(key, known);
-            return None;
+        if let Some(Found { known, credential, length }) = self.known.find(bytes, generation) {
+            let operation = known.operation.config();
+            // Whom it is not known of at once, or who may not, is looked at with the whole head.
+            if let Some(caller) = self.router.access.admitted(credential, client.place.as_peer(), &operation) {
+                self.begins(key, bytes.len() > length);
+                *used += length;
+                self.poll_again(key, caller, known);
+                return None;
+            }
         }
         match reader.judge(bytes) {
             Verdict::Partial => return Some(Stop::Partial(Some(reader))),

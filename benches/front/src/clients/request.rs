@@ -15,6 +15,8 @@ pub(crate) enum Request {
     Node,
     /// The same, for a JSON Patch from the state that the client has.
     Patch,
+    /// The same for the whole model, with one of so many tokens ([`token`]).
+    Token(usize),
     /// As nchan names messages: `If-None-Match` and `If-Modified-Since`.
     Conditional,
     /// Another path, for the app behind a proxy.
@@ -27,7 +29,7 @@ impl Request {
         let written = match self {
             Self::Page(path) => write!(out, "{path}"),
             Self::Conditional => write!(out, "/describe"),
-            Self::Whole | Self::Agent => write!(out, "/describe?since={since}"),
+            Self::Whole | Self::Agent | Self::Token(_) => write!(out, "/describe?since={since}"),
             Self::Node | Self::Patch => write!(out, "/describe?since={since}&select=/nodes/{client:05}"),
         };
         written.expect("a String takes everything");
@@ -40,6 +42,10 @@ impl Request {
         out.push_str(" HTTP/1.1\r\nHost: bench\r\n");
         match self {
             Self::Agent => write!(out, "Agent-Id: node-{client:05}\r\n").expect("a String takes everything"),
+            Self::Token(count) => {
+                let token = token(client % count);
+                write!(out, "Authorization: Bearer {token}\r\n").expect("a String takes everything");
+            }
             Self::Patch => out.push_str("Accept: application/json-patch+json, application/json;q=0.5\r\n"),
             Self::Conditional => out.push_str(since),
             Self::Whole | Self::Node | Self::Page(_) => {}
@@ -50,7 +56,7 @@ impl Request {
     /// What the next poll says of the state that this answer names.
     pub(crate) fn name_of(self, answer: &Answer<'_>) -> Option<String> {
         match self {
-            Self::Whole | Self::Agent | Self::Node | Self::Patch => answer.state.map(text),
+            Self::Whole | Self::Agent | Self::Token(_) | Self::Node | Self::Patch => answer.state.map(text),
             Self::Conditional => {
                 let (etag, modified) = (text(answer.etag?), text(answer.modified?));
                 Some(format!("If-None-Match: {etag}\r\nIf-Modified-Since: {modified}\r\n"))
@@ -58,6 +64,11 @@ impl Request {
             Self::Page(_) => None,
         }
     }
+}
+
+/// A token as long as those of `tidewait token`.
+pub(crate) fn token(number: usize) -> String {
+    format!("tw_{number:043}")
 }
 
 fn text(value: &[u8]) -> String {
