@@ -238,7 +238,8 @@ impl App {
             Some(upstream) => {
                 let metrics = proxy::Metrics::register(&registry)?;
                 let trusted = &self.config.trusted_proxies;
-                Some(proxy::Proxy::new(upstream, trusted, metrics, connections.clone(), cut.clone()))
+                let identity = self.config.access.identity_fields.clone();
+                Some(proxy::Proxy::new(upstream, trusted, identity, metrics, connections.clone(), cut.clone()))
             }
         };
         self.warn_of_clear_credentials();

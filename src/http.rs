@@ -13,7 +13,7 @@ use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use tokio::time::{Duration, Instant};
 
-use crate::access::{Caller, Connection};
+use crate::access::Connection;
 use crate::describe::problem::{self, Kind};
 use crate::describe::{Answer, Problem};
 use crate::lifecycle::stop;
@@ -41,7 +41,7 @@ pub mod stream;
 pub mod trace;
 mod unwanted;
 
-use access::{Admitted, Judged, Target};
+use access::Target;
 use connection::ConnectionState;
 use head::Head;
 use metrics::Route;
@@ -183,12 +183,16 @@ impl Router {
             };
             self.access.judge(&parts.headers, access::peer(&connection.client), &target)
         } else {
-            Judged::Now(Ok(Admitted { caller: Caller::Anonymous, part: None }))
+            self.access.identify(&parts.headers, access::peer(&connection.client))
         };
         let admitted = match may.await {
             Ok(admitted) => admitted,
             Err(problem) => {
-                let route = if operation.is_some() { Route::Describe } else { Route::None };
+                let route = match &operation {
+                    Some(_) => Route::Describe,
+                    None if self.proxy.is_some() => Route::App,
+                    None => Route::None,
+                };
                 let is_read = Box::pin(unwanted::read(body, &parts)).await;
                 let response = response(Answer::problem(&problem, fastrand::f64()), None);
                 return (route, ending(response, http2 || is_read), Duration::ZERO);
@@ -213,7 +217,7 @@ impl Router {
         self.access.keep_back(&mut parts.headers);
         let sent = Instant::now();
         // Boxed: a parked request is the same future, and would hold the room that only a proxied one needs.
-        let answer = Box::pin(proxy.forward(Request::from_parts(parts, body), &connection.client));
+        let answer = Box::pin(proxy.forward(Request::from_parts(parts, body), &connection.client, admitted.caller));
         let response = match answer.await {
             Ok(response) => response.map(Body::App),
             Err(error) => {

@@ -100,7 +100,9 @@ pub(super) fn access(
         (_, _) => Authorization::by_rules(policy),
     };
     let authentication = Authentication::new(parts.schemes, metrics.credentials.clone(), withdrawals);
-    let access = Access::new(authentication, authorization, metrics).forwarding(settings.forward_credentials);
+    let access = Access::new(authentication, authorization, metrics)
+        .forwarding(settings.forward_credentials)
+        .naming(!settings.identity_fields.is_empty());
     let access = Arc::new(access);
     start(&access, parts.followed, parts.issuers, tasks);
     Ok(access)

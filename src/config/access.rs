@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::access::Policy;
 use crate::access::certificate::NameKind;
 use crate::access::issuer::IssuerConfig;
+use crate::access::{IdentityFields, Policy};
 
 /// Who may poll.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct Access {
     pub judges: Judges,
     /// What callers may.
     pub policy: Policy,
+    /// By which fields the app learns who sends a request.
+    pub identity_fields: IdentityFields,
     /// Credentials are passed on to the app.
     pub forward_credentials: bool,
     /// Credentials are taken over connections that others can read.

@@ -93,6 +93,12 @@ pub struct Options {
     /// Pass credentials on to the app; without it, they are taken out of its requests where clients are asked for them
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = TRAFFIC)]
     pub forward_credentials: Option<String>,
+    /// Tell the app who sends a request, by the header field of this name; what clients send under it is removed
+    #[arg(long, value_name = "FIELD", help_heading = TRAFFIC)]
+    pub forward_user: Option<String>,
+    /// Tell the app also the groups of who sends a request, with commas between them, by the header field of this name
+    #[arg(long, value_name = "FIELD", help_heading = TRAFFIC)]
+    pub forward_groups: Option<String>,
     /// Let anyone who reaches the port read the model; needed where --listen is not loopback and nobody is asked for a token
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = TRAFFIC)]
     pub allow_anonymous: Option<String>,
@@ -187,7 +193,7 @@ pub(super) struct Setting {
 }
 
 /// Every setting, in the order of [`Options`].
-pub(super) const SETTINGS: [Setting; 48] = [
+pub(super) const SETTINGS: [Setting; 50] = [
     process("config", Absent("none"), |o| o.config.as_slice()),
     operation("file", Absent("none"), |o| o.file.as_slice()),
     operation("configmap", Absent("none"), |o| o.configmap.as_slice()),
@@ -213,6 +219,8 @@ pub(super) const SETTINGS: [Setting; 48] = [
     process("access-authorization", Text("rules"), |o| o.access_authorization.as_slice()),
     process("allow-clear-credentials", Text("false"), |o| o.allow_clear_credentials.as_slice()),
     process("forward-credentials", Text("false"), |o| o.forward_credentials.as_slice()),
+    process("forward-user", Absent("none"), |o| o.forward_user.as_slice()),
+    process("forward-groups", Absent("none"), |o| o.forward_groups.as_slice()),
     process("allow-anonymous", Text("false"), |o| o.allow_anonymous.as_slice()),
     process("admin", Text("127.0.0.1:8481"), |o| o.admin.as_slice()),
     process("admin-tls-certificate", Absent("none"), |o| o.admin_tls_certificate.as_slice()),

@@ -31,6 +31,8 @@ pub struct Access {
     asks: Asks,
     /// Credentials are passed on to the app.
     forwards: bool,
+    /// The app is told who sends a request.
+    names: bool,
     metrics: Metrics,
 }
 
@@ -68,7 +70,7 @@ impl Access {
     pub fn new(authentication: Authentication, authorization: Authorization, metrics: Metrics) -> Self {
         let [bearer, basic] = [Challenge::Bearer, Challenge::Basic].map(|challenge| authentication.asks_for(challenge));
         let asks = Asks::of(bearer, basic);
-        Self { authentication, authorization, asks, forwards: false, metrics }
+        Self { authentication, authorization, asks, forwards: false, names: false, metrics }
     }
 
     /// No request is asked for a credential, and one that it brings means nothing.
@@ -95,6 +97,12 @@ impl Access {
     #[must_use]
     pub fn forwarding(self, forwards: bool) -> Self {
         Self { forwards, ..self }
+    }
+
+    /// The same, that finds out who sends requests to the app, which is told so.
+    #[must_use]
+    pub fn naming(self, names: bool) -> Self {
+        Self { names, ..self }
     }
 
     /// Takes the credential out of a request to the app, which is not to learn it: it could poll with it. Where no credential
@@ -135,6 +143,24 @@ impl Access {
                     let caller = answer.await.map_err(|refusal| access.refuse(refusal))?;
                     access.decide(caller, &target).await
                 }))
+            }
+        }
+    }
+
+    /// Who sends a request for the app with these header fields over a connection, where the app is told so. It may be
+    /// anybody, but a credential that is not good never makes it anonymous.
+    pub(in crate::http) fn identify(self: &Arc<Self>, headers: &HeaderMap, peer: Peer<'_>) -> Judged {
+        if !self.names {
+            return Judged::Now(Ok(Admitted { caller: Caller::Anonymous, part: None }));
+        }
+        let admitted = |caller| Admitted { caller, part: None };
+        match self.authentication.authenticate(headers, peer) {
+            Answer::Now(answer) => Judged::Now(answer.map(admitted).map_err(|refusal| self.refuse(refusal))),
+            Answer::Later(answer) => {
+                let access = Arc::clone(self);
+                Judged::Later(Box::pin(
+                    async move { answer.await.map(admitted).map_err(|refusal| access.refuse(refusal)) },
+                ))
             }
         }
     }

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{
@@ -14,6 +15,8 @@ use http::header::{
     PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use ipnet::IpNet;
+
+use crate::access::{Caller, IdentityFields};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -75,8 +78,8 @@ const ABOUT_THE_CLIENT: [&str; 9] = [
     "fastly-client-ip",
 ];
 
-/// How many fields a hop adds at most: the four about the client, `TE`, `Connection` and `Upgrade`.
-const HOP_FIELDS: usize = 7;
+/// How many fields a hop adds at most: the four about the client and the two of its identity, `TE`, `Connection` and `Upgrade`.
+const HOP_FIELDS: usize = 9;
 /// Bytes of a forwarded-element without the host: an address of IPv6, and `https`.
 const ELEMENT: usize = 80;
 
@@ -86,16 +89,26 @@ pub struct Peer {
     address: IpAddr,
     trusted: bool,
     scheme: &'static str,
+    identity: CallerFields,
+}
+
+/// What the app is told of who sent a request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CallerFields {
+    /// Their names.
+    pub names: Arc<IdentityFields>,
+    /// Who.
+    pub caller: Caller,
 }
 
 impl Peer {
     /// The peer at `address`, which spoke `scheme` (`http` or `https`). Its forwarding fields count
     /// when it is within `trusted`. IPv4-mapped IPv6 is IPv4.
     #[must_use]
-    pub fn new(address: IpAddr, scheme: &'static str, trusted: &[IpNet]) -> Self {
+    pub fn new(address: IpAddr, scheme: &'static str, trusted: &[IpNet], identity: CallerFields) -> Self {
         let canonical = address.to_canonical();
         let trusted = trusted.iter().any(|net| net.contains(&canonical) || net.contains(&address));
-        Self { address: canonical, trusted, scheme }
+        Self { address: canonical, trusted, scheme, identity }
     }
 }
 
@@ -182,8 +195,8 @@ pub fn codings(headers: &HeaderMap) -> Option<String> {
 
 /// Removes from a request's trailers the fields that no trailer may have (RFC 9110, section 6.5.1): apps that
 /// join them to the fields of the head would take it for the word of this hop.
-pub fn trailers_to_app(trailers: &mut HeaderMap) {
-    strip(trailers, 0, |name| ALL_HOPS.contains(name) || is_about_the_client(name));
+pub fn trailers_to_app(trailers: &mut HeaderMap, identity: &IdentityFields) {
+    strip(trailers, 0, |name| ALL_HOPS.contains(name) || is_about_the_client(name) || identity.has(name));
 }
 
 /// Takes out of an answer's trailers what is of one hop.
@@ -213,7 +226,8 @@ impl Peer {
     /// not, from no one: CGI and WSGI read both spellings as one, and a trusted proxy writes
     /// only the other.
     fn may_say(&self, name: &HeaderName) -> bool {
-        !is_about_the_client(name) || (self.trusted && !name.as_str().contains('_'))
+        let is_passed = !is_about_the_client(name) || (self.trusted && !name.as_str().contains('_'));
+        is_passed && !self.identity.names.has(name)
     }
 
     /// Adds this hop. What is there already came from a trusted peer.
@@ -229,6 +243,7 @@ impl Peer {
             entry.insert(host);
         }
         extend(headers, FORWARDED, element);
+        self.identity.names.write(&self.identity.caller, headers);
     }
 
     /// The peer's address, and one `forwarded-element` (RFC 7239, section 4), in one allocation. IPv6 is bracketed and

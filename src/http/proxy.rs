@@ -36,9 +36,9 @@ use self::metrics::{ProxyOutcome, Tally};
 use self::outbound::Outbound;
 use self::tasks::Tasks;
 use self::upload::{Progress, Upload};
-use crate::access::Connection;
+use crate::access::{Caller, Connection, IdentityFields};
 use crate::config::{Protocol, Upstream};
-use crate::http::forwarded::{self, Peer};
+use crate::http::forwarded::{self, CallerFields, Peer};
 use crate::http::request_body::RequestBody;
 
 pub mod answer;
@@ -68,6 +68,7 @@ pub struct Proxy {
 struct Shared {
     app: Authority,
     trusted: Box<[IpNet]>,
+    identity: Arc<IdentityFields>,
     head_timeout: Duration,
     idle_timeout: Option<Duration>,
     way: Way,
@@ -111,7 +112,7 @@ enum Sent {
 
 impl Proxy {
     /// A proxy to the app at `upstream`. The forwarding fields of peers within `trusted` count
-    /// before them.
+    /// before them. The app learns who sends a request by the fields in `identity`.
     ///
     /// Tunnels and the rest of unfinished uploads run on `tasks`; connections to the app are not
     /// counted there, so that waiting for `tasks` does not wait for idle ones. All of them end at
@@ -121,6 +122,7 @@ impl Proxy {
     pub fn new(
         upstream: &Upstream,
         trusted: &[IpNet],
+        identity: IdentityFields,
         metrics: Metrics,
         tasks: TaskTracker,
         stop: CancellationToken,
@@ -138,6 +140,7 @@ impl Proxy {
         let shared = Shared {
             app: upstream.authority.clone(),
             trusted: trusted.into(),
+            identity: Arc::new(identity),
             head_timeout: upstream.response_head_timeout,
             idle_timeout: upstream.body_idle_timeout,
             way,
@@ -148,7 +151,7 @@ impl Proxy {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Forwards `request`, which came on `connection`, and gives the head of the app's answer with
+    /// Forwards `request`, which `caller` has sent on `connection`, and gives the head of the app's answer with
     /// a body that streams. Dropping the future or the body lets go of the app.
     ///
     /// The request has passed the gate: it is framed beyond doubt, and is neither CONNECT nor TRACE.
@@ -156,9 +159,10 @@ impl Proxy {
         &self,
         request: Request<RequestBody>,
         connection: &Connection,
+        caller: Caller,
     ) -> Result<Response<ProxyBody>, ProxyError> {
         let mut tally = Tally::new(&self.shared.metrics);
-        let result = self.shared.forward(request, connection, &mut tally).await;
+        let result = self.shared.forward(request, (connection, caller), &mut tally).await;
         match result {
             Ok((response, link)) => {
                 let idle = self.shared.idle_timeout;
@@ -176,7 +180,7 @@ impl Shared {
     async fn forward(
         &self,
         mut request: Request<RequestBody>,
-        connection: &Connection,
+        (connection, caller): (&Connection, Caller),
         tally: &mut Tally,
     ) -> Result<(Response<UpstreamBody>, Option<Link>), ProxyError> {
         let http1 = request.version() == Version::HTTP_11;
@@ -190,7 +194,8 @@ impl Shared {
             Way::Http1(_) => Protocol::Http1,
             Way::Http2(_) => Protocol::Http2,
         };
-        let peer = Peer::new(connection.peer.ip(), connection.scheme.as_str(), &self.trusted);
+        let identity = CallerFields { names: Arc::clone(&self.identity), caller };
+        let peer = Peer::new(connection.peer.ip(), connection.scheme.as_str(), &self.trusted, identity);
         let outbound = Outbound::new(request, &peer, wanted, &self.app, protocol);
         let Attempt { mut response, connection, upload } = Box::pin(self.send(outbound)).await?;
 
@@ -240,7 +245,7 @@ impl Shared {
             parts.headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
         let (body, upload) = match body {
             Some(body) => {
-                let (body, progress) = Upload::new(body, expects, self.idle_timeout, &self.tasks);
+                let (body, progress) = Upload::new(body, expects, self.idle_timeout, &self.identity, &self.tasks);
                 (body, Some(progress))
             }
             None => (Upload::empty(), None),

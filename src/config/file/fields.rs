@@ -75,6 +75,8 @@ pub(super) const TOP: Fields = &[
                 ("issuers", Objects("access.issuers", ISSUER)),
                 ("authorization", Text("access-authorization")),
                 ("forwardCredentials", Switch("forward-credentials")),
+                ("forwardUser", Text("forward-user")),
+                ("forwardGroups", Text("forward-groups")),
                 ("rules", AtMost(ACCESS_RULES, &Objects("access.rules", RULE))),
             ],
         ),

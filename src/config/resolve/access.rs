@@ -5,8 +5,8 @@ use super::super::problem::Problems;
 use super::super::reader::Reader;
 use super::super::{Access, Judges, value};
 use super::tls;
-use crate::access::Policy;
 use crate::access::policy::Rule;
+use crate::access::{IdentityFields, Policy, fields};
 use crate::bounds::ACCESS_NAME_BYTES;
 
 mod issuers;
@@ -25,6 +25,7 @@ pub(super) fn access(reader: &mut Reader<'_>, file: &Layer) -> Option<Access> {
     let judges = reader.setting("access-authorization", judges);
     let anonymous = reader.setting("allow-anonymous", value::switch);
     let forward_credentials = reader.setting("forward-credentials", value::switch);
+    let identity_fields = identity_fields(reader);
     let clear_credentials = reader.setting("allow-clear-credentials", value::switch);
     let rules = layers.map(|layers| rules(reader.problems, layers, Of::Process)).unwrap_or_default();
     let asks = file.objects("access.issuers").is_some() || SCHEMES.iter().any(|scheme| reader.contains(scheme));
@@ -38,11 +39,12 @@ pub(super) fn access(reader: &mut Reader<'_>, file: &Layer) -> Option<Access> {
     if let (Some(given), false) = (reader.given("access-authorization"), asks)
         && judges.is_some_and(|judges| judges != Judges::Rules)
     {
-        reader.wrong(
-            given,
-            "is of no use where nobody is known: give --access-tokens, --access-users, --access-kubernetes, --access-issuer or \
-             --tls-client-ca too",
-        );
+        reader.wrong(given, NOBODY);
+    }
+    for setting in ["forward-user", "forward-groups"] {
+        if let (Some(given), false) = (reader.given(setting), asks) {
+            reader.wrong(given, NOBODY);
+        }
     }
     if let (Some(given), Some(Judges::Kubernetes), Some([_, ..])) =
         (reader.given("access-authorization"), judges, layers)
@@ -59,9 +61,25 @@ pub(super) fn access(reader: &mut Reader<'_>, file: &Layer) -> Option<Access> {
         certificate_names: tls::names(reader),
         judges: judges?,
         policy,
+        identity_fields,
         forward_credentials: forward_credentials?,
         clear_credentials: clear_credentials?,
     })
+}
+
+const NOBODY: &str = "is of no use where nobody is known: give --access-tokens, --access-users, --access-kubernetes, --access-issuer or \
+                      --tls-client-ca too";
+
+/// By which fields the app learns who sends a request.
+fn identity_fields(reader: &mut Reader<'_>) -> IdentityFields {
+    let user = reader.optional("forward-user", fields::name);
+    let groups = reader.optional("forward-groups", fields::name);
+    if let (Some(user), Some(groups), Some(given)) = (&user, &groups, reader.given("forward-groups"))
+        && fields::is_same(user, groups)
+    {
+        reader.wrong(given, "is the field of --forward-user too: give each a name of its own");
+    }
+    IdentityFields { user, groups }
 }
 
 /// The ways to know clients.
@@ -155,6 +173,21 @@ mod tests {
         let rules = resolved(yaml).expect("good").policy.rules;
         let parts: Vec<_> = rules[0].restrict.iter().map(ToString::to_string).collect();
         assert_eq!(parts, ["/shared", "/nodes/{name}"]);
+    }
+
+    #[test]
+    fn fields_for_the_app_have_names_of_their_own_and_need_somebody_who_is_known() {
+        for (yaml, expected) in [
+            ("{tokens: t, forwardUser: X-User, forwardGroups: X-Groups}", None),
+            ("{tokens: t, forwardUser: X-User, forwardGroups: x_user}", Some("is the field of --forward-user too")),
+            ("{tokens: t, forwardUser: Host}", Some("\"Host\" means something else already: write a name such as")),
+            ("{tokens: t, forwardUser: 'a b'}", Some("\"a b\" is no name of a header field")),
+            ("{forwardUser: X-User}", Some("\"X-User\" is of no use where nobody is known: give --access-tokens")),
+        ] {
+            let told = resolved(&format!("access: {yaml}")).err();
+            assert_eq!(told.is_some(), expected.is_some(), "{yaml}: {told:?}");
+            assert!(told.unwrap_or_default().contains(expected.unwrap_or_default()), "{yaml}");
+        }
     }
 
     #[test]

@@ -64,7 +64,7 @@ fn the_defaults_are_a_configuration() {
 /// Of each setting: the flag's value, the variable's, the file's line, and what the configuration then says.
 type Case = (&'static str, &'static str, &'static str, &'static str, fn(&Config) -> String, [&'static str; 3]);
 
-const PRECEDENCE: [Case; 34] = [
+const PRECEDENCE: [Case; 36] = [
     ("listen", "127.0.0.1:1", "127.0.0.1:2", "listen: 127.0.0.1:3", |c| c.listen.port().to_string(), ["1", "2", "3"]),
     ("admin", "0.0.0.0:1", "0.0.0.0:2", "admin: 0.0.0.0:3", |c| c.admin.port().to_string(), ["1", "2", "3"]),
     (
@@ -244,6 +244,22 @@ const PRECEDENCE: [Case; 34] = [
         "access: {forwardCredentials: true}",
         |c| c.access.forward_credentials.to_string(),
         ["true", "false", "true"],
+    ),
+    (
+        "forward-user",
+        "X-A",
+        "X-B",
+        "access: {tokens: t, forwardUser: X-C}",
+        |c| format!("{:?}", c.access.identity_fields.user),
+        ["Some(\"x-a\")", "Some(\"x-b\")", "Some(\"x-c\")"],
+    ),
+    (
+        "forward-groups",
+        "X-A",
+        "X-B",
+        "access: {tokens: t, forwardGroups: X-C}",
+        |c| format!("{:?}", c.access.identity_fields.groups),
+        ["Some(\"x-a\")", "Some(\"x-b\")", "Some(\"x-c\")"],
     ),
     (
         "allow-anonymous",

@@ -23,7 +23,7 @@ fn without_hop(headers: &HeaderMap) -> Vec<String> {
 
 fn peer(address: &str) -> Peer {
     let trusted = ["10.0.0.0/8".parse().expect("a net"), "fd00::/8".parse().expect("a net")];
-    Peer::new(address.parse().expect("an address"), "http", &trusted)
+    Peer::new(address.parse().expect("an address"), "http", &trusted, CallerFields::default())
 }
 
 #[test]
@@ -233,9 +233,11 @@ fn trailers_say_nothing_about_hop_or_client() {
         "connection: close",
         "host: b",
         "content-length: 1",
+        "x_user: root",
         "grpc-status: 0",
     ]);
-    trailers_to_app(&mut trailers);
+    let user = Some(HeaderName::from_static("x-user"));
+    trailers_to_app(&mut trailers, &IdentityFields { user, groups: None });
     assert_eq!(trailers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-sum", "grpc-status"]);
 }
 

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::body::{BodyError, Idle, trailers};
 use super::tasks::Tasks;
+use crate::access::IdentityFields;
 use crate::bounds::{CONTINUE_WAIT, UPLOAD_LINGER};
 use crate::http::forwarded;
 use crate::http::request_body::{BrokenBody, RequestBody};
@@ -31,6 +32,7 @@ struct Sending {
     /// Until the app sends 100.
     gate: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     idle: Idle,
+    identity: Arc<IdentityFields>,
     progress: Arc<Progress>,
     tasks: Tasks,
     ended: bool,
@@ -61,6 +63,7 @@ impl Upload {
         body: RequestBody,
         expects: bool,
         idle: Option<Duration>,
+        identity: &Arc<IdentityFields>,
         tasks: &Tasks,
     ) -> (Self, Arc<Progress>) {
         let progress = Arc::new(Progress::new());
@@ -70,6 +73,7 @@ impl Upload {
             body: Some(body),
             gate: expects.then_some(gate),
             idle: Idle::new(idle),
+            identity: Arc::clone(identity),
             progress: Arc::clone(&progress),
             tasks: tasks.clone(),
             ended: false,
@@ -95,7 +99,7 @@ impl Body for Upload {
                     BrokenBody::Http1(error) => BodyError::Broken(error),
                     BrokenBody::Http2(error) => BodyError::GivenUp(error),
                 })?;
-                Ok(trailers(frame, forwarded::trailers_to_app))
+                Ok(trailers(frame, |fields| forwarded::trailers_to_app(fields, &sending.identity)))
             })
         });
         let frame = sending.idle.bound(polled, cx);

@@ -137,3 +137,45 @@ async fn the_app_learns_no_credential_unless_it_is_forwarded() {
         }
     }
 }
+
+#[tokio::test]
+async fn the_app_is_told_who_asks_and_what_clients_say_of_that_is_removed() {
+    let model = ModelFile::new("{}");
+    let file = model.beside("tokens");
+    let (token, line) = made(&["node-2", "--groups", "edge,rack-7"]).await;
+    write(&file, &line);
+    let app = RawApp::new();
+    let upstream = format!("http://{}", app.address());
+    let fields = ["--forward-user", "X-Remote-User", "--forward-groups", "X-Forwarded-Groups"];
+    let settings =
+        [&["--access-tokens", &file, "--upstream", &upstream, "--trusted-proxies", "127.0.0.0/8"], &fields[..]];
+    let server = serve(&model, &settings.concat()).await;
+    let bearer = format!("Bearer {token}");
+    // One that is not good never becomes anonymous, and does not reach the app.
+    let mut client = Client::connect(server.listen).await;
+    let reply = client.get("/bad", &[("Authorization", "Bearer other")]).await;
+    assert_eq!(reply.status, 401);
+    assert!(reply.field("www-authenticate").starts_with("Bearer"), "{reply:?}");
+    let forged = [
+        ("X-Remote-User", "root"),
+        ("x_remote_user", "root"),
+        ("X-Remote-User", "admin"),
+        ("X-FORWARDED-GROUPS", "wheel"),
+        ("X_Forwarded-Groups", "wheel"),
+        ("X-Other", "1"),
+    ];
+    let known = ["x-remote-user: node-2", "x-forwarded-groups: edge,rack-7"];
+    for (sent, told) in [
+        (vec![("Authorization", &*bearer)], &known[..]),
+        (vec![("Authorization", &*bearer), ("Connection", "x-remote-user, x-forwarded-groups")], &known),
+        (vec![], &[]),
+    ] {
+        let mut client = Client::connect(server.listen).await;
+        client.send("GET", "/page", &[&sent[..], &forged].concat()).await;
+        let head = app.accept().await.head().await.to_ascii_lowercase();
+        assert!(head.starts_with("get /page "), "{head}");
+        let about = |line: &&str| line.starts_with("x-remote") || line.contains("groups") || line.starts_with("x_");
+        assert_eq!(head.lines().filter(about).collect::<Vec<_>>(), told, "{sent:?}\n{head}");
+        assert!(head.contains("x-other: 1") && !head.contains("authorization"), "{head}");
+    }
+}

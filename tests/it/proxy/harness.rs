@@ -17,7 +17,7 @@ use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use prometheus::Registry;
-use tidewait::access::{Connection, Scheme};
+use tidewait::access::{Caller, Connection, IdentityFields, Scheme};
 use tidewait::config::{Protocol, Upstream};
 use tidewait::http::access::{self, Access};
 use tidewait::http::proxy::{Metrics, Proxy, ProxyBody, ProxyError};
@@ -81,7 +81,7 @@ impl Front {
         let metrics = Metrics::register(&registry).expect("a fresh registry takes them");
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let trusted = [settings.trusted.parse().expect("a net")];
-        let proxy = Proxy::new(&upstream, &trusted, metrics, tasks.clone(), stop.clone());
+        let proxy = Proxy::new(&upstream, &trusted, IdentityFields::default(), metrics, tasks.clone(), stop.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
         let mut accepting = JoinSet::new();
@@ -135,7 +135,7 @@ async fn accept(listener: TcpListener, proxy: Proxy, router: Arc<Router>, half_c
             let service = service_fn(move |request: Request<Incoming>| {
                 let (proxy, connection) = (proxy.clone(), Arc::clone(&connection));
                 async move {
-                    let result = proxy.forward(request.map(RequestBody::Http1), &connection).await;
+                    let result = proxy.forward(request.map(RequestBody::Http1), &connection, Caller::Anonymous).await;
                     Ok::<_, std::convert::Infallible>(answer(result))
                 }
             });
