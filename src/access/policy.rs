@@ -178,6 +178,9 @@ impl FromStr for Subject {
 }
 
 #[cfg(test)]
+mod reference;
+
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 

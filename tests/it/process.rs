@@ -12,6 +12,7 @@ mod kept;
 mod logs;
 mod operators;
 mod output;
+mod permissions;
 mod start;
 mod tokens;
 mod traces;
