@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use tidewait::access::certificate::NameKind;
+use tidewait::access::issuer::Algorithm;
+use tidewait::bounds::{ACCESS_RULE_ITEMS, ACCESS_RULES};
 
 use crate::control_plane::ControlPlane;
 use crate::model_file::ModelFile;
@@ -132,6 +135,36 @@ fn the_table_of_values_in_the_readme_is_that_of_values_yaml() {
     is("README.md", &format!("{before}{begin}{table}{end}{after}"));
 }
 
+/// Rules and issuers of the values are what the program takes, and rules what the definitions take.
+#[test]
+fn the_schema_takes_the_rules_and_issuers_that_the_program_takes() {
+    let schema: Value = serde_json::from_str(&read("values.schema.json")).expect("JSON");
+    let access = &schema["properties"]["access"]["properties"];
+    assert_eq!(access["rules"]["maxItems"], ACCESS_RULES);
+    let rule = &access["rules"]["items"]["properties"];
+    let definition: Value = serde_yaml::from_str(&read("files/crds/describeoperations.yaml")).expect("YAML");
+    let spec = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"];
+    let own = &spec["access"]["properties"]["rules"]["items"]["properties"];
+    for list in ["subjects", "verbs", "operations", "restrict"] {
+        assert_eq!(
+            (&rule[list]["minItems"], &rule[list]["maxItems"]),
+            (&json!(1), &json!(ACCESS_RULE_ITEMS)),
+            "{list}"
+        );
+        for limit in ["pattern", "enum"] {
+            let same = list == "operations" || rule[list]["items"][limit] == own[list]["items"][limit];
+            assert!(same, "{list}: {limit} is {} in the definition", own[list]["items"][limit]);
+        }
+    }
+    let issuer = &access["issuers"]["items"]["properties"];
+    assert_eq!(issuer["algorithms"]["items"]["enum"], json!(Algorithm::ALL.map(Algorithm::as_str)));
+    let kinds = json!(NameKind::ALL.map(NameKind::as_str));
+    assert_eq!(
+        (&access["certificateNames"]["items"]["enum"], at(&values(), "access.certificateNames")),
+        (&kinds, Some(&kinds))
+    );
+}
+
 #[test]
 fn the_definitions_are_those_of_deploy() {
     let mut expected = BTreeSet::new();
@@ -218,7 +251,7 @@ fn the_example_of_a_certificate_has_the_names_of_the_service_and_the_secret_that
     let names: Vec<_> = spec["dnsNames"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
     // What the notes and the pod of helm test use, and the short names.
     assert_eq!(names, ["tidewait", "tidewait.shop", "tidewait.shop.svc", "tidewait.shop.svc.cluster.local"]);
-    assert_eq!(spec["usages"], serde_json::json!(["digital signature", "server auth"]));
+    assert_eq!(spec["usages"], json!(["digital signature", "server auth"]));
 }
 
 /// All text below a folder.

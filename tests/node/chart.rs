@@ -73,9 +73,14 @@ impl Space {
     /// The same, with a release of these settings in it.
     pub(crate) async fn with(settings: &[&str]) -> Self {
         let space = Self::empty().await;
-        space.install(settings).await;
-        space.policies_act().await;
+        space.release(settings).await;
         space
+    }
+
+    /// Installs the chart, and waits until pods get their sidecar.
+    pub(crate) async fn release(&self, settings: &[&str]) {
+        self.install(settings).await;
+        self.policies_act().await;
     }
 
     /// Installs the chart, or upgrades what is installed.

@@ -24,3 +24,4 @@ mod readme; // the README, typed as it stands
 mod rendering; // what helm makes of the chart
 mod rolling; // pods that end, and many parked clients
 mod serving; // the node does what a Kubernetes does
+mod tls; // releases whose port speaks TLS, and tokens of issuers

@@ -23,7 +23,7 @@ async fn the_helm_section_gives_the_output_that_it_shows() {
     let rollout = ["rollout", "status", "deployment", "shop", "--namespace=shop", "--timeout=100s"];
     node.kubectl(&rollout, None).await;
     let section = section();
-    assert_eq!(section.len(), 8, "{section:#?}");
+    assert_eq!(section.len(), 9, "{section:#?}");
     for shown in section {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).display();
         let command = format!("cd {root} && {}", shown.command);

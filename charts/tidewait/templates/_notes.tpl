@@ -38,6 +38,12 @@ Service accounts, such as one called node:
   TOKEN=$(kubectl create token node --namespace {{ $.Release.Namespace }} --audience {{ first . }})
   curl --header "Authorization: Bearer $TOKEN" {{ $url }}
 {{- end }}
+{{- range $access.issuers }}
+
+Whoever has a token (JWT) of {{ .url }} for the audience {{ .audience }}:
+
+  curl --header "Authorization: Bearer $JWT" {{ $url }}
+{{- end }}
 {{- if .Values.tls.clientCaSecretName }}
 
 Whoever has a certificate of an authority in Secret {{ .Values.tls.clientCaSecretName }}{{ if $required }}; all others are refused{{ end }}:
@@ -50,8 +56,12 @@ Where the authority of the server's certificate is in its Secret:
 
   kubectl get secret {{ . }} --namespace {{ $.Release.Namespace }} --output 'jsonpath={.data.ca\.crt}' | base64 --decode >ca.crt
 {{- end }}
+{{- if $access.rules }}
+
+What they may poll is for access.rules and the rules of each operation to say; nothing else is allowed.
+{{- end }}
 {{- if ne $access.authorization "rules" }}
 
-RBAC{{ if eq $access.authorization "both" }} must allow what they poll, beside the rules of each operation{{ else }} decides what they may poll{{ end }}: the verb get on describeoperations/state, as in examples/nodes.yaml of the chart.
+RBAC{{ if eq $access.authorization "both" }} must allow what they poll, beside the rules{{ else }} decides what they may poll{{ end }}: the verb get on describeoperations/state, as in examples/nodes.yaml of the chart.
 {{- end }}
 {{- end }}

@@ -44,7 +44,7 @@ args:
   - serve
   - {{ printf "--listen=%s" .listen | include "tidewait.text" }}
   - --allow-anonymous={{ $values.access.anonymous }}
-  {{- include "tidewait.access" $values | trim | nindent 2 }}
+  {{- include "tidewait.access" .root | trim | nindent 2 }}
   - {{ printf "--admin=%s" .adminListen | include "tidewait.text" }}
   - {{ printf "--upstream=%s" .upstream | include "tidewait.text" }}
   {{- if ne $values.upstreamProtocol "http1" }}
@@ -125,7 +125,7 @@ volumeMounts:
   - name: tidewait-state
     mountPath: /var/lib/tidewait
   {{- end }}
-  {{- if or $values.access.tokens.secretName $values.access.users.secretName }}
+  {{- if include "tidewait.access.sources" .root | trim }}
   - name: tidewait-access
     mountPath: /etc/tidewait/access
     readOnly: true
@@ -137,9 +137,12 @@ volumeMounts:
   {{- end }}
 {{- end }}
 
-{{/* Arguments about who clients are and what they may; of the values. */}}
+{{/* Arguments about who clients are and what they may; of the root. */}}
 {{- define "tidewait.access" -}}
-{{- with .access }}
+{{- with .Values.access }}
+{{- if include "tidewait.config" $ }}
+- --config=/etc/tidewait/access/serve.yaml
+{{- end }}
 {{- if .tokens.secretName }}
 - --access-tokens=/etc/tidewait/access/tokens
 {{- end }}
@@ -156,13 +159,16 @@ volumeMounts:
 - --allow-clear-credentials
 {{- end }}
 {{- end }}
-{{- if .tls.secretName }}
+{{- with .Values.tls }}
+{{- if .secretName }}
 - --tls-certificate=/etc/tidewait/tls/tls.crt
 - --tls-key=/etc/tidewait/tls/tls.key
 {{- end }}
-{{- if .tls.clientCaSecretName }}
+{{- if .clientCaSecretName }}
 - --tls-client-ca=/etc/tidewait/tls/client-ca.crt
-- --tls-client-auth={{ .tls.clientAuth }}
+- --tls-client-auth={{ .clientAuth }}
+- --access-certificate-names={{ join "," $.Values.access.certificateNames }}
+{{- end }}
 {{- end }}
 {{- end }}
 
@@ -185,22 +191,11 @@ volumeMounts:
   emptyDir: {sizeLimit: {{ .Values.stateDir.sizeLimit }}}
 {{- end }}
 {{- /* No Secret is optional: without it the kubelet says so and does not start the pod. */}}
-{{- with .Values.access }}
-{{- if or .tokens.secretName .users.secretName }}
+{{- with include "tidewait.access.sources" . | trim }}
 - name: tidewait-access
   projected:
     sources:
-      {{- with .tokens }}
-      {{- if .secretName }}
-      - secret: {name: {{ .secretName | quote }}, items: [{key: {{ .key | quote }}, path: tokens}]}
-      {{- end }}
-      {{- end }}
-      {{- with .users }}
-      {{- if .secretName }}
-      - secret: {name: {{ .secretName | quote }}, items: [{key: {{ .key | quote }}, path: users}]}
-      {{- end }}
-      {{- end }}
-{{- end }}
+      {{- . | nindent 6 }}
 {{- end }}
 {{- with .Values.tls }}
 {{- if .secretName }}

@@ -1,17 +1,24 @@
 //! Whose a token is, by `TokenReview` of the real API server.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use prometheus::Registry;
-use tidewait::access::{Bound, Unverified, Verified};
+use tidewait::access::{Bound, Credential, Policy, Unverified, Verified};
 use tidewait::authentication::kubernetes::TokenReviewer;
+use tidewait::authentication::{Authenticator, Challenge, Checked, Schemes};
+use tidewait::bounds::ACCESS_ALLOWED_FOR;
+use tidewait::http::access::Access;
 use tidewait::reviews::Metrics;
 use tidewait::sources::kubernetes::client;
-use tokio::time::{Instant, interval};
+use tokio::time::{Instant, interval, timeout};
+use tokio_util::task::TaskTracker;
 
 use super::kubeconfig::kubeconfig;
 use crate::api_proxy::{Answer, ApiProxy, Fault, Matches};
 use crate::control_plane::{ControlPlane, Namespace};
+use crate::http::{MODEL, Rig, id, next};
 use crate::server::STEP;
 
 const AUDIENCE: &str = "tidewait";
@@ -93,6 +100,68 @@ async fn a_token_is_good_for_its_audience_until_its_account_is_deleted() {
     // Another account of that name is not the one that the token is of.
     plane.kubectl_ok(&["create", "serviceaccount", "edge", "-n", &namespace], None).await;
     assert!(invalid(&ours.verify(&good).await));
+}
+
+/// The same, whose verdicts hold for 32 s. One in use is found out again 30 s before its end: here every 2 s, and in the
+/// program every 90 s.
+#[derive(Debug)]
+struct Hasty(TokenReviewer);
+
+#[async_trait]
+impl Authenticator for Hasty {
+    fn judges(&self, credential: Credential<'_>) -> bool {
+        self.0.judges(credential)
+    }
+
+    fn challenge(&self) -> Challenge {
+        self.0.challenge()
+    }
+
+    async fn verify(&self, credential: Credential<'_>) -> Result<Checked, Unverified> {
+        Authenticator::verify(&self.0, credential).await
+    }
+
+    fn holds_for(&self) -> Option<Duration> {
+        assert_eq!(self.0.holds_for(), Some(ACCESS_ALLOWED_FOR));
+        Some(Duration::from_secs(32))
+    }
+}
+
+#[tokio::test]
+async fn a_parked_request_ends_after_the_account_of_its_token_is_deleted_and_no_other_does() {
+    let plane = ControlPlane::shared().await;
+    let namespace = namespace(plane).await;
+    plane.kubectl_ok(&["create", "serviceaccount", "other", "-n", &namespace], None).await;
+    let proxy = ApiProxy::start(plane).await;
+    let hasty = Hasty(reviewer(proxy.kubeconfig(), &[AUDIENCE]).await);
+    let schemes = Schemes { authenticators: vec![Arc::new(hasty)], clear: true, ..Schemes::default() };
+    let mut rig = Rig::with_access(|metrics| Access::by(schemes, Policy::default(), metrics));
+    let access = Arc::clone(&rig.access);
+    TaskTracker::new().spawn(async move { access.maintain().await });
+    rig.publish(7, MODEL).await;
+
+    let current = format!("since={}&wait=50", id(7, MODEL));
+    let mut wires = Vec::new();
+    for account in ["edge", "other"] {
+        let create = ["create", "token", account, "--audience", AUDIENCE, "-n", &namespace];
+        let token = plane.kubectl_ok(&create, None).await;
+        wires.push(rig.park(&current, &format!("Authorization: Bearer {}\r\n", token.trim())).await);
+    }
+    let asked = || proxy.count(|seen| seen.path.ends_with("/tokenreviews"));
+    let asked_times = async |times: usize| {
+        let mut ticks = interval(Duration::from_millis(100));
+        while asked() < times {
+            ticks.tick().await;
+        }
+    };
+    timeout(STEP, asked_times(4)).await.expect("both are asked for again");
+    assert_eq!(rig.operation.hub.parked(), 2, "both stay");
+
+    plane.kubectl_ok(&["delete", "serviceaccount", "edge", "-n", &namespace], None).await;
+    let answer = timeout(STEP, next(&mut wires[0], false)).await.expect("it ends");
+    assert_eq!((answer.status, answer.field("state-id")), (401, ""), "{answer:?}");
+    timeout(STEP, asked_times(asked() + 1)).await.expect("it is asked for again");
+    assert_eq!(rig.operation.hub.parked(), 1, "the other one stays");
 }
 
 #[tokio::test]

@@ -401,6 +401,39 @@ async fn bad_manifests_are_bad_to_both_and_told_how_to_be_good() {
     }
 }
 
+/// Every text of up to three of these pieces.
+fn texts(pieces: &[&str]) -> Vec<String> {
+    let mut texts = vec![String::new()];
+    for _ in 0..3 {
+        let longer = texts.iter().flat_map(|text| pieces.iter().map(move |piece| format!("{text}{piece}")));
+        texts.extend(longer.collect::<Vec<_>>());
+        texts.sort();
+        texts.dedup();
+    }
+    texts
+}
+
+#[tokio::test]
+async fn the_definition_and_the_program_agree_on_every_short_subject_and_part() {
+    let parts = texts(&["/", "~", "~0", "{name}", "{node", "}", "a", "\u{e9}\n"]);
+    let subjects =
+        texts(&["user:", "group:", "Group:", "authenticated", "anonymous", "a", "*", ":", " ", "\u{e9}", "\n"]);
+    assert!(parts.len() > 400 && subjects.len() > 1000, "{} {}", parts.len(), subjects.len());
+    for (list, texts) in [("restrict", parts), ("subjects", subjects)] {
+        let lists: Vec<_> = texts.chunks(64).collect();
+        let specs: Vec<_> = lists.iter().map(|texts| with_rule(json!({ list: texts }))).collect();
+        let mut taken = 0;
+        for (texts, verdict) in lists.iter().zip(verdicts(&specs).await) {
+            for (index, text) in texts.iter().enumerate() {
+                let bad = verdict.as_ref().is_some_and(|all| all.contains(&format!("{list}[{index}]: ")));
+                assert_eq!(program(&with_rule(json!({ list: [text] }))).is_err(), bad, "{list} {text:?}");
+                taken += usize::from(!bad);
+            }
+        }
+        assert!(taken > 20, "{list}: {taken}");
+    }
+}
+
 #[tokio::test]
 async fn fields_that_nobody_knows_and_names_that_label_nothing_are_refused() {
     let plane = ControlPlane::shared().await;

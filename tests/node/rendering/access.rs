@@ -1,9 +1,12 @@
 //! What helm makes of values about who may poll and about TLS: rights, ports, and notes.
 
+use std::fs;
+use std::process::Command;
+
 use serde_json::{Value, json};
 
-use super::render;
-use crate::chart::{chart, combined_output};
+use super::{cases, refused, render};
+use crate::chart::{POD, Space, chart, combined_output};
 use crate::node::Node;
 
 /// The objects of one template, with these settings.
@@ -96,8 +99,14 @@ async fn notes_say_how_to_poll_by_each_way_that_is_on() {
     let curl = "curl --header \"Authorization: Bearer $TOKEN\" http://release-tidewait.shop.svc:80/PATH";
     assert!(clear.contains(curl) && clear.contains("tidewait token NAME") && !clear.contains(anonymous), "{clear}");
     assert!(!clear.contains("--user") && !clear.contains("kubectl create token"), "{clear}");
+    let rules = "access.tokens.secretName=clients,access.clearCredentials=true,access.rules[0].subjects={authenticated},\
+                 access.rules[0].verbs={get},access.rules[0].operations={public}";
+    let said =
+        "What they may poll is for access.rules and the rules of each operation to say; nothing else is allowed.";
+    assert!(notes(rules).await.contains(said) && !clear.contains(said));
     let all = notes(
         "access.users.secretName=people,access.kubernetes.audiences={tidewait,edge},access.authorization=kubernetes,\
+         access.issuers[0].url=https://a.example,access.issuers[0].audience=edge,\
          tls.secretName=cert,tls.clientCaSecretName=ca,tls.clientAuth=required,service.port=443",
     )
     .await;
@@ -107,11 +116,209 @@ async fn notes_say_how_to_poll_by_each_way_that_is_on() {
         &format!("  curl --user NAME {url}\n"),
         "  TOKEN=$(kubectl create token node --namespace shop --audience tidewait)\n",
         &format!("  curl --header \"Authorization: Bearer $TOKEN\" {url}\n"),
+        &format!(
+            "Whoever has a token (JWT) of https://a.example for the audience edge:\n\n  curl --header \"Authorization: \
+             Bearer $JWT\" {url}\n"
+        ),
         "Whoever has a certificate of an authority in Secret ca; all others are refused:",
         &format!("  curl {url}\n"),
         "kubectl get secret cert --namespace shop --output 'jsonpath={.data.ca\\.crt}' | base64 --decode >ca.crt",
         "RBAC decides what they may poll: the verb get on describeoperations/state",
     ] {
         assert!(all.contains(line), "{line}\nis not in\n{all}");
+    }
+}
+
+#[tokio::test]
+async fn values_about_access_that_go_together_or_not_are_refused_in_words() {
+    let unprotected = "access: {issuers: [{url: 'http://a.example', audience: b}], clearCredentials: true}";
+    let issuer = |more: &str| {
+        format!("{{access: {{clearCredentials: true, issuers: [{{url: 'https://a.example', audience: b, {more}}}]}}}}")
+    };
+    let rule = |more: &str| {
+        let rule = format!("{{subjects: [authenticated], verbs: [get], operations: [a], {more}}}");
+        format!("{{access: {{tokens: {{secretName: a}}, clearCredentials: true, rules: [{rule}]}}}}")
+    };
+    for (values, message) in [
+        (
+            "{}".to_owned(),
+            "nobody could poll: set access.anonymous=true if anyone who reaches the port may, or one of \
+             access.tokens.secretName, access.users.secretName, access.kubernetes.audiences, access.issuers, and \
+             tls.clientCaSecretName with tls.clientAuth=required",
+        ),
+        (
+            "access: {tokens: {secretName: a}}".to_owned(),
+            "credentials would go over connections that others may be able to read, so none is accepted: set \
+             tls.secretName, or access.clearCredentials=true",
+        ),
+        (
+            "access: {issuers: [{url: 'https://a.example', audience: b}]}".to_owned(),
+            "credentials would go over connections that others may be able to read",
+        ),
+        (
+            "access: {anonymous: true, authorization: both}".to_owned(),
+            "access.authorization=both decides about clients that are known, and none is: set access.tokens.secretName",
+        ),
+        (
+            "access: {anonymous: true, rules: [{subjects: [anonymous], verbs: [get], operations: [a]}]}".to_owned(),
+            "access.rules decide about clients that are known, and none is: set access.tokens.secretName",
+        ),
+        (
+            rule("").replace("rules:", "authorization: kubernetes, rules:"),
+            "access.authorization=kubernetes leaves access.rules without use: set access.authorization=both, or leave",
+        ),
+        (
+            "{access: {anonymous: true}, tls: {clientCaSecretName: a}}".to_owned(),
+            "tls.clientCaSecretName is for a port that speaks TLS: set tls.secretName",
+        ),
+        (
+            "{access: {anonymous: true}, tls: {secretName: a, clientAuth: required}}".to_owned(),
+            "tls.clientAuth=required needs the authorities that sign certificates of clients: set tls.clientCaSecretName",
+        ),
+        (
+            "access: {anonymous: true, certificateNames: [cn]}".to_owned(),
+            "access.certificateNames is for clients with certificates: set tls.clientCaSecretName too",
+        ),
+        (
+            unprotected.to_owned(),
+            "access.issuers[0].url=http://a.example is not protected: write https://, or http:// with a loopback address",
+        ),
+        (
+            "access: {clearCredentials: true, issuers: [{url: 'https://a.example', audience: b}, \
+             {url: 'https://a.example', audience: c}]}"
+                .to_owned(),
+            "access.issuers[1].url=https://a.example is there twice: list each issuer once",
+        ),
+        (
+            issuer("ca: {key: ca.crt}"),
+            "access.issuers[0].ca is a key of a Secret or of a ConfigMap: set either secretName or configMapName",
+        ),
+        (
+            issuer("keys: {key: k, secretName: a, configMapName: b}"),
+            "access.issuers[0].keys is a key of a Secret or of a ConfigMap: set either secretName or configMapName",
+        ),
+        (
+            issuer("").replace("{access:", "{extraArgs: [--config=/a], access:"),
+            "extraArgs has --config, and access.issuers and access.rules are in a configuration file already",
+        ),
+        (
+            issuer("").replace("{access:", "{extraArgs: [\"--access-issuer=https://c.example\"], access:"),
+            "extraArgs has --access-issuer beside access.issuers: list that issuer there",
+        ),
+        (issuer("key: a"), "at '/access/issuers/0': additional properties 'key' not allowed"),
+        (issuer("keys: {secretName: a}"), "at '/access/issuers/0/keys': missing property 'key'"),
+        (issuer("algorithms: [HS256]"), "at '/access/issuers/0/algorithms/0': value must be one of 'RS256'"),
+        (issuer("prefix: 'a b'"), "at '/access/issuers/0/prefix': 'a b' does not match pattern"),
+        (issuer("name: ''"), "at '/access/issuers/0/name': minLength: got 0, want 1"),
+        (rule("restrict: [shared]"), "at '/access/rules/0/restrict/0': 'shared' does not match pattern"),
+        (rule("restrict: []"), "at '/access/rules/0/restrict': minItems: got 0, want 1"),
+        (
+            rule("").replace("authenticated", "node-1"),
+            "at '/access/rules/0/subjects/0': 'node-1' does not match pattern",
+        ),
+        (rule("").replace("get", "put"), "at '/access/rules/0/verbs/0': value must be"),
+        (rule("").replace("operations: [a], ", ""), "at '/access/rules/0': missing property 'operations'"),
+        (
+            "access: {kubernetes: {audiences: [a b]}}".to_owned(),
+            "at '/access/kubernetes/audiences/0': 'a b' does not match",
+        ),
+        ("access: null".to_owned(), "missing property 'access'"),
+        ("access: {tokens: {secret: a}}".to_owned(), "at '/access/tokens': additional properties 'secret' not allowed"),
+    ] {
+        let file = tempfile::Builder::new().suffix(".yaml").tempfile().expect("a file");
+        fs::write(file.path(), values).expect("it can be written");
+        refused(&["--values", file.path().to_str().expect("text")], message).await;
+    }
+}
+
+/// Arguments of a container.
+fn arguments(container: &Value) -> Vec<String> {
+    let args = container["args"].as_array().expect("a list").iter();
+    args.map(|arg| arg.as_str().expect("text").to_owned()).collect()
+}
+
+/// What the program says to arguments, with this configuration file at its place; pods have these values in the environment.
+fn checked(args: &[String], config: &str) -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("serve.yaml"), config).expect("it can be written");
+    let here = format!("={}/", folder.path().display());
+    let args = args.iter().map(|arg| {
+        let arg = arg.replace("=/etc/tidewait/access/", &here).replace("$(POD_NAMESPACE)", "shop");
+        arg.replace("$(POD_NAME)", "shop-0").replace("$(POD_UID)", "1c8e6f0a-7c51-4a0f-9d3c-0f7b6f5a2f11")
+    });
+    let args: Vec<_> = args.collect();
+    assert_eq!(args[0], "serve");
+    let output = Command::new(env!("CARGO_BIN_EXE_tidewait")).arg("check").args(&args[1..]).output().expect("it runs");
+    format!("{} {}", output.status, combined_output(&output))
+}
+
+const GOOD: &str = "exit status: 0 the configuration is good";
+
+#[tokio::test]
+async fn the_program_takes_what_helm_makes_of_issuers_and_rules_in_each_mode() {
+    super::kinds_of_others(Node::shared()).await;
+    let file = &cases()["inject-everything"];
+    let values = ["--values", file.as_str()];
+    let config = |made: &[Value]| made[0]["data"]["serve.yaml"].as_str().expect("text").to_owned();
+    let serve = config(&objects("config.yaml", &values).await);
+    let read: Value = serde_yaml::from_str(&serve).expect("YAML");
+    let issuer = &read["access"]["issuers"][1];
+    assert_eq!(issuer["ca"], "/etc/tidewait/access/configmap/corp-ca/ca.crt");
+    assert_eq!(issuer["keys"], "/etc/tidewait/access/secret/keys/jwks.json");
+    assert_eq!(read["access"]["rules"][0]["restrict"], json!(["/shared", "/nodes/{name}"]));
+
+    let space = Space::with(&values).await;
+    let pod: Value = serde_yaml::from_str(&space.create_dry(&POD.replace("NAME", "probe")).await).expect("YAML");
+    let injected = arguments(&pod["spec"]["initContainers"][0]);
+
+    let proxy = [&values[..], &["--set=mode=proxy,proxy.upstream=http://shop"]].concat();
+    let made = objects("proxy/deployment.yaml", &proxy).await;
+    let deployment = made.iter().find(|object| object["kind"] == "Deployment").expect("one");
+    let proxied = arguments(&deployment["spec"]["template"]["spec"]["containers"][0]);
+    assert!(deployment["spec"]["template"]["metadata"]["annotations"]["checksum/config"].is_string());
+
+    let included = included(file).await;
+    assert!(included.contains("name: release-tidewait-config"), "{included}");
+    let included = included.split("\n---\n").find(|part| part.contains("kind: Probe")).expect("it is there");
+    let included: Value = serde_yaml::from_str(included).expect("YAML");
+    let included = arguments(&included["initContainers"][0]);
+
+    for args in [injected, proxied, included] {
+        assert!(args.contains(&"--config=/etc/tidewait/access/serve.yaml".to_owned()), "{args:?}");
+        let said = checked(&args, &serve);
+        assert!(said.starts_with(GOOD), "{args:?}: {said}");
+        // It does read the file.
+        let said = checked(&args, &serve.replace("audience:", "audiences:"));
+        assert!(said.contains("access.issuers[0].audiences: is no field: did you mean audience?"), "{said}");
+    }
+}
+
+/// What helm makes of a chart that includes the sidecar, with a file of values for this one.
+async fn included(values: &str) -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |path: &str, text: &str| fs::write(folder.path().join(path), text).expect("it can be written");
+    for within in ["templates", "charts"] {
+        fs::create_dir_all(folder.path().join(within)).expect("a folder");
+    }
+    let copied = Command::new("cp").arg("-r").arg(chart()).arg(folder.path().join("charts")).status();
+    assert!(copied.expect("cp runs").success());
+    write("Chart.yaml", "{apiVersion: v2, name: shop, version: 0.1.0}");
+    let mut own: Value = serde_yaml::from_str(&fs::read_to_string(values).expect("text")).expect("YAML");
+    own["mode"] = json!("template");
+    write("values.yaml", &json!({"tidewait": own}).to_string());
+    let sidecar = "{{ include \"tidewait.sidecar\" (list .Subcharts.tidewait (dict \"appPort\" 8080)) | nindent 2 }}";
+    write("templates/probe.yaml", &format!("kind: Probe\ninitContainers:\n{sidecar}\n"));
+    let folder = folder.path().to_str().expect("text");
+    let output =
+        Node::shared().inside("helm", &["template", "release", folder, "--kube-version", "1.36.3"], None).await;
+    assert!(output.status.success(), "{}", combined_output(&output));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+#[tokio::test]
+async fn without_issuers_and_rules_there_is_no_configuration_file() {
+    for (name, file) in cases().into_iter().filter(|(name, _)| name != "inject-everything") {
+        let rendered = render(&["--values", &file]).await;
+        assert!(!rendered.contains("serve.yaml") && !rendered.contains("checksum/config"), "{name}");
     }
 }
