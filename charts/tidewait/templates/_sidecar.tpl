@@ -158,6 +158,12 @@ volumeMounts:
 {{- if .clearCredentials }}
 - --allow-clear-credentials
 {{- end }}
+{{- with .forwardUser }}
+- {{ printf "--forward-user=%s" . }}
+{{- end }}
+{{- with .forwardGroups }}
+- {{ printf "--forward-groups=%s" . }}
+{{- end }}
 {{- end }}
 {{- with .Values.tls }}
 {{- if .secretName }}

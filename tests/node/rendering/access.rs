@@ -160,6 +160,10 @@ async fn values_about_access_that_go_together_or_not_are_refused_in_words() {
             "access.authorization=both decides about clients that are known, and none is: set access.tokens.secretName",
         ),
         (
+            "access: {anonymous: true, forwardGroups: X-Groups}".to_owned(),
+            "access.forwardUser and access.forwardGroups tell the app who clients are, and none is known: set",
+        ),
+        (
             "access: {anonymous: true, rules: [{subjects: [anonymous], verbs: [get], operations: [a]}]}".to_owned(),
             "access.rules decide about clients that are known, and none is: set access.tokens.secretName",
         ),
