@@ -29,7 +29,7 @@ pub const DELTAS: usize = 256;
 pub const DELTA_BYTES: usize = 1024 * 1024;
 /// Bytes of a configuration file; a larger one is refused. The size that a `ConfigMap` can have.
 pub const CONFIG_BYTES: u64 = 1024 * 1024;
-/// Bytes of `since` and of `rejected` after decoding; more is 400.
+/// Bytes of `since`, `rejected` and `applying` after decoding; more is 400.
 pub const SINCE_BYTES: usize = 256;
 /// Bytes of a `State-Id`; a client refuses an answer with a longer one.
 pub const ID_BYTES: usize = 128;

@@ -1,6 +1,7 @@
 //! PURE. Which agent holds, lacks or rejects which state, for one operation.
 //!
-//! Each poll of an agent reports what it holds (`since`) and what it could not apply (`rejected`); the report
+//! Each poll of an agent reports what it holds (`since`) what it could not apply (`rejected`) and what it is busy
+//! with (`applying`); the report
 //! counts until the agent is sent another state. An agent is converged only if it self-reports the current
 //! state; whatever is not known counts as lagging. No entry is visited when a
 //! state changes, a request is released or a connection ends: each of these writes into a cell that it shares with the
@@ -70,6 +71,8 @@ pub struct Acknowledgement {
     pub rejected: Option<Since>,
     /// Why, in its words.
     pub reason: Option<String>,
+    /// The newest state that it was given and is busy with.
+    pub applying: Option<Since>,
     /// What it polls on.
     pub connection: Arc<Connection>,
 }
@@ -100,6 +103,8 @@ pub enum SyncStatus {
     Rejecting,
     /// It does not hold it, or was sent another state after its last poll.
     Lagging,
+    /// It is busy with it, by its last poll. It counts as lagging.
+    Applying,
     /// It holds it, by its last poll.
     Converged,
 }
@@ -123,6 +128,8 @@ pub struct Agent<V> {
     pub reason: Option<String>,
     /// For how long it has rejected that.
     pub rejecting: Option<Duration>,
+    /// The newest state that it was given and is busy with, by its last poll.
+    pub applying: Option<Since>,
     /// For how long it has not held the current state; absent: it does.
     pub lagging: Option<Duration>,
     /// How long ago its last poll arrived; zero while one is under way.
@@ -221,7 +228,7 @@ impl<V: PartialEq> AgentRegistry<V> {
     pub fn page(&self, listing: &Listing, current: Option<&StateId>, now: Instant) -> (Vec<Agent<V>>, bool) {
         let follows = |key: &AgentKey| listing.after.as_ref().is_none_or(|after| key > after);
         let stands = |entry: &AgentEntry<V>| {
-            listing.sync_status.is_none_or(|sync_status| entry.sync_status(current) == sync_status)
+            listing.sync_status.is_none_or(|sync_status| entry.sync_status(current).counts_as(sync_status))
         };
         let wanted: Vec<_> = self.known(now).filter(|entry| follows(entry.key()) && stands(entry)).collect();
         let more = wanted.len() > listing.limit;
@@ -316,7 +323,13 @@ impl AgentKey {
 
 impl SyncStatus {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Converged, Self::Lagging, Self::Rejecting];
+    pub const ALL: [Self; 4] = [Self::Converged, Self::Lagging, Self::Applying, Self::Rejecting];
+
+    /// Whether an agent that stands so is among those that are asked for as `asked`.
+    #[must_use]
+    pub fn counts_as(self, asked: Self) -> bool {
+        self == asked || (self == Self::Applying && asked == Self::Lagging)
+    }
 
     /// As metrics and `/agents` spell it.
     #[must_use]
@@ -324,6 +337,7 @@ impl SyncStatus {
         match self {
             Self::Converged => "converged",
             Self::Lagging => "lagging",
+            Self::Applying => "applying",
             Self::Rejecting => "rejecting",
         }
     }

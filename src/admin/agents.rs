@@ -3,7 +3,7 @@
 //! | parameter | meaning |
 //! |---|---|
 //! | `operation` | its name; may be left out where there is only one |
-//! | `state` | only agents that are `converged`, `lagging` or `rejecting` |
+//! | `state` | only agents that are `converged`, `lagging` (those that are `applying` included), `applying` or `rejecting` |
 //! | `limit` | agents on a page, 1 to [`AGENTS_PAGE`]; [`PAGE`] where it is left out |
 //! | `after` | only agents whose name comes after this one: the `next` of an answer has it |
 
@@ -53,6 +53,7 @@ fn one(agent: &Agent) -> Value {
         "state": agent.sync_status.as_str(),
         "holds": agent.acknowledged.map(|holds| holds.to_string()),
         "given": agent.sent.map(|given| given.to_string()),
+        "applies": agent.applying.map(|applying| applying.to_string()),
         "rejects": agent.rejects.map(|rejects| rejects.to_string()),
         "reason": agent.reason.as_deref().map(escape),
         "rejectingSeconds": agent.rejecting.map(|rejecting| rejecting.as_secs()),

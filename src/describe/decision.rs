@@ -20,7 +20,7 @@ pub enum Arrival {
 pub enum Decision {
     /// 200: the state.
     State,
-    /// 204: the client has it, or could not apply it.
+    /// 204: the client has it, could not apply it, or is busy with it.
     Unchanged,
     /// 304: a conditional request matched (RFC 9110, section 15.4.5).
     NotModified,
@@ -63,8 +63,8 @@ pub fn at_arrival(request: &PollRequest, current: &StateId, consistency: Consist
     }
 }
 
-/// Whether a parked request is released by `current`: a state that the client neither has nor
-/// rejected, and that is not older than those.
+/// Whether a parked request is released by `current`: a state that the client neither has, nor rejected, nor is busy with,
+/// and that is not older than those.
 #[must_use]
 pub fn releases(request: &PollRequest, current: &StateId) -> bool {
     !request.is_done_with(current) && !request.is_ahead_of(current)
@@ -152,6 +152,30 @@ mod tests {
                 expected,
                 "{query} {condition:?} {consistency:?}"
             );
+        }
+    }
+
+    #[test]
+    fn what_is_being_applied_parks_beside_the_others() {
+        let (held, now, next) = (state("e", 4, "2"), state("e", 5, "1"), state("e", 6, "3"));
+        let park = Arrival::Park(Duration::from_secs(25));
+        let answer = Arrival::Answer;
+        for (query, consistency, expected) in [
+            (format!("since={held}&applying={now}"), Consistency::Confirmed, park),
+            (format!("applying={now}"), Consistency::Confirmed, park),
+            (format!("since={held}&rejected={now}&applying={now}"), Consistency::Confirmed, park),
+            (format!("since={held}&rejected={now}&applying={next}"), Consistency::Unconfirmed, park),
+            (format!("since={held}&applying={now}&wait=0"), Consistency::Confirmed, answer(Decision::Unchanged)),
+            (format!("since={held}&applying={held}"), Consistency::Confirmed, answer(Decision::State)),
+            (format!("since={held}&applying={next}"), Consistency::Unconfirmed, answer(Decision::Behind)),
+            (format!("since={held}&applying={next}"), Consistency::Confirmed, answer(Decision::State)),
+            ("applying=nonsense".to_owned(), Consistency::Confirmed, answer(Decision::State)),
+        ] {
+            assert_eq!(at_arrival(&request(&query, None), &now, consistency), expected, "{query}");
+        }
+        let parked = request(&format!("since={held}&rejected={now}&applying={next}"), None);
+        for (state, expected) in [(&held, false), (&now, false), (&next, false), (&state("e", 7, "4"), true)] {
+            assert_eq!(releases(&parked, state), expected, "{state}");
         }
     }
 

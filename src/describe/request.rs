@@ -9,6 +9,7 @@
 //! | `Accept-Encoding` (RFC 9110, section 12.5.3) | the coding of the body |
 //! | `Agent-Id` | who asks |
 //! | `rejected`, spelt as `since` is | the state that the client was given and could not apply |
+//! | `applying`, spelt as `since` is | the newest state that the client was given and is busy with |
 //! | `Rejected-Reason` | why: cut to [`REJECTED_REASON_CHARACTERS`], what is not printable shown as `?` |
 //! | `select`, any number of times: JSON Pointers (RFC 6901) | the part of the model that is asked for |
 //! | `Accept` naming a JSON Patch above JSON | deltas where there are any: [`super::accept`] |
@@ -37,6 +38,8 @@ pub struct PollRequest {
     pub since: Option<Since>,
     /// What the client could not apply; absent: nothing. Boxed, since few send it and all who are parked have the room.
     pub rejected: Option<Box<Rejected>>,
+    /// What the client is busy with; absent: nothing. Boxed as well.
+    pub applying: Option<Box<Since>>,
     /// Longest hold, after the limits and before jitter; zero: never parks.
     pub hold: Duration,
     /// The seconds of a `Prefer: wait` that was followed.
@@ -105,6 +108,7 @@ impl PollRequest {
         let since = query.since.as_deref().and_then(Since::parse);
         let rejected = query.rejected.as_deref().and_then(Since::parse);
         let rejected = rejected.map(|state| Box::new(Rejected { state, reason: reason(fields) }));
+        let applying = query.applying.as_deref().and_then(Since::parse).map(Box::new);
         let head = *method == Method::HEAD;
         let preferred_wait = if query.wait.is_none() { preferred(fields) } else { None };
         let mut hold = query.wait.or(preferred_wait.map(Duration::from_secs)).unwrap_or(limits.default).min(limits.max);
@@ -113,12 +117,13 @@ impl PollRequest {
         }
         let if_none_match = if_none_match(fields);
         // Alone it is a cache that revalidates: it must not hang.
-        if head || (since.is_none() && rejected.is_none()) {
+        if head || (since.is_none() && rejected.is_none() && applying.is_none()) {
             hold = Duration::ZERO;
         }
         Ok(Self {
             since,
             rejected,
+            applying,
             hold,
             preferred_wait,
             if_none_match,
@@ -131,24 +136,25 @@ impl PollRequest {
         })
     }
 
-    /// The states that the client has been sent, as self-reported: the one it holds and the one it rejected.
+    /// The states that the client has been sent, as self-reported, in the order in which it was given them: the one it holds,
+    /// the one it rejected, and the one it is busy with.
     pub fn named(&self) -> impl Iterator<Item = &Since> {
-        self.since.iter().chain(self.rejected.as_deref().map(|rejected| &rejected.state))
+        let rejected = self.rejected.as_deref().map(|rejected| &rejected.state);
+        self.since.iter().chain(rejected).chain(self.applying.as_deref())
     }
 
-    /// Of the states that it names the newer one: by the version where both are of one history,
-    /// else the rejected one, since it was given after the one that the client has.
+    /// Of the states that it names the newest one: by the version where two are of one history, else the one that it was given
+    /// later.
     #[must_use]
     pub fn newest(&self) -> Option<&Since> {
-        match (&self.since, self.rejected.as_deref().map(|rejected| &rejected.state)) {
-            (Some(since), Some(rejected)) if since.epoch == rejected.epoch && since.version > rejected.version => {
-                Some(since)
-            }
-            (since, rejected) => rejected.or(since.as_ref()),
-        }
+        self.named().reduce(
+            |newest, later| {
+                if newest.epoch == later.epoch && newest.version > later.version { newest } else { later }
+            },
+        )
     }
 
-    /// Whether the client has no use for `current`: it has it, or could not apply it.
+    /// Whether the client has no use for `current`: it has it, could not apply it, or is busy with it.
     #[must_use]
     pub fn is_done_with(&self, current: &StateId) -> bool {
         self.named().any(|named| current.is_same_state(named))

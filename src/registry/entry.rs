@@ -16,7 +16,7 @@ pub(super) struct AgentEntry<V> {
     shared: Arc<Shared>,
     selected: Option<Box<Selected<V>>>,
     acknowledged: Option<Since>,
-    rejection: Option<Box<Rejection>>,
+    reported: Option<Box<Reported>>,
     row: Option<Box<Row>>,
     lag: Lag,
     seen: Instant,
@@ -29,6 +29,14 @@ struct Selected<V> {
     view: Arc<V>,
     id: StateId,
     superseded_at: Arc<SupersededAt>,
+}
+
+/// What the last poll reported of states that it does not hold.
+#[derive(Debug, Default)]
+struct Reported {
+    rejection: Option<Rejection>,
+    /// What it is busy with.
+    applying: Option<Since>,
 }
 
 /// The state that the last poll rejected.
@@ -63,7 +71,7 @@ impl<V: PartialEq> AgentEntry<V> {
             shared: Shared::new(key),
             selected: None,
             acknowledged: None,
-            rejection: None,
+            reported: None,
             row: None,
             lag: Lag::Since(now),
             seen: now,
@@ -79,12 +87,12 @@ impl<V: PartialEq> AgentEntry<V> {
         sends: bool,
         now: Instant,
     ) -> (LivePoll, bool) {
-        let Acknowledgement { key: _, acknowledged, rejected, reason, connection } = acknowledgement;
+        let Acknowledgement { key: _, acknowledged, rejected, reason, applying, connection } = acknowledgement;
         let same_since = same(self.acknowledged.as_ref(), acknowledged.as_ref()) && self.looks_at(current.selected);
         // The null state is never held: a client that starts anew each time must be able to.
         let row = (sends && acknowledged.is_some()).then(|| Row::and(self.row.take(), current.id, same_since));
         let is_paced = row.as_ref().is_some_and(|(_, is_held)| *is_held);
-        let is_new_rejection = self.reject(rejected, reason, now);
+        let is_new_rejection = self.report((rejected, reason), applying, now);
         self.row = row.map(|(row, _)| row);
         self.lag = Lag::Since(self.lags_since(now));
         self.selected = current.selected.map(|view| Box::new(Selected::new(view, current)));
@@ -96,15 +104,29 @@ impl<V: PartialEq> AgentEntry<V> {
         (poll, is_new_rejection)
     }
 
-    /// Takes what its poll rejects. Whether it did not before.
-    fn reject(&mut self, rejected: Option<Since>, reason: Option<String>, now: Instant) -> bool {
-        let known = self.rejection.take().filter(|known| same(Some(&known.state), rejected.as_ref()));
+    /// Takes what its poll rejects and what it is busy with. Whether it did not before.
+    fn report(
+        &mut self,
+        (rejected, reason): (Option<Since>, Option<String>),
+        applying: Option<Since>,
+        now: Instant,
+    ) -> bool {
+        let before = self.reported.take().and_then(|reported| reported.rejection);
+        let known = before.filter(|known| same(Some(&known.state), rejected.as_ref()));
         let is_new = rejected.is_some() && known.is_none();
-        self.rejection = rejected.map(|state| {
-            let since = known.map_or(now, |known| known.since);
-            Box::new(Rejection { state, reason, since })
-        });
+        let since = known.map_or(now, |known| known.since);
+        let rejection = rejected.map(|state| Rejection { state, reason, since });
+        let is_any = rejection.is_some() || applying.is_some();
+        self.reported = is_any.then(|| Box::new(Reported { rejection, applying }));
         is_new
+    }
+
+    fn rejection(&self) -> Option<&Rejection> {
+        self.reported.as_ref()?.rejection.as_ref()
+    }
+
+    fn applying(&self) -> Option<Since> {
+        self.reported.as_ref()?.applying
     }
 
     /// How the agent stands to `current`, the state of the whole model; one that selects, to what is current of that,
@@ -115,13 +137,15 @@ impl<V: PartialEq> AgentEntry<V> {
             None => current,
         };
         let Some(current) = current else { return SyncStatus::Lagging };
-        let is_rejected = self.rejection.as_ref().is_some_and(|rejection| current.is_same_state(&rejection.state));
+        let is_rejected = self.rejection().is_some_and(|rejection| current.is_same_state(&rejection.state));
         let acknowledged = self.acknowledged.is_some_and(|acknowledged| current.is_same_state(&acknowledged));
         let was_sent_another = self.shared.last_sent().is_some_and(|sent| !current.is_same_state(&sent.into()));
-        match (is_rejected, acknowledged && !was_sent_another) {
-            (true, _) => SyncStatus::Rejecting,
-            (false, true) => SyncStatus::Converged,
-            (false, false) => SyncStatus::Lagging,
+        let is_applying = self.applying().is_some_and(|applying| current.is_same_state(&applying));
+        match (is_rejected, acknowledged && !was_sent_another, is_applying) {
+            (true, _, _) => SyncStatus::Rejecting,
+            (false, true, _) => SyncStatus::Converged,
+            (false, false, true) => SyncStatus::Applying,
+            (false, false, false) => SyncStatus::Lagging,
         }
     }
 
@@ -170,9 +194,10 @@ impl<V: PartialEq> AgentEntry<V> {
             sync_status,
             acknowledged: self.acknowledged,
             sent: self.shared.last_sent(),
-            rejects: self.rejection.as_ref().map(|rejection| rejection.state),
-            reason: self.rejection.as_ref().and_then(|rejection| rejection.reason.clone()),
-            rejecting: self.rejection.as_ref().map(|rejection| since(rejection.since)),
+            rejects: self.rejection().map(|rejection| rejection.state),
+            reason: self.rejection().and_then(|rejection| rejection.reason.clone()),
+            rejecting: self.rejection().map(|rejection| since(rejection.since)),
+            applying: self.applying(),
             lagging: (sync_status != SyncStatus::Converged).then(|| since(self.lags_since(now))),
             last_seen: if polls > 0 { Duration::ZERO } else { since(self.seen) },
             polls,

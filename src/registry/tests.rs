@@ -47,14 +47,20 @@ impl World {
 
     /// A poll as the protocol answers it: at once when the current state is another one.
     fn poll(&mut self, name: &str, since: Option<u8>, rejected: Option<u8>) -> LivePoll {
+        self.poll_while(name, since, rejected, None)
+    }
+
+    /// The same, of an agent that is busy with a state.
+    fn poll_while(&mut self, name: &str, since: Option<u8>, rejected: Option<u8>, applying: Option<u8>) -> LivePoll {
         let acknowledgement = Acknowledgement {
             key: AgentKey::claimed(name),
             acknowledged: since.map(|number| state(number).into()),
             rejected: rejected.map(|number| state(number).into()),
             reason: rejected.map(|number| format!("cannot {number}")),
+            applying: applying.map(|number| state(number).into()),
             connection: Arc::clone(&self.connection),
         };
-        let sends = since != Some(self.current) && rejected != Some(self.current);
+        let sends = ![since, rejected, applying].contains(&Some(self.current));
         let id = state(self.current);
         let poll = self.registry.arrive(
             acknowledgement,
@@ -296,6 +302,7 @@ enum Event {
         agent: u8,
         since: Option<u8>,
         rejected: Option<u8>,
+        applying: Option<u8>,
         connection: usize,
     },
     /// The poll under way with this number is answered with the current state, or dropped.
@@ -313,8 +320,9 @@ enum Event {
 fn event() -> impl Strategy<Value = Event> {
     let state = || proptest::option::of(0u8..3);
     prop_oneof![
-        6 => (0u8..6, state(), state(), 0usize..3)
-            .prop_map(|(agent, since, rejected, connection)| Event::Poll { agent, since, rejected, connection }),
+        6 => (0u8..6, state(), state(), state(), 0usize..3).prop_map(|(agent, since, rejected, applying, connection)| {
+            Event::Poll { agent, since, rejected, applying, connection }
+        }),
         4 => (0usize..8, any::<bool>()).prop_map(|(poll, sent)| Event::Finish { poll, sent }),
         1 => (0usize..3).prop_map(|connection| Event::End { connection }),
         2 => (0u8..3).prop_map(Event::Publish),
@@ -327,6 +335,7 @@ fn event() -> impl Strategy<Value = Event> {
 struct Known {
     since: Option<u8>,
     rejected: Option<u8>,
+    applying: Option<u8>,
     sent: Option<u8>,
     poll: usize,
     live: usize,
@@ -341,6 +350,7 @@ impl Known {
         match () {
             () if self.rejected == Some(current) => SyncStatus::Rejecting,
             () if self.since == Some(current) && self.sent.is_none_or(|sent| sent == current) => SyncStatus::Converged,
+            () if self.applying == Some(current) => SyncStatus::Applying,
             () => SyncStatus::Lagging,
         }
     }
@@ -365,7 +375,7 @@ proptest! {
             world.now += Duration::from_millis(1);
             let now = world.now;
             match event {
-                Event::Poll { agent, since, rejected, connection } => {
+                Event::Poll { agent, since, rejected, applying, connection } => {
                     known.retain(|_, entry| !entry.is_gone(now));
                     let mut before = known.remove(&agent);
                     if before.is_none() && known.len() == ROOM {
@@ -374,11 +384,11 @@ proptest! {
                         evictions.push(now);
                     }
                     world.connection = Arc::clone(&connections[connection]);
-                    let poll = world.poll(&agent.to_string(), since, rejected);
-                    let sends = since != Some(world.current) && rejected != Some(world.current);
+                    let poll = world.poll_while(&agent.to_string(), since, rejected, applying);
+                    let sends = ![since, rejected, applying].contains(&Some(world.current));
                     let behind = before.as_mut().and_then(|before| before.behind);
                     let mut entry = Known {
-                        since, rejected, sent: sends.then_some(world.current), poll: number, seen: now, behind,
+                        since, rejected, applying, sent: sends.then_some(world.current), poll: number, seen: now, behind,
                         live: 1 + before.map_or(0, |before| before.live), connection: Arc::clone(&world.connection),
                     };
                     let converged = entry.sync_status(world.current) == SyncStatus::Converged;
@@ -416,7 +426,8 @@ proptest! {
             let now = world.now;
             known.retain(|_, entry| !entry.is_gone(now));
             let count = |sync_status| known.values().filter(|entry| entry.sync_status(world.current) == sync_status).count() as u64;
-            let expected = SyncStatus::ALL.map(count);
+            let [converged, lagging, applying, rejecting] = SyncStatus::ALL.map(count);
+            let expected = [converged, lagging + applying, rejecting];
             let lag = known.values().filter(|entry| entry.sync_status(world.current) != SyncStatus::Converged);
             let lag = lag.map(|entry| now - entry.behind.expect("it is")).max();
             let duplicates = known.values().filter(|entry| entry.live > 1).count();

@@ -83,7 +83,7 @@ impl Totals {
                 return;
             }
             SyncStatus::Rejecting => self.agents.rejecting += 1,
-            SyncStatus::Lagging => {
+            SyncStatus::Lagging | SyncStatus::Applying => {
                 self.agents.lagging += 1;
                 let age = AGES.iter().position(|(_, below)| lag < *below).unwrap_or(AGES.len() - 1);
                 self.lagging_by_age[age] += 1;

@@ -133,6 +133,7 @@ impl Asking {
                 key,
                 acknowledged: request.since,
                 rejected: request.rejected.as_ref().map(|rejected| rejected.state),
+                applying: request.applying.as_deref().copied(),
                 reason: report.reason,
                 connection: connection(),
             };

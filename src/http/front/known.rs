@@ -153,7 +153,8 @@ impl KnownHeads {
     /// Keeps a head, unless its meaning is of one client only.
     pub(super) fn keep(&mut self, known: KnownHead) {
         // A selection is in use for as long as somebody has it.
-        if known.request.select.is_some() || known.request.rejected.is_some() {
+        let request = &known.request;
+        if request.select.is_some() || request.rejected.is_some() || request.applying.is_some() {
             return;
         }
         if let Some(same) = self.heads.iter_mut().find(|head| head.text == known.text) {

@@ -52,7 +52,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Owner for Connection<S> {
             _ => {
                 let request = Arc::new(request);
                 // A selection is in use for as long as somebody has it.
-                let is_plain = request.select.is_none() && request.rejected.is_none();
+                let is_plain = request.select.is_none() && request.rejected.is_none() && request.applying.is_none();
                 self.last_request = is_plain.then(|| Arc::clone(&request));
                 request
             }

@@ -52,6 +52,40 @@ async fn what_an_agent_could_not_apply_parks_until_the_next_state() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_agent_that_is_busy_with_a_state_is_parked_until_there_is_another() {
+    let (held, current) = (id(6, "{}"), id(7, MODEL));
+    for query in [
+        format!("since={held}&applying={current}"),
+        format!("applying={current}"),
+        format!("since={held}&rejected={}&applying={current}", id(5, "5")),
+    ] {
+        let mut rig = Rig::serving(|_| ()).await;
+        for _ in 0..5 {
+            let (answer, lasted) = rig.poll(&query, AGENT).await;
+            assert_eq!((answer.status, answer.field("state-id")), (204, &*current.to_string()), "{query}");
+            assert!(lasted >= 22 * SECOND, "no hot loop: {lasted:?}");
+        }
+        assert_eq!(count(&rig), (0, 1, 0), "it does not hold it");
+        let agent = only(&rig);
+        assert_eq!((agent.sync_status, agent.applying), (SyncStatus::Applying, Some(current.into())));
+        let listed = |sync_status| {
+            let listing = Listing { after: None, sync_status: Some(sync_status), limit: 1 };
+            rig.operation.agents(&listing, rig.operation.facts().state_id()).0.len()
+        };
+        assert_eq!(SyncStatus::ALL.map(listed), [0, 1, 1, 0], "also among those that lag");
+        let mut wire = rig.park(&query, AGENT).await;
+        rig.publish(8, NEXT).await;
+        assert_eq!(next(&mut wire, false).await.body, NEXT.as_bytes(), "{query}");
+        // Its hook still runs for the one before.
+        let (answer, _) = rig.poll(&format!("since={held}&applying={}&wait=1", id(8, NEXT)), AGENT).await;
+        assert_eq!((answer.status, only(&rig).sync_status), (204, SyncStatus::Applying));
+        let (answer, _) = rig.poll(&format!("since={}&wait=1", id(8, NEXT)), AGENT).await;
+        assert_eq!((answer.status, count(&rig)), (204, (1, 0, 0)));
+        rig.is_empty();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rejected_state_is_not_followed_by_an_older_one() {
     let mut rig = Rig::serving(|_| ()).await;
     // Another replica gave it version 9, and it went back to what it had.
