@@ -181,7 +181,7 @@ impl Router {
                 None if self.operations.unknown().is_some() => Target::NotKnownYet,
                 None => Target::Nothing,
             };
-            self.access.judge(&parts.headers, access::peer(&connection.client), &target)
+            self.access.judge(&parts.headers, (&*connection.client).into(), &target)
         } else {
             Judged::Now(Ok(Admitted { caller: Caller::Anonymous, part: None }))
         };
