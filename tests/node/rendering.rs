@@ -185,7 +185,7 @@ fn prometheus_takes(rules: &Value, count: usize) {
 #[tokio::test]
 async fn wrong_values_are_refused_in_words() {
     let anonymous = "access.anonymous=true";
-    let cases: [(&[&str], &str); 17] = [
+    let cases: [(&[&str], &str); 22] = [
         (
             &[],
             "nobody could poll: set access.anonymous=true if anyone who reaches the port may, or one of \
@@ -208,6 +208,26 @@ async fn wrong_values_are_refused_in_words() {
         (
             &[anonymous, "tls.secretName=a,tls.clientAuth=required"],
             "tls.clientAuth=required needs the authorities that sign certificates of clients: set tls.clientCaSecretName",
+        ),
+        (&[anonymous, "tls.admin=true"], "tls.admin=true is for the certificate of tls.secretName: set that too"),
+        (
+            &[anonymous, "access.admin=true,access.clearCredentials=true"],
+            "access.admin=true asks for credentials at the admin port, and none is accepted: set \
+             access.kubernetes.audiences, access.tokens.secretName or access.users.secretName too",
+        ),
+        (
+            &["access.admin=true,access.tokens.secretName=a,tls.secretName=a,tls.admin=true"],
+            "access.admin=true with access.authorization=rules lets nobody in, since this chart makes no rules for paths \
+             of the admin port: set access.authorization=kubernetes",
+        ),
+        (
+            &["access.admin=true,access.tokens.secretName=a,access.authorization=kubernetes,tls.secretName=a"],
+            "credentials would go to the admin port over connections that others may be able to read, so none is \
+             accepted there: set tls.admin=true, or access.clearCredentials=true",
+        ),
+        (
+            &[anonymous, "serviceMonitor.endpoint.port=http"],
+            "serviceMonitor.endpoint.port is what this chart sets itself: leave it out",
         ),
         (&["access.kubernetes.audiences={a b}"], "at '/access/kubernetes/audiences/0': 'a b' does not match pattern"),
         (&["access=null"], "missing property 'access'"),
@@ -298,9 +318,11 @@ fn changes() -> Vec<(&'static str, Value, &'static str)> {
         ("access.users.secretName", json!("other"), everything),
         ("access.users.key", json!("other"), everything),
         ("access.kubernetes.audiences", json!(["other"]), access),
-        ("access.authorization", json!("both"), access),
+        ("access.authorization", json!("rules"), everything),
         ("access.clearCredentials", json!(true), access),
+        ("access.admin", json!(false), access),
         ("tls.secretName", json!("other"), access),
+        ("tls.admin", json!(true), everything),
         ("tls.clientCaSecretName", json!("other"), access),
         ("tls.clientAuth", json!("required"), everything),
         ("image.repository", json!("registry.example/tidewait"), inject),
@@ -371,6 +393,7 @@ fn changes() -> Vec<(&'static str, Value, &'static str)> {
         ("serviceMonitor.enabled", json!(true), inject),
         ("serviceMonitor.interval", json!("5s"), everything),
         ("serviceMonitor.labels", json!({"a": "b"}), everything),
+        ("serviceMonitor.endpoint", json!({"bearerTokenFile": "/token"}), everything),
         ("prometheusRule.enabled", json!(true), inject),
         ("prometheusRule.labels", json!({"a": "b"}), everything),
         ("prometheusRule.staleSeconds", json!(7), everything),

@@ -14,6 +14,12 @@ async fn objects(template: &str, settings: &[&str]) -> Vec<Value> {
     documents.filter(|value: &Value| !value.is_null()).collect()
 }
 
+/// The container of the Deployment among these.
+fn container(made: &[Value]) -> Value {
+    let deployment = made.iter().find(|one| one["kind"] == "Deployment").expect("a Deployment");
+    deployment["spec"]["template"]["spec"]["containers"][0].clone()
+}
+
 #[tokio::test]
 async fn the_rights_for_reviews_are_those_that_are_needed_and_bound_to_whoever_serves() {
     let tokens = json!({"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]});
@@ -67,15 +73,42 @@ async fn those_in_front_are_told_that_the_port_speaks_tls() {
         assert!(!command.contains(&json!("--insecure")));
     }
     // Probes and preStop are at the admin port, which TLS leaves as it is.
-    let container = |made: &[Value]| made[0]["spec"]["template"]["spec"]["containers"][0].clone();
     let (before, after) =
         (objects("proxy/deployment.yaml", &clear).await, objects("proxy/deployment.yaml", &tls).await);
     let (before, after) = (container(&before), container(&after));
     for field in ["startupProbe", "livenessProbe", "readinessProbe", "lifecycle", "ports"] {
-        assert_eq!(before[field], after[field], "{field}");
+        assert!(before[field] == after[field] && !before[field].is_null(), "{field}");
     }
+    let admin = objects("proxy/deployment.yaml", &[tls[0], "--set=tls.secretName=a,tls.admin=true"]).await;
+    let admin = container(&admin);
+    for (probe, path) in [("startupProbe", "/livez"), ("livenessProbe", "/livez"), ("readinessProbe", "/readyz")] {
+        assert_eq!(admin[probe]["httpGet"], json!({"path": path, "port": "tidewait-admin", "scheme": "HTTPS"}));
+    }
+    let drain = admin["lifecycle"]["preStop"]["exec"]["command"].as_array().expect("a list");
+    assert!(drain.contains(&json!("--admin-ca=/etc/tidewait/tls/tls.crt")), "{drain:?}");
     let required = [tls[0], tls[1], "--set=tls.clientCaSecretName=b,tls.clientAuth=required"];
     assert!(!render(&required).await.contains("helm.sh/hook"), "the test's pod has no certificate");
+}
+
+#[tokio::test]
+async fn prometheus_is_told_how_to_show_who_it_is() {
+    let settings = [
+        "--set=access.kubernetes.audiences={tidewait},access.authorization=kubernetes,access.admin=true",
+        "--set=mode=proxy,proxy.upstream=http://shop,tls.secretName=a,tls.admin=true,serviceMonitor.enabled=true",
+        "--set=serviceMonitor.endpoint.bearerTokenFile=/token,serviceMonitor.endpoint.tlsConfig.serverName=shop",
+    ];
+    let args = container(&objects("proxy/deployment.yaml", &settings).await)["args"].clone();
+    let args = args.as_array().expect("a list");
+    for flag in ["--admin-access", "--admin-tls-certificate=/etc/tidewait/tls/tls.crt"] {
+        assert!(args.contains(&json!(flag)), "{flag} is not in {args:?}");
+    }
+    let monitor = objects("around/metrics.yaml", &settings).await;
+    let monitor = monitor.iter().find(|made| made["kind"] == "ServiceMonitor").expect("one");
+    let endpoint = json!({
+        "port": "metrics", "path": "/metrics", "interval": "30s",
+        "scheme": "https", "bearerTokenFile": "/token", "tlsConfig": {"serverName": "shop"},
+    });
+    assert_eq!(monitor["spec"]["endpoints"], json!([endpoint]));
 }
 
 #[tokio::test]
