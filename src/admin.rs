@@ -8,21 +8,26 @@
 //! | `GET /state` | operations, ids, sizes, parked requests, agents in numbers, health of sources, as JSON |
 //! | `GET /agents` | which agent holds, lacks or rejects which state, as JSON: [`agents`] |
 //! | `GET /log-level` | the level of logs |
-//! | `PUT /log-level` | changes it; same host only |
-//! | `POST /drain` | answers parked requests over the grace period, and then this one; same host only |
+//! | `PUT /log-level` | changes it |
+//! | `POST /drain` | answers parked requests over the grace period, and then this one |
 //! | `GET /openapi.json` | the protocol as an OpenAPI 3.1 document |
+//!
+//! [`access`] says who may.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use prometheus::{IntCounter, Registry, TextEncoder};
 
+use self::access::Access;
+use self::listen::Limit;
 pub use self::listen::serve;
-use self::listen::{Limit, Peer};
+use self::route::{PATHS, Route};
+use crate::access::{Caller, Connection, Identity};
 use crate::bounds::ADMIN_BODY_BYTES;
 use crate::describe::Problem;
 use crate::describe::problem::{self, Kind};
@@ -32,9 +37,11 @@ use crate::lifecycle::stop::Stop;
 use crate::operation::OperationRegistry;
 use crate::telemetry::Level;
 
+pub mod access;
 mod agents;
 pub mod ask;
 mod listen;
+mod route;
 pub mod state;
 
 /// The protocol of the describe port.
@@ -49,8 +56,8 @@ pub struct Admin {
     pub readiness: ReadinessCheck,
     /// Begins a drain.
     pub stop: Arc<Stop>,
-    /// Other hosts have to show a certificate for all but the probes.
-    pub asks_for_certificates: bool,
+    /// Who may ask from another host.
+    pub access: Access,
     /// Changes the level of logs.
     pub level: Level,
     /// All metrics.
@@ -58,18 +65,6 @@ pub struct Admin {
     /// Counts connections that had to make room: [`closed_connections`].
     pub closed: IntCounter,
 }
-
-/// Every path, with the methods it has.
-const PATHS: [(&str, &str); 8] = [
-    ("/livez", "GET, HEAD"),
-    ("/readyz", "GET, HEAD"),
-    ("/metrics", "GET, HEAD"),
-    ("/state", "GET, HEAD"),
-    ("/agents", "GET, HEAD"),
-    ("/log-level", "GET, HEAD, PUT"),
-    ("/drain", "POST"),
-    ("/openapi.json", "GET, HEAD"),
-];
 
 /// Connections closed for want of room.
 pub fn closed_connections(registry: &Registry) -> prometheus::Result<IntCounter> {
@@ -82,7 +77,7 @@ pub fn closed_connections(registry: &Registry) -> prometheus::Result<IntCounter>
 }
 
 impl Admin {
-    async fn answer(&self, request: Request<Incoming>, peer: Peer, limit: &Limit) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: Request<Incoming>, peer: &Connection, limit: &Limit) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
         let path = head.uri.path();
         // Read in any case: a connection that is closed with bytes unread is reset, and its answer may be lost.
@@ -90,32 +85,25 @@ impl Admin {
             let detail = format!("send at most {ADMIN_BODY_BYTES} bytes");
             return refusal(&Problem::new(Kind::BodyTooLarge, detail));
         };
-        let is_near = peer.address.ip().to_canonical().is_loopback();
-        if self.asks_for_certificates && !is_near && !peer.is_certified && !matches!(path, "/livez" | "/readyz") {
-            let detail = format!(
-                "{path} is for who shows a client certificate (--admin-tls-client-ca), or asks from the same host"
-            );
-            return refusal(&Problem::new(Kind::LoopbackOnly, detail));
-        }
-        let changes = matches!(path, "/log-level" | "/drain") && !matches!(head.method, Method::GET | Method::HEAD);
-        if changes && !is_near {
-            let detail = format!("{path} changes something: ask from the same host or pod, not from {}", peer.address);
-            return refusal(&Problem::new(Kind::LoopbackOnly, detail));
-        }
-        match (head.method.as_str(), path) {
-            ("GET" | "HEAD", "/livez") => text(StatusCode::OK, "ok\n"),
-            ("GET" | "HEAD", "/readyz") => self.ready(),
-            ("GET" | "HEAD", "/metrics") => self.metrics(),
-            ("GET" | "HEAD", "/state") => json(state::of(&self.operations.all()).to_string()),
-            ("GET" | "HEAD", "/agents") => match agents::of(&self.operations.all(), head.uri.query().unwrap_or("")) {
+        let route = Route::of(&head.method, path);
+        let caller = match self.access.admit(&head.headers, peer, route).await {
+            Ok(caller) => caller,
+            Err(problem) => return refusal(&problem),
+        };
+        match route {
+            Some(Route::Livez) => text(StatusCode::OK, "ok\n"),
+            Some(Route::Readyz) => self.ready(),
+            Some(Route::Metrics) => self.metrics(),
+            Some(Route::State) => json(state::of(&self.operations.all()).to_string()),
+            Some(Route::Agents) => match agents::of(&self.operations.all(), head.uri.query().unwrap_or("")) {
                 Ok(page) => json(page.to_string()),
                 Err(problem) => refusal(&problem),
             },
-            ("GET" | "HEAD", "/openapi.json") => json(OPENAPI),
-            ("GET" | "HEAD", "/log-level") => text(StatusCode::OK, self.level.get() + "\n"),
-            ("PUT", "/log-level") => self.set_level(&body.to_bytes()),
-            ("POST", "/drain") => self.drain(limit).await,
-            (method, path) => neither(method, path),
+            Some(Route::OpenApi) => json(OPENAPI),
+            Some(Route::Level) => text(StatusCode::OK, self.level.get() + "\n"),
+            Some(Route::SetLevel) => self.set_level(&body.to_bytes(), by(caller.as_ref())),
+            Some(Route::Drain) => self.drain(limit, by(caller.as_ref())).await,
+            None => neither(head.method.as_str(), path),
         }
     }
 
@@ -147,21 +135,21 @@ impl Admin {
         }
     }
 
-    fn set_level(&self, body: &[u8]) -> Response<Full<Bytes>> {
+    fn set_level(&self, body: &[u8], by: &str) -> Response<Full<Bytes>> {
         let level = String::from_utf8_lossy(body);
         match self.level.set(level.trim()) {
             Ok(()) => {
-                tracing::info!(level = level.trim(), "log level changed");
+                tracing::info!(level = level.trim(), by, "log level changed");
                 text(StatusCode::OK, self.level.get() + "\n")
             }
             Err(error) => refusal(&Problem::new(Kind::BadParameter, crate::telemetry::chain(&error))),
         }
     }
 
-    async fn drain(&self, limit: &Limit) -> Response<Full<Bytes>> {
+    async fn drain(&self, limit: &Limit, by: &str) -> Response<Full<Bytes>> {
         let drain = self.stop.drain();
         limit.extend(drain.deadline());
-        tracing::info!("draining, asked for at the admin port");
+        tracing::info!(by, "draining, asked for at the admin port");
         let emptied = async {
             for operation in self.operations.all() {
                 operation.hub.emptied().await;
@@ -171,6 +159,15 @@ impl Admin {
         // Whoever is in the last slots is answered within the rest of the grace period.
         let _ = tokio::time::timeout_at(drain.deadline(), emptied).await;
         text(StatusCode::OK, format!("drained, {} requests are parked\n", parked()))
+    }
+}
+
+/// Who has asked, for the log.
+fn by(caller: Option<&Caller>) -> &str {
+    match caller.map(Caller::identity) {
+        None => "the same host",
+        Some(Identity::Anonymous) => "anonymous",
+        Some(Identity::Authenticated(name)) => name,
     }
 }
 
@@ -197,7 +194,12 @@ fn json(body: impl Into<Cow<'static, str>>) -> Response<Full<Bytes>> {
 }
 
 fn refusal(refused: &Problem) -> Response<Full<Bytes>> {
-    typed(refused.kind.status(), refused.to_json(), problem::MEDIA_TYPE)
+    let mut response = typed(refused.kind.status(), refused.to_json(), problem::MEDIA_TYPE);
+    let challenge = refused.challenge.map(HeaderValue::from_static);
+    response.headers_mut().extend(challenge.map(|challenge| (header::WWW_AUTHENTICATE, challenge)));
+    let retry_after = refused.retry_after.map(HeaderValue::from);
+    response.headers_mut().extend(retry_after.map(|seconds| (header::RETRY_AFTER, seconds)));
+    response
 }
 
 fn typed(status: StatusCode, body: impl Into<Bytes>, media_type: &'static str) -> Response<Full<Bytes>> {

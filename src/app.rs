@@ -190,12 +190,21 @@ impl App {
     }
 
     fn warn_of_clear_credentials(&self) {
-        let access = &self.config.access;
-        let is_clear = self.config.tls.is_none();
-        if is_clear && access.asks() && !access.clear_credentials && !self.listen.ip().to_canonical().is_loopback() {
+        let config = &self.config;
+        let is_far = |address: SocketAddr| !address.ip().to_canonical().is_loopback();
+        if config.access.clear_credentials {
+            return;
+        }
+        if config.access.asks() && config.tls.is_none() && is_far(self.listen) {
             tracing::warn!(
                 "credentials are taken from the same host alone, since the connections of others are not encrypted: put \
                  what ends TLS on this host, or give --allow-clear-credentials where the network is trusted"
+            );
+        }
+        if config.admin_access && config.admin_tls.is_none() && is_far(self.admin_address) {
+            tracing::warn!(
+                "no credential is taken at the admin port, since connections of other hosts are not encrypted: give \
+                 --admin-tls-certificate, or --allow-clear-credentials where the network is trusted"
             );
         }
     }
@@ -244,7 +253,7 @@ impl App {
         };
         self.warn_of_clear_credentials();
         let [tls, admin_tls] = self.tls(&registry, &withdrawals, &mut tasks)?;
-        let access =
+        let (access, others) =
             access::access(&self.config, self.files, self.client.as_ref(), (&registry, withdrawals), &mut tasks)?;
         let front_metrics = metrics::Metrics::register(&registry)?;
         let (access_log, open) = (self.config.log.access, front_metrics.connections.clone());
@@ -253,7 +262,7 @@ impl App {
             operations: Arc::clone(&table),
             readiness: ReadinessCheck::new(stop.watch()),
             stop: Arc::clone(&stop),
-            asks_for_certificates: self.config.admin_tls.as_ref().is_some_and(|tls| tls.clients.is_some()),
+            access: admin::access::Access::new(others, &registry)?,
             level: telemetry.level(),
             closed: admin::closed_connections(&registry)?,
             registry,

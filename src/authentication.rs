@@ -29,7 +29,7 @@ use tokio::time::Instant;
 use crate::access::caller::{Caller, Known, Loss};
 use crate::access::credential::{self, Credential, Invalid, Refusal, UNKNOWN};
 use crate::access::verdicts::{Lasts, Verdict};
-use crate::access::{Certificate, Scheme, Tokens, Unverified};
+use crate::access::{Certificate, Connection, Scheme, Tokens, Unverified};
 
 mod authenticator;
 mod ends;
@@ -57,6 +57,13 @@ pub struct Peer<'a> {
     pub scheme: Scheme,
     /// The client's certificate.
     pub certificate: Option<&'a Certificate>,
+}
+
+impl<'a> From<&'a Connection> for Peer<'a> {
+    fn from(connection: &'a Connection) -> Self {
+        let Connection { peer, scheme, certificate, .. } = connection;
+        Self { address: *peer, scheme: *scheme, certificate: certificate.as_ref() }
+    }
 }
 
 /// Who sends a request.
@@ -120,6 +127,16 @@ impl fmt::Debug for Basis {
     }
 }
 
+impl Answer {
+    /// Waits until it is known.
+    pub async fn known(self) -> Result<Caller, Refusal> {
+        match self {
+            Self::Now(answer) => answer,
+            Self::Later(answer) => answer.await,
+        }
+    }
+}
+
 impl Authentication {
     /// By these schemes. `kept` shows the verdicts that are kept; `withdrawals` counts up when somebody is lost.
     #[must_use]
@@ -151,6 +168,12 @@ impl Authentication {
     /// Whether tokens or passwords are taken.
     fn takes_bearer(&self) -> bool {
         self.tokens.is_some() || !self.authenticators.is_empty()
+    }
+
+    /// Whether tokens are taken, and whether names with passwords are.
+    #[must_use]
+    pub fn asks(&self) -> [bool; 2] {
+        [Challenge::Bearer, Challenge::Basic].map(|challenge| self.asks_for(challenge))
     }
 
     /// Whether credentials of a scheme are taken.

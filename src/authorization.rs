@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::access::caller::{Caller, Known, Loss};
-use crate::access::policy::{Allowance, Policy, Rule};
+use crate::access::policy::{Allowance, Policy, Rule, Verb};
 use crate::access::verdicts::{Lasts, Verdict};
 use crate::authentication::inquiries::{Finding, Inquirer, Inquiries, Outcome};
 use crate::bounds::ACCESS_ALLOWED_FOR;
@@ -22,9 +22,17 @@ pub mod kubernetes;
 /// Decides what the owners of credentials may, where that takes time.
 #[async_trait]
 pub trait Judge: fmt::Debug + Send + Sync {
-    /// Whether `caller` may poll the operation with this name; an error: it cannot be found out now, and why, for operators.
-    /// It has a deadline of its own.
-    async fn allows(&self, caller: &Known, operation: &str) -> Result<bool, String>;
+    /// Whether `caller` may do this; an error: it cannot be found out now, and why, for operators. It has a deadline of its own.
+    async fn allows(&self, caller: &Known, action: &Action) -> Result<bool, String>;
+}
+
+/// What a caller wants to do.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Poll the operation with this name.
+    Poll(Arc<str>),
+    /// Do this at this path of the admin port.
+    AtPath(Verb, &'static str),
 }
 
 /// A caller that may, and what.
@@ -67,13 +75,13 @@ pub struct Authorization {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Asked {
     known: Arc<Known>,
-    operation: Arc<str>,
+    action: Action,
 }
 
 /// As it is compared: by the owner as such, not by its name.
 impl Hash for Asked {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (Arc::as_ptr(&self.known).addr(), &self.operation).hash(state);
+        (Arc::as_ptr(&self.known).addr(), &self.action).hash(state);
     }
 }
 
@@ -117,10 +125,29 @@ impl Authorization {
             Allowance::Parts(parts) => Some(parts),
             Allowance::Whole => None,
         };
+        self.ask_judge(caller, || Action::Poll(operation.into()), parts)
+    }
+
+    /// Whether `caller` may do this at this path of the admin port.
+    #[must_use]
+    pub fn decide_path(&self, caller: Caller, verb: Verb, path: &'static str) -> Decision {
+        let may = match &caller {
+            Caller::Known(_) if !self.by_rules => true,
+            Caller::Known(_) | Caller::Anonymous => self.policy.allows_path(&caller, verb, path),
+        };
+        if may {
+            self.ask_judge(caller, || Action::AtPath(verb, path), None)
+        } else {
+            Decision::Now(Err(Denied::Forbidden))
+        }
+    }
+
+    /// What the judge says of what the rules allow, where there is one.
+    fn ask_judge(&self, caller: Caller, action: impl FnOnce() -> Action, parts: Option<Vec<String>>) -> Decision {
         let (Caller::Known(known), Some(judge)) = (&caller, &self.judge) else {
             return Decision::Now(Ok(Allowed { caller, parts }));
         };
-        let asked = Asked { known: Arc::clone(known), operation: operation.into() };
+        let asked = Asked { known: Arc::clone(known), action: action() };
         if let Some(verdict) = judge.find(&asked) {
             return Decision::Now(of(verdict, parts));
         }
@@ -150,6 +177,16 @@ impl Authorization {
     }
 }
 
+impl Decision {
+    /// Waits until it is known.
+    pub async fn known(self) -> Result<Allowed, Denied> {
+        match self {
+            Self::Now(decision) => decision,
+            Self::Later(decision) => decision.await,
+        }
+    }
+}
+
 fn of(verdict: Verdict, parts: Option<Vec<String>>) -> Result<Allowed, Denied> {
     match verdict {
         Verdict::Good(permission) => Ok(Allowed { caller: Caller::Known(permission), parts }),
@@ -164,7 +201,7 @@ struct Asks(Arc<dyn Judge>);
 #[async_trait]
 impl Inquirer<Asked, ()> for Asks {
     async fn inquire(&self, asked: &Asked, (): ()) -> Finding<()> {
-        match self.0.allows(&asked.known, &asked.operation).await {
+        match self.0.allows(&asked.known, &asked.action).await {
             Ok(true) => {
                 let until = Instant::now().into_std().checked_add(ACCESS_ALLOWED_FOR);
                 Finding::Good(asked.known.with_permission(), Lasts { until, credential: None, again: true }, ())

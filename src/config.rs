@@ -44,6 +44,8 @@ pub struct Config {
     pub admin: SocketAddr,
     /// How that one speaks TLS; absent: it speaks HTTP in the clear.
     pub admin_tls: Option<Tls>,
+    /// Other hosts show there who they are, as clients do.
+    pub admin_access: bool,
     /// The app behind; absent: paths that no operation names are 404.
     pub upstream: Option<Upstream>,
     /// Peers whose forwarding headers count.

@@ -181,9 +181,9 @@ impl Router {
                 None if self.operations.unknown().is_some() => Target::NotKnownYet,
                 None => Target::Nothing,
             };
-            self.access.judge(&parts.headers, access::peer(&connection.client), &target)
+            self.access.judge(&parts.headers, (&*connection.client).into(), &target)
         } else {
-            self.access.identify(&parts.headers, access::peer(&connection.client))
+            self.access.identify(&parts.headers, (&*connection.client).into())
         };
         let admitted = match may.await {
             Ok(admitted) => admitted,

@@ -39,6 +39,8 @@ pub mod operation;
 pub mod operations;
 pub mod protocol;
 #[cfg(feature = "server")]
+pub mod refusals;
+#[cfg(feature = "server")]
 pub mod registry;
 #[cfg(feature = "server")]
 pub mod reviews;

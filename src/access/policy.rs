@@ -1,6 +1,8 @@
 //! PURE. What a caller may: rules, each of which allows some callers some operations, or parts of their models. Without a rule
 //! whoever has a credential may poll everything. A caller without a credential may poll what a rule for `anonymous` names, or
 //! everything where that is allowed.
+//!
+//! Rules of another kind are about paths of the admin port. Without one of these nobody may ask there.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,8 +16,19 @@ use crate::bounds::ACCESS_NAME_BYTES;
 pub struct Policy {
     /// Any of them may allow a request; empty: all that have a credential may poll everything.
     pub rules: Vec<Rule>,
+    /// Any of them may allow a request to the admin port; empty: none is.
+    pub paths: Vec<PathRule>,
     /// Callers without a credential may poll everything.
     pub anonymous: bool,
+}
+
+/// What a caller does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verb {
+    /// It reads: the state of an operation, or what is at a path of the admin port.
+    Get,
+    /// It changes something at the admin port.
+    Admin,
 }
 
 /// Allows these callers to poll these operations.
@@ -27,6 +40,17 @@ pub struct Rule {
     pub operations: Vec<Pattern>,
     /// The parts of their models; empty: all of each.
     pub restrict: Vec<Template>,
+}
+
+/// Allows these callers to do this at these paths of the admin port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathRule {
+    /// The callers.
+    pub subjects: Vec<Subject>,
+    /// What they may do.
+    pub verbs: Vec<Verb>,
+    /// The paths.
+    pub paths: Vec<PathPattern>,
 }
 
 /// What of an operation a caller may poll.
@@ -57,6 +81,10 @@ pub enum Subject {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern(Box<str>);
 
+/// A path in which each `*` stands for any text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathPattern(Pattern);
+
 /// The rest of a sentence that begins with the text: what is wrong, a colon, what to write instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidRule {
@@ -66,6 +94,12 @@ pub enum InvalidRule {
     /// It is no subject.
     #[error("names no caller: write user:NAME, group:NAME, authenticated or anonymous")]
     Subject,
+    /// It is no verb.
+    #[error("is no verb: write get, or admin for what changes something at the admin port")]
+    Verb,
+    /// It is no path.
+    #[error("is no path: write one such as /metrics, with * for any text")]
+    Path,
 }
 
 impl Policy {
@@ -81,7 +115,7 @@ impl Policy {
         }
         let mut parts = None;
         for rule in self.rules.iter().filter(|rule| rule.names(operation)).chain(own) {
-            if !rule.is_about(caller) {
+            if !are_about(&rule.subjects, caller) {
                 continue;
             }
             if rule.restrict.is_empty() {
@@ -94,6 +128,16 @@ impl Policy {
         parts.filter(|parts| !parts.is_empty()).map_or(Allowance::Nothing, Allowance::Parts)
     }
 
+    /// Whether `caller` may do this at this path of the admin port.
+    #[must_use]
+    pub fn allows_path(&self, caller: &Caller, verb: Verb, path: &str) -> bool {
+        self.paths.iter().any(|rule| {
+            rule.verbs.contains(&verb)
+                && rule.paths.iter().any(|pattern| pattern.0.matches(path))
+                && are_about(&rule.subjects, caller)
+        })
+    }
+
     /// Whether `caller` may poll every operation, whatever there will be.
     #[must_use]
     pub fn allows_all(&self, caller: &Caller) -> bool {
@@ -104,14 +148,29 @@ impl Policy {
     }
 }
 
-impl Rule {
-    fn is_about(&self, caller: &Caller) -> bool {
-        self.subjects.iter().any(|subject| match caller {
-            Caller::Anonymous => *subject == Subject::Anonymous,
-            Caller::Known(known) => subject.is(known),
-        })
-    }
+/// Whether a caller is one of these.
+fn are_about(subjects: &[Subject], caller: &Caller) -> bool {
+    subjects.iter().any(|subject| match caller {
+        Caller::Anonymous => *subject == Subject::Anonymous,
+        Caller::Known(known) => subject.is(known),
+    })
+}
 
+impl Verb {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Get, Self::Admin];
+
+    /// The word for it in rules, and for the API server.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+impl Rule {
     fn names(&self, operation: &str) -> bool {
         self.operations.iter().any(|pattern| pattern.matches(operation))
     }
@@ -160,6 +219,23 @@ impl FromStr for Pattern {
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl FromStr for Verb {
+    type Err = InvalidRule;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRule> {
+        Self::ALL.into_iter().find(|verb| verb.as_str() == text).ok_or(InvalidRule::Verb)
+    }
+}
+
+impl FromStr for PathPattern {
+    type Err = InvalidRule;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRule> {
+        let is_path = text == "*" || text.starts_with('/');
+        text.parse().ok().filter(|_| is_path).map(Self).ok_or(InvalidRule::Path)
     }
 }
 
@@ -250,7 +326,7 @@ mod tests {
             (open(), false, "x", &[], "secret", false),
             (open(), true, "nobody", &[], "shared", true),
         ] {
-            let policy = Policy { rules, anonymous };
+            let policy = Policy { rules, anonymous, ..Policy::default() };
             let caller = if who == "nobody" { Caller::Anonymous } else { caller(who, groups) };
             let allowed = policy.allows(&[], &caller, operation) == Allowance::Whole;
             assert_eq!(allowed, expected, "{policy:?} {who} {groups:?} {operation}");
@@ -284,13 +360,72 @@ mod tests {
             (vec![], vec![], caller("a", &[]), "whole"),
             (vec![], vec![rule("anonymous", "x")], Caller::Anonymous, "whole"),
         ] {
-            let policy = Policy { rules, anonymous: false };
+            let policy = Policy { rules, ..Policy::default() };
             let met = match policy.allows(&own, &who, "x") {
                 Allowance::Nothing => "nothing".to_owned(),
                 Allowance::Parts(parts) => parts.join(" "),
                 Allowance::Whole => "whole".to_owned(),
             };
             assert_eq!(met, expected, "{policy:?} {own:?} {who:?}");
+        }
+    }
+
+    /// Who may do what at the admin port: "nobody" has no credential.
+    #[test]
+    fn the_table_of_who_may_ask_there() {
+        let rule = |subjects: &str, verbs: &str, paths: &str| PathRule {
+            subjects: subjects.split(' ').map(|subject| subject.parse().expect("a subject")).collect(),
+            verbs: verbs.split(' ').map(|verb| verb.parse().expect("a verb")).collect(),
+            paths: paths.split(' ').map(|path| path.parse().expect("a path")).collect(),
+        };
+        let scrape = || vec![rule("user:prometheus group:scrapers", "get", "/metrics")];
+        let all = || vec![rule("authenticated", "get", "/metrics /a*"), rule("user:root", "get admin", "*")];
+        let change = || vec![rule("user:root", "admin", "/log-level")];
+        let open = || vec![rule("anonymous", "get", "/metrics")];
+        for (paths, who, groups, verb, path, expected) in [
+            (vec![], "prometheus", &["scrapers"][..], Verb::Get, "/metrics", false),
+            (vec![], "nobody", &[], Verb::Get, "/metrics", false),
+            (scrape(), "prometheus", &[], Verb::Get, "/metrics", true),
+            (scrape(), "x", &["scrapers"], Verb::Get, "/metrics", true),
+            (scrape(), "x", &["prometheus"], Verb::Get, "/metrics", false),
+            (scrape(), "scrapers", &[], Verb::Get, "/metrics", false),
+            (scrape(), "prometheus", &[], Verb::Admin, "/metrics", false),
+            (scrape(), "prometheus", &[], Verb::Get, "/metrics/", false),
+            (scrape(), "prometheus", &[], Verb::Get, "/agents", false),
+            (scrape(), "nobody", &[], Verb::Get, "/metrics", false),
+            (all(), "x", &[], Verb::Get, "/agents", true),
+            (all(), "x", &[], Verb::Get, "/state", false),
+            (all(), "x", &[], Verb::Admin, "/agents", false),
+            (all(), "root", &[], Verb::Get, "/state", true),
+            (all(), "root", &[], Verb::Admin, "/drain", true),
+            (all(), "nobody", &[], Verb::Get, "/agents", false),
+            (change(), "root", &[], Verb::Admin, "/log-level", true),
+            (change(), "root", &[], Verb::Get, "/log-level", false),
+            (change(), "root", &[], Verb::Admin, "/drain", false),
+            (open(), "nobody", &[], Verb::Get, "/metrics", true),
+            (open(), "nobody", &[], Verb::Get, "/state", false),
+            (open(), "x", &[], Verb::Get, "/metrics", false),
+        ] {
+            // What is open to poll says nothing of the admin port, and rules of one kind nothing of the other.
+            let policy = Policy { paths, anonymous: true, rules: vec![self::rule("authenticated anonymous", "*")] };
+            let caller = if who == "nobody" { Caller::Anonymous } else { caller(who, groups) };
+            assert_eq!(
+                policy.allows_path(&caller, verb, path),
+                expected,
+                "{policy:?} {who} {groups:?} {verb:?} {path}"
+            );
+        }
+        let policy = Policy { paths: all(), ..Policy::default() };
+        assert_eq!(policy.allows(&[], &caller("x", &[]), "any"), Allowance::Whole, "there is no rule about operations");
+    }
+
+    #[test]
+    fn what_is_no_verb_or_path_is_told() {
+        for text in ["", "Get", "put", "publish", "submit", "work", "*"] {
+            assert_eq!(text.parse::<Verb>(), Err(InvalidRule::Verb), "{text}");
+        }
+        for text in ["", "metrics", "*/metrics", "/a b", "/é", &format!("/{}", "a".repeat(253))] {
+            assert_eq!(text.parse::<PathPattern>(), Err(InvalidRule::Path), "{text}");
         }
     }
 

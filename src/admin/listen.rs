@@ -19,6 +19,7 @@ use tokio::time::{Duration, Instant, sleep, sleep_until};
 use tokio_util::task::TaskTracker;
 
 use super::Admin;
+use crate::access::{Certificate, Connection, Scheme};
 use crate::bounds::{ADMIN_CONNECTIONS, ADMIN_EXCHANGE, HEAD_BYTES, HEAD_FIELDS, HEAD_READ};
 use crate::describe::problem;
 use crate::sockets;
@@ -47,14 +48,6 @@ impl Limit {
 struct Open {
     ends: watch::Receiver<Instant>,
     task: AbortHandle,
-}
-
-/// Who has connected.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Peer {
-    pub(super) address: SocketAddr,
-    /// It has shown a good certificate.
-    pub(super) is_certified: bool,
 }
 
 /// Serves the port, over TLS where there is what makes such connections. Answers also while the process drains; ends with the
@@ -105,10 +98,14 @@ async fn connection(
     }
     let served = async {
         match tls {
-            None => answer(stream, Peer { address, is_certified: false }, &admin, &limit).await,
+            None => answer(stream, &Connection::new(address, Scheme::Http), &admin, &limit).await,
             Some(acceptor) => match acceptor.accept(stream, std::future::pending()).await {
                 Ok(Accepted { stream, client }) => {
-                    answer(stream, Peer { address, is_certified: client.is_some() }, &admin, &limit).await;
+                    let peer = match client {
+                        Some((owner, ends)) => Connection::certified(address, Certificate { owner, ends }),
+                        None => Connection::new(address, Scheme::Https),
+                    };
+                    answer(stream, &peer, &admin, &limit).await;
                 }
                 Err((failure, stream)) => {
                     tracing::debug!(error = crate::telemetry::chain(&failure), peer = %address, "a TLS handshake failed");
@@ -126,7 +123,7 @@ async fn connection(
     }
 }
 
-async fn answer<S>(stream: S, peer: Peer, admin: &Admin, limit: &Limit)
+async fn answer<S>(stream: S, peer: &Connection, admin: &Admin, limit: &Limit)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -139,7 +136,7 @@ where
     // Who asks with `nc -N` is answered too.
     builder.keep_alive(false).half_close(true);
     if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
-        tracing::debug!(%error, peer = %peer.address, "admin connection ended");
+        tracing::debug!(%error, peer = %peer.peer, "admin connection ended");
     }
 }
 

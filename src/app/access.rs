@@ -1,4 +1,4 @@
-//! Who may poll: the check of requests, made of the configuration, and the tasks that keep it up to date.
+//! Who may poll, and ask at the admin port: the checks of requests, made of the configuration, and the tasks that keep it up to date.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::access_file::{self, AccessFile, AccessFileError};
 use crate::access::Tokens;
 use crate::access::issuer::KeySource;
+use crate::admin::access::{Check, Others};
 use crate::authentication::issuer::{self, Issuer, Keys};
 use crate::authentication::kubernetes::TokenReviewer;
 use crate::authentication::users::{self, Passwords, Users};
@@ -48,7 +49,7 @@ const USERS: &str = "users";
 const KEYS: &str = "keys of an issuer";
 
 /// Takes what a file holds now, and says how much that is.
-type Take = Box<dyn Fn(&Access, &[u8]) -> Result<usize, String> + Send + Sync>;
+type Take = Box<dyn Fn(&Authentication, &[u8]) -> Result<usize, String> + Send + Sync>;
 
 /// What the check is made of.
 struct Parts<'a> {
@@ -58,21 +59,25 @@ struct Parts<'a> {
     issuers: Vec<Arc<Issuer>>,
 }
 
-/// The check, and its tasks. `client` is there where the API server is asked; `withdrawals` counts up when somebody who was let
-/// in may be no longer.
+/// The checks of both ports, and their tasks. `client` is there where the API server is asked; `withdrawals` counts up when
+/// somebody who was let in may be no longer.
 pub(super) fn access(
     config: &config::Config,
     files: Files,
     client: Option<&kube::Client>,
     (registry, withdrawals): (&Registry, Arc<watch::Sender<u64>>),
     tasks: &mut Tasks,
-) -> prometheus::Result<Arc<Access>> {
+) -> prometheus::Result<(Arc<Access>, Others)> {
     let settings = &config.access;
     let metrics = Metrics::register(registry)?;
-    if !settings.asks() {
-        return Ok(Arc::new(Access::open(metrics)));
+    let asks_for_certificates = config.admin_tls.as_ref().is_some_and(|tls| tls.clients.is_some());
+    if !settings.asks() && !config.admin_access {
+        let others = if asks_for_certificates { Others::ReadCertified } else { Others::Read };
+        return Ok((Arc::new(Access::open(metrics)), others));
     }
-    let (clear, certificates) = (settings.clear_credentials, settings.certificates);
+    // A port that asks for none has no connection with one.
+    let certificates = settings.certificates || config.admin_access && asks_for_certificates;
+    let clear = settings.clear_credentials;
     let trusted = config.trusted_proxies.clone();
     let schemes = Schemes { certificates, clear, trusted, ..Schemes::default() };
     let mut parts = Parts { registry, schemes, followed: Vec::new(), issuers: Vec::new() };
@@ -88,32 +93,63 @@ pub(super) fn access(
         // Behind the issuers: it takes all other tokens.
         parts.schemes.authenticators.push(Arc::new(reviewer));
     }
+    let authorization = Arc::new(authorization(config, kubernetes, &metrics, &withdrawals));
+    let authentication = Arc::new(Authentication::new(parts.schemes, metrics.credentials.clone(), withdrawals));
+    let others = match (config.admin_access, asks_for_certificates) {
+        (true, _) => Others::Judged(Check::new(Arc::clone(&authentication), Arc::clone(&authorization))),
+        (false, true) => Others::ReadCertified,
+        (false, false) => Others::Read,
+    };
+    follow(&authentication, parts.followed, parts.issuers, tasks);
+    tasks.spawn("verdicts on clients", {
+        let (authentication, authorization) = (Arc::clone(&authentication), Arc::clone(&authorization));
+        async move {
+            tokio::join!(authentication.maintain(), authorization.maintain());
+            Ok(())
+        }
+    });
+    let access = if settings.asks() {
+        Access::new(authentication, authorization, metrics)
+            .forwarding(settings.forward_credentials)
+            .naming(!settings.identity_fields.is_empty())
+    } else {
+        Access::open(metrics)
+    };
+    Ok((Arc::new(access), others))
+}
+
+/// Who decides what callers may.
+fn authorization(
+    config: &config::Config,
+    kubernetes: Option<(kube::Client, reviews::Metrics)>,
+    metrics: &Metrics,
+    withdrawals: &Arc<watch::Sender<u64>>,
+) -> Authorization {
+    let settings = &config.access;
     let policy = settings.policy.clone();
-    let authorization = match (settings.judges, kubernetes) {
+    match (settings.judges, kubernetes) {
         (Judges::Kubernetes | Judges::Both, Some((client, reviews))) => {
             let of_operations = config.controller.as_ref().map(|controller| controller.namespace.clone());
             let name = of_operations.unwrap_or_else(|| client.default_namespace().to_owned());
             let judge = Arc::new(Namespace { reviewer: AccessReviewer::new(client, &reviews), name });
             let with_rules = settings.judges == Judges::Both;
-            Authorization::by_judge(policy, with_rules, judge, metrics.permissions.clone(), Arc::clone(&withdrawals))
+            Authorization::by_judge(policy, with_rules, judge, metrics.permissions.clone(), Arc::clone(withdrawals))
         }
         (_, _) => Authorization::by_rules(policy),
-    };
-    let authentication = Authentication::new(parts.schemes, metrics.credentials.clone(), withdrawals);
-    let access = Access::new(authentication, authorization, metrics)
-        .forwarding(settings.forward_credentials)
-        .naming(!settings.identity_fields.is_empty());
-    let access = Arc::new(access);
-    start(&access, parts.followed, parts.issuers, tasks);
-    Ok(access)
+    }
 }
 
-/// Starts what keeps the check up to date.
-fn start(access: &Arc<Access>, followed: Vec<(AccessFile, Take)>, issuers: Vec<Arc<Issuer>>, tasks: &mut Tasks) {
+/// Starts what keeps files and keys up to date.
+fn follow(
+    authentication: &Arc<Authentication>,
+    followed: Vec<(AccessFile, Take)>,
+    issuers: Vec<Arc<Issuer>>,
+    tasks: &mut Tasks,
+) {
     for (file, take) in followed {
-        let access = Arc::clone(access);
+        let authentication = Arc::clone(authentication);
         tasks.spawn(format!("file with {}", file.what), async move {
-            file.follow(|bytes| take(&access, bytes)).await;
+            file.follow(|bytes| take(&authentication, bytes)).await;
             Ok(())
         });
     }
@@ -123,11 +159,6 @@ fn start(access: &Arc<Access>, followed: Vec<(AccessFile, Take)>, issuers: Vec<A
             Ok(())
         });
     }
-    let access = Arc::clone(access);
-    tasks.spawn("verdicts on clients", async move {
-        access.maintain().await;
-        Ok(())
-    });
 }
 
 impl Parts<'_> {
@@ -150,10 +181,10 @@ impl Parts<'_> {
         )?;
         gauge.set(count(tokens.len()));
         self.schemes.tokens = Some(tokens);
-        let take = move |access: &Access, bytes: &[u8]| {
+        let take = move |authentication: &Authentication, bytes: &[u8]| {
             let tokens = Tokens::parse(bytes).map_err(|error| error.to_string())?;
             let all = tokens.len();
-            access.authentication().replace_tokens(tokens);
+            authentication.replace_tokens(tokens);
             gauge.set(count(all));
             Ok(all)
         };
@@ -169,7 +200,7 @@ impl Parts<'_> {
             "Whether the file with users could be read last time (1) or those of before stay good (0).",
         )?;
         self.schemes.authenticators.push(passwords.clone());
-        let take = move |_: &Access, bytes: &[u8]| {
+        let take = move |_: &Authentication, bytes: &[u8]| {
             let users = Users::parse(bytes).map_err(|error| error.to_string())?;
             let all = users.len();
             passwords.replace(users);
@@ -194,7 +225,7 @@ impl Parts<'_> {
             if let KeySource::File(path) = &config.keys {
                 let good = good.with_label_values(&[config.url.as_str()]);
                 let of_file = Arc::clone(&issuer);
-                let take = move |_: &Access, bytes: &[u8]| {
+                let take = move |_: &Authentication, bytes: &[u8]| {
                     of_file.replace_keys(bytes).map_err(|error| error.to_string())?;
                     Ok(of_file.keys().borrow().as_ref().map_or(0, |keys| keys.len()))
                 };

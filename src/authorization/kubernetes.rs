@@ -8,7 +8,8 @@ use k8s_openapi::api::authorization::v1::{
 };
 use kube::Client;
 
-use super::Judge;
+use super::{Action, Judge};
+use crate::access::policy::Verb;
 use crate::access::{Bound, Known};
 use crate::reviews::{Kind, Metrics, Reviews};
 
@@ -51,7 +52,7 @@ pub enum Attributes<'a> {
     },
     /// A path that is no resource, such as `/metrics`.
     Path {
-        /// The method in lower case.
+        /// `get` or `admin`.
         verb: &'a str,
         /// The path.
         path: &'a str,
@@ -104,7 +105,7 @@ impl AccessReviewer {
     }
 }
 
-/// Decides who may poll the operations of one namespace.
+/// Decides who may poll the operations of one namespace, and who may ask at the admin port.
 #[derive(Debug)]
 pub struct Namespace {
     /// Who is asked.
@@ -115,7 +116,7 @@ pub struct Namespace {
 
 #[async_trait]
 impl Judge for Namespace {
-    async fn allows(&self, caller: &Known, operation: &str) -> Result<bool, String> {
+    async fn allows(&self, caller: &Known, action: &Action) -> Result<bool, String> {
         let groups = caller.groups().iter().map(|group| &**group);
         let subject = if caller.is_in_kubernetes() {
             Subject::reviewed(caller.name(), groups, caller.bound())
@@ -125,7 +126,10 @@ impl Judge for Namespace {
                 None => return Ok(false),
             }
         };
-        let attributes = Attributes::State { verb: "get", namespace: &self.name, operation };
+        let attributes = match action {
+            Action::Poll(operation) => Attributes::State { verb: Verb::Get.as_str(), namespace: &self.name, operation },
+            Action::AtPath(verb, path) => Attributes::Path { verb: verb.as_str(), path },
+        };
         self.reviewer.allows(&subject, attributes).await
     }
 }

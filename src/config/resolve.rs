@@ -59,7 +59,8 @@ pub fn resolve(layers: &Layers) -> Result<Config, Problems> {
 
 /// Everything but the operations.
 fn process(reader: &mut Reader<'_>, file: &Layer) -> Option<Config> {
-    let access = access::access(reader, file);
+    let admin_access = reader.setting("admin-access", value::switch);
+    let access = access::access(reader, file, admin_access == Some(true));
     let tls = tls::of_clients(reader);
     let (listen, admin) = addresses(reader, access.as_ref());
     let upstream = upstream(reader, listen);
@@ -79,6 +80,7 @@ fn process(reader: &mut Reader<'_>, file: &Layer) -> Option<Config> {
         tls,
         admin: admin?,
         admin_tls: tls::of_admin(reader),
+        admin_access: admin_access?,
         upstream,
         trusted_proxies,
         grace: grace?,

@@ -114,6 +114,9 @@ pub struct Options {
     /// Let in other hosts there with a certificate of these authorities alone (PEM), but for probes
     #[arg(long, value_name = "FILE", help_heading = TRAFFIC)]
     pub admin_tls_client_ca: Option<String>,
+    /// Let in other hosts there by the ways to know clients above and by --admin-tls-client-ca, as far as rules for paths allow it
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = TRAFFIC)]
+    pub admin_access: Option<String>,
     /// The app, which gets all requests for other paths (port 80 if the URL names none); without it they are answered 404
     #[arg(long, value_name = "URL", help_heading = TRAFFIC)]
     pub upstream: Option<String>,
@@ -193,7 +196,7 @@ pub(super) struct Setting {
 }
 
 /// Every setting, in the order of [`Options`].
-pub(super) const SETTINGS: [Setting; 50] = [
+pub(super) const SETTINGS: [Setting; 51] = [
     process("config", Absent("none"), |o| o.config.as_slice()),
     operation("file", Absent("none"), |o| o.file.as_slice()),
     operation("configmap", Absent("none"), |o| o.configmap.as_slice()),
@@ -226,6 +229,7 @@ pub(super) const SETTINGS: [Setting; 50] = [
     process("admin-tls-certificate", Absent("none"), |o| o.admin_tls_certificate.as_slice()),
     process("admin-tls-key", Absent("none"), |o| o.admin_tls_key.as_slice()),
     process("admin-tls-client-ca", Absent("none"), |o| o.admin_tls_client_ca.as_slice()),
+    process("admin-access", Text("false"), |o| o.admin_access.as_slice()),
     process("upstream", Absent("none"), |o| o.upstream.as_slice()),
     process("upstream-protocol", Text("http1"), |o| o.upstream_protocol.as_slice()),
     process("upstream-connect-timeout", Text("1s"), |o| o.upstream_connect_timeout.as_slice()),

@@ -10,24 +10,24 @@ use futures::future::BoxFuture;
 use http::{HeaderMap, header};
 
 use crate::access::policy::Allowance;
-use crate::access::{Caller, Connection, Credential, Loss, Policy, Refusal, Tokens};
-use crate::authentication::{Answer, Authentication, Challenge, Peer, Schemes, Withdrawals};
+use crate::access::{Caller, Credential, Loss, Policy, Refusal, Tokens};
+use crate::authentication::{Answer, Authentication, Peer, Schemes, Withdrawals};
 use crate::authorization::{Allowed, Authorization, Decision, Denied};
 use crate::config;
 use crate::describe::Problem;
+use crate::describe::problem::Kind;
 use crate::model::Selection;
+use crate::refusals::Asks;
 
 mod metrics;
-mod refusals;
 
 pub use metrics::Metrics;
-use refusals::{Asks, forbidden};
 
 /// Whose credentials are good, and what their owners may.
 #[derive(Debug)]
 pub struct Access {
-    authentication: Authentication,
-    authorization: Authorization,
+    authentication: Arc<Authentication>,
+    authorization: Arc<Authorization>,
     asks: Asks,
     /// Credentials are passed on to the app.
     forwards: bool,
@@ -67,8 +67,8 @@ pub(in crate::http) enum Judged {
 impl Access {
     /// Whose credentials are good, and what their owners may.
     #[must_use]
-    pub fn new(authentication: Authentication, authorization: Authorization, metrics: Metrics) -> Self {
-        let [bearer, basic] = [Challenge::Bearer, Challenge::Basic].map(|challenge| authentication.asks_for(challenge));
+    pub fn new(authentication: Arc<Authentication>, authorization: Arc<Authorization>, metrics: Metrics) -> Self {
+        let [bearer, basic] = authentication.asks();
         let asks = Asks::of(bearer, basic);
         Self { authentication, authorization, asks, forwards: false, names: false, metrics }
     }
@@ -76,7 +76,7 @@ impl Access {
     /// No request is asked for a credential, and one that it brings means nothing.
     #[must_use]
     pub fn open(metrics: Metrics) -> Self {
-        let policy = Policy { rules: Vec::new(), anonymous: true };
+        let policy = Policy { anonymous: true, ..Policy::default() };
         Self::by(Schemes::default(), policy, metrics)
     }
 
@@ -90,7 +90,7 @@ impl Access {
     #[must_use]
     pub fn by(schemes: Schemes, policy: Policy, metrics: Metrics) -> Self {
         let authentication = Authentication::new(schemes, metrics.credentials.clone(), Arc::default());
-        Self::new(authentication, Authorization::by_rules(policy), metrics)
+        Self::new(Arc::new(authentication), Arc::new(Authorization::by_rules(policy)), metrics)
     }
 
     /// The same, that passes credentials on to the app, or takes them out of its requests.
@@ -277,9 +277,12 @@ impl Future for Judged {
     }
 }
 
-/// As a connection is looked at by the check.
-pub(in crate::http) fn peer(connection: &Connection) -> Peer<'_> {
-    Peer { address: connection.peer, scheme: connection.scheme, certificate: connection.certificate.as_ref() }
+/// It is not allowed, or nothing is there.
+fn forbidden() -> Problem {
+    Problem::new(
+        Kind::Forbidden,
+        "you may not poll this, or there is nothing here: ask the operator for a rule that names you and the operation",
+    )
 }
 
 /// Parts that rules allow.

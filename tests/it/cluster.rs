@@ -1,5 +1,6 @@
 //! The built binary with a `ConfigMap` of a real API server, changed by the real kubectl.
 
+mod admin;
 mod ahead;
 mod kubeconfig;
 mod objects;

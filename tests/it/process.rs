@@ -7,6 +7,7 @@ use crate::server::{Client, Reply, STEP, Server};
 mod admin;
 mod closing;
 mod drain;
+mod elsewhere;
 mod files;
 mod kept;
 mod logs;

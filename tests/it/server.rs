@@ -1,7 +1,7 @@
 //! The built binary, started for a test on ports of its own, and a plain HTTP/1.1 client whose
 //! bytes are visible.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -48,6 +48,14 @@ pub(crate) fn tidewait(arguments: &[&str]) -> Command {
         }
     }
     command
+}
+
+/// An address of this host that is not loopback: who connects to it is another host to the program.
+pub(crate) fn far() -> Option<IpAddr> {
+    let probe = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    // Nothing is sent: the kernel chooses an address.
+    probe.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    Some(probe.local_addr().ok()?.ip()).filter(|ip| !ip.is_loopback())
 }
 
 impl Server {

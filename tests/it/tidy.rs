@@ -6,11 +6,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which modules each module may name. What is absent is a wrong arrow.
-const ARROWS: [(&str, &[&str]); 25] = [
+const ARROWS: [(&str, &[&str]); 26] = [
     ("access", &["bounds"]),
     ("authentication", &["access", "bounds", "reviews", "sources", "telemetry"]),
     ("authorization", &["access", "authentication", "bounds", "reviews", "telemetry"]),
     ("reviews", &["bounds", "telemetry"]),
+    ("refusals", &["access", "describe"]),
     ("tls", &["access", "bounds", "sockets", "telemetry"]),
     ("bounds", &[]),
     ("yaml", &[]),
@@ -42,6 +43,7 @@ const ARROWS: [(&str, &[&str]); 25] = [
             "config",
             "describe",
             "protocol",
+            "refusals",
             "registry",
             "hub",
             "lifecycle",
@@ -52,7 +54,24 @@ const ARROWS: [(&str, &[&str]); 25] = [
             "model",
         ],
     ),
-    ("admin", &["bounds", "describe", "escape", "registry", "lifecycle", "operation", "sockets", "telemetry", "tls"]),
+    (
+        "admin",
+        &[
+            "access",
+            "authentication",
+            "authorization",
+            "bounds",
+            "describe",
+            "escape",
+            "refusals",
+            "registry",
+            "lifecycle",
+            "operation",
+            "sockets",
+            "telemetry",
+            "tls",
+        ],
+    ),
     (
         "app",
         &[
@@ -79,9 +98,10 @@ const ARROWS: [(&str, &[&str]); 25] = [
 ];
 
 /// Modules of which every file is PURE, whether or not its own header says so, and what no line of a PURE file may name.
-const PURE: [&str; 8] = [
+const PURE: [&str; 9] = [
     "src/yaml",
     "src/access",
+    "src/refusals",
     "src/model",
     "src/protocol",
     "src/describe",

@@ -33,6 +33,7 @@ Beside appPort: port, adminPort, operations (a label selector), gracePeriodSecon
 
 {{- define "tidewait.container" -}}
 {{- $values := .root.Values -}}
+{{- $scheme := ternary ", scheme: HTTPS" "" $values.tls.admin -}}
 {{- if eq (int $values.ports.describe) (int $values.ports.admin) }}{{ fail (printf "ports.describe and ports.admin are both %d: give each its own" (int $values.ports.admin)) }}{{ end -}}
 name: tidewait
 image: {{ include "tidewait.image" .root }}
@@ -46,6 +47,13 @@ args:
   - --allow-anonymous={{ $values.access.anonymous }}
   {{- include "tidewait.access" .root | trim | nindent 2 }}
   - {{ printf "--admin=%s" .adminListen | include "tidewait.text" }}
+  {{- if $values.access.admin }}
+  - --admin-access
+  {{- end }}
+  {{- if $values.tls.admin }}
+  - --admin-tls-certificate=/etc/tidewait/tls/tls.crt
+  - --admin-tls-key=/etc/tidewait/tls/tls.key
+  {{- end }}
   - {{ printf "--upstream=%s" .upstream | include "tidewait.text" }}
   {{- if ne $values.upstreamProtocol "http1" }}
   - --upstream-protocol={{ $values.upstreamProtocol }}
@@ -86,16 +94,16 @@ ports:
     containerPort: {{ .admin }}
 # On liveness: a model that is not there yet must not keep the app from starting.
 startupProbe:
-  httpGet: {path: /livez, port: tidewait-admin}
+  httpGet: {path: /livez, port: tidewait-admin{{ $scheme }}}
   periodSeconds: 1
   failureThreshold: 60
 livenessProbe:
-  httpGet: {path: /livez, port: tidewait-admin}
+  httpGet: {path: /livez, port: tidewait-admin{{ $scheme }}}
   periodSeconds: 10
   timeoutSeconds: 5
 # On the models: a pod takes no traffic before it can answer.
 readinessProbe:
-  httpGet: {path: /readyz, port: tidewait-admin}
+  httpGet: {path: /readyz, port: tidewait-admin{{ $scheme }}}
   periodSeconds: 2
   timeoutSeconds: 2
 lifecycle:
@@ -105,6 +113,9 @@ lifecycle:
         - /tidewait
         - drain
         - {{ printf "--admin=%s" .drainAt | include "tidewait.text" }}
+        {{- if $values.tls.admin }}
+        - --admin-ca=/etc/tidewait/tls/tls.crt
+        {{- end }}
         # Until those who send clients here have heard that the pod ends.
         - {{ printf "--at-least=%s" .atLeast | include "tidewait.text" }}
 resources:

@@ -120,7 +120,7 @@ proptest! {
         asks in asks(),
         operation in select(vec!["x", "xy", "y", "z", "w"]),
     ) {
-        let policy = Policy { rules: rules.iter().map(rule).collect(), anonymous };
+        let policy = Policy { rules: rules.iter().map(rule).collect(), anonymous, ..Policy::default() };
         let of_operation: Vec<_> = own.iter().map(rule).collect();
         let may = match policy.allows(&of_operation, &caller(&asks), operation) {
             Allowance::Whole => May::All,

@@ -63,6 +63,7 @@ pub(super) const TOP: Fields = &[
             ],
         ),
     ),
+    ("adminAccess", Switch("admin-access")),
     (
         "access",
         Object(
@@ -158,6 +159,7 @@ const RULE: Fields = &[
     ("verbs", AtMost(ACCESS_RULE_ITEMS, &Texts("verbs"))),
     ("operations", AtMost(ACCESS_RULE_ITEMS, &Texts("operations"))),
     ("restrict", AtMost(ACCESS_RULE_ITEMS, &Texts("restrict"))),
+    ("paths", AtMost(ACCESS_RULE_ITEMS, &Texts("paths"))),
 ];
 
 /// A rule of one operation.

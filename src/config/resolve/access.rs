@@ -5,14 +5,14 @@ use super::super::problem::Problems;
 use super::super::reader::Reader;
 use super::super::{Access, Judges, value};
 use super::tls;
-use crate::access::policy::Rule;
+use crate::access::policy::{PathRule, Rule, Verb};
 use crate::access::{IdentityFields, Policy, fields};
 use crate::bounds::ACCESS_NAME_BYTES;
 
 mod issuers;
 
-/// Who may poll, by the settings of the process and the rules of the file.
-pub(super) fn access(reader: &mut Reader<'_>, file: &Layer) -> Option<Access> {
+/// Who may poll, by the settings of the process and the rules of the file. `on_admin`: other hosts are asked on the admin port too.
+pub(super) fn access(reader: &mut Reader<'_>, file: &Layer, on_admin: bool) -> Option<Access> {
     let layers = file.objects("access.rules");
     let tokens = reader.optional("access-tokens", value::file_path);
     let users = reader.optional("access-users", value::file_path);
@@ -27,16 +27,28 @@ pub(super) fn access(reader: &mut Reader<'_>, file: &Layer) -> Option<Access> {
     let forward_credentials = reader.setting("forward-credentials", value::switch);
     let identity_fields = identity_fields(reader);
     let clear_credentials = reader.setting("allow-clear-credentials", value::switch);
-    let rules = layers.map(|layers| rules(reader.problems, layers, Of::Process)).unwrap_or_default();
-    let asks = file.objects("access.issuers").is_some() || SCHEMES.iter().any(|scheme| reader.contains(scheme));
-    if layers.is_some() && !asks {
+    let of_both = file.objects("access.issuers").is_some() || SCHEMES.iter().any(|scheme| reader.contains(scheme));
+    let asks = of_both || reader.contains("tls-client-ca");
+    let asks_on_admin = on_admin && (of_both || reader.contains("admin-tls-client-ca"));
+    if let (Some(given), true, false) = (reader.given("admin-access"), on_admin, asks_on_admin) {
+        reader.wrong(
+            given,
+            "is of no use where nobody is known: give --access-tokens, --access-users, --access-kubernetes, --access-issuer or \
+             --admin-tls-client-ca too, or leave this out",
+        );
+    }
+    let is_of_path = |layer: &&Layer| layer.contains("paths");
+    let (of_paths, of_operations): (Vec<_>, Vec<_>) = layers.unwrap_or_default().iter().partition(is_of_path);
+    let rules = rules(reader.problems, &of_operations, Of::Process);
+    let paths = of_paths.into_iter().map(|layer| path_rule(reader.problems, layer, on_admin)).collect();
+    if layers.is_some() && (!of_operations.is_empty() || !asks_on_admin) && !asks {
         reader.problems.push(
             "access.rules",
             "are of no use where nobody is known: give access.tokens, access.users, access.kubernetes, access.issuers or \
              tls.clientCa too, or leave these out",
         );
     }
-    if let (Some(given), false) = (reader.given("access-authorization"), asks)
+    if let (Some(given), false) = (reader.given("access-authorization"), asks || asks_on_admin)
         && judges.is_some_and(|judges| judges != Judges::Rules)
     {
         reader.wrong(given, NOBODY);
@@ -51,7 +63,7 @@ pub(super) fn access(reader: &mut Reader<'_>, file: &Layer) -> Option<Access> {
     {
         reader.wrong(given, "leaves access.rules without use: write both, or leave the rules out");
     }
-    let policy = Policy { rules, anonymous: anonymous? };
+    let policy = Policy { rules, paths, anonymous: anonymous? };
     Some(Access {
         tokens,
         users,
@@ -82,8 +94,8 @@ fn identity_fields(reader: &mut Reader<'_>) -> IdentityFields {
     IdentityFields { user, groups }
 }
 
-/// The ways to know clients.
-const SCHEMES: [&str; 5] = ["access-tokens", "access-users", "access-kubernetes", "access-issuer", "tls-client-ca"];
+/// The ways to know clients, but for certificates: those each port has for itself.
+const SCHEMES: [&str; 4] = ["access-tokens", "access-users", "access-kubernetes", "access-issuer"];
 
 /// Whose rules they are.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -96,23 +108,23 @@ enum Of {
 pub(super) fn own_rules(reader: &mut Reader<'_>) -> Option<Vec<Rule>> {
     let layers = reader.layers.iter().find_map(|layer| layer.objects("access.rules"));
     let before = reader.problems.iter().count();
-    let rules = layers.map(|layers| rules(reader.problems, layers, Of::Operation)).unwrap_or_default();
+    let layers: Vec<_> = layers.unwrap_or_default().iter().collect();
+    let rules = rules(reader.problems, &layers, Of::Operation);
     (reader.problems.iter().count() == before).then_some(rules)
 }
 
-fn rules(problems: &mut Problems, layers: &[Layer], of: Of) -> Vec<Rule> {
+fn rules(problems: &mut Problems, layers: &[&Layer], of: Of) -> Vec<Rule> {
     let mut rules = Vec::with_capacity(layers.len());
-    let needed: &[&str] = if of == Of::Process { &["subjects", "verbs", "operations"] } else { &["subjects", "verbs"] };
     for layer in layers {
         let mut of_rule = Reader { layers: vec![layer], problems };
-        for field in needed {
-            if of_rule.given(field).is_none() {
-                of_rule.wrong_field(field, "is missing or empty: list at least one");
-            }
+        needs(&mut of_rule, &["subjects", "verbs"]);
+        if of == Of::Process && of_rule.given("operations").is_none() {
+            let or = if of_rule.contains("restrict") { "" } else { ", or paths of the admin port in their place" };
+            of_rule.wrong_field("operations", &format!("is missing or empty: list at least one{or}"));
         }
         let subjects = of_rule.list("subjects", |text| text.parse().map_err(|error| format!("{error}")));
         let operations = of_rule.list("operations", |text| text.parse().map_err(|error| format!("{error}")));
-        of_rule.list("verbs", verb);
+        of_rule.list("verbs", verb_of_operations);
         let restrict = of_rule.list("restrict", |text| text.parse().map_err(|error| format!("{error}")));
         if of_rule.contains("restrict") && of_rule.given("restrict").is_none() {
             of_rule.wrong_field(
@@ -123,6 +135,39 @@ fn rules(problems: &mut Problems, layers: &[Layer], of: Of) -> Vec<Rule> {
         rules.push(Rule { subjects, operations, restrict });
     }
     rules
+}
+
+/// A rule about paths of the admin port. `asks`: other hosts are asked there who they are.
+fn path_rule(problems: &mut Problems, layer: &Layer, asks: bool) -> PathRule {
+    let mut of_rule = Reader { layers: vec![layer], problems };
+    needs(&mut of_rule, &["subjects", "verbs", "paths"]);
+    for field in ["operations", "restrict"] {
+        if of_rule.contains(field) {
+            of_rule.wrong_field(
+                field,
+                "is of no use beside paths: a rule is about operations or about paths of the admin port, so write two",
+            );
+        }
+    }
+    if let (Some(given), false) = (of_rule.given("paths"), asks) {
+        of_rule.wrong(
+            given,
+            "is at the admin port, which asks nobody who they are: give --admin-access too, or leave the rule out",
+        );
+    }
+    let subjects = of_rule.list("subjects", |text| text.parse().map_err(|error| format!("{error}")));
+    let verbs = of_rule.list("verbs", |text| text.parse().map_err(|error| format!("{error}")));
+    let paths = of_rule.list("paths", |text| text.parse().map_err(|error| format!("{error}")));
+    PathRule { subjects, verbs, paths }
+}
+
+/// Notes which of these fields of a rule are missing.
+fn needs(of_rule: &mut Reader<'_>, fields: &[&str]) {
+    for field in fields {
+        if of_rule.given(field).is_none() {
+            of_rule.wrong_field(field, "is missing or empty: list at least one");
+        }
+    }
 }
 
 pub(super) fn audience(text: &str) -> Result<String, String> {
@@ -139,12 +184,16 @@ fn judges(text: &str) -> Result<Judges, String> {
     }
 }
 
-fn verb(text: &str) -> Result<(), String> {
-    if text == "get" { Ok(()) } else { Err("is no verb: write get".to_owned()) }
+fn verb_of_operations(text: &str) -> Result<(), String> {
+    match text.parse().map_err(|error| format!("{error}"))? {
+        Verb::Get => Ok(()),
+        Verb::Admin => Err("is for paths of the admin port alone: write get, or a rule with paths".to_owned()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::access::policy::Verb;
     use crate::config::Access;
     use crate::config::file::ConfigFile;
     use crate::config::resolve::{Layers, resolve};
@@ -187,6 +236,94 @@ mod tests {
             let told = resolved(&format!("access: {yaml}")).err();
             assert_eq!(told.is_some(), expected.is_some(), "{yaml}: {told:?}");
             assert!(told.unwrap_or_default().contains(expected.unwrap_or_default()), "{yaml}");
+        }
+    }
+
+    #[test]
+    fn a_rule_is_about_operations_or_about_paths() {
+        let yaml = "adminAccess: true\naccess: {tokens: t, rules: [\
+                    {subjects: ['user:p'], verbs: [get], paths: [/metrics, /a*]}, \
+                    {subjects: [authenticated], verbs: [get], operations: ['*']}, \
+                    {subjects: ['group:ops'], verbs: [get, admin], paths: ['*']}]}";
+        let access = resolved(yaml).expect("good");
+        assert_eq!((access.policy.rules.len(), access.policy.paths.len()), (1, 2));
+        assert_eq!(access.policy.paths[1].verbs, [Verb::Get, Verb::Admin]);
+        // Certificates alone are enough there, and the port for clients asks nobody.
+        let yaml = "adminAccess: true\nadminTls: {certificate: c, key: k, clientCa: a}\n\
+                    access: {certificates: {names: [cn]}, \
+                    rules: [{subjects: [authenticated], verbs: [get], paths: ['*']}]}";
+        let access = resolved(yaml).expect("good");
+        assert_eq!((access.policy.paths.len(), access.asks()), (1, false));
+    }
+
+    #[test]
+    fn what_the_admin_port_lacks_is_told_with_its_place() {
+        let of_nobody = "of no use where nobody is known: give --access-tokens, --access-users, --access-kubernetes, \
+                         --access-issuer or --admin-tls-client-ca too";
+        let rule = |fields: &str| format!("access: {{tokens: t, rules: [{{subjects: [authenticated], {fields}}}]}}");
+        let on = |fields: &str| format!("adminAccess: true\n{}", rule(fields));
+        for (yaml, expected) in [
+            ("adminAccess: true".to_owned(), format!("f: adminAccess: \"true\" is {of_nobody}")),
+            (
+                "adminAccess: true\ntls: {certificate: c, key: k, clientCa: a}".to_owned(),
+                format!("f: adminAccess: \"true\" is {of_nobody}"),
+            ),
+            (
+                "adminAccess: yes please".to_owned(),
+                "f: adminAccess: \"yes please\" is text, but true or false".to_owned(),
+            ),
+            (
+                rule("verbs: [get], paths: [/metrics]"),
+                "f: access.rules[0].paths[0]: \"/metrics\" is at the admin port, which asks nobody who they are: give \
+                 --admin-access"
+                    .to_owned(),
+            ),
+            (
+                "adminAccess: true\nadminTls: {certificate: c, key: k, clientCa: a}\naccess: {rules: [{subjects: \
+                 [anonymous], verbs: [get], operations: [a]}]}"
+                    .to_owned(),
+                "access.rules: are of no use where nobody is known".to_owned(),
+            ),
+            (
+                on("verbs: [get], operations: [a], paths: [/metrics]"),
+                "f: access.rules[0].operations: is of no use beside paths: a rule is about operations or".to_owned(),
+            ),
+            (
+                on("verbs: [get], restrict: [/a], paths: [/metrics]"),
+                "f: access.rules[0].restrict: is of no use beside paths".to_owned(),
+            ),
+            (
+                on("verbs: [get]"),
+                "f: access.rules[0].operations: is missing or empty: list at least one, or paths".to_owned(),
+            ),
+            (on("verbs: [get], paths: []"), "f: access.rules[0].paths: is missing or empty".to_owned()),
+            (
+                on("verbs: [get], paths: [metrics]"),
+                "f: access.rules[0].paths[0]: \"metrics\" is no path: write one such as /metrics".to_owned(),
+            ),
+            (
+                on("verbs: [submit], paths: [/metrics]"),
+                "f: access.rules[0].verbs[0]: \"submit\" is no verb: write get, or admin for what changes".to_owned(),
+            ),
+            (
+                on("verbs: [get, admin], operations: [a]"),
+                "f: access.rules[0].verbs[1]: \"admin\" is for paths of the admin port alone: write get".to_owned(),
+            ),
+            (
+                "operations: [{name: a, path: /a, source: {file: {path: x}}, access: {rules: [{subjects: [anonymous], \
+                 verbs: [get], paths: [/metrics]}]}}]"
+                    .to_owned(),
+                "f: operations[0].access.rules[0].paths: is no field".to_owned(),
+            ),
+            (
+                "operations: [{name: a, path: /a, source: {file: {path: x}}, access: {rules: [{subjects: [anonymous], \
+                 verbs: [admin]}]}}]"
+                    .to_owned(),
+                "f: operations[0].access.rules[0].verbs[0]: \"admin\" is for paths of the admin port alone".to_owned(),
+            ),
+        ] {
+            let told = resolved(&yaml).expect_err(&yaml);
+            assert!(told.lines().any(|line| line.starts_with(&expected)), "{yaml}:\n{told}");
         }
     }
 

@@ -38,6 +38,7 @@ fn the_defaults_are_a_configuration() {
         listen: "127.0.0.1:8480".parse().expect("an address"),
         admin: "127.0.0.1:8481".parse().expect("an address"),
         admin_tls: None,
+        admin_access: false,
         upstream: None,
         trusted_proxies: Vec::new(),
         tls: None,
@@ -64,9 +65,10 @@ fn the_defaults_are_a_configuration() {
 /// Of each setting: the flag's value, the variable's, the file's line, and what the configuration then says.
 type Case = (&'static str, &'static str, &'static str, &'static str, fn(&Config) -> String, [&'static str; 3]);
 
-const PRECEDENCE: [Case; 36] = [
+const PRECEDENCE: [Case; 37] = [
     ("listen", "127.0.0.1:1", "127.0.0.1:2", "listen: 127.0.0.1:3", |c| c.listen.port().to_string(), ["1", "2", "3"]),
     ("admin", "0.0.0.0:1", "0.0.0.0:2", "admin: 0.0.0.0:3", |c| c.admin.port().to_string(), ["1", "2", "3"]),
+    ("admin-access", "true", "false", "adminAccess: true", |c| c.admin_access.to_string(), ["true", "false", "true"]),
     (
         "upstream",
         "http://a:1",
@@ -279,6 +281,8 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
             base += " --upstream http://a";
         } else if flag == "allow-anonymous" {
             base += " --listen 0.0.0.0:80";
+        } else if flag == "admin-access" {
+            base += " --access-tokens x";
         } else if flag.contains("tls-") || flag == "access-certificate-names" {
             let port = if flag.starts_with("admin") { "admin-" } else { "" };
             let needed = ["certificate", "key", "client-ca"].map(|file| format!("{port}tls-{file}"));

@@ -8,11 +8,15 @@ use crate::access::certificate::NameKind;
 pub(super) fn of_clients(reader: &mut Reader<'_>) -> Option<Tls> {
     let is_required = reader.setting("tls-client-auth", client_auth);
     let tls = port(reader, ["tls-certificate", "tls-key", "tls-client-ca"], is_required.unwrap_or_default());
-    if reader.given("tls-client-ca").is_none() {
-        for flag in ["tls-client-auth", "access-certificate-names"] {
-            if let Some(given) = reader.given(flag) {
-                reader.wrong(given, "is of no use without --tls-client-ca: give that too, or leave this out");
-            }
+    for (flag, needed) in [
+        ("tls-client-auth", &["tls-client-ca"][..]),
+        ("access-certificate-names", &["tls-client-ca", "admin-tls-client-ca"]),
+    ] {
+        if let Some(given) = reader.given(flag)
+            && needed.iter().all(|needed| reader.given(needed).is_none())
+        {
+            let needed = needed.iter().map(|needed| format!("--{needed}")).collect::<Vec<_>>().join(" or ");
+            reader.wrong(given, &format!("is of no use without {needed}: give that too, or leave this out"));
         }
     }
     tls

@@ -31,7 +31,7 @@ fn judge(access: &Arc<Access>, field: &[&'static str], target: &Target) -> Resul
 
 fn with(anonymous: bool, clear_credentials: bool) -> Arc<Access> {
     let tokens = Tokens::parse(line("good", "n", &[]).as_bytes()).expect("tokens");
-    Arc::new(Access::with_tokens(tokens, Policy { rules: Vec::new(), anonymous }, clear_credentials, metrics()))
+    Arc::new(Access::with_tokens(tokens, Policy { anonymous, ..Policy::default() }, clear_credentials, metrics()))
 }
 
 fn fields(all: &[&'static str]) -> HeaderMap {
@@ -98,7 +98,7 @@ fn what_is_not_known_yet_is_forbidden_to_nobody_with_a_credential() {
         restrict: Vec::new(),
     }];
     let tokens = Tokens::parse(line("good", "n", &[]).as_bytes()).expect("tokens");
-    let access = Arc::new(Access::with_tokens(tokens, Policy { rules, anonymous: false }, false, metrics()));
+    let access = Arc::new(Access::with_tokens(tokens, Policy { rules, ..Policy::default() }, false, metrics()));
     let kind =
         |field: &[&'static str], target: &Target| judge(&access, field, target).err().map(|problem| problem.kind);
     let good = &["Bearer good"][..];
@@ -155,7 +155,7 @@ fn rule(restrict: &[&str]) -> Rule {
 fn a_rule_gives_a_part_and_a_parked_poll_keeps_it_only_while_a_rule_does() {
     let part = |pointers: &[&str]| Selection::parse(pointers, 9).expect("pointers");
     let tokens = Tokens::parse(line("good", "n", &[]).as_bytes()).expect("tokens");
-    let policy = Policy { rules: vec![rule(&["/shared", "/nodes/{name}"])], anonymous: false };
+    let policy = Policy { rules: vec![rule(&["/shared", "/nodes/{name}"])], ..Policy::default() };
     let access = Arc::new(Access::with_tokens(tokens, policy, false, metrics()));
     let Judged::Now(Ok(admitted)) =
         access.judge(&fields(&["Bearer good"]), near("127.0.0.1:1", Scheme::Http), &target("x"))

@@ -14,7 +14,7 @@ use crate::access;
 use crate::bounds::SLOW_READER;
 use crate::describe::{Answer, PollRequest};
 use crate::http::Outcome;
-use crate::http::access::{Access, Target, peer};
+use crate::http::access::{Access, Target};
 use crate::http::metrics::{Route, SlowReader};
 use crate::http::polls::{ClientRef, Found, Owner, Polls, Sending, Waits};
 use crate::operation::Operation;
@@ -29,7 +29,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         }
         let target = Target::Operation(operation.config());
-        let judged = self.router.access.judge(&parts.headers, peer(&self.state.client), &target);
+        let judged = self.router.access.judge(&parts.headers, (&*self.state.client).into(), &target);
         self.judged(key, parts, operation, judged);
     }
 }

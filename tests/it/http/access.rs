@@ -141,7 +141,7 @@ async fn a_credential_over_a_connection_that_others_can_read_is_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn anonymous_clients_are_let_in_where_that_is_said_and_bad_credentials_never_are() {
-    let mut rig = with(Policy { rules: Vec::new(), anonymous: true }, CLEAR).await;
+    let mut rig = with(Policy { anonymous: true, ..Policy::default() }, CLEAR).await;
     for (fields, status) in [("", 200), (A, 200), (NOBODY, 401), ("Authorization: Basic YTpi\r\n", 401)] {
         for raw in ways(&get("", fields)) {
             assert_eq!(rig.ask(&raw).await.status, status, "{raw}");
@@ -149,7 +149,7 @@ async fn anonymous_clients_are_let_in_where_that_is_said_and_bad_credentials_nev
     }
     // Rules for others change nothing for them; what is not there is not there.
     let rules = vec![rule(&["user:b"], &["other"])];
-    let mut rig = with(Policy { rules, anonymous: true }, CLEAR).await;
+    let mut rig = with(Policy { rules, anonymous: true, ..Policy::default() }, CLEAR).await;
     for (path, fields, status) in [
         ("/describe", "", 200),
         ("/nothing", "", 404),
@@ -257,7 +257,7 @@ async fn an_agent_is_who_its_token_says() {
 #[tokio::test(start_paused = true)]
 async fn rules_say_who_may_poll_what_and_hide_the_rest() {
     let rules = vec![rule(&["user:a"], &["te*"]), rule(&["anonymous", "user:*"], &["other"])];
-    let mut rig = with(Policy { rules, anonymous: false }, CLEAR).await;
+    let mut rig = with(Policy { rules, ..Policy::default() }, CLEAR).await;
     for (fields, status) in [(A, 200), (B, 403), ("", 401), (NOBODY, 401)] {
         for raw in ways(&get("", fields)) {
             assert_eq!(rig.ask(&raw).await.status, status, "{raw}");

@@ -255,7 +255,7 @@ async fn world(world: World) -> (Rig, Vec<Wire>) {
             operations: vec!["*".parse().expect("a pattern")],
             restrict: Vec::new(),
         };
-        let policy = Policy { rules: vec![rule], anonymous: false };
+        let policy = Policy { rules: vec![rule], ..Policy::default() };
         let mut rig = Rig::with_access(|metrics| Access::by(Slow::schemes(&tokens).0, policy, metrics));
         rig.publish(7, MODEL).await;
         let bad = if matches!(world, World::Limited) { BAD_CREDENTIALS } else { 0 };

@@ -66,7 +66,7 @@ fn field(token: &str) -> String {
 
 async fn serving(rules: Vec<Rule>) -> (Rig, Arc<Slow>) {
     let (schemes, slow) = Slow::schemes(&line("fast", "fast", &[]));
-    let policy = Policy { rules, anonymous: false };
+    let policy = Policy { rules, ..Policy::default() };
     let rig = Rig::with_access(|metrics| Access::by(schemes, policy, metrics));
     let access = Arc::clone(&rig.access);
     tokio_util::task::TaskTracker::new().spawn(async move { access.maintain().await });

@@ -1,14 +1,16 @@
 //! The admin port over TLS, with the pair that it has for itself.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::SocketAddr;
 
 use rustls::pki_types::ServerName;
+use serde_json::json;
+use tidewait::access::tokens::line;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::{Authority, MODEL, config, files, write};
 use crate::model_file::ModelFile;
-use crate::server::{Client, Reply, STEP, Server, tidewait};
+use crate::server::{Client, Reply, STEP, Server, far, tidewait};
 
 /// A server whose admin port alone speaks TLS, and what its certificate is verified by.
 async fn serve(model: &ModelFile, more: &[&str]) -> (Server, Authority) {
@@ -23,11 +25,15 @@ async fn serve(model: &ModelFile, more: &[&str]) -> (Server, Authority) {
 }
 
 async fn get(server: &Server, config: rustls::ClientConfig, target: &str) -> Reply {
-    let stream = TcpStream::connect(server.admin).await.expect("it listens");
+    ask(server.admin, config, target, &[]).await
+}
+
+async fn ask(to: SocketAddr, config: rustls::ClientConfig, target: &str, fields: &[(&str, &str)]) -> Reply {
+    let stream = TcpStream::connect(to).await.expect("it listens");
     let name = ServerName::try_from("localhost").expect("a name");
     let connecting = TlsConnector::from(std::sync::Arc::new(config)).connect(name, stream);
     let stream = tokio::time::timeout(STEP, connecting).await.expect("in time").expect("a good handshake");
-    Client::on(stream).get(target, &[]).await
+    Client::on(stream).get(target, fields).await
 }
 
 #[tokio::test]
@@ -65,14 +71,6 @@ async fn drain_verifies_the_admin_port() {
     }
 }
 
-/// An address of this host that is not loopback.
-fn far() -> Option<IpAddr> {
-    let probe = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    // Nothing is sent: the kernel chooses an address.
-    probe.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
-    Some(probe.local_addr().ok()?.ip()).filter(|ip| !ip.is_loopback())
-}
-
 #[tokio::test]
 async fn other_hosts_show_a_certificate_but_for_probes() {
     let Some(ip) = far() else { return };
@@ -93,5 +91,73 @@ async fn other_hosts_show_a_certificate_but_for_probes() {
     {
         assert_eq!(get(&server, config(&authority, None), target).await.status, without, "{target}");
         assert_eq!(get(&server, known(), target).await.status, with, "{target}");
+    }
+}
+
+/// Where owners of credentials are let in, a certificate is one, a token another; the name of each must be in a rule.
+#[tokio::test]
+async fn other_hosts_show_a_certificate_or_a_token_and_get_what_rules_allow() {
+    let ip = far().expect("an address of this host that is not loopback");
+    let rules = json!([
+        {"subjects": ["user:prometheus"], "verbs": ["get"], "paths": ["/metrics"]},
+        {"subjects": ["user:jane"], "verbs": ["get"], "paths": ["/state", "/metrics"]},
+    ]);
+    let clients = Authority::new("client-ca");
+    let [prometheus, joe] = ["prometheus", "joe"].map(|name| clients.client(name, &[]));
+    let (none, bearer, bad) = (&[][..], &[("Authorization", "Bearer t0ken")][..], &[("Authorization", "Bearer x")][..]);
+    // With tokens, and with certificates alone, to which Authorization means nothing.
+    for (with_tokens, table) in [
+        (
+            true,
+            [
+                (none, None, [200, 401, 401]),
+                (none, Some(&prometheus), [200, 200, 403]),
+                (none, Some(&joe), [200, 403, 403]),
+                (bearer, None, [200, 200, 200]),
+                (bearer, Some(&joe), [200, 200, 200]),
+                (bad, Some(&prometheus), [200, 401, 401]),
+            ],
+        ),
+        (
+            false,
+            [
+                (none, None, [200, 403, 403]),
+                (none, Some(&prometheus), [200, 200, 403]),
+                (none, Some(&joe), [200, 403, 403]),
+                (bearer, None, [200, 403, 403]),
+                (bearer, Some(&joe), [200, 403, 403]),
+                (bad, Some(&prometheus), [200, 200, 403]),
+            ],
+        ),
+    ] {
+        let (model, authority) = (ModelFile::new(MODEL), Authority::new("admin-ca"));
+        let (ca, tokens, file) = (model.beside("clients.crt"), model.beside("tokens"), model.beside("config.yaml"));
+        write(&ca, clients.certificate());
+        write(&tokens, line("t0ken", "jane", &[]));
+        let mut access = json!({"rules": rules});
+        if with_tokens {
+            access["tokens"] = tokens.into();
+        }
+        let config_file = json!({
+            "apiVersion": "tidewait.dev/v1alpha1",
+            "kind": "ServeConfig",
+            "access": access,
+            "operations": [{"name": "describe", "source": {"file": {"path": model.arg()}}}],
+        });
+        write(&file, config_file.to_string());
+        let any = format!("{ip}:0");
+        let mut command = tidewait(&["serve", "--listen=127.0.0.1:0", "--admin", &any, "--log-format=json"]);
+        command.args(["--config", &file, "--admin-access", "--admin-tls-client-ca", &ca]);
+        command.args(files(&model, &authority.server()).iter().map(|flag| flag.replace("--tls-", "--admin-tls-")));
+        let mut server = Server::spawn(command).await;
+        server.ready().await;
+        for (fields, certificate, expected) in table {
+            for (target, status) in ["/readyz", "/metrics", "/state"].into_iter().zip(expected) {
+                let reply = ask(server.admin, config(&authority, certificate), target, fields).await;
+                assert_eq!(reply.status, status, "{with_tokens} {fields:?} {target}: {reply:?}");
+            }
+        }
+        // Whoever polls is asked by the other port, if tokens are on.
+        assert_eq!(server.get("/describe").await.status, if with_tokens { 401 } else { 200 });
     }
 }

@@ -17,6 +17,12 @@ async fn objects(template: &str, settings: &[&str]) -> Vec<Value> {
     documents.filter(|value: &Value| !value.is_null()).collect()
 }
 
+/// The container of the Deployment among these.
+fn container(made: &[Value]) -> Value {
+    let deployment = made.iter().find(|one| one["kind"] == "Deployment").expect("a Deployment");
+    deployment["spec"]["template"]["spec"]["containers"][0].clone()
+}
+
 #[tokio::test]
 async fn the_rights_for_reviews_are_those_that_are_needed_and_bound_to_whoever_serves() {
     let tokens = json!({"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]});
@@ -70,15 +76,42 @@ async fn those_in_front_are_told_that_the_port_speaks_tls() {
         assert!(!command.contains(&json!("--insecure")));
     }
     // Probes and preStop are at the admin port, which TLS leaves as it is.
-    let container = |made: &[Value]| made[0]["spec"]["template"]["spec"]["containers"][0].clone();
     let (before, after) =
         (objects("proxy/deployment.yaml", &clear).await, objects("proxy/deployment.yaml", &tls).await);
     let (before, after) = (container(&before), container(&after));
     for field in ["startupProbe", "livenessProbe", "readinessProbe", "lifecycle", "ports"] {
-        assert_eq!(before[field], after[field], "{field}");
+        assert!(before[field] == after[field] && !before[field].is_null(), "{field}");
     }
+    let admin = objects("proxy/deployment.yaml", &[tls[0], "--set=tls.secretName=a,tls.admin=true"]).await;
+    let admin = container(&admin);
+    for (probe, path) in [("startupProbe", "/livez"), ("livenessProbe", "/livez"), ("readinessProbe", "/readyz")] {
+        assert_eq!(admin[probe]["httpGet"], json!({"path": path, "port": "tidewait-admin", "scheme": "HTTPS"}));
+    }
+    let drain = admin["lifecycle"]["preStop"]["exec"]["command"].as_array().expect("a list");
+    assert!(drain.contains(&json!("--admin-ca=/etc/tidewait/tls/tls.crt")), "{drain:?}");
     let required = [tls[0], tls[1], "--set=tls.clientCaSecretName=b,tls.clientAuth=required"];
     assert!(!render(&required).await.contains("helm.sh/hook"), "the test's pod has no certificate");
+}
+
+#[tokio::test]
+async fn prometheus_is_told_how_to_show_who_it_is() {
+    let settings = [
+        "--set=access.kubernetes.audiences={tidewait},access.authorization=kubernetes,access.admin=true",
+        "--set=mode=proxy,proxy.upstream=http://shop,tls.secretName=a,tls.admin=true,serviceMonitor.enabled=true",
+        "--set=serviceMonitor.endpoint.bearerTokenFile=/token,serviceMonitor.endpoint.tlsConfig.serverName=shop",
+    ];
+    let args = container(&objects("proxy/deployment.yaml", &settings).await)["args"].clone();
+    let args = args.as_array().expect("a list");
+    for flag in ["--admin-access", "--admin-tls-certificate=/etc/tidewait/tls/tls.crt"] {
+        assert!(args.contains(&json!(flag)), "{flag} is not in {args:?}");
+    }
+    let monitor = objects("around/metrics.yaml", &settings).await;
+    let monitor = monitor.iter().find(|made| made["kind"] == "ServiceMonitor").expect("one");
+    let endpoint = json!({
+        "port": "metrics", "path": "/metrics", "interval": "30s",
+        "scheme": "https", "bearerTokenFile": "/token", "tlsConfig": {"serverName": "shop"},
+    });
+    assert_eq!(monitor["spec"]["endpoints"], json!([endpoint]));
 }
 
 #[tokio::test]
@@ -158,6 +191,40 @@ async fn values_about_access_that_go_together_or_not_are_refused_in_words() {
         (
             "access: {anonymous: true, authorization: both}".to_owned(),
             "access.authorization=both decides about clients that are known, and none is: set access.tokens.secretName",
+        ),
+        (
+            "access: {anonymous: true, rules: [{subjects: [anonymous], verbs: [admin], operations: [a]}]}".to_owned(),
+            "at '/access/rules/0'",
+        ),
+        (
+            "{access: {anonymous: true}, tls: {admin: true}}".to_owned(),
+            "tls.admin=true is for the certificate of tls.secretName: set that too",
+        ),
+        (
+            "access: {anonymous: true, admin: true, clearCredentials: true}".to_owned(),
+            "access.admin=true asks for credentials at the admin port, and none is accepted: set \
+             access.kubernetes.audiences, access.tokens.secretName, access.users.secretName or access.issuers too",
+        ),
+        (
+            "{access: {admin: true, tokens: {secretName: a}}, tls: {secretName: a, admin: true}}".to_owned(),
+            "access.admin=true with access.authorization=rules lets nobody in, since no rule is about paths of the admin \
+             port: add one to access.rules, or set access.authorization=kubernetes",
+        ),
+        (
+            "access: {anonymous: true, tokens: {secretName: a}, clearCredentials: true, rules: [{subjects: \
+             [authenticated], verbs: [get], paths: [/metrics]}]}"
+                .to_owned(),
+            "access.rules has paths of the admin port, which asks nobody who they are: set access.admin=true too",
+        ),
+        (
+            "{access: {admin: true, tokens: {secretName: a}, authorization: kubernetes}, tls: {secretName: a}}"
+                .to_owned(),
+            "credentials would go to the admin port over connections that others may be able to read, so none is \
+             accepted there: set tls.admin=true, or access.clearCredentials=true",
+        ),
+        (
+            "{access: {anonymous: true}, serviceMonitor: {endpoint: {port: http}}}".to_owned(),
+            "serviceMonitor.endpoint.port is what this chart sets itself: leave it out",
         ),
         (
             "access: {anonymous: true, forwardGroups: X-Groups}".to_owned(),

@@ -1,4 +1,4 @@
-//! What those are told who are refused.
+//! PURE. What those are told who are refused since nobody knows, or can find out, who they are: by both ports.
 
 use crate::access::credential::{Invalid, Refusal};
 use crate::describe::Problem;
@@ -11,16 +11,21 @@ const LIMITED_RETRY: u32 = 2;
 
 /// Which credentials are asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asks {
+pub enum Asks {
     /// None that a header field brings: client certificates alone, or nothing.
     No,
+    /// Tokens.
     Bearer,
+    /// Names with passwords.
     Basic,
+    /// Both of these.
     Both,
 }
 
 impl Asks {
-    pub(super) fn of(bearer: bool, basic: bool) -> Self {
+    /// Tokens, and names with passwords.
+    #[must_use]
+    pub fn of(bearer: bool, basic: bool) -> Self {
         match (bearer, basic) {
             (true, true) => Self::Both,
             (true, false) => Self::Bearer,
@@ -61,7 +66,8 @@ impl Asks {
     }
 
     /// The problem of a refusal.
-    pub(super) fn problem(self, refusal: Refusal) -> Problem {
+    #[must_use]
+    pub fn problem(self, refusal: Refusal) -> Problem {
         match refusal {
             Refusal::Missing => self.challenge(self.missing(), self.send()),
             Refusal::Withdrawn => self.challenge(
@@ -105,12 +111,4 @@ impl Asks {
             Invalid::Judged(why) => format!("the credential {why}"),
         }
     }
-}
-
-/// It is not allowed, or nothing is there.
-pub(super) fn forbidden() -> Problem {
-    Problem::new(
-        Kind::Forbidden,
-        "you may not poll this, or there is nothing here: ask the operator for a rule that names you and the operation",
-    )
 }
