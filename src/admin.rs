@@ -5,7 +5,7 @@
 //! | `GET /livez` | 200 while the process runs |
 //! | `GET /readyz` | 200 when ready, else 503 that names what is missing |
 //! | `GET /metrics` | Prometheus text format |
-//! | `GET /state` | operations, ids, sizes, parked requests, agents in numbers, health of sources, as JSON |
+//! | `GET /state` | operations, ids, sizes, parked requests, agents in numbers, health of sources, of files that are followed and of issuers, as JSON |
 //! | `GET /agents` | which agent holds, lacks or rejects which state, as JSON: [`agents`] |
 //! | `GET /log-level` | the level of logs |
 //! | `PUT /log-level` | changes it; same host only |
@@ -21,19 +21,21 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use prometheus::{IntCounter, Registry, TextEncoder};
 
+use self::followed::Followed;
 pub use self::listen::serve;
 use self::listen::{Limit, Peer};
 use crate::bounds::ADMIN_BODY_BYTES;
 use crate::describe::Problem;
 use crate::describe::problem::{self, Kind};
 use crate::escape;
-use crate::lifecycle::ready::{Readiness, ReadinessCheck};
+use crate::lifecycle::ready::{Missing, Readiness, ReadinessCheck};
 use crate::lifecycle::stop::Stop;
 use crate::operation::OperationRegistry;
 use crate::telemetry::Level;
 
 mod agents;
 pub mod ask;
+pub mod followed;
 mod listen;
 pub mod state;
 
@@ -47,6 +49,8 @@ pub struct Admin {
     pub operations: Arc<OperationRegistry>,
     /// Whether the process is ready.
     pub readiness: ReadinessCheck,
+    /// Files and issuers that say who may poll, and certificates.
+    pub followed: Followed,
     /// Begins a drain.
     pub stop: Arc<Stop>,
     /// Other hosts have to show a certificate for all but the probes.
@@ -106,7 +110,7 @@ impl Admin {
             ("GET" | "HEAD", "/livez") => text(StatusCode::OK, "ok\n"),
             ("GET" | "HEAD", "/readyz") => self.ready(),
             ("GET" | "HEAD", "/metrics") => self.metrics(),
-            ("GET" | "HEAD", "/state") => json(state::of(&self.operations.all()).to_string()),
+            ("GET" | "HEAD", "/state") => json(state::of(&self.operations.all(), &self.followed).to_string()),
             ("GET" | "HEAD", "/agents") => match agents::of(&self.operations.all(), head.uri.query().unwrap_or("")) {
                 Ok(page) => json(page.to_string()),
                 Err(problem) => refusal(&problem),
@@ -120,14 +124,11 @@ impl Admin {
     }
 
     fn ready(&self) -> Response<Full<Bytes>> {
-        match self.readiness.check(self.operations.missing()) {
-            Readiness::Ready { missing } if missing.is_empty() => text(StatusCode::OK, "ok\n"),
-            Readiness::Ready { missing } => {
-                text(StatusCode::OK, format!("ok, but without a snapshot of: {}\n", missing.join(", ")))
-            }
-            Readiness::Waiting { missing } => {
-                text(StatusCode::SERVICE_UNAVAILABLE, format!("waiting for a snapshot of: {}\n", missing.join(", ")))
-            }
+        let missing = Missing { snapshots: self.operations.missing(), keys: self.followed.without_keys() };
+        match self.readiness.check(missing) {
+            Readiness::Ready(missing) if missing.is_empty() => text(StatusCode::OK, "ok\n"),
+            Readiness::Ready(missing) => text(StatusCode::OK, format!("ok, but without {missing}\n")),
+            Readiness::Waiting(missing) => text(StatusCode::SERVICE_UNAVAILABLE, format!("waiting for {missing}\n")),
             Readiness::Draining => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
         }
     }

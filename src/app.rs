@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admin::followed::Followed;
 use crate::admin::{self, Admin};
 use crate::config::{self, Config};
 use crate::controller;
@@ -205,7 +206,7 @@ impl App {
         &mut self,
         registry: &Registry,
         withdrawals: &Arc<watch::Sender<u64>>,
-        tasks: &mut Tasks,
+        (followed, tasks): (&mut Followed, &mut Tasks),
     ) -> Result<[Option<Arc<Acceptor>>; 2], AppError> {
         let ports = [("clients", self.tls.take()), ("admin", self.admin_tls.take())];
         if ports.iter().all(|(_, port)| port.is_none()) {
@@ -214,7 +215,8 @@ impl App {
         let families = tls::metrics::Families::register(registry)?;
         Ok(ports.map(|(name, port)| {
             let (port, ready) = port?;
-            let (follower, acceptor) = Follower::new(port, ready, families.of(name), Arc::clone(withdrawals));
+            let (follower, acceptor) = Follower::new(port, ready, (name, families.of(name)), Arc::clone(withdrawals));
+            followed.files.push(follower.shown());
             tasks.spawn("files for TLS", async move {
                 follower.follow().await;
                 Ok(())
@@ -242,14 +244,16 @@ impl App {
             }
         };
         self.warn_of_clear_credentials();
-        let [tls, admin_tls] = self.tls(&registry, &withdrawals, &mut tasks)?;
-        let access =
-            access::access(&self.config, self.files, self.client.as_ref(), (&registry, withdrawals), &mut tasks)?;
+        let mut followed = Followed::default();
+        let [tls, admin_tls] = self.tls(&registry, &withdrawals, (&mut followed, &mut tasks))?;
+        let (client, shared) = (self.client.as_ref(), (&registry, withdrawals));
+        let access = access::access(&self.config, self.files, client, shared, (&mut followed, &mut tasks))?;
         let front_metrics = metrics::Metrics::register(&registry)?;
         let (access_log, open) = (self.config.log.access, front_metrics.connections.clone());
         let router = Arc::new(Router::new(Arc::clone(&table), access, proxy, stop.watch(), front_metrics, access_log));
         let admin = Admin {
             operations: Arc::clone(&table),
+            followed,
             readiness: ReadinessCheck::new(stop.watch()),
             stop: Arc::clone(&stop),
             asks_for_certificates: self.config.admin_tls.as_ref().is_some_and(|tls| tls.clients.is_some()),

@@ -219,6 +219,8 @@ pub const UPLOAD_LINGER: Duration = Duration::from_secs(2);
 pub const CONTINUE_WAIT: Duration = Duration::from_secs(1);
 /// Until then a source that has nothing keeps the process from being ready.
 pub const READY_WITHOUT_SNAPSHOT: Duration = Duration::from_secs(30);
+/// An issuer without keys keeps the process from being ready for this long.
+pub const READY_WITHOUT_KEYS: Duration = Duration::from_secs(5);
 /// How long a page of a list or the head of a watch may take at the API server.
 pub const KUBERNETES_REQUEST: Duration = Duration::from_secs(30);
 /// A watch without an event or a bookmark for this long is given up; bookmarks come once a minute.

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::access_file::{self, AccessFile, AccessFileError};
 use crate::access::Tokens;
 use crate::access::issuer::KeySource;
+use crate::admin::followed::{Followed, FollowedFile};
 use crate::authentication::issuer::{self, Issuer, Keys};
 use crate::authentication::kubernetes::TokenReviewer;
 use crate::authentication::users::{self, Passwords, Users};
@@ -65,7 +66,7 @@ pub(super) fn access(
     files: Files,
     client: Option<&kube::Client>,
     (registry, withdrawals): (&Registry, Arc<watch::Sender<u64>>),
-    tasks: &mut Tasks,
+    (followed, tasks): (&mut Followed, &mut Tasks),
 ) -> prometheus::Result<Arc<Access>> {
     let settings = &config.access;
     let metrics = Metrics::register(registry)?;
@@ -102,6 +103,8 @@ pub(super) fn access(
     let authentication = Authentication::new(parts.schemes, metrics.credentials.clone(), withdrawals);
     let access = Access::new(authentication, authorization, metrics).forwarding(settings.forward_credentials);
     let access = Arc::new(access);
+    followed.files.extend(parts.followed.iter().map(|(file, _)| Arc::clone(&file.shown)));
+    followed.issuers.clone_from(&parts.issuers);
     start(&access, parts.followed, parts.issuers, tasks);
     Ok(access)
 }
@@ -135,8 +138,10 @@ impl Parts<'_> {
         Ok(gauge)
     }
 
-    fn follow(&mut self, path: &Path, what: &'static str, good: IntGauge, take: Take) {
-        self.followed.push((AccessFile::new(path.to_owned(), what, good), take));
+    fn follow(&mut self, path: &Path, (what, holds): (&'static str, String), good: IntGauge, take: Take) {
+        let nobody = if what == KEYS { "{\"keys\":[]}" } else { "a line that begins with #" };
+        let shown = FollowedFile::new(holds, vec![path.to_owned()], good, None);
+        self.followed.push((AccessFile { path: path.to_owned(), what, nobody, shown }, take));
     }
 
     fn take_tokens(&mut self, tokens: Option<(PathBuf, Tokens)>) -> prometheus::Result<()> {
@@ -155,7 +160,7 @@ impl Parts<'_> {
             gauge.set(count(all));
             Ok(all)
         };
-        self.follow(&path, TOKENS, good, Box::new(take));
+        self.follow(&path, (TOKENS, TOKENS.to_owned()), good, Box::new(take));
         Ok(())
     }
 
@@ -173,7 +178,7 @@ impl Parts<'_> {
             passwords.replace(users);
             Ok(all)
         };
-        self.follow(&path, USERS, good, Box::new(take));
+        self.follow(&path, (USERS, USERS.to_owned()), good, Box::new(take));
         Ok(())
     }
 
@@ -196,7 +201,7 @@ impl Parts<'_> {
                     of_file.replace_keys(bytes).map_err(|error| error.to_string())?;
                     Ok(of_file.keys().borrow().as_ref().map_or(0, |keys| keys.len()))
                 };
-                self.follow(path, KEYS, good, Box::new(take));
+                self.follow(path, (KEYS, format!("keys of {}", config.url)), good, Box::new(take));
             }
             self.issuers.push(issuer);
         }

@@ -3,15 +3,16 @@
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use prometheus::IntGauge;
 use tokio::sync::mpsc;
 
+use crate::admin::followed::FollowedFile;
 use crate::bounds::DOCUMENT_BYTES;
 use crate::config::Format;
 use crate::model::Content;
-use crate::sources::Report;
 use crate::sources::file::{self, FileSource};
+use crate::sources::{Report, UnusableKind};
 
 /// Why there is nothing to begin with.
 #[derive(Debug, thiserror::Error)]
@@ -51,8 +52,10 @@ pub enum AccessFileError {
 pub(super) struct AccessFile {
     pub(super) path: PathBuf,
     pub(super) what: &'static str,
-    /// Whether it could be read last time.
-    pub(super) good: IntGauge,
+    /// What stands in one that holds none.
+    pub(super) nobody: &'static str,
+    /// What operators see of it.
+    pub(super) shown: Arc<FollowedFile>,
 }
 
 /// What a file holds to begin with.
@@ -76,12 +79,6 @@ where
 }
 
 impl AccessFile {
-    /// A file that was read. `good` shows whether it could be.
-    pub(super) fn new(path: PathBuf, what: &'static str, good: IntGauge) -> Self {
-        good.set(1);
-        Self { path, what, good }
-    }
-
     /// Gives its bytes to `take` whenever it changes. Where they are not good, what was read before stays.
     pub(super) async fn follow(self, take: impl Fn(&[u8]) -> Result<usize, String>) {
         let (sender, mut reports) = mpsc::channel(1);
@@ -90,14 +87,20 @@ impl AccessFile {
         let file = FileSource { operation, path: self.path.clone(), format, below: None };
         let followed = file::run(file, sender);
         let taken = async {
-            // What it holds; it may be away for a while and hold the same again.
-            let mut is_good = true;
+            // Why what it holds is not good; it may be away for a while and hold the same again.
+            let mut fault = None;
             while let Some(report) = reports.recv().await {
                 match report {
-                    Report::Holds(draft) => is_good = self.take(&draft.content, &take),
-                    Report::Unusable(unusable) => self.keep(&unusable.detail),
-                    Report::Lost { reason } => self.keep(&reason),
-                    Report::Confirmed => self.good.set(i64::from(is_good)),
+                    Report::Holds(draft) => {
+                        fault = self.take(&draft.content, &take).err();
+                        self.show(fault.as_deref());
+                    }
+                    Report::Unusable(unusable) if unusable.kind == UnusableKind::Empty => {
+                        self.show(Some(&format!("it is empty: to withdraw all, write {} into it", self.nobody)));
+                    }
+                    Report::Unusable(unusable) => self.show(Some(&unusable.detail)),
+                    Report::Lost { reason } => self.show(Some(&reason)),
+                    Report::Confirmed => self.show(fault.as_deref()),
                     Report::ReadCompleted(_) => {}
                 }
             }
@@ -105,25 +108,19 @@ impl AccessFile {
         tokio::join!(followed, taken);
     }
 
-    /// Whether it is good.
-    fn take(&self, content: &Content, take: impl Fn(&[u8]) -> Result<usize, String>) -> bool {
-        let Content::Opaque { body, .. } = content else { return false };
-        match take(body) {
-            Ok(count) => {
-                self.good.set(1);
-                tracing::info!(count, what = self.what, "a file of credentials was read");
-                true
-            }
-            Err(error) => {
-                self.keep(&error);
-                false
-            }
-        }
+    fn take(&self, content: &Content, take: impl Fn(&[u8]) -> Result<usize, String>) -> Result<(), String> {
+        let Content::Opaque { body, .. } = content else { return Ok(()) };
+        let count = take(body)?;
+        tracing::info!(count, what = self.what, "a file of credentials was read");
+        Ok(())
     }
 
-    fn keep(&self, why: &str) {
-        self.good.set(0);
-        let (what, file) = (self.what, self.path.display());
-        tracing::error!(error = why, %file, "the file with {what} is not good: those that were read before stay good");
+    /// Says what is not good about it, once.
+    fn show(&self, fault: Option<&str>) {
+        let Some(why) = fault else { return self.shown.is_taken() };
+        if self.shown.is_not_taken(why) {
+            let (what, file) = (self.what, self.path.display());
+            tracing::error!(error = why, %file, "the file with {what} is not good: those that were read before stay good");
+        }
     }
 }

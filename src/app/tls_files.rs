@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::access::certificate::NameKind;
+use crate::admin::followed::FollowedFile;
 use crate::bounds::{TLS_FILE_BYTES, TLS_PAIR_SETTLES};
 use crate::config::{Format, Tls};
 use crate::model::Content;
@@ -145,8 +146,8 @@ pub(super) struct Follower {
     faults: [Option<String>; 3],
     /// What handshakes use.
     used: Contents,
-    /// What was said last of files that are not good.
-    told: Option<String>,
+    /// What operators see of them.
+    shown: Arc<FollowedFile>,
     /// What is to be said, and when, unless it is over before.
     later: Option<(Instant, String)>,
 }
@@ -156,10 +157,12 @@ impl Follower {
     pub(super) fn new(
         port: Port,
         ready: Ready,
-        metrics: Metrics,
+        (name, metrics): (&str, Metrics),
         withdrawals: Arc<watch::Sender<u64>>,
     ) -> (Self, Arc<Acceptor>) {
-        metrics.good.set(1);
+        let paths = port.files().into_iter().map(|(_, path)| path.to_owned()).collect();
+        let holds = format!("certificate of {name}");
+        let shown = FollowedFile::new(holds, paths, metrics.good.clone(), Some(metrics.not_after.clone()));
         metrics.not_after.set(ready.not_after);
         let acceptor = Arc::new(Acceptor::new(ready.config, port.names.clone(), metrics));
         let follower = Self {
@@ -169,10 +172,15 @@ impl Follower {
             seen: ready.contents.clone(),
             faults: Default::default(),
             used: ready.contents,
-            told: None,
+            shown,
             later: None,
         };
         (follower, acceptor)
+    }
+
+    /// What operators see of the files.
+    pub(super) fn shown(&self) -> Arc<FollowedFile> {
+        Arc::clone(&self.shown)
     }
 
     /// Replaces what handshakes use whenever the files change.
@@ -203,7 +211,7 @@ impl Follower {
                     Some((at, report)) = reports.recv() => self.on_report(at, report),
                     () = sleep_until(later.unwrap_or_else(Instant::now)), if later.is_some() => {
                         if let Some((_, why)) = self.later.take() {
-                            self.tell(why);
+                            self.tell(&why);
                         }
                     }
                 }
@@ -231,7 +239,7 @@ impl Follower {
     /// Takes what the files hold, if it is good.
     fn look(&mut self) {
         if let Some(fault) = self.faults.iter().flatten().next() {
-            return self.tell(fault.clone());
+            return self.tell(&fault.clone());
         }
         if self.seen == self.used {
             return self.is_good();
@@ -259,24 +267,22 @@ impl Follower {
                 if is_half {
                     self.later.get_or_insert((Instant::now() + TLS_PAIR_SETTLES, why));
                 } else {
-                    self.tell(why);
+                    self.tell(&why);
                 }
             }
         }
     }
 
     fn is_good(&mut self) {
-        (self.told, self.later) = (None, None);
-        self.acceptor.metrics.good.set(1);
+        self.later = None;
+        self.shown.is_taken();
     }
 
     /// Says why the files are not good, once.
-    fn tell(&mut self, why: String) {
+    fn tell(&mut self, why: &str) {
         self.later = None;
-        self.acceptor.metrics.good.set(0);
-        if self.told.as_ref() != Some(&why) {
+        if self.shown.is_not_taken(why) {
             tracing::error!(error = why, "the files for TLS are not good: the last good certificate stays in use");
-            self.told = Some(why);
         }
     }
 }

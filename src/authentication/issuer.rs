@@ -38,6 +38,7 @@ mod metrics;
 mod token;
 
 pub use crate::access::issuer::{Algorithm, IssuerConfig, IssuerUrl, KeySource};
+pub use follow::Health;
 pub use keys::{InvalidKeys, KeyId, Keys};
 pub use metrics::Metrics;
 
@@ -88,6 +89,12 @@ impl Issuer {
     #[must_use]
     pub fn keys(&self) -> watch::Receiver<Option<Arc<Keys>>> {
         self.follower.keys()
+    }
+
+    /// How it is with its keys.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.follower.health()
     }
 
     /// Whose token this is.

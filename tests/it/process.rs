@@ -8,6 +8,7 @@ mod admin;
 mod closing;
 mod drain;
 mod files;
+mod issuers;
 mod kept;
 mod logs;
 mod operators;

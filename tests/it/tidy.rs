@@ -52,7 +52,21 @@ const ARROWS: [(&str, &[&str]); 25] = [
             "model",
         ],
     ),
-    ("admin", &["bounds", "describe", "escape", "registry", "lifecycle", "operation", "sockets", "telemetry", "tls"]),
+    (
+        "admin",
+        &[
+            "authentication",
+            "bounds",
+            "describe",
+            "escape",
+            "registry",
+            "lifecycle",
+            "operation",
+            "sockets",
+            "telemetry",
+            "tls",
+        ],
+    ),
     (
         "app",
         &[

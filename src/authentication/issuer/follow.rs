@@ -31,6 +31,19 @@ struct Fetches {
     ended: u64,
     /// Why the last one gave no keys.
     failed: Option<String>,
+    /// When keys were last given.
+    given: Option<Instant>,
+}
+
+/// How it is with the keys of an issuer.
+#[derive(Debug)]
+pub struct Health {
+    /// How many there are; absent: they were never given.
+    pub keys: Option<usize>,
+    /// When they were last given.
+    pub fetched: Option<Instant>,
+    /// Why the last fetch gave none, for operators; absent: it did.
+    pub failed: Option<String>,
 }
 
 impl Follower {
@@ -49,9 +62,16 @@ impl Follower {
         self.keys.subscribe()
     }
 
+    pub(super) fn health(&self) -> Health {
+        let keys = self.current().map(|keys| keys.len());
+        let fetches = self.fetches.borrow();
+        Health { keys, fetched: fetches.given, failed: fetches.failed.clone() }
+    }
+
     /// From now on these are the keys of the issuer with this URL.
     pub(super) fn publish(&self, keys: Arc<Keys>, issuer: &str) {
         self.metrics.holds(&keys);
+        self.fetches.send_modify(|fetches| fetches.given = Some(Instant::now()));
         self.keys.send_if_modified(|held| {
             let changed = held.as_ref() != Some(&keys);
             if changed {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use serde_json::json;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
@@ -126,6 +127,10 @@ async fn files_that_are_not_good_leave_the_last_good_pair() {
         assert!(!logged.contains("PRIVATE"), "{logged}");
         rig.server.metric_becomes(GOOD, 0.0).await;
         assert_eq!(shown(&rig).await, first);
+        let state = rig.server.admin("/state").await.json()["files"][0].take();
+        assert_eq!((&state["holds"], &state["status"]), (&json!("certificate of clients"), &json!("outdated")));
+        assert!(state["detail"].as_str().expect("why").contains(why), "{state}");
+        assert!(state["daysLeft"].as_f64().expect("days") > 1.0, "of the one that is in use: {state}");
     }
     std::fs::remove_file(&key).expect("it was there");
     rig.server.metric_becomes(GOOD, 0.0).await;
@@ -133,6 +138,7 @@ async fn files_that_are_not_good_leave_the_last_good_pair() {
     files(&rig.model, &next);
     is_shown(&rig, &next).await;
     rig.server.metric_becomes(GOOD, 1.0).await;
+    assert_eq!(rig.server.admin("/state").await.json()["files"][0]["status"], "current");
 }
 
 #[tokio::test]
