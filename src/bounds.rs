@@ -134,8 +134,8 @@ pub const ISSUER_HEAD_BYTES: usize = 64 * 1024;
 pub const ISSUER_REFRESH: Duration = Duration::from_secs(300);
 /// From the start of one fetch to that of the next, however many tokens name a key that is not known.
 pub const ISSUER_FETCH_PAUSE: Duration = Duration::from_secs(10);
-/// How long a token with an unknown key waits for a fetch.
-pub const ISSUER_KEY_WAIT: Duration = Duration::from_secs(5);
+/// How long a token with an unknown key waits for a fetch: until the next may begin, and for its end.
+pub const ISSUER_KEY_WAIT: Duration = Duration::from_secs(12);
 /// Such tokens that wait; for one more it is not found out whose it is.
 pub const ISSUER_WAITING: usize = 1024;
 /// Bytes of a file with a certificate, a key or authorities; a larger one is refused.
