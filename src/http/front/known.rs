@@ -62,7 +62,8 @@ impl KnownHeads {
         }
         // A head ends with its first empty line: so what begins with a head has no other one.
         let known = self.heads.iter().find(|known| bytes.starts_with(&known.bytes))?;
-        let is_current = known.settings == known.operation.settings_generation() && known.caller.lost().is_none();
+        let may = known.caller.lost().is_none() && !known.caller.has_changed();
+        let is_current = may && known.settings == known.operation.settings_generation();
         is_current.then_some(known)
     }
 
