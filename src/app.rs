@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::followed::Followed;
 use crate::admin::{self, Admin};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Judges};
 use crate::controller;
 use crate::http::{Router, listen, metrics, proxy};
 use crate::hub;
@@ -68,8 +68,14 @@ pub enum AppError {
         source: io::Error,
     },
     /// There is no usable configuration for the API server.
-    #[error("the Kubernetes API server cannot be found")]
-    Kubernetes(#[source] kubernetes::connect_error::ConnectError),
+    #[error("the Kubernetes API server cannot be found, and {needed_for} needs it")]
+    Kubernetes {
+        /// The setting, or the operation.
+        needed_for: String,
+        /// Why.
+        #[source]
+        source: kubernetes::connect_error::ConnectError,
+    },
     /// A file with tokens, users or keys cannot be used.
     #[error("a file that says who may poll cannot be used (--access-tokens, --access-users, access.issuers)")]
     AccessFile(#[from] access_file::AccessFileError),
@@ -108,14 +114,12 @@ impl App {
         let (listener, listen) = bind(config.listen, "--listen")?;
         let (admin, admin_address) = bind(config.admin, "--admin")?;
         tracing::info!(%listen, admin = %admin_address, "listening");
-        let cluster = config.controller.is_some()
-            || config.access.asks_kubernetes()
-            || config.operations.iter().any(|operation| operation.source.is_in_cluster());
-        let client = if cluster {
-            let connecting = kubernetes::client::connect(config.kubeconfig.as_deref());
-            Some(connecting.await.map_err(AppError::Kubernetes)?)
-        } else {
-            None
+        let client = match needs_cluster(&config) {
+            Some(needed_for) => {
+                let connected = kubernetes::client::connect(config.kubeconfig.as_deref()).await;
+                Some(connected.map_err(|source| AppError::Kubernetes { needed_for, source })?)
+            }
+            None => None,
         };
         Ok(Self { config, files, tls, admin_tls, client, listener, listen, admin, admin_address, connections })
     }
@@ -293,6 +297,20 @@ impl App {
         tracing::info!("stopped");
         Ok(())
     }
+}
+
+/// What the API server is needed for; none: nothing.
+fn needs_cluster(config: &Config) -> Option<String> {
+    let settings = [
+        (config.controller.is_some(), "--operations"),
+        (!config.access.audiences.is_empty(), "--access-kubernetes"),
+        (config.access.judges != Judges::Rules, "--access-authorization"),
+    ];
+    if let Some((_, setting)) = settings.into_iter().find(|(needs, _)| *needs) {
+        return Some(setting.to_owned());
+    }
+    let operation = config.operations.iter().find(|operation| operation.source.is_in_cluster())?;
+    Some(format!("the source of operation {}", operation.name))
 }
 
 /// Answers what is parked, then closes connections, within the grace period.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
 use tokio::sync::watch;
 
-use super::access_file::{self, AccessFile, AccessFileError};
+use super::access_file::{self, AccessFile, AccessFileError, KEYS, Kind, TOKENS, USERS};
 use crate::access::Tokens;
 use crate::access::issuer::KeySource;
 use crate::admin::followed::{Followed, FollowedFile};
@@ -43,10 +43,6 @@ impl Files {
         Ok(Self { tokens: tokens.transpose()?, users: users.transpose()? })
     }
 }
-
-const TOKENS: &str = "tokens";
-const USERS: &str = "users";
-const KEYS: &str = "keys of an issuer";
 
 /// Takes what a file holds now, and says how much that is.
 type Take = Box<dyn Fn(&Access, &[u8]) -> Result<usize, String> + Send + Sync>;
@@ -113,7 +109,7 @@ pub(super) fn access(
 fn start(access: &Arc<Access>, followed: Vec<(AccessFile, Take)>, issuers: Vec<Arc<Issuer>>, tasks: &mut Tasks) {
     for (file, take) in followed {
         let access = Arc::clone(access);
-        tasks.spawn(format!("file with {}", file.what), async move {
+        tasks.spawn(format!("file with {}", file.kind.what), async move {
             file.follow(|bytes| take(&access, bytes)).await;
             Ok(())
         });
@@ -138,10 +134,9 @@ impl Parts<'_> {
         Ok(gauge)
     }
 
-    fn follow(&mut self, path: &Path, (what, holds): (&'static str, String), good: IntGauge, take: Take) {
-        let nobody = if what == KEYS { "{\"keys\":[]}" } else { "a line that begins with #" };
+    fn follow(&mut self, path: &Path, (kind, holds): (Kind, String), good: IntGauge, take: Take) {
         let shown = FollowedFile::new(holds, vec![path.to_owned()], good, None);
-        self.followed.push((AccessFile { path: path.to_owned(), what, nobody, shown }, take));
+        self.followed.push((AccessFile { path: path.to_owned(), kind, shown }, take));
     }
 
     fn take_tokens(&mut self, tokens: Option<(PathBuf, Tokens)>) -> prometheus::Result<()> {
@@ -160,7 +155,7 @@ impl Parts<'_> {
             gauge.set(count(all));
             Ok(all)
         };
-        self.follow(&path, (TOKENS, TOKENS.to_owned()), good, Box::new(take));
+        self.follow(&path, (TOKENS, TOKENS.what.to_owned()), good, Box::new(take));
         Ok(())
     }
 
@@ -178,7 +173,7 @@ impl Parts<'_> {
             passwords.replace(users);
             Ok(all)
         };
-        self.follow(&path, (USERS, USERS.to_owned()), good, Box::new(take));
+        self.follow(&path, (USERS, USERS.what.to_owned()), good, Box::new(take));
         Ok(())
     }
 

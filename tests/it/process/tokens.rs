@@ -113,6 +113,7 @@ async fn a_file_of_tokens_that_cannot_be_used_is_a_sentence_and_exit_code_1() {
     let file = model.beside("tokens");
     for (text, expected) in [
         (None, "tokens: it cannot be read: name a file that can be"),
+        (Some(""), "tokens: it is empty: write tokens into it, or a line that begins with # where there are none"),
         (
             Some("sha256:1 a"),
             "tokens: it is no file of tokens: line 1: what follows sha256: is not 64 digits of base 16",
