@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::followed::Followed;
 use crate::admin::{self, Admin};
-use crate::config::{self, Config, Judges};
+use crate::config::{Config, Judges};
 use crate::controller;
 use crate::http::{Router, listen, metrics, proxy};
 use crate::hub;
@@ -33,7 +33,10 @@ use tls_files::{Follower, Port, Ready};
 
 mod access;
 mod access_file;
+mod check;
 mod tls_files;
+
+pub use check::check;
 
 /// Descriptors that are not for clients: the app's connections, files, the API server, the admin port.
 const RESERVED_DESCRIPTORS: usize = 256;
@@ -103,13 +106,8 @@ impl App {
     /// Listens, and finds the API server where one is needed.
     pub async fn bind(config: Config) -> Result<Self, AppError> {
         let files = access::Files::read(&config.access)?;
-        let names = &config.access.certificate_names;
-        let read = |tls: &Option<config::Tls>, flags, protocols| {
-            let port = tls.clone().map(|tls| Port { tls, flags, protocols, names: names.clone() });
-            port.map(|port| port.read().map(|ready| (port, ready))).transpose()
-        };
-        let tls = read(&config.tls, "tls-", &[b"h2", b"http/1.1"])?;
-        let admin_tls = read(&config.admin_tls, "admin-tls-", &[b"http/1.1"])?;
+        let read = |port: Option<Port>| port.map(|port| port.read().map(|ready| (port, ready))).transpose();
+        let (tls, admin_tls) = (read(Port::of_clients(&config))?, read(Port::of_admin(&config))?);
         let connections = descriptors(config.connections);
         let (listener, listen) = bind(config.listen, "--listen")?;
         let (admin, admin_address) = bind(config.admin, "--admin")?;

@@ -63,7 +63,7 @@ pub(super) struct Kind {
     /// In the plural.
     pub(super) what: &'static str,
     /// What stands in one that holds none.
-    nobody: &'static str,
+    pub(super) nobody: &'static str,
 }
 
 pub(super) const TOKENS: Kind = Kind { what: "tokens", nobody: "a line that begins with #" };

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::access::certificate::NameKind;
 use crate::admin::followed::FollowedFile;
 use crate::bounds::{TLS_FILE_BYTES, TLS_PAIR_SETTLES};
-use crate::config::{Format, Tls};
+use crate::config::{Config, Format, Tls};
 use crate::model::Content;
 use crate::sources::Report;
 use crate::sources::file::{self, FileSource};
@@ -79,6 +79,26 @@ pub(super) struct Ready {
 }
 
 impl Port {
+    /// That of clients; none: it does not speak TLS.
+    pub(super) fn of_clients(config: &Config) -> Option<Self> {
+        Self::of(config, config.tls.as_ref(), "tls-", &[b"h2", b"http/1.1"])
+    }
+
+    /// That of operators.
+    pub(super) fn of_admin(config: &Config) -> Option<Self> {
+        Self::of(config, config.admin_tls.as_ref(), "admin-tls-", &[b"http/1.1"])
+    }
+
+    fn of(
+        config: &Config,
+        tls: Option<&Tls>,
+        flags: &'static str,
+        protocols: &'static [&'static [u8]],
+    ) -> Option<Self> {
+        let names = config.access.certificate_names.clone();
+        tls.cloned().map(|tls| Self { tls, flags, protocols, names })
+    }
+
     /// The flag and the path of each file.
     fn files(&self) -> Vec<(String, &Path)> {
         let Tls { certificate, key, clients } = &self.tls;
@@ -90,14 +110,25 @@ impl Port {
     /// Reads the files.
     pub(super) fn read(&self) -> Result<Ready, TlsFileError> {
         let mut contents = Contents::default();
-        for ((setting, path), content) in self.files().into_iter().zip(&mut contents) {
-            let limit = u64::try_from(TLS_FILE_BYTES).unwrap_or(u64::MAX).saturating_add(1);
-            File::open(path)
-                .and_then(|file| file.take(limit).read_to_end(content))
-                .map_err(|source| TlsFileError::Read { setting, path: path.into(), source })?;
+        for (file, content) in self.files().into_iter().zip(&mut contents) {
+            *content = bytes(file)?;
         }
         let (config, not_after) = self.make(&contents)?;
         Ok(Ready { contents, config, not_after })
+    }
+
+    /// All that is wrong with the files.
+    pub(super) fn faults(&self) -> Vec<TlsFileError> {
+        let read: Vec<_> = self.files().into_iter().map(bytes).collect();
+        let content = |at: usize| read.get(at).and_then(|read| read.as_ref().ok());
+        let mut invalid = Vec::new();
+        if let (Some(certificate), Some(key)) = (content(0), content(1)) {
+            invalid.extend(Pair::parse(certificate, key, &settings::provider(), unix_now()).err());
+        }
+        invalid.extend(content(2).and_then(|authorities| pair::authorities(authorities).err()));
+        let invalid: Vec<_> = invalid.into_iter().map(|invalid| self.invalid(invalid)).collect();
+        let faults: Vec<_> = read.into_iter().filter_map(Result::err).chain(invalid).collect();
+        if faults.is_empty() { self.read().err().into_iter().collect() } else { faults }
     }
 
     /// What handshakes use, and when its certificate ends.
@@ -125,6 +156,14 @@ impl Port {
         let (setting, path) = self.files().into_iter().nth(at).unwrap_or((String::new(), Path::new("")));
         TlsFileError::Invalid { setting, path: path.into(), source }
     }
+}
+
+/// What a file holds, which a flag names.
+fn bytes((setting, path): (String, &Path)) -> Result<Vec<u8>, TlsFileError> {
+    let limit = u64::try_from(TLS_FILE_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes));
+    read.map(|_| bytes).map_err(|source| TlsFileError::Read { setting, path: path.into(), source })
 }
 
 /// Whether the authorities in `next` vouch for all clients for whom those in `before` did: a new one may stand beside them.
