@@ -45,7 +45,7 @@ mod withdrawals;
 pub use authenticator::{Authenticator, Challenge, Checked, Mark};
 use ends::Ends;
 use inquiries::{Finding, Inquirer, Inquiries, Outcome};
-use peers::Peers;
+use peers::{Peers, Pending};
 pub use withdrawals::Withdrawals;
 
 /// A connection that a request comes by, as far as its credential is concerned.
@@ -205,11 +205,12 @@ impl Authentication {
             Ok(caller) => Answer::Now(Ok(caller)),
             Err(Unknown::Refused(refusal)) => Answer::Now(Err(refusal)),
             Err(Unknown::Ask(digest, basis)) => {
-                let inquiries = Arc::clone(&self.inquiries);
+                let (inquiries, peers, peer) = (Arc::clone(&self.inquiries), Arc::clone(&self.peers), basis.peer);
                 Answer::Later(Box::pin(async move {
-                    match inquiries.ask(digest, *basis).await {
+                    match inquiries.ask(digest, *basis, || Pending::begin(&peers, peer)).await {
                         Outcome::Verdict(verdict) => of(verdict),
                         Outcome::Unavailable | Outcome::Full => Err(Refusal::Unavailable),
+                        Outcome::NotBegun => Err(Refusal::Crowded),
                     }
                 }))
             }
