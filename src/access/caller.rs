@@ -5,16 +5,6 @@ use std::sync::{Arc, OnceLock};
 
 use super::verified::{Bound, Verified};
 
-/// The authenticated identity of a caller, as its agents are known by.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Identity {
-    /// No identity was asked for, or none was presented.
-    #[default]
-    Anonymous,
-    /// Authenticated, under this name.
-    Authenticated(Arc<str>),
-}
-
 /// Who sends a request. It is judged before it waits, and again before it is given a state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Caller {
@@ -29,7 +19,8 @@ pub enum Caller {
 #[derive(Debug)]
 pub struct Known {
     name: Box<str>,
-    identity: Identity,
+    /// As its agents are known by.
+    identity: Arc<str>,
     groups: Box<[Box<str>]>,
     bound: Bound,
     in_kubernetes: bool,
@@ -89,7 +80,7 @@ impl Known {
             Some(bound) => format!("{name}#{bound}").into(),
             None => name.as_str().into(),
         };
-        let (name, identity) = (name.into(), Identity::Authenticated(identity));
+        let name = name.into();
         let groups = groups.into_iter().map(String::into_boxed_str).collect();
         Self { name, identity, groups, bound, in_kubernetes, ..Self::nobody(With::Nothing) }.into()
     }
@@ -97,7 +88,7 @@ impl Known {
     /// The owner of a certificate, for which these authorities vouch: it is lost with them.
     #[must_use]
     pub fn by(authorities: &Arc<Self>, name: &str) -> Arc<Self> {
-        let (name, identity) = (name.into(), Identity::Authenticated(name.into()));
+        let (name, identity) = (name.into(), name.into());
         Self { name, identity, ..Self::nobody(With::Authorities(Arc::clone(authorities))) }.into()
     }
 
@@ -112,7 +103,7 @@ impl Known {
     fn nobody(with: With) -> Self {
         Self {
             name: Box::default(),
-            identity: Identity::Anonymous,
+            identity: Arc::default(),
             groups: Box::default(),
             bound: Bound::default(),
             in_kubernetes: false,
@@ -212,12 +203,12 @@ impl PartialEq for Known {
 impl Eq for Known {}
 
 impl Caller {
-    /// Who it is.
+    /// The authenticated identity, as its agents are known by; none: it is anonymous.
     #[must_use]
-    pub fn identity(&self) -> &Identity {
+    pub fn identity(&self) -> Option<&Arc<str>> {
         match self {
-            Self::Anonymous => &Identity::Anonymous,
-            Self::Known(known) => &known.identity,
+            Self::Anonymous => None,
+            Self::Known(known) => Some(&known.identity),
         }
     }
 
@@ -244,15 +235,15 @@ impl Caller {
 mod tests {
     use super::*;
 
-    fn bound(name: &str, node: Option<&str>, pod: Option<&str>) -> Identity {
+    fn bound(name: &str, node: Option<&str>, pod: Option<&str>) -> Option<Arc<str>> {
         let bound = Bound { node: node.map(str::to_owned), pod: pod.map(str::to_owned) };
         let known = Known::of(Verified { name: name.to_owned(), bound, ..Verified::default() });
-        Caller::Known(known).identity().clone()
+        Caller::Known(known).identity().cloned()
     }
 
     #[test]
     fn what_a_credential_is_bound_to_is_part_of_the_identity() {
-        let name = |text: &str| Identity::Authenticated(text.into());
+        let name = |text: &str| Some(text.into());
         assert_eq!(bound("a", None, None), name("a"));
         assert_eq!(bound("a", Some("node-1"), None), name("a#node-1"));
         assert_eq!(bound("a", Some("node-1"), Some("ns/pod")), name("a#ns/pod"));

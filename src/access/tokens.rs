@@ -175,7 +175,7 @@ fn hash(text: &str) -> Option<TokenHash> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::{Caller, Identity};
+    use crate::access::Caller;
 
     fn tokens(lines: &[String]) -> Tokens {
         Tokens::parse(lines.join("\n").as_bytes()).expect("tokens")
@@ -183,10 +183,7 @@ mod tests {
 
     fn name(tokens: &Tokens, token: &str) -> Option<String> {
         let known = Arc::clone(tokens.find(token)?);
-        match Caller::Known(known).identity() {
-            Identity::Authenticated(name) => Some(name.to_string()),
-            Identity::Anonymous => None,
-        }
+        Caller::Known(known).identity().map(ToString::to_string)
     }
 
     #[test]
