@@ -19,7 +19,7 @@ pub mod tokens;
 pub mod verdicts;
 pub mod verified;
 
-pub use caller::{Caller, Identity, Known, Loss};
+pub use caller::{Caller, Known, Loss};
 pub use connection::{Certificate, Connection, Scheme};
 pub use credential::{Credential, Refusal};
 pub use fields::IdentityFields;

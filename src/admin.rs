@@ -5,7 +5,7 @@
 //! | `GET /livez` | 200 while the process runs |
 //! | `GET /readyz` | 200 when ready, else 503 that names what is missing |
 //! | `GET /metrics` | Prometheus text format |
-//! | `GET /state` | operations, ids, sizes, parked requests, agents in numbers, health of sources, as JSON |
+//! | `GET /state` | operations, ids, sizes, parked requests, agents in numbers, health of sources, of files that are followed and of issuers, as JSON |
 //! | `GET /agents` | which agent holds, lacks or rejects which state, as JSON: [`agents`] |
 //! | `GET /log-level` | the level of logs |
 //! | `PUT /log-level` | changes it |
@@ -24,15 +24,16 @@ use hyper::body::Incoming;
 use prometheus::{IntCounter, Registry, TextEncoder};
 
 use self::access::Access;
+use self::followed::Followed;
 use self::listen::Limit;
 pub use self::listen::serve;
 use self::route::{PATHS, Route};
-use crate::access::{Caller, Connection, Identity};
+use crate::access::{Caller, Connection};
 use crate::bounds::ADMIN_BODY_BYTES;
 use crate::describe::Problem;
 use crate::describe::problem::{self, Kind};
 use crate::escape;
-use crate::lifecycle::ready::{Readiness, ReadinessCheck};
+use crate::lifecycle::ready::{Missing, Readiness, ReadinessCheck};
 use crate::lifecycle::stop::Stop;
 use crate::operation::OperationRegistry;
 use crate::telemetry::Level;
@@ -40,6 +41,7 @@ use crate::telemetry::Level;
 pub mod access;
 mod agents;
 pub mod ask;
+pub mod followed;
 mod listen;
 mod route;
 pub mod state;
@@ -54,6 +56,8 @@ pub struct Admin {
     pub operations: Arc<OperationRegistry>,
     /// Whether the process is ready.
     pub readiness: ReadinessCheck,
+    /// Files and issuers that say who may poll, and certificates.
+    pub followed: Followed,
     /// Begins a drain.
     pub stop: Arc<Stop>,
     /// Who may ask from another host.
@@ -94,7 +98,7 @@ impl Admin {
             Some(Route::Livez) => text(StatusCode::OK, "ok\n"),
             Some(Route::Readyz) => self.ready(),
             Some(Route::Metrics) => self.metrics(),
-            Some(Route::State) => json(state::of(&self.operations.all()).to_string()),
+            Some(Route::State) => json(state::of(&self.operations.all(), &self.followed).to_string()),
             Some(Route::Agents) => match agents::of(&self.operations.all(), head.uri.query().unwrap_or("")) {
                 Ok(page) => json(page.to_string()),
                 Err(problem) => refusal(&problem),
@@ -108,14 +112,11 @@ impl Admin {
     }
 
     fn ready(&self) -> Response<Full<Bytes>> {
-        match self.readiness.check(self.operations.missing()) {
-            Readiness::Ready { missing } if missing.is_empty() => text(StatusCode::OK, "ok\n"),
-            Readiness::Ready { missing } => {
-                text(StatusCode::OK, format!("ok, but without a snapshot of: {}\n", missing.join(", ")))
-            }
-            Readiness::Waiting { missing } => {
-                text(StatusCode::SERVICE_UNAVAILABLE, format!("waiting for a snapshot of: {}\n", missing.join(", ")))
-            }
+        let missing = Missing { snapshots: self.operations.missing(), keys: self.followed.without_keys() };
+        match self.readiness.check(missing) {
+            Readiness::Ready(missing) if missing.is_empty() => text(StatusCode::OK, "ok\n"),
+            Readiness::Ready(missing) => text(StatusCode::OK, format!("ok, but without {missing}\n")),
+            Readiness::Waiting(missing) => text(StatusCode::SERVICE_UNAVAILABLE, format!("waiting for {missing}\n")),
             Readiness::Draining => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
         }
     }
@@ -166,8 +167,8 @@ impl Admin {
 fn by(caller: Option<&Caller>) -> &str {
     match caller.map(Caller::identity) {
         None => "the same host",
-        Some(Identity::Anonymous) => "anonymous",
-        Some(Identity::Authenticated(name)) => name,
+        Some(None) => "anonymous",
+        Some(Some(name)) => name,
     }
 }
 

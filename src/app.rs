@@ -13,8 +13,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admin::followed::Followed;
 use crate::admin::{self, Admin};
-use crate::config::{self, Config};
+use crate::config::{Config, Judges};
 use crate::controller;
 use crate::http::{Router, listen, metrics, proxy};
 use crate::hub;
@@ -32,7 +33,10 @@ use tls_files::{Follower, Port, Ready};
 
 mod access;
 mod access_file;
+mod check;
 mod tls_files;
+
+pub use check::check;
 
 /// Descriptors that are not for clients: the app's connections, files, the API server, the admin port.
 const RESERVED_DESCRIPTORS: usize = 256;
@@ -67,8 +71,14 @@ pub enum AppError {
         source: io::Error,
     },
     /// There is no usable configuration for the API server.
-    #[error("the Kubernetes API server cannot be found")]
-    Kubernetes(#[source] kubernetes::connect_error::ConnectError),
+    #[error("the Kubernetes API server cannot be found, and {needed_for} needs it")]
+    Kubernetes {
+        /// The setting, or the operation.
+        needed_for: String,
+        /// Why.
+        #[source]
+        source: kubernetes::connect_error::ConnectError,
+    },
     /// A file with tokens, users or keys cannot be used.
     #[error("a file that says who may poll cannot be used (--access-tokens, --access-users, access.issuers)")]
     AccessFile(#[from] access_file::AccessFileError),
@@ -96,25 +106,18 @@ impl App {
     /// Listens, and finds the API server where one is needed.
     pub async fn bind(config: Config) -> Result<Self, AppError> {
         let files = access::Files::read(&config.access)?;
-        let names = &config.access.certificate_names;
-        let read = |tls: &Option<config::Tls>, flags, protocols| {
-            let port = tls.clone().map(|tls| Port { tls, flags, protocols, names: names.clone() });
-            port.map(|port| port.read().map(|ready| (port, ready))).transpose()
-        };
-        let tls = read(&config.tls, "tls-", &[b"h2", b"http/1.1"])?;
-        let admin_tls = read(&config.admin_tls, "admin-tls-", &[b"http/1.1"])?;
+        let read = |port: Option<Port>| port.map(|port| port.read().map(|ready| (port, ready))).transpose();
+        let (tls, admin_tls) = (read(Port::of_clients(&config))?, read(Port::of_admin(&config))?);
         let connections = descriptors(config.connections);
         let (listener, listen) = bind(config.listen, "--listen")?;
         let (admin, admin_address) = bind(config.admin, "--admin")?;
         tracing::info!(%listen, admin = %admin_address, "listening");
-        let cluster = config.controller.is_some()
-            || config.access.asks_kubernetes()
-            || config.operations.iter().any(|operation| operation.source.is_in_cluster());
-        let client = if cluster {
-            let connecting = kubernetes::client::connect(config.kubeconfig.as_deref());
-            Some(connecting.await.map_err(AppError::Kubernetes)?)
-        } else {
-            None
+        let client = match needs_cluster(&config) {
+            Some(needed_for) => {
+                let connected = kubernetes::client::connect(config.kubeconfig.as_deref()).await;
+                Some(connected.map_err(|source| AppError::Kubernetes { needed_for, source })?)
+            }
+            None => None,
         };
         Ok(Self { config, files, tls, admin_tls, client, listener, listen, admin, admin_address, connections })
     }
@@ -214,7 +217,7 @@ impl App {
         &mut self,
         registry: &Registry,
         withdrawals: &Arc<watch::Sender<u64>>,
-        tasks: &mut Tasks,
+        (followed, tasks): (&mut Followed, &mut Tasks),
     ) -> Result<[Option<Arc<Acceptor>>; 2], AppError> {
         let ports = [("clients", self.tls.take()), ("admin", self.admin_tls.take())];
         if ports.iter().all(|(_, port)| port.is_none()) {
@@ -223,7 +226,8 @@ impl App {
         let families = tls::metrics::Families::register(registry)?;
         Ok(ports.map(|(name, port)| {
             let (port, ready) = port?;
-            let (follower, acceptor) = Follower::new(port, ready, families.of(name), Arc::clone(withdrawals));
+            let (follower, acceptor) = Follower::new(port, ready, (name, families.of(name)), Arc::clone(withdrawals));
+            followed.files.push(follower.shown());
             tasks.spawn("files for TLS", async move {
                 follower.follow().await;
                 Ok(())
@@ -252,14 +256,16 @@ impl App {
             }
         };
         self.warn_of_clear_credentials();
-        let [tls, admin_tls] = self.tls(&registry, &withdrawals, &mut tasks)?;
-        let (access, others) =
-            access::access(&self.config, self.files, self.client.as_ref(), (&registry, withdrawals), &mut tasks)?;
+        let mut followed = Followed::default();
+        let [tls, admin_tls] = self.tls(&registry, &withdrawals, (&mut followed, &mut tasks))?;
+        let (client, shared) = (self.client.as_ref(), (&registry, withdrawals));
+        let (access, others) = access::access(&self.config, self.files, client, shared, (&mut followed, &mut tasks))?;
         let front_metrics = metrics::Metrics::register(&registry)?;
         let (access_log, open) = (self.config.log.access, front_metrics.connections.clone());
         let router = Arc::new(Router::new(Arc::clone(&table), access, proxy, stop.watch(), front_metrics, access_log));
         let admin = Admin {
             operations: Arc::clone(&table),
+            followed,
             readiness: ReadinessCheck::new(stop.watch()),
             stop: Arc::clone(&stop),
             access: admin::access::Access::new(others, &registry)?,
@@ -299,6 +305,20 @@ impl App {
         tracing::info!("stopped");
         Ok(())
     }
+}
+
+/// What the API server is needed for; none: nothing.
+fn needs_cluster(config: &Config) -> Option<String> {
+    let settings = [
+        (config.controller.is_some(), "--operations"),
+        (!config.access.audiences.is_empty(), "--access-kubernetes"),
+        (config.access.judges != Judges::Rules, "--access-authorization"),
+    ];
+    if let Some((_, setting)) = settings.into_iter().find(|(needs, _)| *needs) {
+        return Some(setting.to_owned());
+    }
+    let operation = config.operations.iter().find(|operation| operation.source.is_in_cluster())?;
+    Some(format!("the source of operation {}", operation.name))
 }
 
 /// Answers what is parked, then closes connections, within the grace period.

@@ -11,12 +11,10 @@
 //! turns a credential into a [`Verified`](crate::access::Verified) or says why not. Verdicts are kept by a digest of the credential under a key of this
 //! process. A verdict that ends or is withdrawn is lost to the requests that hold its owner, and [`Withdrawals`] tells of it.
 
-use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use async_trait::async_trait;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -26,11 +24,12 @@ use prometheus::IntGauge;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::access::caller::{Caller, Known, Loss};
+use crate::access::caller::{Caller, Loss};
 use crate::access::credential::{self, Credential, Invalid, Refusal, UNKNOWN};
-use crate::access::verdicts::{Lasts, Verdict};
-use crate::access::{Certificate, Connection, Scheme, Tokens, Unverified};
+use crate::access::verdicts::Verdict;
+use crate::access::{Certificate, Connection, Scheme, Tokens};
 
+mod asks;
 mod authenticator;
 mod ends;
 pub mod form;
@@ -42,10 +41,11 @@ pub mod peers;
 pub mod users;
 mod withdrawals;
 
+use asks::{Asks, Basis, Digest};
 pub use authenticator::{Authenticator, Challenge, Checked, Mark};
 use ends::Ends;
-use inquiries::{Finding, Inquirer, Inquiries, Outcome};
-use peers::Peers;
+use inquiries::{Inquiries, Outcome};
+use peers::{Peers, Pending};
 pub use withdrawals::Withdrawals;
 
 /// A connection that a request comes by, as far as its credential is concerned.
@@ -104,27 +104,6 @@ pub struct Authentication {
     ends: Ends,
     peers: Arc<Mutex<Peers>>,
     withdrawals: Arc<watch::Sender<u64>>,
-}
-
-type Digest = [u8; 32];
-
-/// What a verdict rests on.
-#[derive(Clone)]
-struct Basis {
-    /// Who has judged.
-    by: usize,
-    /// From where it came first.
-    peer: IpAddr,
-    mark: Option<Mark>,
-    /// To be judged again: its scheme, and what follows.
-    credential: (Challenge, Arc<str>),
-}
-
-/// Without the credential.
-impl fmt::Debug for Basis {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Basis").field("by", &self.by).field("mark", &self.mark).finish_non_exhaustive()
-    }
 }
 
 impl Answer {
@@ -228,11 +207,12 @@ impl Authentication {
             Ok(caller) => Answer::Now(Ok(caller)),
             Err(Unknown::Refused(refusal)) => Answer::Now(Err(refusal)),
             Err(Unknown::Ask(digest, basis)) => {
-                let inquiries = Arc::clone(&self.inquiries);
+                let (inquiries, peers, peer) = (Arc::clone(&self.inquiries), Arc::clone(&self.peers), basis.peer);
                 Answer::Later(Box::pin(async move {
-                    match inquiries.ask(digest, *basis).await {
+                    match inquiries.ask(digest, *basis, || Pending::begin(&peers, peer)).await {
                         Outcome::Verdict(verdict) => of(verdict),
                         Outcome::Unavailable | Outcome::Full => Err(Refusal::Unavailable),
+                        Outcome::NotBegun => Err(Refusal::Crowded),
                     }
                 }))
             }
@@ -355,51 +335,6 @@ fn challenge(credential: Credential<'_>) -> Challenge {
     match credential {
         Credential::Bearer(_) => Challenge::Bearer,
         Credential::Basic(_) => Challenge::Basic,
-    }
-}
-
-/// Asks the authenticators.
-#[derive(Debug)]
-struct Asks {
-    authenticators: Arc<[Arc<dyn Authenticator>]>,
-    peers: Arc<Mutex<Peers>>,
-}
-
-#[async_trait]
-impl Inquirer<Digest, Basis> for Asks {
-    fn stands(&self, basis: &Basis) -> bool {
-        let authenticator = self.authenticators.get(basis.by);
-        authenticator.is_some_and(|one| basis.mark.as_ref().is_none_or(|mark| one.rests_on(mark)))
-    }
-
-    async fn inquire(&self, _: &Digest, basis: Basis) -> Finding<Basis> {
-        let (challenge, text) = &basis.credential;
-        let credential = match challenge {
-            Challenge::Bearer => Credential::Bearer(text),
-            Challenge::Basic => Credential::Basic(text),
-        };
-        let Some(authenticator) = self.authenticators.get(basis.by) else { return Finding::Unavailable };
-        match authenticator.verify(credential).await {
-            Ok(Checked { verified, mark }) => {
-                let now = Instant::now().into_std();
-                let until = authenticator.holds_for();
-                let lasts = Lasts {
-                    until: until.and_then(|lasts| now.checked_add(lasts)),
-                    credential: verified.lasts.and_then(|lasts| now.checked_add(lasts)),
-                    again: until.is_some(),
-                };
-                Finding::Good(Known::of(verified), lasts, Basis { mark, ..basis })
-            }
-            Err(Unverified::Invalid(why)) => {
-                let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
-                peers.failed(basis.peer, Instant::now().into_std());
-                Finding::Bad(why)
-            }
-            Err(Unverified::Unavailable(why)) => {
-                tracing::debug!(why, "a credential cannot be judged now");
-                Finding::Unavailable
-            }
-        }
     }
 }
 

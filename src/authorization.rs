@@ -153,9 +153,9 @@ impl Authorization {
         }
         let judge = Arc::clone(judge);
         Decision::Later(Box::pin(async move {
-            match judge.ask(asked, ()).await {
+            match judge.ask(asked, (), || Some(())).await {
                 Outcome::Verdict(verdict) => of(verdict, parts),
-                Outcome::Unavailable | Outcome::Full => Err(Denied::Unavailable),
+                Outcome::Unavailable | Outcome::Full | Outcome::NotBegun => Err(Denied::Unavailable),
             }
         }))
     }

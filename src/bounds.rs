@@ -103,6 +103,8 @@ pub const BAD_CREDENTIALS: u32 = 10;
 pub const BAD_CREDENTIALS_PACE: Duration = Duration::from_secs(1);
 /// How long a peer has to wait at most, whatever it has sent.
 pub const BAD_CREDENTIALS_WAIT: Duration = Duration::from_secs(60);
+/// Credentials of one peer that are found out at once; a further one is not, and its client is told to come back.
+pub const PEER_CREDENTIALS_PENDING: usize = 64;
 /// Peers (IPv4 addresses, and networks of 64 bits of IPv6) whose bad credentials are remembered; beyond, the one is forgotten whose
 /// budget would be whole again first.
 pub const BAD_CREDENTIALS_PEERS: usize = 16_384;
@@ -134,8 +136,8 @@ pub const ISSUER_HEAD_BYTES: usize = 64 * 1024;
 pub const ISSUER_REFRESH: Duration = Duration::from_secs(300);
 /// From the start of one fetch to that of the next, however many tokens name a key that is not known.
 pub const ISSUER_FETCH_PAUSE: Duration = Duration::from_secs(10);
-/// How long a token with an unknown key waits for a fetch.
-pub const ISSUER_KEY_WAIT: Duration = Duration::from_secs(5);
+/// How long a token with an unknown key waits for a fetch: until the next may begin, and for its end.
+pub const ISSUER_KEY_WAIT: Duration = Duration::from_secs(12);
 /// Such tokens that wait; for one more it is not found out whose it is.
 pub const ISSUER_WAITING: usize = 1024;
 /// Bytes of a file with a certificate, a key or authorities; a larger one is refused.
@@ -219,6 +221,8 @@ pub const UPLOAD_LINGER: Duration = Duration::from_secs(2);
 pub const CONTINUE_WAIT: Duration = Duration::from_secs(1);
 /// Until then a source that has nothing keeps the process from being ready.
 pub const READY_WITHOUT_SNAPSHOT: Duration = Duration::from_secs(30);
+/// An issuer without keys keeps the process from being ready for this long.
+pub const READY_WITHOUT_KEYS: Duration = Duration::from_secs(5);
 /// How long a page of a list or the head of a watch may take at the API server.
 pub const KUBERNETES_REQUEST: Duration = Duration::from_secs(30);
 /// A watch without an event or a bookmark for this long is given up; bookmarks come once a minute.

@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tidewait::access::tokens;
 use tidewait::admin::ask;
-use tidewait::app::App;
+use tidewait::app::{self, App};
 use tidewait::bounds::LOG_END;
 use tidewait::config::{self, Config, LogFormat, cli};
 use tidewait::lifecycle::threads;
@@ -30,11 +30,13 @@ fn main() -> ExitCode {
     };
     let done = match cli.command {
         cli::Command::Serve(options) => config::load(&options).map(serve),
-        cli::Command::Check(options) => config::load(&options).map(|config| {
+        cli::Command::Check(checked) => config::load(&checked.options).and_then(|config| {
             for variable in cli::unread_variables() {
                 complain(&variable.to_string());
             }
-            answer(&format!("the configuration is good, operations: {}\n", config.operations.len()))
+            let mistakes = if checked.without_files { config::Problems::default() } else { app::check(&config) };
+            let good = format!("the configuration is good, operations: {}\n", config.operations.len());
+            if mistakes.is_empty() { Ok(answer(&good)) } else { Err(mistakes) }
         }),
         cli::Command::Token(options) => Ok(token(&options)),
         cli::Command::Crd => Ok(answer(&crd::documents())),

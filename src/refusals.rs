@@ -80,6 +80,11 @@ impl Asks {
                 UNKNOWN_RETRY,
                 "who may judge the credential, or what it allows, does not answer: try again",
             ),
+            Refusal::Crowded => Problem::retry(
+                Kind::AccessUnknown,
+                UNKNOWN_RETRY,
+                "too many credentials from this address are being judged: try again",
+            ),
             Refusal::TooManyBad => Problem::retry(
                 Kind::TooManyBadCredentials,
                 LIMITED_RETRY,

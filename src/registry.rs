@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use smol_str::SmolStr;
 
-use crate::access::{Connection, Identity};
+use crate::access::Connection;
 use crate::model::{Since, StateId, SupersededAt};
 
 mod entry;
@@ -285,20 +285,18 @@ fn first<T>(limit: usize, mut all: Vec<T>, order: impl Fn(&T, &T) -> Ordering) -
 }
 
 impl AgentKey {
-    /// The agent behind a caller. An identity that was proved counts, subdivided by `Agent-Id`; without one the name that
+    /// The agent behind a caller. An identity that was proved (none: it is anonymous) counts, subdivided by `Agent-Id`; without one the name that
     /// the agent reports does; none: it is no agent.
     #[must_use]
-    pub fn of(identity: &Identity, agent_id: Option<&str>) -> Option<Self> {
+    pub fn of(identity: Option<&Arc<str>>, agent_id: Option<&str>) -> Option<Self> {
         match (identity, agent_id) {
-            (Identity::Authenticated(name), None) => {
-                Some(Self { name: SmolStr::from(Arc::clone(name)), authenticated: true })
-            }
-            (Identity::Authenticated(name), Some(id)) => {
+            (Some(name), None) => Some(Self { name: SmolStr::from(Arc::clone(name)), authenticated: true }),
+            (Some(name), Some(id)) => {
                 // A space is in no Agent-Id, so that no two agents share a key.
                 Some(Self { name: format!("{name} {id}").into(), authenticated: true })
             }
-            (Identity::Anonymous, Some(id)) => Some(Self::claimed(id)),
-            (Identity::Anonymous, None) => None,
+            (None, Some(id)) => Some(Self::claimed(id)),
+            (None, None) => None,
         }
     }
 

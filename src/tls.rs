@@ -20,6 +20,7 @@ pub mod pair;
 pub mod pinned;
 pub mod session;
 pub mod settings;
+mod signatures;
 pub mod stream;
 #[cfg(test)]
 mod tests;

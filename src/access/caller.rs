@@ -1,19 +1,9 @@
 //! PURE. Who sends a request.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::verified::{Bound, Verified};
-
-/// The authenticated identity of a caller, as its agents are known by.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Identity {
-    /// No identity was asked for, or none was presented.
-    #[default]
-    Anonymous,
-    /// Authenticated, under this name.
-    Authenticated(Arc<str>),
-}
 
 /// Who sends a request. It is judged before it waits, and again before it is given a state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,13 +19,25 @@ pub enum Caller {
 #[derive(Debug)]
 pub struct Known {
     name: Box<str>,
-    identity: Identity,
+    /// As its agents are known by.
+    identity: Arc<str>,
     groups: Box<[Box<str>]>,
     bound: Bound,
     in_kubernetes: bool,
-    /// What it is lost with, beside itself: the owner whose one permission this is, or the authorities of its certificate.
-    of: Option<Arc<Known>>,
+    with: With,
     lost: AtomicU8,
+    /// The same owner, once it is known to be in other groups.
+    next: OnceLock<Arc<Known>>,
+}
+
+/// What an owner is lost with, beside itself.
+#[derive(Debug)]
+enum With {
+    Nothing,
+    /// The same owner, of whose permissions this is one.
+    Owner(Arc<Known>),
+    /// The authorities of its certificate.
+    Authorities(Arc<Known>),
 }
 
 /// Why a caller may not go on.
@@ -78,31 +80,37 @@ impl Known {
             Some(bound) => format!("{name}#{bound}").into(),
             None => name.as_str().into(),
         };
-        let (name, identity) = (name.into(), Identity::Authenticated(identity));
+        let name = name.into();
         let groups = groups.into_iter().map(String::into_boxed_str).collect();
-        Arc::new(Self { name, identity, groups, bound, in_kubernetes, of: None, lost: AtomicU8::new(0) })
+        Self { name, identity, groups, bound, in_kubernetes, ..Self::nobody(With::Nothing) }.into()
     }
 
     /// The owner of a certificate, for which these authorities vouch: it is lost with them.
     #[must_use]
     pub fn by(authorities: &Arc<Self>, name: &str) -> Arc<Self> {
-        let (name, identity) = (name.into(), Identity::Authenticated(name.into()));
-        let (groups, bound, of) = (Box::default(), Bound::default(), Some(Arc::clone(authorities)));
-        Arc::new(Self { name, identity, groups, bound, in_kubernetes: false, of, lost: AtomicU8::new(0) })
+        let (name, identity) = (name.into(), name.into());
+        Self { name, identity, ..Self::nobody(With::Authorities(Arc::clone(authorities))) }.into()
     }
 
     /// The same owner, for requests that one permission allows: it is lost with the permission or with the credential.
     #[must_use]
     pub fn with_permission(self: &Arc<Self>) -> Arc<Self> {
-        Arc::new(Self {
-            name: self.name.clone(),
-            identity: self.identity.clone(),
-            groups: self.groups.clone(),
-            bound: self.bound.clone(),
-            in_kubernetes: self.in_kubernetes,
-            of: Some(Arc::clone(self)),
+        let (name, identity, bound) = (self.name.clone(), self.identity.clone(), self.bound.clone());
+        let (in_kubernetes, with) = (self.in_kubernetes, With::Owner(Arc::clone(self)));
+        Self { name, identity, bound, in_kubernetes, ..Self::nobody(with) }.into()
+    }
+
+    fn nobody(with: With) -> Self {
+        Self {
+            name: Box::default(),
+            identity: Arc::default(),
+            groups: Box::default(),
+            bound: Bound::default(),
+            in_kubernetes: false,
+            with,
             lost: AtomicU8::new(0),
-        })
+            next: OnceLock::new(),
+        }
     }
 
     /// Whether it is Kubernetes that knows it by this name and these groups.
@@ -117,10 +125,14 @@ impl Known {
         &self.name
     }
 
-    /// The groups that it is in.
+    /// The groups that it is in now.
     #[must_use]
     pub fn groups(&self) -> &[Box<str>] {
-        &self.groups
+        let mut known = self;
+        while let Some(next) = known.next.get().or(known.owner()) {
+            known = next;
+        }
+        &known.groups
     }
 
     /// What its credential is bound to.
@@ -132,7 +144,31 @@ impl Known {
     /// Whether it has the same name and groups, and is bound to the same.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
-        (&self.name, &self.groups, &self.bound) == (&other.name, &other.groups, &other.bound)
+        self.groups == other.groups && self.is_same_owner(other)
+    }
+
+    fn is_same_owner(&self, other: &Self) -> bool {
+        (&self.name, &self.bound, self.in_kubernetes) == (&other.name, &other.bound, other.in_kubernetes)
+    }
+
+    /// Its credential is `next`'s now. If that is the same owner in other groups its requests go on, as far as these may; they
+    /// are to be judged again. Otherwise it is lost.
+    pub fn give_way(&self, next: &Arc<Self>) {
+        if !self.is_same_owner(next) || self.next.set(Arc::clone(next)).is_err() {
+            self.lose(Loss::Withdrawn);
+        }
+    }
+
+    /// Whether it is in other groups than it was when its requests were judged.
+    pub(super) fn has_changed(&self) -> bool {
+        self.next.get().is_some() || self.owner().is_some_and(|owner| owner.has_changed())
+    }
+
+    fn owner(&self) -> Option<&Arc<Self>> {
+        match &self.with {
+            With::Owner(owner) => Some(owner),
+            With::Nothing | With::Authorities(_) => None,
+        }
     }
 
     /// From now on its requests may not go on. The first reason counts.
@@ -143,9 +179,18 @@ impl Known {
     /// Why its requests may not go on; none: they may.
     #[must_use]
     pub fn lost(&self) -> Option<Loss> {
-        let code = self.lost.load(Ordering::Acquire);
-        let own = Loss::ALL.into_iter().find(|loss| loss.code() == code);
-        own.or_else(|| self.of.as_ref().and_then(|of| of.lost()))
+        let mut known = self;
+        loop {
+            let code = known.lost.load(Ordering::Acquire);
+            if let Some(own) = Loss::ALL.into_iter().find(|loss| loss.code() == code) {
+                return Some(own);
+            }
+            known = match (known.next.get(), &known.with) {
+                (Some(next), _) => next,
+                (None, With::Owner(with) | With::Authorities(with)) => with,
+                (None, With::Nothing) => return None,
+            };
+        }
     }
 }
 
@@ -158,12 +203,12 @@ impl PartialEq for Known {
 impl Eq for Known {}
 
 impl Caller {
-    /// Who it is.
+    /// The authenticated identity, as its agents are known by; none: it is anonymous.
     #[must_use]
-    pub fn identity(&self) -> &Identity {
+    pub fn identity(&self) -> Option<&Arc<str>> {
         match self {
-            Self::Anonymous => &Identity::Anonymous,
-            Self::Known(known) => &known.identity,
+            Self::Anonymous => None,
+            Self::Known(known) => Some(&known.identity),
         }
     }
 
@@ -175,21 +220,30 @@ impl Caller {
             Self::Known(known) => known.lost(),
         }
     }
+
+    /// Whether it is in other groups than it was when its requests were judged: they are to be judged again.
+    #[must_use]
+    pub fn has_changed(&self) -> bool {
+        match self {
+            Self::Anonymous => false,
+            Self::Known(known) => known.has_changed(),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn bound(name: &str, node: Option<&str>, pod: Option<&str>) -> Identity {
+    fn bound(name: &str, node: Option<&str>, pod: Option<&str>) -> Option<Arc<str>> {
         let bound = Bound { node: node.map(str::to_owned), pod: pod.map(str::to_owned) };
         let known = Known::of(Verified { name: name.to_owned(), bound, ..Verified::default() });
-        Caller::Known(known).identity().clone()
+        Caller::Known(known).identity().cloned()
     }
 
     #[test]
     fn what_a_credential_is_bound_to_is_part_of_the_identity() {
-        let name = |text: &str| Identity::Authenticated(text.into());
+        let name = |text: &str| Some(text.into());
         assert_eq!(bound("a", None, None), name("a"));
         assert_eq!(bound("a", Some("node-1"), None), name("a#node-1"));
         assert_eq!(bound("a", Some("node-1"), Some("ns/pod")), name("a#ns/pod"));
@@ -205,5 +259,25 @@ mod tests {
         owner.lose(Loss::Unconfirmed);
         assert_eq!((one.lost(), other.lost()), (Some(Loss::Forbidden), Some(Loss::Withdrawn)));
         assert_eq!(owner.lost(), Some(Loss::Withdrawn));
+    }
+
+    #[test]
+    fn an_owner_in_other_groups_goes_on_and_another_owner_does_not() {
+        let groups = |groups: &[&str]| groups.iter().map(|group| Box::from(*group)).collect();
+        let [one, next, last] = ["a", "b", "c"].map(|group| Known::new("a", groups(&[group])));
+        let permission = one.with_permission();
+        assert_eq!((permission.groups(), permission.has_changed()), (one.groups(), false));
+        one.give_way(&next);
+        next.give_way(&last);
+        for known in [&one, &permission] {
+            assert_eq!((known.groups(), known.has_changed(), known.lost()), (&*groups(&["c"]), true, None));
+        }
+        assert!(!last.has_changed());
+        last.lose(Loss::Unconfirmed);
+        assert_eq!([&one, &permission, &next].map(|known| known.lost()), [Some(Loss::Unconfirmed); 3]);
+        let other = Known::new("b", groups(&["a"]));
+        let before = Known::new("a", groups(&["a"]));
+        before.give_way(&other);
+        assert_eq!((before.lost(), before.has_changed()), (Some(Loss::Withdrawn), false));
     }
 }

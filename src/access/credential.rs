@@ -26,6 +26,8 @@ pub enum Refusal {
     Unavailable,
     /// Too many bad credentials have come from where it comes from.
     TooManyBad,
+    /// Too many that are not known yet are being judged of where it comes from.
+    Crowded,
 }
 
 /// Why a credential is not good.

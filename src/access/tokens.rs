@@ -84,16 +84,17 @@ impl Tokens {
         }
     }
 
-    /// Withdraws every token that `next` has not. Whether there was one.
+    /// Withdraws every token that `next` has not, or has with other groups. Whether there was one.
     #[must_use]
     pub fn withdraw_all_but(&self, next: &Self) -> bool {
         let mut any = false;
         for (digest, owner) in &self.owners {
-            let stays = next.owners.get(digest).is_some_and(|same| Arc::ptr_eq(same, owner));
-            if !stays {
-                owner.lose(Loss::Withdrawn);
-                any = true;
+            match next.owners.get(digest) {
+                Some(same) if Arc::ptr_eq(same, owner) => continue,
+                Some(other) => owner.give_way(other),
+                None => owner.lose(Loss::Withdrawn),
             }
+            any = true;
         }
         any
     }
@@ -174,7 +175,7 @@ fn hash(text: &str) -> Option<TokenHash> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::{Caller, Identity};
+    use crate::access::Caller;
 
     fn tokens(lines: &[String]) -> Tokens {
         Tokens::parse(lines.join("\n").as_bytes()).expect("tokens")
@@ -182,10 +183,7 @@ mod tests {
 
     fn name(tokens: &Tokens, token: &str) -> Option<String> {
         let known = Arc::clone(tokens.find(token)?);
-        match Caller::Known(known).identity() {
-            Identity::Authenticated(name) => Some(name.to_string()),
-            Identity::Anonymous => None,
-        }
+        Caller::Known(known).identity().map(ToString::to_string)
     }
 
     #[test]
@@ -243,7 +241,8 @@ mod tests {
         let mut next = tokens(&lines);
         next.continue_from(&before);
         assert!(before.withdraw_all_but(&next));
-        assert_eq!([&a, &b, &c, &d].map(|caller| caller.lost().is_some()), [false, true, true, true]);
+        assert_eq!([&a, &b, &c, &d].map(|caller| caller.lost().is_some()), [false, true, true, false]);
+        assert_eq!([&a, &d].map(Caller::has_changed), [false, true], "who is in another group is judged again");
         assert_eq!(caller(&next, "a"), a);
         assert!(caller(&next, "c").lost().is_none() && caller(&next, "c") != c);
         let mut same = tokens(&lines);

@@ -102,7 +102,7 @@ impl<K: Clone + Eq + Hash, B: Clone> Verdicts<K, B> {
     }
 
     /// Keeps a good verdict, and gives the owner that requests are to hold: the one of before, where it is the same.
-    /// The second: whether another one is lost.
+    /// The second: whether another one is lost, or in other groups now.
     pub fn keep(
         &mut self,
         key: K,
@@ -116,7 +116,7 @@ impl<K: Clone + Eq + Hash, B: Clone> Verdicts<K, B> {
             if before.known.lost().is_none() && before.known.is_same(&known) {
                 known = before.known;
             } else {
-                before.known.lose(Loss::Withdrawn);
+                before.known.give_way(&known);
                 any_lost = true;
             }
         } else if self.good.len() >= ACCESS_VERDICTS {
@@ -316,6 +316,10 @@ mod tests {
             "the unused one has ended"
         );
         assert_eq!(verdicts.len(), 1);
+        // In other groups it is the same owner, to be judged again.
+        let groups = || Known::new("a", ["edge".into()].into());
+        let (regrouped, is_told) = verdicts.keep(1, groups(), again(now + 240 * SECOND), "token", now).expect("room");
+        assert_eq!((held.lost(), held.has_changed(), held.groups(), is_told), (None, true, regrouped.groups(), true));
         // Another name is another owner.
         let other = verdicts.keep(1, known("c"), again(now + 240 * SECOND), "", now).expect("room").0;
         assert_eq!((held.lost(), other.lost()), (Some(Loss::Withdrawn), None));

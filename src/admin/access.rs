@@ -46,14 +46,14 @@ pub struct Access {
 /// Why a request is refused: for operators, and for who has sent it.
 struct Refused(&'static str, Problem);
 
-const REASONS: [&str; 7] = ["missing", "invalid", "clear", "withdrawn", "forbidden", "unknown", "limited"];
+const REASONS: [&str; 8] = ["missing", "invalid", "clear", "withdrawn", "forbidden", "unknown", "crowded", "limited"];
 
 impl Access {
     /// Other hosts may this.
     pub fn new(others: Others, registry: &Registry) -> prometheus::Result<Self> {
         let help = "Requests from other hosts that the admin port refused: without a credential, with one that is not good, over \
                     a connection that others can read, or withdrawn (401), not allowed (403), since who judges did not \
-                    answer (503), or after too many bad credentials (429).";
+                    answer or too many are judged (503), or after too many bad credentials (429).";
         let refused = IntCounterVec::new(Opts::new("tidewait_admin_refused_total", help), &["reason"])?;
         registry.register(Box::new(refused.clone()))?;
         for reason in REASONS {
@@ -140,6 +140,7 @@ impl Check {
             Refusal::Invalid(Invalid::Several | Invalid::Scheme | Invalid::Form | Invalid::Judged(_)) => "invalid",
             Refusal::Withdrawn => "withdrawn",
             Refusal::Unavailable => "unknown",
+            Refusal::Crowded => "crowded",
             Refusal::TooManyBad => "limited",
         };
         Refused(reason, self.asks.problem(refusal))

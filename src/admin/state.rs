@@ -1,17 +1,22 @@
-//! `/state`: what each operation holds, for people with `curl` and `jq`.
+//! `/state`: what each operation holds, and how it is with what is followed, for people with `curl` and `jq`.
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::followed::Followed;
 use crate::escape::escape;
 use crate::operation::{Operation, Status};
 use crate::registry::Totals;
 
-/// All operations, by name.
+/// All operations, by name, and what is followed beside them.
 #[must_use]
-pub fn of(operations: &[Arc<Operation>]) -> Value {
-    json!({ "operations": operations.iter().map(|operation| one(operation)).collect::<Vec<_>>() })
+pub fn of(operations: &[Arc<Operation>], followed: &Followed) -> Value {
+    json!({
+        "operations": operations.iter().map(|operation| one(operation)).collect::<Vec<_>>(),
+        "files": followed.files(),
+        "issuers": followed.issuers(),
+    })
 }
 
 fn one(operation: &Operation) -> Value {

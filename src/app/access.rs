@@ -6,10 +6,11 @@ use std::sync::Arc;
 use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
 use tokio::sync::watch;
 
-use super::access_file::{self, AccessFile, AccessFileError};
+use super::access_file::{self, AccessFile, AccessFileError, KEYS, Kind, TOKENS, USERS};
 use crate::access::Tokens;
 use crate::access::issuer::KeySource;
 use crate::admin::access::{Check, Others};
+use crate::admin::followed::{Followed, FollowedFile};
 use crate::authentication::issuer::{self, Issuer, Keys};
 use crate::authentication::kubernetes::TokenReviewer;
 use crate::authentication::users::{self, Passwords, Users};
@@ -44,10 +45,6 @@ impl Files {
     }
 }
 
-const TOKENS: &str = "tokens";
-const USERS: &str = "users";
-const KEYS: &str = "keys of an issuer";
-
 /// Takes what a file holds now, and says how much that is.
 type Take = Box<dyn Fn(&Authentication, &[u8]) -> Result<usize, String> + Send + Sync>;
 
@@ -66,7 +63,7 @@ pub(super) fn access(
     files: Files,
     client: Option<&kube::Client>,
     (registry, withdrawals): (&Registry, Arc<watch::Sender<u64>>),
-    tasks: &mut Tasks,
+    (followed, tasks): (&mut Followed, &mut Tasks),
 ) -> prometheus::Result<(Arc<Access>, Others)> {
     let settings = &config.access;
     let metrics = Metrics::register(registry)?;
@@ -100,6 +97,8 @@ pub(super) fn access(
         (false, true) => Others::ReadCertified,
         (false, false) => Others::Read,
     };
+    followed.files.extend(parts.followed.iter().map(|(file, _)| Arc::clone(&file.shown)));
+    followed.issuers.clone_from(&parts.issuers);
     follow(&authentication, parts.followed, parts.issuers, tasks);
     tasks.spawn("verdicts on clients", {
         let (authentication, authorization) = (Arc::clone(&authentication), Arc::clone(&authorization));
@@ -148,7 +147,7 @@ fn follow(
 ) {
     for (file, take) in followed {
         let authentication = Arc::clone(authentication);
-        tasks.spawn(format!("file with {}", file.what), async move {
+        tasks.spawn(format!("file with {}", file.kind.what), async move {
             file.follow(|bytes| take(&authentication, bytes)).await;
             Ok(())
         });
@@ -168,8 +167,9 @@ impl Parts<'_> {
         Ok(gauge)
     }
 
-    fn follow(&mut self, path: &Path, what: &'static str, good: IntGauge, take: Take) {
-        self.followed.push((AccessFile::new(path.to_owned(), what, good), take));
+    fn follow(&mut self, path: &Path, (kind, holds): (Kind, String), good: IntGauge, take: Take) {
+        let shown = FollowedFile::new(holds, vec![path.to_owned()], good, None);
+        self.followed.push((AccessFile { path: path.to_owned(), kind, shown }, take));
     }
 
     fn take_tokens(&mut self, tokens: Option<(PathBuf, Tokens)>) -> prometheus::Result<()> {
@@ -188,7 +188,7 @@ impl Parts<'_> {
             gauge.set(count(all));
             Ok(all)
         };
-        self.follow(&path, TOKENS, good, Box::new(take));
+        self.follow(&path, (TOKENS, TOKENS.what.to_owned()), good, Box::new(take));
         Ok(())
     }
 
@@ -206,7 +206,7 @@ impl Parts<'_> {
             passwords.replace(users);
             Ok(all)
         };
-        self.follow(&path, USERS, good, Box::new(take));
+        self.follow(&path, (USERS, USERS.what.to_owned()), good, Box::new(take));
         Ok(())
     }
 
@@ -229,7 +229,7 @@ impl Parts<'_> {
                     of_file.replace_keys(bytes).map_err(|error| error.to_string())?;
                     Ok(of_file.keys().borrow().as_ref().map_or(0, |keys| keys.len()))
                 };
-                self.follow(path, KEYS, good, Box::new(take));
+                self.follow(path, (KEYS, format!("keys of {}", config.url)), good, Box::new(take));
             }
             self.issuers.push(issuer);
         }

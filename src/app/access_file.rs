@@ -3,15 +3,16 @@
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use prometheus::IntGauge;
 use tokio::sync::mpsc;
 
+use crate::admin::followed::FollowedFile;
 use crate::bounds::DOCUMENT_BYTES;
 use crate::config::Format;
 use crate::model::Content;
-use crate::sources::Report;
 use crate::sources::file::{self, FileSource};
+use crate::sources::{Report, UnusableKind};
 
 /// Why there is nothing to begin with.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +34,16 @@ pub enum AccessFileError {
         /// What it should hold.
         what: &'static str,
     },
+    /// The file is empty.
+    #[error("{}: it is empty: write {what} into it, or {nobody} where there are none", .path.display())]
+    Empty {
+        /// Its path.
+        path: PathBuf,
+        /// What it should hold.
+        what: &'static str,
+        /// What stands in one that holds none.
+        nobody: &'static str,
+    },
     /// The file has another form.
     #[error("{}: it is no file of {what}", .path.display())]
     Invalid {
@@ -46,24 +57,34 @@ pub enum AccessFileError {
     },
 }
 
-/// A file, and what it holds in the plural.
+/// What a file of credentials holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Kind {
+    /// In the plural.
+    pub(super) what: &'static str,
+    /// What stands in one that holds none.
+    pub(super) nobody: &'static str,
+}
+
+pub(super) const TOKENS: Kind = Kind { what: "tokens", nobody: "a line that begins with #" };
+pub(super) const USERS: Kind = Kind { what: "users", nobody: "a line that begins with #" };
+pub(super) const KEYS: Kind = Kind { what: "keys of an issuer", nobody: "{\"keys\":[]}" };
+
+/// A file that is followed.
 #[derive(Debug, Clone)]
 pub(super) struct AccessFile {
     pub(super) path: PathBuf,
-    pub(super) what: &'static str,
-    /// Whether it could be read last time.
-    pub(super) good: IntGauge,
+    pub(super) kind: Kind,
+    /// What operators see of it.
+    pub(super) shown: Arc<FollowedFile>,
 }
 
 /// What a file holds to begin with.
-pub(super) fn read<T, E>(
-    path: &Path,
-    what: &'static str,
-    parse: fn(&[u8]) -> Result<T, E>,
-) -> Result<T, AccessFileError>
+pub(super) fn read<T, E>(path: &Path, kind: Kind, parse: fn(&[u8]) -> Result<T, E>) -> Result<T, AccessFileError>
 where
     E: std::error::Error + Send + Sync + 'static,
 {
+    let Kind { what, nobody } = kind;
     let mut bytes = Vec::new();
     let limit = u64::try_from(DOCUMENT_BYTES).unwrap_or(u64::MAX);
     File::open(path)
@@ -72,32 +93,35 @@ where
     if bytes.len() > DOCUMENT_BYTES {
         return Err(AccessFileError::TooLarge { path: path.into(), what });
     }
+    if bytes.is_empty() {
+        return Err(AccessFileError::Empty { path: path.into(), what, nobody });
+    }
     parse(&bytes).map_err(|source| AccessFileError::Invalid { path: path.into(), what, source: source.into() })
 }
 
 impl AccessFile {
-    /// A file that was read. `good` shows whether it could be.
-    pub(super) fn new(path: PathBuf, what: &'static str, good: IntGauge) -> Self {
-        good.set(1);
-        Self { path, what, good }
-    }
-
     /// Gives its bytes to `take` whenever it changes. Where they are not good, what was read before stays.
     pub(super) async fn follow(self, take: impl Fn(&[u8]) -> Result<usize, String>) {
         let (sender, mut reports) = mpsc::channel(1);
         let format = Format::Opaque("text/plain".to_owned());
-        let operation = format!("access-{}", self.what);
+        let operation = format!("access-{}", self.kind.what);
         let file = FileSource { operation, path: self.path.clone(), format, below: None };
         let followed = file::run(file, sender);
         let taken = async {
-            // What it holds; it may be away for a while and hold the same again.
-            let mut is_good = true;
+            // Why what it holds is not good; it may be away for a while and hold the same again.
+            let mut fault = None;
             while let Some(report) = reports.recv().await {
                 match report {
-                    Report::Holds(draft) => is_good = self.take(&draft.content, &take),
-                    Report::Unusable(unusable) => self.keep(&unusable.detail),
-                    Report::Lost { reason } => self.keep(&reason),
-                    Report::Confirmed => self.good.set(i64::from(is_good)),
+                    Report::Holds(draft) => {
+                        fault = self.take(&draft.content, &take).err();
+                        self.show(fault.as_deref());
+                    }
+                    Report::Unusable(unusable) if unusable.kind == UnusableKind::Empty => {
+                        self.show(Some(&format!("it is empty: to withdraw all, write {} into it", self.kind.nobody)));
+                    }
+                    Report::Unusable(unusable) => self.show(Some(&unusable.detail)),
+                    Report::Lost { reason } => self.show(Some(&reason)),
+                    Report::Confirmed => self.show(fault.as_deref()),
                     Report::ReadCompleted(_) => {}
                 }
             }
@@ -105,25 +129,19 @@ impl AccessFile {
         tokio::join!(followed, taken);
     }
 
-    /// Whether it is good.
-    fn take(&self, content: &Content, take: impl Fn(&[u8]) -> Result<usize, String>) -> bool {
-        let Content::Opaque { body, .. } = content else { return false };
-        match take(body) {
-            Ok(count) => {
-                self.good.set(1);
-                tracing::info!(count, what = self.what, "a file of credentials was read");
-                true
-            }
-            Err(error) => {
-                self.keep(&error);
-                false
-            }
-        }
+    fn take(&self, content: &Content, take: impl Fn(&[u8]) -> Result<usize, String>) -> Result<(), String> {
+        let Content::Opaque { body, .. } = content else { return Ok(()) };
+        let count = take(body)?;
+        tracing::info!(count, what = self.kind.what, "a file of credentials was read");
+        Ok(())
     }
 
-    fn keep(&self, why: &str) {
-        self.good.set(0);
-        let (what, file) = (self.what, self.path.display());
-        tracing::error!(error = why, %file, "the file with {what} is not good: those that were read before stay good");
+    /// Says what is not good about it, once.
+    fn show(&self, fault: Option<&str>) {
+        let Some(why) = fault else { return self.shown.is_taken() };
+        if self.shown.is_not_taken(why) {
+            let (what, file) = (self.kind.what, self.path.display());
+            tracing::error!(error = why, %file, "the file with {what} is not good: those that were read before stay good");
+        }
     }
 }

@@ -15,8 +15,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::access::certificate::NameKind;
+use crate::admin::followed::FollowedFile;
 use crate::bounds::{TLS_FILE_BYTES, TLS_PAIR_SETTLES};
-use crate::config::{Format, Tls};
+use crate::config::{Config, Format, Tls};
 use crate::model::Content;
 use crate::sources::Report;
 use crate::sources::file::{self, FileSource};
@@ -78,6 +79,26 @@ pub(super) struct Ready {
 }
 
 impl Port {
+    /// That of clients; none: it does not speak TLS.
+    pub(super) fn of_clients(config: &Config) -> Option<Self> {
+        Self::of(config, config.tls.as_ref(), "tls-", &[b"h2", b"http/1.1"])
+    }
+
+    /// That of operators.
+    pub(super) fn of_admin(config: &Config) -> Option<Self> {
+        Self::of(config, config.admin_tls.as_ref(), "admin-tls-", &[b"http/1.1"])
+    }
+
+    fn of(
+        config: &Config,
+        tls: Option<&Tls>,
+        flags: &'static str,
+        protocols: &'static [&'static [u8]],
+    ) -> Option<Self> {
+        let names = config.access.certificate_names.clone();
+        tls.cloned().map(|tls| Self { tls, flags, protocols, names })
+    }
+
     /// The flag and the path of each file.
     fn files(&self) -> Vec<(String, &Path)> {
         let Tls { certificate, key, clients } = &self.tls;
@@ -89,14 +110,25 @@ impl Port {
     /// Reads the files.
     pub(super) fn read(&self) -> Result<Ready, TlsFileError> {
         let mut contents = Contents::default();
-        for ((setting, path), content) in self.files().into_iter().zip(&mut contents) {
-            let limit = u64::try_from(TLS_FILE_BYTES).unwrap_or(u64::MAX).saturating_add(1);
-            File::open(path)
-                .and_then(|file| file.take(limit).read_to_end(content))
-                .map_err(|source| TlsFileError::Read { setting, path: path.into(), source })?;
+        for (file, content) in self.files().into_iter().zip(&mut contents) {
+            *content = bytes(file)?;
         }
         let (config, not_after) = self.make(&contents)?;
         Ok(Ready { contents, config, not_after })
+    }
+
+    /// All that is wrong with the files.
+    pub(super) fn faults(&self) -> Vec<TlsFileError> {
+        let read: Vec<_> = self.files().into_iter().map(bytes).collect();
+        let content = |at: usize| read.get(at).and_then(|read| read.as_ref().ok());
+        let mut invalid = Vec::new();
+        if let (Some(certificate), Some(key)) = (content(0), content(1)) {
+            invalid.extend(Pair::parse(certificate, key, &settings::provider(), unix_now()).err());
+        }
+        invalid.extend(content(2).and_then(|authorities| pair::authorities(authorities).err()));
+        let invalid: Vec<_> = invalid.into_iter().map(|invalid| self.invalid(invalid)).collect();
+        let faults: Vec<_> = read.into_iter().filter_map(Result::err).chain(invalid).collect();
+        if faults.is_empty() { self.read().err().into_iter().collect() } else { faults }
     }
 
     /// What handshakes use, and when its certificate ends.
@@ -126,6 +158,14 @@ impl Port {
     }
 }
 
+/// What a file holds, which a flag names.
+fn bytes((setting, path): (String, &Path)) -> Result<Vec<u8>, TlsFileError> {
+    let limit = u64::try_from(TLS_FILE_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes));
+    read.map(|_| bytes).map_err(|source| TlsFileError::Read { setting, path: path.into(), source })
+}
+
 /// Whether the authorities in `next` vouch for all clients for whom those in `before` did: a new one may stand beside them.
 fn vouch_for_all(before: &[u8], next: &[u8]) -> bool {
     let roots = |pem: &[u8]| pair::authorities(pem).map(|store| store.roots).unwrap_or_default();
@@ -145,8 +185,8 @@ pub(super) struct Follower {
     faults: [Option<String>; 3],
     /// What handshakes use.
     used: Contents,
-    /// What was said last of files that are not good.
-    told: Option<String>,
+    /// What operators see of them.
+    shown: Arc<FollowedFile>,
     /// What is to be said, and when, unless it is over before.
     later: Option<(Instant, String)>,
 }
@@ -156,10 +196,12 @@ impl Follower {
     pub(super) fn new(
         port: Port,
         ready: Ready,
-        metrics: Metrics,
+        (name, metrics): (&str, Metrics),
         withdrawals: Arc<watch::Sender<u64>>,
     ) -> (Self, Arc<Acceptor>) {
-        metrics.good.set(1);
+        let paths = port.files().into_iter().map(|(_, path)| path.to_owned()).collect();
+        let holds = format!("certificate of {name}");
+        let shown = FollowedFile::new(holds, paths, metrics.good.clone(), Some(metrics.not_after.clone()));
         metrics.not_after.set(ready.not_after);
         let acceptor = Arc::new(Acceptor::new(ready.config, port.names.clone(), metrics));
         let follower = Self {
@@ -169,10 +211,15 @@ impl Follower {
             seen: ready.contents.clone(),
             faults: Default::default(),
             used: ready.contents,
-            told: None,
+            shown,
             later: None,
         };
         (follower, acceptor)
+    }
+
+    /// What operators see of the files.
+    pub(super) fn shown(&self) -> Arc<FollowedFile> {
+        Arc::clone(&self.shown)
     }
 
     /// Replaces what handshakes use whenever the files change.
@@ -203,7 +250,7 @@ impl Follower {
                     Some((at, report)) = reports.recv() => self.on_report(at, report),
                     () = sleep_until(later.unwrap_or_else(Instant::now)), if later.is_some() => {
                         if let Some((_, why)) = self.later.take() {
-                            self.tell(why);
+                            self.tell(&why);
                         }
                     }
                 }
@@ -231,7 +278,7 @@ impl Follower {
     /// Takes what the files hold, if it is good.
     fn look(&mut self) {
         if let Some(fault) = self.faults.iter().flatten().next() {
-            return self.tell(fault.clone());
+            return self.tell(&fault.clone());
         }
         if self.seen == self.used {
             return self.is_good();
@@ -259,24 +306,22 @@ impl Follower {
                 if is_half {
                     self.later.get_or_insert((Instant::now() + TLS_PAIR_SETTLES, why));
                 } else {
-                    self.tell(why);
+                    self.tell(&why);
                 }
             }
         }
     }
 
     fn is_good(&mut self) {
-        (self.told, self.later) = (None, None);
-        self.acceptor.metrics.good.set(1);
+        self.later = None;
+        self.shown.is_taken();
     }
 
     /// Says why the files are not good, once.
-    fn tell(&mut self, why: String) {
+    fn tell(&mut self, why: &str) {
         self.later = None;
-        self.acceptor.metrics.good.set(0);
-        if self.told.as_ref() != Some(&why) {
+        if self.shown.is_not_taken(why) {
             tracing::error!(error = why, "the files for TLS are not good: the last good certificate stays in use");
-            self.told = Some(why);
         }
     }
 }

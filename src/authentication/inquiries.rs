@@ -2,6 +2,7 @@
 //! ([`Verdicts`]): they are kept, found out again while requests use them, and withdrawn.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -50,6 +51,8 @@ pub enum Outcome {
     Unavailable,
     /// None: there is room for no more.
     Full,
+    /// None: the question was not begun.
+    NotBegun,
 }
 
 /// The questions that are asked, and the verdicts that are kept.
@@ -106,11 +109,13 @@ impl<K: Clone + Eq + Hash + Debug, B: Clone + Debug> Inquiries<K, B> {
     }
 
     /// Asks a question, or waits for its answer where it was asked already. To be called on a runtime: the question goes on
-    /// where who has asked goes away, and ends with its inquirer's deadline.
-    pub async fn ask(self: &Arc<Self>, key: K, basis: B) -> Outcome
+    /// where who has asked goes away, and ends with its inquirer's deadline. `begin` lets one begin that is not asked yet (none:
+    /// it may not), and what it gives is dropped at the end of that.
+    pub async fn ask<P>(self: &Arc<Self>, key: K, basis: B, begin: impl FnOnce() -> Option<P>) -> Outcome
     where
         K: Send + Sync + 'static,
         B: Send + Sync + 'static,
+        P: Send + 'static,
     {
         let answer = {
             let mut under_way = self.under_way();
@@ -118,20 +123,26 @@ impl<K: Clone + Eq + Hash + Debug, B: Clone + Debug> Inquiries<K, B> {
             if let Some(verdict) = self.find(&key) {
                 return Outcome::Verdict(verdict);
             }
-            let ask = || {
+            let ask = |permit: P| {
                 let (tell, answer) = oneshot::channel();
                 let (inquiries, key) = (Arc::clone(self), key.clone());
                 self.tasks.spawn(async move {
                     let under_way = UnderWay(&inquiries, key.clone());
                     let finding = inquiries.inquirer.inquire(&key, basis).await;
                     let outcome = inquiries.note(key, finding);
-                    drop(under_way);
+                    drop((under_way, permit));
                     // Nobody may be left.
                     let _ = tell.send(outcome);
                 });
                 answer.shared()
             };
-            under_way.entry(key.clone()).or_insert_with(ask).clone()
+            match under_way.entry(key.clone()) {
+                Entry::Occupied(asked) => asked.get().clone(),
+                Entry::Vacant(place) => match begin() {
+                    Some(permit) => place.insert(ask(permit)).clone(),
+                    None => return Outcome::NotBegun,
+                },
+            }
         };
         // A defect that ends the task is no verdict.
         answer.await.unwrap_or(Outcome::Unavailable)
@@ -279,8 +290,8 @@ mod tests {
         let script = Script::default();
         script.says(Some(true));
         let (inquiries, _) = script.inquiries();
-        let ask = || inquiries.ask(1, ());
-        let (one, other, _) = tokio::join!(ask(), ask(), inquiries.ask(2, ()));
+        let ask = || inquiries.ask(1, (), || Some(()));
+        let (one, other, _) = tokio::join!(ask(), ask(), inquiries.ask(2, (), || Some(())));
         let (Outcome::Verdict(Verdict::Good(one)), Outcome::Verdict(Verdict::Good(other))) = (one, other) else {
             panic!("both are good")
         };
@@ -288,6 +299,8 @@ mod tests {
         assert_eq!(script.asked(), 2);
         ask().await;
         assert_eq!((script.asked(), inquiries.kept.get()), (2, 2), "it is kept");
+        let refused = inquiries.ask(3, (), || None::<()>).await;
+        assert!(matches!(refused, Outcome::NotBegun) && script.asked() == 2 && inquiries.under_way().is_empty());
     }
 
     #[tokio::test(start_paused = true)]
@@ -295,9 +308,9 @@ mod tests {
         let script = Script::default();
         script.says(Some(true));
         let (inquiries, _) = script.inquiries();
-        let asked = tokio::time::timeout(Duration::from_millis(500), inquiries.ask(1, ())).await;
+        let asked = tokio::time::timeout(Duration::from_millis(500), inquiries.ask(1, (), || Some(()))).await;
         assert!(asked.is_err());
-        assert!(matches!(inquiries.ask(1, ()).await, Outcome::Verdict(Verdict::Good(_))));
+        assert!(matches!(inquiries.ask(1, (), || Some(())).await, Outcome::Verdict(Verdict::Good(_))));
         assert_eq!((script.asked(), inquiries.under_way().len()), (1, 0));
     }
 
@@ -308,7 +321,7 @@ mod tests {
             script.says(Some(true));
             let (inquiries, mut told) = script.inquiries();
             inquiries.tasks.spawn(Arc::clone(&inquiries).maintain());
-            let Outcome::Verdict(Verdict::Good(held)) = inquiries.ask(1, ()).await else { panic!("good") };
+            let Outcome::Verdict(Verdict::Good(held)) = inquiries.ask(1, (), || Some(())).await else { panic!("good") };
             // It is good twice more: 90 s after it was found out, for a second.
             tokio::time::sleep(Duration::from_secs(2 * 91 + 1)).await;
             assert_eq!((script.asked(), held.lost()), (3, None));
@@ -325,7 +338,7 @@ mod tests {
         script.says(Some(true));
         let (inquiries, told) = script.inquiries();
         inquiries.tasks.spawn(Arc::clone(&inquiries).maintain());
-        drop(inquiries.ask(1, ()).await);
+        drop(inquiries.ask(1, (), || Some(())).await);
         advance(Duration::from_secs(130)).await;
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!((script.asked(), inquiries.find(&1), *told.borrow()), (1, None, 0));

@@ -38,6 +38,7 @@ mod metrics;
 mod token;
 
 pub use crate::access::issuer::{Algorithm, IssuerConfig, IssuerUrl, KeySource};
+pub use follow::Health;
 pub use keys::{InvalidKeys, KeyId, Keys};
 pub use metrics::Metrics;
 
@@ -90,24 +91,23 @@ impl Issuer {
         self.follower.keys()
     }
 
+    /// How it is with its keys.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.follower.health()
+    }
+
     /// Whose token this is.
     pub async fn check(&self, text: &str) -> Result<Checked, Unverified> {
         let token = Token::read(text).map_err(Unverified::Invalid)?;
         // What needs no key comes first, so that nothing is fetched for a token that is of no use.
         let (algorithm, name, claimed) = self.read(&token, now()).map_err(Unverified::Invalid)?;
-        let is_known = |keys: &Keys| !matches!(keys.find(name, algorithm), Found::None);
-        let keys = self.follower.keys_with(is_known).await?;
-        let key = match keys.find(name, algorithm) {
-            Found::One(key) => Ok(key),
-            Found::Unfit => Err("is signed with another algorithm than its key is for: ask the issuer for a new one"),
-            Found::Several => Err("does not name its key (kid), and its issuer has several: have the issuer name it"),
-            Found::None => Err("is signed with a key that its issuer does not publish: ask the issuer for a new one"),
-        };
-        let key = key.map_err(Unverified::Invalid)?;
-        if !key.verifies(algorithm, token.signed.as_bytes(), &token.signature) {
-            return Err(Unverified::Invalid("has a wrong signature: send it as the issuer has made it"));
+        let judge = |keys: &Keys| judge(keys, name, algorithm, &token);
+        let keys = self.follower.keys_that(|keys| !matches!(judge(keys), Err(Wrong::Unless(_)))).await?;
+        match judge(&keys) {
+            Ok(key) => Ok(Checked { verified: claimed.verified(now()), key }),
+            Err(Wrong::Always(why) | Wrong::Unless(why)) => Err(Unverified::Invalid(why)),
         }
-        Ok(Checked { verified: claimed.verified(now()), key: key.id })
     }
 
     /// What a token says, as far as it can be checked without a key.
@@ -125,6 +125,32 @@ impl Issuer {
 
     fn name(&self) -> &str {
         self.config.url.as_str()
+    }
+}
+
+/// What is wrong with the signature of a token.
+enum Wrong {
+    /// With these keys it is.
+    Always(&'static str),
+    /// It is, unless its issuer has published another key meanwhile.
+    Unless(&'static str),
+}
+
+/// The key that a token is signed with.
+fn judge(keys: &Keys, name: Option<&str>, algorithm: Algorithm, token: &Token<'_>) -> Result<KeyId, Wrong> {
+    match keys.find(name, algorithm) {
+        Found::One(key) if key.verifies(algorithm, token.signed.as_bytes(), &token.signature) => Ok(key.id),
+        // An issuer may have another key under the same name.
+        Found::One(_) => Err(Wrong::Unless("has a wrong signature: send it as the issuer has made it")),
+        Found::None => {
+            Err(Wrong::Unless("is signed with a key that its issuer does not publish: ask the issuer for a new one"))
+        }
+        Found::Unfit => {
+            Err(Wrong::Always("is signed with another algorithm than its key is for: ask the issuer for a new one"))
+        }
+        Found::Several => {
+            Err(Wrong::Always("does not name its key (kid), and its issuer has several: have the issuer name it"))
+        }
     }
 }
 

@@ -3,14 +3,15 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use async_trait::async_trait;
 use futures::stream;
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
 use tokio::time::{Duration, sleep};
 
 use super::*;
-use crate::access::Verified;
 use crate::access::tokens::line;
+use crate::access::{Known, Unverified, Verified};
 
 /// Knows the tokens that begin with a letter, each for its own name.
 #[derive(Debug, Default)]

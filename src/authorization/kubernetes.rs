@@ -60,13 +60,6 @@ pub enum Attributes<'a> {
 }
 
 impl Subject {
-    /// Who has no credential.
-    #[must_use]
-    pub fn anonymous() -> Self {
-        let groups = vec!["system:unauthenticated".to_owned()];
-        Self { name: "system:anonymous".to_owned(), groups, extra: BTreeMap::new() }
-    }
-
     /// Whom the API server has authenticated itself.
     #[must_use]
     pub fn reviewed<'g>(name: &str, groups: impl IntoIterator<Item = &'g str>, bound: &Bound) -> Self {
@@ -200,10 +193,13 @@ mod tests {
             })
         );
         assert_eq!(
-            asked(&Subject::anonymous(), Attributes::Path { verb: "get", path: "/metrics" }),
+            asked(
+                &Subject::reviewed("jane", [], &Bound::default()),
+                Attributes::Path { verb: "get", path: "/metrics" }
+            ),
             json!({
-                "user": "system:anonymous",
-                "groups": ["system:unauthenticated"],
+                "user": "jane",
+                "groups": ["system:authenticated"],
                 "extra": {},
                 "nonResourceAttributes": { "path": "/metrics", "verb": "get" },
             })

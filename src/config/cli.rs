@@ -37,13 +37,24 @@ pub enum Command {
     /// Serve models, and proxy everything else to the app
     Serve(Options),
     /// Validate the configuration that serve would use; the exit code is 0 if it is good and 2 if not
-    Check(Options),
+    Check(CheckOptions),
     /// Make a token, and print it with its line for the file of --access-tokens; it is stored nowhere
     Token(TokenOptions),
     /// Print the custom resource definitions: kubectl apply --server-side -f -
     Crd,
     /// Answer the parked requests of a running Tidewait, as a preStop hook before its pod ends
     Drain(DrainOptions),
+}
+
+/// What is validated.
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
+pub struct CheckOptions {
+    /// The settings of `serve`.
+    #[command(flatten)]
+    pub options: Options,
+    /// Leave out the files of credentials and TLS, which may be on another machine
+    #[arg(long)]
+    pub without_files: bool,
 }
 
 /// Whose token it is.
@@ -246,7 +257,7 @@ mod tests {
     #[track_caller]
     fn options(arguments: &[&str]) -> Options {
         match parsed(arguments).expect("flags").command {
-            Command::Serve(options) | Command::Check(options) => options,
+            Command::Serve(options) | Command::Check(CheckOptions { options, .. }) => options,
             Command::Drain(_) | Command::Crd | Command::Token(_) => panic!("serve or check"),
         }
     }
@@ -257,7 +268,7 @@ mod tests {
         let command = Cli::command();
         for name in ["serve", "check"] {
             let flags = command.find_subcommand(name).expect(name).get_arguments().filter_map(clap::Arg::get_long);
-            let flags: Vec<_> = flags.filter(|flag| *flag != "help").collect();
+            let flags: Vec<_> = flags.filter(|flag| !["help", "without-files"].contains(flag)).collect();
             assert_eq!(flags, SETTINGS.map(|setting| setting.flag), "{name}");
         }
         let names: BTreeSet<_> = command.get_subcommands().map(clap::Command::get_name).collect();

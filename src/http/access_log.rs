@@ -1,5 +1,6 @@
 //! One log line for each request, for those who ask for it (`--access-log`): the cost is a few
-//! copies of short strings a request.
+//! copies of short strings a request. No line has a credential: of the query only the values of the protocol's own parameters
+//! are shown, since an app may take tokens there (`access_token`, RFC 6750, section 2.3) under any name.
 
 use std::net::SocketAddr;
 
@@ -7,9 +8,12 @@ use http::request::Parts;
 
 use super::Outcome;
 use crate::protocol::fields::AGENT_ID;
+use crate::protocol::query::PARAMETERS;
 
 /// The longest text of a request that is logged, in characters.
 const SHOWN: usize = 256;
+/// Stands for what is not shown.
+const HIDDEN: &str = "***";
 
 /// What is known of a request when it arrives.
 #[derive(Debug)]
@@ -29,7 +33,7 @@ impl Entry {
         Self {
             request_id: field("x-request-id").unwrap_or_else(|| format!("{:016x}", fastrand::u64(..))),
             method: method.to_string(),
-            target: shortened(uri.path_and_query().map_or("", |target| target.as_str())),
+            target: shown(uri.path_and_query().map_or("", |target| target.as_str())),
             agent: field(AGENT_ID.as_str()).unwrap_or_default(),
             peer,
         }
@@ -39,6 +43,7 @@ impl Entry {
     #[must_use]
     pub fn refused(line: Option<(String, String)>, peer: SocketAddr) -> Self {
         let (method, target) = line.unwrap_or_default();
+        let target = shown(&target);
         Self { request_id: format!("{:016x}", fastrand::u64(..)), method, target, agent: String::new(), peer }
     }
 
@@ -60,6 +65,53 @@ impl Entry {
     }
 }
 
+/// A target without what could be a credential.
+fn shown(target: &str) -> String {
+    let (resource, query) = target.split_once('?').map_or((target, None), |(resource, query)| (resource, Some(query)));
+    let mut shown = match resource.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?))) {
+        // In absolute form, with a name and a password (RFC 9110, section 4.2.4).
+        Some((scheme, (_, host))) => format!("{scheme}://{HIDDEN}@{host}"),
+        None => resource.to_owned(),
+    };
+    for (at, parameter) in query.into_iter().flat_map(|query| query.split('&')).enumerate() {
+        shown.push(if at == 0 { '?' } else { '&' });
+        match parameter.split_once('=') {
+            Some((name, _)) if PARAMETERS.contains(&name) => shown.push_str(parameter),
+            Some((name, _)) => shown.extend([name, "=", HIDDEN]),
+            None if PARAMETERS.contains(&parameter) || parameter.is_empty() => shown.push_str(parameter),
+            None => shown.push_str(HIDDEN),
+        }
+    }
+    shortened(&shown)
+}
+
 fn shortened(text: &str) -> String {
     text.chars().take(SHOWN).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_parameters_that_are_not_ours_are_not_shown() {
+        for (target, expected) in [
+            ("/describe", "/describe"),
+            ("/describe?since=a.1.b&wait=25&select=/a%20b", "/describe?since=a.1.b&wait=25&select=/a%20b"),
+            ("/describe?since", "/describe?since"),
+            ("/?access_token=s3cr3t&wait=1", "/?access_token=***&wait=1"),
+            ("/?wait=1&acc%65ss_token=s3cr3t&s3cr3t", "/?wait=1&acc%65ss_token=***&***"),
+            ("/?token=s3=cr3t==", "/?token=***"),
+            ("/a?b=?c=s3cr3t", "/a?b=***"),
+            ("/?", "/?"),
+            ("/?a=&&", "/?a=***&&"),
+            ("http://me:s3cr3t@host/a?b=s3cr3t", "http://***@host/a?b=***"),
+            ("*", "*"),
+        ] {
+            assert_eq!(shown(target), expected);
+        }
+        assert_eq!(shown(&format!("/{}", "a".repeat(2 * SHOWN))).len(), SHOWN);
+        let refused = Entry::refused(Some(("GET".to_owned(), "/a?key=s3cr3t".to_owned())), ([127, 0, 0, 1], 1).into());
+        assert!(!format!("{refused:?}").contains("s3cr3t"));
+    }
 }

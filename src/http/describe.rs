@@ -9,7 +9,7 @@ use tokio::time::{Duration, Instant};
 
 use super::access::{Access, Admitted};
 use super::connection::ConnectionState;
-use crate::access::Caller;
+use crate::access::{Caller, Loss};
 use crate::authentication::Withdrawals;
 use crate::describe::poll::{Action, Reason, Release};
 use crate::describe::{Answer, Consistency, Poll, PollRequest, Problem};
@@ -78,13 +78,23 @@ async fn poll(
         }
         None => Consistency::Confirmed,
     };
-    if let Some(loss) = asking.caller.lost() {
+    if let Some(loss) = loss(access, &asking) {
         return Err(access.lost(loss));
     }
     match asking.arrive(current, consistency, report, || Arc::clone(&connection.client))? {
         Arrived::Answer(decision, served, live) => Ok(asking.answer(&served, decision, live.as_ref()).await?.into()),
         Arrived::Park(parking) => hold(&asking, access, stop, connection, parking).await,
     }
+}
+
+/// Why a poll whose caller was let in may be given nothing any more; none: it may. One whose groups have changed is judged by
+/// those that it has now.
+pub(super) fn loss(access: &Access, asking: &Asking) -> Option<Loss> {
+    let Asking { operation, caller, request, .. } = asking;
+    if !caller.has_changed() {
+        return caller.lost();
+    }
+    access.still_allows(caller, &operation.config(), request.select.as_ref()).err()
 }
 
 /// Parks a request and answers it.

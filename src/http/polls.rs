@@ -25,7 +25,7 @@ use crate::model::Since;
 use crate::operation::Operation;
 
 use super::access::{Access, Admitted, Judged};
-use super::describe::{Arrived, Asked, Asking, narrow, nothing, parse};
+use super::describe::{Arrived, Asked, Asking, loss, narrow, nothing, parse};
 
 pub mod answers;
 pub mod parked;
@@ -224,7 +224,7 @@ pub(super) trait Owner {
         if self.client(key).is_none() {
             return;
         }
-        if let Some(loss) = asking.caller.lost() {
+        if let Some(loss) = loss(self.access(), asking) {
             return self.lost(key, loss, Duration::ZERO);
         }
         match asking.arrive(current, consistency, report, || self.connection(key)) {
@@ -268,7 +268,7 @@ pub(super) trait Owner {
     fn released(&mut self, released: Released<u32>) {
         let Released { client: key, asking, live, release, current, held, put_off, lost } = released;
         self.take_waits(key);
-        if let Some(loss) = lost.or(asking.caller.lost()) {
+        if let Some(loss) = lost.or_else(|| loss(self.access(), &asking)) {
             return self.lost(key, loss, held);
         }
         let ended = match current {
@@ -312,7 +312,7 @@ pub(super) trait Owner {
 
     fn answer_with(&mut self, key: u32, answering: Answering, payload: Option<Payload>, keep: Option<AnswerKey>) {
         let Answering { asking, served, decision, live, held, fan_out } = answering;
-        if let Some(loss) = asking.caller.lost() {
+        if let Some(loss) = loss(self.access(), &asking) {
             return self.lost(key, loss, held);
         }
         let counted = payload.clone().filter(|_| decision == Decision::State);

@@ -1,27 +1,49 @@
-//! When the process is ready: an act, not an absence. It is ready once the first snapshot of each
-//! operation can be served, or after [`READY_WITHOUT_SNAPSHOT`] without (so that one missing
-//! source does not keep the others away); never again once a drain has begun.
+//! When the process is ready: an act, not an absence. It is ready once the first snapshot of each operation can be served and
+//! each issuer's keys are there, or after [`READY_WITHOUT_SNAPSHOT`] and [`READY_WITHOUT_KEYS`] without (so that one missing
+//! source, or an issuer that is away, does not keep the others away); never again once a drain has begun.
+
+use std::fmt;
 
 use tokio::time::Instant;
 
 use super::stop;
-use crate::bounds::READY_WITHOUT_SNAPSHOT;
+use crate::bounds::{READY_WITHOUT_KEYS, READY_WITHOUT_SNAPSHOT};
 
 /// Whether the process is ready, and why not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Readiness {
-    /// Traffic may come. Names the operations without a snapshot, if it was tired of waiting for them.
-    Ready {
-        /// Names of operations without a snapshot.
-        missing: Vec<String>,
-    },
-    /// Some operations have no snapshot yet.
-    Waiting {
-        /// Their names.
-        missing: Vec<String>,
-    },
+    /// Traffic may come. Names what is missing, if it was tired of waiting for it.
+    Ready(Missing),
+    /// It waits for this.
+    Waiting(Missing),
     /// A drain has begun.
     Draining,
+}
+
+/// What is not there yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// Names of operations without a snapshot.
+    pub snapshots: Vec<String>,
+    /// URLs of issuers without keys.
+    pub keys: Vec<String>,
+}
+
+impl Missing {
+    /// Whether all is there.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.snapshots.is_empty() && self.keys.is_empty()
+    }
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [("a snapshot of", &self.snapshots), ("the keys of", &self.keys)];
+        let parts = parts.into_iter().filter(|(_, names)| !names.is_empty());
+        let parts: Vec<_> = parts.map(|(what, names)| format!("{what}: {}", names.join(", "))).collect();
+        f.write_str(&parts.join("; and "))
+    }
 }
 
 /// Decides it.
@@ -38,15 +60,18 @@ impl ReadinessCheck {
         Self { started: Instant::now(), stop }
     }
 
-    /// Whether the process is ready, when these operations have no snapshot.
+    /// Whether the process is ready, when this is missing.
     #[must_use]
-    pub fn check(&self, missing: Vec<String>) -> Readiness {
+    pub fn check(&self, missing: Missing) -> Readiness {
+        let age = self.started.elapsed();
+        let waits = (!missing.snapshots.is_empty() && age < READY_WITHOUT_SNAPSHOT)
+            || (!missing.keys.is_empty() && age < READY_WITHOUT_KEYS);
         if self.stop.phase().drain.is_some() {
             Readiness::Draining
-        } else if missing.is_empty() || self.started.elapsed() >= READY_WITHOUT_SNAPSHOT {
-            Readiness::Ready { missing }
+        } else if waits {
+            Readiness::Waiting(missing)
         } else {
-            Readiness::Waiting { missing }
+            Readiness::Ready(missing)
         }
     }
 }
@@ -59,15 +84,23 @@ mod tests {
     use crate::lifecycle::stop::Stop;
 
     #[tokio::test(start_paused = true)]
-    async fn ready_with_every_snapshot_or_after_the_wait_and_never_while_draining() {
+    async fn ready_with_all_or_after_the_wait_for_it_and_never_while_draining() {
         let stop = Stop::new(Duration::from_secs(20));
         let readiness = ReadinessCheck::new(stop.watch());
-        let missing = || vec!["network".to_owned()];
-        assert_eq!(readiness.check(missing()), Readiness::Waiting { missing: missing() });
-        assert_eq!(readiness.check(Vec::new()), Readiness::Ready { missing: Vec::new() });
+        let snapshot = || Missing { snapshots: vec!["network".to_owned()], keys: Vec::new() };
+        let both = || Missing { keys: vec!["https://issuer.example".to_owned()], ..snapshot() };
+        let keys = || Missing { snapshots: Vec::new(), ..both() };
+        for missing in [snapshot(), keys(), both()] {
+            assert_eq!(readiness.check(missing.clone()), Readiness::Waiting(missing));
+        }
+        assert_eq!(readiness.check(Missing::default()), Readiness::Ready(Missing::default()));
+        tokio::time::advance(READY_WITHOUT_KEYS).await;
+        assert_eq!(readiness.check(keys()), Readiness::Ready(keys()), "an issuer that is away keeps nobody else away");
+        assert_eq!(readiness.check(both()), Readiness::Waiting(both()));
         tokio::time::advance(READY_WITHOUT_SNAPSHOT).await;
-        assert_eq!(readiness.check(missing()), Readiness::Ready { missing: missing() });
+        assert_eq!(readiness.check(both()), Readiness::Ready(both()));
         stop.drain();
-        assert_eq!(readiness.check(Vec::new()), Readiness::Draining);
+        assert_eq!(readiness.check(Missing::default()), Readiness::Draining);
+        assert_eq!(both().to_string(), "a snapshot of: network; and the keys of: https://issuer.example");
     }
 }

@@ -9,6 +9,7 @@ mod closing;
 mod drain;
 mod elsewhere;
 mod files;
+mod issuers;
 mod kept;
 mod logs;
 mod operators;

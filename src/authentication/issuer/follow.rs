@@ -1,5 +1,5 @@
 //! The keys of an issuer as they are now. They are fetched every few minutes, sooner after a failure, and sooner for a token
-//! whose key is not among them. Those that were fetched last stay as long as the issuer is away.
+//! whose key is not among them, or has another signature there. Those that were fetched last stay as long as the issuer is away.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +31,19 @@ struct Fetches {
     ended: u64,
     /// Why the last one gave no keys.
     failed: Option<String>,
+    /// When keys were last given.
+    given: Option<Instant>,
+}
+
+/// How it is with the keys of an issuer.
+#[derive(Debug)]
+pub struct Health {
+    /// How many there are; absent: they were never given.
+    pub keys: Option<usize>,
+    /// When they were last given.
+    pub fetched: Option<Instant>,
+    /// Why the last fetch gave none, for operators; absent: it did.
+    pub failed: Option<String>,
 }
 
 impl Follower {
@@ -49,9 +62,16 @@ impl Follower {
         self.keys.subscribe()
     }
 
+    pub(super) fn health(&self) -> Health {
+        let keys = self.current().map(|keys| keys.len());
+        let fetches = self.fetches.borrow();
+        Health { keys, fetched: fetches.given, failed: fetches.failed.clone() }
+    }
+
     /// From now on these are the keys of the issuer with this URL.
     pub(super) fn publish(&self, keys: Arc<Keys>, issuer: &str) {
         self.metrics.holds(&keys);
+        self.fetches.send_modify(|fetches| fetches.given = Some(Instant::now()));
         self.keys.send_if_modified(|held| {
             let changed = held.as_ref() != Some(&keys);
             if changed {
@@ -102,9 +122,9 @@ impl Follower {
         let _ = timeout(pause, wanted).await;
     }
 
-    /// The keys, among them one that is asked for, or without it as the issuer does not have it.
-    pub(super) async fn keys_with(&self, is_known: impl Fn(&Keys) -> bool) -> Result<Arc<Keys>, Unverified> {
-        if let Some(keys) = self.current().filter(|keys| !self.fetched || is_known(keys)) {
+    /// The keys that decide; if those that are held do not, the ones of a fetch that begins from now on, whether or not they do.
+    pub(super) async fn keys_that(&self, decide: impl Fn(&Keys) -> bool) -> Result<Arc<Keys>, Unverified> {
+        if let Some(keys) = self.current().filter(|keys| !self.fetched || decide(keys)) {
             return Ok(keys);
         }
         if !self.fetched {
@@ -119,20 +139,23 @@ impl Follower {
             return Err(unavailable(&failed));
         }
         let Ok(_place) = self.places.try_acquire() else {
-            return Err(unavailable("too many tokens with unknown keys wait for the keys of the issuer"));
+            return Err(unavailable(
+                "too many tokens that are signed with unknown keys wait for the keys of the issuer",
+            ));
         };
         self.wanted.notify_one();
         let mut fetches = self.fetches.subscribe();
         // A fetch that had begun before may have missed a key that was made meanwhile.
-        let known = || self.current().filter(|keys| is_known(keys));
+        let known = || self.current().filter(|keys| decide(keys));
         let waited =
             timeout(ISSUER_KEY_WAIT, fetches.wait_for(|fetches| fetches.ended > begun || known().is_some())).await;
         if let Some(keys) = known() {
             return Ok(keys);
         }
+        // Of a fetch that has begun since: what it gave decides, also that there is no such key.
         let failed = match waited {
             Ok(Ok(fetches)) => fetches.failed.clone(),
-            Ok(Err(_)) | Err(_) => Some("the keys of the issuer have not been fetched in time".to_owned()),
+            Ok(Err(_)) | Err(_) => Some(format!("the issuer has not given its keys within {ISSUER_KEY_WAIT:?}")),
         };
         let keys = self.current().ok_or_else(|| unavailable("the keys of the issuer have not been fetched"));
         failed.map_or(keys, |failed| Err(unavailable(&failed)))

@@ -14,6 +14,7 @@ pub struct Metrics {
     pub(super) forbidden: IntCounter,
     unknown: IntCounter,
     limited: IntCounter,
+    crowded: IntCounter,
     /// Good verdicts on credentials that are kept.
     pub credentials: IntGauge,
     /// Good verdicts on what callers may that are kept.
@@ -26,7 +27,7 @@ impl Metrics {
         let (metrics, unauthorized, verdicts) = Self::unregistered()?;
         registry.register(Box::new(unauthorized))?;
         registry.register(Box::new(verdicts))?;
-        for counter in [&metrics.forbidden, &metrics.unknown, &metrics.limited] {
+        for counter in [&metrics.forbidden, &metrics.unknown, &metrics.limited, &metrics.crowded] {
             registry.register(Box::new(counter.clone()))?;
         }
         Ok(metrics)
@@ -56,6 +57,10 @@ impl Metrics {
                 "tidewait_http_access_limited_total",
                 "Requests answered 429, since too many bad credentials have come from the same address.",
             )?,
+            crowded: IntCounter::new(
+                "tidewait_http_access_crowded_total",
+                "Requests answered 503, since too many credentials from the same address were being judged.",
+            )?,
             credentials: verdicts.with_label_values(&["credentials"]),
             permissions: verdicts.with_label_values(&["permissions"]),
         };
@@ -70,6 +75,7 @@ impl Metrics {
             Refusal::Withdrawn => &self.withdrawn,
             Refusal::Unavailable => &self.unknown,
             Refusal::TooManyBad => &self.limited,
+            Refusal::Crowded => &self.crowded,
         }
     }
 }

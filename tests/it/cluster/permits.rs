@@ -36,22 +36,6 @@ subjects:
 - {apiGroup: rbac.authorization.k8s.io, kind: Group, name: edge}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: public, namespace: NS}
-rules:
-- apiGroups: [tidewait.dev]
-  resources: [describeoperations/state]
-  resourceNames: [public]
-  verbs: [get]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: public, namespace: NS}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: public}
-subjects:
-- {apiGroup: rbac.authorization.k8s.io, kind: User, name: "system:anonymous"}
----
-apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata: {name: metrics-NS}
 rules:
@@ -118,11 +102,11 @@ async fn roles_grant_the_states_and_paths_that_they_name_and_no_others() {
     let groups = ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")];
     let account = Subject::reviewed(&name, groups.iter().map(String::as_str), &Bound::default());
     let user = |groups: &[&'static str]| Subject::foreign("jane", groups.to_vec()).expect("not Kubernetes' own");
-    let (member, stranger, anonymous) = (user(&["edge"]), user(&["cloud"]), Subject::anonymous());
+    let (member, stranger) = (user(&["edge"]), user(&["cloud"]));
     let state = |namespace, operation| Attributes::State { verb: "get", namespace, operation };
     let path = |verb, path| Attributes::Path { verb, path };
-    let (zone, public, metrics) = (state(&namespace, "zone-a"), state(&namespace, "public"), path("get", "/metrics"));
-    for (subject, attributes) in [(&account, zone), (&anonymous, public), (&account, metrics)] {
+    let (zone, metrics) = (state(&namespace, "zone-a"), path("get", "/metrics"));
+    for (subject, attributes) in [(&account, zone), (&account, metrics)] {
         becomes_allowed(&reviewer, subject, attributes).await;
     }
     for (subject, attributes, expected) in [
@@ -132,19 +116,14 @@ async fn roles_grant_the_states_and_paths_that_they_name_and_no_others() {
         (&account, state(&other, "zone-a"), false),
         (&account, state("", "zone-a"), false),
         (&account, Attributes::State { verb: "publish", namespace: &namespace, operation: "zone-a" }, false),
-        (&account, public, false),
         (&member, zone, true),
         (&member, state(&namespace, "zone-b"), false),
         (&stranger, zone, false),
-        (&anonymous, zone, false),
-        (&anonymous, public, true),
         (&account, path("get", "/state"), false),
         (&account, path("put", "/metrics"), false),
         (&member, metrics, false),
-        (&anonymous, metrics, false),
         // Everybody who is authenticated has this by a role of Kubernetes, and nobody needs to name the group.
         (&stranger, path("get", "/api"), true),
-        (&anonymous, path("get", "/api"), false),
     ] {
         assert_eq!(reviewer.allows(subject, attributes).await, Ok(expected), "{subject:?} {attributes:?}");
     }

@@ -220,6 +220,26 @@ async fn a_change_gives_no_state_to_who_has_lost_its_token_at_the_same_moment() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_change_gives_no_state_to_who_is_in_other_groups_that_may_not_at_the_same_moment() {
+    let file = |group: &str| line("token-a", "a", &[group.to_owned()]);
+    for _ in 0..8 {
+        let policy = Policy { rules: vec![rule(&["group:edge"], &["*"])], ..Policy::default() };
+        let mut rig = Rig::with_tokens(&file("edge"), policy, CLEAR);
+        rig.publish(7, MODEL).await;
+        let mut wires = Vec::new();
+        for raw in ways(&current(A)) {
+            wires.push(park(&mut rig, &raw).await);
+        }
+        replace(&rig, &file("other"));
+        rig.publish(8, "1").await;
+        for wire in &mut wires {
+            assert_eq!(next(wire, false).await.status, 403);
+        }
+        rig.is_empty();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_stays_in_the_file_stays_parked() {
     let mut rig = serving(CLEAR).await;
     let mut wires = Vec::new();
@@ -282,4 +302,48 @@ async fn rules_say_who_may_poll_what_and_hide_the_rest() {
     }
     assert_eq!(seen[0].0, 403);
     assert!(seen.iter().all(|answer| *answer == seen[0]), "{seen:#?}");
+}
+
+/// By each way, one client that is in group `edge` waits for the whole, and for a part.
+#[tokio::test(start_paused = true)]
+async fn who_is_in_other_groups_waits_on_as_far_as_these_may_and_gets_403_otherwise() {
+    let mut of_racks = rule(&["group:rack"], &["*"]);
+    of_racks.restrict = vec!["/zones".parse().expect("a template")];
+    let rules = || vec![rule(&["group:edge", "group:core"], &["*"]), of_racks.clone()];
+    let file = |group: &str| line("token-a", "a", &[group.to_owned()]);
+    for (group, whole, part) in [("core", None, None), ("rack", Some(403), None), ("other", Some(403), Some(403))] {
+        let policy = Policy { rules: rules(), ..Policy::default() };
+        let mut rig = Rig::with_tokens(&file("edge"), policy, CLEAR);
+        rig.publish(7, MODEL).await;
+        assert_eq!(rig.ask(&get("", A)).await.status, 200);
+        let selected = rig.ask(&get("select=/zones", A)).await;
+        let selected = get(&format!("since={}&wait=50&select=/zones", selected.field("state-id")), A);
+        let mut wires = Vec::new();
+        for (raw, expected) in [(current(A), whole), (selected, part)] {
+            for raw in ways(&raw) {
+                wires.push((park(&mut rig, &raw).await, expected));
+            }
+        }
+        let start = Instant::now();
+        replace(&rig, &file(group));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        for (wire, expected) in &mut wires {
+            if let Some(status) = expected {
+                let answer = next(wire, false).await;
+                assert_eq!(answer.status, *status, "{group}");
+            }
+        }
+        // What was read before is judged again too.
+        assert_eq!(rig.ask(&get("", A)).await.status, if group == "other" { 403 } else { 200 });
+        let whole = rig.ask(&get("", A)).await.body;
+        assert_eq!(whole == MODEL.as_bytes(), group == "core", "{group}");
+        rig.parked(wires.iter().filter(|(_, expected)| expected.is_none()).count()).await;
+        assert!(start.elapsed() < Duration::from_secs(5));
+        rig.publish(8, &MODEL.replace("mtu", "mtv").replace("zones", "zones2")).await;
+        for (wire, expected) in &mut wires {
+            if expected.is_none() {
+                assert_ne!(next(wire, false).await.status, 401, "{group}");
+            }
+        }
+    }
 }

@@ -10,6 +10,7 @@ use tidewait::access::policy::Rule;
 use tidewait::access::tokens::line;
 use tidewait::access::{Credential, Policy, Tokens, Unverified, Verified};
 use tidewait::authentication::{Authenticator, Challenge, Checked, Schemes};
+use tidewait::bounds::PEER_CREDENTIALS_PENDING;
 use tidewait::http::access::Access;
 use tokio::time::Instant;
 
@@ -161,6 +162,32 @@ async fn a_flood_of_bad_credentials_is_refused_without_being_judged() {
     assert_eq!(rig.ask(&get("", &field("slow-bad-0"))).await.status, 401);
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(rig.ask(&get("", &field("slow-bad-99"))).await.status, 401);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_address_has_a_few_credentials_judged_at_once_and_the_same_one_counts_once() {
+    let (mut rig, slow) = serving(Vec::new()).await;
+    let mut wires = Vec::new();
+    for number in 0..PEER_CREDENTIALS_PENDING {
+        for _ in 0..2 {
+            wires.push(sent(&mut rig, &get("", &field(&format!("slow-{number}")))).await);
+        }
+    }
+    let start = Instant::now();
+    for raw in ways(&get("", &field("slow-x"))) {
+        let refused = rig.ask(&raw).await;
+        assert_eq!((refused.status, start.elapsed()), (503, Duration::ZERO), "{refused:?}");
+        assert!(
+            !refused.field("retry-after").is_empty() && String::from_utf8_lossy(&refused.body).contains("try again"),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(rig.ask(&get("", &field("fast"))).await.status, 200, "who is known is let in");
+    for wire in &mut wires {
+        assert_eq!(next(wire, false).await.status, 200);
+    }
+    assert_eq!(slow.asked.load(Ordering::Relaxed), PEER_CREDENTIALS_PENDING);
+    assert_eq!(rig.ask(&get("", &field("slow-x"))).await.status, 200, "there is room again");
 }
 
 fn part(restrict: &[&str]) -> Rule {

@@ -125,3 +125,23 @@ async fn an_access_log_line_has_the_request_id_and_the_hold() {
     let other: serde_json::Value = serde_json::from_str(&server.logged("\"status\":200").await).expect("JSON");
     assert_eq!(other["request_id"].as_str().map(str::len), Some(16), "made where there is none: {other}");
 }
+
+#[tokio::test]
+async fn no_line_shows_a_credential_that_an_app_takes_in_the_query() {
+    let model = ModelFile::new("{}");
+    // Nobody listens there.
+    let settings = ["--access-log", "--log-level", "debug", "--upstream", "http://127.0.0.1:9"];
+    let mut server = serve(&model, &settings).await;
+    server.ready().await;
+    for (target, shown, status) in [
+        ("/app?access_token=s3cr3t&page=1", "/app?access_token=***&page=***", 502),
+        ("/describe?wait=0&access_token=s3cr3t", "/describe?wait=0&access_token=***", 200),
+        ("/bad?token=s3cr3t\u{7f}", "/bad?token=***", 400),
+    ] {
+        let reply = Client::connect(server.listen).await.get(target, &[]).await;
+        assert_eq!(reply.status, status, "{reply:?}");
+        server.logged(&format!("\"request_target\":\"{shown}\"")).await;
+    }
+    let log = server.log.borrow().join("\n");
+    assert!(!log.contains("s3cr3t"), "{log}");
+}

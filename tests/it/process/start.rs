@@ -9,6 +9,26 @@ use crate::model_file::ModelFile;
 use crate::server::{Client, STEP, Server, tidewait};
 
 #[tokio::test]
+async fn who_needs_an_api_server_that_cannot_be_found_is_told_what_needs_it() {
+    let model = ModelFile::new("{}");
+    let tokens = model.beside("tokens");
+    std::fs::write(&tokens, "# nobody").expect("written");
+    for (settings, expected) in [
+        (&["--access-kubernetes", "tidewait"][..], "--access-kubernetes"),
+        (&["--access-authorization", "kubernetes", "--access-tokens", &tokens], "--access-authorization"),
+        (&["--operations", "shop"], "--operations"),
+    ] {
+        let mut command = tidewait(&["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        command.args(["--kubeconfig", "/nowhere/config", "--file", model.arg()]).args(settings);
+        let output = command.output().await.expect("it runs");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        let said = format!("the Kubernetes API server cannot be found, and {expected} needs it");
+        assert!(told.contains(&said) && told.contains("/nowhere/config"), "{told}");
+    }
+}
+
+#[tokio::test]
 async fn every_configuration_mistake_is_told_at_once_with_exit_code_2() {
     let mut command = tidewait(&["serve", "--grace=20", "--log-level=inof", "--format=yamll"]);
     let output = command.env("TIDEWAIT_MAX_CONNECTIONS", "lots").output().await.expect("it runs");

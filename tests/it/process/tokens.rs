@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde_json::json;
+
 use super::{PARKED, serve};
 use crate::model_file::ModelFile;
 use crate::proxy::harness::RawApp;
@@ -49,10 +51,25 @@ async fn a_token_is_made_let_in_and_withdrawn() {
     assert_eq!(server.metric("tidewait_access_tokens").await.to_string(), "2");
 
     // A file that is not good withdraws nobody.
+    write(&file, "");
+    let logged = server.logged("the file with tokens is not good").await;
+    assert!(logged.contains("it is empty: to withdraw all, write a line that begins with # into it"), "{logged}");
+    assert_eq!(ask(&server, &two).await.status, 200);
     write(&file, &format!("{of_one}\nnonsense\n"));
     server.metric_becomes("tidewait_access_tokens_file_good", 0.0).await;
-    let logged = server.logged("the file with tokens is not good").await;
-    assert!(logged.contains("line 2: it does not begin with 'sha256:'"), "{logged}");
+    let logged = server.logged("line 2: it does not begin").await;
+    assert!(
+        logged.contains("the file with tokens is not good")
+            && logged.contains("line 2: it does not begin with 'sha256:'"),
+        "{logged}"
+    );
+    let seen = server.admin("/state").await.json()["files"].take();
+    assert_eq!(
+        (&seen[0]["holds"], &seen[0]["status"], &seen[0]["daysLeft"]),
+        (&json!("tokens"), &json!("outdated"), &json!(null))
+    );
+    assert_eq!(seen[0]["paths"], json!([file]));
+    assert!(logged.contains(seen[0]["detail"].as_str().expect("why")), "{seen} {logged}");
     assert_eq!(ask(&server, &two).await.status, 200);
     // Nor does it become good by being looked at again.
     tokio::time::timeout(
@@ -74,6 +91,7 @@ async fn a_token_is_made_let_in_and_withdrawn() {
     assert_eq!(ask(&server, &two).await.status, 401);
     assert_eq!(ask(&server, &one).await.status, 200);
     server.metric_becomes("tidewait_access_tokens", 1.0).await;
+    assert_eq!(server.admin("/state").await.json()["files"][0]["status"], "current");
     let withdrawals =
         server.metric("tidewait_released_requests_total{operation=\"describe\",reason=\"withdrawn\"}").await;
     assert_eq!(withdrawals.to_string(), "1");
@@ -95,6 +113,7 @@ async fn a_file_of_tokens_that_cannot_be_used_is_a_sentence_and_exit_code_1() {
     let file = model.beside("tokens");
     for (text, expected) in [
         (None, "tokens: it cannot be read: name a file that can be"),
+        (Some(""), "tokens: it is empty: write tokens into it, or a line that begins with # where there are none"),
         (
             Some("sha256:1 a"),
             "tokens: it is no file of tokens: line 1: what follows sha256: is not 64 digits of base 16",

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use serde_json::json;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
@@ -126,6 +127,10 @@ async fn files_that_are_not_good_leave_the_last_good_pair() {
         assert!(!logged.contains("PRIVATE"), "{logged}");
         rig.server.metric_becomes(GOOD, 0.0).await;
         assert_eq!(shown(&rig).await, first);
+        let state = rig.server.admin("/state").await.json()["files"][0].take();
+        assert_eq!((&state["holds"], &state["status"]), (&json!("certificate of clients"), &json!("outdated")));
+        assert!(state["detail"].as_str().expect("why").contains(why), "{state}");
+        assert!(state["daysLeft"].as_f64().expect("days") > 1.0, "of the one that is in use: {state}");
     }
     std::fs::remove_file(&key).expect("it was there");
     rig.server.metric_becomes(GOOD, 0.0).await;
@@ -133,6 +138,55 @@ async fn files_that_are_not_good_leave_the_last_good_pair() {
     files(&rig.model, &next);
     is_shown(&rig, &next).await;
     rig.server.metric_becomes(GOOD, 1.0).await;
+    assert_eq!(rig.server.admin("/state").await.json()["files"][0]["status"], "current");
+}
+
+#[tokio::test]
+async fn check_tells_every_mistake_in_files_of_credentials_and_tls() {
+    let model = ModelFile::new(MODEL);
+    let authority = Authority::new("server-ca");
+    files(&model, &authority.server());
+    let path = |name: &str| model.beside(name);
+    for (name, text) in [
+        ("tokens", "# nobody\nnonsense\n".to_owned()),
+        ("users", "edge:$1$old$hash\n".to_owned()),
+        ("keys", "{}".to_owned()),
+        ("ca.crt", "nothing".to_owned()),
+        ("other.key", authority.server().key),
+    ] {
+        write(&path(name), text);
+    }
+    let config = format!(
+        "apiVersion: tidewait.dev/v1alpha1\nkind: ServeConfig\naccess: {{issuers: [{{url: 'https://a.example', audience: b, keys: {0}}}]}}\n\
+         operations: [{{name: a, source: {{file: {{path: {1}}}}}}}]\n",
+        path("keys"),
+        model.arg()
+    );
+    write(&path("config.yaml"), config);
+    let [tokens, users, ca, crt, key, other, config] =
+        ["tokens", "users", "ca.crt", "tls.crt", "tls.key", "other.key", "config.yaml"].map(path);
+    let bad = ["--access-tokens", &tokens, "--access-users", &users, "--tls-client-ca", &ca, "--tls-certificate", &crt];
+    let bad =
+        [&bad[..], &["--tls-key", &other, "--admin-tls-certificate", "/nowhere", "--admin-tls-key", &key]].concat();
+    let output = tidewait(&["check", "--config", &config]).args(bad).output().await.expect("it runs");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    let expected = [
+        format!("--access-tokens: {tokens}: it is no file of tokens: line 2: it does not begin with 'sha256:'"),
+        format!("--access-users: {users}: it is no file of users: line 1: "),
+        format!("access.issuers: {}: it is no file of keys of an issuer: is no JWK Set", path("keys")),
+        format!("--tls-key {other}: the key is not that of the certificate"),
+        format!("--tls-client-ca {ca}: the file with authorities has no PEM section"),
+        "--admin-tls-certificate /nowhere: it cannot be read: name a file that can be".to_owned(),
+    ];
+    let lines: Vec<_> = told.lines().collect();
+    assert_eq!(lines.len(), expected.len(), "{told}");
+    for (line, expected) in lines.iter().zip(&expected) {
+        assert!(line.starts_with(expected), "{line}\n{expected}");
+    }
+    let good = ["check", "--file", model.arg(), "--tls-certificate", &crt, "--tls-key", &key];
+    let output = tidewait(&good).output().await.expect("it runs");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
 }
 
 #[tokio::test]

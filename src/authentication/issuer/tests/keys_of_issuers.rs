@@ -112,7 +112,7 @@ impl Published {
 
     async fn ask(&self, name: &str) -> Result<bool, Unverified> {
         let is_known = |keys: &Keys| !matches!(keys.find(Some(name), Algorithm::EdDsa), Found::None);
-        self.follower.keys_with(is_known).await.map(|keys| is_known(&keys))
+        self.follower.keys_that(is_known).await.map(|keys| is_known(&keys))
     }
 
     fn fetches(&self) -> usize {
@@ -177,9 +177,17 @@ async fn who_asks_for_an_unknown_key_learns_that_it_does_not_exist_or_that_it_is
         .during(async {
             tokio::time::sleep(Duration::from_secs(60)).await;
             assert_eq!(issuer.ask("b").await, Ok(false), "a fetch that began after it was asked has shown it");
+            // The next fetch may not begin yet, and the issuer has published the key since the last.
+            *issuer.keys.borrow_mut() =
+                Ok(parse(&[Signer::new(Algorithm::EdDsa, "a").jwk(), Signer::new(Algorithm::EdDsa, "c").jwk()]));
             let begin = Instant::now();
-            assert_eq!(why(issuer.ask("b").await), "the keys of the issuer have not been fetched in time");
-            assert_eq!(begin.elapsed(), ISSUER_KEY_WAIT, "the next fetch may not begin yet");
+            let (known, unknown) = tokio::join!(issuer.ask("c"), issuer.ask("b"));
+            assert_eq!((known, unknown), (Ok(true), Ok(false)), "who asks meanwhile waits for it");
+            assert_eq!(begin.elapsed(), ISSUER_FETCH_PAUSE, "100 ms of them had passed");
+            issuer.takes.set(ISSUER_KEY_WAIT * 2);
+            let begin = Instant::now();
+            assert_eq!(why(issuer.ask("b").await), "the issuer has not given its keys within 12s");
+            assert_eq!(begin.elapsed(), ISSUER_KEY_WAIT);
             let waiting: Vec<_> = (0..ISSUER_WAITING).map(|_| Box::pin(issuer.ask("b"))).collect();
             let mut waiting = futures::future::join_all(waiting);
             assert!(futures::poll!(&mut waiting).is_pending());
@@ -210,4 +218,47 @@ async fn an_issuer_that_is_away_keeps_its_keys_and_one_that_never_was_there_is_u
             assert_eq!(why(issuer.ask("b").await), "it is away again");
         })
         .await;
+}
+
+/// Runs `test` while an issuer publishes these keys, each fetch those of then; gives how often it was asked.
+async fn serving(issuer: &Issuer, keys: &RefCell<Arc<Keys>>, test: impl Future<Output = ()>) -> usize {
+    let fetches = Cell::new(0);
+    let fetch = || async {
+        fetches.set(fetches.get() + 1);
+        Ok(Arc::clone(&keys.borrow()))
+    };
+    tokio::select! {
+        () = issuer.follower.run(fetch, URL) => panic!("it never ends"),
+        () = test => {}
+    }
+    fetches.get()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_was_replaced_under_its_name_is_fetched_as_an_unknown_one_is() {
+    let [one, other, forger] = [(); 3].map(|()| Signer::new(Algorithm::EdDsa, "a"));
+    let metrics = Metrics::register(&prometheus::Registry::new()).expect("metrics");
+    let issuer = Issuer::new(IssuerConfig { keys: KeySource::Discovery, ..config() }, &metrics);
+    let published = RefCell::new(parse(&[one.jwk()]));
+    let fetches = serving(&issuer, &published, async {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert!(check(&issuer, &one.token(&claims())).is_ok(), "without a fetch");
+        *published.borrow_mut() = parse(&[other.jwk()]);
+        let token = other.token(&claims());
+        let checked = issuer.check(&token).await.expect("the key is there now");
+        assert!(issuer.keys().borrow().as_ref().expect("keys").has(&checked.key));
+        // A flood of bad signatures: each waits for one fetch, and all for the same.
+        let begin = Instant::now();
+        let token = forger.token(&claims());
+        for _ in 0..3 {
+            let all = futures::future::join_all((0..100).map(|_| issuer.check(&token))).await;
+            for checked in all {
+                let Err(Unverified::Invalid(why)) = checked else { panic!("{checked:?}") };
+                assert!(why.starts_with("has a wrong signature"), "{why}");
+            }
+        }
+        assert_eq!(begin.elapsed(), 3 * ISSUER_FETCH_PAUSE);
+        assert!(check(&issuer, &other.token(&claims())).is_ok(), "others do not wait");
+    });
+    assert_eq!(fetches.await, 5);
 }
