@@ -1,4 +1,5 @@
-//! Who may poll, and ask at the admin port: the checks of requests, made of the configuration, and the tasks that keep it up to date.
+//! Who may poll, and ask at the admin port: the checks of requests, made of the configuration, and the tasks that keep them up to
+//! date.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -59,8 +60,8 @@ struct Parts<'a> {
     issuers: Vec<Arc<Issuer>>,
 }
 
-/// The checks of both ports, and their tasks. `client` is there where the API server is asked; `withdrawals` counts up when somebody who was let
-/// in may be no longer.
+/// The checks of both ports, and their tasks. `client` is there where the API server is asked; `withdrawals` counts up when
+/// somebody who was let in may be no longer.
 pub(super) fn access(
     config: &config::Config,
     files: Files,

@@ -143,6 +143,19 @@ async fn a_credential_in_the_clear_is_refused_unless_it_is_allowed() {
     assert!((server.metric("tidewait_admin_refused_total{reason=\"clear\"}").await - 2.0).abs() < 0.5);
 }
 
+#[tokio::test]
+async fn without_a_rule_for_a_path_nobody_may_ask_there_and_a_warning_says_so() {
+    let model = ModelFile::new("{}");
+    let access = json!({"tokens": model.beside("tokens")});
+    let settings = json!({"adminAccess": true, "allowClearCredentials": true, "access": access});
+    let (mut server, elsewhere) = serve(&model, settings).await;
+    server.logged("no rule names a path of the admin port").await;
+    // Whoever has a credential may poll everything, which says nothing of the admin port.
+    for (path, status) in [("/metrics", 403), ("/agents", 403), ("/readyz", 200)] {
+        assert_eq!(ask(elsewhere, "root", "GET", path).await.status, status, "{path}");
+    }
+}
+
 /// What is open is open to all others, and what they bring means nothing.
 #[tokio::test]
 async fn without_the_setting_others_read_everything_and_change_nothing() {
