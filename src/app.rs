@@ -192,8 +192,16 @@ impl App {
         Ok((table, controller))
     }
 
-    fn warn_of_clear_credentials(&self) {
+    /// Says who is let in nowhere, by settings that are good and perhaps not meant so.
+    fn warn_of_closed_ports(&self) {
         let config = &self.config;
+        let by_rules = config.access.judges != config::Judges::Kubernetes;
+        if config.admin_access && by_rules && config.access.policy.paths.is_empty() {
+            tracing::warn!(
+                "no rule names a path of the admin port, so other hosts get nothing there but probes: write one with paths \
+                 (access.rules), or give --access-authorization kubernetes"
+            );
+        }
         let is_far = |address: SocketAddr| !address.ip().to_canonical().is_loopback();
         if config.access.clear_credentials {
             return;
@@ -255,7 +263,7 @@ impl App {
                 Some(proxy::Proxy::new(upstream, trusted, identity, metrics, connections.clone(), cut.clone()))
             }
         };
-        self.warn_of_clear_credentials();
+        self.warn_of_closed_ports();
         let mut followed = Followed::default();
         let [tls, admin_tls] = self.tls(&registry, &withdrawals, (&mut followed, &mut tasks))?;
         let (client, shared) = (self.client.as_ref(), (&registry, withdrawals));

@@ -1,4 +1,5 @@
-//! Who may poll, and ask at the admin port: the checks of requests, made of the configuration, and the tasks that keep it up to date.
+//! Who may poll, and ask at the admin port: the checks of requests, made of the configuration, and the tasks that keep them up to
+//! date.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -16,6 +16,7 @@ mod image; // the image, as `make image` builds it
 mod injection; // the sidecar comes into pods, whatever else is in them
 mod leftovers; // what a node that was taken down leaves
 mod lifecycle; // the life of a release
+mod metrics; // Prometheus, as the admin port sees it
 mod needs; // packages that the machine lacks
 mod node; // the node, and the means to speak to it
 mod proxy; // the proxy in front of a Service, and the sidecar in another chart

@@ -11,7 +11,8 @@ use crate::bounds::ACCESS_NAME_BYTES;
 
 mod issuers;
 
-/// Who may poll, by the settings of the process and the rules of the file. `on_admin`: other hosts are asked on the admin port too.
+/// Who may poll, by the settings of the process and the rules of the file. `on_admin`: other hosts are asked on the admin port
+/// too.
 pub(super) fn access(reader: &mut Reader<'_>, file: &Layer, on_admin: bool) -> Option<Access> {
     let layers = file.objects("access.rules");
     let tokens = reader.optional("access-tokens", value::file_path);

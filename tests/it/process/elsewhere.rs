@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tidewait::access::tokens::line;
 
@@ -141,6 +143,50 @@ async fn a_credential_in_the_clear_is_refused_unless_it_is_allowed() {
     }
     assert_eq!(ask(elsewhere, "nobody", "GET", "/livez").await.status, 200);
     assert!((server.metric("tidewait_admin_refused_total{reason=\"clear\"}").await - 2.0).abs() < 0.5);
+}
+
+/// `htpasswd -nbB -C 4 edge 'pass word £4'` (apache2-utils 2.4.71).
+const EDGE: &str = "edge:$2y$04$DADQjQLkqm2ILHDUJE6Wwuyxt4nAe.EApQypAfe5MahEntkFeRQ96";
+
+#[tokio::test]
+async fn a_user_with_a_password_gets_in_and_bad_ones_are_bounded_there_too() {
+    let model = ModelFile::new("{}");
+    let users = model.beside("users");
+    std::fs::write(&users, EDGE).expect("written");
+    let rules = json!([{"subjects": ["user:edge"], "verbs": ["get"], "paths": ["/state"]}]);
+    let access = json!({"tokens": model.beside("tokens"), "users": users, "rules": rules});
+    let settings = json!({"adminAccess": true, "allowClearCredentials": true, "access": access});
+    let (server, elsewhere) = serve(&model, settings).await;
+    let get = async |pair: &str| {
+        let basic = format!("Basic {}", STANDARD.encode(pair));
+        Client::connect(elsewhere).await.get("/state", &[("Authorization", &basic)]).await
+    };
+    let challenge = "Bearer realm=\"tidewait\", Basic realm=\"tidewait\", charset=\"UTF-8\"";
+    let missing = ask(elsewhere, "nobody", "GET", "/state").await;
+    assert_eq!((missing.status, missing.field("www-authenticate")), (401, challenge));
+    assert_eq!(get("edge:pass word £4").await.status, 200);
+    let mut statuses = Vec::new();
+    for number in 0..30 {
+        let reply = get(&format!("edge:wrong {number}")).await;
+        assert!(reply.status != 429 || reply.field("retry-after") == "2", "{reply:?}");
+        statuses.push(reply.status);
+    }
+    assert!(statuses[..10].iter().all(|status| *status == 401) && statuses.contains(&429), "{statuses:?}");
+    assert!(server.metric("tidewait_admin_refused_total{reason=\"limited\"}").await > 0.5);
+    assert_eq!(get("edge:pass word £4").await.status, 200, "who is known is let in");
+}
+
+#[tokio::test]
+async fn without_a_rule_for_a_path_nobody_may_ask_there_and_a_warning_says_so() {
+    let model = ModelFile::new("{}");
+    let access = json!({"tokens": model.beside("tokens")});
+    let settings = json!({"adminAccess": true, "allowClearCredentials": true, "access": access});
+    let (mut server, elsewhere) = serve(&model, settings).await;
+    server.logged("no rule names a path of the admin port").await;
+    // Whoever has a credential may poll everything, which says nothing of the admin port.
+    for (path, status) in [("/metrics", 403), ("/agents", 403), ("/readyz", 200)] {
+        assert_eq!(ask(elsewhere, "root", "GET", path).await.status, status, "{path}");
+    }
 }
 
 /// What is open is open to all others, and what they bring means nothing.

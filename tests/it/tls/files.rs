@@ -184,6 +184,9 @@ async fn check_tells_every_mistake_in_files_of_credentials_and_tls() {
     for (line, expected) in lines.iter().zip(&expected) {
         assert!(line.starts_with(expected), "{line}\n{expected}");
     }
+    let elsewhere = ["check", "--without-files", "--config", &config, "--access-tokens", "/nowhere"];
+    let output = tidewait(&elsewhere).output().await.expect("it runs");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
     let good = ["check", "--file", model.arg(), "--tls-certificate", &crt, "--tls-key", &key];
     let output = tidewait(&good).output().await.expect("it runs");
     assert_eq!(output.status.code(), Some(0), "{output:?}");
