@@ -225,7 +225,7 @@ impl App {
         &mut self,
         registry: &Registry,
         withdrawals: &Arc<watch::Sender<u64>>,
-        (followed, tasks): (&mut Followed, &mut Tasks),
+        (shown, tasks): (&mut Followed, &mut Tasks),
     ) -> Result<[Option<Arc<Acceptor>>; 2], AppError> {
         let ports = [("clients", self.tls.take()), ("admin", self.admin_tls.take())];
         if ports.iter().all(|(_, port)| port.is_none()) {
@@ -235,7 +235,7 @@ impl App {
         Ok(ports.map(|(name, port)| {
             let (port, ready) = port?;
             let (follower, acceptor) = Follower::new(port, ready, (name, families.of(name)), Arc::clone(withdrawals));
-            followed.files.push(follower.shown());
+            shown.files.push(follower.shown());
             tasks.spawn("files for TLS", async move {
                 follower.follow().await;
                 Ok(())

@@ -1,7 +1,7 @@
 //! What `tidewait check` reads beside the configuration: the files of credentials and of TLS, as the start does. All mistakes are
 //! told, not the first one alone.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use super::access_file::{self, AccessFileError, KEYS, Kind, TOKENS, USERS};
 use super::tls_files::{Port, TlsFileError};
@@ -50,7 +50,7 @@ pub fn check(config: &Config) -> Problems {
     problems
 }
 
-fn at(setting: &str, path: &PathBuf) -> String {
+fn at(setting: &str, path: &Path) -> String {
     format!("{setting} {}", path.display())
 }
 

@@ -165,8 +165,8 @@ async fn prometheus_takes_the_alerts_and_the_queries_of_the_dashboard() {
         render(&["--values", &cases()["inject-everything"], "--show-only=templates/around/metrics.yaml"]).await;
     let rule = rendered.split("---\n").find(|part| part.contains("kind: PrometheusRule")).expect("a rule");
     let rule: Value = serde_yaml::from_str(rule).expect("YAML");
-    assert_eq!(rule["spec"]["groups"][0]["rules"].as_array().map(Vec::len), Some(7));
-    prometheus_takes(&rule["spec"], 7);
+    assert_eq!(rule["spec"]["groups"][0]["rules"].as_array().map(Vec::len), Some(8));
+    prometheus_takes(&rule["spec"], 8);
     let dashboard = fs::read_to_string(chart().join("files/dashboard.json")).expect("text");
     let dashboard: Value = serde_json::from_str(&dashboard).expect("JSON");
     let panels = dashboard["panels"].as_array().expect("panels").iter();
