@@ -195,7 +195,7 @@ impl App {
     /// Says who is let in nowhere, by settings that are good and perhaps not meant so.
     fn warn_of_closed_ports(&self) {
         let config = &self.config;
-        let by_rules = config.access.judges != config::Judges::Kubernetes;
+        let by_rules = config.access.judges != Judges::Kubernetes;
         if config.admin_access && by_rules && config.access.policy.paths.is_empty() {
             tracing::warn!(
                 "no rule names a path of the admin port, so other hosts get nothing there but probes: write one with paths \

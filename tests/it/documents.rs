@@ -194,7 +194,8 @@ async fn every_configuration_that_is_shown_is_good() {
         let file = tempfile::NamedTempFile::with_suffix(".yaml").expect("a file");
         fs::write(file.path(), &text).expect("it can be written");
         let path = file.path().to_str().expect("UTF-8");
-        let output = crate::server::tidewait(&["check", "--without-files", "--config", path]).output().await.expect("it runs");
+        let output =
+            crate::server::tidewait(&["check", "--without-files", "--config", path]).output().await.expect("it runs");
         assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{text}");
         assert_eq!(String::from_utf8_lossy(&output.stdout), "the configuration is good, operations: 2\n", "{text}");
     }

@@ -319,7 +319,11 @@ fn checked(args: &[String], config: &str) -> String {
     });
     let args: Vec<_> = args.collect();
     assert_eq!(args[0], "serve");
-    let output = Command::new(env!("CARGO_BIN_EXE_tidewait")).args(["check", "--without-files"]).args(&args[1..]).output().expect("it runs");
+    let output = Command::new(env!("CARGO_BIN_EXE_tidewait"))
+        .args(["check", "--without-files"])
+        .args(&args[1..])
+        .output()
+        .expect("it runs");
     format!("{} {}", output.status, combined_output(&output))
 }
 
