@@ -31,6 +31,7 @@ use crate::access::{Certificate, Connection, Scheme, Tokens};
 
 mod asks;
 mod authenticator;
+pub mod budgets;
 mod ends;
 pub mod form;
 pub mod inquiries;

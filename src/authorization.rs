@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::access::caller::{Caller, Known, Loss};
 use crate::access::policy::{Allowance, Policy, Rule, Verb};
 use crate::access::verdicts::{Lasts, Verdict};
+use crate::authentication::budgets::Budgets;
 use crate::authentication::inquiries::{Finding, Inquirer, Inquiries, Outcome};
 use crate::bounds::ACCESS_ALLOWED_FOR;
 
@@ -51,6 +52,8 @@ pub enum Denied {
     Forbidden,
     /// It cannot be found out now.
     Unavailable,
+    /// It is not found out now: too much was asked lately that is not allowed.
+    Limited,
 }
 
 /// Whether a caller may.
@@ -68,8 +71,19 @@ pub struct Authorization {
     policy: Policy,
     /// Whether the rules decide; otherwise the judge does, alone.
     by_rules: bool,
-    judge: Option<Arc<Inquiries<Asked, ()>>>,
+    judge: Option<Judged>,
 }
+
+/// Where a judge is asked.
+#[derive(Debug)]
+struct Judged {
+    inquiries: Arc<Inquiries<Asked, ()>>,
+    refused: Arc<Mutex<Refused>>,
+}
+
+/// How much each caller has asked for that it may not have. Questions about what is not there count as well: so what there is
+/// can be told neither from the answers nor from the time that they take, and callers cannot make the judge do much.
+type Refused = Budgets<Box<str>>;
 
 /// A question to the judge.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,14 +115,16 @@ impl Authorization {
         kept: IntGauge,
         withdrawals: Arc<watch::Sender<u64>>,
     ) -> Self {
-        let judge = Inquiries::new(Box::new(Asks(judge)), Loss::Forbidden, withdrawals, kept);
-        Self { policy, by_rules: with_rules, judge: Some(judge) }
+        let refused = Arc::<Mutex<Refused>>::default();
+        let asks = Asks { judge, refused: Arc::clone(&refused) };
+        let inquiries = Inquiries::new(Box::new(asks), Loss::Forbidden, withdrawals, kept);
+        Self { policy, by_rules: with_rules, judge: Some(Judged { inquiries, refused }) }
     }
 
     /// Ends verdicts of the judge when their time is over; without end.
     pub async fn maintain(&self) {
         match &self.judge {
-            Some(judge) => Arc::clone(judge).maintain().await,
+            Some(judge) => Arc::clone(&judge.inquiries).maintain().await,
             None => std::future::pending().await,
         }
     }
@@ -126,6 +142,22 @@ impl Authorization {
             Allowance::Whole => None,
         };
         self.ask_judge(caller, || Action::Poll(operation.into()), parts)
+    }
+
+    /// Whether `caller` may learn that no operation is at this path: whoever may poll all of them. A judge is asked as it is about
+    /// one that is there.
+    #[must_use]
+    pub fn decide_nothing(&self, caller: Caller, path: &str) -> Decision {
+        let may = match &caller {
+            Caller::Known(_) if !self.by_rules => true,
+            Caller::Known(_) | Caller::Anonymous => self.policy.allows_all(&caller),
+        };
+        if !may {
+            return Decision::Now(Err(Denied::Forbidden));
+        }
+        // No operation has such a name. Of one length, whatever a client has sent.
+        let name = || format!("nothing/{}", blake3::hash(path.as_bytes()).to_hex()).into();
+        self.ask_judge(caller, || Action::Poll(name()), None)
     }
 
     /// Whether `caller` may do this at this path of the admin port.
@@ -148,12 +180,16 @@ impl Authorization {
             return Decision::Now(Ok(Allowed { caller, parts }));
         };
         let asked = Asked { known: Arc::clone(known), action: action() };
-        if let Some(verdict) = judge.find(&asked) {
+        if let Some(verdict) = judge.inquiries.find(&asked) {
             return Decision::Now(of(verdict, parts));
         }
-        let judge = Arc::clone(judge);
+        let refused = judge.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if !refused.may(&Box::from(known.name()), Instant::now().into_std()) {
+            return Decision::Now(Err(Denied::Limited));
+        }
+        let inquiries = Arc::clone(&judge.inquiries);
         Decision::Later(Box::pin(async move {
-            match judge.ask(asked, (), || Some(())).await {
+            match inquiries.ask(asked, (), || Some(())).await {
                 Outcome::Verdict(verdict) => of(verdict, parts),
                 Outcome::Unavailable | Outcome::Full | Outcome::NotBegun => Err(Denied::Unavailable),
             }
@@ -169,11 +205,10 @@ impl Authorization {
         }
     }
 
-    /// Whether `caller` may poll every operation, whatever there will be: nothing is a secret to it.
+    /// Whether a caller without a credential may poll every operation, whatever there will be.
     #[must_use]
-    pub fn allows_all(&self, caller: &Caller) -> bool {
-        let is_asked = self.judge.is_some() && *caller != Caller::Anonymous;
-        !is_asked && self.policy.allows_all(caller)
+    pub fn allows_anonymous(&self) -> bool {
+        self.policy.allows_all(&Caller::Anonymous)
     }
 }
 
@@ -196,17 +231,24 @@ fn of(verdict: Verdict, parts: Option<Vec<String>>) -> Result<Allowed, Denied> {
 
 /// Asks the judge.
 #[derive(Debug)]
-struct Asks(Arc<dyn Judge>);
+struct Asks {
+    judge: Arc<dyn Judge>,
+    refused: Arc<Mutex<Refused>>,
+}
 
 #[async_trait]
 impl Inquirer<Asked, ()> for Asks {
     async fn inquire(&self, asked: &Asked, (): ()) -> Finding<()> {
-        match self.0.allows(&asked.known, &asked.action).await {
+        match self.judge.allows(&asked.known, &asked.action).await {
             Ok(true) => {
                 let until = Instant::now().into_std().checked_add(ACCESS_ALLOWED_FOR);
                 Finding::Good(asked.known.with_permission(), Lasts { until, credential: None, again: true }, ())
             }
-            Ok(false) => Finding::Bad("is not allowed this"),
+            Ok(false) => {
+                let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+                refused.failed(asked.known.name().into(), Instant::now().into_std());
+                Finding::Bad("is not allowed this")
+            }
             Err(why) => {
                 tracing::debug!(why, "it cannot be found out now what a caller may");
                 Finding::Unavailable
@@ -214,3 +256,6 @@ impl Inquirer<Asked, ()> for Asks {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

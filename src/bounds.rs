@@ -98,6 +98,7 @@ pub const CREDENTIAL_LEEWAY: Duration = Duration::from_secs(30);
 /// Groups of one identity; with more its credential is refused.
 pub const IDENTITY_GROUPS: usize = 256;
 /// Credentials of one peer that may turn out bad at once; then none of its credentials is found out that is not known already.
+/// Also the questions of one caller that an API server may answer with no.
 pub const BAD_CREDENTIALS: u32 = 10;
 /// How long it takes until one more may.
 pub const BAD_CREDENTIALS_PACE: Duration = Duration::from_secs(1);

@@ -179,7 +179,7 @@ impl Router {
             let target = match &operation {
                 Some(operation) => Target::Operation(operation.config()),
                 None if self.operations.unknown().is_some() => Target::NotKnownYet,
-                None => Target::Nothing,
+                None => Target::Nothing(parts.uri.path().into()),
             };
             self.access.judge(&parts.headers, (&*connection.client).into(), &target)
         } else {

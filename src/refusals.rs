@@ -85,6 +85,12 @@ impl Asks {
                 UNKNOWN_RETRY,
                 "too many credentials from this address are being judged: try again",
             ),
+            Refusal::TooManyForbidden => Problem::retry(
+                Kind::AccessUnknown,
+                LIMITED_RETRY,
+                "you have asked for too much lately that is not allowed to you, so what else is will be found out later: try \
+                 again, for what you may",
+            ),
             Refusal::TooManyBad => Problem::retry(
                 Kind::TooManyBadCredentials,
                 LIMITED_RETRY,

@@ -26,6 +26,8 @@ pub enum Refusal {
     Unavailable,
     /// Too many bad credentials have come from where it comes from.
     TooManyBad,
+    /// Too much was asked for that it may not have, so that nobody finds out what there is.
+    TooManyForbidden,
     /// Too many that are not known yet are being judged of where it comes from.
     Crowded,
 }

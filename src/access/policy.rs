@@ -142,8 +142,9 @@ impl Policy {
     #[must_use]
     pub fn allows_all(&self, caller: &Caller) -> bool {
         match caller {
-            Caller::Anonymous => self.anonymous,
-            Caller::Known(_) => self.rules.is_empty(),
+            Caller::Anonymous if self.anonymous => true,
+            Caller::Known(_) if self.rules.is_empty() => true,
+            Caller::Anonymous | Caller::Known(_) => self.rules.iter().any(|rule| rule.is_of_all_for(caller)),
         }
     }
 }
@@ -171,6 +172,12 @@ impl Verb {
 }
 
 impl Rule {
+    /// Whether it allows `caller` something of every operation.
+    fn is_of_all_for(&self, caller: &Caller) -> bool {
+        let gives = self.restrict.is_empty() || self.restrict.iter().any(|part| part.fill(caller).is_some());
+        gives && are_about(&self.subjects, caller) && self.operations.iter().any(|pattern| &*pattern.0 == "*")
+    }
+
     fn names(&self, operation: &str) -> bool {
         self.operations.iter().any(|pattern| pattern.matches(operation))
     }

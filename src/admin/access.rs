@@ -120,6 +120,7 @@ impl Check {
         match self.authorization.decide_path(caller, verb, path).known().await {
             Ok(allowed) => Ok(allowed.caller),
             Err(Denied::Unavailable) => Err(self.refuse(Refusal::Unavailable)),
+            Err(Denied::Limited) => Err(self.refuse(Refusal::TooManyForbidden)),
             // Another one might, who has a credential.
             Err(Denied::Forbidden) if is_anonymous => Err(self.refuse(Refusal::Missing)),
             Err(Denied::Forbidden) => {
@@ -141,7 +142,7 @@ impl Check {
             Refusal::Withdrawn => "withdrawn",
             Refusal::Unavailable => "unknown",
             Refusal::Crowded => "crowded",
-            Refusal::TooManyBad => "limited",
+            Refusal::TooManyBad | Refusal::TooManyForbidden => "limited",
         };
         Refused(reason, self.asks.problem(refusal))
     }

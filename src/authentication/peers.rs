@@ -1,26 +1,20 @@
 //! PURE. Which peers may have a credential found out that nobody knows yet: each has a budget of bad ones, which comes back
 //! with time. So a flood of bad tokens costs a lookup each, and never a question to an API server each.
-//!
-//! Whoever finds out a credential must count a bad one also if its client has gone meanwhile, or the budget is no bound. And as
-//! nobody knows yet which of those that are being found out are bad, a peer has a few of them at once, and no more.
+//! As nobody knows yet which of those that are being found out are bad, a peer has a few of them at once, and no more.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::bounds::{
-    BAD_CREDENTIALS, BAD_CREDENTIALS_PACE, BAD_CREDENTIALS_PEERS, BAD_CREDENTIALS_WAIT, PEER_CREDENTIALS_PENDING,
-};
+use super::budgets::Budgets;
+use crate::bounds::PEER_CREDENTIALS_PENDING;
 
 /// The budgets of peers. Of those who have all of theirs nothing is kept.
 #[derive(Debug, Default)]
 pub struct Peers {
-    /// When each budget is whole again.
-    whole: BTreeMap<Network, Instant>,
-    /// The same, by time.
-    order: BTreeSet<(Instant, Network)>,
+    budgets: Budgets<Network>,
     /// How many credentials of a peer are being found out, of whom there are any.
     pending: HashMap<Network, usize>,
 }
@@ -67,34 +61,12 @@ impl Peers {
     /// Whether a credential of this peer may be found out.
     #[must_use]
     pub fn may(&self, peer: IpAddr, now: Instant) -> bool {
-        let Some(whole) = self.whole.get(&Network::of(peer)) else { return true };
-        whole.saturating_duration_since(now) + BAD_CREDENTIALS_PACE <= BAD_CREDENTIALS_PACE * BAD_CREDENTIALS
+        self.budgets.may(&Network::of(peer), now)
     }
 
-    /// A credential of this peer was bad. Several may have been found out at once, so a budget can be overdrawn, up to
-    /// [`BAD_CREDENTIALS_WAIT`].
+    /// A credential of this peer was bad.
     pub fn failed(&mut self, peer: IpAddr, now: Instant) {
-        self.forget_whole(now);
-        let network = Network::of(peer);
-        let before = self.whole.get(&network).copied();
-        let latest = now + BAD_CREDENTIALS_PACE * (BAD_CREDENTIALS - 1) + BAD_CREDENTIALS_WAIT;
-        let whole = (before.unwrap_or(now).max(now) + BAD_CREDENTIALS_PACE).min(latest);
-        if let Some(before) = before {
-            self.order.remove(&(before, network));
-        } else if self.whole.len() >= BAD_CREDENTIALS_PEERS
-            && let Some((_, soonest)) = self.order.pop_first()
-        {
-            self.whole.remove(&soonest);
-        }
-        self.whole.insert(network, whole);
-        self.order.insert((whole, network));
-    }
-
-    fn forget_whole(&mut self, now: Instant) {
-        while let Some((_, network)) = self.order.first().filter(|(whole, _)| *whole <= now).copied() {
-            self.order.pop_first();
-            self.whole.remove(&network);
-        }
+        self.budgets.failed(Network::of(peer), now);
     }
 }
 
@@ -118,6 +90,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::bounds::{BAD_CREDENTIALS, BAD_CREDENTIALS_PACE, BAD_CREDENTIALS_PEERS, BAD_CREDENTIALS_WAIT};
 
     fn now() -> Instant {
         tokio::time::Instant::now().into_std()
@@ -188,12 +161,12 @@ mod tests {
         let others = u32::try_from(BAD_CREDENTIALS_PEERS).expect("fits");
         for host in 1..=2 * others {
             peers.failed(v4(host), start);
-            assert!(peers.whole.len() <= BAD_CREDENTIALS_PEERS);
+            assert!(peers.budgets.len() <= BAD_CREDENTIALS_PEERS);
         }
-        assert_eq!((peers.whole.len(), peers.order.len()), (BAD_CREDENTIALS_PEERS, BAD_CREDENTIALS_PEERS));
+        assert_eq!(peers.budgets.len(), BAD_CREDENTIALS_PEERS);
         assert!(!peers.may(v4(0), start), "who has spent all is remembered");
         peers.failed(v4(0), start + BAD_CREDENTIALS_WAIT);
-        assert_eq!(peers.whole.len(), 1, "who has spent nothing is not kept");
+        assert_eq!(peers.budgets.len(), 1, "who has spent nothing is not kept");
     }
 
     proptest! {
@@ -217,7 +190,7 @@ mod tests {
                     peers.failed(v4(host), now);
                     *left = (*left - pace).max(least);
                 }
-                prop_assert_eq!(peers.whole.len(), peers.order.len());
+                prop_assert!(peers.budgets.len() <= 3);
             }
         }
 

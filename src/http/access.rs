@@ -41,8 +41,8 @@ pub struct Access {
 pub(in crate::http) enum Target {
     /// An operation.
     Operation(Arc<config::Operation>),
-    /// Nothing is at its path.
-    Nothing,
+    /// Nothing is at its path, which is this.
+    Nothing(Box<str>),
     /// Not all operations are known yet, and none of those that are has its path.
     NotKnownYet,
 }
@@ -179,21 +179,19 @@ impl Access {
         }
     }
 
-    /// That nothing is at a path is told to those alone who may poll everything.
+    /// That nothing is at a path is told to those alone who may poll everything, and finding that out takes as long as elsewhere.
     fn decide(self: &Arc<Self>, caller: Caller, target: &Target) -> Judged {
         let known = caller.clone();
-        let operation = match target {
-            Target::Operation(operation) => operation,
+        let decision = match target {
+            Target::Operation(operation) => self.authorization.decide(caller, &operation.name, &operation.access),
+            Target::Nothing(path) => self.authorization.decide_nothing(caller, path),
             // Its operation may come, and who is told 403 meanwhile would not try again.
-            Target::NotKnownYet if caller != Caller::Anonymous || self.authorization.allows_all(&caller) => {
+            Target::NotKnownYet if caller != Caller::Anonymous || self.authorization.allows_anonymous() => {
                 return Judged::Now(Ok(Admitted { caller, part: None }));
             }
-            Target::Nothing if self.authorization.allows_all(&caller) => {
-                return Judged::Now(Ok(Admitted { caller, part: None }));
-            }
-            Target::NotKnownYet | Target::Nothing => return Judged::Now(Err(self.denied(&known, Denied::Forbidden))),
+            Target::NotKnownYet => return Judged::Now(Err(self.denied(&known, Denied::Forbidden))),
         };
-        match self.authorization.decide(caller, &operation.name, &operation.access) {
+        match decision {
             Decision::Now(decision) => Judged::Now(self.admit(&known, decision)),
             Decision::Later(decision) => {
                 let access = Arc::clone(self);
@@ -253,6 +251,7 @@ impl Access {
     fn denied(&self, caller: &Caller, denied: Denied) -> Problem {
         match (caller, denied) {
             (_, Denied::Unavailable) => self.refuse(Refusal::Unavailable),
+            (_, Denied::Limited) => self.refuse(Refusal::TooManyForbidden),
             // Another one might, who has a credential.
             (Caller::Anonymous, Denied::Forbidden) => self.refuse(Refusal::Missing),
             (Caller::Known(_), Denied::Forbidden) => self.forbid(),

@@ -74,7 +74,7 @@ impl Metrics {
             Refusal::Invalid(Invalid::Several | Invalid::Scheme | Invalid::Form | Invalid::Judged(_)) => &self.invalid,
             Refusal::Withdrawn => &self.withdrawn,
             Refusal::Unavailable => &self.unknown,
-            Refusal::TooManyBad => &self.limited,
+            Refusal::TooManyBad | Refusal::TooManyForbidden => &self.limited,
             Refusal::Crowded => &self.crowded,
         }
     }

@@ -105,7 +105,7 @@ fn what_is_not_known_yet_is_forbidden_to_nobody_with_a_credential() {
     for (target, with, without) in [
         (target("a"), None, Some(Kind::Unauthorized)),
         (target("b"), Some(Kind::Forbidden), Some(Kind::Unauthorized)),
-        (Target::Nothing, Some(Kind::Forbidden), Some(Kind::Unauthorized)),
+        (Target::Nothing("/x".into()), Some(Kind::Forbidden), Some(Kind::Unauthorized)),
         (Target::NotKnownYet, None, Some(Kind::Unauthorized)),
     ] {
         assert_eq!((kind(good, &target), kind(&[], &target)), (with, without), "{target:?}");

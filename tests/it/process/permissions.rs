@@ -106,7 +106,7 @@ const TABLES: [(&str, &str, &str); 10] = [
          node-1 B S 1 F B F B F F
          node-2 C S F 2 F F C F F
          other  F F F F F F F F F
-         admin  W S 1 2 B N W W F",
+         admin  W S 1 2 B N W W X",
     ),
     (
         // One operation for whoever brings no credential, the others for whoever brings one.
