@@ -109,6 +109,8 @@ pub const PEER_CREDENTIALS_PENDING: usize = 64;
 /// Peers (IPv4 addresses, and networks of 64 bits of IPv6) whose bad credentials are remembered; beyond, the one is forgotten whose
 /// budget would be whole again first.
 pub const BAD_CREDENTIALS_PEERS: usize = 16_384;
+/// Mistakes of one file of credentials that `tidewait check` tells.
+pub const CHECK_MISTAKES: usize = 100;
 /// Users in an htpasswd file; a file with more is refused as a whole.
 pub const ACCESS_USERS: usize = 100_000;
 /// Bytes of a password that a client sends; a longer one is refused.

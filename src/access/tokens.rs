@@ -49,6 +49,17 @@ pub enum InvalidTokens {
     NotUtf8(usize),
 }
 
+impl InvalidTokens {
+    /// The line that is wrong; none: the file as a whole is.
+    #[must_use]
+    pub fn line(&self) -> Option<usize> {
+        match self {
+            Self::Line { line, .. } | Self::Twice { line, .. } => Some(*line),
+            Self::TooMany | Self::NotUtf8(_) => None,
+        }
+    }
+}
+
 impl Tokens {
     /// Reads a file of tokens. Empty lines and those that begin with `#` say nothing.
     pub fn parse(bytes: &[u8]) -> Result<Self, InvalidTokens> {

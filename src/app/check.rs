@@ -1,14 +1,18 @@
 //! What `tidewait check` reads beside the configuration: the files of credentials and of TLS, as the start does. All mistakes are
 //! told, not the first one alone.
 
+use std::convert::Infallible;
+use std::error::Error;
 use std::path::Path;
 
 use super::access_file::{self, AccessFileError, KEYS, Kind, TOKENS, USERS};
 use super::tls_files::{Port, TlsFileError};
 use crate::access::Tokens;
 use crate::access::issuer::KeySource;
+use crate::access::tokens::InvalidTokens;
 use crate::authentication::issuer::Keys;
-use crate::authentication::users::Users;
+use crate::authentication::users::{InvalidUsers, Users};
+use crate::bounds::CHECK_MISTAKES;
 use crate::config::{Config, Problems};
 use crate::telemetry::chain;
 use crate::tls::pair;
@@ -22,10 +26,10 @@ pub fn check(config: &Config) -> Problems {
     let mut problems = Problems::default();
     let access = &config.access;
     if let Some(path) = &access.tokens {
-        note(&mut problems, "--access-tokens", access_file::read(path, TOKENS, Tokens::parse));
+        lines(&mut problems, ("--access-tokens", path, TOKENS), Tokens::parse, InvalidTokens::line);
     }
     if let Some(path) = &access.users {
-        note(&mut problems, "--access-users", access_file::read(path, USERS, Users::parse));
+        lines(&mut problems, ("--access-users", path, USERS), Users::parse, InvalidUsers::line);
     }
     for issuer in &access.issuers {
         if let KeySource::File(path) = &issuer.keys {
@@ -48,6 +52,30 @@ pub fn check(config: &Config) -> Problems {
         }
     }
     problems
+}
+
+/// Notes what is wrong with each line of a file.
+fn lines<T, E: Error + Send + Sync + 'static>(
+    problems: &mut Problems,
+    (origin, path, kind): (&str, &Path, Kind),
+    parse: fn(&[u8]) -> Result<T, E>,
+    line: fn(&E) -> Option<usize>,
+) {
+    let read = access_file::read(path, kind, |bytes| Ok::<_, Infallible>(bytes.to_vec()));
+    let mut bytes = match read {
+        Ok(bytes) => bytes,
+        Err(error) => return problems.push(origin, chain(&error)),
+    };
+    for _ in 0..CHECK_MISTAKES {
+        let Err(error) = parse(&bytes) else { return };
+        let bad = line(&error);
+        let error = AccessFileError::Invalid { path: path.into(), what: kind.what, source: error.into() };
+        problems.push(origin, chain(&error));
+        // Once more, without that line.
+        let bad = bad.and_then(|bad| bytes.split_mut(|byte| *byte == b'\n').nth(bad.checked_sub(1)?));
+        let Some(bad) = bad else { return };
+        bad.fill(b' ');
+    }
 }
 
 fn at(setting: &str, path: &Path) -> String {

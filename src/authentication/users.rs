@@ -74,6 +74,17 @@ pub enum InvalidUsers {
     NotUtf8(usize),
 }
 
+impl InvalidUsers {
+    /// The line that is wrong; none: the file as a whole is.
+    #[must_use]
+    pub fn line(&self) -> Option<usize> {
+        match self {
+            Self::Line { line, .. } | Self::Twice { line, .. } => Some(*line),
+            Self::TooMany | Self::NotUtf8(_) => None,
+        }
+    }
+}
+
 impl Users {
     /// Reads a file. Empty lines and those that begin with `#` say nothing.
     pub fn parse(bytes: &[u8]) -> Result<Self, InvalidUsers> {

@@ -6,6 +6,7 @@ use tidewait::access::policy::Rule;
 use tidewait::access::tokens::line;
 use tidewait::access::{Policy, Tokens};
 use tidewait::registry::Listing;
+use tidewait::sources::Report;
 use tokio::time::Instant;
 
 use super::{MODEL, Rig, Wire, ask, get, id, next};
@@ -236,6 +237,34 @@ async fn a_change_gives_no_state_to_who_is_in_other_groups_that_may_not_at_the_s
             assert_eq!(next(wire, false).await.status, 403);
         }
         rig.is_empty();
+    }
+}
+
+/// Its client claims a newer state, so the source is read before anything is said to it.
+#[tokio::test(start_paused = true)]
+async fn who_comes_to_other_groups_while_a_read_is_waited_for_is_judged_by_them_after_it() {
+    for (group, status) in [("core", 200), ("other", 403)] {
+        let policy = Policy { rules: vec![rule(&["group:edge", "group:core"], &["*"])], anonymous: false };
+        let file = |group: &str| line("token-a", "a", &[group.to_owned()]);
+        let mut rig = Rig::with_tokens(&file("edge"), policy, CLEAR);
+        rig.publish(7, MODEL).await;
+        let mut reader = rig.operation.reads.reader();
+        let mut wires = Vec::new();
+        for raw in ways(&get(&format!("since={}&wait=30", id(9, "0")), A)) {
+            let mut wire = rig.connect();
+            wire.send(raw.as_bytes());
+            wire.flushed().await;
+            wires.push(wire);
+        }
+        reader.requested().await;
+        replace(&rig, &file(group));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let number = reader.begin();
+        rig.says(7, MODEL).await;
+        rig.reports(Report::ReadCompleted(number)).await;
+        for wire in &mut wires {
+            assert_eq!(next(wire, false).await.status, status, "{group}");
+        }
     }
 }
 

@@ -148,7 +148,7 @@ async fn check_tells_every_mistake_in_files_of_credentials_and_tls() {
     files(&model, &authority.server());
     let path = |name: &str| model.beside(name);
     for (name, text) in [
-        ("tokens", "# nobody\nnonsense\n".to_owned()),
+        ("tokens", "# nobody\nnonsense\r\n\nsha256:1 a".to_owned()),
         ("users", "edge:$1$old$hash\n".to_owned()),
         ("keys", "{}".to_owned()),
         ("ca.crt", "nothing".to_owned()),
@@ -173,6 +173,7 @@ async fn check_tells_every_mistake_in_files_of_credentials_and_tls() {
     assert_eq!(output.status.code(), Some(2), "{told}");
     let expected = [
         format!("--access-tokens: {tokens}: it is no file of tokens: line 2: it does not begin with 'sha256:'"),
+        format!("--access-tokens: {tokens}: it is no file of tokens: line 4: what follows sha256: is not 64 digits"),
         format!("--access-users: {users}: it is no file of users: line 1: "),
         format!("access.issuers: {}: it is no file of keys of an issuer: is no JWK Set", path("keys")),
         format!("--tls-key {other}: the key is not that of the certificate"),
