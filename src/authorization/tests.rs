@@ -61,10 +61,8 @@ async fn who_asks_for_much_that_is_forbidden_finds_nothing_out_for_a_while() {
     let (authorization, slow) = judged();
     let (mallory, other) = (caller("mallory"), caller("other"));
     assert_eq!(timed(authorization.decide(mallory.clone(), "open-1", &[])).await.0, Ok(()));
-    let guesses = (0..BAD_CREDENTIALS).map(|number| async {
-        let path = format!("/describe/{number}");
-        authorization.decide_nothing(mallory.clone(), &path).known().await.map(drop)
-    });
+    let guesses = (0..BAD_CREDENTIALS)
+        .map(|number| authorization.decide_nothing(mallory.clone(), &format!("/describe/{number}")).known());
     let guessed: Vec<_> = futures::future::join_all(guesses).await;
     assert!(guessed.iter().all(|guess| *guess == Err(Denied::Forbidden)), "{guessed:?}");
     let asked = slow.asked.load(Ordering::Relaxed);

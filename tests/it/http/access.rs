@@ -244,7 +244,7 @@ async fn a_change_gives_no_state_to_who_is_in_other_groups_that_may_not_at_the_s
 #[tokio::test(start_paused = true)]
 async fn who_comes_to_other_groups_while_a_read_is_waited_for_is_judged_by_them_after_it() {
     for (group, status) in [("core", 200), ("other", 403)] {
-        let policy = Policy { rules: vec![rule(&["group:edge", "group:core"], &["*"])], anonymous: false };
+        let policy = Policy { rules: vec![rule(&["group:edge", "group:core"], &["*"])], ..Policy::default() };
         let file = |group: &str| line("token-a", "a", &[group.to_owned()]);
         let mut rig = Rig::with_tokens(&file("edge"), policy, CLEAR);
         rig.publish(7, MODEL).await;
