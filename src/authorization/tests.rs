@@ -61,9 +61,9 @@ async fn who_asks_for_much_that_is_forbidden_finds_nothing_out_for_a_while() {
     let (authorization, slow) = judged();
     let (mallory, other) = (caller("mallory"), caller("other"));
     assert_eq!(timed(authorization.decide(mallory.clone(), "open-1", &[])).await.0, Ok(()));
-    let guesses = (0..BAD_CREDENTIALS)
+    let questions = (0..BAD_CREDENTIALS)
         .map(|number| authorization.decide_nothing(mallory.clone(), &format!("/describe/{number}")).known());
-    let guessed: Vec<_> = futures::future::join_all(guesses).await;
+    let guessed: Vec<_> = futures::future::join_all(questions).await;
     assert!(guessed.iter().all(|guess| *guess == Err(Denied::Forbidden)), "{guessed:?}");
     let asked = slow.asked.load(Ordering::Relaxed);
     let limited = (Err(Denied::Limited), Duration::ZERO);

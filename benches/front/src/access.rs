@@ -98,7 +98,7 @@ fn measure(program: &Path, clients: usize, case: &Case) -> Outcome<f64> {
         // The last poll is read.
         crowd.rest(BETWEEN_CHANGES)?;
         crowd.verdict(clients)?;
-        spent.push((process.cpu() - before).as_secs_f64() * 1e6 / clients as f64);
+        spent.push(process.cpu().saturating_sub(before).as_secs_f64() * 1e6 / clients as f64);
     }
     Ok(median(&mut spent))
 }

@@ -51,8 +51,7 @@ fn reference(rules: &[Written], own: &[Written], anonymous: bool, asks: &Asks, o
         (None, Some(_)) => false,
     };
     let names = |rule: &&Written| rule.operations.iter().any(|pattern| matches(pattern, operation));
-    let those =
-        rules.iter().filter(names).chain(own).filter(|rule| rule.subjects.iter().any(|subject| about(&subject)));
+    let those = rules.iter().filter(names).chain(own).filter(|rule| rule.subjects.iter().any(about));
     let mut parts = BTreeSet::new();
     for rule in those {
         if rule.restrict.is_empty() {
