@@ -15,6 +15,8 @@ pub const WAIT: &str = "wait";
 pub const SELECT: &str = "select";
 /// The state that the client was given and could not apply.
 pub const REJECTED: &str = "rejected";
+/// The newest state that the client was given, which it is applying.
+pub const APPLYING: &str = "applying";
 
 /// The parameters that have a meaning here; others are only handed on in `Link`.
 pub const PARAMETERS: [&str; 4] = [SINCE, WAIT, SELECT, REJECTED];
@@ -26,6 +28,8 @@ pub struct Query {
     pub since: Option<String>,
     /// `State-Id` of the answer whose state the client could not apply, as it was.
     pub rejected: Option<String>,
+    /// `State-Id` of the answer whose state the client is applying, as it was.
+    pub applying: Option<String>,
     /// The longest hold, in whole milliseconds; absent: the server's default.
     pub wait: Option<Duration>,
     /// JSON Pointers (RFC 6901) to the parts that are asked for; none: the whole model.
@@ -57,6 +61,7 @@ impl Query {
             match std::str::from_utf8(&name) {
                 Ok(SINCE) => once(SINCE, &mut query.since, id_text(SINCE, &value)?)?,
                 Ok(REJECTED) => once(REJECTED, &mut query.rejected, id_text(REJECTED, &value)?)?,
+                Ok(APPLYING) => once(APPLYING, &mut query.applying, id_text(APPLYING, &value)?)?,
                 Ok(WAIT) => once(WAIT, &mut wait, String::from_utf8_lossy(&value).into_owned())?,
                 Ok(SELECT) => query.select.push(pointer(&value)?),
                 Ok(_) | Err(_) => {}
@@ -65,6 +70,7 @@ impl Query {
         query.wait = wait.as_deref().map(seconds).transpose()?;
         query.since = query.since.filter(|since| !since.is_empty());
         query.rejected = query.rejected.filter(|rejected| !rejected.is_empty());
+        query.applying = query.applying.filter(|applying| !applying.is_empty());
         Ok(query)
     }
 }
@@ -82,6 +88,9 @@ impl fmt::Display for Query {
         if let Some(rejected) = &self.rejected {
             write(REJECTED, rejected)?;
         }
+        if let Some(applying) = &self.applying {
+            write(APPLYING, applying)?;
+        }
         if let Some(wait) = self.wait {
             let text = format!("{}.{:03}", wait.as_secs(), wait.subsec_millis());
             write(WAIT, text.trim_end_matches('0').trim_end_matches('.'))?;
@@ -90,11 +99,12 @@ impl fmt::Display for Query {
     }
 }
 
-/// What follows the id in `Link`: every parameter but `since` and `rejected`, each with its `&`.
+/// What follows the id in `Link`: every parameter but those that name states, each with its `&`.
 #[must_use]
 pub fn link_tail(text: &str) -> String {
     let mut tail = String::new();
-    for (name, value) in pairs(text).filter(|(name, _)| ![SINCE, REJECTED].map(str::as_bytes).contains(&&**name)) {
+    let names_a_state = |name: &[u8]| [SINCE, REJECTED, APPLYING].map(str::as_bytes).contains(&name);
+    for (name, value) in pairs(text).filter(|(name, _)| !names_a_state(name)) {
         tail.push('&');
         tail.extend(percent_encode(&name, RESERVED));
         if let Some(value) = value {
@@ -171,10 +181,11 @@ mod tests {
         let query = Query {
             since: Some("0a.7.b~gzip".to_owned()),
             rejected: Some("0a.8.c".to_owned()),
+            applying: Some("0a.9.d".to_owned()),
             wait: Some(Duration::from_millis(25_500)),
             select: vec!["/a b/c+d".to_owned(), String::new()],
         };
-        let text = "since=0a.7.b~gzip&rejected=0a.8.c&wait=25.5&select=%2Fa%20b%2Fc%2Bd&select=";
+        let text = "since=0a.7.b~gzip&rejected=0a.8.c&applying=0a.9.d&wait=25.5&select=%2Fa%20b%2Fc%2Bd&select=";
         assert_eq!((query.to_string(), Query::parse(text)), (text.to_owned(), Ok(query)));
         for (millis, written) in [(0, "wait=0"), (10_000, "wait=10"), (1, "wait=0.001"), (100_100, "wait=100.1")] {
             assert_eq!(Query { wait: Some(Duration::from_millis(millis)), ..Query::default() }.to_string(), written);
@@ -201,13 +212,15 @@ mod tests {
         fn what_is_written_is_what_is_read(
             since in prop::option::of("\\PC{1,64}"),
             rejected in prop::option::of("[ -~]{1,256}"),
+            applying in prop::option::of("[a-z]{1,9}"),
             wait in prop::option::of(any::<u32>()),
             select in prop::collection::vec(any::<String>(), 0..5),
         ) {
-            let query = Query { since, rejected, wait: wait.map(|millis| Duration::from_millis(millis.into())), select };
+            let wait = wait.map(|millis| Duration::from_millis(millis.into()));
+            let query = Query { since, rejected, applying, wait, select };
             let text = query.to_string();
             prop_assert_eq!(Query::parse(&text), Ok(query.clone()));
-            let alone = Query { since: None, rejected: None, ..query };
+            let alone = Query { since: None, rejected: None, applying: None, ..query };
             let tail = link_tail(&text);
             prop_assert_eq!(tail.strip_prefix('&').unwrap_or_default(), alone.to_string());
             prop_assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%=&".contains(&byte)));
