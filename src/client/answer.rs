@@ -12,6 +12,9 @@ use crate::model::{Content, StateId, patch};
 use crate::protocol::media_type::{JSON, PROBLEM};
 use crate::protocol::{AnswerHead, answer, state_digest};
 
+#[cfg(test)]
+mod tests;
+
 /// What becomes of an answer, once its head is read.
 #[derive(Debug)]
 pub(super) enum Head {

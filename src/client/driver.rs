@@ -1,22 +1,41 @@
 //! Runs the machine: tells it what happens, and does what it says.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::watch;
 
+use super::endpoints::Place;
+use super::failure::Failure;
 use super::handles::{Report, Shared};
-use super::line::Line;
 use super::machine::{Action, Ended, Machine, Outcome, Poll};
 use super::status::Status;
 
+#[cfg(test)]
+mod tests;
+
 /// A client that runs.
 #[derive(Debug)]
-pub(super) struct Driver {
+pub(super) struct Driver<N> {
     pub(super) machine: Machine,
-    pub(super) line: Line,
+    pub(super) line: N,
     pub(super) to_user: ToUser,
+}
+
+/// What sends polls. In tests it has no sockets, so that time can be paused.
+pub(super) trait Network: Send + Sync {
+    /// A place, for people.
+    fn name(&self, place: Place) -> String;
+    /// The addresses of the host of a URL.
+    fn look_up(&self, url: usize) -> impl Future<Output = Result<Vec<SocketAddr>, Failure>> + Send;
+    /// Sees to it that there is a connection to a place.
+    fn open(&mut self, place: Place) -> impl Future<Output = Result<(), Failure>> + Send;
+    /// Sends a poll on the connection that was opened for it, and gives what came of it.
+    fn exchange(&mut self, poll: &Poll) -> impl Future<Output = Ended> + Send;
+    /// Gives up the connection that is kept.
+    fn drop_connection(&mut self);
 }
 
 /// The way to the user of the library.
@@ -26,7 +45,7 @@ pub(super) struct ToUser {
     pub(super) status: watch::Sender<Status>,
 }
 
-impl Driver {
+impl<N: Network> Driver<N> {
     /// Polls until it is dropped.
     pub(super) async fn run(mut self) {
         loop {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
-use super::driver::{Driver, ToUser};
+use super::driver::{Driver, Network as _, ToUser};
 use super::line::Line;
 use super::machine::Machine;
 use super::settings::{InvalidSetting, Settings};
@@ -67,8 +67,13 @@ impl Client {
         let to_user = ToUser { shared: Arc::clone(&shared), status };
         let mut driver = JoinSet::new();
         driver.spawn(Driver { machine, line, to_user }.run());
-        Ok((States { shared: Arc::clone(&shared), driver }, Reports { shared, status: statuses }))
+        Ok(of(shared, driver, statuses))
     }
+}
+
+/// Both ends for a user, of a driver that runs.
+pub(super) fn of(shared: Arc<Shared>, driver: JoinSet<()>, status: watch::Receiver<Status>) -> (States, Reports) {
+    (States { shared: Arc::clone(&shared), driver }, Reports { shared, status })
 }
 
 impl States {

@@ -15,6 +15,7 @@ use super::answer::{self, Head};
 use super::body;
 use super::connection::Connection;
 use super::credentials::{self, Trust};
+use super::driver::Network;
 use super::endpoints::Place;
 use super::failure::{Failure, FailureKind};
 use super::machine::{Ended, Outcome, Poll};
@@ -57,64 +58,6 @@ impl Line {
             trust: Trust::new(settings.ca.clone(), settings.certificate.clone()),
             kept: None,
         }
-    }
-
-    /// A place, for people.
-    pub(super) fn name(&self, place: Place) -> String {
-        let Endpoint { url, host, .. } = &self.endpoints[place.url];
-        match place.address {
-            Some(address) if address.ip().to_string() != *host => format!("{url} ({address})"),
-            _ => url.clone(),
-        }
-    }
-
-    /// The addresses of the host of a URL.
-    pub(super) async fn look_up(&self, url: usize) -> Result<Vec<SocketAddr>, Failure> {
-        let Endpoint { url, host, port, .. } = &self.endpoints[url];
-        let failed = |why: &str| {
-            let text = format!("{url}: the name {host} is not known ({why}): see that it is right, and the resolver");
-            Failure::new(FailureKind::Unreachable, &text)
-        };
-        let Ok(found) = timeout(CLIENT_CONNECT, lookup_host((&**host, *port))).await else {
-            return Err(failed("no answer"));
-        };
-        let found: Vec<_> = found.map_err(|error| failed(&error.to_string()))?.collect();
-        if found.is_empty() { Err(failed("it has no address")) } else { Ok(found) }
-    }
-
-    /// Gives up the connection that is kept.
-    pub(super) fn drop_connection(&mut self) {
-        self.kept = None;
-    }
-
-    /// Sees to it that there is a connection to a place.
-    pub(super) async fn open(&mut self, place: Place) -> Result<(), Failure> {
-        if let Some((led, mut connection)) = self.kept.take()
-            && led == place
-            && connection.is_usable().await
-        {
-            self.kept = Some((place, connection));
-            return Ok(());
-        }
-        let Some(address) = place.address else {
-            return Err(Failure::new(FailureKind::Unreachable, "no address is known"));
-        };
-        let opened = Connection::open(&self.endpoints[place.url], address, &mut self.trust).await;
-        let connection = opened.map_err(|failure| self.at(place, &failure))?;
-        self.kept = Some((place, connection));
-        Ok(())
-    }
-
-    /// Sends a poll on the connection that was opened for it, and gives what came of it. The connection is kept only after
-    /// an answer that was read to its end.
-    pub(super) async fn exchange(&mut self, poll: &Poll) -> Ended {
-        let mut within = None;
-        let mut keeps = false;
-        let outcome = match self.try_exchange(poll, &mut within, &mut keeps).await {
-            Ok(outcome) => outcome,
-            Err(failure) => Outcome::Failed(self.at(poll.place, &failure)),
-        };
-        Ended { outcome, keeps, within }
     }
 
     async fn try_exchange(
@@ -205,6 +148,61 @@ impl Line {
     /// The failure, with the name of the endpoint.
     fn at(&self, place: Place, failure: &Failure) -> Failure {
         Failure::new(failure.kind, &format!("{}: {}", self.name(place), failure.text))
+    }
+}
+
+impl Network for Line {
+    fn name(&self, place: Place) -> String {
+        let Endpoint { url, host, .. } = &self.endpoints[place.url];
+        match place.address {
+            Some(address) if address.ip().to_string() != *host => format!("{url} ({address})"),
+            _ => url.clone(),
+        }
+    }
+
+    async fn look_up(&self, url: usize) -> Result<Vec<SocketAddr>, Failure> {
+        let Endpoint { url, host, port, .. } = &self.endpoints[url];
+        let failed = |why: &str| {
+            let text = format!("{url}: the name {host} is not known ({why}): see that it is right, and the resolver");
+            Failure::new(FailureKind::Unreachable, &text)
+        };
+        let Ok(found) = timeout(CLIENT_CONNECT, lookup_host((&**host, *port))).await else {
+            return Err(failed("no answer"));
+        };
+        let found: Vec<_> = found.map_err(|error| failed(&error.to_string()))?.collect();
+        if found.is_empty() { Err(failed("it has no address")) } else { Ok(found) }
+    }
+
+    fn drop_connection(&mut self) {
+        self.kept = None;
+    }
+
+    async fn open(&mut self, place: Place) -> Result<(), Failure> {
+        if let Some((led, mut connection)) = self.kept.take()
+            && led == place
+            && connection.is_usable().await
+        {
+            self.kept = Some((place, connection));
+            return Ok(());
+        }
+        let Some(address) = place.address else {
+            return Err(Failure::new(FailureKind::Unreachable, "no address is known"));
+        };
+        let opened = Connection::open(&self.endpoints[place.url], address, &mut self.trust).await;
+        let connection = opened.map_err(|failure| self.at(place, &failure))?;
+        self.kept = Some((place, connection));
+        Ok(())
+    }
+
+    /// The connection is kept only after an answer that was read to its end.
+    async fn exchange(&mut self, poll: &Poll) -> Ended {
+        let mut within = None;
+        let mut keeps = false;
+        let outcome = match self.try_exchange(poll, &mut within, &mut keeps).await {
+            Ok(outcome) => outcome,
+            Err(failure) => Outcome::Failed(self.at(poll.place, &failure)),
+        };
+        Ended { outcome, keeps, within }
     }
 }
 
