@@ -67,6 +67,7 @@ clippy:
 	$(CARGO) clippy --locked --all-targets --test node -- -D warnings
 	$(CARGO) clippy --locked --package tidewait-bench --all-targets -- -D warnings
 	$(CARGO) clippy --locked --package tidewait-client-example --package tidewait --lib --no-default-features -- -D warnings
+	$(CARGO) clippy --locked --package tidewait-client-example --package tidewait --lib --no-default-features --features client -- -D warnings
 
 docs:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items

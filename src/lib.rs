@@ -2,8 +2,8 @@
 //! names it, parks the requests of clients that have that state already, and answers all of them
 //! the moment it changes. ARCHITECTURE.md describes the way of a change through these modules.
 //!
-//! Without the feature `server` it is what a client shares with the server: the model, its states and patches, and the
-//! names and forms of the protocol.
+//! With the feature `client` alone it is a [`client`] and what that needs. Without any feature it is what every client shares
+//! with the server: the model, its states and patches, and the names and forms of the protocol.
 
 #[cfg(feature = "server")]
 pub mod access;
@@ -16,6 +16,8 @@ pub mod authentication;
 #[cfg(feature = "server")]
 pub mod authorization;
 pub mod bounds;
+#[cfg(feature = "client")]
+pub mod client;
 #[cfg(feature = "server")]
 pub mod config;
 #[cfg(feature = "server")]
@@ -24,7 +26,7 @@ pub mod controller;
 pub mod crd;
 #[cfg(feature = "server")]
 pub mod describe;
-#[cfg(feature = "server")]
+#[cfg(feature = "client")]
 pub mod escape;
 #[cfg(feature = "server")]
 pub mod http;
@@ -44,7 +46,7 @@ pub mod refusals;
 pub mod registry;
 #[cfg(feature = "server")]
 pub mod reviews;
-#[cfg(feature = "server")]
+#[cfg(feature = "client")]
 pub mod sockets;
 #[cfg(feature = "server")]
 pub mod sources;

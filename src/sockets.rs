@@ -1,4 +1,4 @@
-//! TCP sockets, set up the same way on both ports.
+//! TCP sockets, set up the same way on both ports and by clients.
 
 use std::io;
 use std::net::SocketAddr;

@@ -5,9 +5,9 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, StatusCode, header};
 
 use super::Coding;
-use super::fields::{DELTA_BASE, STATE_AGE, STATE_DIGEST, STATE_ID};
+use super::fields::{DELTA_BASE, RECONNECT_WITHIN, STATE_AGE, STATE_DIGEST, STATE_ID};
 use super::media_type::JSON_PATCH;
-use crate::bounds::ID_BYTES;
+use crate::bounds::{ID_BYTES, RECONNECT_WITHIN_MOST};
 
 /// An answer without its body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,6 +110,13 @@ impl Body {
     }
 }
 
+/// `Reconnect-Within`: who loses the connection waits a random part of this before the first attempt.
+#[must_use]
+pub fn reconnect_within(fields: &HeaderMap) -> Option<Duration> {
+    let seconds = optional(fields, &RECONNECT_WITHIN).and_then(|text| text.parse().ok());
+    seconds.map(|seconds| Duration::from_secs(seconds).min(RECONNECT_WITHIN_MOST))
+}
+
 /// An id is opaque to clients, but for its characters and its length.
 fn id(name: &HeaderName, text: String) -> Result<String, InvalidAnswer> {
     let is_of_an_id = |byte: u8| byte.is_ascii_alphanumeric() || b"._~-".contains(&byte);
@@ -176,6 +183,16 @@ mod tests {
             let expected = format!("the answer has no {name}: it is not from a describe endpoint");
             assert_eq!(refused(name, None), expected);
         }
+    }
+
+    #[test]
+    fn a_time_to_come_back_within_is_bounded_and_what_is_none_is_left_out() {
+        let within =
+            |value| reconnect_within(&[(RECONNECT_WITHIN, HeaderValue::from_static(value))].into_iter().collect());
+        for (value, expected) in [("7", Some(7)), ("86400", Some(60)), ("-1", None), ("soon", None), ("", None)] {
+            assert_eq!(within(value), expected.map(Duration::from_secs), "{value}");
+        }
+        assert_eq!(reconnect_within(&HeaderMap::new()), None);
     }
 
     #[test]

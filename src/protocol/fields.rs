@@ -10,6 +10,8 @@ pub const STATE_AGE: HeaderName = HeaderName::from_static("state-age");
 pub const STATE_DIGEST: HeaderName = HeaderName::from_static("state-digest");
 /// In answers: the state that a delta begins at.
 pub const DELTA_BASE: HeaderName = HeaderName::from_static("delta-base");
+/// In answers: whole seconds; who loses the connection waits a random part of them before the first attempt.
+pub const RECONNECT_WITHIN: HeaderName = HeaderName::from_static("reconnect-within");
 /// In answers: the preference that was followed (RFC 7240, section 3).
 pub const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 /// In requests: `wait`, where the query has none (RFC 7240).

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::bounds::BACKOFF;
+use crate::client::doubled;
 
 /// The pauses of one kind of attempt.
 #[derive(Debug, Default)]
@@ -40,12 +41,6 @@ impl Backoff {
     pub fn succeeded(&mut self) {
         self.failures = 0;
     }
-}
-
-/// The pause after so many failures before this one, up to the longest.
-#[must_use]
-pub fn doubled((first, longest): (Duration, Duration), failures: u32) -> Duration {
-    first.saturating_mul(2_u32.saturating_pow(failures)).min(longest)
 }
 
 fn jittered(base: Duration, random: f64) -> Duration {

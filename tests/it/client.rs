@@ -21,39 +21,90 @@ async fn cargo(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-#[tokio::test]
-async fn a_client_is_built_of_nothing_that_only_the_server_needs() {
+/// What our library is built of directly, and all that the client is, with these features of its own.
+async fn crates(features: &[&str]) -> (BTreeSet<String>, BTreeSet<String>) {
     // A line for each crate: how many steps away it is, its name and its version.
-    let tree = cargo(&["tree", "--edges", "normal,build", "--prefix", "depth", "--format", " {p}"]).await;
+    let tree = ["tree", "--edges", "normal,build", "--prefix", "depth", "--format", " {p}"];
+    let tree = cargo(&[&tree, features].concat()).await;
     let lines: Vec<_> = tree.lines().filter_map(|line| line.split_once(' ')).collect();
     let name = |package: &str| package.split(' ').next().unwrap_or_default().to_owned();
-
     let ours = lines.iter().skip_while(|(_, package)| name(package) != "tidewait").skip(1);
     let direct = ours.take_while(|(depth, _)| *depth != "1").filter(|(depth, _)| *depth == "2");
-    let direct: BTreeSet<_> = direct.map(|(_, package)| name(package)).collect();
-    let expected = [
-        "base64",
-        "blake3",
-        "bytes",
-        "granit-parser",
-        "http",
-        "percent-encoding",
-        "serde",
-        "serde_json",
-        "sha2",
-        "smol_str",
-        "thiserror",
-    ];
-    let expected = expected.map(str::to_owned).into();
-    assert_eq!(direct, expected, "what only the server needs is optional, behind the feature `server`");
+    let direct = direct.map(|(_, package)| name(package)).collect();
+    (direct, lines.iter().map(|(_, package)| name(package)).collect())
+}
 
-    let of_the_server = ["kube", "k8s-openapi", "prometheus", "hyper", "hyper-util", "h2", "clap", "tokio", "rustls"];
-    let all: BTreeSet<_> = lines.iter().map(|(_, package)| name(package)).collect();
-    let wrong: Vec<_> = of_the_server.into_iter().filter(|name| all.contains(*name)).collect();
+/// Every client is built of these.
+const SHARED: [&str; 11] = [
+    "base64",
+    "blake3",
+    "bytes",
+    "granit-parser",
+    "http",
+    "percent-encoding",
+    "serde",
+    "serde_json",
+    "sha2",
+    "smol_str",
+    "thiserror",
+];
+
+/// What a client that polls is built of beside them.
+const POLLING: [&str; 11] = [
+    "fastrand",
+    "flate2",
+    "http-body-util",
+    "hyper",
+    "hyper-util",
+    "rustls",
+    "rustls-native-certs",
+    "socket2",
+    "tokio",
+    "tokio-rustls",
+    "zstd",
+];
+
+/// Those of `names` that are among all crates.
+fn among(all: &BTreeSet<String>, names: &[&'static str]) -> Vec<&'static str> {
+    names.iter().copied().filter(|name| all.contains(*name)).collect()
+}
+
+#[tokio::test]
+async fn a_client_is_built_of_nothing_that_only_the_server_needs() {
+    let (direct, all) = crates(&[]).await;
+    let expected = SHARED.map(str::to_owned).into();
+    assert_eq!(direct, expected, "what only the server needs is optional, behind the feature `server`");
+    let wrong =
+        among(&all, &["kube", "k8s-openapi", "prometheus", "hyper", "hyper-util", "h2", "clap", "tokio", "rustls"]);
     assert!(wrong.is_empty(), "{wrong:?} are in {all:?}");
 }
 
 #[tokio::test]
-async fn a_client_compiles_without_a_warning() {
+async fn a_client_that_polls_is_built_without_a_server_and_without_kubernetes() {
+    let (direct, all) = crates(&["--features", "client"]).await;
+    let expected = SHARED.into_iter().chain(POLLING).map(str::to_owned).collect();
+    assert_eq!(direct, expected, "what only the server needs is behind the feature `server`");
+    // `httpdate` and `httparse` are of hyper; the server of hyper alone needs the first of them.
+    let of_the_server =
+        ["kube", "k8s-openapi", "prometheus", "h2", "clap", "httpdate", "x509-parser", "tracing-subscriber"];
+    let wrong = among(&all, &of_the_server);
+    assert!(wrong.is_empty(), "{wrong:?} are in {all:?}");
+}
+
+#[tokio::test]
+async fn clients_compile_without_a_warning() {
     cargo(&["check", "--quiet"]).await;
+    cargo(&["check", "--quiet", "--features", "client"]).await;
+}
+
+/// What docs/clients.md shows is compiled: it stands in tests/client, line by line.
+#[test]
+fn the_example_of_the_page_is_what_is_compiled() {
+    let read = |path: &str| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("a file");
+    let page = read("docs/clients.md");
+    let example = page.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    let indented: String =
+        example.lines().map(|line| if line.is_empty() { "\n".to_owned() } else { format!("    {line}\n") }).collect();
+    assert!(read("tests/client/src/lib.rs").contains(&indented), "{indented}");
+    assert!(example.lines().count() <= 15, "it is short");
 }

@@ -23,6 +23,7 @@ mod example; // the example model is made by the code
 mod faults; // killed, stopped, out of disk
 mod hostile; // requests that no sane client sends, and clients that are slow, many or gone
 mod http; // describe through the real router, answer by answer
+mod library; // the client library, and the built binary or a server that lies
 mod load; // thousands of clients at once
 mod model_file; // a model in a file, changed the ways that people change files
 mod openapi; // the protocol as a document, held to the code

@@ -19,6 +19,7 @@ const ARROWS: [(&str, &[&str]); 26] = [
     ("sockets", &["bounds"]),
     ("protocol", &["bounds"]),
     ("model", &["bounds", "protocol", "yaml"]),
+    ("client", &["bounds", "escape", "model", "protocol", "sockets"]),
     ("config", &["access", "bounds", "escape", "yaml"]),
     ("crd", &["bounds", "config", "escape"]),
     ("describe", &["bounds", "config", "escape", "model", "protocol"]),
@@ -26,7 +27,7 @@ const ARROWS: [(&str, &[&str]); 26] = [
     ("lifecycle", &["bounds"]),
     ("telemetry", &["bounds", "config", "escape"]),
     ("hub", &["bounds", "config", "describe", "model"]),
-    ("sources", &["bounds", "config", "model", "telemetry"]),
+    ("sources", &["bounds", "client", "config", "model", "telemetry"]),
     ("operation", &["bounds", "config", "describe", "registry", "hub", "model", "sources", "telemetry"]),
     ("operations", &["bounds", "config", "hub", "lifecycle", "model", "operation", "sources", "telemetry"]),
     (
@@ -283,6 +284,8 @@ fn the_table_of_bounds_lists_every_constant_and_every_limiting_setting() {
         "--watch-timeout",
     ];
     let mut expected = constants();
+    // A setting of the client library.
+    expected.insert("max_bytes".to_owned());
     let flags = tidewait::config::cli::reference();
     for setting in settings {
         assert!(flags.contains(&format!("`{setting}")), "{setting} is no flag");

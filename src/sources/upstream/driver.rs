@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use crate::bounds::{BACKOFF, FETCH_BACKOFF, FETCH_PAUSE, TRIGGER_ECHOES};
-use crate::sources::backoff::doubled;
+use crate::client::doubled;
 
 /// An interval is shortened by up to this share of it, so that replicas that started together do
 /// not ask together for ever.

@@ -1,4 +1,5 @@
-//! A client without its network: what it asks for next, and what it makes of an answer.
+//! A client without its network: what it asks for next, and what it makes of an answer. With the feature `client` also one
+//! that polls.
 
 use std::error::Error;
 
@@ -17,4 +18,24 @@ pub fn next(have: &Document, answer: http::Response<Vec<u8>>) -> Result<(String,
         AnswerHead::Refused { status, .. } => return Err(status.as_str().into()),
     };
     Ok((Query { since: Some(id), ..Query::default() }.to_string(), state))
+}
+
+/// Keeps a file as the model is: the example of docs/clients.md.
+#[cfg(feature = "client")]
+pub async fn follow(file: &std::path::Path) -> Result<(), tidewait::client::InvalidSetting> {
+    use tidewait::client::{Client, Settings};
+
+    let mut settings = Settings::new("https://edge.example:8480", "/describe");
+    settings.endpoints.push("https://other.example:8480".to_owned());
+    settings.agent_id = Some("node-2".to_owned());
+    settings.token_file = Some("/run/credentials/token".into());
+
+    let (mut states, reports) = Client::start(&settings, None)?;
+    while let Some(state) = states.next().await {
+        match std::fs::write(file, state.bytes()) {
+            Ok(()) => reports.held(state.id()),
+            Err(error) => reports.rejected(state.id(), error.to_string()),
+        }
+    }
+    Ok(())
 }

@@ -1,0 +1,99 @@
+//! A connection of HTTP/1.1, in the clear or over TLS, and one request on it after the other. Dropping it ends it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Empty;
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use super::credentials::{Trust, chain};
+use super::failure::{Failure, FailureKind};
+use super::settings::Endpoint;
+use crate::bounds::{CLIENT_CONNECT, CLIENT_HEAD_BYTES};
+use crate::sockets;
+
+/// A connection that stands.
+#[derive(Debug)]
+pub(super) struct Connection {
+    sender: SendRequest<Empty<Bytes>>,
+    /// Moves its bytes; ends with it.
+    _io: JoinSet<()>,
+}
+
+impl Connection {
+    /// Connects to an address of an endpoint.
+    pub(super) async fn open(endpoint: &Endpoint, address: SocketAddr, trust: &mut Trust) -> Result<Self, Failure> {
+        let Ok(opened) = timeout(CLIENT_CONNECT, Self::connect(endpoint, address, trust)).await else {
+            let text = format!(
+                "no connection came about within {CLIENT_CONNECT:?}: see that it runs, and what stands in between"
+            );
+            return Err(unreachable(&text));
+        };
+        opened
+    }
+
+    async fn connect(endpoint: &Endpoint, address: SocketAddr, trust: &mut Trust) -> Result<Self, Failure> {
+        let config = match &endpoint.tls {
+            Some(name) => Some((trust.config().await?, name.clone())),
+            None => None,
+        };
+        let connecting = TcpStream::connect(address).await;
+        let stream = connecting.map_err(|error| unreachable(&format!("{error}: see that it listens there")))?;
+        sockets::tune(&stream).map_err(|error| unreachable(&format!("the socket cannot be set up ({error})")))?;
+        let Some((config, name)) = config else { return Self::over(stream).await };
+        let handshake = TlsConnector::from(Arc::clone(&config)).connect(name, stream).await;
+        let stream = handshake.map_err(|error| {
+            let remedy = "see that the certificate names this host, that its authority is trusted (ca), and that this port speaks TLS";
+            unreachable(&format!("the TLS handshake failed ({}): {remedy}", chain(&error)))
+        })?;
+        Self::over(stream).await
+    }
+
+    async fn over<S>(stream: S) -> Result<Self, Failure>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(CLIENT_HEAD_BYTES);
+        let opened = builder.handshake(TokioIo::new(stream)).await;
+        let (sender, connection) = opened.map_err(|error| unreachable(&chain(&error)))?;
+        let mut io = JoinSet::new();
+        io.spawn(async move {
+            // Whoever waits for the answer is told of the error.
+            let _ = connection.await;
+        });
+        Ok(Self { sender, _io: io })
+    }
+
+    /// Whether the other side has not ended it meanwhile.
+    pub(super) async fn is_usable(&mut self) -> bool {
+        self.sender.ready().await.is_ok()
+    }
+
+    /// Sends a request, and gives the head of its answer.
+    pub(super) async fn send(&mut self, request: Request<Empty<Bytes>>) -> Result<Response<Incoming>, Failure> {
+        self.sender.send_request(request).await.map_err(|error| {
+            if error.is_parse() {
+                let text = format!("the answer is no HTTP/1.1 ({}): name the port of a server", chain(&error));
+                return Failure::untrue(&text);
+            }
+            Failure::new(
+                FailureKind::Lost,
+                &format!("the connection ended before an answer ({}): asked again", chain(&error)),
+            )
+        })
+    }
+}
+
+fn unreachable(text: &str) -> Failure {
+    Failure::new(FailureKind::Unreachable, text)
+}

@@ -1,0 +1,245 @@
+//! One poll from its first byte to a verified state: the connection that is kept, the request, and the answer.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response, Uri, Version, header};
+use http_body_util::Empty;
+use hyper::body::Incoming;
+use tokio::net::lookup_host;
+use tokio::time::timeout;
+
+use super::answer::{self, Head};
+use super::body;
+use super::connection::Connection;
+use super::credentials::{self, Trust};
+use super::driver::Network;
+use super::endpoints::Place;
+use super::failure::{Failure, FailureKind};
+use super::machine::{Ended, Outcome, Poll};
+use super::settings::{Endpoint, Settings};
+use super::state::State;
+use crate::bounds::{CLIENT_CONNECT, CLIENT_PROBLEM_BYTES, CLIENT_SKEW, REJECTED_REASON_CHARACTERS};
+use crate::protocol::fields::{AGENT_ID, REJECTED_REASON};
+use crate::protocol::{Coding, Query, answer as protocol};
+
+/// What an answer is asked for as, where a patch would do and where not.
+const PATCHES: HeaderValue = HeaderValue::from_static("application/json-patch+json, application/json;q=0.5");
+const STATES: HeaderValue = HeaderValue::from_static("*/*");
+/// An answer above this is decoded and verified away from the threads that serve others.
+const LARGE: usize = 16 * 1024;
+
+/// Sends polls, one at a time.
+#[derive(Debug)]
+pub(super) struct Line {
+    endpoints: Vec<Endpoint>,
+    select: Vec<String>,
+    agent_id: Option<HeaderValue>,
+    token_file: Option<PathBuf>,
+    wait: Duration,
+    max_bytes: usize,
+    trust: Trust,
+    /// The connection that is kept, and where it leads.
+    kept: Option<(Place, Connection)>,
+}
+
+impl Line {
+    /// A line to endpoints that the settings have given.
+    pub(super) fn new(settings: &Settings, endpoints: Vec<Endpoint>) -> Self {
+        Self {
+            endpoints,
+            select: settings.select.clone(),
+            agent_id: settings.agent_id.as_ref().and_then(|id| HeaderValue::from_str(id).ok()),
+            token_file: settings.token_file.clone(),
+            wait: settings.wait,
+            max_bytes: settings.max_bytes,
+            trust: Trust::new(settings.ca.clone(), settings.certificate.clone()),
+            kept: None,
+        }
+    }
+
+    async fn try_exchange(
+        &mut self,
+        poll: &Poll,
+        within: &mut Option<Duration>,
+        keeps: &mut bool,
+    ) -> Result<Outcome, Failure> {
+        let request = self.request(poll).await?;
+        let Some((place, mut connection)) = self.kept.take() else {
+            return Err(Failure::new(FailureKind::Lost, "the connection is gone: asked again"));
+        };
+        let most = self.wait + CLIENT_SKEW;
+        let Ok(response) = timeout(most, connection.send(request)).await else {
+            let text = format!(
+                "no answer within {} s, the wait and {} s: the connection is dead, or what stands in between holds answers back",
+                most.as_secs(),
+                CLIENT_SKEW.as_secs()
+            );
+            return Err(Failure::new(FailureKind::Lost, &text));
+        };
+        let response = response?;
+        *within = protocol::reconnect_within(response.headers());
+        let goes_on = goes_on(&response);
+        let outcome = self.answer(response, poll).await?;
+        if goes_on {
+            (self.kept, *keeps) = (Some((place, connection)), true);
+        }
+        Ok(outcome)
+    }
+
+    async fn answer(&self, response: Response<Incoming>, poll: &Poll) -> Result<Outcome, Failure> {
+        let (head, incoming) = response.into_parts();
+        match answer::head(head.status, &head.headers)? {
+            Head::Same(protocol::State { id, age }) => Ok(Outcome::Same { id, age }),
+            Head::State(state, about) => {
+                let bytes = body::read(incoming, self.max_bytes).await?;
+                let (base, most) = (poll.since.clone(), self.max_bytes);
+                let is_large = bytes.len() > LARGE || about.coding != Coding::Identity || about.delta_base.is_some();
+                let verify = move || verified(&state, &about, bytes, base.as_ref(), most);
+                let verified = if is_large {
+                    let verifying = tokio::task::spawn_blocking(verify).await;
+                    verifying.unwrap_or_else(|error| Err(Failure::untrue(&format!("it cannot be read ({error})"))))
+                } else {
+                    verify()
+                };
+                Ok(Outcome::State(Box::new(verified?)))
+            }
+            Head::Refused(status, retry_after) => {
+                let said = body::beginning(incoming, CLIENT_PROBLEM_BYTES).await;
+                let media_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+                Err(answer::refusal(status, retry_after, media_type, &said))
+            }
+        }
+    }
+
+    async fn request(&self, poll: &Poll) -> Result<Request<Empty<Bytes>>, Failure> {
+        let endpoint = &self.endpoints[poll.place.url];
+        let query = Query {
+            since: poll.since.as_ref().map(|state| state.id.clone()),
+            rejected: poll.rejected.as_ref().map(|rejected| rejected.id.clone()),
+            applying: poll.applying.clone(),
+            wait: Some(self.wait),
+            select: self.select.clone(),
+        };
+        let mut request = Request::new(Empty::new());
+        *request.uri_mut() = format!("{}?{query}", endpoint.path).parse::<Uri>().map_err(|error| {
+            Failure::new(FailureKind::Refused, &format!("the query is no URL ({error}): select less"))
+        })?;
+        let fields = request.headers_mut();
+        insert(fields, header::HOST, endpoint.authority.as_str());
+        fields.insert(header::USER_AGENT, HeaderValue::from_static(concat!("tidewait/", env!("CARGO_PKG_VERSION"))));
+        let has_base = poll.since.as_ref().is_some_and(|state| state.document().is_some());
+        fields.insert(header::ACCEPT, if poll.takes_patches && has_base { PATCHES } else { STATES });
+        fields.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, zstd"));
+        if let Some(id) = &self.agent_id {
+            fields.insert(AGENT_ID, id.clone());
+        }
+        if let Some(rejected) = &poll.rejected {
+            insert(fields, REJECTED_REASON, &printable(&rejected.reason));
+        }
+        if let Some(path) = &self.token_file {
+            fields.insert(header::AUTHORIZATION, credentials::authorization(path).await?);
+        }
+        Ok(request)
+    }
+
+    /// The failure, with the name of the endpoint.
+    fn at(&self, place: Place, failure: &Failure) -> Failure {
+        Failure::new(failure.kind, &format!("{}: {}", self.name(place), failure.text))
+    }
+}
+
+impl Network for Line {
+    fn name(&self, place: Place) -> String {
+        let Endpoint { url, host, .. } = &self.endpoints[place.url];
+        match place.address {
+            Some(address) if address.ip().to_string() != *host => format!("{url} ({address})"),
+            _ => url.clone(),
+        }
+    }
+
+    async fn look_up(&self, url: usize) -> Result<Vec<SocketAddr>, Failure> {
+        let Endpoint { url, host, port, .. } = &self.endpoints[url];
+        let failed = |why: &str| {
+            let text = format!("{url}: the name {host} is not known ({why}): see that it is right, and the resolver");
+            Failure::new(FailureKind::Unreachable, &text)
+        };
+        let Ok(found) = timeout(CLIENT_CONNECT, lookup_host((&**host, *port))).await else {
+            return Err(failed("no answer"));
+        };
+        let found: Vec<_> = found.map_err(|error| failed(&error.to_string()))?.collect();
+        if found.is_empty() { Err(failed("it has no address")) } else { Ok(found) }
+    }
+
+    fn drop_connection(&mut self) {
+        self.kept = None;
+    }
+
+    async fn open(&mut self, place: Place) -> Result<(), Failure> {
+        if let Some((led, mut connection)) = self.kept.take()
+            && led == place
+            && connection.is_usable().await
+        {
+            self.kept = Some((place, connection));
+            return Ok(());
+        }
+        let Some(address) = place.address else {
+            return Err(Failure::new(FailureKind::Unreachable, "no address is known"));
+        };
+        let opened = Connection::open(&self.endpoints[place.url], address, &mut self.trust).await;
+        let connection = opened.map_err(|failure| self.at(place, &failure))?;
+        self.kept = Some((place, connection));
+        Ok(())
+    }
+
+    /// The connection is kept only after an answer that was read to its end.
+    async fn exchange(&mut self, poll: &Poll) -> Ended {
+        let mut within = None;
+        let mut keeps = false;
+        let outcome = match self.try_exchange(poll, &mut within, &mut keeps).await {
+            Ok(outcome) => outcome,
+            Err(failure) => Outcome::Failed(self.at(poll.place, &failure)),
+        };
+        Ended { outcome, keeps, within }
+    }
+}
+
+fn verified(
+    state: &protocol::State,
+    about: &protocol::Body,
+    bytes: Bytes,
+    base: Option<&State>,
+    most: usize,
+) -> Result<State, Failure> {
+    let decoded = body::decode(about.coding, bytes, most)?;
+    let state = answer::state(state, about, decoded, base)?;
+    // A patch may make more of a state than it brings.
+    if state.bytes.len() > most {
+        let text = format!(
+            "the patch leads to more than the limit of {most} bytes: raise the limit (max_bytes), or select less"
+        );
+        return Err(Failure::untrue(&text));
+    }
+    Ok(state)
+}
+
+fn insert(fields: &mut HeaderMap, name: http::HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        fields.insert(name, value);
+    }
+}
+
+/// As a header field can carry it, and no longer than a server keeps.
+fn printable(reason: &str) -> String {
+    let ascii = |char: char| if char.is_ascii_graphic() || char == ' ' { char } else { '?' };
+    reason.chars().take(REJECTED_REASON_CHARACTERS).map(ascii).collect()
+}
+
+fn goes_on<B>(response: &Response<B>) -> bool {
+    let closes = response.headers().get_all(header::CONNECTION).iter().any(|value| {
+        value.to_str().is_ok_and(|text| text.split(',').any(|word| word.trim().eq_ignore_ascii_case("close")))
+    });
+    response.version() == Version::HTTP_11 && !closes
+}

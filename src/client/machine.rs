@@ -1,0 +1,383 @@
+//! PURE. What a client does next. Events go in with the time at which they happened, actions come out: one at a time, and
+//! never a poll while another one is under way.
+
+use std::time::{Duration, Instant};
+
+use super::endpoints::{Choice, Endpoints, Place};
+use super::failure::{Failure, FailureKind};
+use super::holdings::{Holdings, Names, News, Rejected};
+use super::pace::Pace;
+use super::random::Random;
+use super::state::State;
+use super::status::{Counters, Doing, Status};
+use crate::bounds::{CLIENT_ASKED, CLIENT_BACKOFF_LEAST, CLIENT_FAILURES, CLIENT_VERDICT};
+
+#[cfg(test)]
+mod tests;
+
+/// What to do next.
+#[derive(Debug)]
+pub(super) enum Action {
+    /// Look up the host of this URL, and say so by [`Machine::resolved`].
+    LookUp(usize),
+    /// Send this poll, and say what became of it by [`Machine::ended`].
+    Poll(Box<Poll>),
+    /// Give up the poll that is under way, with its connection.
+    Abandon,
+    /// Wait for an event, or until then.
+    Wait(Option<Instant>),
+}
+
+/// A poll.
+#[derive(Debug, Clone)]
+pub(super) struct Poll {
+    pub(super) place: Place,
+    /// The state that is held: what patches begin at.
+    pub(super) since: Option<State>,
+    pub(super) rejected: Option<Rejected>,
+    pub(super) applying: Option<String>,
+    /// Whether a patch would do.
+    pub(super) takes_patches: bool,
+}
+
+/// What became of a poll.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) outcome: Outcome,
+    /// The connection can be used again.
+    pub(super) keeps: bool,
+    /// `Reconnect-Within` of the answer.
+    pub(super) within: Option<Duration>,
+}
+
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// A verified state.
+    State(Box<State>),
+    /// The server's state is still this one.
+    Same {
+        id: String,
+        age: Duration,
+    },
+    Failed(Failure),
+}
+
+/// A poll as it was sent.
+#[derive(Debug)]
+struct Sent {
+    at: Instant,
+    names: Names,
+    /// The connection stands.
+    is_with_server: bool,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Idle,
+    LookingUp(usize),
+    Polling(Sent),
+}
+
+/// What a client knows.
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, that any of the others may go with")]
+pub(super) struct Machine {
+    endpoints: Endpoints,
+    pace: Pace,
+    random: Random,
+    deltas: bool,
+    phase: Phase,
+    /// No poll before.
+    due: Instant,
+    holdings: Holdings,
+    /// When the newest state was given.
+    given_at: Instant,
+    /// The next poll names nothing.
+    asks_for_whole: bool,
+    /// The server does not know `applying`: no poll until there is a verdict.
+    awaits_verdict: bool,
+    abandons: bool,
+    /// The last answer was 401 or 403, and was followed by an attempt at once.
+    was_denied: bool,
+    /// Other addresses of a name that were tried without a pause, since the last answer.
+    at_once: u32,
+    asked_at: Option<Instant>,
+    /// Where the connection that is kept leads.
+    connected: Option<Place>,
+    within: Option<Duration>,
+    failure: Option<(Failure, Instant)>,
+    confirmed: Option<(Duration, Instant)>,
+    counters: Counters,
+}
+
+impl Machine {
+    /// A client of so many URLs that holds this.
+    pub(super) fn new(urls: usize, held: Option<State>, deltas: bool, seed: u64, now: Instant) -> Self {
+        let mut random = Random::new(seed);
+        Self {
+            endpoints: Endpoints::new(urls, &mut random),
+            pace: Pace::default(),
+            random,
+            deltas,
+            phase: Phase::Idle,
+            due: now,
+            holdings: Holdings::new(held),
+            given_at: now,
+            asks_for_whole: false,
+            awaits_verdict: false,
+            abandons: false,
+            was_denied: false,
+            at_once: 0,
+            asked_at: None,
+            connected: None,
+            within: None,
+            failure: None,
+            confirmed: None,
+            counters: Counters::default(),
+        }
+    }
+
+    /// What to do at `now`. After an action the next event is waited for.
+    pub(super) fn step(&mut self, now: Instant) -> Action {
+        match &self.phase {
+            Phase::Polling(_) if std::mem::take(&mut self.abandons) => {
+                (self.phase, self.connected) = (Phase::Idle, None);
+                return Action::Abandon;
+            }
+            Phase::Polling(_) | Phase::LookingUp(_) => return Action::Wait(None),
+            Phase::Idle => {}
+        }
+        if self.awaits_verdict {
+            return Action::Wait(None);
+        }
+        let verdict_due = if self.holdings.awaits_verdict() { self.given_at + CLIENT_VERDICT } else { now };
+        let due = self.due.max(verdict_due);
+        if due > now {
+            return Action::Wait(Some(due));
+        }
+        let place = match self.endpoints.choose(now) {
+            Choice::At(at) => return Action::Wait(Some(at)),
+            Choice::Now(place) => place,
+        };
+        if self.connected != Some(place) && self.endpoints.wants_lookup(place, now) {
+            self.phase = Phase::LookingUp(place.url);
+            return Action::LookUp(place.url);
+        }
+        self.poll(place, now)
+    }
+
+    fn poll(&mut self, place: Place, now: Instant) -> Action {
+        let names = if self.asks_for_whole { Names::default() } else { self.holdings.names() };
+        let poll = Poll {
+            place,
+            since: self.holdings.held().filter(|_| names.since.is_some()).cloned(),
+            rejected: self.holdings.rejected().filter(|_| names.rejected.is_some()).cloned(),
+            applying: names.applying.clone(),
+            takes_patches: self.deltas && self.endpoints.gives_patches(),
+        };
+        let is_with_server = self.connected == Some(place);
+        self.phase = Phase::Polling(Sent { at: now, names, is_with_server });
+        self.counters.polls += 1;
+        Action::Poll(Box::new(poll))
+    }
+
+    /// The host of the URL that was looked up has these addresses, or why none is known.
+    pub(super) fn resolved(&mut self, found: Result<&[std::net::SocketAddr], Failure>, now: Instant) {
+        let Phase::LookingUp(url) = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
+        match found {
+            Ok(addresses) => self.endpoints.resolved(url, addresses, now, &mut self.random),
+            Err(failure) => {
+                if !self.endpoints.not_resolved(url, now) {
+                    self.failed(failure, None, now);
+                }
+            }
+        }
+    }
+
+    /// The poll under way has a connection.
+    pub(super) fn is_with_server(&mut self) {
+        if let Phase::Polling(sent) = &mut self.phase {
+            sent.is_with_server = true;
+        }
+    }
+
+    /// The poll under way has ended. Gives the state that is to be given to the user.
+    pub(super) fn ended(&mut self, ended: Ended, now: Instant) -> Option<State> {
+        let Phase::Polling(sent) = std::mem::replace(&mut self.phase, Phase::Idle) else { return None };
+        self.abandons = false;
+        self.connected = Some(self.endpoints.current()).filter(|_| ended.keeps);
+        let within = ended.within.or(self.within);
+        self.within = within;
+        match ended.outcome {
+            Outcome::Failed(failure) => {
+                self.failed(failure, within, now);
+                None
+            }
+            Outcome::Same { .. } if sent.names.are_none() => {
+                let text =
+                    "the answer is that nothing has changed, to a poll that names no state: see what stands in between";
+                self.failed(Failure::untrue(text), within, now);
+                None
+            }
+            Outcome::Same { id, age } => {
+                self.succeeded(age, now);
+                self.nothing_new(&id, &sent, now);
+                None
+            }
+            Outcome::State(state) => self.came(*state, &sent, now),
+        }
+    }
+
+    fn came(&mut self, mut state: State, sent: &Sent, now: Instant) -> Option<State> {
+        let news = self.holdings.news(&state);
+        self.asks_for_whole = false;
+        if matches!(news, News::New { is_older: true, .. }) && sent.names.are_none() {
+            self.counters.behind += 1;
+            let text = "the endpoint has an older state than was given, and was not told which: it is asked again";
+            self.failed(Failure::new(FailureKind::Busy(None), text), None, now);
+            return None;
+        }
+        if state.patch.is_some() {
+            self.endpoints.patched(true);
+        }
+        self.succeeded(state.age, now);
+        match news {
+            News::BeingApplied => {
+                self.awaits_verdict = true;
+                self.counters.unchanged += 1;
+                return None;
+            }
+            News::Known => {
+                self.nothing_new(&state.id, sent, now);
+                return None;
+            }
+            News::New { is_older, is_repeated } => {
+                state.is_older = is_older;
+                // Two endpoints that disagree, and versions that cannot say which is newer, would give one and the other for
+                // ever.
+                if is_repeated {
+                    self.due = now + self.pace.nothing_new(now.saturating_duration_since(sent.at));
+                } else {
+                    self.pace.something_new();
+                }
+            }
+        }
+        self.counters.restored += u64::from(state.is_older);
+        self.counters.patches += u64::from(state.patch.is_some());
+        self.counters.states += 1;
+        self.holdings.give(state.clone());
+        self.given_at = now;
+        Some(state)
+    }
+
+    fn nothing_new(&mut self, id: &str, sent: &Sent, now: Instant) {
+        self.counters.unchanged += 1;
+        self.holdings.adopt(id);
+        self.due = now + self.pace.nothing_new(now.saturating_duration_since(sent.at));
+    }
+
+    fn succeeded(&mut self, age: Duration, now: Instant) {
+        self.endpoints.succeeded(now, &mut self.random);
+        self.pace.succeeded();
+        (self.failure, self.was_denied, self.at_once) = (None, false, 0);
+        self.confirmed = Some((age, now));
+        self.due = now;
+    }
+
+    fn failed(&mut self, failure: Failure, within: Option<Duration>, now: Instant) {
+        self.counters.failures += 1;
+        let mut pause = self.pace.failed(self.random.part());
+        match failure.kind {
+            FailureKind::Unreachable if self.endpoints.unreachable(now) => {
+                self.at_once += 1;
+                if self.at_once <= CLIENT_FAILURES {
+                    pause = Duration::ZERO;
+                }
+            }
+            FailureKind::Unreachable => {}
+            FailureKind::Lost => {
+                self.endpoints.failed();
+                if let Some(within) = within.filter(|_| self.within.take().is_some()) {
+                    pause = within.mul_f64(self.random.part()).max(CLIENT_BACKOFF_LEAST);
+                }
+            }
+            FailureKind::Busy(Some(asked)) if !asked.is_zero() => {
+                self.endpoints.busy(asked, now, &mut self.random);
+                // What it asks for is the pause; another one is asked no later than that.
+                pause = pause.min(asked);
+            }
+            FailureKind::Busy(_) => self.endpoints.failed(),
+            FailureKind::Denied if !std::mem::replace(&mut self.was_denied, true) => pause = Duration::ZERO,
+            FailureKind::Denied | FailureKind::Refused => self.endpoints.refused(now, &mut self.random),
+            FailureKind::Untrue => {
+                self.counters.untrue += 1;
+                self.endpoints.lied(now);
+            }
+            FailureKind::Patch => {
+                self.counters.bad_patches += 1;
+                self.endpoints.patched(false);
+                self.asks_for_whole = true;
+            }
+        }
+        self.failure = Some((failure, now));
+        self.due = now + pause;
+    }
+
+    /// The user holds the state of this id, and acknowledges it by that.
+    pub(super) fn holds(&mut self, id: &str) {
+        if self.holdings.hold(id) {
+            self.judged();
+        }
+    }
+
+    /// The user cannot apply the state of this id.
+    pub(super) fn rejects(&mut self, id: &str, reason: &str) {
+        if self.holdings.reject(id, reason) {
+            self.judged();
+        }
+    }
+
+    /// A state that nobody has taken was replaced by a newer one: there will be no verdict on it.
+    pub(super) fn replaced(&mut self, id: &str) {
+        self.holdings.drop_given(id);
+    }
+
+    fn judged(&mut self) {
+        self.awaits_verdict = false;
+        if let Phase::Polling(sent) = &self.phase {
+            self.abandons = sent.names != self.holdings.names();
+        }
+    }
+
+    /// The user wants an answer now: pauses end, and what was rejected may come again.
+    pub(super) fn asked(&mut self, now: Instant) {
+        self.endpoints.forgive();
+        self.pace = Pace::default();
+        self.holdings.forget();
+        self.awaits_verdict = false;
+        self.due = self.asked_at.map_or(now, |at| now.max(at + CLIENT_ASKED));
+        self.asked_at = Some(self.due);
+        self.abandons = matches!(self.phase, Phase::Polling(_));
+    }
+
+    /// How the client is doing; `endpoint` writes a place.
+    pub(super) fn status(&self, endpoint: impl Fn(Place) -> String) -> Status {
+        let doing = match &self.phase {
+            Phase::Polling(sent) if sent.is_with_server => Doing::Polling,
+            Phase::Polling(_) | Phase::LookingUp(_) => Doing::Connecting,
+            Phase::Idle if self.awaits_verdict => Doing::AwaitingVerdict,
+            Phase::Idle => Doing::Pausing,
+        };
+        let Names { since, rejected, applying } = self.holdings.names();
+        Status {
+            endpoint: endpoint(self.endpoints.current()),
+            doing,
+            failure: self.failure.clone(),
+            held: since,
+            applying,
+            rejected,
+            confirmed: self.confirmed,
+            counters: self.counters,
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! PURE. How a client is doing, for people and for metrics.
+
+use std::time::{Duration, Instant};
+
+use super::failure::Failure;
+
+/// How a client is doing.
+#[derive(Debug, Clone, Default)]
+pub struct Status {
+    /// The endpoint in use, with the address of its host where that is known.
+    pub endpoint: String,
+    /// What the client does.
+    pub doing: Doing,
+    /// Why the last poll brought no state; none: it was answered as it should be.
+    pub failure: Option<(Failure, Instant)>,
+    /// The newest id of the state that is held: what `since` names.
+    pub held: Option<String>,
+    /// The id of the newest state that was given and on which there is no verdict yet.
+    pub applying: Option<String>,
+    /// The id of the state that was rejected, as long as there is no newer one that is held.
+    pub rejected: Option<String>,
+    /// `State-Age` of the last answer with a state, and when it came.
+    pub confirmed: Option<(Duration, Instant)>,
+    /// What has happened since the start.
+    pub counters: Counters,
+}
+
+/// What a client does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Doing {
+    /// It connects, or looks up a name.
+    #[default]
+    Connecting,
+    /// Its poll is with the server.
+    Polling,
+    /// It waits before the next poll.
+    Pausing,
+    /// It waits for a verdict on the state that it has given, since its server knows no state that is being applied.
+    AwaitingVerdict,
+}
+
+/// What has happened since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Polls sent, or tried.
+    pub polls: u64,
+    /// States given.
+    pub states: u64,
+    /// Those of them that came as a patch.
+    pub patches: u64,
+    /// Patches that did not lead where they should.
+    pub bad_patches: u64,
+    /// Answers that brought nothing new: each wait that ends is one.
+    pub unchanged: u64,
+    /// Polls that failed, of whatever kind.
+    pub failures: u64,
+    /// Those of them that brought what cannot be true.
+    pub untrue: u64,
+    /// Older states of the same history that were given: the source was restored.
+    pub restored: u64,
+    /// Older states that were not given, because the request for them named no state.
+    pub behind: u64,
+}
+
+impl Status {
+    /// How old the state of the last answer is at `now`: no older than the answer said while a poll is with the server and
+    /// that was live, else so much more as has passed. None: no answer yet.
+    #[must_use]
+    pub fn age(&self, now: Instant) -> Option<Duration> {
+        let (age, at) = self.confirmed?;
+        let is_live = age.is_zero() && self.doing == Doing::Polling;
+        Some(if is_live { age } else { age + now.saturating_duration_since(at) })
+    }
+}
