@@ -14,6 +14,7 @@ use http::uri::Authority;
 use ipnet::IpNet;
 
 mod access;
+pub mod agent;
 pub mod cli;
 mod environment;
 pub mod file;

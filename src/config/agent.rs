@@ -1,0 +1,437 @@
+//! What `tidewait agent` is asked for: the options of its command line, and the same, resolved. What is wrong is reported all at
+//! once.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::layer::Layer;
+use super::problem::Problems;
+use super::reader::Reader;
+use super::{Log, LogFormat, value};
+use crate::bounds::{AGENT_ID_BYTES, CLIENT_WAIT, DOCUMENT_BYTES};
+
+const CONNECTION: &str = "Where the model comes from";
+const OUTPUT: &str = "Where it goes";
+const HOOKS: &str = "Commands";
+const RUN: &str = "How it runs";
+
+/// The options of `tidewait agent`, as text.
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
+pub struct AgentOptions {
+    /// URL of a server, such as https://edge.example:8480; several times: the first one is preferred
+    #[arg(long, value_name = "URL", help_heading = CONNECTION)]
+    pub endpoint: Vec<String>,
+    /// Path of the operation there [default: /describe]
+    #[arg(long, value_name = "PATH", help_heading = CONNECTION)]
+    pub operation: Option<String>,
+    /// JSON Pointer to the part of the model that is wanted; several times for several parts
+    #[arg(long, value_name = "POINTER", help_heading = CONNECTION)]
+    pub select: Vec<String>,
+    /// Name of this agent for the server [default: the host's name]
+    #[arg(long, value_name = "NAME", help_heading = CONNECTION)]
+    pub agent_id: Option<String>,
+    /// How long the server may hold a request (1s to 10m) [default: 25s]
+    #[arg(long, value_name = "DURATION", help_heading = CONNECTION)]
+    pub wait: Option<String>,
+    /// Bytes of a model at most [default: 67108864]
+    #[arg(long, value_name = "NUMBER", help_heading = CONNECTION)]
+    pub max_bytes: Option<String>,
+    /// Verify servers by the authorities of this file (PEM), and not by those of the system
+    #[arg(long, value_name = "FILE", help_heading = CONNECTION)]
+    pub ca: Option<String>,
+    /// Client certificate (PEM), with --key
+    #[arg(long, value_name = "FILE", help_heading = CONNECTION)]
+    pub certificate: Option<String>,
+    /// Its key (PEM)
+    #[arg(long, value_name = "FILE", help_heading = CONNECTION)]
+    pub key: Option<String>,
+    /// Send the token that this file holds; it is read for each request
+    #[arg(long, value_name = "FILE", help_heading = CONNECTION)]
+    pub token_file: Option<String>,
+    /// Send it over connections that others can read, too
+    #[arg(long, help_heading = CONNECTION)]
+    pub allow_clear_credentials: bool,
+
+    /// Keep the model in this file; POINTER=FILE, several times: a part of it in each
+    #[arg(long, value_name = "[POINTER=]FILE", help_heading = OUTPUT)]
+    pub out: Vec<String>,
+    /// Keep each state in a folder of its own in this one, and a link `current` to the newest
+    #[arg(long, value_name = "DIR", help_heading = OUTPUT)]
+    pub out_dir: Option<String>,
+    /// json, pretty, yaml, string or env, where the extension of a file does not say it
+    #[arg(long, value_name = "FORMAT", help_heading = OUTPUT)]
+    pub format: Option<String>,
+    /// Permissions of the files, such as 0640 [default: those of the file before]
+    #[arg(long, value_name = "MODE", help_heading = OUTPUT)]
+    pub mode: Option<String>,
+    /// Owner of the files, a name or a number [default: that of the file before]
+    #[arg(long, value_name = "USER", help_heading = OUTPUT)]
+    pub owner: Option<String>,
+    /// Group of the files, a name or a number [default: that of the file before]
+    #[arg(long, value_name = "GROUP", help_heading = OUTPUT)]
+    pub group: Option<String>,
+    /// Older folders that stay in --out-dir (0 to 100) [default: 2]
+    #[arg(long, value_name = "NUMBER", help_heading = OUTPUT)]
+    pub keep: Option<String>,
+    /// Put an output right that somebody else has changed [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = OUTPUT)]
+    pub enforce: Option<String>,
+    /// Keep here what has to outlive the process [default: the first of STATE_DIRECTORY, as systemd sets it]
+    #[arg(long, value_name = "DIR", help_heading = OUTPUT)]
+    pub state_dir: Option<String>,
+
+    /// Run this on a new state before it is put out; {} is the file, exit code 0 means that it is good
+    #[arg(long, value_name = "COMMAND", help_heading = HOOKS)]
+    pub check: Option<String>,
+    /// Run this once the state is put out, to apply it
+    #[arg(long, value_name = "COMMAND", help_heading = HOOKS)]
+    pub exec: Option<String>,
+    /// Run this after --exec until it succeeds, for --verify-for at most
+    #[arg(long, value_name = "COMMAND", help_heading = HOOKS)]
+    pub verify: Option<String>,
+    /// How long --verify is repeated (0 to 1h) [default: 10s]
+    #[arg(long, value_name = "DURATION", help_heading = HOOKS)]
+    pub verify_for: Option<String>,
+    /// Give the commands to /bin/sh, and do not split them at spaces
+    #[arg(long, help_heading = HOOKS)]
+    pub shell: bool,
+    /// Give the commands the bytes of the state on standard input
+    #[arg(long, help_heading = HOOKS)]
+    pub stdin: bool,
+    /// Variables of the environment that the commands get too
+    #[arg(long, value_name = "NAME[,NAME]", value_delimiter = ',', help_heading = HOOKS)]
+    pub env: Vec<String>,
+    /// Put the output before back where --exec or --verify fails [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = HOOKS)]
+    pub rollback: Option<String>,
+    /// Longest time of a command, after which it gets SIGTERM (0 for none, to 1d) [default: 30s]
+    #[arg(long, value_name = "DURATION", help_heading = HOOKS)]
+    pub exec_timeout: Option<String>,
+    /// From SIGTERM to SIGKILL (0 to 10m) [default: 5s]
+    #[arg(long, value_name = "DURATION", help_heading = HOOKS)]
+    pub kill_after: Option<String>,
+    /// Attempts of a command that takes too long before the state is rejected (1 to 100) [default: 3]
+    #[arg(long, value_name = "NUMBER", help_heading = HOOKS)]
+    pub exec_attempts: Option<String>,
+    /// Longest random pause before --exec (0 to 1h) [default: 0]
+    #[arg(long, value_name = "DURATION", help_heading = HOOKS)]
+    pub splay: Option<String>,
+    /// Run --exec at a start for what is held: always, never, or auto: unless it has succeeded in this boot [default: auto]
+    #[arg(long, value_name = "WHEN", help_heading = HOOKS)]
+    pub exec_on_start: Option<String>,
+
+    /// End once the newest state is applied, or rejected
+    #[arg(long, help_heading = RUN)]
+    pub once: bool,
+    /// How long --once takes at most (1s to 1d) [default: 60s]
+    #[arg(long, value_name = "DURATION", help_heading = RUN)]
+    pub deadline: Option<String>,
+    /// How long a command that runs may still take after SIGTERM (0 to 1h) [default: 20s]
+    #[arg(long, value_name = "DURATION", help_heading = RUN)]
+    pub stop_timeout: Option<String>,
+    /// Form of the log: text or json [default: text]
+    #[arg(long, value_name = "FORMAT", help_heading = RUN)]
+    pub log_format: Option<String>,
+    /// Level of the log, or a filter such as info,tidewait=debug [default: info]
+    #[arg(long, value_name = "LEVEL", help_heading = RUN)]
+    pub log_level: Option<String>,
+}
+
+/// What `tidewait agent` does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agent {
+    /// Where the model comes from.
+    pub source: AgentSource,
+    /// Where it goes.
+    pub output: AgentOutput,
+    /// What must outlive the process.
+    pub state_dir: PathBuf,
+    /// Commands.
+    pub hooks: AgentHooks,
+    /// The process ends once the newest state is applied or rejected, or after this.
+    pub once: Option<Duration>,
+    /// The log.
+    pub log: Log,
+}
+
+/// Where the model comes from; as text where the client checks it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentSource {
+    /// URLs of servers.
+    pub endpoints: Vec<String>,
+    /// The path of the operation.
+    pub operation: String,
+    /// JSON Pointers.
+    pub select: Vec<String>,
+    /// `Agent-Id`; absent: none could be made of the host's name.
+    pub agent_id: Option<String>,
+    /// How long the server may hold a request.
+    pub wait: Duration,
+    /// Bytes of a model.
+    pub max_bytes: usize,
+    /// Authorities.
+    pub ca: Option<PathBuf>,
+    /// A client certificate and its key.
+    pub certificate: Option<(PathBuf, PathBuf)>,
+    /// A token.
+    pub token_file: Option<PathBuf>,
+    /// It may go in the clear.
+    pub clear_credentials: bool,
+}
+
+/// Where the model goes; as text where the output checks it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentOutput {
+    /// `--out`.
+    pub out: Vec<String>,
+    /// `--out-dir`.
+    pub out_dir: Option<PathBuf>,
+    /// `--format`.
+    pub format: Option<String>,
+    /// `--mode`.
+    pub mode: Option<String>,
+    /// `--owner`.
+    pub owner: Option<String>,
+    /// `--group`.
+    pub group: Option<String>,
+    /// Older trees that stay.
+    pub keep: usize,
+    /// It is put right where somebody else has changed it.
+    pub enforce: bool,
+}
+
+/// Commands, and how they are run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentHooks {
+    /// Before a state is put out.
+    pub check: Option<String>,
+    /// Once it is.
+    pub exec: Option<String>,
+    /// After that.
+    pub verify: Option<String>,
+    /// How long the last one is repeated.
+    pub verify_for: Duration,
+    /// By a shell.
+    pub shell: bool,
+    /// With the bytes on standard input.
+    pub stdin: bool,
+    /// With these variables of the environment.
+    pub env: Vec<String>,
+    /// The output before is put back where they fail.
+    pub rollback: bool,
+    /// Longest time of one; absent: none.
+    pub timeout: Option<Duration>,
+    /// From SIGTERM to SIGKILL.
+    pub kill_after: Duration,
+    /// Attempts of one that takes too long.
+    pub attempts: u32,
+    /// Longest pause before `exec`.
+    pub splay: Duration,
+    /// Whether `exec` runs at a start.
+    pub on_start: OnStart,
+    /// How long one may still take after SIGTERM.
+    pub stop_timeout: Duration,
+}
+
+/// Whether `--exec` runs at a start, for what is held already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnStart {
+    /// Unless it has succeeded for it in this boot of the machine, as it is configured now.
+    #[default]
+    Auto,
+    /// It does.
+    Always,
+    /// It does not.
+    Never,
+}
+
+const DAY: Duration = Duration::from_hours(24);
+
+/// What is asked for, if all of it can be. `environment`: `STATE_DIRECTORY`. `host`: the host's name.
+pub fn resolve(options: &AgentOptions, environment: Option<&str>, host: &str) -> Result<Agent, Problems> {
+    let mut problems = Problems::default();
+    let flags = flags(options);
+    let mut reader = Reader { layers: vec![&flags], problems: &mut problems };
+    let switch = |reader: &mut Reader<'_>, name| reader.optional(name, value::switch).unwrap_or(true);
+    let duration = |reader: &mut Reader<'_>, name, range: std::ops::RangeInclusive<Duration>, default: u64| {
+        let default = Duration::from_secs(default);
+        reader.optional(name, |text| value::duration(text, &range)).unwrap_or(default)
+    };
+    let number = |reader: &mut Reader<'_>, name, range: std::ops::RangeInclusive<usize>, default| {
+        reader.optional(name, |text| value::number(text, &range)).unwrap_or(default)
+    };
+    if options.endpoint.is_empty() {
+        reader.problems.push("--endpoint", "is missing: give the URL of a server, such as https://edge.example:8480");
+    }
+    let certificate = match (&options.certificate, &options.key) {
+        (Some(certificate), Some(key)) => Some((certificate.into(), key.into())),
+        (None, None) => None,
+        (Some(_), None) => {
+            reader.problems.push("--key", "is missing: give the key of --certificate");
+            None
+        }
+        (None, Some(_)) => {
+            reader.problems.push("--certificate", "is missing: give the certificate of --key");
+            None
+        }
+    };
+    let agent_id = options.agent_id.clone().or_else(|| of_host(host));
+    let source = AgentSource {
+        endpoints: options.endpoint.clone(),
+        operation: options.operation.clone().unwrap_or_else(|| "/describe".to_owned()),
+        select: options.select.clone(),
+        agent_id,
+        wait: duration(&mut reader, "wait", CLIENT_WAIT.0..=CLIENT_WAIT.1, 25),
+        max_bytes: number(&mut reader, "max-bytes", 1..=DOCUMENT_BYTES, DOCUMENT_BYTES),
+        ca: options.ca.as_ref().map(PathBuf::from),
+        certificate,
+        token_file: options.token_file.as_ref().map(PathBuf::from),
+        clear_credentials: options.allow_clear_credentials,
+    };
+    let output = AgentOutput {
+        out: options.out.clone(),
+        out_dir: options.out_dir.as_ref().map(PathBuf::from),
+        format: options.format.clone(),
+        mode: options.mode.clone(),
+        owner: options.owner.clone(),
+        group: options.group.clone(),
+        keep: number(&mut reader, "keep", 0..=100, 2),
+        enforce: switch(&mut reader, "enforce"),
+    };
+    let timeout = duration(&mut reader, "exec-timeout", Duration::ZERO..=DAY, 30);
+    let hour = || Duration::ZERO..=Duration::from_hours(1);
+    let hooks = AgentHooks {
+        check: options.check.clone(),
+        exec: options.exec.clone(),
+        verify: options.verify.clone(),
+        verify_for: duration(&mut reader, "verify-for", hour(), 10),
+        shell: options.shell,
+        stdin: options.stdin,
+        env: options.env.clone(),
+        rollback: switch(&mut reader, "rollback"),
+        timeout: (!timeout.is_zero()).then_some(timeout),
+        kill_after: duration(&mut reader, "kill-after", Duration::ZERO..=Duration::from_mins(10), 5),
+        attempts: u32::try_from(number(&mut reader, "exec-attempts", 1..=100, 3)).unwrap_or(1),
+        splay: duration(&mut reader, "splay", hour(), 0),
+        on_start: reader.optional("exec-on-start", on_start).unwrap_or_default(),
+        stop_timeout: duration(&mut reader, "stop-timeout", hour(), 20),
+    };
+    let deadline = duration(&mut reader, "deadline", Duration::from_secs(1)..=DAY, 60);
+    if let (Some(given), false) = (reader.given("deadline"), options.once) {
+        reader.wrong(given, "is of no use without --once: give that too, or leave this out");
+    }
+    let state_dir = options.state_dir.as_deref().or_else(|| environment?.split(':').next());
+    if state_dir.is_none_or(str::is_empty) {
+        let remedy = "is missing: name a folder that outlives the process, such as /var/lib/tidewait-agent";
+        reader.problems.push("--state-dir", remedy);
+    }
+    let format = reader.optional("log-format", value::log_format).unwrap_or(LogFormat::Text);
+    let level = reader.optional("log-level", value::log_level).unwrap_or_else(|| "info".to_owned());
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    Ok(Agent {
+        source,
+        output,
+        state_dir: state_dir.unwrap_or_default().into(),
+        hooks,
+        once: options.once.then_some(deadline),
+        log: Log { format, level, access: false },
+    })
+}
+
+/// The settings that have a form to be read.
+fn flags(options: &AgentOptions) -> Layer {
+    let mut flags = Layer::new("");
+    let all = [
+        ("wait", &options.wait),
+        ("max-bytes", &options.max_bytes),
+        ("keep", &options.keep),
+        ("enforce", &options.enforce),
+        ("verify-for", &options.verify_for),
+        ("rollback", &options.rollback),
+        ("exec-timeout", &options.exec_timeout),
+        ("kill-after", &options.kill_after),
+        ("exec-attempts", &options.exec_attempts),
+        ("splay", &options.splay),
+        ("exec-on-start", &options.exec_on_start),
+        ("deadline", &options.deadline),
+        ("stop-timeout", &options.stop_timeout),
+        ("log-format", &options.log_format),
+        ("log-level", &options.log_level),
+    ];
+    for (name, text) in all {
+        if let Some(text) = text {
+            flags.add(name, format!("--{name}"), text);
+        }
+    }
+    flags
+}
+
+fn on_start(text: &str) -> Result<OnStart, String> {
+    match text {
+        "auto" => Ok(OnStart::Auto),
+        "always" => Ok(OnStart::Always),
+        "never" => Ok(OnStart::Never),
+        _ => Err("is not when: write auto, always or never".to_owned()),
+    }
+}
+
+/// An `Agent-Id` of the host's name; none: it has characters that no `Agent-Id` has.
+fn of_host(host: &str) -> Option<String> {
+    let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
+    let fits = (1..=AGENT_ID_BYTES).contains(&host.len()) && host.bytes().all(is_good);
+    fits.then(|| host.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options() -> AgentOptions {
+        let (endpoint, state_dir) = (vec!["https://a".to_owned()], Some("state".to_owned()));
+        AgentOptions { endpoint, state_dir, out: vec!["x.json".to_owned()], ..AgentOptions::default() }
+    }
+
+    #[test]
+    fn what_is_not_given_has_its_default() {
+        let agent = resolve(&options(), None, "node-7.example").expect("good");
+        assert_eq!(agent.source.agent_id.as_deref(), Some("node-7.example"));
+        assert_eq!((agent.source.wait, &*agent.source.operation), (Duration::from_secs(25), "/describe"));
+        assert_eq!((agent.hooks.timeout, agent.hooks.attempts), (Some(Duration::from_secs(30)), 3));
+        assert!(agent.hooks.rollback && agent.output.enforce && agent.once.is_none());
+        assert_eq!(resolve(&options(), None, "a b").expect("good").source.agent_id, None);
+        let systemd = AgentOptions { state_dir: None, ..options() };
+        let agent = resolve(&systemd, Some("/var/lib/agent:/var/lib/other"), "a").expect("good");
+        assert_eq!(agent.state_dir, PathBuf::from("/var/lib/agent"));
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_told_with_its_flag() {
+        let given = |text: &str| Some(text.to_owned());
+        let wrong = AgentOptions {
+            wait: given("soon"),
+            keep: given("-1"),
+            rollback: given("maybe"),
+            exec_attempts: given("0"),
+            exec_on_start: given("often"),
+            deadline: given("5s"),
+            certificate: given("a.crt"),
+            ..AgentOptions::default()
+        };
+        let told = resolve(&wrong, None, "a").expect_err("wrong").to_string();
+        for expected in [
+            "--endpoint: is missing: give the URL of a server",
+            "--key: is missing: give the key of --certificate",
+            "--state-dir: is missing: name a folder",
+            "--wait: \"soon\"",
+            "--keep: \"-1\"",
+            "--rollback: \"maybe\" is neither true nor false",
+            "--exec-attempts: \"0\"",
+            "--exec-on-start: \"often\" is not when: write auto, always or never",
+            "--deadline: \"5s\" is of no use without --once",
+        ] {
+            assert!(told.lines().any(|line| line.starts_with(expected)), "{expected}\n{told}");
+        }
+    }
+}
