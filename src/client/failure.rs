@@ -44,6 +44,11 @@ impl Failure {
         Self { kind, text }
     }
 
+    /// The same, with the name of the endpoint.
+    pub(super) fn of(&self, endpoint: &str) -> Self {
+        Self { kind: self.kind, text: format!("{endpoint}: {}", self.text) }
+    }
+
     pub(super) fn untrue(text: &str) -> Self {
         Self::new(FailureKind::Untrue, text)
     }

@@ -144,11 +144,6 @@ impl Line {
         }
         Ok(request)
     }
-
-    /// The failure, with the name of the endpoint.
-    fn at(&self, place: Place, failure: &Failure) -> Failure {
-        Failure::new(failure.kind, &format!("{}: {}", self.name(place), failure.text))
-    }
 }
 
 impl Network for Line {
@@ -161,9 +156,9 @@ impl Network for Line {
     }
 
     async fn look_up(&self, url: usize) -> Result<Vec<SocketAddr>, Failure> {
-        let Endpoint { url, host, port, .. } = &self.endpoints[url];
+        let Endpoint { host, port, .. } = &self.endpoints[url];
         let failed = |why: &str| {
-            let text = format!("{url}: the name {host} is not known ({why}): see that it is right, and the resolver");
+            let text = format!("the name {host} is not known ({why}): see that it is right, and the resolver");
             Failure::new(FailureKind::Unreachable, &text)
         };
         let Ok(found) = timeout(CLIENT_CONNECT, lookup_host((&**host, *port))).await else {
@@ -188,8 +183,7 @@ impl Network for Line {
         let Some(address) = place.address else {
             return Err(Failure::new(FailureKind::Unreachable, "no address is known"));
         };
-        let opened = Connection::open(&self.endpoints[place.url], address, &mut self.trust).await;
-        let connection = opened.map_err(|failure| self.at(place, &failure))?;
+        let connection = Connection::open(&self.endpoints[place.url], address, &mut self.trust).await?;
         self.kept = Some((place, connection));
         Ok(())
     }
@@ -200,7 +194,7 @@ impl Network for Line {
         let mut keeps = false;
         let outcome = match self.try_exchange(poll, &mut within, &mut keeps).await {
             Ok(outcome) => outcome,
-            Err(failure) => Outcome::Failed(self.at(poll.place, &failure)),
+            Err(failure) => Outcome::Failed(failure),
         };
         Ended { outcome, keeps, within }
     }

@@ -105,7 +105,7 @@ pub(super) struct Machine {
     /// Where the connection that is kept leads.
     connected: Option<Place>,
     within: Option<Duration>,
-    failure: Option<(Failure, Instant)>,
+    failure: Option<(Failure, Place, Instant)>,
     confirmed: Option<(Duration, Instant)>,
     counters: Counters,
 }
@@ -286,6 +286,7 @@ impl Machine {
 
     fn failed(&mut self, failure: Failure, within: Option<Duration>, now: Instant) {
         self.counters.failures += 1;
+        let place = self.endpoints.current();
         let mut pause = self.pace.failed(self.random.part());
         match failure.kind {
             FailureKind::Unreachable if self.endpoints.unreachable(now) => {
@@ -319,7 +320,7 @@ impl Machine {
                 self.asks_for_whole = true;
             }
         }
-        self.failure = Some((failure, now));
+        self.failure = Some((failure, place, now));
         self.due = now + pause;
     }
 
@@ -372,7 +373,7 @@ impl Machine {
         Status {
             endpoint: endpoint(self.endpoints.current()),
             doing,
-            failure: self.failure.clone(),
+            failure: self.failure.as_ref().map(|(failure, place, at)| (failure.of(&endpoint(*place)), *at)),
             held: since,
             applying,
             rejected,

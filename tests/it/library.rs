@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use tidewait::client::{Client, Doing, Reports, Settings, State, States, Status};
+use tidewait::client::{Client, Doing, Failure, Reports, Settings, State, States, Status};
 
 use crate::server::STEP;
 
 mod follows;
+mod lies;
+mod shown;
 
 /// A client that runs.
 struct Follower {
@@ -54,6 +56,12 @@ impl Follower {
             status.doing == Doing::Polling && names == [Some(id), None]
         };
         self.becomes("parked at it", parks).await
+    }
+
+    /// Waits until a poll has failed, and gives how.
+    async fn fails(&self) -> Failure {
+        let status = self.becomes("failed", |status| status.failure.is_some()).await;
+        status.failure.expect("there is one").0
     }
 
     fn status(&self) -> Status {

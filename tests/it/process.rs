@@ -20,6 +20,7 @@ mod tokens;
 mod traces;
 
 pub(crate) use start::limited;
+pub(crate) use tokens::made;
 
 /// A server of this model.
 pub(crate) async fn serve(model: &ModelFile, more: &[&str]) -> Server {

@@ -10,7 +10,7 @@ use crate::proxy::harness::RawApp;
 use crate::server::{Client, Reply, Server, tidewait};
 
 /// What `tidewait token` prints: a token and its line.
-async fn made(arguments: &[&str]) -> (String, String) {
+pub(crate) async fn made(arguments: &[&str]) -> (String, String) {
     let output = tidewait(&[&["token"], arguments].concat()).output().await.expect("it runs");
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8(output.stdout).expect("text");
