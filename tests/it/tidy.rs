@@ -6,7 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which modules each module may name. What is absent is a wrong arrow.
-const ARROWS: [(&str, &[&str]); 25] = [
+const ARROWS: [(&str, &[&str]); 27] = [
+    ("agent", &["bounds", "escape", "files", "model"]),
+    ("files", &[]),
     ("access", &["bounds"]),
     ("authentication", &["access", "bounds", "reviews", "sources", "telemetry"]),
     ("authorization", &["access", "authentication", "bounds", "reviews", "telemetry"]),
@@ -25,7 +27,7 @@ const ARROWS: [(&str, &[&str]); 25] = [
     ("lifecycle", &["bounds"]),
     ("telemetry", &["bounds", "config", "escape"]),
     ("hub", &["bounds", "config", "describe", "model"]),
-    ("sources", &["bounds", "config", "model", "telemetry"]),
+    ("sources", &["bounds", "config", "files", "model", "telemetry"]),
     ("operation", &["bounds", "config", "describe", "registry", "hub", "model", "sources", "telemetry"]),
     ("operations", &["bounds", "config", "hub", "lifecycle", "model", "operation", "sources", "telemetry"]),
     (
