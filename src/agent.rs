@@ -1,1 +1,3 @@
 //! What the agent does on its machine.
+
+pub mod output;

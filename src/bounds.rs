@@ -334,3 +334,5 @@ pub const REPORT_SILENT: Duration = Duration::from_secs(100);
 /// One that was not renewed for this long, of a replica that no Pod owns, is removed: as long as Kubernetes waits for
 /// pods of a node that it does not hear of.
 pub const REPORT_LOST: Duration = Duration::from_secs(300);
+/// Files that the agent makes of a model.
+pub const AGENT_OUTS: usize = 256;
