@@ -1,3 +1,4 @@
 //! What the agent does on its machine.
 
 pub mod output;
+pub mod store;

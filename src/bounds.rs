@@ -336,3 +336,9 @@ pub const REPORT_SILENT: Duration = Duration::from_secs(100);
 pub const REPORT_LOST: Duration = Duration::from_secs(300);
 /// Files that the agent makes of a model.
 pub const AGENT_OUTS: usize = 256;
+/// States that the agent remembers to have refused; of more, the first one is forgotten, and would be tried again.
+pub const AGENT_REFUSED: usize = 16;
+/// Bytes of a record in the agent's state directory; a longer one is damaged.
+pub const AGENT_RECORD_BYTES: usize = 1024 * 1024;
+/// Records of each name that are set aside, damaged or of another operation; the last one is replaced by a further one.
+pub const AGENT_SET_ASIDE: usize = 4;
