@@ -342,3 +342,9 @@ pub const AGENT_REFUSED: usize = 16;
 pub const AGENT_RECORD_BYTES: usize = 1024 * 1024;
 /// Records of each name that are set aside, damaged or of another operation; the last one is replaced by a further one.
 pub const AGENT_SET_ASIDE: usize = 4;
+/// Bytes that are kept of what a command of the agent prints to each pipe: half from its beginning, half from its end.
+pub const HOOK_OUTPUT: usize = 64 * 1024;
+/// How long the pipes of a command are read after it has ended: what it has started may hold them for ever.
+pub const HOOK_PIPES: Duration = Duration::from_secs(1);
+/// How long a command that was killed may take to end; then it is left to itself, and counts as killed.
+pub const HOOK_KILLED: Duration = Duration::from_secs(5);
