@@ -397,3 +397,17 @@ pub const CLIENT_GIVEN: usize = 8;
 pub const CLIENT_VERDICTS: usize = 16;
 /// Least time between two polls that were asked for by hand.
 pub const CLIENT_ASKED: Duration = Duration::from_secs(1);
+/// Files that the agent makes of a model.
+pub const AGENT_OUTS: usize = 256;
+/// States that the agent remembers to have refused; of more, the first one is forgotten, and would be tried again.
+pub const AGENT_REFUSED: usize = 16;
+/// Bytes of a record in the agent's state directory; a longer one is damaged.
+pub const AGENT_RECORD_BYTES: usize = 1024 * 1024;
+/// Records of each name that are set aside, damaged or of another operation; the last one is replaced by a further one.
+pub const AGENT_SET_ASIDE: usize = 4;
+/// Bytes that are kept of what a command of the agent prints to each pipe: half from its beginning, half from its end.
+pub const HOOK_OUTPUT: usize = 64 * 1024;
+/// How long the pipes of a command are read after it has ended: what it has started may hold them for ever.
+pub const HOOK_PIPES: Duration = Duration::from_secs(1);
+/// How long a command that was killed may take to end; then it is left to itself, and counts as killed.
+pub const HOOK_KILLED: Duration = Duration::from_secs(5);

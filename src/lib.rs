@@ -10,6 +10,8 @@ pub mod access;
 #[cfg(feature = "server")]
 pub mod admin;
 #[cfg(feature = "server")]
+pub mod agent;
+#[cfg(feature = "server")]
 pub mod app;
 #[cfg(feature = "server")]
 pub mod authentication;
@@ -28,6 +30,8 @@ pub mod crd;
 pub mod describe;
 #[cfg(feature = "client")]
 pub mod escape;
+#[cfg(feature = "server")]
+pub mod files;
 #[cfg(feature = "server")]
 pub mod http;
 #[cfg(feature = "server")]

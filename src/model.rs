@@ -25,7 +25,7 @@ mod yaml;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use document::{Content, Document};
+pub use document::{Content, Document, Value};
 pub use history::History;
 pub use id::{Digest, Epoch, Since, StateId};
 pub use index::Index;

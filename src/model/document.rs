@@ -6,6 +6,7 @@
 //! bytes and equal digests are the same thing.
 
 use bytes::Bytes;
+use smol_str::SmolStr;
 
 use super::id::Digest;
 use super::invalid::{Invalid, Path};
@@ -34,6 +35,17 @@ pub enum Content {
 #[derive(Debug, Clone)]
 pub struct Document {
     pub(super) root: Node,
+}
+
+/// What a document is made of.
+#[derive(Debug, Clone)]
+pub enum Value<'d> {
+    /// null, a boolean, a number or a string, in canonical text.
+    Scalar(&'d str),
+    /// The items of an array.
+    Array(Vec<Document>),
+    /// The members of an object, sorted by key.
+    Object(Vec<(SmolStr, Document)>),
 }
 
 impl Content {
@@ -193,6 +205,19 @@ impl Document {
     #[must_use]
     pub fn state_digest(&self) -> String {
         state_digest(&self.canonical())
+    }
+
+    /// What it is made of; its parts are shared.
+    #[must_use]
+    pub fn value(&self) -> Value<'_> {
+        match &self.root {
+            Node::Scalar(text) => Value::Scalar(text),
+            Node::Array(array) => Value::Array(array.children.iter().map(|item| Self { root: item.clone() }).collect()),
+            Node::Object(object) => {
+                let member = |(key, value): &(SmolStr, Node)| (key.clone(), Self { root: value.clone() });
+                Value::Object(object.children.iter().map(member).collect())
+            }
+        }
     }
 
     /// The canonical text of the value at a JSON Pointer (RFC 6901), if it is a scalar.

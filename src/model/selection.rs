@@ -158,7 +158,8 @@ pub(super) fn unescaped(token: &str) -> Cow<'_, str> {
 }
 
 impl Pointer {
-    pub(super) fn parse(text: &str) -> Result<Self, InvalidSelection> {
+    /// Reads one pointer.
+    pub fn parse(text: &str) -> Result<Self, InvalidSelection> {
         if text.is_empty() {
             return Ok(Self(Arc::from("")));
         }
@@ -176,6 +177,16 @@ impl Pointer {
     /// Its tokens as they are written, after the first `/`; `None`: it has none.
     fn tokens(&self) -> Option<&str> {
         self.0.strip_suffix('/')
+    }
+
+    /// The value that it leads to.
+    #[must_use]
+    pub fn find(&self, document: &Document) -> Option<Document> {
+        let mut node = &document.root;
+        for token in self.tokens().into_iter().flat_map(|tokens| tokens.split('/')) {
+            node = node.members()?.get(&unescaped(token))?;
+        }
+        Some(Document { root: node.clone() })
     }
 
     /// Whether `other` is this one or leads further.
@@ -234,6 +245,18 @@ mod tests {
     #[track_caller]
     fn pruned(json: &str, pointers: &[&str]) -> String {
         text(&Selection::parse(pointers, 64).expect("a selection").prune(&document(json)))
+    }
+
+    #[test]
+    fn a_pointer_finds_what_a_selection_of_it_has() {
+        let model = document(r#"{"a":{"b/c":[1],"":{"~":null}},"s":"t"}"#);
+        let found = |pointer| Pointer::parse(pointer).expect("a pointer").find(&model).map(|found| text(&found));
+        assert_eq!(found("").as_deref(), Some(&*text(&model)));
+        assert_eq!(found("/a/b~1c").as_deref(), Some("[1]"));
+        assert_eq!(found("/a//~0").as_deref(), Some("null"));
+        for absent in ["/a/b~1c/0", "/s/t", "/x", "/", "/a//~0/"] {
+            assert_eq!(found(absent), None, "of {absent}");
+        }
     }
 
     /// The document of RFC 6901, section 5.

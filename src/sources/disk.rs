@@ -5,9 +5,8 @@
 //! rename, fsync of the directory), so that a crash or a full disk leaves the old one. Its
 //! modification time says when the source last confirmed it. Everything here blocks, for as long as the file system likes.
 
-use std::fs::{self, DirBuilder, File, TryLockError};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +16,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use self::form::{FORM, ReadError, header, read};
 use super::wall_clock;
+use crate::files::{self, FileError, LockError, failed};
 use crate::model::Snapshot;
 
 mod form;
@@ -113,15 +113,8 @@ pub enum DiskError {
         remedy: String,
     },
     /// The file system refuses.
-    #[error("cannot {action} {}", .path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// At what.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 impl Disk {
@@ -167,7 +160,7 @@ impl Disk {
         let mut found = read(file);
         if let Err(ReadError::OtherForm(form)) = found {
             let aside = self.beside(&format!("form-{form}"));
-            fs::rename(file, &aside).map_err(io_error("rename", file))?;
+            fs::rename(file, &aside).map_err(failed("rename", file))?;
             unused = Some(Unused::OtherVersion { file: file.clone(), form, aside });
             found = Err(io::Error::from(io::ErrorKind::NotFound).into());
         }
@@ -187,7 +180,7 @@ impl Disk {
                 Ok(Left { kept: None, unused: unused.or(Some(other)) })
             }
             Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(Left { kept: None, unused }),
-            Err(ReadError::Io(error)) => Err(io_error("read", file)(error)),
+            Err(ReadError::Io(error)) => Err(failed("read", file)(error).into()),
             Err(ReadError::OtherForm(form)) => {
                 Err(self.corrupt(format!("it has form {form}, and its name says {FORM}")))
             }
@@ -207,9 +200,13 @@ impl Disk {
 
     /// Keeps a snapshot of this source in place of the last one, confirmed now; nothing if there is a successor.
     pub fn store(&self, snapshot: &Snapshot, source: &str) -> Result<(), DiskError> {
-        self.store_through(snapshot, source, |temporary| {
-            File::options().write(true).create_new(true).mode(0o600).open(temporary)
-        })
+        let _locked = self.locked()?;
+        if self.is_succeeded() {
+            return Ok(());
+        }
+        let body = &snapshot.body().identity;
+        let header = header(&snapshot.id, snapshot.content.media_type(), body, source);
+        Ok(files::replace(&self.place.file, &self.beside("tmp"), &[header.as_bytes(), body])?)
     }
 
     /// Marks what is kept as confirmed now. Without a file it is an error, which the next `store` repairs.
@@ -219,7 +216,7 @@ impl Disk {
             return Ok(());
         }
         let confirmed = File::open(&self.place.file).and_then(|file| file.set_modified(wall_clock()));
-        confirmed.map_err(io_error("set the time of", &self.place.file))
+        Ok(confirmed.map_err(failed("set the time of", &self.place.file))?)
     }
 
     fn is_succeeded(&self) -> bool {
@@ -237,52 +234,14 @@ impl Disk {
 
     fn lock(&self) -> Result<File, DiskError> {
         let StatePath { directory, operation, .. } = &*self.place;
-        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(io_error("create", directory))?;
-        let path = directory.join(format!("{}.lock", file_name(operation)));
-        // Never removed: a process that holds a removed one would not exclude the next.
-        let opened = File::options().write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let lock = opened.map_err(io_error("open", &path))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(lock),
-            Err(TryLockError::WouldBlock) => {
+        files::make_folder(directory, 0o700).map_err(failed("create", directory))?;
+        match files::lock(&directory.join(format!("{}.lock", file_name(operation)))) {
+            Ok(lock) => Ok(lock),
+            Err(LockError::Held) => {
                 Err(DiskError::Locked { directory: directory.clone(), operation: operation.clone() })
             }
-            Err(TryLockError::Error(source)) => Err(DiskError::Io { action: "lock", path, source }),
+            Err(LockError::Io(error)) => Err(error.into()),
         }
-    }
-
-    fn store_through(
-        &self,
-        snapshot: &Snapshot,
-        source: &str,
-        create: impl Fn(&Path) -> io::Result<File>,
-    ) -> Result<(), DiskError> {
-        let _locked = self.locked()?;
-        if self.is_succeeded() {
-            return Ok(());
-        }
-        let StatePath { directory, file, .. } = &*self.place;
-        let temporary = self.beside("tmp");
-        // One that a crash left; if it cannot be removed, creating it says why.
-        let _ = fs::remove_file(&temporary);
-        let body = &snapshot.body().identity;
-        let header = header(&snapshot.id, snapshot.content.media_type(), body, source);
-        let written = create(&temporary).and_then(|mut written| {
-            written.write_all(header.as_bytes())?;
-            written.write_all(body)?;
-            written.sync_all()
-        });
-        let kept = match written {
-            Ok(()) => fs::rename(&temporary, file).map_err(io_error("replace", file)),
-            Err(error) => Err(io_error("write", &temporary)(error)),
-        };
-        if kept.is_err() {
-            // Half a file is of no use, and its room may be what is missing.
-            let _ = fs::remove_file(&temporary);
-            return kept;
-        }
-        let synced = File::open(directory).and_then(|directory| directory.sync_all());
-        synced.map_err(io_error("write", directory))
     }
 
     fn beside(&self, extension: &str) -> PathBuf {
@@ -293,10 +252,6 @@ impl Disk {
 /// The operation's name as it is spelt in file names.
 fn file_name(operation: &str) -> String {
     utf8_percent_encode(operation, PLAIN).to_string()
-}
-
-fn io_error(action: &'static str, path: &Path) -> impl Fn(io::Error) -> DiskError {
-    move |source| DiskError::Io { action, path: path.to_owned(), source }
 }
 
 #[cfg(test)]

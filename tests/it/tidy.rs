@@ -6,7 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which modules each module may name. What is absent is a wrong arrow.
-const ARROWS: [(&str, &[&str]); 26] = [
+const ARROWS: [(&str, &[&str]); 28] = [
+    ("agent", &["bounds", "escape", "files", "model"]),
+    ("files", &[]),
     ("access", &["bounds"]),
     ("authentication", &["access", "bounds", "reviews", "sources", "telemetry"]),
     ("authorization", &["access", "authentication", "bounds", "reviews", "telemetry"]),
@@ -27,7 +29,7 @@ const ARROWS: [(&str, &[&str]); 26] = [
     ("lifecycle", &["bounds"]),
     ("telemetry", &["bounds", "config", "escape"]),
     ("hub", &["bounds", "config", "describe", "model"]),
-    ("sources", &["bounds", "client", "config", "model", "telemetry"]),
+    ("sources", &["bounds", "client", "config", "files", "model", "telemetry"]),
     ("operation", &["bounds", "config", "describe", "registry", "hub", "model", "sources", "telemetry"]),
     ("operations", &["bounds", "config", "hub", "lifecycle", "model", "operation", "sources", "telemetry"]),
     (

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
+use crate::files::faults;
 use crate::model::{Content, Document, Epoch, StateId};
 
 fn state_dir() -> TempDir {
@@ -120,7 +121,7 @@ fn two_processes_do_not_share_an_operation() {
 fn confirming_moves_the_time_alone() {
     let directory = state_dir();
     let disk = open(&directory);
-    assert!(matches!(disk.confirm(), Err(DiskError::Io { .. })), "nothing is kept yet");
+    assert!(matches!(disk.confirm(), Err(DiskError::File(_))), "nothing is kept yet");
     let expected = snapshot("[1]");
     store(&disk, &expected);
     let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
@@ -254,11 +255,10 @@ fn a_full_disk_leaves_the_old_file_whole() {
     let disk = open(&directory);
     let old = snapshot("[1]");
     store(&disk, &old);
-    let full = |temporary: &Path| {
-        fs::write(temporary, "half")?;
-        File::options().write(true).open("/dev/full")
-    };
-    let error = disk.store_through(&snapshot("[2]"), "file", full).expect_err("no room");
+    // Removed, created, its header written: then the body.
+    let full = faults::fail_at(3, rustix::io::Errno::NOSPC);
+    let error = disk.store(&snapshot("[2]"), "file").expect_err("no room");
+    assert!(full.end());
     assert!(
         error.to_string().starts_with("cannot write ") && error.to_string().ends_with("net.snapshot.tmp"),
         "{error}"

@@ -1,0 +1,326 @@
+//! Takes one state from the network to where it is held, or back.
+//!
+//! ```text
+//! begin (kept on disk) -> stage -> check -> publish -> exec -> verify -> hold (kept on disk), settle
+//!                           |        |         |         |        |
+//!                           +--------+---------+         +--------+--> roll back, exec again, refuse
+//!                       the output is as it was
+//! ```
+//! Each step is on disk before the next one begins, so a process that is killed is followed by one that goes on there. A state
+//! is acknowledged after it is held, and never before. What the machine is at fault for is tried again with the same bytes.
+
+use std::path::{Path, PathBuf};
+
+use tokio::task::block_in_place;
+
+use super::commands::{Commands, Subject};
+use super::hooks::{Action, Outcome};
+use super::output::fault::Fault;
+use super::output::{Output, render};
+use super::store::{Applied, Body, HookResult, Phase, Store, StoreError, boot};
+use crate::client::State;
+
+/// Applies states, one after the other.
+#[derive(Debug)]
+pub struct Applier {
+    store: Store,
+    output: Output,
+    commands: Commands,
+    operation: String,
+    /// A digest of what outputs and commands are configured.
+    configuration: String,
+}
+
+/// What became of a state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is held.
+    Held,
+    /// It is not, and will not be tried again by itself; why.
+    Rejected(String),
+    /// It is to be tried again.
+    Later(Later),
+    /// The agent ends.
+    Stopped,
+}
+
+/// Why a state is to be tried again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Later {
+    /// A command asks for it.
+    Command(String),
+    /// The machine is at fault, such as a full disk.
+    Machine(String),
+}
+
+/// How far an attempt comes: on, or to an end.
+type Step = Result<(), Verdict>;
+
+impl Applier {
+    /// An applier with these, for states of this operation.
+    #[must_use]
+    pub fn new(store: Store, output: Output, commands: Commands, operation: &str, configuration: String) -> Self {
+        Self { store, output, commands, operation: operation.to_owned(), configuration }
+    }
+
+    /// What outlives the process.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The commands.
+    #[must_use]
+    pub fn commands(&self) -> &Commands {
+        &self.commands
+    }
+
+    /// Where the model goes.
+    #[must_use]
+    pub fn output(&self) -> &Output {
+        &self.output
+    }
+
+    /// The state that is held, if its bytes are what its id names.
+    #[must_use]
+    pub fn held(&self) -> Option<State> {
+        self.store.held().and_then(|held| kept(&held.body))
+    }
+
+    /// The state that is on its way.
+    #[must_use]
+    pub fn pending(&self) -> Option<State> {
+        self.store.pending().and_then(|pending| kept(&pending.body))
+    }
+
+    /// Applies a state, from where it is.
+    pub async fn apply(&mut self, state: &State) -> Verdict {
+        match self.steps(state).await {
+            Ok(()) => Verdict::Held,
+            Err(verdict) => verdict,
+        }
+    }
+
+    async fn steps(&mut self, state: &State) -> Step {
+        let known = self.store.pending().filter(|pending| pending.body.id() == state.id());
+        let phase = known.map(|pending| pending.phase);
+        match phase {
+            None => {
+                let body = Body::new(state.id(), state.media_type(), state.bytes().clone());
+                self.keep(|store| store.begin(body))?;
+                self.put_out(state).await?;
+            }
+            Some(Phase::Received | Phase::Staged) => self.put_out(state).await?,
+            Some(Phase::RollingBack) => {
+                let reason = "it failed before the agent was started anew".to_owned();
+                return Err(self.roll_back(state, reason).await);
+            }
+            Some(Phase::Published | Phase::Applied) => {}
+        }
+        if phase != Some(Phase::Applied) {
+            let outcome = self.commands.exec(self.subject(Action::Apply, state, None)).await;
+            self.judge(state, outcome).await?;
+            self.advance(Phase::Applied)?;
+        }
+        let outcome = self.commands.verify(self.subject(Action::Apply, state, None)).await;
+        self.judge(state, outcome).await?;
+        let applied = self.applied(HookResult::Done);
+        self.keep(|store| store.hold(applied))?;
+        // It is held, whatever becomes of the way back: a later start removes that.
+        if let Err(fault) = block_in_place(|| self.output.settle()) {
+            tracing::warn!(why = %fault, "the way back to the output before stays");
+        }
+        Ok(())
+    }
+
+    /// Stages it, has it checked, and replaces the output.
+    async fn put_out(&mut self, state: &State) -> Step {
+        let outcome = {
+            let staged = block_in_place(|| self.output.stage(rendered(state)));
+            let staged = match staged {
+                Ok(staged) => staged,
+                Err(Fault::State { file, why }) => {
+                    return Err(self.refuse(&format!("{}: {why}", file.display())));
+                }
+                Err(fault @ Fault::Machine { .. }) => return Err(machine(&fault)),
+            };
+            let attempt = self.attempts() + 1;
+            let subject = Subject { file: staged.path(), ..self.subject(Action::Apply, state, None) };
+            match self.commands.check(subject).await.after(attempt, self.commands.settings().attempts) {
+                Outcome::Done => {
+                    // Said before the first file is renamed.
+                    let attempts = self.attempts();
+                    keep(self.store.advance(Phase::Published, attempts))?;
+                    return block_in_place(|| staged.publish()).map_err(|fault| machine(&fault));
+                }
+                other => other,
+            }
+        };
+        match outcome {
+            Outcome::Rejected(why) => Err(self.refuse(&why)),
+            other => self.judge(state, other).await,
+        }
+    }
+
+    /// What the outcome of a command comes to, once the state is put out.
+    async fn judge(&mut self, state: &State, outcome: Outcome) -> Step {
+        let attempts = self.attempts() + 1;
+        let counts = matches!(outcome, Outcome::TimedOut(_) | Outcome::NotStarted(_));
+        match outcome.after(attempts, self.commands.settings().attempts) {
+            Outcome::Done => Ok(()),
+            Outcome::Stopped => Err(Verdict::Stopped),
+            Outcome::TryAgain(why) | Outcome::TimedOut(why) | Outcome::NotStarted(why) => {
+                let phase = self.store.pending().map_or(Phase::Received, |pending| pending.phase);
+                if counts {
+                    keep(self.store.advance(phase, attempts))?;
+                }
+                Err(Verdict::Later(Later::Command(why)))
+            }
+            Outcome::Rejected(why) => Err(self.roll_back(state, why).await),
+        }
+    }
+
+    /// Puts the output before back, where that is wanted, and refuses the state.
+    async fn roll_back(&mut self, state: &State, reason: String) -> Verdict {
+        if !self.commands.settings().rollback {
+            let verdict = self.refuse(&reason);
+            let _ = block_in_place(|| self.output.settle());
+            return verdict;
+        }
+        if let Err(verdict) = self.advance(Phase::RollingBack) {
+            return verdict;
+        }
+        if let Err(fault) = block_in_place(|| self.output.roll_back()) {
+            return machine(&fault);
+        }
+        let mut reason = reason;
+        if let Some(held) = self.held() {
+            let outcome = self.commands.exec(self.subject(Action::Rollback, &held, Some((state, &reason)))).await;
+            match outcome {
+                Outcome::Done => {}
+                Outcome::Stopped => return Verdict::Stopped,
+                Outcome::TryAgain(why) | Outcome::TimedOut(why) | Outcome::NotStarted(why) | Outcome::Rejected(why) => {
+                    reason = format!("{reason}; and with the output before: {why}");
+                }
+            }
+        }
+        self.refuse(&reason)
+    }
+
+    fn refuse(&mut self, reason: &str) -> Verdict {
+        match keep(self.store.refuse(reason)) {
+            Ok(()) => Verdict::Rejected(reason.to_owned()),
+            Err(verdict) => verdict,
+        }
+    }
+
+    /// Puts the output right where it is not what is held. What was changed.
+    pub fn enforce(&mut self) -> Result<Vec<String>, Fault> {
+        let Some(held) = self.held() else { return Ok(Vec::new()) };
+        let differences = block_in_place(|| self.output.compare(rendered(&held)))?;
+        if differences.is_empty() {
+            return Ok(Vec::new());
+        }
+        block_in_place(|| {
+            self.output.stage(rendered(&held))?.publish()?;
+            self.output.settle()
+        })?;
+        Ok(differences.iter().map(|one| format!("{}: {}", one.path.display(), one.what)).collect())
+    }
+
+    /// Runs the commands for what is held. Why they failed, if they did.
+    pub async fn again(&mut self, action: Action) -> Result<(), String> {
+        let Some(held) = self.held() else { return Ok(()) };
+        let mut outcome = self.commands.exec(self.subject(action, &held, None)).await;
+        if outcome == Outcome::Done {
+            outcome = self.commands.verify(self.subject(action, &held, None)).await;
+        }
+        let (hooks, why) = match outcome {
+            Outcome::Done => (HookResult::Done, None),
+            Outcome::Stopped => (HookResult::Unknown, None),
+            Outcome::TryAgain(why) | Outcome::TimedOut(why) | Outcome::NotStarted(why) | Outcome::Rejected(why) => {
+                (HookResult::Failed, Some(why))
+            }
+        };
+        let applied = self.applied(hooks);
+        if let Err(error) = block_in_place(|| self.store.applied_again(applied)) {
+            tracing::warn!(why = %error, "how the commands ended is not kept");
+        }
+        why.map_or(Ok(()), Err)
+    }
+
+    /// Whether the commands have succeeded for what is held, as they are configured now, in this boot.
+    #[must_use]
+    pub fn is_applied(&self) -> bool {
+        self.store.held().is_some_and(|held| held.is_applied(&self.configuration, &boot()))
+    }
+
+    /// What is held has got another id for the same bytes.
+    pub fn renamed(&mut self, id: &str) {
+        if let Err(error) = block_in_place(|| self.store.rename_held(id)) {
+            tracing::warn!(why = %error, "the newest id of what is held is not kept");
+        }
+    }
+
+    /// What was refused may be tried again.
+    pub fn forget_refused(&mut self) {
+        if let Err(error) = block_in_place(|| self.store.forget_refused()) {
+            tracing::warn!(why = %error, "what was rejected is not forgotten on disk");
+        }
+    }
+
+    fn subject<'s>(
+        &'s self,
+        action: Action,
+        state: &'s State,
+        failed: Option<(&'s State, &'s str)>,
+    ) -> Subject<'s> {
+        let held = self.store.held().map(|held| held.body.id());
+        let previous_id = failed.map_or(held, |(state, _)| Some(state.id()));
+        Subject {
+            action,
+            operation: &self.operation,
+            id: state.id(),
+            bytes: state.bytes(),
+            previous_id,
+            file: self.output.path(),
+            target: self.output.path(),
+            previous_file: None,
+            reason: failed.map(|(_, reason)| reason),
+            attempt: self.attempts() + 1,
+        }
+    }
+
+    fn attempts(&self) -> u32 {
+        self.store.pending().map_or(0, |pending| pending.attempts)
+    }
+
+    fn advance(&mut self, phase: Phase) -> Step {
+        let attempts = self.attempts();
+        self.keep(|store| store.advance(phase, attempts))
+    }
+
+    fn keep(&mut self, change: impl FnOnce(&mut Store) -> Result<(), StoreError>) -> Step {
+        keep(block_in_place(|| change(&mut self.store)))
+    }
+
+    fn applied(&self, hooks: HookResult) -> Applied {
+        Applied { hooks, boot: boot(), configuration: self.configuration.clone(), at: seconds() }
+    }
+}
+
+fn keep(kept: Result<(), StoreError>) -> Step {
+    kept.map_err(|error| Verdict::Later(Later::Machine(error.to_string())))
+}
+
+fn machine(fault: &Fault) -> Verdict {
+    Verdict::Later(Later::Machine(fault.to_string()))
+}
+
+fn rendered(state: &State) -> render::State<'_> {
+    render::State { id: state.id(), bytes: state.bytes(), document: state.document() }
+}
+
+fn kept(body: &Body) -> Option<State> {
+    State::kept(body.id(), body.media_type(), body.bytes().clone()).ok()
+}

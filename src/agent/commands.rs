@@ -1,0 +1,200 @@
+//! The commands of the operator, and how they are run for a state.
+
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::hooks::{self, Action, Call, Command, Ended, Environment, InvalidCommand, InvalidEnvironment, Limits, Outcome};
+use crate::bounds::AGENT_VERIFY_AGAIN;
+use crate::config::agent::AgentHooks;
+
+/// The commands.
+#[derive(Debug)]
+pub struct Commands {
+    check: Option<Command>,
+    exec: Option<Command>,
+    verify: Option<Command>,
+    settings: AgentHooks,
+    environment: Environment,
+    limits: Limits,
+    /// Those that run are to end now.
+    stop: CancellationToken,
+    /// No further one is started.
+    stopping: CancellationToken,
+}
+
+/// Why commands cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidHooks {
+    /// One of them is none.
+    #[error("--{option} {text:?}: {why}")]
+    Command {
+        /// Its option.
+        option: &'static str,
+        /// It.
+        text: String,
+        /// What is wrong with it, and the remedy.
+        why: InvalidCommand,
+    },
+    /// A variable cannot be handed on.
+    #[error("--env: {0}")]
+    Environment(#[from] InvalidEnvironment),
+    /// There is nothing to verify.
+    #[error("--verify is of no use without --exec: give that too, or --check, which looks at a state before it is put out")]
+    Verify,
+}
+
+/// The state for which commands run, and where it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'s> {
+    /// Why.
+    pub action: Action,
+    /// The path of the operation.
+    pub operation: &'s str,
+    /// The state.
+    pub id: &'s str,
+    /// Its bytes.
+    pub bytes: &'s Bytes,
+    /// The one that is held.
+    pub previous_id: Option<&'s str>,
+    /// What is staged, or the output.
+    pub file: &'s Path,
+    /// The output.
+    pub target: &'s Path,
+    /// The output before.
+    pub previous_file: Option<&'s Path>,
+    /// Why it is put back.
+    pub reason: Option<&'s str>,
+    /// From 1.
+    pub attempt: u32,
+}
+
+impl Commands {
+    /// Reads them. `inherited` gives the agent's own variables.
+    pub fn new(
+        settings: &AgentHooks,
+        inherited: impl Fn(&str) -> Option<std::ffi::OsString>,
+    ) -> Result<Self, InvalidHooks> {
+        let read = |option, text: &Option<String>| {
+            let Some(text) = text else { return Ok(None) };
+            let command = Command::parse(text, settings.shell);
+            command.map(Some).map_err(|why| InvalidHooks::Command { option, text: text.clone(), why })
+        };
+        let (check, exec, verify) =
+            (read("check", &settings.check)?, read("exec", &settings.exec)?, read("verify", &settings.verify)?);
+        if verify.is_some() && exec.is_none() {
+            return Err(InvalidHooks::Verify);
+        }
+        Ok(Self {
+            check,
+            exec,
+            verify,
+            environment: Environment::new(&settings.env, inherited)?,
+            limits: Limits { timeout: settings.timeout, kill_after: settings.kill_after },
+            settings: settings.clone(),
+            stop: CancellationToken::new(),
+            stopping: CancellationToken::new(),
+        })
+    }
+
+    /// How they are run.
+    #[must_use]
+    pub fn settings(&self) -> &AgentHooks {
+        &self.settings
+    }
+
+    /// Cancelled when no further command is to be started, and when those that run are to end.
+    #[must_use]
+    pub fn ends(&self) -> (CancellationToken, CancellationToken) {
+        (self.stopping.clone(), self.stop.clone())
+    }
+
+    /// Whether there is one that applies a state.
+    #[must_use]
+    pub fn applies(&self) -> bool {
+        self.exec.is_some()
+    }
+
+    /// Whether what is staged is good.
+    pub async fn check(&self, subject: Subject<'_>) -> Outcome {
+        self.run("check", self.check.as_ref(), subject).await
+    }
+
+    /// Applies what is put out.
+    pub async fn exec(&self, subject: Subject<'_>) -> Outcome {
+        if self.exec.is_some() && subject.action == Action::Apply && !self.settings.splay.is_zero() {
+            tokio::select! {
+                () = sleep(self.settings.splay.mul_f64(fastrand::f64())) => {}
+                () = self.stopping.cancelled() => {}
+            }
+        }
+        self.run("exec", self.exec.as_ref(), subject).await
+    }
+
+    /// Whether it works: asked again and again, for as long as that may take.
+    pub async fn verify(&self, subject: Subject<'_>) -> Outcome {
+        let start = Instant::now();
+        loop {
+            let outcome = self.run("verify", self.verify.as_ref(), subject).await;
+            let (Outcome::TryAgain(why) | Outcome::TimedOut(why) | Outcome::NotStarted(why) | Outcome::Rejected(why)) =
+                outcome
+            else {
+                return outcome;
+            };
+            if start.elapsed() + AGENT_VERIFY_AGAIN > self.settings.verify_for {
+                return Outcome::Rejected(why);
+            }
+            tokio::select! {
+                () = sleep(AGENT_VERIFY_AGAIN) => {}
+                () = self.stopping.cancelled() => return Outcome::Stopped,
+            }
+        }
+    }
+
+    async fn run(&self, name: &'static str, command: Option<&Command>, subject: Subject<'_>) -> Outcome {
+        let Some(command) = command else { return Outcome::Done };
+        if self.stopping.is_cancelled() {
+            return Outcome::Stopped;
+        }
+        let Subject { action, operation, id, previous_id, file, target, previous_file, reason, attempt, bytes } = subject;
+        let call = Call {
+            action,
+            operation,
+            id,
+            previous_id,
+            file,
+            target,
+            previous_file,
+            patch_file: None,
+            reason,
+            stale: false,
+            attempt,
+        };
+        let stdin = self.settings.stdin.then(|| bytes.clone());
+        let ended = hooks::run(command, &self.environment, &call, stdin, self.limits, self.stop.cancelled()).await;
+        tell(name, id, &ended);
+        ended.outcome
+    }
+}
+
+/// One line for each command that has run.
+fn tell(command: &'static str, id: &str, ended: &Ended) {
+    let took = millis(ended.took);
+    match &ended.outcome {
+        Outcome::Done => tracing::info!(command, id, milliseconds = took, "the command succeeded"),
+        Outcome::Stopped => tracing::warn!(command, id, "the command was ended, since the agent ends"),
+        Outcome::TryAgain(why) | Outcome::TimedOut(why) | Outcome::NotStarted(why) | Outcome::Rejected(why) => {
+            tracing::warn!(command, id, milliseconds = took, why, "the command failed");
+        }
+    }
+    if ended.is_outlived {
+        tracing::info!(command, id, "something that the command has started goes on in the background");
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
