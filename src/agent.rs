@@ -1,7 +1,18 @@
-//! What the agent does on its machine with the states that a client gives it. No part of this knows a network, and nothing
-//! panics on any state of the disk, or whatever a command of the operator does.
+//! `tidewait agent`: keeps files and what follows from them as a model says, on the machine that it runs on.
+//!
+//! ```text
+//! server -- client --> State --> run --> apply --> output (files), hooks (commands), store (what outlives the process)
+//!                        ^                 |
+//!                        +---- reports ----+   held, rejected: the next poll says so
+//! ```
+//! Nothing here panics on any state of the disk, or whatever a command of the operator does.
 
+pub mod apply;
+pub mod commands;
 pub mod hooks;
 pub mod notify;
 pub mod output;
+pub mod run;
+pub mod setup;
+pub mod signals;
 pub mod store;

@@ -411,3 +411,13 @@ pub const HOOK_OUTPUT: usize = 64 * 1024;
 pub const HOOK_PIPES: Duration = Duration::from_secs(1);
 /// How long a command that was killed may take to end; then it is left to itself, and counts as killed.
 pub const HOOK_KILLED: Duration = Duration::from_secs(5);
+/// First and longest ceiling of the agent's pauses before a command that asked for it (exit code 75) is tried again.
+pub const AGENT_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// The same after a fault of the machine, such as a full disk.
+pub const AGENT_MACHINE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
+/// How often the agent looks whether its output is what it holds.
+pub const AGENT_ENFORCE: Duration = Duration::from_secs(60);
+/// How long an agent that starts waits for a newer state before it goes on with the one that it had.
+pub const AGENT_NEWER: Duration = Duration::from_secs(2);
+/// Between two attempts of `--verify`.
+pub const AGENT_VERIFY_AGAIN: Duration = Duration::from_secs(1);

@@ -9,8 +9,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tidewait::access::tokens;
 use tidewait::admin::ask;
+use tidewait::agent::notify::{Given, Notify};
+use tidewait::agent::{run, setup};
 use tidewait::app::{self, App};
 use tidewait::bounds::LOG_END;
+use tidewait::config::agent::AgentOptions;
 use tidewait::config::{self, Config, LogFormat, cli};
 use tidewait::lifecycle::threads;
 use tidewait::telemetry::writer::{Target, Writer};
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
             let good = format!("the configuration is good, operations: {}\n", config.operations.len());
             if mistakes.is_empty() { Ok(answer(&good)) } else { Err(mistakes) }
         }),
+        cli::Command::Agent(options) => return agent(&options),
         cli::Command::Token(options) => Ok(token(&options)),
         cli::Command::Crd => Ok(answer(&crd::documents())),
         cli::Command::Drain(options) => cli::load_drain(&options).map(|wanted| drain(&wanted)),
@@ -93,6 +97,49 @@ fn serve(config: Config) -> Done {
     runtime.shutdown_timeout(LAST_THREADS);
     telemetry.finish();
     Ok(served?)
+}
+
+/// The exit code of an agent says why it ends: docs/agent.md.
+fn agent(options: &AgentOptions) -> ExitCode {
+    let environment = std::env::var("STATE_DIRECTORY").ok();
+    let config = match config::agent::resolve(options, environment.as_deref(), &setup::host()) {
+        Ok(config) => config,
+        Err(problems) => {
+            complain(&problems.to_string());
+            return ExitCode::from(2);
+        }
+    };
+    match run_agent(&config) {
+        Ok(Ok(exit)) => ExitCode::from(exit.code()),
+        Ok(Err(error)) => {
+            complain(&format!("tidewait: {}", escape::lines(&chain(&error))));
+            if error.is_misconfigured() { ExitCode::from(2) } else { ExitCode::FAILURE }
+        }
+        Err(error) => {
+            complain(&format!("tidewait: {}", escape::lines(&chain(&*error))));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_agent(config: &config::agent::Agent) -> Result<Result<run::Exit, setup::SetupError>, Box<dyn Error>> {
+    threads::check()?;
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    // Little is to be done, but the output is written on one thread while the other one polls.
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let telemetry = {
+        let _inside = runtime.enter();
+        telemetry::start(&config.log, None)?
+    };
+    let variable = |name: &str| std::env::var_os(name);
+    let [socket, watchdog, watchdog_pid] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"].map(variable);
+    let given =
+        Given { socket: socket.as_deref(), watchdog: watchdog.as_deref(), watchdog_pid: watchdog_pid.as_deref() };
+    let notify = Notify::new(given)?;
+    let done = runtime.block_on(run::run(config, notify, variable));
+    runtime.shutdown_timeout(LAST_THREADS);
+    telemetry.finish();
+    Ok(done)
 }
 
 fn drain(wanted: &cli::Drain) -> Done {

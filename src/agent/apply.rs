@@ -9,8 +9,6 @@
 //! Each step is on disk before the next one begins, so a process that is killed is followed by one that goes on there. A state
 //! is acknowledged after it is held, and never before. What the machine is at fault for is tried again with the same bytes.
 
-use std::path::{Path, PathBuf};
-
 use tokio::task::block_in_place;
 
 use super::commands::{Commands, Subject};
@@ -19,6 +17,7 @@ use super::output::fault::Fault;
 use super::output::{Output, render};
 use super::store::{Applied, Body, HookResult, Phase, Store, StoreError, boot};
 use crate::client::State;
+use crate::sources::wall_clock;
 
 /// Applies states, one after the other.
 #[derive(Debug)]
@@ -51,6 +50,16 @@ pub enum Later {
     Command(String),
     /// The machine is at fault, such as a full disk.
     Machine(String),
+}
+
+/// Why a state was not published: the output is as it was.
+enum Unpublished {
+    /// It is no good.
+    Refused(String),
+    /// What its check says.
+    Command(Outcome),
+    /// Another end.
+    Verdict(Verdict),
 }
 
 /// How far an attempt comes: on, or to an end.
@@ -135,31 +144,33 @@ impl Applier {
 
     /// Stages it, has it checked, and replaces the output.
     async fn put_out(&mut self, state: &State) -> Step {
-        let outcome = {
-            let staged = block_in_place(|| self.output.stage(rendered(state)));
-            let staged = match staged {
-                Ok(staged) => staged,
-                Err(Fault::State { file, why }) => {
-                    return Err(self.refuse(&format!("{}: {why}", file.display())));
-                }
-                Err(fault @ Fault::Machine { .. }) => return Err(machine(&fault)),
-            };
-            let attempt = self.attempts() + 1;
-            let subject = Subject { file: staged.path(), ..self.subject(Action::Apply, state, None) };
-            match self.commands.check(subject).await.after(attempt, self.commands.settings().attempts) {
-                Outcome::Done => {
-                    // Said before the first file is renamed.
-                    let attempts = self.attempts();
-                    keep(self.store.advance(Phase::Published, attempts))?;
-                    return block_in_place(|| staged.publish()).map_err(|fault| machine(&fault));
-                }
-                other => other,
-            }
-        };
-        match outcome {
-            Outcome::Rejected(why) => Err(self.refuse(&why)),
-            other => self.judge(state, other).await,
+        match self.try_put_out(state).await {
+            Ok(()) => Ok(()),
+            Err(Unpublished::Refused(why)) => Err(self.refuse(&why)),
+            Err(Unpublished::Command(outcome)) => self.judge(state, outcome).await,
+            Err(Unpublished::Verdict(verdict)) => Err(verdict),
         }
+    }
+
+    async fn try_put_out(&mut self, state: &State) -> Result<(), Unpublished> {
+        let staged = match block_in_place(|| self.output.stage(rendered(state))) {
+            Ok(staged) => staged,
+            Err(Fault::State { file, why }) => {
+                return Err(Unpublished::Refused(format!("{}: {why}", file.display())));
+            }
+            Err(fault @ Fault::Machine { .. }) => return Err(Unpublished::Verdict(machine(&fault))),
+        };
+        let attempts = self.attempts();
+        let subject = Subject { file: staged.path(), ..self.subject(Action::Apply, state, None) };
+        match self.commands.check(subject).await {
+            Outcome::Done => {}
+            // Nothing is to be put back.
+            Outcome::Rejected(why) => return Err(Unpublished::Refused(why)),
+            other => return Err(Unpublished::Command(other)),
+        }
+        // Said before the first file is renamed.
+        keep(block_in_place(|| self.store.advance(Phase::Published, attempts))).map_err(Unpublished::Verdict)?;
+        block_in_place(|| staged.publish()).map_err(|fault| Unpublished::Verdict(machine(&fault)))
     }
 
     /// What the outcome of a command comes to, once the state is put out.
@@ -176,7 +187,11 @@ impl Applier {
                 }
                 Err(Verdict::Later(Later::Command(why)))
             }
-            Outcome::Rejected(why) => Err(self.roll_back(state, why).await),
+            Outcome::Rejected(why) => match self.store.pending().map(|pending| pending.phase) {
+                // The output is as it was.
+                None | Some(Phase::Received | Phase::Staged) => Err(self.refuse(&why)),
+                Some(Phase::Published | Phase::Applied | Phase::RollingBack) => Err(self.roll_back(state, why).await),
+            },
         }
     }
 
@@ -269,12 +284,7 @@ impl Applier {
         }
     }
 
-    fn subject<'s>(
-        &'s self,
-        action: Action,
-        state: &'s State,
-        failed: Option<(&'s State, &'s str)>,
-    ) -> Subject<'s> {
+    fn subject<'s>(&'s self, action: Action, state: &'s State, failed: Option<(&'s State, &'s str)>) -> Subject<'s> {
         let held = self.store.held().map(|held| held.body.id());
         let previous_id = failed.map_or(held, |(state, _)| Some(state.id()));
         Subject {
@@ -307,6 +317,11 @@ impl Applier {
     fn applied(&self, hooks: HookResult) -> Applied {
         Applied { hooks, boot: boot(), configuration: self.configuration.clone(), at: seconds() }
     }
+}
+
+/// Since 1970, for people: clocks jump.
+fn seconds() -> u64 {
+    wall_clock().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 fn keep(kept: Result<(), StoreError>) -> Step {

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::hooks::{self, Action, Call, Command, Ended, Environment, InvalidCommand, InvalidEnvironment, Limits, Outcome};
+use super::hooks::{
+    self, Action, Call, Command, Ended, Environment, InvalidCommand, InvalidEnvironment, Limits, Outcome,
+};
 use crate::bounds::AGENT_VERIFY_AGAIN;
 use crate::config::agent::AgentHooks;
 
@@ -43,7 +45,9 @@ pub enum InvalidHooks {
     #[error("--env: {0}")]
     Environment(#[from] InvalidEnvironment),
     /// There is nothing to verify.
-    #[error("--verify is of no use without --exec: give that too, or --check, which looks at a state before it is put out")]
+    #[error(
+        "--verify is of no use without --exec: give that too, or --check, which looks at a state before it is put out"
+    )]
     Verify,
 }
 
@@ -159,7 +163,8 @@ impl Commands {
         if self.stopping.is_cancelled() {
             return Outcome::Stopped;
         }
-        let Subject { action, operation, id, previous_id, file, target, previous_file, reason, attempt, bytes } = subject;
+        let Subject { action, operation, id, previous_id, file, target, previous_file, reason, attempt, bytes } =
+            subject;
         let call = Call {
             action,
             operation,

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+use super::agent::AgentOptions;
 use super::environment::unread;
 use super::file::ConfigFile;
 use super::problem::{Problem, Problems};
@@ -38,6 +39,8 @@ pub enum Command {
     Serve(Options),
     /// Validate the configuration that serve would use; the exit code is 0 if it is good and 2 if not
     Check(CheckOptions),
+    /// Keep files on this machine as a model says that a server has, and run commands when they change
+    Agent(Box<AgentOptions>),
     /// Make a token, and print it with its line for the file of --access-tokens; it is stored nowhere
     Token(TokenOptions),
     /// Print the custom resource definitions: kubectl apply --server-side -f -
@@ -258,7 +261,7 @@ mod tests {
     fn options(arguments: &[&str]) -> Options {
         match parsed(arguments).expect("flags").command {
             Command::Serve(options) | Command::Check(CheckOptions { options, .. }) => options,
-            Command::Drain(_) | Command::Crd | Command::Token(_) => panic!("serve or check"),
+            Command::Agent(_) | Command::Drain(_) | Command::Crd | Command::Token(_) => panic!("serve or check"),
         }
     }
 
@@ -272,7 +275,7 @@ mod tests {
             assert_eq!(flags, SETTINGS.map(|setting| setting.flag), "{name}");
         }
         let names: BTreeSet<_> = command.get_subcommands().map(clap::Command::get_name).collect();
-        assert_eq!(names, BTreeSet::from(["check", "crd", "drain", "serve", "token"]));
+        assert_eq!(names, BTreeSet::from(["agent", "check", "crd", "drain", "serve", "token"]));
     }
 
     #[test]
@@ -296,7 +299,7 @@ mod tests {
         for (arguments, code) in [
             (&["serve", "--wait-maximum=1s"][..], 2),
             (&["serve", "--grace=1s", "--grace=2s"], 2),
-            (&["agent"], 2),
+            (&["agents"], 2),
             (&[], 2),
             (&["drain", "--listen=x"], 2),
             (&["token"], 2),

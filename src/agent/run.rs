@@ -1,0 +1,398 @@
+//! The agent's loop: a state comes, it is applied, the server is told. One state at a time, and the newest wins: what comes while
+//! one is applied is kept by the client, which goes on polling and says what it is busy with.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::apply::{Applier, Later, Verdict};
+use super::hooks::{Action, Orphans};
+use super::notify::Notify;
+use super::setup::{SetupError, setup};
+use super::signals::{Asked, Signals};
+use crate::bounds::{AGENT_AGAIN, AGENT_ENFORCE, AGENT_MACHINE, AGENT_NEWER};
+use crate::client::{Client, FailureKind, Reports, State, States, Status, doubled};
+use crate::config::agent::{Agent, OnStart};
+
+/// How an agent ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// As asked; with `--once` the newest state is applied.
+    Stopped,
+    /// It could not go on.
+    Failed,
+    /// The newest state is rejected, the last good one is kept.
+    Rejected,
+    /// No server before the deadline; the last good state is out.
+    Stale,
+    /// No server, and nothing to put out.
+    Nothing,
+    /// Refused by the server: 401 or 403.
+    Denied,
+}
+
+impl Exit {
+    /// The exit code.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Stopped => 0,
+            Self::Failed => 1,
+            Self::Rejected => 3,
+            Self::Stale => 4,
+            Self::Nothing => 5,
+            Self::Denied => 6,
+        }
+    }
+}
+
+/// An agent that runs.
+struct Running {
+    applier: Applier,
+    states: States,
+    reports: Reports,
+    status: watch::Receiver<Status>,
+    around: Around,
+    on_start: OnStart,
+    enforces: bool,
+    is_once: bool,
+}
+
+/// What goes on beside the states.
+struct Around {
+    signals: Signals,
+    orphans: Orphans,
+    notify: Notify,
+    watchdog: Option<Interval>,
+    deadline: Option<Instant>,
+    reports: Reports,
+    /// No further command is started; those that run are ended.
+    ends: (CancellationToken, CancellationToken),
+    stop_timeout: Duration,
+    /// When those that run are ended.
+    stops_at: Option<Instant>,
+    /// The commands are to run again.
+    is_asked_again: bool,
+    /// What was rejected may be tried again.
+    is_asked_anew: bool,
+}
+
+/// Why what goes on is to be left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Interrupt {
+    /// A signal.
+    Stop,
+    /// The time of `--once` is over.
+    Deadline,
+    /// To look at what is asked for.
+    Asked,
+}
+
+/// Runs an agent until it ends. `inherited` gives the variables of the environment.
+pub async fn run(
+    config: &Agent,
+    notify: Notify,
+    inherited: impl Fn(&str) -> Option<std::ffi::OsString>,
+) -> Result<Exit, SetupError> {
+    let (applier, settings) = setup(config, inherited)?;
+    let signals = Signals::new().map_err(|error| SetupError::System("signals cannot be handled", error))?;
+    let orphans =
+        Orphans::adopt().map_err(|error| SetupError::System("what commands leave behind cannot be adopted", error))?;
+    let (states, reports) = Client::start(&settings, applier.held()).map_err(SetupError::Client)?;
+    let around = Around {
+        signals,
+        orphans,
+        watchdog: notify.watchdog().map(every),
+        notify,
+        deadline: config.once.map(|time| Instant::now() + time),
+        reports: reports.clone(),
+        ends: applier.commands().ends(),
+        stop_timeout: config.hooks.stop_timeout,
+        stops_at: None,
+        is_asked_again: false,
+        is_asked_anew: false,
+    };
+    let running = Running {
+        applier,
+        states,
+        status: reports.status(),
+        reports,
+        around,
+        on_start: config.hooks.on_start,
+        enforces: config.output.enforce,
+        is_once: config.once.is_some(),
+    };
+    Ok(running.run().await)
+}
+
+fn every(time: Duration) -> Interval {
+    let mut ticks = interval(time);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+impl Running {
+    async fn run(mut self) -> Exit {
+        let mut exit = self.start().await;
+        let mut enforce = every(AGENT_ENFORCE);
+        enforce.reset();
+        while exit.is_none() {
+            self.asked().await;
+            let held = self.applier.store().held().map(|held| held.body.id().to_owned());
+            let mut status = self.status.clone();
+            let mut confirmed = self.status.clone();
+            exit = tokio::select! {
+                interrupt = self.around.attend() => match interrupt {
+                    Interrupt::Stop | Interrupt::Deadline => Some(self.end(interrupt)),
+                    Interrupt::Asked => None,
+                },
+                state = self.states.next() => match state {
+                    Some(state) => self.take(state).await,
+                    None => Some(Exit::Failed),
+                },
+                _ = enforce.tick(), if self.enforces => {
+                    self.enforce().await;
+                    None
+                }
+                renamed = status.wait_for(|status| status.held.is_some() && status.held != held) => {
+                    let id = renamed.ok().and_then(|status| status.held.clone());
+                    if let Some(id) = id {
+                        self.applier.renamed(&id);
+                    }
+                    None
+                }
+                // The server has nothing newer than what is held or rejected.
+                confirmed = confirmed.wait_for(|status| status.counters.unchanged > 0), if self.is_once => {
+                    let is_rejected = confirmed.is_ok_and(|status| status.rejected.is_some());
+                    Some(if is_rejected { Exit::Rejected } else { Exit::Stopped })
+                }
+            };
+        }
+        let exit = exit.unwrap_or(Exit::Stopped);
+        tracing::info!(code = exit.code(), "the agent ends");
+        exit
+    }
+
+    /// Puts out what is held at once, since no server may be there, and goes on with what was under way.
+    async fn start(&mut self) -> Option<Exit> {
+        let pending = self.applier.pending();
+        if pending.is_none() {
+            self.enforce().await;
+        }
+        if let Some(held) = self.applier.store().held() {
+            tracing::info!(id = held.body.id(), "the state that was held before is put out");
+            self.around.notify.ready(&format!("holds {}", held.body.id()));
+        }
+        let runs = match self.on_start {
+            OnStart::Always => true,
+            OnStart::Auto => !self.applier.is_applied(),
+            OnStart::Never => false,
+        };
+        let runs = runs && self.applier.commands().applies() && self.applier.store().held().is_some();
+        if pending.is_none() && !runs {
+            return None;
+        }
+        // A newer one takes its place, if there is a server that has one.
+        let newer = tokio::select! {
+            state = self.states.next() => state,
+            () = sleep(AGENT_NEWER) => None,
+        };
+        match newer.or(pending) {
+            Some(state) => self.take(state).await,
+            None => {
+                self.again(Action::Start).await;
+                None
+            }
+        }
+    }
+
+    /// Applies a state, or a newer one that comes while that has to be tried again.
+    async fn take(&mut self, state: State) -> Option<Exit> {
+        let (mut wanted, mut failures) = (state, 0);
+        loop {
+            if let Some(refusal) = self.applier.store().refusal(wanted.id()) {
+                tracing::debug!(id = wanted.id(), "a state that was rejected is not tried again");
+                self.reports.rejected(wanted.id(), refusal.reason.clone());
+                return self.is_once.then_some(Exit::Rejected);
+            }
+            tracing::info!(id = wanted.id(), bytes = wanted.bytes().len(), "a state has come");
+            let (verdict, interrupt) = self.around.beside(self.applier.apply(&wanted)).await;
+            let why = match verdict {
+                Verdict::Held => {
+                    tracing::info!(id = wanted.id(), "the state is applied");
+                    self.reports.held(wanted.id());
+                    self.around.notify.ready(&format!("holds {}", wanted.id()));
+                    return self.after(interrupt, Exit::Stopped);
+                }
+                Verdict::Rejected(why) => {
+                    tracing::error!(id = wanted.id(), why, "the state is rejected, and the one before is kept");
+                    self.around.notify.status(&format!("rejected {}: {why}", wanted.id()));
+                    self.reports.rejected(wanted.id(), why);
+                    return self.after(interrupt, Exit::Rejected);
+                }
+                Verdict::Stopped => return Some(self.end(interrupt.unwrap_or(Interrupt::Stop))),
+                Verdict::Later(why) => why,
+            };
+            let pause = pause(&why, failures);
+            let (Later::Command(why) | Later::Machine(why)) = why;
+            tracing::warn!(id = wanted.id(), why, again_in = ?pause, "the state is tried again");
+            self.around.notify.status(&format!("tries {} again: {why}", wanted.id()));
+            failures += 1;
+            tokio::select! {
+                newer = self.states.next() => match newer {
+                    Some(newer) => (wanted, failures) = (newer, 0),
+                    None => return Some(Exit::Failed),
+                },
+                interrupt = self.around.attend() => match interrupt {
+                    Interrupt::Asked => {
+                        self.asked().await;
+                        failures = 0;
+                    }
+                    Interrupt::Stop | Interrupt::Deadline => return Some(self.end(interrupt)),
+                },
+                () = sleep(pause) => {}
+            }
+        }
+    }
+
+    /// What follows on the end of a state: `once` is the exit where there is only one.
+    fn after(&mut self, interrupt: Option<Interrupt>, once: Exit) -> Option<Exit> {
+        match interrupt {
+            Some(interrupt @ (Interrupt::Stop | Interrupt::Deadline)) if !self.is_once => Some(self.end(interrupt)),
+            Some(_) | None => self.is_once.then_some(once),
+        }
+    }
+
+    /// Does what was asked for, also meanwhile.
+    async fn asked(&mut self) {
+        if std::mem::take(&mut self.around.is_asked_anew) {
+            self.applier.forget_refused();
+        }
+        if std::mem::take(&mut self.around.is_asked_again) {
+            self.again(Action::Again).await;
+        }
+    }
+
+    /// Why the agent ends before its state was applied, or after it was asked to.
+    fn end(&self, interrupt: Interrupt) -> Exit {
+        if interrupt == Interrupt::Stop {
+            return Exit::Stopped;
+        }
+        let status = self.status.borrow();
+        let is_denied = status.failure.as_ref().is_some_and(|(failure, _)| failure.kind == FailureKind::Denied);
+        match self.applier.store().held() {
+            _ if is_denied => Exit::Denied,
+            Some(_) => Exit::Stale,
+            None => Exit::Nothing,
+        }
+    }
+
+    /// Puts the output right, and applies it again where that was needed.
+    async fn enforce(&mut self) {
+        match self.applier.enforce() {
+            Ok(changed) if changed.is_empty() => {}
+            Ok(changed) => {
+                for what in changed {
+                    tracing::warn!(what, "the output was not what is held, and is put right");
+                }
+                if self.applier.commands().applies() {
+                    self.again(Action::Again).await;
+                }
+            }
+            Err(fault) => tracing::error!(why = %fault, "the output cannot be put right"),
+        }
+    }
+
+    /// Runs the commands for what is held.
+    async fn again(&mut self, action: Action) {
+        let (result, _) = self.around.beside(self.applier.again(action)).await;
+        if let Err(why) = result {
+            tracing::error!(why, "the commands failed for the state that is held");
+            self.around.notify.status(&format!("the commands failed: {why}"));
+        }
+    }
+}
+
+impl Around {
+    /// Waits for what interrupts, and does what does not. Dropping the future loses nothing.
+    async fn attend(&mut self) -> Interrupt {
+        loop {
+            let (deadline, stops_at) = (self.deadline, self.stops_at);
+            tokio::select! {
+                asked = self.signals.next() => match asked {
+                    Asked::Stop => return Interrupt::Stop,
+                    Asked::PollNow => {
+                        self.reports.poll_now();
+                        self.is_asked_anew = true;
+                        return Interrupt::Asked;
+                    }
+                    Asked::Again => {
+                        self.is_asked_again = true;
+                        return Interrupt::Asked;
+                    }
+                },
+                () = at(deadline) => {
+                    self.deadline = None;
+                    return Interrupt::Deadline;
+                }
+                () = at(stops_at) => {
+                    self.stops_at = None;
+                    self.ends.1.cancel();
+                }
+                _ = self.orphans.reaped() => {}
+                () = tick(self.watchdog.as_mut()) => self.notify.alive(),
+            }
+        }
+    }
+
+    /// What `work` comes to. If the agent is to end meanwhile, no further command is started, and one that runs has a while left;
+    /// with what it came to then.
+    async fn beside<T>(&mut self, work: impl Future<Output = T>) -> (T, Option<Interrupt>) {
+        let (mut work, mut ends) = (pin!(work), None);
+        loop {
+            tokio::select! {
+                done = &mut work => return (done, ends),
+                interrupt = self.attend() => match interrupt {
+                    Interrupt::Asked => {}
+                    Interrupt::Stop | Interrupt::Deadline => {
+                        // The second one is in a hurry.
+                        let left = if ends.is_some() { Duration::ZERO } else { self.stop_timeout };
+                        ends = Some(interrupt);
+                        self.notify.stopping(left);
+                        self.ends.0.cancel();
+                        self.stops_at = Some(Instant::now() + left);
+                    }
+                },
+            }
+        }
+    }
+}
+
+async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn tick(ticks: Option<&mut Interval>) {
+    match ticks {
+        Some(ticks) => {
+            ticks.tick().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// How long a state waits before it is tried again: a random part of a ceiling that doubles.
+fn pause(why: &Later, failures: u32) -> Duration {
+    let range = match why {
+        Later::Command(_) => AGENT_AGAIN,
+        Later::Machine(_) => AGENT_MACHINE,
+    };
+    let ceiling = doubled(range, failures);
+    ceiling.mul_f64(fastrand::f64()).max(range.0)
+}

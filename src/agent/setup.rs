@@ -1,0 +1,128 @@
+//! Makes an agent of its configuration, or says what is wrong with it.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+
+use sha2::{Digest as _, Sha256};
+
+use super::apply::Applier;
+use super::commands::{Commands, InvalidHooks};
+use super::output::fault::InvalidOutput;
+use super::output::settings::{Options, Settings};
+use super::output::{Output, Start};
+use super::store::{Of, Phase, Store, StoreError};
+use crate::client::{self, InvalidSetting};
+use crate::config::agent::{Agent, AgentSource};
+
+/// Why an agent does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The output cannot be used.
+    #[error(transparent)]
+    Output(#[from] InvalidOutput),
+    /// The commands cannot be used.
+    #[error(transparent)]
+    Hooks(#[from] InvalidHooks),
+    /// The client cannot be made.
+    #[error("{flag} is {value:?}: {remedy}", flag = flag(.0.name), value = .0.value, remedy = .0.remedy)]
+    Client(InvalidSetting),
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The system does not let the process have what it needs.
+    #[error("{0}: {1}")]
+    System(&'static str, std::io::Error),
+}
+
+impl SetupError {
+    /// Whether another configuration, or the end of another agent, is all that it needs.
+    #[must_use]
+    pub fn is_misconfigured(&self) -> bool {
+        match self {
+            Self::Output(_) | Self::Hooks(_) | Self::Client(_) | Self::Store(StoreError::Locked { .. }) => true,
+            Self::Store(StoreError::Io { .. } | StoreError::TooLarge(_)) | Self::System(..) => false,
+        }
+    }
+}
+
+/// The applier of an agent, and the settings of its client. `inherited` gives the variables of the environment.
+pub fn setup(
+    config: &Agent,
+    inherited: impl Fn(&str) -> Option<OsString>,
+) -> Result<(Applier, client::Settings), SetupError> {
+    let settings = client_settings(&config.source, config.once.is_some());
+    let commands = Commands::new(&config.hooks, inherited)?;
+    let given = &config.output;
+    let options = Options {
+        out: &given.out,
+        out_dir: given.out_dir.as_deref(),
+        format: given.format.as_deref(),
+        mode: given.mode.as_deref(),
+        owner: given.owner.as_deref(),
+        group: given.group.as_deref(),
+        keep: given.keep,
+    };
+    let places = Settings::read(options)?;
+    // Sorted, and each once: the order in which they are given says nothing.
+    let select: BTreeSet<String> = config.source.select.iter().cloned().collect();
+    let of = Of { operation: config.source.operation.clone(), select: select.into_iter().collect() };
+    let (store, aside) = Store::open(&config.state_dir, of)?;
+    for what in aside.broken {
+        tracing::warn!(what, "what was kept is damaged, and is set aside");
+    }
+    for what in aside.other {
+        tracing::info!(what, "what was kept is of another operation or selection, and is set aside");
+    }
+    let start = match store.pending().map(|pending| pending.phase) {
+        Some(Phase::Published | Phase::Applied | Phase::RollingBack) => Start::Unsettled,
+        Some(Phase::Received | Phase::Staged) | None => Start::Settled,
+    };
+    let output = Output::open(places, start)?;
+    let applier = Applier::new(store, output, commands, &config.source.operation, digest(config));
+    Ok((applier, settings))
+}
+
+/// The settings of the client. `once`: nobody waits for a change.
+fn client_settings(source: &AgentSource, once: bool) -> client::Settings {
+    let first = source.endpoints.first().map(String::as_str).unwrap_or_default();
+    client::Settings {
+        endpoints: source.endpoints.clone(),
+        select: source.select.clone(),
+        agent_id: source.agent_id.clone(),
+        wait: if once { crate::bounds::CLIENT_WAIT.0 } else { source.wait },
+        max_bytes: source.max_bytes,
+        ca: source.ca.clone(),
+        certificate: source.certificate.clone(),
+        token_file: source.token_file.clone(),
+        clear_credentials: source.clear_credentials,
+        ..client::Settings::new(first, &source.operation)
+    }
+}
+
+/// The option that a setting of the client is given by.
+fn flag(name: &str) -> &'static str {
+    match name {
+        "endpoints" => "--endpoint",
+        "operation" => "--operation",
+        "select" => "--select",
+        "agent_id" => "--agent-id",
+        "wait" => "--wait",
+        "max_bytes" => "--max-bytes",
+        "ca" => "--ca",
+        "certificate" => "--certificate",
+        "token_file" => "--token-file",
+        _ => "the client",
+    }
+}
+
+/// What outputs and commands are configured: with others the commands are run again at a start.
+fn digest(config: &Agent) -> String {
+    let digest = Sha256::digest(format!("{:?} {:?}", config.output, config.hooks));
+    digest.iter().take(16).fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+/// The name of this host.
+#[must_use]
+pub fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
