@@ -96,7 +96,10 @@ async fn pages_are_followed_by_next_and_what_is_wrong_is_named() {
     for (query, detail) in [
         ("limit=0", "limit is \"0\": give a number from 1 to 1000"),
         ("limit=1001", "limit is \"1001\": give a number from 1 to 1000"),
-        ("state=happy", "state is \"happy\": give one of converged, lagging, applying, rejecting, or leave it out for all"),
+        (
+            "state=happy",
+            "state is \"happy\": give one of converged, lagging, applying, rejecting, or leave it out for all",
+        ),
         ("operation=other", "operation is \"other\": name one of describe"),
         ("limit=1&limit=1", "limit is \"1\": it stands twice or more: give it once"),
         ("states=x", "states is \"x\": it is no parameter of /agents: give operation, state, limit or after"),
