@@ -138,7 +138,11 @@ impl App {
                  curl -sf {url} -o copy.json -D head.txt && cat head.txt   # the model, and its State-Id\n  \
                  curl -si \"{url}?since=$(sed -n 's/^state-id: //p' head.txt | tr -d '\\r')\"   # waits until it changes\n\n",
                 name = operation.name,
-                credential = if self.config.access.asks() { ", to clients with a credential" } else { "" },
+                credential = match (self.config.access.asks(), self.config.access.policy.anonymous) {
+                    (true, true) => ", to clients with a good credential or with none",
+                    (true, false) => ", to clients with a credential",
+                    (false, _) => "",
+                },
             );
         }
         if let Some(controller) = &self.config.controller {
@@ -200,6 +204,13 @@ impl App {
             tracing::warn!(
                 "no rule names a path of the admin port, so other hosts get nothing there but probes: write one with paths \
                  (access.rules), or give --access-authorization kubernetes"
+            );
+        }
+        let access = &config.access;
+        if access.asks() && access.policy.anonymous && !(access.policy.rules.is_empty() && by_rules) {
+            tracing::warn!(
+                "--allow-anonymous lets clients without a credential poll everything, more than rules or RBAC may allow to others: \
+                 leave it out, and write rules for anonymous where some operations are for everybody"
             );
         }
         let is_far = |address: SocketAddr| !address.ip().to_canonical().is_loopback();

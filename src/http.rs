@@ -134,6 +134,16 @@ impl Router {
         self.operations.get(std::str::from_utf8(&head[plain.path.clone()]).ok()?)
     }
 
+    /// Whether an app is behind.
+    fn has_app(&self) -> bool {
+        self.proxy.is_some() || self.polls_by_hyper
+    }
+
+    /// What a request for a path is for that no operation has, where no app is behind.
+    fn nothing_at(&self, path: &str) -> Target {
+        if self.operations.unknown().is_some() { Target::NotKnownYet } else { Target::Nothing(path.into()) }
+    }
+
     /// Whether requests are logged.
     fn logs(&self) -> bool {
         self.access_log
@@ -178,8 +188,7 @@ impl Router {
         let may = if operation.is_some() || self.proxy.is_none() {
             let target = match &operation {
                 Some(operation) => Target::Operation(operation.config()),
-                None if self.operations.unknown().is_some() => Target::NotKnownYet,
-                None => Target::Nothing(parts.uri.path().into()),
+                None => self.nothing_at(parts.uri.path()),
             };
             self.access.judge(&parts.headers, (&*connection.client).into(), &target)
         } else {

@@ -49,7 +49,7 @@ impl IdentityFields {
         self.user.is_none() && self.groups.is_none()
     }
 
-    /// Whether `name` is that of one of them, also with `_` for `-`: CGI and WSGI read both spellings as one.
+    /// Whether `name` is that of one of them, however its marks are spelt.
     #[must_use]
     pub fn has(&self, name: &HeaderName) -> bool {
         [&self.user, &self.groups].into_iter().flatten().any(|own| is_same(own, name))
@@ -70,10 +70,11 @@ impl IdentityFields {
     }
 }
 
-/// Whether an app may take two names for one.
+/// Whether an app may take two names for one: CGI and WSGI read `_` and `-` as one, and some servers all that is neither letter
+/// nor digit.
 #[must_use]
 pub fn is_same(one: &HeaderName, other: &HeaderName) -> bool {
-    let dashed = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    let dashed = |byte: u8| if byte.is_ascii_alphanumeric() { byte } else { b'-' };
     one.as_str().bytes().map(dashed).eq(other.as_str().bytes().map(dashed))
 }
 
@@ -102,6 +103,7 @@ mod tests {
             ("x-remote-user", true),
             ("x_remote_user", true),
             ("x-remote_user", true),
+            ("x.remote~user", true),
             ("x_remote-groups", true),
             ("x-remote-users", false),
             ("x-remote", false),

@@ -7,8 +7,9 @@ use std::net::SocketAddr;
 use http::request::Parts;
 
 use super::Outcome;
+use crate::model::Since;
 use crate::protocol::fields::AGENT_ID;
-use crate::protocol::query::PARAMETERS;
+use crate::protocol::query::{self, PARAMETERS};
 
 /// The longest text of a request that is logged, in characters.
 const SHOWN: usize = 256;
@@ -76,13 +77,25 @@ fn shown(target: &str) -> String {
     for (at, parameter) in query.into_iter().flat_map(|query| query.split('&')).enumerate() {
         shown.push(if at == 0 { '?' } else { '&' });
         match parameter.split_once('=') {
-            Some((name, _)) if PARAMETERS.contains(&name) => shown.push_str(parameter),
+            Some((name, value)) if is_of_protocol(name, value) => shown.push_str(parameter),
             Some((name, _)) => shown.extend([name, "=", HIDDEN]),
             None if PARAMETERS.contains(&parameter) || parameter.is_empty() => shown.push_str(parameter),
             None => shown.push_str(HIDDEN),
         }
     }
     shortened(&shown)
+}
+
+/// Whether this is a parameter of the protocol with a value that it can have: a credential that an app takes behind a `;`, or that
+/// somebody has written into the wrong parameter, is none.
+fn is_of_protocol(name: &str, value: &str) -> bool {
+    let is_plain = |value: &str| value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._~-%+".contains(&byte));
+    match name {
+        query::WAIT => value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'),
+        query::SELECT => value.is_empty() || (value.starts_with('/') || value.starts_with("%2")) && is_plain(value),
+        name if PARAMETERS.contains(&name) => value.is_empty() || Since::parse(value).is_some(),
+        _ => false,
+    }
 }
 
 fn shortened(text: &str) -> String {
@@ -97,7 +110,15 @@ mod tests {
     fn values_of_parameters_that_are_not_ours_are_not_shown() {
         for (target, expected) in [
             ("/describe", "/describe"),
-            ("/describe?since=a.1.b&wait=25&select=/a%20b", "/describe?since=a.1.b&wait=25&select=/a%20b"),
+            ("/describe?since=&wait=25&select=/a%20b", "/describe?since=&wait=25&select=/a%20b"),
+            (
+                "/describe?since=3c6e0b8a9c15224a.7.0f343b0931126a20f133d67c2b018a3b",
+                "/describe?since=3c6e0b8a9c15224a.7.0f343b0931126a20f133d67c2b018a3b",
+            ),
+            ("/describe?since=tw_s3cr3t&rejected=s3cr3t", "/describe?since=***&rejected=***"),
+            ("/a?since=a;access_token=s3cr3t", "/a?since=***"),
+            ("/a?wait=1%26token=s3cr3t&select=s3cr3t", "/a?wait=***&select=***"),
+            ("/a?select=/a;b=s3cr3t", "/a?select=***"),
             ("/describe?since", "/describe?since"),
             ("/?access_token=s3cr3t&wait=1", "/?access_token=***&wait=1"),
             ("/?wait=1&acc%65ss_token=s3cr3t&s3cr3t", "/?wait=1&acc%65ss_token=***&***"),

@@ -76,7 +76,7 @@ async fn a_sidecar_that_is_killed_comes_back_with_the_same_state_and_the_app_goe
     let count = "{.status.initContainerStatuses[0].restartCount}";
     until("it is started again", async || space.field("pod/victim", count).await, |count| count == "1").await;
     space.answers(&format!("{base}/"), "200 victim").await;
-    until("it has the same state", id, |now| *now == before).await;
+    until(&format!("it has the state {before:?} again"), id, |now| *now == before).await;
     let app = "{.status.containerStatuses[0].restartCount}";
     assert_eq!(space.field("pod/victim", app).await, "0");
 }

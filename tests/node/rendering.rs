@@ -288,7 +288,7 @@ fn changes() -> Vec<(&'static str, Value, &'static str)> {
         ("access.kubernetes.audiences", json!(["other"]), access),
         ("access.issuers", json!([{"url": "https://a.example", "audience": "b"}]), access),
         ("access.certificateNames", json!(["dns"]), everything),
-        ("access.authorization", json!("both"), access),
+        ("access.authorization", json!("rules"), everything),
         ("access.rules", json!([{"subjects": ["anonymous"], "verbs": ["get"], "operations": ["*"]}]), everything),
         ("access.clearCredentials", json!(true), access),
         ("access.forwardUser", json!("X-Other"), everything),

@@ -58,6 +58,33 @@ impl<P: Poller> EventLoop<P> {
         self.judged(key, &parts, operation, judged);
     }
 
+    /// Answers a plain request, with this head, for a path where nothing is and no app is behind, if its client may not know
+    /// that. This is done here, as for a path of an operation, so that the time tells nothing either.
+    pub(super) fn is_refused_nothing(&mut self, key: u32, head: &[u8], passed: &Passed) -> bool {
+        let Some(client) = self.clients.get_mut(key as usize) else { return false };
+        let head = passed.rewritten.as_deref().unwrap_or(head);
+        let Some(plain) = passed.plain.as_ref().filter(|_| !self.router.has_app()) else { return false };
+        let Some(parts) = head::parts(head) else { return false };
+        let target = self.router.nothing_at(parts.uri.path());
+        let Judged::Now(Err(problem)) = self.router.access.judge(&parts.headers, client.place.as_peer(), &target)
+        else {
+            return false;
+        };
+        client.flags.closes = plain.closes;
+        client.flags.head = parts.method == Method::HEAD;
+        if self.router.records() {
+            let connection = client.place.connection();
+            client.record = Some(Box::new(self.router.record(&parts, &connection)));
+        }
+        let ends = self.ends_with(key, Route::None);
+        let answer = Answer::problem(&problem, fastrand::f64());
+        let answer = if self.is_head(key) { answer.to_head() } else { answer };
+        let written = self.write(answer, ends);
+        let sending = Sending { held: std::time::Duration::ZERO, ends, fan_out: None };
+        self.send_by(Route::None, key, &written, sending);
+        true
+    }
+
     /// A plain poll, of which the head was read before.
     pub(super) fn poll_again(&mut self, key: u32, caller: Caller, known: KnownHead) {
         let Some(client) = self.clients.get_mut(key as usize) else { return };

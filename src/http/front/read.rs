@@ -196,6 +196,8 @@ impl<P: Poller> EventLoop<P> {
                 if let Some(operation) = self.router.operation(bytes, &passed) {
                     *used += passed.length;
                     self.poll(key, &bytes[..passed.length], &passed, operation);
+                } else if self.is_refused_nothing(key, &bytes[..passed.length], &passed) {
+                    *used += passed.length;
                 } else {
                     *used += bytes.len();
                     self.lend(key, bytes.to_vec(), passed);
