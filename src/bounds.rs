@@ -369,6 +369,8 @@ pub const CLIENT_TEXT: usize = 600;
 pub const CLIENT_ZSTD_WINDOW: u32 = 23;
 /// Bytes of a client's token file; a larger one is refused.
 pub const CLIENT_TOKEN_BYTES: usize = 16 * 1024;
+/// How often a client that was refused looks whether its files with credentials have changed.
+pub const CLIENT_LOOK: Duration = Duration::from_secs(5);
 /// First and longest ceiling of a client's pauses after failures; a pause is a random part of its ceiling.
 pub const CLIENT_BACKOFF: (Duration, Duration) = (Duration::from_millis(800), Duration::from_secs(30));
 /// The shortest of them.

@@ -149,11 +149,11 @@ mod tests {
 
     #[test]
     fn a_zstd_window_over_the_bound_is_refused() {
-        let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).expect("memory");
-        encoder.window_log(CLIENT_ZSTD_WINDOW + 2).expect("it is allowed to write one");
-        encoder.write_all(&vec![7; 64 * 1024 * 1024]).expect("memory");
-        let encoded = encoder.finish().expect("memory");
-        let refused = decode(Coding::Zstd, encoded.into(), usize::MAX / 2).expect_err("its window is too large");
+        let mut writer = zstd::stream::write::Encoder::new(Vec::new(), 1).expect("memory");
+        writer.window_log(CLIENT_ZSTD_WINDOW + 2).expect("it is allowed to write one");
+        writer.write_all(&vec![7; 64 * 1024 * 1024]).expect("memory");
+        let body = writer.finish().expect("memory");
+        let refused = decode(Coding::Zstd, body.into(), usize::MAX / 2).expect_err("its window is too large");
         assert!(refused.text.contains("too much memory"), "{}", refused.text);
     }
 

@@ -26,7 +26,7 @@ use crate::sockets;
 pub(super) struct Connection {
     sender: SendRequest<Empty<Bytes>>,
     /// Moves its bytes; ends with it.
-    _io: JoinSet<()>,
+    io: JoinSet<Result<(), hyper::Error>>,
 }
 
 impl Connection {
@@ -58,7 +58,8 @@ impl Connection {
         Self::over(stream).await
     }
 
-    async fn over<S>(stream: S) -> Result<Self, Failure>
+    /// One on a stream that stands.
+    pub(super) async fn over<S>(stream: S) -> Result<Self, Failure>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -67,11 +68,8 @@ impl Connection {
         let opened = builder.handshake(TokioIo::new(stream)).await;
         let (sender, connection) = opened.map_err(|error| unreachable(&chain(&error)))?;
         let mut io = JoinSet::new();
-        io.spawn(async move {
-            // Whoever waits for the answer is told of the error.
-            let _ = connection.await;
-        });
-        Ok(Self { sender, _io: io })
+        io.spawn(connection);
+        Ok(Self { sender, io })
     }
 
     /// Whether the other side has not ended it meanwhile.
@@ -81,16 +79,22 @@ impl Connection {
 
     /// Sends a request, and gives the head of its answer.
     pub(super) async fn send(&mut self, request: Request<Empty<Bytes>>) -> Result<Response<Incoming>, Failure> {
-        self.sender.send_request(request).await.map_err(|error| {
-            if error.is_parse() {
-                let text = format!("the answer is no HTTP/1.1 ({}): name the port of a server", chain(&error));
-                return Failure::untrue(&text);
-            }
-            Failure::new(
-                FailureKind::Lost,
-                &format!("the connection ended before an answer ({}): asked again", chain(&error)),
-            )
-        })
+        let error = match self.sender.send_request(request).await {
+            Ok(response) => return Ok(response),
+            Err(error) => error,
+        };
+        if error.is_parse() {
+            let text = format!("the answer is no HTTP/1.1 ({}): name the port of a server", chain(&error));
+            return Err(Failure::untrue(&text));
+        }
+        // It had ended before the request, by an alert of TLS perhaps: why is told where its bytes were moved.
+        let ended = if error.is_canceled() { self.io.join_next().await } else { None };
+        let why = match ended {
+            Some(Ok(Err(before))) => chain(&before),
+            Some(Ok(Ok(())) | Err(_)) | None => chain(&error),
+        };
+        let text = format!("the connection ended before an answer ({why}): asked again");
+        Err(Failure::new(FailureKind::Lost, &text))
     }
 }
 

@@ -1,9 +1,10 @@
 //! Files with what a client shows and trusts: read again, since they are renewed while it runs.
 
 use std::error::Error;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use http::HeaderValue;
 use rustls::crypto::aws_lc_rs;
@@ -19,13 +20,45 @@ use crate::bounds::{CLIENT_TOKEN_BYTES, TLS_FILE_BYTES};
 pub(super) struct Trust {
     ca: Option<PathBuf>,
     certificate: Option<(PathBuf, PathBuf)>,
-    /// What was made last, and a hash of the files that it was made of.
-    made: Option<(blake3::Hash, Arc<ClientConfig>)>,
+    /// What was made last, and of which files.
+    made: Option<(MadeOf, Arc<ClientConfig>)>,
+}
+
+/// A hash of files, of which one is a key: never shown.
+#[derive(PartialEq, Eq)]
+struct MadeOf(blake3::Hash);
+
+impl fmt::Debug for MadeOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MadeOf(..)")
+    }
+}
+
+/// When files were changed last, and how long they are: enough to notice that one was replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Stamps(Vec<Option<(SystemTime, u64)>>);
+
+impl Stamps {
+    /// Those that files have now; a file that is not there has none.
+    pub(super) async fn of(paths: &[&Path]) -> Self {
+        let mut stamps = Vec::with_capacity(paths.len());
+        for path in paths {
+            let found = tokio::fs::metadata(path).await.and_then(|file| Ok((file.modified()?, file.len())));
+            stamps.push(found.ok());
+        }
+        Self(stamps)
+    }
 }
 
 impl Trust {
     pub(super) fn new(ca: Option<PathBuf>, certificate: Option<(PathBuf, PathBuf)>) -> Self {
         Self { ca, certificate, made: None }
+    }
+
+    /// The files.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
+        let pair = self.certificate.iter().flat_map(|(certificate, key)| [certificate, key]);
+        self.ca.iter().chain(pair).map(PathBuf::as_path)
     }
 
     /// What a handshake uses that begins now. Sessions are resumed as long as the files stay the same.
@@ -35,9 +68,9 @@ impl Trust {
             certificate: read(self.certificate.as_ref().map(|(certificate, _)| &**certificate)).await?,
             key: read(self.certificate.as_ref().map(|(_, key)| &**key)).await?,
         };
-        let hash = files.hash();
-        if let Some((made_of, config)) = &self.made
-            && *made_of == hash
+        let made_of = files.made_of();
+        if let Some((before, config)) = &self.made
+            && *before == made_of
         {
             return Ok(Arc::clone(config));
         }
@@ -45,7 +78,7 @@ impl Trust {
         let making = tokio::task::spawn_blocking(move || files.config()).await;
         let making = making.unwrap_or_else(|error| Err(format!("reading certificates was broken off ({error})")));
         let config = Arc::new(making.map_err(|text| Failure::new(FailureKind::Unreachable, &text))?);
-        self.made = Some((hash, Arc::clone(&config)));
+        self.made = Some((made_of, Arc::clone(&config)));
         Ok(config)
     }
 }
@@ -59,14 +92,14 @@ struct Files {
 }
 
 impl Files {
-    fn hash(&self) -> blake3::Hash {
+    fn made_of(&self) -> MadeOf {
         let mut hasher = blake3::Hasher::new();
         for (path, bytes) in [&self.ca, &self.certificate, &self.key].into_iter().flatten() {
             for part in [path.as_os_str().as_encoded_bytes(), bytes] {
                 hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
             }
         }
-        hasher.finalize()
+        MadeOf(hasher.finalize())
     }
 
     fn config(&self) -> Result<ClientConfig, String> {

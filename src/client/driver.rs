@@ -36,6 +36,8 @@ pub(super) trait Network: Send + Sync {
     fn exchange(&mut self, poll: &Poll) -> impl Future<Output = Ended> + Send;
     /// Gives up the connection that is kept.
     fn drop_connection(&mut self);
+    /// Waits until what is shown to servers has changed since the last poll.
+    fn renewed(&self) -> impl Future<Output = ()> + Send;
 }
 
 /// The way to the user of the library.
@@ -69,6 +71,7 @@ impl<N: Network> Driver<N> {
                     tokio::select! {
                         () = over => {}
                         () = self.to_user.shared.reported() => {}
+                        () = self.line.renewed(), if self.machine.is_denied() => self.machine.renewed(now()),
                     }
                 }
             }

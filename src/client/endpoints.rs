@@ -234,6 +234,13 @@ impl Endpoints {
         }
     }
 
+    /// Those that refused may be asked again.
+    pub(super) fn forgive_refusals(&mut self) {
+        for endpoint in self.all.iter_mut().filter(|endpoint| endpoint.refusals > 0) {
+            (endpoint.not_before, endpoint.refusals) = (None, 0);
+        }
+    }
+
     /// The one in use.
     pub(super) fn current(&self) -> Place {
         self.all[self.current].place
@@ -333,7 +340,7 @@ mod tests {
             }
         }
         assert!((2..=6).contains(&tried.len()), "{tried:?}");
-        assert!(tried.iter().zip(&tried[1..]).all(|(one, next)| *next - *one >= CLIENT_HEALTH), "{tried:?}");
+        assert!(tried.windows(2).all(|pair| pair[1] >= pair[0] + CLIENT_HEALTH), "{tried:?}");
         assert!(tried[0] >= CLIENT_HEALTH);
     }
 

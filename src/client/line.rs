@@ -9,21 +9,24 @@ use http::{HeaderMap, HeaderValue, Request, Response, Uri, Version, header};
 use http_body_util::Empty;
 use hyper::body::Incoming;
 use tokio::net::lookup_host;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::answer::{self, Head};
 use super::body;
 use super::connection::Connection;
-use super::credentials::{self, Trust};
+use super::credentials::{self, Stamps, Trust};
 use super::driver::Network;
 use super::endpoints::Place;
 use super::failure::{Failure, FailureKind};
 use super::machine::{Ended, Outcome, Poll};
 use super::settings::{Endpoint, Settings};
 use super::state::State;
-use crate::bounds::{CLIENT_CONNECT, CLIENT_PROBLEM_BYTES, CLIENT_SKEW, REJECTED_REASON_CHARACTERS};
+use crate::bounds::{CLIENT_CONNECT, CLIENT_LOOK, CLIENT_PROBLEM_BYTES, CLIENT_SKEW, REJECTED_REASON_CHARACTERS};
 use crate::protocol::fields::{AGENT_ID, REJECTED_REASON};
 use crate::protocol::{Coding, Query, answer as protocol};
+
+#[cfg(test)]
+mod tests;
 
 /// What an answer is asked for as, where a patch would do and where not.
 const PATCHES: HeaderValue = HeaderValue::from_static("application/json-patch+json, application/json;q=0.5");
@@ -41,6 +44,8 @@ pub(super) struct Line {
     wait: Duration,
     max_bytes: usize,
     trust: Trust,
+    /// Of the files that were read for the last poll.
+    stamps: Stamps,
     /// The connection that is kept, and where it leads.
     kept: Option<(Place, Connection)>,
 }
@@ -56,6 +61,7 @@ impl Line {
             wait: settings.wait,
             max_bytes: settings.max_bytes,
             trust: Trust::new(settings.ca.clone(), settings.certificate.clone()),
+            stamps: Stamps::default(),
             kept: None,
         }
     }
@@ -66,6 +72,7 @@ impl Line {
         within: &mut Option<Duration>,
         keeps: &mut bool,
     ) -> Result<Outcome, Failure> {
+        self.stamps = self.stamps_now().await;
         let request = self.request(poll).await?;
         let Some((place, mut connection)) = self.kept.take() else {
             return Err(Failure::new(FailureKind::Lost, "the connection is gone: asked again"));
@@ -112,6 +119,11 @@ impl Line {
                 Err(answer::refusal(status, retry_after, media_type, &said))
             }
         }
+    }
+
+    async fn stamps_now(&self) -> Stamps {
+        let paths: Vec<_> = self.token_file.as_deref().into_iter().chain(self.trust.paths()).collect();
+        Stamps::of(&paths).await
     }
 
     async fn request(&self, poll: &Poll) -> Result<Request<Empty<Bytes>>, Failure> {
@@ -170,6 +182,12 @@ impl Network for Line {
 
     fn drop_connection(&mut self) {
         self.kept = None;
+    }
+
+    async fn renewed(&self) {
+        while self.stamps_now().await == self.stamps {
+            sleep(CLIENT_LOOK).await;
+        }
     }
 
     async fn open(&mut self, place: Place) -> Result<(), Failure> {

@@ -361,6 +361,17 @@ impl Machine {
         self.abandons = matches!(self.phase, Phase::Polling(_));
     }
 
+    /// Whether a server has refused what was shown to it, and none has let the client in since.
+    pub(super) fn is_denied(&self) -> bool {
+        self.was_denied
+    }
+
+    /// What is shown to servers is another one now: the pause after a refusal ends.
+    pub(super) fn renewed(&mut self, now: Instant) {
+        self.endpoints.forgive_refusals();
+        self.due = now;
+    }
+
     /// How the client is doing; `endpoint` writes a place.
     pub(super) fn status(&self, endpoint: impl Fn(Place) -> String) -> Status {
         let doing = match &self.phase {

@@ -176,15 +176,17 @@ pub(super) fn invalid(name: &'static str, value: &str, remedy: String) -> Invali
 mod tests {
     use super::*;
 
+    type Change = fn(&mut Settings);
+
     #[test]
     fn what_cannot_be_used_is_named_with_its_remedy() {
-        let refused = |change: fn(&mut Settings)| {
+        let refused = |change: Change| {
             let mut settings = Settings::new("http://10.0.0.1:8480", "/describe");
             assert!(settings.check().is_ok());
             change(&mut settings);
             settings.check().expect_err("it cannot be used").to_string()
         };
-        let changes: [(fn(&mut Settings), &str); 15] = [
+        let changes: [(Change, &str); 15] = [
             (|it| it.endpoints.clear(), "endpoints is \"0\": name 1 to 64 URLs"),
             (
                 |it| it.endpoints[0] = "edge:8480".to_owned(),

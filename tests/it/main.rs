@@ -17,6 +17,7 @@ mod cluster; // the built binary and the real API server
 mod configmap; // the source alone and the real API server
 mod control_plane; // the real API server, etcd and kubectl
 mod controller; // DescribeOperations and statuses, by kubectl, against a real API server
+mod copies; // the clients of deploy/clients
 mod crd; // the API types and the real API server
 mod documents; // the pages lead somewhere and are true
 mod example; // the example model is made by the code

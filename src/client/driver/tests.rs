@@ -34,6 +34,8 @@ struct Script {
     began: tokio::time::Instant,
     /// How long a connection takes.
     connects: Duration,
+    /// How long after a poll what is shown is another one.
+    renews: Duration,
 }
 
 impl Network for Script {
@@ -73,6 +75,11 @@ impl Network for Script {
     }
 
     fn drop_connection(&mut self) {}
+
+    async fn renewed(&self) {
+        let last = self.seen.lock().expect("no panic").last().map_or(Duration::ZERO, |(_, at)| *at);
+        tokio::time::sleep_until(self.began + last + self.renews).await;
+    }
 }
 
 struct Rig {
@@ -84,14 +91,14 @@ struct Rig {
 fn start(deeds: Vec<Deed>, connects: Duration) -> Rig {
     let seen = Arc::<Mutex<Vec<Seen>>>::default();
     let began = tokio::time::Instant::now();
-    let line = Script { deeds: deeds.into_iter(), seen: Arc::clone(&seen), began, connects };
+    let line = Script { deeds: deeds.into_iter(), seen: Arc::clone(&seen), began, connects, renews: SECS(12) };
     let machine = Machine::new(1, None, true, 3, now());
     let shared = Arc::<Shared>::default();
-    let (status, statuses) = watch::channel(Status::default());
+    let (status, told) = watch::channel(Status::default());
     let mut driver = JoinSet::new();
     driver.spawn(Driver { machine, line, to_user: ToUser { shared: Arc::clone(&shared), status } }.run());
-    let (states, reports) = crate::client::handles::of(shared, driver, statuses);
-    Rig { states, reports, seen }
+    let handles = crate::client::handles::of(shared, driver, told);
+    Rig { states: handles.0, reports: handles.1, seen }
 }
 
 /// A state whose id is not of this version, so that nothing of it is computed.
@@ -192,4 +199,13 @@ async fn it_ends_with_its_states_and_says_so_if_it_ends_before() {
     drop(rig.states);
     assert!(status.wait_for(|_| false).await.is_err(), "nobody tells any more");
     rig.reports.held("whatever");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewed_credential_ends_the_pause_after_a_refusal() {
+    let denied = || Deed::Fails(FailureKind::Denied);
+    let mut rig = start(vec![denied(), denied(), denied(), Deed::State(SECS(0), state("one"))], Duration::ZERO);
+    rig.states.next().await.expect("it runs");
+    let at: Vec<_> = rig.polls().into_iter().map(|(_, at)| at).collect();
+    assert_eq!(at, [0, 0, 12_000, 24_000], "the second at once, and then each time that there is a new one");
 }

@@ -84,10 +84,14 @@ const JSON: &str = "Content-Type: application/json";
 /// What a server sends, what it does then, and what the client makes of it.
 type Lie = (Vec<u8>, Then, FailureKind, &'static str);
 
-fn lies() -> Vec<Lie> {
-    use FailureKind::{Busy, Lost, Untrue};
+fn answer(lines: &[&str], body: &[u8]) -> Vec<u8> {
+    [&head(lines)[..], body].concat()
+}
+
+/// In the body.
+fn bodies() -> Vec<Lie> {
+    use FailureKind::{Lost, Untrue};
     use Then::{Ends, Repeats, Waits};
-    let answer = |lines: &[&str], body: &[u8]| [&head(lines)[..], body].concat();
     let bomb = gzip(&vec![b' '; 20 * 1024 * 1024]);
     let length = format!("Content-Length: {}", bomb.len());
     let other = answer(&[JSON, "Content-Length: 7"], br#"{"n":2}"#);
@@ -127,6 +131,14 @@ fn lies() -> Vec<Lie> {
             Untrue,
             "the 7 bytes of text/html are not the state ",
         ),
+    ]
+}
+
+/// In the head.
+fn heads() -> Vec<Lie> {
+    use FailureKind::{Busy, Lost, Untrue};
+    use Then::{Ends, Repeats, Waits};
+    vec![
         (
             b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>".to_vec(),
             Waits,
@@ -164,7 +176,7 @@ fn lies() -> Vec<Lie> {
 
 #[tokio::test]
 async fn each_lie_is_named_with_its_remedy_and_none_is_given() {
-    for (bytes, then, kind, expected) in lies() {
+    for (bytes, then, kind, expected) in bodies().into_iter().chain(heads()) {
         let liar = Liar::start(bytes, then).await;
         let mut follower = Follower::start(&Settings { max_bytes: 1024 * 1024, ..settings(&liar.url) });
         let failure = follower.fails().await;
@@ -183,7 +195,7 @@ async fn the_next_endpoint_is_asked_after_a_lie() {
     let mut server = serve(&file, &[]).await;
     server.ready().await;
     let truth = format!("http://{}", server.listen);
-    for (bytes, failures) in [(lies().remove(0).0, 1), (Vec::new(), 3)] {
+    for (bytes, failures) in [(bodies().remove(0).0, 1), (Vec::new(), 3)] {
         let liar = Liar::start(bytes, Then::Ends).await;
         let endpoints = vec![liar.url.clone(), truth.clone()];
         let mut follower = Follower::start(&Settings { endpoints, ..settings(&liar.url) });

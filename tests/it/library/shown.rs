@@ -111,7 +111,7 @@ async fn a_client_certificate_is_shown_and_a_renewed_one_is_taken() {
     let shown = Some(((&certificate).into(), (&key).into()));
     let mut follower = Follower::start(&Settings { certificate: shown, ..rig.settings("127.0.0.1") });
     let failure = follower.fails().await;
-    assert!(failure.text.contains("lert"), "the alert is told: {}", failure.text);
+    assert!(failure.text.contains("UnknownCA"), "the alert is told: {}", failure.text);
     show(&clients.client("node-1", &[]));
     follower.reaches(r#"{"n":1}"#).await;
     let not_the_key = Some(((&certificate).into(), (&ca).into()));
@@ -161,6 +161,9 @@ async fn a_token_is_read_again_for_each_poll_and_a_bad_one_is_no_tight_loop() {
     let failure = status.failure.expect("there is one").0;
     assert_eq!(failure.kind, FailureKind::Denied);
     assert!(failure.text.contains("401 Unauthorized: ") && !failure.text.contains("tw_nobody"), "{}", failure.text);
+    // A good one ends the pause of half a minute.
+    write(&file, &two);
+    follower.becomes("let in", |status| status.counters.states == 1).await;
     write(&file, "");
     let follower = Follower::start(&with_token());
     assert!(follower.fails().await.text.ends_with("token holds no token: write one, on one line of ASCII"));

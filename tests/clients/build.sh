@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Brings what the tests of deploy/clients need, and prints the folder that holds it: `python` with requests, and `follow`, the
+# client in Go. Needs python3 with pip, and Go.
+#
+# usage: build.sh           stdout: one line, the folder; stderr: progress
+# reads: XDG_CACHE_HOME     where the folder lives (default ~/.cache)
+set -euo pipefail
+
+here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+source=$here/../../deploy/clients/follow.go
+requests=requests==2.32.5
+
+die() {
+    printf 'tests/clients/build.sh needs %s, then run this again\n' "$*" >&2
+    exit 1
+}
+
+type -P go >/dev/null || die 'Go: install it from go.dev'
+python3 -m pip --version >/dev/null || die 'pip: install python3-pip'
+
+key=$(cat -- "${BASH_SOURCE[0]}" "$source" | sha256sum | cut -c -12)
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/tidewait
+folder=$cache/clients-$key
+if [[ ! -d $folder ]]; then
+    mkdir -p -- "$cache"
+    made=$(mktemp -d -- "$cache/clients-XXXXXX")
+    trap 'rm -rf -- "$made"' EXIT
+    python3 -m pip install --quiet --disable-pip-version-check --target "$made/python" "$requests" >&2
+    GO111MODULE=off go build -o "$made/follow" "$source" >&2
+    # Another run may have been quicker.
+    mv -T -- "$made" "$folder" 2>/dev/null || [[ -d $folder ]]
+fi
+printf '%s\n' "$folder"
