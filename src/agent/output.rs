@@ -69,7 +69,8 @@ pub struct Staged<'o> {
 
 impl Output {
     /// Looks whether the output can be replaced at all, and removes what a killed process has left beside it.
-    pub fn open(settings: Settings, start: Start) -> Result<Self, InvalidOutput> {
+    pub fn open(mut settings: Settings, start: Start) -> Result<Self, InvalidOutput> {
+        settings.make_absolute();
         let invalid = |path: &Path, why| InvalidOutput::Path { path: path.to_owned(), why };
         if let Some(folder) = &settings.tree {
             let current = Tree::new(folder, &settings).current().target;
@@ -154,12 +155,12 @@ impl Output {
             return Ok(staged);
         }
         for (entry, Rendered { bytes, .. }) in staged.entries.iter().zip(&staged.rendered) {
-            let (new, target) = (entry.new(), &entry.target);
+            let (new, target) = (entry.staged(), &entry.target);
             let attributes = attributes::Attributes::of(&self.settings, target).map_err(failed("look at", target))?;
             files::remove(&new).map_err(failed("remove", &new))?;
             files::write(&new, &[bytes], |file| attributes.set(file)).map_err(failed("write", &new))?;
         }
-        staged.path = staged.entries.first().map(Entry::new).unwrap_or_default();
+        staged.path = staged.entries.first().map(Entry::staged).unwrap_or_default();
         Ok(staged)
     }
 
@@ -238,17 +239,19 @@ impl Staged<'_> {
     /// after that, all is rolled back, or if that cannot be done either, [`Output::is_unsettled`] says so.
     pub fn publish(self) -> Result<(), Fault> {
         let was_unsettled = self.entries.iter().any(Entry::is_unsettled);
-        if let Err(fault) = self.prepare() {
-            if !was_unsettled {
-                // What cannot be removed is removed at the next start.
-                let _ = self.entries.iter().try_for_each(Entry::settle);
+        let mut swapped = 0;
+        let result = self.prepare().and_then(|()| self.swap(&mut swapped));
+        if result.is_err() {
+            for (number, entry) in self.entries.iter().enumerate() {
+                // The reason for the failure may be one for this as well; what stays is looked at at the next start.
+                let _ = match (swapped, was_unsettled) {
+                    (0, true) => Ok(()),
+                    (_, false) if number >= swapped => entry.settle(),
+                    (_, _) => entry.roll_back(),
+                };
             }
-            return Err(fault);
         }
-        self.swap().inspect_err(|_| {
-            // The reason for the failure may be one for this as well.
-            let _ = self.entries.iter().try_for_each(Entry::roll_back);
-        })
+        result
     }
 
     fn prepare(&self) -> Result<(), Fault> {
@@ -262,9 +265,10 @@ impl Staged<'_> {
         self.sync()
     }
 
-    fn swap(&self) -> Result<(), Fault> {
+    fn swap(&self, swapped: &mut usize) -> Result<(), Fault> {
         for entry in &self.entries {
             entry.swap()?;
+            *swapped += 1;
         }
         self.sync()
     }
@@ -280,7 +284,7 @@ impl Drop for Staged<'_> {
     fn drop(&mut self) {
         // Nothing is left of it once it is published. What cannot be removed is removed at the next start.
         for entry in &self.entries {
-            let _ = files::remove(&entry.new());
+            let _ = files::remove(&entry.staged());
         }
         if let Some(tree) = self.output.tree() {
             let _ = files::remove_folder(&tree.staged());

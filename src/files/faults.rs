@@ -29,7 +29,9 @@ pub(crate) struct Fault(PhantomData<*const ()>);
 impl Fault {
     /// Whether it has happened.
     pub(crate) fn end(self) -> bool {
-        PLAN.take().happened
+        let happened = PLAN.with_borrow(|plan| plan.happened);
+        drop(self);
+        happened
     }
 }
 

@@ -10,7 +10,7 @@ use crate::escape::escape;
 const ALWAYS: [&str; 3] = ["PATH", "HOME", "LANG"];
 /// Where programs are looked for, if the agent has no `PATH`.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// Names of systemd's (sd_notify(3), sd_watchdog_enabled(3), systemd.exec(5)), which are for the agent alone.
+/// Names of systemd's (`sd_notify(3)`, `sd_watchdog_enabled(3)`, systemd.exec(5)), which are for the agent alone.
 const NEVER: [&str; 5] = ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "CREDENTIALS_DIRECTORY", "LISTEN_FDS"];
 
 /// What commands see of the agent's own environment.

@@ -70,7 +70,10 @@ pub(super) fn reap() {
         return;
     }
     let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
-    while *running == 0 {
+    if *running > 0 {
+        return;
+    }
+    loop {
         match wait(WaitOptions::NOHANG) {
             Ok(Some(_)) => {
                 REAPED.fetch_add(1, Ordering::Relaxed);

@@ -7,6 +7,7 @@ use std::process::{Child, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread::Builder;
 
+use rustix::io::Errno;
 pub(super) use rustix::process::Signal;
 use rustix::process::{Pid, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tokio::net::unix::pipe::{Receiver, Sender};
@@ -107,7 +108,7 @@ impl Drop for Process {
 
 fn wait(pid: Pid) {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-    while matches!(waitid(WaitId::Pid(pid), options), Err(rustix::io::Errno::INTR)) {}
+    while matches!(waitid(WaitId::Pid(pid), options), Err(Errno::INTR)) {}
 }
 
 fn spawn(
@@ -137,15 +138,14 @@ fn pipes(child: &mut Child) -> io::Result<Pipes> {
 }
 
 fn remedy(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::NotFound => "give the path of a program that is there, with its interpreter",
-        io::ErrorKind::PermissionDenied => {
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::NOENT | Errno::NOTDIR) => "give the path of a program that is there, with its interpreter",
+        Some(Errno::ACCESS | Errno::PERM) => {
             "make it executable (chmod +x), on a file system without noexec, for the agent's user"
         }
-        io::ErrorKind::ArgumentListTooLong => "give it less on its command line, or more by its input (--stdin)",
-        _ if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => {
-            "begin the script with #! and its interpreter"
-        }
-        _ => "allow the agent more processes, files or memory",
+        Some(Errno::TOOBIG) => "give it less on its command line, or more by its input (--stdin)",
+        Some(Errno::NOEXEC) => "begin the script with #! and its interpreter",
+        Some(Errno::TXTBSY) => "somebody writes to it: replace it by a rename instead",
+        Some(_) | None => "allow the agent more processes, files or memory",
     }
 }

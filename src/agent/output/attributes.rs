@@ -13,7 +13,7 @@ use super::settings::Settings;
 
 /// Permissions of a file that nobody says anything about, whatever the umask is.
 const MODE: u32 = 0o644;
-/// Where SELinux keeps the label of a file.
+/// Where `SELinux` keeps the label of a file.
 const LABEL: &str = "security.selinux";
 /// Bytes of the longest label that is copied; the kernel's own limit is a page.
 const LABEL_BYTES: usize = 4096;

@@ -60,7 +60,7 @@ impl Entry {
     }
 
     /// What is staged.
-    pub(super) fn new(&self) -> PathBuf {
+    pub(super) fn staged(&self) -> PathBuf {
         self.beside("new")
     }
 
@@ -122,7 +122,7 @@ impl Entry {
 
     /// The name leads to what is staged from here on.
     pub(super) fn swap(&self) -> Result<(), FileError> {
-        files::rename(&self.new(), &self.target).map_err(failed("replace", &self.target))
+        files::rename(&self.staged(), &self.target).map_err(failed("replace", &self.target))
     }
 
     /// The name leads to what it led to when it was last settled; nothing changes where it is.

@@ -1,6 +1,7 @@
 //! PURE. A value of a model as the text of a file.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -88,7 +89,7 @@ impl Format {
             }
             Self::Yaml => match value.value() {
                 Value::Array(_) | Value::Object(_) if value_is_empty(value) => {
-                    out.extend([flat(value), "\n".to_owned()])
+                    out.extend([flat(value), "\n".to_owned()]);
                 }
                 Value::Array(_) | Value::Object(_) => yaml(value, 0, true, &mut out),
                 Value::Scalar(text) => out.extend([&*yaml_scalar(text), "\n"]),
@@ -247,7 +248,7 @@ fn yaml_scalar(scalar: &str) -> String {
     let mut out = String::with_capacity(scalar.len());
     for c in scalar.chars() {
         if is_special(c) {
-            out.push_str(&format!("\\u{:04x}", u32::from(c)));
+            let _ = write!(out, "\\u{:04x}", u32::from(c));
         } else {
             out.push(c);
         }

@@ -158,6 +158,15 @@ fn number(option: &'static str, name: &str, file: &str) -> Result<u32, InvalidOu
 }
 
 impl Settings {
+    /// Commands are not run in the folder in which the agent was started.
+    pub(super) fn make_absolute(&mut self) {
+        let files = self.outs.iter_mut().map(|out| &mut out.file).filter(|_| self.tree.is_none());
+        for path in files {
+            *path = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
+        }
+        self.tree = self.tree.take().map(|path| std::path::absolute(&path).unwrap_or(path));
+    }
+
     /// Where each file of a folder would be, and no two the same.
     pub(super) fn are_distinct(targets: &[PathBuf]) -> Result<(), InvalidOutput> {
         let mut seen = BTreeSet::new();

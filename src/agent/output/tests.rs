@@ -88,7 +88,7 @@ fn a_state_is_published_and_the_way_back_leads_to_the_one_before() {
     for kind in [Kind::File, Kind::Files, Kind::Tree] {
         let folder = tempfile::tempdir().expect("a folder");
         let output = open(folder.path(), kind, Start::Settled);
-        assert_eq!(output.compare(one.state()).expect("readable").is_empty(), false);
+        assert!(!output.compare(one.state()).expect("readable").is_empty());
         publish(&output, &one);
         assert!(output.is_unsettled() && output.previous().is_none());
         assert_eq!(output.compare(one.state()).expect("readable"), []);
@@ -200,7 +200,10 @@ fn an_error_at_any_step_of_the_machine_changes_nothing_and_is_told() {
                 assert_eq!(output.compare(two.state()).expect("readable"), []);
                 output.roll_back().expect("there is room");
                 assert_eq!(seen(folder.path()), before, "{kind:?} at {failing}");
-                if happened { continue } else { break }
+                if happened {
+                    continue;
+                }
+                break;
             };
             let text = error.to_string();
             let remedies = ["free space", "for writing", "raise the quota", "it is a mount point"];
@@ -342,6 +345,15 @@ fn what_is_no_file_is_refused_and_never_replaced() {
 }
 
 #[test]
+fn commands_are_given_whole_paths() {
+    let output = single("a-file-of-no-test", Options::default()).expect("a file");
+    assert!(output.path().is_absolute() && output.path().ends_with("a-file-of-no-test"));
+    let options = Options { out_dir: Some(Path::new("a-folder-of-no-test")), ..Options::default() };
+    let output = Output::open(Settings::read(options).expect("fine"), Start::Settled).expect("a folder");
+    assert!(output.path().is_absolute() && output.path().ends_with("a-folder-of-no-test/current"));
+}
+
+#[test]
 fn a_state_that_does_not_fit_is_told_apart_from_a_machine_that_cannot() {
     let (one, _) = models();
     let folder = tempfile::tempdir().expect("a folder");
@@ -364,6 +376,8 @@ fn a_state_that_does_not_fit_is_told_apart_from_a_machine_that_cannot() {
     assert_eq!(fs::read(path).expect("a file"), *opaque.bytes);
 }
 
+type Edit = fn(&Path);
+
 #[test]
 fn what_somebody_else_changes_is_found_and_put_right() {
     let (one, _) = models();
@@ -377,7 +391,6 @@ fn what_somebody_else_changes_is_found_and_put_right() {
             Kind::Files => folder.path().join("b.txt"),
             Kind::Tree => folder.path().join("tree/e.1.one/sub/b.txt"),
         };
-        type Edit = fn(&Path);
         let edits: [(&str, Edit); 5] = [
             ("its content is another one", |file| fs::write(file, "by hand").expect("a file")),
             ("its content is another one", |file| fs::write(file, "oNe").expect("a file")),
@@ -434,4 +447,27 @@ fn old_trees_go_and_what_is_not_ours_stays() {
     publish(&output, &Model::new("e.5.e", r#"{"a":{},"b":""}"#));
     output.settle().expect("there is room");
     assert!(folder.path().join("victim").exists() && tree.join("current").is_symlink());
+}
+
+#[test]
+fn of_several_files_those_are_put_back_that_were_replaced() {
+    let (one, two) = models();
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = open(folder.path(), Kind::Files, Start::Settled);
+    publish(&output, &one);
+    output.settle().expect("there is room");
+    let before = seen(folder.path());
+    let staged = output.stage(two.state()).expect("there is room");
+    let steps = faults::steps(|| staged.publish().expect("there is room"));
+    let swaps: Vec<_> = steps.iter().enumerate().filter(|(_, step)| step.starts_with("rename")).collect();
+    assert_eq!(swaps.len(), 2, "{steps:?}");
+    output.roll_back().expect("there is room");
+    for failing in swaps.iter().map(|(at, _)| *at) {
+        let staged = output.stage(two.state()).expect("there is room");
+        let fault = faults::fail_at(failing, Errno::BUSY);
+        staged.publish().expect_err("it is busy");
+        assert!(fault.end());
+        assert_eq!(seen(folder.path()), before);
+        assert!(!output.is_unsettled() && leftovers(folder.path()).is_empty());
+    }
 }

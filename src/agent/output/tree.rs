@@ -110,7 +110,7 @@ impl<'s> Tree<'s> {
         } else {
             self.replace(&placed)?;
         }
-        let link = self.current().new();
+        let link = self.current().staged();
         files::remove(&link).map_err(failed("remove", &link))?;
         files::symlink(Path::new(name), &link).map_err(failed("create", &link))?;
         Ok(files::sync_folder(self.folder)?)

@@ -8,7 +8,7 @@ use crate::bounds::AGENT_SET_ASIDE;
 use crate::files::{self, FileError, failed};
 
 /// Why a file is not used.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Why {
     /// It is damaged.
     Broken(&'static str),
