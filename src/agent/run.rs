@@ -59,6 +59,8 @@ struct Running {
     on_start: OnStart,
     enforces: bool,
     is_once: bool,
+    /// Why the last poll brought no state, as the log says it.
+    told: Option<String>,
 }
 
 /// What goes on beside the states.
@@ -124,6 +126,7 @@ pub async fn run(
         on_start: config.hooks.on_start,
         enforces: config.output.enforce,
         is_once: config.once.is_some(),
+        told: None,
     };
     Ok(running.run().await)
 }
@@ -144,6 +147,7 @@ impl Running {
             let held = self.applier.store().held().map(|held| held.body.id().to_owned());
             let mut status = self.status.clone();
             let mut confirmed = self.status.clone();
+            let (mut contact, told) = (self.status.clone(), self.told.clone());
             exit = tokio::select! {
                 interrupt = self.around.attend() => match interrupt {
                     Interrupt::Stop | Interrupt::Deadline => Some(self.end(interrupt)),
@@ -162,6 +166,11 @@ impl Running {
                     if let Some(id) = id {
                         self.applier.renamed(&id);
                     }
+                    None
+                }
+                contact = contact.wait_for(|status| failure(status) != told.as_deref()) => {
+                    let why = contact.ok().and_then(|status| failure(&status).map(str::to_owned));
+                    self.tell_of_contact(why);
                     None
                 }
                 // The server has nothing newer than what is held or rejected.
@@ -290,6 +299,18 @@ impl Running {
         }
     }
 
+    /// Says once that the server is not reached, or again, and why.
+    fn tell_of_contact(&mut self, why: Option<String>) {
+        match &why {
+            Some(why) => {
+                tracing::warn!(why, "no state comes, and what is held stays");
+                self.around.notify.status(&format!("no state comes: {why}"));
+            }
+            None => tracing::info!(endpoint = self.status.borrow().endpoint, "the server answers again"),
+        }
+        self.told = why;
+    }
+
     /// Puts the output right, and applies it again where that was needed.
     async fn enforce(&mut self) {
         match self.applier.enforce() {
@@ -369,6 +390,11 @@ impl Around {
             }
         }
     }
+}
+
+/// Why the last poll brought no state.
+fn failure(status: &Status) -> Option<&str> {
+    status.failure.as_ref().map(|(failure, _)| failure.text.as_str())
 }
 
 async fn at(deadline: Option<Instant>) {
