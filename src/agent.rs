@@ -15,4 +15,5 @@ pub mod output;
 pub mod run;
 pub mod setup;
 pub mod signals;
+pub mod status;
 pub mod store;

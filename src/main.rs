@@ -10,10 +10,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tidewait::access::tokens;
 use tidewait::admin::ask;
 use tidewait::agent::notify::{Given, Notify};
-use tidewait::agent::{run, setup};
+use tidewait::agent::{run, setup, status};
 use tidewait::app::{self, App};
 use tidewait::bounds::LOG_END;
-use tidewait::config::agent::AgentOptions;
+use tidewait::config::agent::{AgentCommand, AgentOptions, StatusOptions};
 use tidewait::config::{self, Config, LogFormat, cli};
 use tidewait::lifecycle::threads;
 use tidewait::telemetry::writer::{Target, Writer};
@@ -102,6 +102,9 @@ fn serve(config: Config) -> Done {
 /// The exit code of an agent says why it ends: docs/agent.md.
 fn agent(options: &AgentOptions) -> ExitCode {
     let environment = std::env::var("STATE_DIRECTORY").ok();
+    if let Some(AgentCommand::Status(asked)) = &options.command {
+        return agent_status(asked, environment.as_deref());
+    }
     let config = match config::agent::resolve(options, environment.as_deref(), &setup::host()) {
         Ok(config) => config,
         Err(problems) => {
@@ -117,6 +120,24 @@ fn agent(options: &AgentOptions) -> ExitCode {
         }
         Err(error) => {
             complain(&format!("tidewait: {}", escape::lines(&chain(&*error))));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn agent_status(options: &StatusOptions, environment: Option<&str>) -> ExitCode {
+    let request = match config::agent::resolve_status(options, environment) {
+        Ok(request) => request,
+        Err(problems) => {
+            complain(&problems.to_string());
+            return ExitCode::from(2);
+        }
+    };
+    let (text, code) = status::status(&request);
+    match answer(&text) {
+        Ok(()) => ExitCode::from(code),
+        Err(error) => {
+            complain(&format!("tidewait: {error}"));
             ExitCode::FAILURE
         }
     }

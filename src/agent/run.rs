@@ -13,6 +13,7 @@ use super::hooks::{Action, Orphans};
 use super::notify::Notify;
 use super::setup::{SetupError, setup};
 use super::signals::{Asked, Signals};
+use super::status::{Journal, Report};
 use crate::bounds::{AGENT_AGAIN, AGENT_ENFORCE, AGENT_MACHINE, AGENT_NEWER};
 use crate::client::{Client, FailureKind, Reports, State, States, Status, doubled};
 use crate::config::agent::{Agent, OnStart};
@@ -61,6 +62,10 @@ struct Running {
     is_once: bool,
     /// Why the last poll brought no state, as the log says it.
     told: Option<String>,
+    journal: Journal,
+    operation: String,
+    /// The newest state, if it was rejected, and why.
+    rejected: Option<(String, String)>,
 }
 
 /// What goes on beside the states.
@@ -127,6 +132,9 @@ pub async fn run(
         enforces: config.output.enforce,
         is_once: config.once.is_some(),
         told: None,
+        journal: Journal::new(&config.state_dir),
+        operation: config.source.operation.clone(),
+        rejected: None,
     };
     Ok(running.run().await)
 }
@@ -144,6 +152,7 @@ impl Running {
         enforce.reset();
         while exit.is_none() {
             self.asked().await;
+            self.report(None);
             let held = self.applier.store().held().map(|held| held.body.id().to_owned());
             let mut status = self.status.clone();
             let mut confirmed = self.status.clone();
@@ -225,6 +234,7 @@ impl Running {
             if let Some(refusal) = self.applier.store().refusal(wanted.id()) {
                 tracing::debug!(id = wanted.id(), "a state that was rejected is not tried again");
                 self.reports.rejected(wanted.id(), refusal.reason.clone());
+                self.rejected = Some((refusal.id.clone(), refusal.reason.clone()));
                 return self.is_once.then_some(Exit::Rejected);
             }
             tracing::info!(id = wanted.id(), bytes = wanted.bytes().len(), "a state has come");
@@ -233,12 +243,14 @@ impl Running {
                 Verdict::Held => {
                     tracing::info!(id = wanted.id(), "the state is applied");
                     self.reports.held(wanted.id());
+                    self.rejected = None;
                     self.around.notify.ready(&format!("holds {}", wanted.id()));
                     return self.after(interrupt, Exit::Stopped);
                 }
                 Verdict::Rejected(why) => {
                     tracing::error!(id = wanted.id(), why, "the state is rejected, and the one before is kept");
                     self.around.notify.status(&format!("rejected {}: {why}", wanted.id()));
+                    self.rejected = Some((wanted.id().to_owned(), why.clone()));
                     self.reports.rejected(wanted.id(), why);
                     return self.after(interrupt, Exit::Rejected);
                 }
@@ -250,6 +262,7 @@ impl Running {
             tracing::warn!(id = wanted.id(), why, again_in = ?pause, "the state is tried again");
             self.around.notify.status(&format!("tries {} again: {why}", wanted.id()));
             failures += 1;
+            self.report(Some(&why));
             tokio::select! {
                 newer = self.states.next() => match newer {
                     Some(newer) => (wanted, failures) = (newer, 0),
@@ -297,6 +310,26 @@ impl Running {
             Some(_) => Exit::Stale,
             None => Exit::Nothing,
         }
+    }
+
+    /// Says how the agent is, where people look.
+    fn report(&mut self, retries: Option<&str>) {
+        let status = self.status.borrow().clone();
+        let store = self.applier.store();
+        let (rejects, reason) = self.rejected.clone().unzip();
+        self.journal.write(Report {
+            pid: std::process::id(),
+            operation: self.operation.clone(),
+            output: self.applier.output().path().display().to_string(),
+            holds: store.held().map(|held| held.body.id().to_owned()),
+            applies: store.pending().map(|pending| pending.body.id().to_owned()),
+            retries: retries.map(str::to_owned),
+            rejects,
+            reason,
+            is_denied: status.failure.as_ref().is_some_and(|(failure, _)| failure.kind == FailureKind::Denied),
+            failure: status.failure.map(|(failure, _)| failure.text),
+            endpoint: status.endpoint,
+        });
     }
 
     /// Says once that the server is not reached, or again, and why.

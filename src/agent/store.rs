@@ -377,6 +377,13 @@ fn lock(directory: &Path) -> Result<File, StoreError> {
     }
 }
 
+/// Whether an agent runs with this state directory.
+#[must_use]
+pub fn is_locked(directory: &Path) -> bool {
+    let path = directory.join("lock");
+    path.exists() && matches!(files::lock(&path), Err(LockError::Held))
+}
+
 /// The boot of the machine, by the name that the kernel gives it; empty where there is none.
 #[must_use]
 pub fn boot() -> String {

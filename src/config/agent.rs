@@ -9,15 +9,112 @@ use super::problem::Problems;
 use super::reader::Reader;
 use super::{Log, LogFormat, value};
 use crate::bounds::{AGENT_ID_BYTES, CLIENT_WAIT, DOCUMENT_BYTES};
+use crate::escape::escape;
 
 const CONNECTION: &str = "Where the model comes from";
 const OUTPUT: &str = "Where it goes";
 const HOOKS: &str = "Commands";
 const RUN: &str = "How it runs";
 
+/// What can be asked of an agent.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Subcommand)]
+pub enum AgentCommand {
+    /// Say how the agent is that runs with a state directory; the exit code says whether it is well
+    Status(StatusOptions),
+}
+
+/// The options of `tidewait agent status`, as text.
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
+pub struct StatusOptions {
+    /// The state directory of the agent [default: the first of STATE_DIRECTORY]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<String>,
+    /// What is a failure: stopped, rejected, stale, empty, denied [default: all of them]
+    #[arg(long, value_name = "WORD[,WORD]", value_delimiter = ',')]
+    pub fail_if: Vec<String>,
+    /// Print it as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `tidewait agent status` is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusRequest {
+    /// The state directory of the agent.
+    pub state_dir: PathBuf,
+    /// What is a failure.
+    pub fail_if: Vec<Fault>,
+    /// As JSON.
+    pub json: bool,
+}
+
+/// What can be wrong with an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// None runs.
+    Stopped,
+    /// The newest state is rejected.
+    Rejected,
+    /// No state comes from a server.
+    Stale,
+    /// Nothing is held.
+    Empty,
+    /// The server refuses the agent.
+    Denied,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Stopped, Self::Rejected, Self::Stale, Self::Empty, Self::Denied];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::Rejected => "rejected",
+            Self::Stale => "stale",
+            Self::Empty => "empty",
+            Self::Denied => "denied",
+        }
+    }
+}
+
+/// What `tidewait agent status` is asked for, if it can be. `environment`: `STATE_DIRECTORY`.
+pub fn resolve_status(options: &StatusOptions, environment: Option<&str>) -> Result<StatusRequest, Problems> {
+    let mut problems = Problems::default();
+    let mut fail_if = Vec::new();
+    for word in &options.fail_if {
+        match Fault::ALL.into_iter().find(|fault| fault.as_str() == word) {
+            Some(fault) => fail_if.push(fault),
+            None => {
+                let names = Fault::ALL.map(Fault::as_str).join(", ");
+                problems.push("--fail-if", &format!("\"{}\" is no failure: write one of {names}", escape(word)));
+            }
+        }
+    }
+    if fail_if.is_empty() {
+        fail_if = Fault::ALL.to_vec();
+    }
+    let state_dir = state_dir(options.state_dir.as_deref(), environment, &mut problems);
+    if problems.is_empty() { Ok(StatusRequest { state_dir, fail_if, json: options.json }) } else { Err(problems) }
+}
+
+fn state_dir(given: Option<&str>, environment: Option<&str>, problems: &mut Problems) -> PathBuf {
+    let state_dir = given.or_else(|| environment?.split(':').next()).unwrap_or_default();
+    if state_dir.is_empty() {
+        let remedy = "is missing: name a folder that outlives the process, such as /var/lib/tidewait-agent";
+        problems.push("--state-dir", remedy);
+    }
+    state_dir.into()
+}
+
 /// The options of `tidewait agent`, as text.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct AgentOptions {
+    /// Instead of running one.
+    #[command(subcommand)]
+    pub command: Option<AgentCommand>,
+
     /// URL of a server, such as https://edge.example:8480; several times: the first one is preferred
     #[arg(long, value_name = "URL", help_heading = CONNECTION)]
     pub endpoint: Vec<String>,
@@ -320,11 +417,7 @@ pub fn resolve(options: &AgentOptions, environment: Option<&str>, host: &str) ->
     if let (Some(given), false) = (reader.given("deadline"), options.once) {
         reader.wrong(given, "is of no use without --once: give that too, or leave this out");
     }
-    let state_dir = options.state_dir.as_deref().or_else(|| environment?.split(':').next());
-    if state_dir.is_none_or(str::is_empty) {
-        let remedy = "is missing: name a folder that outlives the process, such as /var/lib/tidewait-agent";
-        reader.problems.push("--state-dir", remedy);
-    }
+    let state_dir = state_dir(options.state_dir.as_deref(), environment, reader.problems);
     let format = reader.optional("log-format", value::log_format).unwrap_or(LogFormat::Text);
     let level = reader.optional("log-level", value::log_level).unwrap_or_else(|| "info".to_owned());
     if !problems.is_empty() {
@@ -333,7 +426,7 @@ pub fn resolve(options: &AgentOptions, environment: Option<&str>, host: &str) ->
     Ok(Agent {
         source,
         output,
-        state_dir: state_dir.unwrap_or_default().into(),
+        state_dir,
         hooks,
         once: options.once.then_some(deadline),
         log: Log { format, level, access: false },
