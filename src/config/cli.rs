@@ -197,6 +197,23 @@ pub fn reference() -> String {
     table
 }
 
+/// Every option of `tidewait agent` as a table in Markdown, for docs/agent.md.
+#[must_use]
+pub fn agent_reference() -> String {
+    let mut table = "| option | meaning |\n|---|---|\n".to_owned();
+    let command = Cli::command();
+    let agent = command.find_subcommand("agent").into_iter().flat_map(clap::Command::get_arguments);
+    for (argument, flag) in agent.filter_map(|argument| Some((argument, argument.get_long()?))) {
+        let takes_value =
+            argument.get_action().takes_values() && argument.get_num_args().is_none_or(|n| n.min_values() > 0);
+        let value = argument.get_value_names().filter(|_| takes_value).map(|names| format!(" {}", names.join(" ")));
+        let meaning = argument.get_help().map(ToString::to_string).unwrap_or_default();
+        let cells = [format!("`--{flag}{}`", value.unwrap_or_default()), meaning].map(|cell| cell.replace('|', "\\|"));
+        writeln!(table, "| {} |", cells.join(" | ")).expect("a String takes all");
+    }
+    table
+}
+
 fn row(table: &mut String, cells: [&str; 4]) {
     let cells = cells.map(|cell| cell.replace('|', "\\|"));
     writeln!(table, "| {} |", cells.join(" | ")).expect("a String takes all");

@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which modules each module may name. What is absent is a wrong arrow.
-const ARROWS: [(&str, &[&str]); 28] = [
-    ("agent", &["bounds", "escape", "files", "model"]),
+const ARROWS: [(&str, &[&str]); 29] = [
+    ("agent", &["bounds", "client", "config", "escape", "files", "model", "sources"]),
     ("files", &[]),
     ("access", &["bounds"]),
     ("authentication", &["access", "bounds", "reviews", "sources", "telemetry"]),
@@ -253,6 +253,11 @@ fn holds(file: &str, name: &str, made: &str) {
 fn the_page_of_settings_lists_every_flag() {
     let reference = tidewait::config::cli::reference();
     holds("docs/settings.md", "flags", &(reference.trim_end().to_owned() + "\n"));
+}
+
+#[test]
+fn the_page_of_the_agent_lists_every_option() {
+    holds("docs/agent.md", "options", &tidewait::config::cli::agent_reference());
 }
 
 /// Names of the constants of src/bounds.rs.
