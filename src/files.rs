@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_kill_at_any_step_leaves_the_old_file_or_the_new_one() {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = faults::folder();
         let (target, temporary) = (folder.path().join("file"), folder.path().join("file.tmp"));
         let mut seen = Vec::new();
         for killed_at in 0.. {
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_on_the_disk_before_its_name_leads_to_it() {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = faults::folder();
         let (target, temporary) = (folder.path().join("file"), folder.path().join("file.tmp"));
         let steps = faults::steps(|| replace(&target, &temporary, &[b"new"]).expect("there is room"));
         let synced = format!("sync {}", folder.path().file_name().expect("a name").display());
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn an_error_at_any_step_is_told_and_leaves_nothing_behind() {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = faults::folder();
         let (target, temporary) = (folder.path().join("file"), folder.path().join("file.tmp"));
         for failing in 1..5 {
             fs::write(&target, "old").expect("a file");
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_lock_has_one_holder() {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = faults::folder();
         let path = folder.path().join("lock");
         let held = lock(&path).expect("free");
         assert!(matches!(lock(&path), Err(LockError::Held)));

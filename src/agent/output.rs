@@ -17,6 +17,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use self::compare::Difference;
 use self::entry::Entry;
@@ -38,12 +39,12 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
-/// Where the model goes.
-#[derive(Debug)]
+/// Where the model goes. A clone is the same output, for another thread.
+#[derive(Debug, Clone)]
 pub struct Output {
-    settings: Settings,
+    settings: Arc<Settings>,
     /// The first output; of a tree the link to it.
-    path: PathBuf,
+    path: Arc<Path>,
 }
 
 /// What the process before has left.
@@ -58,8 +59,8 @@ pub enum Start {
 /// A state beside the output. Dropping it removes it.
 #[derive(Debug)]
 #[must_use]
-pub struct Staged<'o> {
-    output: &'o Output,
+pub struct Staged {
+    output: Output,
     entries: Vec<Entry>,
     rendered: Vec<Rendered>,
     /// The name of the tree.
@@ -101,7 +102,7 @@ impl Output {
             (None, Some(out)) => out.file.clone(),
             (None, None) => return Err(InvalidOutput::Nowhere),
         };
-        let output = Self { settings, path };
+        let output = Self { settings: Arc::new(settings), path: path.into() };
         output.clean(start);
         Ok(output)
     }
@@ -143,12 +144,12 @@ impl Output {
     }
 
     /// Writes a state beside the output.
-    pub fn stage(&self, state: State<'_>) -> Result<Staged<'_>, Fault> {
+    pub fn stage(&self, state: State<'_>) -> Result<Staged, Fault> {
         let rendered = self.render(state)?;
         let entries = self.entries()?;
         let name = Tree::name(state.id);
         // From here on, dropping it removes what there is of it.
-        let mut staged = Staged { output: self, entries, rendered, name, path: PathBuf::new() };
+        let mut staged = Staged { output: self.clone(), entries, rendered, name, path: PathBuf::new() };
         if let Some(tree) = self.tree() {
             tree.stage(&staged.rendered)?;
             staged.path = tree.staged();
@@ -228,7 +229,7 @@ fn absolute(path: &Path) -> PathBuf {
     folder.canonicalize().unwrap_or_else(|_| folder.to_owned()).join(path.file_name().unwrap_or_default())
 }
 
-impl Staged<'_> {
+impl Staged {
     /// What is staged: the first file, or the folder of the tree. `{}`, and `TIDEWAIT_FILE` of a check.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -280,7 +281,7 @@ impl Staged<'_> {
     }
 }
 
-impl Drop for Staged<'_> {
+impl Drop for Staged {
     fn drop(&mut self) {
         // Nothing is left of it once it is published. What cannot be removed is removed at the next start.
         for entry in &self.entries {

@@ -8,6 +8,7 @@ use std::marker::PhantomData;
 use std::path::Path;
 
 use rustix::io::Errno;
+use tempfile::TempDir;
 
 #[derive(Debug, Default)]
 struct Plan {
@@ -39,6 +40,11 @@ impl Drop for Fault {
     fn drop(&mut self) {
         PLAN.take();
     }
+}
+
+/// A folder in memory, where there is one: hundreds of kills are not to wait for the disk of the machine each.
+pub(crate) fn folder() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a folder")
 }
 
 /// The process is killed before the step of this number, from 0; a write is half done then.

@@ -159,26 +159,38 @@ async fn the_bytes_are_its_input_and_it_need_not_read_them() {
     }
 }
 
+/// Comes once a file is there.
+async fn is_there(path: &Path) {
+    while !path.exists() {
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_command_that_hangs_is_ended_with_its_group() {
+    let ended = sh("sleep 1000 & sleep 1000", SHORT).await;
+    let Outcome::TimedOut(why) = &ended.outcome else { panic!("{ended:?}") };
+    assert!(why.starts_with("it was killed after 300ms") && !ended.is_outlived, "{ended:?}");
+
     let folder = folder();
-    let note = folder.path().join("note");
-    // It cleans up at SIGTERM; what it has started does as well, a little later.
+    let (note, ready) = (folder.path().join("note"), folder.path().join("ready"));
+    // It cleans up at SIGTERM; what it has started does as well, a little later, and has the time for it.
     let script = format!(
-        "(trap 'sleep 0.2; echo child >>{0}; exit' TERM; echo $! ; while :; do sleep 0.05; done) & echo $! >&2
-         trap 'echo leader >>{0}; exit 0' TERM; while :; do sleep 0.05; done",
-        note.display()
+        "trap 'echo leader >>{0}; exit 0' TERM
+         (trap 'sleep 0.2; echo child >>{0}; exit' TERM; touch {1}; while :; do sleep 0.05; done) & echo $! >&2
+         while :; do sleep 0.05; done",
+        note.display(),
+        ready.display()
     );
-    let ended = sh(&script, SHORT).await;
+    let command = Command::parse(&script, true).expect("fine");
+    let ended = run(&command, &environment(), &call(Path::new("/f")), None, LIMITS, is_there(&ready)).await;
+    assert_eq!((&ended.outcome, ended.is_outlived), (&Outcome::Stopped, false));
+    let mut noted: Vec<_> = fs::read_to_string(note).expect("both noted it").lines().map(str::to_owned).collect();
+    noted.sort();
+    assert_eq!(noted, ["child", "leader"]);
+    assert!(ended.took < Duration::from_secs(30), "{:?}", ended.took);
     let text = ended.stderr.text();
-    let child = text.lines().next().expect("its number");
-    assert!(
-        matches!(&ended.outcome, Outcome::TimedOut(why) if why.starts_with("it was killed after 300ms")),
-        "{ended:?}"
-    );
-    assert_eq!(fs::read_to_string(note).expect("both noted it"), "leader\nchild\n");
-    assert!(!ended.is_outlived && ended.took < Duration::from_secs(30), "{:?}", ended.took);
-    ends(child).await;
+    ends(text.lines().next().expect("its number")).await;
 }
 
 #[tokio::test]
@@ -192,7 +204,10 @@ async fn a_command_that_ignores_sigterm_is_killed_with_its_group() {
 #[tokio::test]
 async fn what_it_leaves_behind_may_keep_its_pipes_for_a_second_and_is_left_alone() {
     // One of its group, and one that has left it.
-    for start in ["sleep 1000 & echo $!", "setsid sh -c 'echo $$; exec sleep 1000' & sleep 0.3"] {
+    let folder = folder();
+    let there = folder.path().join("there").display().to_string();
+    let leaves = format!("setsid sh -c 'echo $$; touch {there}; exec sleep 1000' & until [ -e {there} ]; do :; done");
+    for start in ["sleep 1000 & echo $!", &*leaves] {
         let ended = sh(start, LIMITS).await;
         assert_eq!((&ended.outcome, ended.is_outlived), (&Outcome::Done, true), "{start}");
         assert!(ended.took < Duration::from_secs(20), "{:?}", ended.took);
@@ -236,14 +251,15 @@ async fn what_cannot_be_started_says_why_and_what_to_do() {
 
 #[tokio::test]
 async fn the_agent_can_stop_it_and_a_dropped_one_is_killed() {
-    let command = Command::parse("trap 'echo stopped; exit 0' TERM; while :; do sleep 0.05; done", true).expect("fine");
-    let ended =
-        run(&command, &environment(), &call(Path::new("/f")), None, LIMITS, sleep(Duration::from_millis(300))).await;
+    let folder = folder();
+    let there = folder.path().join("there");
+    let script = format!("trap 'echo stopped; exit 0' TERM; touch {}; while :; do sleep 0.05; done", there.display());
+    let command = Command::parse(&script, true).expect("fine");
+    let ended = run(&command, &environment(), &call(Path::new("/f")), None, LIMITS, is_there(&there)).await;
     assert_eq!((&ended.outcome, &*ended.stdout.text()), (&Outcome::Stopped, "stopped\n"));
     let ended = run(&command, &environment(), &call(Path::new("/f")), None, LIMITS, ready(())).await;
     assert_eq!(ended.outcome, Outcome::Stopped);
 
-    let folder = folder();
     let note = folder.path().join("pid");
     let command = format!("sleep 1000 & echo $! >{}; wait", note.display());
     let command = Command::parse(&command, true).expect("fine");

@@ -86,7 +86,7 @@ fn leftovers(folder: &Path) -> Vec<String> {
 fn a_state_is_published_and_the_way_back_leads_to_the_one_before() {
     let (one, two) = models();
     for kind in [Kind::File, Kind::Files, Kind::Tree] {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = faults::folder();
         let output = open(folder.path(), kind, Start::Settled);
         assert!(!output.compare(one.state()).expect("readable").is_empty());
         publish(&output, &one);
@@ -110,7 +110,7 @@ fn a_state_is_published_and_the_way_back_leads_to_the_one_before() {
         assert_eq!((seen(folder.path()), leftovers(folder.path())), (first, vec![]), "{kind:?}");
 
         // Before the first state there was nothing.
-        let empty = tempfile::tempdir().expect("a folder");
+        let empty = faults::folder();
         let output = open(empty.path(), kind, Start::Settled);
         publish(&output, &one);
         publish(&output, &two);
@@ -124,7 +124,7 @@ fn killed_everywhere(kind: Kind, first: Option<&Model>, go_back: bool) {
     let (_, two) = models();
     let mut ends = BTreeMap::new();
     for killed_at in 0.. {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = faults::folder();
         let output = open(folder.path(), kind, Start::Settled);
         if let Some(first) = first {
             publish(&output, first);
@@ -186,7 +186,7 @@ fn a_kill_at_any_step_leaves_what_was_or_what_is_to_be_and_the_way_back() {
 fn an_error_at_any_step_of_the_machine_changes_nothing_and_is_told() {
     let (one, two) = models();
     for kind in [Kind::File, Kind::Files, Kind::Tree] {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = faults::folder();
         let output = open(folder.path(), kind, Start::Settled);
         publish(&output, &one);
         output.settle().expect("there is room");
@@ -220,7 +220,7 @@ fn readers_see_one_state_or_the_other_with_the_mode_and_owner_that_were_asked_fo
     let (one, two) = models();
     let texts = [&one, &two].map(|model| String::from_utf8(model.bytes.to_vec()).expect("text"));
     for kind in [Kind::File, Kind::Tree] {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = faults::folder();
         let output = open(folder.path(), kind, Start::Settled);
         publish(&output, &one);
         output.settle().expect("there is room");
@@ -266,7 +266,7 @@ fn single(path: &str, options: Options<'_>) -> Result<Output, InvalidOutput> {
 }
 
 fn folder_with(name: &str, text: &str) -> (TempDir, PathBuf) {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = faults::folder();
     let path = folder.path().join(name);
     fs::write(&path, text).expect("a file");
     (folder, path)
@@ -321,7 +321,7 @@ fn behind_a_symbolic_link_the_file_is_replaced_and_the_link_stays() {
 #[test]
 fn what_is_no_file_is_refused_and_never_replaced() {
     let (one, _) = models();
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = faults::folder();
     for path in ["/dev/null", folder.path().to_str().expect("text")] {
         let error = single(path, Options::default()).expect_err("no file").to_string();
         assert!(error.contains(path) && error.contains("only a file can be replaced"), "{error}");
@@ -356,7 +356,7 @@ fn commands_are_given_whole_paths() {
 #[test]
 fn a_state_that_does_not_fit_is_told_apart_from_a_machine_that_cannot() {
     let (one, _) = models();
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = faults::folder();
     let opaque = Bytes::from_static(b"\x00\xff not JSON");
     let opaque = State { id: "x", bytes: &opaque, document: None };
     for (out, state, expected) in [
@@ -382,7 +382,7 @@ type Edit = fn(&Path);
 fn what_somebody_else_changes_is_found_and_put_right() {
     let (one, _) = models();
     for kind in [Kind::File, Kind::Files, Kind::Tree] {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = faults::folder();
         let output = open(folder.path(), kind, Start::Settled);
         publish(&output, &one);
         output.settle().expect("there is room");
@@ -421,7 +421,7 @@ fn what_somebody_else_changes_is_found_and_put_right() {
 
 #[test]
 fn old_trees_go_and_what_is_not_ours_stays() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = faults::folder();
     let output = open(folder.path(), Kind::Tree, Start::Settled);
     let tree = folder.path().join("tree");
     let ids = ["e.1.a", "e.2.b", "e.3.c", "e.4.d"];
@@ -452,7 +452,7 @@ fn old_trees_go_and_what_is_not_ours_stays() {
 #[test]
 fn of_several_files_those_are_put_back_that_were_replaced() {
     let (one, two) = models();
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = faults::folder();
     let output = open(folder.path(), Kind::Files, Start::Settled);
     publish(&output, &one);
     output.settle().expect("there is room");

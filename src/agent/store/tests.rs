@@ -14,7 +14,7 @@ fn of(operation: &str) -> Of {
 }
 
 fn directory() -> TempDir {
-    tempfile::tempdir().expect("a folder")
+    faults::folder()
 }
 
 #[track_caller]
