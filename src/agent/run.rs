@@ -1,18 +1,17 @@
 //! The agent's loop: a state comes, it is applied, the server is told. One state at a time, and the newest wins: what comes while
 //! one is applied is kept by the client, which goes on polling and says what it is busy with.
 
-use std::pin::pin;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_until};
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, sleep};
 
 use super::apply::{Applier, Later, Verdict};
+use super::around::{Around, Interrupt, every};
 use super::hooks::{Action, Orphans};
 use super::notify::Notify;
 use super::setup::{SetupError, setup};
-use super::signals::{Asked, Signals};
+use super::signals::Signals;
 use super::status::{Journal, Report};
 use crate::bounds::{AGENT_AGAIN, AGENT_ENFORCE, AGENT_MACHINE, AGENT_NEWER};
 use crate::client::{Client, FailureKind, Reports, State, States, Status, doubled};
@@ -68,36 +67,6 @@ struct Running {
     rejected: Option<(String, String)>,
 }
 
-/// What goes on beside the states.
-struct Around {
-    signals: Signals,
-    orphans: Orphans,
-    notify: Notify,
-    watchdog: Option<Interval>,
-    deadline: Option<Instant>,
-    reports: Reports,
-    /// No further command is started; those that run are ended.
-    ends: (CancellationToken, CancellationToken),
-    stop_timeout: Duration,
-    /// When those that run are ended.
-    stops_at: Option<Instant>,
-    /// The commands are to run again.
-    is_asked_again: bool,
-    /// What was rejected may be tried again.
-    is_asked_anew: bool,
-}
-
-/// Why what goes on is to be left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Interrupt {
-    /// A signal.
-    Stop,
-    /// The time of `--once` is over.
-    Deadline,
-    /// To look at what is asked for.
-    Asked,
-}
-
 /// Runs an agent until it ends. `inherited` gives the variables of the environment.
 pub async fn run(
     config: &Agent,
@@ -137,12 +106,6 @@ pub async fn run(
         rejected: None,
     };
     Ok(running.run().await)
-}
-
-fn every(time: Duration) -> Interval {
-    let mut ticks = interval(time);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
 }
 
 impl Running {
@@ -370,80 +333,9 @@ impl Running {
     }
 }
 
-impl Around {
-    /// Waits for what interrupts, and does what does not. Dropping the future loses nothing.
-    async fn attend(&mut self) -> Interrupt {
-        loop {
-            let (deadline, stops_at) = (self.deadline, self.stops_at);
-            tokio::select! {
-                asked = self.signals.next() => match asked {
-                    Asked::Stop => return Interrupt::Stop,
-                    Asked::PollNow => {
-                        self.reports.poll_now();
-                        self.is_asked_anew = true;
-                        return Interrupt::Asked;
-                    }
-                    Asked::Again => {
-                        self.is_asked_again = true;
-                        return Interrupt::Asked;
-                    }
-                },
-                () = at(deadline) => {
-                    self.deadline = None;
-                    return Interrupt::Deadline;
-                }
-                () = at(stops_at) => {
-                    self.stops_at = None;
-                    self.ends.1.cancel();
-                }
-                _ = self.orphans.reaped() => {}
-                () = tick(self.watchdog.as_mut()) => self.notify.alive(),
-            }
-        }
-    }
-
-    /// What `work` comes to. If the agent is to end meanwhile, no further command is started, and one that runs has a while left;
-    /// with what it came to then.
-    async fn beside<T>(&mut self, work: impl Future<Output = T>) -> (T, Option<Interrupt>) {
-        let (mut work, mut ends) = (pin!(work), None);
-        loop {
-            tokio::select! {
-                done = &mut work => return (done, ends),
-                interrupt = self.attend() => match interrupt {
-                    Interrupt::Asked => {}
-                    Interrupt::Stop | Interrupt::Deadline => {
-                        // The second one is in a hurry.
-                        let left = if ends.is_some() { Duration::ZERO } else { self.stop_timeout };
-                        ends = Some(interrupt);
-                        self.notify.stopping(left);
-                        self.ends.0.cancel();
-                        self.stops_at = Some(Instant::now() + left);
-                    }
-                },
-            }
-        }
-    }
-}
-
 /// Why the last poll brought no state.
 fn failure(status: &Status) -> Option<&str> {
     status.failure.as_ref().map(|(failure, _)| failure.text.as_str())
-}
-
-async fn at(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn tick(ticks: Option<&mut Interval>) {
-    match ticks {
-        Some(ticks) => {
-            ticks.tick().await;
-        }
-        None => std::future::pending().await,
-    }
 }
 
 /// How long a state waits before it is tried again: a random part of a ceiling that doubles.
