@@ -101,7 +101,7 @@ fn serve(config: Config) -> Done {
 
 /// The exit code of an agent says why it ends: docs/agent.md.
 fn agent(options: &AgentOptions) -> ExitCode {
-    let environment = std::env::var("STATE_DIRECTORY").ok();
+    let environment = cli::variable("STATE_DIRECTORY").and_then(|text| text.into_string().ok());
     if let Some(AgentCommand::Status(asked)) = &options.command {
         return agent_status(asked, environment.as_deref());
     }
@@ -152,12 +152,11 @@ fn run_agent(config: &config::agent::Agent) -> Result<Result<run::Exit, setup::S
         let _inside = runtime.enter();
         telemetry::start(&config.log, None)?
     };
-    let variable = |name: &str| std::env::var_os(name);
-    let [socket, watchdog, watchdog_pid] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"].map(variable);
+    let [socket, watchdog, watchdog_pid] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"].map(cli::variable);
     let given =
         Given { socket: socket.as_deref(), watchdog: watchdog.as_deref(), watchdog_pid: watchdog_pid.as_deref() };
     let notify = Notify::new(given)?;
-    let done = runtime.block_on(run::run(config, notify, variable));
+    let done = runtime.block_on(run::run(config, notify, cli::variable));
     runtime.shutdown_timeout(LAST_THREADS);
     telemetry.finish();
     Ok(done)

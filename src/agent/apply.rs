@@ -166,7 +166,9 @@ impl Applier {
             Outcome::Done => {}
             // Nothing is to be put back.
             Outcome::Rejected(why) => return Err(Unpublished::Refused(why)),
-            other => return Err(Unpublished::Command(other)),
+            outcome @ (Outcome::TryAgain(_) | Outcome::TimedOut(_) | Outcome::NotStarted(_) | Outcome::Stopped) => {
+                return Err(Unpublished::Command(outcome));
+            }
         }
         // Said before the first file is renamed.
         keep(block_in_place(|| self.store.advance(Phase::Published, attempts))).map_err(Unpublished::Verdict)?;

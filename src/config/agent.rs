@@ -1,6 +1,7 @@
 //! What `tidewait agent` is asked for: the options of its command line, and the same, resolved. What is wrong is reported all at
 //! once.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -61,12 +62,11 @@ pub fn resolve_status(options: &StatusOptions, environment: Option<&str>) -> Res
     let mut problems = Problems::default();
     let mut fail_if = Vec::new();
     for word in &options.fail_if {
-        match Fault::ALL.into_iter().find(|fault| fault.as_str() == word) {
-            Some(fault) => fail_if.push(fault),
-            None => {
-                let names = Fault::ALL.map(Fault::as_str).join(", ");
-                problems.push("--fail-if", &format!("\"{}\" is no failure: write one of {names}", escape(word)));
-            }
+        if let Some(fault) = Fault::ALL.into_iter().find(|fault| fault.as_str() == word) {
+            fail_if.push(fault);
+        } else {
+            let names = Fault::ALL.map(Fault::as_str).join(", ");
+            problems.push("--fail-if", format!("\"{}\" is no failure: write one of {names}", escape(word)));
         }
     }
     if fail_if.is_empty() {
@@ -200,14 +200,33 @@ pub fn resolve(options: &AgentOptions, environment: Option<&str>, host: &str) ->
     let mut problems = Problems::default();
     let flags = flags(options);
     let mut reader = Reader { layers: vec![&flags], problems: &mut problems };
-    let switch = |reader: &mut Reader<'_>, name| reader.optional(name, value::switch).unwrap_or(true);
-    let duration = |reader: &mut Reader<'_>, name, range: std::ops::RangeInclusive<Duration>, default: u64| {
-        let default = Duration::from_secs(default);
-        reader.optional(name, |text| value::duration(text, &range)).unwrap_or(default)
+    let source = source(&mut reader, options, host);
+    let output = AgentOutput {
+        out: options.out.clone(),
+        out_dir: options.out_dir.as_ref().map(PathBuf::from),
+        format: options.format.clone(),
+        mode: options.mode.clone(),
+        owner: options.owner.clone(),
+        group: options.group.clone(),
+        keep: number(&mut reader, "keep", 0..=100, 2),
+        enforce: switch(&mut reader, "enforce"),
     };
-    let number = |reader: &mut Reader<'_>, name, range: std::ops::RangeInclusive<usize>, default| {
-        reader.optional(name, |text| value::number(text, &range)).unwrap_or(default)
-    };
+    let hooks = hooks(&mut reader, options);
+    let deadline = duration(&mut reader, "deadline", Duration::from_secs(1)..=DAY, 60);
+    if let (Some(given), false) = (reader.given("deadline"), options.once) {
+        reader.wrong(given, "is of no use without --once: give that too, or leave this out");
+    }
+    let state_dir = state_dir(options.state_dir.as_deref(), environment, reader.problems);
+    let format = reader.optional("log-format", value::log_format).unwrap_or(LogFormat::Text);
+    let level = reader.optional("log-level", value::log_level).unwrap_or_else(|| "info".to_owned());
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let log = Log { format, level, access: false };
+    Ok(Agent { source, output, state_dir, hooks, once: options.once.then_some(deadline), log })
+}
+
+fn source(reader: &mut Reader<'_>, options: &AgentOptions, host: &str) -> AgentSource {
     if options.endpoint.is_empty() {
         reader.problems.push("--endpoint", "is missing: give the URL of a server, such as https://edge.example:8480");
     }
@@ -223,65 +242,52 @@ pub fn resolve(options: &AgentOptions, environment: Option<&str>, host: &str) ->
             None
         }
     };
-    let agent_id = options.agent_id.clone().or_else(|| of_host(host));
-    let source = AgentSource {
+    AgentSource {
         endpoints: options.endpoint.clone(),
         operation: options.operation.clone().unwrap_or_else(|| "/describe".to_owned()),
         select: options.select.clone(),
-        agent_id,
-        wait: duration(&mut reader, "wait", CLIENT_WAIT.0..=CLIENT_WAIT.1, 25),
-        max_bytes: number(&mut reader, "max-bytes", 1..=DOCUMENT_BYTES, DOCUMENT_BYTES),
+        agent_id: options.agent_id.clone().or_else(|| of_host(host)),
+        wait: duration(reader, "wait", CLIENT_WAIT.0..=CLIENT_WAIT.1, 25),
+        max_bytes: number(reader, "max-bytes", 1..=DOCUMENT_BYTES, DOCUMENT_BYTES),
         ca: options.ca.as_ref().map(PathBuf::from),
         certificate,
         token_file: options.token_file.as_ref().map(PathBuf::from),
         clear_credentials: options.allow_clear_credentials,
-    };
-    let output = AgentOutput {
-        out: options.out.clone(),
-        out_dir: options.out_dir.as_ref().map(PathBuf::from),
-        format: options.format.clone(),
-        mode: options.mode.clone(),
-        owner: options.owner.clone(),
-        group: options.group.clone(),
-        keep: number(&mut reader, "keep", 0..=100, 2),
-        enforce: switch(&mut reader, "enforce"),
-    };
-    let timeout = duration(&mut reader, "exec-timeout", Duration::ZERO..=DAY, 30);
+    }
+}
+
+fn hooks(reader: &mut Reader<'_>, options: &AgentOptions) -> AgentHooks {
     let hour = || Duration::ZERO..=Duration::from_hours(1);
-    let hooks = AgentHooks {
+    let timeout = duration(reader, "exec-timeout", Duration::ZERO..=DAY, 30);
+    AgentHooks {
         check: options.check.clone(),
         exec: options.exec.clone(),
         verify: options.verify.clone(),
-        verify_for: duration(&mut reader, "verify-for", hour(), 10),
+        verify_for: duration(reader, "verify-for", hour(), 10),
         shell: options.shell,
         stdin: options.stdin,
         env: options.env.clone(),
-        rollback: switch(&mut reader, "rollback"),
+        rollback: switch(reader, "rollback"),
         timeout: (!timeout.is_zero()).then_some(timeout),
-        kill_after: duration(&mut reader, "kill-after", Duration::ZERO..=Duration::from_mins(10), 5),
-        attempts: u32::try_from(number(&mut reader, "exec-attempts", 1..=100, 3)).unwrap_or(1),
-        splay: duration(&mut reader, "splay", hour(), 0),
+        kill_after: duration(reader, "kill-after", Duration::ZERO..=Duration::from_mins(10), 5),
+        attempts: u32::try_from(number(reader, "exec-attempts", 1..=100, 3)).unwrap_or(1),
+        splay: duration(reader, "splay", hour(), 0),
         on_start: reader.optional("exec-on-start", on_start).unwrap_or_default(),
-        stop_timeout: duration(&mut reader, "stop-timeout", hour(), 20),
-    };
-    let deadline = duration(&mut reader, "deadline", Duration::from_secs(1)..=DAY, 60);
-    if let (Some(given), false) = (reader.given("deadline"), options.once) {
-        reader.wrong(given, "is of no use without --once: give that too, or leave this out");
+        stop_timeout: duration(reader, "stop-timeout", hour(), 20),
     }
-    let state_dir = state_dir(options.state_dir.as_deref(), environment, reader.problems);
-    let format = reader.optional("log-format", value::log_format).unwrap_or(LogFormat::Text);
-    let level = reader.optional("log-level", value::log_level).unwrap_or_else(|| "info".to_owned());
-    if !problems.is_empty() {
-        return Err(problems);
-    }
-    Ok(Agent {
-        source,
-        output,
-        state_dir,
-        hooks,
-        once: options.once.then_some(deadline),
-        log: Log { format, level, access: false },
-    })
+}
+
+fn switch(reader: &mut Reader<'_>, name: &str) -> bool {
+    reader.optional(name, value::switch).unwrap_or(true)
+}
+
+/// `default`: in seconds.
+fn duration(reader: &mut Reader<'_>, name: &str, range: RangeInclusive<Duration>, default: u64) -> Duration {
+    reader.optional(name, |text| value::duration(text, &range)).unwrap_or(Duration::from_secs(default))
+}
+
+fn number(reader: &mut Reader<'_>, name: &str, range: RangeInclusive<usize>, default: usize) -> usize {
+    reader.optional(name, |text| value::number(text, &range)).unwrap_or(default)
 }
 
 /// The settings that have a form to be read.

@@ -244,6 +244,13 @@ fn environment() -> Vec<(String, OsString)> {
     all.filter_map(|name| std::env::var_os(&name).map(|value| (name, value))).collect()
 }
 
+/// A variable of the environment, of those that are no settings: what systemd says, and what commands of the agent are to have.
+#[expect(clippy::disallowed_methods, reason = "as above")]
+#[must_use]
+pub fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}
+
 /// Reads a configuration file, unless it is larger than [`CONFIG_BYTES`].
 fn read(name: &str) -> ConfigFile {
     let bytes = || -> io::Result<Vec<u8>> {

@@ -15,8 +15,8 @@ pub enum AgentCommand {
 /// The options of `tidewait agent status`, as text.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
 pub struct StatusOptions {
-    /// The state directory of the agent [default: the first of STATE_DIRECTORY]
-    #[arg(long, value_name = "DIR")]
+    /// The state directory of the agent
+    #[arg(long, value_name = "DIR", help = "The state directory of the agent [default: the first of STATE_DIRECTORY]")]
     pub state_dir: Option<String>,
     /// What is a failure: stopped, rejected, stale, empty, denied [default: all of them]
     #[arg(long, value_name = "WORD[,WORD]", value_delimiter = ',')]
@@ -27,6 +27,7 @@ pub struct StatusOptions {
 }
 
 /// The options of `tidewait agent`, as text.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct AgentOptions {
@@ -34,7 +35,7 @@ pub struct AgentOptions {
     #[command(subcommand)]
     pub command: Option<AgentCommand>,
 
-    /// URL of a server, such as https://edge.example:8480; several times: the first one is preferred
+    /// URL of a server, with its port; several times: the first one is preferred
     #[arg(long, value_name = "URL", help_heading = CONNECTION)]
     pub endpoint: Vec<String>,
     /// Path of the operation there [default: /describe]
@@ -92,8 +93,8 @@ pub struct AgentOptions {
     /// Put an output right that somebody else has changed [default: true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = OUTPUT)]
     pub enforce: Option<String>,
-    /// Keep here what has to outlive the process [default: the first of STATE_DIRECTORY, as systemd sets it]
-    #[arg(long, value_name = "DIR", help_heading = OUTPUT)]
+    /// Keep here what has to outlive the process
+    #[arg(long, value_name = "DIR", help_heading = OUTPUT, help = "Keep here what has to outlive the process [default: the first of STATE_DIRECTORY, as systemd sets it]")]
     pub state_dir: Option<String>,
 
     /// Run this on a new state before it is put out; {} is the file, exit code 0 means that it is good
