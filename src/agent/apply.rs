@@ -17,6 +17,7 @@ use super::output::fault::Fault;
 use super::output::{Output, render};
 use super::store::{Applied, Body, HookResult, Phase, Store, StoreError, boot};
 use crate::client::State;
+use crate::model::{Since, StateId};
 use crate::sources::wall_clock;
 
 /// Applies states, one after the other.
@@ -113,6 +114,9 @@ impl Applier {
     async fn steps(&mut self, state: &State) -> Step {
         let known = self.store.pending().filter(|pending| pending.body.id() == state.id());
         let phase = known.map(|pending| pending.phase);
+        if phase.is_none() && self.store.held().is_some_and(|held| held.body.id() == state.id()) {
+            return self.keep_held();
+        }
         match phase {
             None => {
                 let body = Body::new(state.id(), state.media_type(), state.bytes().clone());
@@ -142,10 +146,18 @@ impl Applier {
         Ok(())
     }
 
+    /// A state that is held already: it was finished before the client knew of it.
+    fn keep_held(&mut self) -> Step {
+        self.keep(Store::drop_pending)?;
+        self.enforce().map(drop).map_err(|fault| machine(&fault))
+    }
+
     /// Stages it, has it checked, and replaces the output.
     async fn put_out(&mut self, state: &State) -> Step {
         match self.try_put_out(state).await {
             Ok(()) => Ok(()),
+            // What was put out before it, and never held, does not stay either.
+            Err(Unpublished::Refused(why)) if self.output.is_unsettled() => Err(self.roll_back(state, why).await),
             Err(Unpublished::Refused(why)) => Err(self.refuse(&why)),
             Err(Unpublished::Command(outcome)) => self.judge(state, outcome).await,
             Err(Unpublished::Verdict(verdict)) => Err(verdict),
@@ -168,6 +180,9 @@ impl Applier {
             Outcome::Rejected(why) => return Err(Unpublished::Refused(why)),
             other => return Err(Unpublished::Command(other)),
         }
+        if self.commands.ends().0.is_cancelled() {
+            return Err(Unpublished::Verdict(Verdict::Stopped));
+        }
         // Said before the first file is renamed.
         keep(block_in_place(|| self.store.advance(Phase::Published, attempts))).map_err(Unpublished::Verdict)?;
         block_in_place(|| staged.publish()).map_err(|fault| Unpublished::Verdict(machine(&fault)))
@@ -189,8 +204,8 @@ impl Applier {
             }
             Outcome::Rejected(why) => match self.store.pending().map(|pending| pending.phase) {
                 // The output is as it was.
-                None | Some(Phase::Received | Phase::Staged) => Err(self.refuse(&why)),
-                Some(Phase::Published | Phase::Applied | Phase::RollingBack) => Err(self.roll_back(state, why).await),
+                None | Some(Phase::Received | Phase::Staged) if !self.output.is_unsettled() => Err(self.refuse(&why)),
+                None | Some(_) => Err(self.roll_back(state, why).await),
             },
         }
     }
@@ -198,14 +213,17 @@ impl Applier {
     /// Puts the output before back, where that is wanted, and refuses the state.
     async fn roll_back(&mut self, state: &State, reason: String) -> Verdict {
         if !self.commands.settings().rollback {
-            let verdict = self.refuse(&reason);
-            let _ = block_in_place(|| self.output.settle());
-            return verdict;
+            // It stays, unsettled, until there is a newer one.
+            return self.refuse(&reason);
         }
         if let Err(verdict) = self.advance(Phase::RollingBack) {
             return verdict;
         }
         if let Err(fault) = block_in_place(|| self.output.roll_back()) {
+            return machine(&fault);
+        }
+        // The way back may have been that of an older one, where it could not be removed.
+        if let Err(fault) = self.enforce() {
             return machine(&fault);
         }
         let mut reason = reason;
@@ -232,6 +250,10 @@ impl Applier {
     /// Puts the output right where it is not what is held. What was changed.
     pub fn enforce(&mut self) -> Result<Vec<String>, Fault> {
         let Some(held) = self.held() else { return Ok(Vec::new()) };
+        if !self.commands.settings().rollback && self.output.is_unsettled() {
+            // What failed stays, as it was asked for.
+            return Ok(Vec::new());
+        }
         let differences = block_in_place(|| self.output.compare(rendered(&held)))?;
         if differences.is_empty() {
             return Ok(Vec::new());
@@ -272,6 +294,9 @@ impl Applier {
 
     /// What is held has got another id for the same bytes.
     pub fn renamed(&mut self, id: &str) {
+        if !self.store.held().is_some_and(|held| is_same_state(held.body.id(), id)) {
+            return;
+        }
         if let Err(error) = block_in_place(|| self.store.rename_held(id)) {
             tracing::warn!(why = %error, "the newest id of what is held is not kept");
         }
@@ -326,6 +351,12 @@ fn seconds() -> u64 {
 
 fn keep(kept: Result<(), StoreError>) -> Step {
     kept.map_err(|error| Verdict::Later(Later::Machine(error.to_string())))
+}
+
+/// Whether two ids are of the same state, whatever their versions.
+#[must_use]
+pub fn is_same_state(one: &str, other: &str) -> bool {
+    StateId::parse(one).zip(Since::parse(other)).is_some_and(|(one, other)| one.is_same_state(&other))
 }
 
 fn machine(fault: &Fault) -> Verdict {

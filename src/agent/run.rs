@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::apply::{Applier, Later, Verdict};
+use super::apply::{Applier, Later, Verdict, is_same_state};
 use super::hooks::{Action, Orphans};
 use super::notify::Notify;
 use super::setup::{SetupError, setup};
@@ -151,7 +151,10 @@ impl Running {
         let mut enforce = every(AGENT_ENFORCE);
         enforce.reset();
         while exit.is_none() {
-            self.asked().await;
+            exit = self.asked().await;
+            if exit.is_some() {
+                break;
+            }
             self.report(None);
             let held = self.applier.store().held().map(|held| held.body.id().to_owned());
             let mut status = self.status.clone();
@@ -167,10 +170,9 @@ impl Running {
                     None => Some(Exit::Failed),
                 },
                 _ = enforce.tick(), if self.enforces => {
-                    self.enforce().await;
-                    None
+                    self.enforce().await
                 }
-                renamed = status.wait_for(|status| status.held.is_some() && status.held != held) => {
+                renamed = status.wait_for(|status| is_renamed(held.as_deref(), status.held.as_deref())) => {
                     let id = renamed.ok().and_then(|status| status.held.clone());
                     if let Some(id) = id {
                         self.applier.renamed(&id);
@@ -198,7 +200,10 @@ impl Running {
     async fn start(&mut self) -> Option<Exit> {
         let pending = self.applier.pending();
         if pending.is_none() {
-            self.enforce().await;
+            let exit = self.enforce().await;
+            if exit.is_some() {
+                return exit;
+            }
         }
         if let Some(held) = self.applier.store().held() {
             tracing::info!(id = held.body.id(), "the state that was held before is put out");
@@ -214,16 +219,25 @@ impl Running {
             return None;
         }
         // A newer one takes its place, if there is a server that has one.
-        let newer = tokio::select! {
-            state = self.states.next() => state,
-            () = sleep(AGENT_NEWER) => None,
-        };
-        match newer.or(pending) {
-            Some(state) => self.take(state).await,
-            None => {
-                self.again(Action::Start).await;
-                None
+        let mut waited = pin!(sleep(AGENT_NEWER));
+        let newer = loop {
+            tokio::select! {
+                state = self.states.next() => break state,
+                () = &mut waited => break None,
+                interrupt = self.around.attend() => match interrupt {
+                    Interrupt::Stop | Interrupt::Deadline => return Some(self.end(interrupt)),
+                    Interrupt::Asked => {}
+                },
             }
+        };
+        match (newer, pending) {
+            (Some(state), _) => self.take(state).await,
+            // Whether it is the newest is for the server to say.
+            (None, Some(state)) => self
+                .take(state)
+                .await
+                .filter(|exit| !matches!(exit, Exit::Stopped | Exit::Rejected) || self.is_stopping()),
+            (None, None) => self.again(Action::Start).await,
         }
     }
 
@@ -270,7 +284,12 @@ impl Running {
                 },
                 interrupt = self.around.attend() => match interrupt {
                     Interrupt::Asked => {
-                        self.asked().await;
+                        // What they run again for is not what is put out.
+                        self.around.is_asked_again = false;
+                        let exit = self.asked().await;
+                        if exit.is_some() {
+                            return exit;
+                        }
                         failures = 0;
                     }
                     Interrupt::Stop | Interrupt::Deadline => return Some(self.end(interrupt)),
@@ -289,13 +308,22 @@ impl Running {
     }
 
     /// Does what was asked for, also meanwhile.
-    async fn asked(&mut self) {
+    async fn asked(&mut self) -> Option<Exit> {
         if std::mem::take(&mut self.around.is_asked_anew) {
             self.applier.forget_refused();
+            if self.enforces && self.applier.pending().is_none() {
+                let exit = self.enforce().await;
+                if exit.is_some() {
+                    return exit;
+                }
+            }
         }
-        if std::mem::take(&mut self.around.is_asked_again) {
-            self.again(Action::Again).await;
-        }
+        if std::mem::take(&mut self.around.is_asked_again) { self.again(Action::Again).await } else { None }
+    }
+
+    /// Whether no further command is started.
+    fn is_stopping(&self) -> bool {
+        self.around.ends.0.is_cancelled()
     }
 
     /// Why the agent ends before its state was applied, or after it was asked to.
@@ -345,7 +373,7 @@ impl Running {
     }
 
     /// Puts the output right, and applies it again where that was needed.
-    async fn enforce(&mut self) {
+    async fn enforce(&mut self) -> Option<Exit> {
         match self.applier.enforce() {
             Ok(changed) if changed.is_empty() => {}
             Ok(changed) => {
@@ -353,20 +381,22 @@ impl Running {
                     tracing::warn!(what, "the output was not what is held, and is put right");
                 }
                 if self.applier.commands().applies() {
-                    self.again(Action::Again).await;
+                    return self.again(Action::Again).await;
                 }
             }
             Err(fault) => tracing::error!(why = %fault, "the output cannot be put right"),
         }
+        None
     }
 
     /// Runs the commands for what is held.
-    async fn again(&mut self, action: Action) {
-        let (result, _) = self.around.beside(self.applier.again(action)).await;
+    async fn again(&mut self, action: Action) -> Option<Exit> {
+        let (result, interrupt) = self.around.beside(self.applier.again(action)).await;
         if let Err(why) = result {
             tracing::error!(why, "the commands failed for the state that is held");
             self.around.notify.status(&format!("the commands failed: {why}"));
         }
+        interrupt.map(|interrupt| self.end(interrupt))
     }
 }
 
@@ -412,6 +442,7 @@ impl Around {
                 interrupt = self.attend() => match interrupt {
                     Interrupt::Asked => {}
                     Interrupt::Stop | Interrupt::Deadline => {
+                        tracing::info!("asked to end: a command that runs has a while left");
                         // The second one is in a hurry.
                         let left = if ends.is_some() { Duration::ZERO } else { self.stop_timeout };
                         ends = Some(interrupt);
@@ -423,6 +454,11 @@ impl Around {
             }
         }
     }
+}
+
+/// Whether the client knows what is held by another id: of the same state, since it learns of what is held later than the store.
+fn is_renamed(held: Option<&str>, id: Option<&str>) -> bool {
+    held.zip(id).is_some_and(|(held, id)| held != id && is_same_state(held, id))
 }
 
 /// Why the last poll brought no state.
