@@ -3,6 +3,10 @@
 
 use std::time::Duration;
 
+mod edge;
+
+pub use edge::*;
+
 /// Levels of nesting in a model; a deeper one is refused at its source.
 pub const DOCUMENT_DEPTH: usize = 128;
 /// Bytes of a model, whatever its source; a larger one is refused at its source.
@@ -341,85 +345,3 @@ pub const REPORT_SILENT: Duration = Duration::from_secs(100);
 /// One that was not renewed for this long, of a replica that no Pod owns, is removed: as long as Kubernetes waits for
 /// pods of a node that it does not hear of.
 pub const REPORT_LOST: Duration = Duration::from_secs(300);
-/// The longest `Reconnect-Within` that a client obeys.
-pub const RECONNECT_WITHIN_MOST: Duration = Duration::from_secs(60);
-/// Endpoints of one client; with more its settings are refused.
-pub const CLIENT_ENDPOINTS: usize = 64;
-/// Addresses of one name that a client tries; further ones are left out.
-pub const CLIENT_ADDRESSES: usize = 64;
-/// A name is looked up again for a new connection, once this is over.
-pub const CLIENT_RESOLVED: Duration = Duration::from_secs(5);
-/// Shortest and longest wait of a client.
-pub const CLIENT_WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(600));
-/// How much longer than its wait a client waits for the head of an answer, and how long for each further piece of one.
-pub const CLIENT_SKEW: Duration = Duration::from_secs(10);
-/// How long a client waits for a name, and for a connection with its TLS handshake.
-pub const CLIENT_CONNECT: Duration = Duration::from_secs(5);
-/// Bytes of the head of an answer to a client; a longer one is refused.
-pub const CLIENT_HEAD_BYTES: usize = 64 * 1024;
-/// Bytes that an answer has to bring in each second, once [`CLIENT_BODY_SLOW`] is over.
-pub const CLIENT_BODY_PACE: u64 = 1024;
-/// How long an answer may come as slowly as it likes, if only it moves.
-pub const CLIENT_BODY_SLOW: Duration = Duration::from_secs(60);
-/// Bytes of a problem that a client reads.
-pub const CLIENT_PROBLEM_BYTES: usize = 16 * 1024;
-/// Characters of a failure as a client tells it; a longer one is cut.
-pub const CLIENT_TEXT: usize = 600;
-/// Bytes of the window of zstd that a client gives memory to, as a power of two: the 8 MiB of RFC 9659.
-pub const CLIENT_ZSTD_WINDOW: u32 = 23;
-/// Bytes of a client's token file; a larger one is refused.
-pub const CLIENT_TOKEN_BYTES: usize = 16 * 1024;
-/// How often a client that was refused looks whether its files with credentials have changed.
-pub const CLIENT_LOOK: Duration = Duration::from_secs(5);
-/// First and longest ceiling of a client's pauses after failures; a pause is a random part of its ceiling.
-pub const CLIENT_BACKOFF: (Duration, Duration) = (Duration::from_millis(800), Duration::from_secs(30));
-/// The shortest of them.
-pub const CLIENT_BACKOFF_LEAST: Duration = Duration::from_millis(200);
-/// The longest `Retry-After` that a client obeys.
-pub const CLIENT_RETRY_AFTER: Duration = Duration::from_secs(300);
-/// Shortest and longest time for which a client leaves an endpoint alone that refuses it: what is wrong is not mended soon.
-pub const CLIENT_REFUSED: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(300));
-/// An answer that comes within this and brings nothing new is a sign of a loop, if it is not alone.
-pub const CLIENT_QUICK: Duration = Duration::from_secs(1);
-/// First and longest pause of a client after several of them in a row.
-pub const CLIENT_NOTHING_NEW: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-/// Failures in a row after which a client tries another endpoint.
-pub const CLIENT_FAILURES: u32 = 3;
-/// How long a client leaves an endpoint that gives what cannot be true.
-pub const CLIENT_LEFT: Duration = Duration::from_secs(600);
-/// How long another endpoint has to be well before a client goes back to the first one; up to twice that.
-pub const CLIENT_HEALTH: Duration = Duration::from_secs(300);
-/// Patches in a row that do not lead to the state that they should, after which a client asks an endpoint for none.
-pub const CLIENT_PATCHES: u32 = 3;
-/// How long a client waits for a verdict on the state that it has given before it polls without one.
-pub const CLIENT_VERDICT: Duration = Duration::from_secs(1);
-/// States without a verdict that a client keeps; beyond, the oldest is forgotten.
-pub const CLIENT_GIVEN: usize = 8;
-/// Verdicts that wait until a client looks at them; beyond, the oldest is forgotten.
-pub const CLIENT_VERDICTS: usize = 16;
-/// Least time between two polls that were asked for by hand.
-pub const CLIENT_ASKED: Duration = Duration::from_secs(1);
-/// Files that the agent makes of a model.
-pub const AGENT_OUTS: usize = 256;
-/// States that the agent remembers to have refused; of more, the first one is forgotten, and would be tried again.
-pub const AGENT_REFUSED: usize = 16;
-/// Bytes of a record in the agent's state directory; a longer one is damaged.
-pub const AGENT_RECORD_BYTES: usize = 1024 * 1024;
-/// Records of each name that are set aside, damaged or of another operation; the last one is replaced by a further one.
-pub const AGENT_SET_ASIDE: usize = 4;
-/// Bytes that are kept of what a command of the agent prints to each pipe: half from its beginning, half from its end.
-pub const HOOK_OUTPUT: usize = 64 * 1024;
-/// How long the pipes of a command are read after it has ended: what it has started may hold them for ever.
-pub const HOOK_PIPES: Duration = Duration::from_secs(1);
-/// How long a command that was killed may take to end; then it is left to itself, and counts as killed.
-pub const HOOK_KILLED: Duration = Duration::from_secs(5);
-/// First and longest ceiling of the agent's pauses before a command that asked for it (exit code 75) is tried again.
-pub const AGENT_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-/// The same after a fault of the machine, such as a full disk.
-pub const AGENT_MACHINE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
-/// How often the agent looks whether its output is what it holds.
-pub const AGENT_ENFORCE: Duration = Duration::from_secs(60);
-/// How long an agent that starts waits for a newer state before it goes on with the one that it had.
-pub const AGENT_NEWER: Duration = Duration::from_secs(2);
-/// Between two attempts of `--verify`.
-pub const AGENT_VERIFY_AGAIN: Duration = Duration::from_secs(1);

@@ -97,6 +97,12 @@ impl Applier {
         self.store.held().and_then(|held| kept(&held.body))
     }
 
+    /// The id of the state that is held.
+    #[must_use]
+    pub fn held_id(&self) -> Option<String> {
+        self.store.held().map(|held| held.body.id().to_owned())
+    }
+
     /// The state that is on its way.
     #[must_use]
     pub fn pending(&self) -> Option<State> {
@@ -108,6 +114,15 @@ impl Applier {
         match self.steps(state).await {
             Ok(()) => Verdict::Held,
             Err(verdict) => verdict,
+        }
+    }
+
+    /// The same; or, if the server has what is held again, leaves this one and puts that back.
+    pub async fn apply_or_withdraw(&mut self, state: &State, is_withdrawn: bool) -> Verdict {
+        match is_withdrawn {
+            false => self.apply(state).await,
+            true if self.output.is_unsettled() => self.roll_back(state, WITHDRAWN.to_owned()).await,
+            true => self.refuse(WITHDRAWN),
         }
     }
 
@@ -293,10 +308,8 @@ impl Applier {
     }
 
     /// What is held has got another id for the same bytes.
-    pub fn renamed(&mut self, id: &str) {
-        if !self.store.held().is_some_and(|held| is_same_state(held.body.id(), id)) {
-            return;
-        }
+    pub fn renamed(&mut self, id: Option<&str>) {
+        let Some(id) = id.filter(|_| is_renamed(self.held_id().as_deref(), id)) else { return };
         if let Err(error) = block_in_place(|| self.store.rename_held(id)) {
             tracing::warn!(why = %error, "the newest id of what is held is not kept");
         }
@@ -353,10 +366,16 @@ fn keep(kept: Result<(), StoreError>) -> Step {
     kept.map_err(|error| Verdict::Later(Later::Machine(error.to_string())))
 }
 
-/// Whether two ids are of the same state, whatever their versions.
+/// Why a state is left that was still to be applied.
+const WITHDRAWN: &str = "the server has the state before again";
+
+/// Whether `id` is another one of the state that is held: it is no news otherwise, since the client learns of what is held later
+/// than the store.
 #[must_use]
-pub fn is_same_state(one: &str, other: &str) -> bool {
-    StateId::parse(one).zip(Since::parse(other)).is_some_and(|(one, other)| one.is_same_state(&other))
+pub fn is_renamed(held: Option<&str>, id: Option<&str>) -> bool {
+    let ids = held.zip(id).filter(|(held, id)| held != id);
+    ids.and_then(|(held, id)| StateId::parse(held).zip(Since::parse(id)))
+        .is_some_and(|(held, id)| held.is_same_state(&id))
 }
 
 fn machine(fault: &Fault) -> Verdict {

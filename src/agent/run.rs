@@ -5,14 +5,14 @@ use std::pin::pin;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_until};
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, sleep};
 
-use super::apply::{Applier, Later, Verdict, is_same_state};
+use super::apply::{Applier, Later, Verdict, is_renamed};
+use super::around::{Around, Interrupt, every};
 use super::hooks::{Action, Orphans};
 use super::notify::Notify;
 use super::setup::{SetupError, setup};
-use super::signals::{Asked, Signals};
+use super::signals::Signals;
 use super::status::{Journal, Report};
 use crate::bounds::{AGENT_AGAIN, AGENT_ENFORCE, AGENT_MACHINE, AGENT_NEWER};
 use crate::client::{Client, FailureKind, Reports, State, States, Status, doubled};
@@ -68,36 +68,6 @@ struct Running {
     rejected: Option<(String, String)>,
 }
 
-/// What goes on beside the states.
-struct Around {
-    signals: Signals,
-    orphans: Orphans,
-    notify: Notify,
-    watchdog: Option<Interval>,
-    deadline: Option<Instant>,
-    reports: Reports,
-    /// No further command is started; those that run are ended.
-    ends: (CancellationToken, CancellationToken),
-    stop_timeout: Duration,
-    /// When those that run are ended.
-    stops_at: Option<Instant>,
-    /// The commands are to run again.
-    is_asked_again: bool,
-    /// What was rejected may be tried again.
-    is_asked_anew: bool,
-}
-
-/// Why what goes on is to be left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Interrupt {
-    /// A signal.
-    Stop,
-    /// The time of `--once` is over.
-    Deadline,
-    /// To look at what is asked for.
-    Asked,
-}
-
 /// Runs an agent until it ends. `inherited` gives the variables of the environment.
 pub async fn run(
     config: &Agent,
@@ -139,12 +109,6 @@ pub async fn run(
     Ok(running.run().await)
 }
 
-fn every(time: Duration) -> Interval {
-    let mut ticks = interval(time);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
-}
-
 impl Running {
     async fn run(mut self) -> Exit {
         let mut exit = self.start().await;
@@ -156,7 +120,7 @@ impl Running {
                 break;
             }
             self.report(None);
-            let held = self.applier.store().held().map(|held| held.body.id().to_owned());
+            let held = self.applier.held_id();
             let mut status = self.status.clone();
             let mut confirmed = self.status.clone();
             let (mut contact, told) = (self.status.clone(), self.told.clone());
@@ -174,9 +138,7 @@ impl Running {
                 }
                 renamed = status.wait_for(|status| is_renamed(held.as_deref(), status.held.as_deref())) => {
                     let id = renamed.ok().and_then(|status| status.held.clone());
-                    if let Some(id) = id {
-                        self.applier.renamed(&id);
-                    }
+                    self.applier.renamed(id.as_deref());
                     None
                 }
                 contact = contact.wait_for(|status| failure(status) != told.as_deref()) => {
@@ -243,7 +205,10 @@ impl Running {
 
     /// Applies a state, or a newer one that comes while that has to be tried again.
     async fn take(&mut self, state: State) -> Option<Exit> {
-        let (mut wanted, mut failures) = (state, 0);
+        let (mut wanted, mut failures, mut is_withdrawn) = (state, 0, false);
+        // What the client has learnt of what is held before it gave this one.
+        let id = self.status.borrow().held.clone();
+        self.applier.renamed(id.as_deref());
         loop {
             if let Some(refusal) = self.applier.store().refusal(wanted.id()) {
                 tracing::debug!(id = wanted.id(), "a state that was rejected is not tried again");
@@ -252,7 +217,7 @@ impl Running {
                 return self.is_once.then_some(Exit::Rejected);
             }
             tracing::info!(id = wanted.id(), bytes = wanted.bytes().len(), "a state has come");
-            let (verdict, interrupt) = self.around.beside(self.applier.apply(&wanted)).await;
+            let (verdict, interrupt) = self.around.beside(self.applier.apply_or_withdraw(&wanted, is_withdrawn)).await;
             let why = match verdict {
                 Verdict::Held => {
                     tracing::info!(id = wanted.id(), "the state is applied");
@@ -277,9 +242,10 @@ impl Running {
             self.around.notify.status(&format!("tries {} again: {why}", wanted.id()));
             failures += 1;
             self.report(Some(&why));
+            let (mut status, held) = (self.status.clone(), self.applier.held_id());
             tokio::select! {
                 newer = self.states.next() => match newer {
-                    Some(newer) => (wanted, failures) = (newer, 0),
+                    Some(newer) => (wanted, failures, is_withdrawn) = (newer, 0, false),
                     None => return Some(Exit::Failed),
                 },
                 interrupt = self.around.attend() => match interrupt {
@@ -294,6 +260,11 @@ impl Running {
                     }
                     Interrupt::Stop | Interrupt::Deadline => return Some(self.end(interrupt)),
                 },
+                renamed = status.wait_for(|status| is_renamed(held.as_deref(), status.held.as_deref())) => {
+                    let id = renamed.ok().and_then(|status| status.held.clone());
+                    self.applier.renamed(id.as_deref());
+                    is_withdrawn = true;
+                }
                 () = sleep(pause) => {}
             }
         }
@@ -400,86 +371,9 @@ impl Running {
     }
 }
 
-impl Around {
-    /// Waits for what interrupts, and does what does not. Dropping the future loses nothing.
-    async fn attend(&mut self) -> Interrupt {
-        loop {
-            let (deadline, stops_at) = (self.deadline, self.stops_at);
-            tokio::select! {
-                asked = self.signals.next() => match asked {
-                    Asked::Stop => return Interrupt::Stop,
-                    Asked::PollNow => {
-                        self.reports.poll_now();
-                        self.is_asked_anew = true;
-                        return Interrupt::Asked;
-                    }
-                    Asked::Again => {
-                        self.is_asked_again = true;
-                        return Interrupt::Asked;
-                    }
-                },
-                () = at(deadline) => {
-                    self.deadline = None;
-                    return Interrupt::Deadline;
-                }
-                () = at(stops_at) => {
-                    self.stops_at = None;
-                    self.ends.1.cancel();
-                }
-                _ = self.orphans.reaped() => {}
-                () = tick(self.watchdog.as_mut()) => self.notify.alive(),
-            }
-        }
-    }
-
-    /// What `work` comes to. If the agent is to end meanwhile, no further command is started, and one that runs has a while left;
-    /// with what it came to then.
-    async fn beside<T>(&mut self, work: impl Future<Output = T>) -> (T, Option<Interrupt>) {
-        let (mut work, mut ends) = (pin!(work), None);
-        loop {
-            tokio::select! {
-                done = &mut work => return (done, ends),
-                interrupt = self.attend() => match interrupt {
-                    Interrupt::Asked => {}
-                    Interrupt::Stop | Interrupt::Deadline => {
-                        tracing::info!("asked to end: a command that runs has a while left");
-                        // The second one is in a hurry.
-                        let left = if ends.is_some() { Duration::ZERO } else { self.stop_timeout };
-                        ends = Some(interrupt);
-                        self.notify.stopping(left);
-                        self.ends.0.cancel();
-                        self.stops_at = Some(Instant::now() + left);
-                    }
-                },
-            }
-        }
-    }
-}
-
-/// Whether the client knows what is held by another id: of the same state, since it learns of what is held later than the store.
-fn is_renamed(held: Option<&str>, id: Option<&str>) -> bool {
-    held.zip(id).is_some_and(|(held, id)| held != id && is_same_state(held, id))
-}
-
 /// Why the last poll brought no state.
 fn failure(status: &Status) -> Option<&str> {
     status.failure.as_ref().map(|(failure, _)| failure.text.as_str())
-}
-
-async fn at(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn tick(ticks: Option<&mut Interval>) {
-    match ticks {
-        Some(ticks) => {
-            ticks.tick().await;
-        }
-        None => std::future::pending().await,
-    }
 }
 
 /// How long a state waits before it is tried again: a random part of a ceiling that doubles.

@@ -15,6 +15,7 @@ use crate::model_file::ModelFile;
 use crate::server::{STEP, Server, collect, tidewait};
 
 mod commands;
+mod faults;
 mod follows;
 mod killed;
 mod once;
@@ -138,7 +139,7 @@ impl Rig {
 
     pub(crate) fn command_at(&self, url: &str, name: &str, more: &[&str]) -> Command {
         let state = self.path(&format!("state-{name}"));
-        let arguments = ["agent", "--endpoint", url, "--agent-id", name, "--state-dir", &state, "--wait=20s"];
+        let arguments = ["agent", "--endpoint", url, "--agent-id", name, "--state-dir", &state, "--wait=2s"];
         let mut command = tidewait(&arguments);
         command.arg("--log-format=json").args(more);
         command

@@ -1,6 +1,6 @@
 //! What the exit codes of commands come to.
 
-use super::{Rig, model};
+use super::{Rig, model, until};
 
 #[tokio::test]
 async fn what_a_check_refuses_is_told_upstream_and_kept_out_of_the_way_until_a_newer_state() {
@@ -95,4 +95,26 @@ async fn the_first_state_is_removed_where_it_fails() {
     assert_eq!(rig.rejects("a", 1).await, "it ended with code 1, and nothing on standard error");
     assert!(!std::path::Path::new(&rig.path("out")).exists());
     assert_eq!(rig.calls().len(), 1);
+}
+
+/// What is tried again is not tried for ever: the server may go back to what is held.
+#[tokio::test]
+async fn a_state_that_the_server_takes_back_is_left() {
+    let rig = Rig::new().await;
+    let exec = rig.hook("exec");
+    let out = rig.path("out");
+    let mut agent = rig.agent_of("a", &["--out", &out, "--exec", &exec]);
+    rig.holds("a", 1).await;
+    rig.write("exec", "case $(cat $TIDEWAIT_FILE) in *2*) exit 75;; esac");
+    rig.change(2).await;
+    agent.logged("is tried again").await;
+    assert_eq!(rig.read("out"), model(2));
+    rig.change(1).await;
+    rig.reads("out", &model(1)).await;
+    rig.called("exec rollback 1 {\"n\":1}").await;
+    until("converged", async || {
+        let seen = rig.seen("a").await;
+        (seen["applies"].is_null() && seen["holds"] == rig.id_of(1).await).then_some(())
+    })
+    .await;
 }

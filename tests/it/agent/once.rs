@@ -5,7 +5,7 @@ use tokio::net::TcpListener;
 
 use super::{Agent, Rig, model};
 
-async fn once(rig: &Rig, url: &str, more: &[&str]) -> (Option<i32>, Vec<String>) {
+pub(super) async fn once(rig: &Rig, url: &str, more: &[&str]) -> (Option<i32>, Vec<String>) {
     let out = rig.path("out");
     let mut agent = Agent::spawn(rig.command_at(url, "a", &[&["--out", &out, "--once"], more].concat()));
     let code = agent.ended().await;
@@ -72,14 +72,19 @@ async fn nowhere() -> String {
 }
 
 /// A server that answers each request with this status.
-async fn refuses(status: &'static str) -> String {
+async fn refuses(status: &str) -> String {
+    answers(format!("{status}\r\nContent-Length: 0"), "").await
+}
+
+/// A server that answers each request with this.
+pub(super) async fn answers(head: String, body: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("bound"));
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut request = [0; 4096];
             let _ = stream.read(&mut request).await;
-            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            let answer = format!("HTTP/1.1 {head}\r\nConnection: close\r\n\r\n{body}");
             let _ = stream.write_all(answer.as_bytes()).await;
         }
     });

@@ -1,0 +1,120 @@
+//! What goes on beside the states: signals, the watchdog of systemd, orphans of commands, and the ends of time.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::hooks::Orphans;
+use super::notify::Notify;
+use super::signals::{Asked, Signals};
+use crate::client::Reports;
+
+/// What goes on beside the states.
+pub(super) struct Around {
+    pub(super) signals: Signals,
+    pub(super) orphans: Orphans,
+    pub(super) notify: Notify,
+    pub(super) watchdog: Option<Interval>,
+    pub(super) deadline: Option<Instant>,
+    pub(super) reports: Reports,
+    /// No further command is started; those that run are ended.
+    pub(super) ends: (CancellationToken, CancellationToken),
+    pub(super) stop_timeout: Duration,
+    /// When those that run are ended.
+    pub(super) stops_at: Option<Instant>,
+    /// The commands are to run again.
+    pub(super) is_asked_again: bool,
+    /// What was rejected may be tried again.
+    pub(super) is_asked_anew: bool,
+}
+
+/// Why what goes on is to be left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Interrupt {
+    /// A signal.
+    Stop,
+    /// The time of `--once` is over.
+    Deadline,
+    /// To look at what is asked for.
+    Asked,
+}
+
+pub(super) fn every(time: Duration) -> Interval {
+    let mut ticks = interval(time);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+impl Around {
+    /// Waits for what interrupts, and does what does not. Dropping the future loses nothing.
+    pub(super) async fn attend(&mut self) -> Interrupt {
+        loop {
+            let (deadline, stops_at) = (self.deadline, self.stops_at);
+            tokio::select! {
+                asked = self.signals.next() => match asked {
+                    Asked::Stop => return Interrupt::Stop,
+                    Asked::PollNow => {
+                        self.reports.poll_now();
+                        self.is_asked_anew = true;
+                        return Interrupt::Asked;
+                    }
+                    Asked::Again => {
+                        self.is_asked_again = true;
+                        return Interrupt::Asked;
+                    }
+                },
+                () = at(deadline) => {
+                    self.deadline = None;
+                    return Interrupt::Deadline;
+                }
+                () = at(stops_at) => {
+                    self.stops_at = None;
+                    self.ends.1.cancel();
+                }
+                _ = self.orphans.reaped() => {}
+                () = tick(self.watchdog.as_mut()) => self.notify.alive(),
+            }
+        }
+    }
+
+    /// What `work` comes to. If the agent is to end meanwhile, no further command is started, and one that runs has a while left;
+    /// with what it came to then.
+    pub(super) async fn beside<T>(&mut self, work: impl Future<Output = T>) -> (T, Option<Interrupt>) {
+        let (mut work, mut ends) = (pin!(work), None);
+        loop {
+            tokio::select! {
+                done = &mut work => return (done, ends),
+                interrupt = self.attend() => match interrupt {
+                    Interrupt::Asked => {}
+                    Interrupt::Stop | Interrupt::Deadline => {
+                        tracing::info!("asked to end: a command that runs has a while left");
+                        // The second one is in a hurry.
+                        let left = if ends.is_some() { Duration::ZERO } else { self.stop_timeout };
+                        ends = Some(interrupt);
+                        self.notify.stopping(left);
+                        self.ends.0.cancel();
+                        self.stops_at = Some(Instant::now() + left);
+                    }
+                },
+            }
+        }
+    }
+}
+
+async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn tick(ticks: Option<&mut Interval>) {
+    match ticks {
+        Some(ticks) => {
+            ticks.tick().await;
+        }
+        None => std::future::pending().await,
+    }
+}
