@@ -17,6 +17,7 @@ use super::output::fault::Fault;
 use super::output::{Output, render};
 use super::store::{Applied, Body, HookResult, Phase, Store, StoreError, boot};
 use crate::client::State;
+use crate::model::{Since, StateId};
 use crate::sources::wall_clock;
 
 /// Applies states, one after the other.
@@ -96,6 +97,12 @@ impl Applier {
         self.store.held().and_then(|held| kept(&held.body))
     }
 
+    /// The id of the state that is held.
+    #[must_use]
+    pub fn held_id(&self) -> Option<String> {
+        self.store.held().map(|held| held.body.id().to_owned())
+    }
+
     /// The state that is on its way.
     #[must_use]
     pub fn pending(&self) -> Option<State> {
@@ -110,9 +117,21 @@ impl Applier {
         }
     }
 
+    /// The same; or, if the server has what is held again, leaves this one and puts that back.
+    pub async fn apply_or_withdraw(&mut self, state: &State, is_withdrawn: bool) -> Verdict {
+        match is_withdrawn {
+            false => self.apply(state).await,
+            true if self.output.is_unsettled() => self.roll_back(state, WITHDRAWN.to_owned()).await,
+            true => self.refuse(WITHDRAWN),
+        }
+    }
+
     async fn steps(&mut self, state: &State) -> Step {
         let known = self.store.pending().filter(|pending| pending.body.id() == state.id());
         let phase = known.map(|pending| pending.phase);
+        if phase.is_none() && self.store.held().is_some_and(|held| held.body.id() == state.id()) {
+            return self.keep_held();
+        }
         match phase {
             None => {
                 let body = Body::new(state.id(), state.media_type(), state.bytes().clone());
@@ -142,10 +161,18 @@ impl Applier {
         Ok(())
     }
 
+    /// A state that is held already: it was finished before the client knew of it.
+    fn keep_held(&mut self) -> Step {
+        self.keep(Store::drop_pending)?;
+        self.enforce().map(drop).map_err(|fault| machine(&fault))
+    }
+
     /// Stages it, has it checked, and replaces the output.
     async fn put_out(&mut self, state: &State) -> Step {
         match self.try_put_out(state).await {
             Ok(()) => Ok(()),
+            // What was put out before it, and never held, does not stay either.
+            Err(Unpublished::Refused(why)) if self.output.is_unsettled() => Err(self.roll_back(state, why).await),
             Err(Unpublished::Refused(why)) => Err(self.refuse(&why)),
             Err(Unpublished::Command(outcome)) => self.judge(state, outcome).await,
             Err(Unpublished::Verdict(verdict)) => Err(verdict),
@@ -170,6 +197,9 @@ impl Applier {
                 return Err(Unpublished::Command(outcome));
             }
         }
+        if self.commands.ends().0.is_cancelled() {
+            return Err(Unpublished::Verdict(Verdict::Stopped));
+        }
         // Said before the first file is renamed.
         keep(block_in_place(|| self.store.advance(Phase::Published, attempts))).map_err(Unpublished::Verdict)?;
         block_in_place(|| staged.publish()).map_err(|fault| Unpublished::Verdict(machine(&fault)))
@@ -191,8 +221,8 @@ impl Applier {
             }
             Outcome::Rejected(why) => match self.store.pending().map(|pending| pending.phase) {
                 // The output is as it was.
-                None | Some(Phase::Received | Phase::Staged) => Err(self.refuse(&why)),
-                Some(Phase::Published | Phase::Applied | Phase::RollingBack) => Err(self.roll_back(state, why).await),
+                None | Some(Phase::Received | Phase::Staged) if !self.output.is_unsettled() => Err(self.refuse(&why)),
+                None | Some(_) => Err(self.roll_back(state, why).await),
             },
         }
     }
@@ -200,14 +230,17 @@ impl Applier {
     /// Puts the output before back, where that is wanted, and refuses the state.
     async fn roll_back(&mut self, state: &State, reason: String) -> Verdict {
         if !self.commands.settings().rollback {
-            let verdict = self.refuse(&reason);
-            let _ = block_in_place(|| self.output.settle());
-            return verdict;
+            // It stays, unsettled, until there is a newer one.
+            return self.refuse(&reason);
         }
         if let Err(verdict) = self.advance(Phase::RollingBack) {
             return verdict;
         }
         if let Err(fault) = block_in_place(|| self.output.roll_back()) {
+            return machine(&fault);
+        }
+        // The way back may have been that of an older one, where it could not be removed.
+        if let Err(fault) = self.enforce() {
             return machine(&fault);
         }
         let mut reason = reason;
@@ -234,6 +267,10 @@ impl Applier {
     /// Puts the output right where it is not what is held. What was changed.
     pub fn enforce(&mut self) -> Result<Vec<String>, Fault> {
         let Some(held) = self.held() else { return Ok(Vec::new()) };
+        if !self.commands.settings().rollback && self.output.is_unsettled() {
+            // What failed stays, as it was asked for.
+            return Ok(Vec::new());
+        }
         let differences = block_in_place(|| self.output.compare(rendered(&held)))?;
         if differences.is_empty() {
             return Ok(Vec::new());
@@ -273,7 +310,8 @@ impl Applier {
     }
 
     /// What is held has got another id for the same bytes.
-    pub fn renamed(&mut self, id: &str) {
+    pub fn renamed(&mut self, id: Option<&str>) {
+        let Some(id) = id.filter(|_| is_renamed(self.held_id().as_deref(), id)) else { return };
         if let Err(error) = block_in_place(|| self.store.rename_held(id)) {
             tracing::warn!(why = %error, "the newest id of what is held is not kept");
         }
@@ -328,6 +366,18 @@ fn seconds() -> u64 {
 
 fn keep(kept: Result<(), StoreError>) -> Step {
     kept.map_err(|error| Verdict::Later(Later::Machine(error.to_string())))
+}
+
+/// Why a state is left that was still to be applied.
+const WITHDRAWN: &str = "the server has the state before again";
+
+/// Whether `id` is another one of the state that is held: it is no news otherwise, since the client learns of what is held later
+/// than the store.
+#[must_use]
+pub fn is_renamed(held: Option<&str>, id: Option<&str>) -> bool {
+    let ids = held.zip(id).filter(|(held, id)| held != id);
+    ids.and_then(|(held, id)| StateId::parse(held).zip(Since::parse(id)))
+        .is_some_and(|(held, id)| held.is_same_state(&id))
 }
 
 fn machine(fault: &Fault) -> Verdict {

@@ -1,12 +1,13 @@
 //! The agent's loop: a state comes, it is applied, the server is told. One state at a time, and the newest wins: what comes while
 //! one is applied is kept by the client, which goes on polling and says what it is busy with.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use super::apply::{Applier, Later, Verdict};
+use super::apply::{Applier, Later, Verdict, is_renamed};
 use super::around::{Around, Interrupt, every};
 use super::hooks::{Action, Orphans};
 use super::notify::Notify;
@@ -114,9 +115,12 @@ impl Running {
         let mut enforce = every(AGENT_ENFORCE);
         enforce.reset();
         while exit.is_none() {
-            self.asked().await;
+            exit = self.asked().await;
+            if exit.is_some() {
+                break;
+            }
             self.report(None);
-            let held = self.applier.store().held().map(|held| held.body.id().to_owned());
+            let held = self.applier.held_id();
             let mut status = self.status.clone();
             let mut confirmed = self.status.clone();
             let (mut contact, told) = (self.status.clone(), self.told.clone());
@@ -130,14 +134,11 @@ impl Running {
                     None => Some(Exit::Failed),
                 },
                 _ = enforce.tick(), if self.enforces => {
-                    self.enforce().await;
-                    None
+                    self.enforce().await
                 }
-                renamed = status.wait_for(|status| status.held.is_some() && status.held != held) => {
+                renamed = status.wait_for(|status| is_renamed(held.as_deref(), status.held.as_deref())) => {
                     let id = renamed.ok().and_then(|status| status.held.clone());
-                    if let Some(id) = id {
-                        self.applier.renamed(&id);
-                    }
+                    self.applier.renamed(id.as_deref());
                     None
                 }
                 contact = contact.wait_for(|status| failure(status) != told.as_deref()) => {
@@ -161,7 +162,10 @@ impl Running {
     async fn start(&mut self) -> Option<Exit> {
         let pending = self.applier.pending();
         if pending.is_none() {
-            self.enforce().await;
+            let exit = self.enforce().await;
+            if exit.is_some() {
+                return exit;
+            }
         }
         if let Some(held) = self.applier.store().held() {
             tracing::info!(id = held.body.id(), "the state that was held before is put out");
@@ -177,20 +181,34 @@ impl Running {
             return None;
         }
         // A newer one takes its place, if there is a server that has one.
-        let newer = tokio::select! {
-            state = self.states.next() => state,
-            () = sleep(AGENT_NEWER) => None,
+        let mut waited = pin!(sleep(AGENT_NEWER));
+        let newer = loop {
+            tokio::select! {
+                state = self.states.next() => break state,
+                () = &mut waited => break None,
+                interrupt = self.around.attend() => match interrupt {
+                    Interrupt::Stop | Interrupt::Deadline => return Some(self.end(interrupt)),
+                    Interrupt::Asked => {}
+                },
+            }
         };
-        if let Some(state) = newer.or(pending) {
-            return self.take(state).await;
+        match (newer, pending) {
+            (Some(state), _) => self.take(state).await,
+            // Whether it is the newest is for the server to say.
+            (None, Some(state)) => self
+                .take(state)
+                .await
+                .filter(|exit| !matches!(exit, Exit::Stopped | Exit::Rejected) || self.is_stopping()),
+            (None, None) => self.again(Action::Start).await,
         }
-        self.again(Action::Start).await;
-        None
     }
 
     /// Applies a state, or a newer one that comes while that has to be tried again.
     async fn take(&mut self, state: State) -> Option<Exit> {
-        let (mut wanted, mut failures) = (state, 0);
+        let (mut wanted, mut failures, mut is_withdrawn) = (state, 0, false);
+        // What the client has learnt of what is held before it gave this one.
+        let id = self.status.borrow().held.clone();
+        self.applier.renamed(id.as_deref());
         loop {
             if let Some(refusal) = self.applier.store().refusal(wanted.id()) {
                 tracing::debug!(id = wanted.id(), "a state that was rejected is not tried again");
@@ -199,7 +217,7 @@ impl Running {
                 return self.is_once.then_some(Exit::Rejected);
             }
             tracing::info!(id = wanted.id(), bytes = wanted.bytes().len(), "a state has come");
-            let (verdict, interrupt) = self.around.beside(self.applier.apply(&wanted)).await;
+            let (verdict, interrupt) = self.around.beside(self.applier.apply_or_withdraw(&wanted, is_withdrawn)).await;
             let why = match verdict {
                 Verdict::Held => {
                     tracing::info!(id = wanted.id(), "the state is applied");
@@ -224,18 +242,29 @@ impl Running {
             self.around.notify.status(&format!("tries {} again: {why}", wanted.id()));
             failures += 1;
             self.report(Some(&why));
+            let (mut status, held) = (self.status.clone(), self.applier.held_id());
             tokio::select! {
                 newer = self.states.next() => match newer {
-                    Some(newer) => (wanted, failures) = (newer, 0),
+                    Some(newer) => (wanted, failures, is_withdrawn) = (newer, 0, false),
                     None => return Some(Exit::Failed),
                 },
                 interrupt = self.around.attend() => match interrupt {
                     Interrupt::Asked => {
-                        self.asked().await;
+                        // What they run again for is not what is put out.
+                        self.around.is_asked_again = false;
+                        let exit = self.asked().await;
+                        if exit.is_some() {
+                            return exit;
+                        }
                         failures = 0;
                     }
                     Interrupt::Stop | Interrupt::Deadline => return Some(self.end(interrupt)),
                 },
+                renamed = status.wait_for(|status| is_renamed(held.as_deref(), status.held.as_deref())) => {
+                    let id = renamed.ok().and_then(|status| status.held.clone());
+                    self.applier.renamed(id.as_deref());
+                    is_withdrawn = true;
+                }
                 () = sleep(pause) => {}
             }
         }
@@ -250,13 +279,22 @@ impl Running {
     }
 
     /// Does what was asked for, also meanwhile.
-    async fn asked(&mut self) {
+    async fn asked(&mut self) -> Option<Exit> {
         if std::mem::take(&mut self.around.is_asked_anew) {
             self.applier.forget_refused();
+            if self.enforces && self.applier.pending().is_none() {
+                let exit = self.enforce().await;
+                if exit.is_some() {
+                    return exit;
+                }
+            }
         }
-        if std::mem::take(&mut self.around.is_asked_again) {
-            self.again(Action::Again).await;
-        }
+        if std::mem::take(&mut self.around.is_asked_again) { self.again(Action::Again).await } else { None }
+    }
+
+    /// Whether no further command is started.
+    fn is_stopping(&self) -> bool {
+        self.around.ends.0.is_cancelled()
     }
 
     /// Why the agent ends before its state was applied, or after it was asked to.
@@ -305,7 +343,7 @@ impl Running {
     }
 
     /// Puts the output right, and applies it again where that was needed.
-    async fn enforce(&mut self) {
+    async fn enforce(&mut self) -> Option<Exit> {
         match self.applier.enforce() {
             Ok(changed) if changed.is_empty() => {}
             Ok(changed) => {
@@ -313,20 +351,22 @@ impl Running {
                     tracing::warn!(what, "the output was not what is held, and is put right");
                 }
                 if self.applier.commands().applies() {
-                    self.again(Action::Again).await;
+                    return self.again(Action::Again).await;
                 }
             }
             Err(fault) => tracing::error!(why = %fault, "the output cannot be put right"),
         }
+        None
     }
 
     /// Runs the commands for what is held.
-    async fn again(&mut self, action: Action) {
-        let (result, _) = self.around.beside(self.applier.again(action)).await;
+    async fn again(&mut self, action: Action) -> Option<Exit> {
+        let (result, interrupt) = self.around.beside(self.applier.again(action)).await;
         if let Err(why) = result {
             tracing::error!(why, "the commands failed for the state that is held");
             self.around.notify.status(&format!("the commands failed: {why}"));
         }
+        interrupt.map(|interrupt| self.end(interrupt))
     }
 }
 

@@ -10,7 +10,7 @@ use super::commands::{Commands, InvalidHooks};
 use super::output::fault::InvalidOutput;
 use super::output::settings::{Options, Settings};
 use super::output::{Output, Start};
-use super::store::{Of, Phase, Store, StoreError};
+use super::store::{Of, Store, StoreError};
 use crate::client::{self, InvalidSetting};
 use crate::config::agent::{Agent, AgentSource};
 
@@ -73,10 +73,8 @@ pub fn setup(
     for what in aside.other {
         tracing::info!(what, "what was kept is of another operation or selection, and is set aside");
     }
-    let start = match store.pending().map(|pending| pending.phase) {
-        Some(Phase::Published | Phase::Applied | Phase::RollingBack) => Start::Unsettled,
-        Some(Phase::Received | Phase::Staged) | None => Start::Settled,
-    };
+    // Also where the one that is on its way was not put out: one before it may have been.
+    let start = if store.pending().is_some() { Start::Unsettled } else { Start::Settled };
     let output = Output::open(places, start)?;
     let applier = Applier::new(store, output, commands, &config.source.operation, digest(config));
     Ok((applier, settings))

@@ -8,6 +8,7 @@
 )]
 
 mod acknowledge; // who holds, lacks or rejects the state, as operators see it
+mod agent; // `tidewait agent`, the built binary: outputs, commands, signals, crashes
 mod agents; // clients that poll and remember
 mod api_proxy; // faults in front of the real API server
 mod authentication; // credentials whose check takes time

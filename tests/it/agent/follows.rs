@@ -1,0 +1,72 @@
+//! What reaches the outputs, and what operators see of it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::{Rig, until};
+
+#[tokio::test]
+async fn a_change_reaches_each_kind_of_output() {
+    let rig = Rig::new().await;
+    rig.model.replace(r#"{"a":{"x":1},"b":"one"}"#);
+    let first = until("served", async || {
+        let reply = rig.server.get("/describe").await;
+        reply.body.starts_with(b"{\"a\"").then(|| reply.id().to_owned())
+    })
+    .await;
+    let [out, part, text, tree] = ["out.json", "part.yaml", "b.txt", "tree"].map(|name| rig.path(name));
+    let (part, text) = (format!("/a={part}"), format!("/b={text}"));
+    let _agents = [
+        rig.agent_of("file", &["--out", &out, "--mode=0640"]),
+        rig.agent_of("parts", &["--out", &part, "--out", &text]),
+        rig.agent_of("tree", &["--out-dir", &tree, "--out", "/a=a.json", "--out", "/b=b.txt"]),
+    ];
+    let converged = "tidewait_agents{operation=\"describe\",state=\"converged\"}";
+    rig.server.metric_becomes(converged, 3.0).await;
+    assert_eq!(rig.read("out.json"), r#"{"a":{"x":1},"b":"one"}"#);
+    let mode = fs::metadata(&out).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o7777, 0o640);
+    assert_eq!([rig.read("part.yaml").trim(), rig.read("b.txt").trim()], ["x: 1", "one"]);
+    let link = || fs::read_link(rig.path("tree/current")).expect("a link").to_str().expect("UTF-8").to_owned();
+    assert_eq!(link(), first);
+
+    rig.model.replace(r#"{"a":{"x":2},"b":"two"}"#);
+    for name in ["file", "parts", "tree"] {
+        until("the newest one is held", async || {
+            let (seen, newest) = (rig.seen(name).await, rig.server.get("/describe").await);
+            (seen["holds"] == newest.id() && seen["holds"] != first).then_some(())
+        })
+        .await;
+    }
+    assert_eq!(rig.read("out.json"), r#"{"a":{"x":2},"b":"two"}"#);
+    assert_eq!([rig.read("part.yaml").trim(), rig.read("b.txt").trim()], ["x: 2", "two"]);
+    assert_eq!([rig.read("tree/current/a.json").trim(), rig.read("tree/current/b.txt").trim()], [r#"{"x":2}"#, "two"]);
+    assert_ne!(link(), first);
+    assert_eq!(rig.read(&format!("tree/{first}/b.txt")).trim(), "one", "readers may still have it open");
+}
+
+#[tokio::test]
+async fn the_newest_wins_while_a_command_runs_and_operators_see_it() {
+    let rig = Rig::new().await;
+    let exec = rig.hook("exec");
+    let _agent = rig.agent(&["--exec", &exec]);
+    rig.holds("a", 1).await;
+    let gate = rig.gate("gate");
+    rig.write("exec", &format!("read line < {gate}"));
+    rig.change(2).await;
+    rig.called("exec apply 1 {\"n\":2}").await;
+    for n in 3..=5 {
+        let id = rig.change(n).await;
+        until("it is told what the agent is busy with", async || {
+            let seen = rig.seen("a").await;
+            (seen["applies"] == id && seen["holds"] != id).then_some(())
+        })
+        .await;
+    }
+    fs::remove_file(rig.path("exec")).expect("it is there");
+    rig.open("gate").await;
+    rig.holds("a", 5).await;
+    assert_eq!(rig.read("out"), r#"{"n":5}"#);
+    let calls = [1, 2, 5].map(|n| format!("exec apply 1 {{\"n\":{n}}}"));
+    assert_eq!(rig.calls(), calls);
+}
