@@ -8,6 +8,7 @@
 //! Nothing here panics on any state of the disk, or whatever a command of the operator does.
 
 pub mod apply;
+mod around;
 pub mod commands;
 pub mod hooks;
 pub mod notify;

@@ -1,18 +1,16 @@
 //! The agent's loop: a state comes, it is applied, the server is told. One state at a time, and the newest wins: what comes while
 //! one is applied is kept by the client, which goes on polling and says what it is busy with.
 
-use std::pin::pin;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_until};
-use tokio_util::sync::CancellationToken;
+use tokio::time::{sleep, timeout};
 
 use super::apply::{Applier, Later, Verdict};
-use super::hooks::{Action, Orphans};
+use super::around::{Around, Interrupt, every};
+use super::hooks::Action;
 use super::notify::Notify;
 use super::setup::{SetupError, setup};
-use super::signals::{Asked, Signals};
 use super::status::{Journal, Report};
 use crate::bounds::{AGENT_AGAIN, AGENT_ENFORCE, AGENT_MACHINE, AGENT_NEWER};
 use crate::client::{Client, FailureKind, Reports, State, States, Status, doubled};
@@ -68,36 +66,6 @@ struct Running {
     rejected: Option<(String, String)>,
 }
 
-/// What goes on beside the states.
-struct Around {
-    signals: Signals,
-    orphans: Orphans,
-    notify: Notify,
-    watchdog: Option<Interval>,
-    deadline: Option<Instant>,
-    reports: Reports,
-    /// No further command is started; those that run are ended.
-    ends: (CancellationToken, CancellationToken),
-    stop_timeout: Duration,
-    /// When those that run are ended.
-    stops_at: Option<Instant>,
-    /// The commands are to run again.
-    is_asked_again: bool,
-    /// What was rejected may be tried again.
-    is_asked_anew: bool,
-}
-
-/// Why what goes on is to be left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Interrupt {
-    /// A signal.
-    Stop,
-    /// The time of `--once` is over.
-    Deadline,
-    /// To look at what is asked for.
-    Asked,
-}
-
 /// Runs an agent until it ends. `inherited` gives the variables of the environment.
 pub async fn run(
     config: &Agent,
@@ -105,23 +73,8 @@ pub async fn run(
     inherited: impl Fn(&str) -> Option<std::ffi::OsString>,
 ) -> Result<Exit, SetupError> {
     let (applier, settings) = setup(config, inherited)?;
-    let signals = Signals::new().map_err(|error| SetupError::System("signals cannot be handled", error))?;
-    let orphans =
-        Orphans::adopt().map_err(|error| SetupError::System("what commands leave behind cannot be adopted", error))?;
     let (states, reports) = Client::start(&settings, applier.held()).map_err(SetupError::Client)?;
-    let around = Around {
-        signals,
-        orphans,
-        watchdog: notify.watchdog().map(every),
-        notify,
-        deadline: config.once.map(|time| Instant::now() + time),
-        reports: reports.clone(),
-        ends: applier.commands().ends(),
-        stop_timeout: config.hooks.stop_timeout,
-        stops_at: None,
-        is_asked_again: false,
-        is_asked_anew: false,
-    };
+    let around = Around::new(config, notify, reports.clone(), applier.commands().ends())?;
     let running = Running {
         applier,
         states,
@@ -137,12 +90,6 @@ pub async fn run(
         rejected: None,
     };
     Ok(running.run().await)
-}
-
-fn every(time: Duration) -> Interval {
-    let mut ticks = interval(time);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
 }
 
 impl Running {
@@ -190,6 +137,7 @@ impl Running {
             };
         }
         let exit = exit.unwrap_or(Exit::Stopped);
+        self.around.notify.stopping(Duration::ZERO);
         tracing::info!(code = exit.code(), "the agent ends");
         exit
     }
@@ -197,12 +145,15 @@ impl Running {
     /// Puts out what is held at once, since no server may be there, and goes on with what was under way.
     async fn start(&mut self) -> Option<Exit> {
         let pending = self.applier.pending();
-        if pending.is_none() {
-            self.enforce().await;
-        }
-        if let Some(held) = self.applier.store().held() {
-            tracing::info!(id = held.body.id(), "the state that was held before is put out");
-            self.around.notify.ready(&format!("holds {}", held.body.id()));
+        // While a state is under way its own order of things says what the output is: whole at any moment.
+        let is_whole = pending.is_some() || self.enforce().await;
+        match self.applier.store().held() {
+            Some(held) if is_whole => {
+                tracing::info!(id = held.body.id(), "the state that was held before is put out");
+                self.around.notify.ready(&self.standing());
+            }
+            Some(_) => {}
+            None => self.around.notify.status(&self.standing()),
         }
         let runs = match self.on_start {
             OnStart::Always => true,
@@ -214,10 +165,11 @@ impl Running {
             return None;
         }
         // A newer one takes its place, if there is a server that has one.
-        let newer = tokio::select! {
-            state = self.states.next() => state,
-            () = sleep(AGENT_NEWER) => None,
-        };
+        let newer = async { timeout(AGENT_NEWER, self.states.next()).await.ok().flatten() };
+        let (newer, interrupt) = self.around.beside(newer).await;
+        if let Some(interrupt) = interrupt {
+            return Some(self.end(interrupt));
+        }
         match newer.or(pending) {
             Some(state) => self.take(state).await,
             None => {
@@ -244,13 +196,13 @@ impl Running {
                     tracing::info!(id = wanted.id(), "the state is applied");
                     self.reports.held(wanted.id());
                     self.rejected = None;
-                    self.around.notify.ready(&format!("holds {}", wanted.id()));
+                    self.around.notify.ready(&self.standing());
                     return self.after(interrupt, Exit::Stopped);
                 }
                 Verdict::Rejected(why) => {
                     tracing::error!(id = wanted.id(), why, "the state is rejected, and the one before is kept");
-                    self.around.notify.status(&format!("rejected {}: {why}", wanted.id()));
                     self.rejected = Some((wanted.id().to_owned(), why.clone()));
+                    self.around.notify.status(&self.standing());
                     self.reports.rejected(wanted.id(), why);
                     return self.after(interrupt, Exit::Rejected);
                 }
@@ -339,30 +291,51 @@ impl Running {
                 tracing::warn!(why, "no state comes, and what is held stays");
                 self.around.notify.status(&format!("no state comes: {why}"));
             }
-            None => tracing::info!(endpoint = self.status.borrow().endpoint, "the server answers again"),
+            None => {
+                tracing::info!(endpoint = self.status.borrow().endpoint, "the server answers again");
+                self.around.notify.status(&self.standing());
+            }
         }
         self.told = why;
     }
 
-    /// Puts the output right, and applies it again where that was needed.
-    async fn enforce(&mut self) {
+    /// What the agent holds, lacks or rejects, in one line.
+    fn standing(&self) -> String {
+        let held = self.applier.store().held().map(|held| held.body.id());
+        match (&self.rejected, held) {
+            (Some((id, why)), _) => format!("rejected {id}: {why}"),
+            (None, Some(id)) => format!("holds {id}"),
+            (None, None) => "waits for the first state".to_owned(),
+        }
+    }
+
+    /// Puts the output right, and applies it again where that was needed. Whether it is what is held now.
+    async fn enforce(&mut self) -> bool {
         match self.applier.enforce() {
             Ok(changed) if changed.is_empty() => {}
             Ok(changed) => {
                 for what in changed {
                     tracing::warn!(what, "the output was not what is held, and is put right");
                 }
+                // It may not have been possible at the start.
+                self.around.notify.ready(&self.standing());
                 if self.applier.commands().applies() {
                     self.again(Action::Again).await;
                 }
             }
-            Err(fault) => tracing::error!(why = %fault, "the output cannot be put right"),
+            Err(fault) => {
+                tracing::error!(why = %fault, "the output cannot be put right");
+                self.around.notify.status(&format!("the output cannot be put right: {fault}"));
+                return false;
+            }
         }
+        true
     }
 
     /// Runs the commands for what is held.
     async fn again(&mut self, action: Action) {
-        let (result, _) = self.around.beside(self.applier.again(action)).await;
+        let (result, interrupt) = self.around.beside(self.applier.again(action)).await;
+        self.around.ends_by(interrupt);
         if let Err(why) = result {
             tracing::error!(why, "the commands failed for the state that is held");
             self.around.notify.status(&format!("the commands failed: {why}"));
@@ -370,80 +343,9 @@ impl Running {
     }
 }
 
-impl Around {
-    /// Waits for what interrupts, and does what does not. Dropping the future loses nothing.
-    async fn attend(&mut self) -> Interrupt {
-        loop {
-            let (deadline, stops_at) = (self.deadline, self.stops_at);
-            tokio::select! {
-                asked = self.signals.next() => match asked {
-                    Asked::Stop => return Interrupt::Stop,
-                    Asked::PollNow => {
-                        self.reports.poll_now();
-                        self.is_asked_anew = true;
-                        return Interrupt::Asked;
-                    }
-                    Asked::Again => {
-                        self.is_asked_again = true;
-                        return Interrupt::Asked;
-                    }
-                },
-                () = at(deadline) => {
-                    self.deadline = None;
-                    return Interrupt::Deadline;
-                }
-                () = at(stops_at) => {
-                    self.stops_at = None;
-                    self.ends.1.cancel();
-                }
-                _ = self.orphans.reaped() => {}
-                () = tick(self.watchdog.as_mut()) => self.notify.alive(),
-            }
-        }
-    }
-
-    /// What `work` comes to. If the agent is to end meanwhile, no further command is started, and one that runs has a while left;
-    /// with what it came to then.
-    async fn beside<T>(&mut self, work: impl Future<Output = T>) -> (T, Option<Interrupt>) {
-        let (mut work, mut ends) = (pin!(work), None);
-        loop {
-            tokio::select! {
-                done = &mut work => return (done, ends),
-                interrupt = self.attend() => match interrupt {
-                    Interrupt::Asked => {}
-                    Interrupt::Stop | Interrupt::Deadline => {
-                        // The second one is in a hurry.
-                        let left = if ends.is_some() { Duration::ZERO } else { self.stop_timeout };
-                        ends = Some(interrupt);
-                        self.notify.stopping(left);
-                        self.ends.0.cancel();
-                        self.stops_at = Some(Instant::now() + left);
-                    }
-                },
-            }
-        }
-    }
-}
-
 /// Why the last poll brought no state.
 fn failure(status: &Status) -> Option<&str> {
     status.failure.as_ref().map(|(failure, _)| failure.text.as_str())
-}
-
-async fn at(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn tick(ticks: Option<&mut Interval>) {
-    match ticks {
-        Some(ticks) => {
-            ticks.tick().await;
-        }
-        None => std::future::pending().await,
-    }
 }
 
 /// How long a state waits before it is tried again: a random part of a ceiling that doubles.

@@ -1,0 +1,159 @@
+//! What goes on beside the states: signals, the end, orphans, and what systemd is told.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::hooks::Orphans;
+use super::notify::Notify;
+use super::setup::SetupError;
+use super::signals::{Asked, Signals};
+use crate::client::Reports;
+use crate::config::agent::Agent;
+
+/// What goes on beside the states.
+pub(super) struct Around {
+    signals: Signals,
+    orphans: Orphans,
+    pub(super) notify: Notify,
+    watchdog: Option<Interval>,
+    deadline: Option<Instant>,
+    reports: Reports,
+    /// No further command is started; those that run are ended.
+    ends: (CancellationToken, CancellationToken),
+    /// How long those that run may go on, and how long they take to end after that.
+    stop_timeout: Duration,
+    kill_after: Duration,
+    /// When those that run are ended.
+    stops_at: Option<Instant>,
+    /// What came while it could not be heeded.
+    missed: Option<Interrupt>,
+    /// The commands are to run again.
+    pub(super) is_asked_again: bool,
+    /// What was rejected may be tried again.
+    pub(super) is_asked_anew: bool,
+}
+
+/// Why what goes on is to be left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Interrupt {
+    /// A signal.
+    Stop,
+    /// The time of `--once` is over.
+    Deadline,
+    /// To look at what is asked for.
+    Asked,
+}
+
+impl Around {
+    /// Takes over the signals of the process, and its orphans.
+    pub(super) fn new(
+        config: &Agent,
+        notify: Notify,
+        reports: Reports,
+        ends: (CancellationToken, CancellationToken),
+    ) -> Result<Self, SetupError> {
+        let system = |what| move |error| SetupError::System(what, error);
+        Ok(Self {
+            signals: Signals::new().map_err(system("signals cannot be handled"))?,
+            orphans: Orphans::adopt().map_err(system("what commands leave behind cannot be adopted"))?,
+            watchdog: notify.watchdog().map(every),
+            notify,
+            deadline: config.once.map(|time| Instant::now() + time),
+            reports,
+            ends,
+            stop_timeout: config.hooks.stop_timeout,
+            kill_after: config.hooks.kill_after,
+            stops_at: None,
+            missed: None,
+            is_asked_again: false,
+            is_asked_anew: false,
+        })
+    }
+
+    /// What came beside something that had to be done anyway is heeded next.
+    pub(super) fn ends_by(&mut self, interrupt: Option<Interrupt>) {
+        self.missed = self.missed.take().or(interrupt);
+    }
+
+    /// Waits for what interrupts, and does what does not. Dropping the future loses nothing.
+    pub(super) async fn attend(&mut self) -> Interrupt {
+        if let Some(missed) = self.missed.take() {
+            return missed;
+        }
+        loop {
+            let (deadline, stops_at) = (self.deadline, self.stops_at);
+            tokio::select! {
+                asked = self.signals.next() => match asked {
+                    Asked::Stop => return Interrupt::Stop,
+                    Asked::PollNow => {
+                        self.reports.poll_now();
+                        self.is_asked_anew = true;
+                        return Interrupt::Asked;
+                    }
+                    Asked::Again => {
+                        self.is_asked_again = true;
+                        return Interrupt::Asked;
+                    }
+                },
+                () = at(deadline) => {
+                    self.deadline = None;
+                    return Interrupt::Deadline;
+                }
+                () = at(stops_at) => {
+                    self.stops_at = None;
+                    self.ends.1.cancel();
+                }
+                _ = self.orphans.reaped() => {}
+                () = tick(self.watchdog.as_mut()) => self.notify.alive(),
+            }
+        }
+    }
+
+    /// What `work` comes to. If the agent is to end meanwhile, no further command is started, and one that runs has a while left;
+    /// with what it came to then.
+    pub(super) async fn beside<T>(&mut self, work: impl Future<Output = T>) -> (T, Option<Interrupt>) {
+        let (mut work, mut ends) = (pin!(work), None);
+        loop {
+            tokio::select! {
+                done = &mut work => return (done, ends),
+                interrupt = self.attend() => match interrupt {
+                    Interrupt::Asked => {}
+                    Interrupt::Stop | Interrupt::Deadline => {
+                        // The second one is in a hurry.
+                        let left = if ends.is_some() { Duration::ZERO } else { self.stop_timeout };
+                        ends = Some(interrupt);
+                        self.notify.stopping(left + self.kill_after);
+                        self.ends.0.cancel();
+                        self.stops_at = Some(Instant::now() + left);
+                    }
+                },
+            }
+        }
+    }
+}
+
+/// Ticks at this distance from the last one, however late that was.
+pub(super) fn every(time: Duration) -> Interval {
+    let mut ticks = interval(time);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn tick(ticks: Option<&mut Interval>) {
+    match ticks {
+        Some(ticks) => {
+            ticks.tick().await;
+        }
+        None => std::future::pending().await,
+    }
+}
