@@ -1,4 +1,4 @@
-//! What goes on beside the states: signals, the watchdog of systemd, orphans of commands, and the ends of time.
+//! What goes on beside the states: signals, the end, orphans, and what systemd is told.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -8,22 +8,26 @@ use tokio_util::sync::CancellationToken;
 
 use super::hooks::Orphans;
 use super::notify::Notify;
+use super::setup::SetupError;
 use super::signals::{Asked, Signals};
 use crate::client::Reports;
+use crate::config::agent::Agent;
 
 /// What goes on beside the states.
 pub(super) struct Around {
-    pub(super) signals: Signals,
-    pub(super) orphans: Orphans,
+    signals: Signals,
+    orphans: Orphans,
     pub(super) notify: Notify,
-    pub(super) watchdog: Option<Interval>,
-    pub(super) deadline: Option<Instant>,
-    pub(super) reports: Reports,
+    watchdog: Option<Interval>,
+    deadline: Option<Instant>,
+    reports: Reports,
     /// No further command is started; those that run are ended.
-    pub(super) ends: (CancellationToken, CancellationToken),
-    pub(super) stop_timeout: Duration,
+    ends: (CancellationToken, CancellationToken),
+    /// How long those that run may go on, and how long they take to end after that.
+    stop_timeout: Duration,
+    kill_after: Duration,
     /// When those that run are ended.
-    pub(super) stops_at: Option<Instant>,
+    stops_at: Option<Instant>,
     /// The commands are to run again.
     pub(super) is_asked_again: bool,
     /// What was rejected may be tried again.
@@ -41,13 +45,36 @@ pub(super) enum Interrupt {
     Asked,
 }
 
-pub(super) fn every(time: Duration) -> Interval {
-    let mut ticks = interval(time);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
-}
-
 impl Around {
+    /// Takes over the signals of the process, and its orphans.
+    pub(super) fn new(
+        config: &Agent,
+        notify: Notify,
+        reports: Reports,
+        ends: (CancellationToken, CancellationToken),
+    ) -> Result<Self, SetupError> {
+        let system = |what| move |error| SetupError::System(what, error);
+        Ok(Self {
+            signals: Signals::new().map_err(system("signals cannot be handled"))?,
+            orphans: Orphans::adopt().map_err(system("what commands leave behind cannot be adopted"))?,
+            watchdog: notify.watchdog().map(every),
+            notify,
+            deadline: config.once.map(|time| Instant::now() + time),
+            reports,
+            ends,
+            stop_timeout: config.hooks.stop_timeout,
+            kill_after: config.hooks.kill_after,
+            stops_at: None,
+            is_asked_again: false,
+            is_asked_anew: false,
+        })
+    }
+
+    /// Whether no further command is started.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.ends.0.is_cancelled()
+    }
+
     /// Waits for what interrupts, and does what does not. Dropping the future loses nothing.
     pub(super) async fn attend(&mut self) -> Interrupt {
         loop {
@@ -89,11 +116,10 @@ impl Around {
                 interrupt = self.attend() => match interrupt {
                     Interrupt::Asked => {}
                     Interrupt::Stop | Interrupt::Deadline => {
-                        tracing::info!("asked to end: a command that runs has a while left");
                         // The second one is in a hurry.
                         let left = if ends.is_some() { Duration::ZERO } else { self.stop_timeout };
                         ends = Some(interrupt);
-                        self.notify.stopping(left);
+                        self.notify.stopping(left + self.kill_after);
                         self.ends.0.cancel();
                         self.stops_at = Some(Instant::now() + left);
                     }
@@ -101,6 +127,13 @@ impl Around {
             }
         }
     }
+}
+
+/// Ticks at this distance from the last one, however late that was.
+pub(super) fn every(time: Duration) -> Interval {
+    let mut ticks = interval(time);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 async fn at(deadline: Option<Instant>) {

@@ -12,7 +12,7 @@
 //!
 //! Both of its pipes are read until they end, or for a second after the command has: what it has started in the background
 //! may hold them, and is left alone. A process that leaves the group (`setsid`) is nothing that a signal to the group
-//! reaches: under systemd `KillMode=control-group` ends it with the agent.
+//! reaches: under systemd `KillMode=mixed` ends it with the agent.
 
 use std::pin::{Pin, pin};
 use std::time::Duration;

@@ -62,9 +62,13 @@ impl Notify {
         self.send(&status_line(status));
     }
 
-    /// The process ends; `within` at most, where that may be longer than systemd waits.
+    /// The process ends: now, or `within` at most, where that may be longer than systemd waits.
     pub fn stopping(&self, within: Duration) {
-        self.send(&format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={}\n", within.as_micros()));
+        let extension = match within.as_micros() {
+            0 => String::new(),
+            micros => format!("EXTEND_TIMEOUT_USEC={micros}\n"),
+        };
+        self.send(&format!("STOPPING=1\n{extension}"));
     }
 
     /// The loop that owns all else goes round. Never because of contact with a server.
@@ -112,6 +116,8 @@ mod tests {
             assert_eq!(received(&socket), "WATCHDOG=1\n");
             notify.stopping(Duration::from_secs(20));
             assert_eq!(received(&socket), "STOPPING=1\nEXTEND_TIMEOUT_USEC=20000000\n");
+            notify.stopping(Duration::ZERO);
+            assert_eq!(received(&socket), "STOPPING=1\n");
             drop(socket);
             notify.alive();
         }

@@ -5,14 +5,13 @@ use std::pin::pin;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::apply::{Applier, Later, Verdict, is_renamed};
 use super::around::{Around, Interrupt, every};
-use super::hooks::{Action, Orphans};
+use super::hooks::Action;
 use super::notify::Notify;
 use super::setup::{SetupError, setup};
-use super::signals::Signals;
 use super::status::{Journal, Report};
 use crate::bounds::{AGENT_AGAIN, AGENT_ENFORCE, AGENT_MACHINE, AGENT_NEWER};
 use crate::client::{Client, FailureKind, Reports, State, States, Status, doubled};
@@ -66,6 +65,8 @@ struct Running {
     operation: String,
     /// The newest state, if it was rejected, and why.
     rejected: Option<(String, String)>,
+    /// The output was what is held, when it was looked at last.
+    is_whole: bool,
 }
 
 /// Runs an agent until it ends. `inherited` gives the variables of the environment.
@@ -75,23 +76,8 @@ pub async fn run(
     inherited: impl Fn(&str) -> Option<std::ffi::OsString>,
 ) -> Result<Exit, SetupError> {
     let (applier, settings) = setup(config, inherited)?;
-    let signals = Signals::new().map_err(|error| SetupError::System("signals cannot be handled", error))?;
-    let orphans =
-        Orphans::adopt().map_err(|error| SetupError::System("what commands leave behind cannot be adopted", error))?;
     let (states, reports) = Client::start(&settings, applier.held()).map_err(SetupError::Client)?;
-    let around = Around {
-        signals,
-        orphans,
-        watchdog: notify.watchdog().map(every),
-        notify,
-        deadline: config.once.map(|time| Instant::now() + time),
-        reports: reports.clone(),
-        ends: applier.commands().ends(),
-        stop_timeout: config.hooks.stop_timeout,
-        stops_at: None,
-        is_asked_again: false,
-        is_asked_anew: false,
-    };
+    let around = Around::new(config, notify, reports.clone(), applier.commands().ends())?;
     let running = Running {
         applier,
         states,
@@ -105,6 +91,7 @@ pub async fn run(
         journal: Journal::new(&config.state_dir),
         operation: config.source.operation.clone(),
         rejected: None,
+        is_whole: true,
     };
     Ok(running.run().await)
 }
@@ -154,6 +141,7 @@ impl Running {
             };
         }
         let exit = exit.unwrap_or(Exit::Stopped);
+        self.around.notify.stopping(Duration::ZERO);
         tracing::info!(code = exit.code(), "the agent ends");
         exit
     }
@@ -161,15 +149,20 @@ impl Running {
     /// Puts out what is held at once, since no server may be there, and goes on with what was under way.
     async fn start(&mut self) -> Option<Exit> {
         let pending = self.applier.pending();
+        // While a state is under way its own order of things says what the output is: whole at any moment.
         if pending.is_none() {
             let exit = self.enforce().await;
             if exit.is_some() {
                 return exit;
             }
         }
-        if let Some(held) = self.applier.store().held() {
-            tracing::info!(id = held.body.id(), "the state that was held before is put out");
-            self.around.notify.ready(&format!("holds {}", held.body.id()));
+        match self.applier.store().held() {
+            Some(held) if self.is_whole => {
+                tracing::info!(id = held.body.id(), "the state that was held before is put out");
+                self.around.notify.ready(&self.standing());
+            }
+            Some(_) => {}
+            None => self.around.notify.status(&self.standing()),
         }
         let runs = match self.on_start {
             OnStart::Always => true,
@@ -198,7 +191,7 @@ impl Running {
             (None, Some(state)) => self
                 .take(state)
                 .await
-                .filter(|exit| !matches!(exit, Exit::Stopped | Exit::Rejected) || self.is_stopping()),
+                .filter(|exit| !matches!(exit, Exit::Stopped | Exit::Rejected) || self.around.is_stopping()),
             (None, None) => self.again(Action::Start).await,
         }
     }
@@ -223,13 +216,13 @@ impl Running {
                     tracing::info!(id = wanted.id(), "the state is applied");
                     self.reports.held(wanted.id());
                     self.rejected = None;
-                    self.around.notify.ready(&format!("holds {}", wanted.id()));
+                    self.around.notify.ready(&self.standing());
                     return self.after(interrupt, Exit::Stopped);
                 }
                 Verdict::Rejected(why) => {
                     tracing::error!(id = wanted.id(), why, "the state is rejected, and the one before is kept");
-                    self.around.notify.status(&format!("rejected {}: {why}", wanted.id()));
                     self.rejected = Some((wanted.id().to_owned(), why.clone()));
+                    self.around.notify.status(&self.standing());
                     self.reports.rejected(wanted.id(), why);
                     return self.after(interrupt, Exit::Rejected);
                 }
@@ -292,11 +285,6 @@ impl Running {
         if std::mem::take(&mut self.around.is_asked_again) { self.again(Action::Again).await } else { None }
     }
 
-    /// Whether no further command is started.
-    fn is_stopping(&self) -> bool {
-        self.around.ends.0.is_cancelled()
-    }
-
     /// Why the agent ends before its state was applied, or after it was asked to.
     fn end(&self, interrupt: Interrupt) -> Exit {
         if interrupt == Interrupt::Stop {
@@ -338,23 +326,41 @@ impl Running {
             self.around.notify.status(&format!("no state comes: {why}"));
         } else {
             tracing::info!(endpoint = self.status.borrow().endpoint, "the server answers again");
+            self.around.notify.status(&self.standing());
         }
         self.told = why;
     }
 
+    /// What the agent holds, lacks or rejects, in one line.
+    fn standing(&self) -> String {
+        let held = self.applier.store().held().map(|held| held.body.id());
+        match (&self.rejected, held) {
+            (Some((id, why)), _) => format!("rejected {id}: {why}"),
+            (None, Some(id)) => format!("holds {id}"),
+            (None, None) => "waits for the first state".to_owned(),
+        }
+    }
+
     /// Puts the output right, and applies it again where that was needed.
     async fn enforce(&mut self) -> Option<Exit> {
-        match self.applier.enforce() {
+        let enforced = self.applier.enforce();
+        self.is_whole = enforced.is_ok();
+        match enforced {
             Ok(changed) if changed.is_empty() => {}
             Ok(changed) => {
                 for what in changed {
                     tracing::warn!(what, "the output was not what is held, and is put right");
                 }
+                // It may not have been possible at the start.
+                self.around.notify.ready(&self.standing());
                 if self.applier.commands().applies() {
                     return self.again(Action::Again).await;
                 }
             }
-            Err(fault) => tracing::error!(why = %fault, "the output cannot be put right"),
+            Err(fault) => {
+                tracing::error!(why = %fault, "the output cannot be put right");
+                self.around.notify.status(&format!("the output cannot be put right: {fault}"));
+            }
         }
         None
     }
