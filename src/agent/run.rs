@@ -170,13 +170,11 @@ impl Running {
         if let Some(interrupt) = interrupt {
             return Some(self.end(interrupt));
         }
-        match newer.or(pending) {
-            Some(state) => self.take(state).await,
-            None => {
-                self.again(Action::Start).await;
-                None
-            }
+        if let Some(state) = newer.or(pending) {
+            return self.take(state).await;
         }
+        self.again(Action::Start).await;
+        None
     }
 
     /// Applies a state, or a newer one that comes while that has to be tried again.
@@ -286,15 +284,12 @@ impl Running {
 
     /// Says once that the server is not reached, or again, and why.
     fn tell_of_contact(&mut self, why: Option<String>) {
-        match &why {
-            Some(why) => {
-                tracing::warn!(why, "no state comes, and what is held stays");
-                self.around.notify.status(&format!("no state comes: {why}"));
-            }
-            None => {
-                tracing::info!(endpoint = self.status.borrow().endpoint, "the server answers again");
-                self.around.notify.status(&self.standing());
-            }
+        if let Some(why) = &why {
+            tracing::warn!(why, "no state comes, and what is held stays");
+            self.around.notify.status(&format!("no state comes: {why}"));
+        } else {
+            tracing::info!(endpoint = self.status.borrow().endpoint, "the server answers again");
+            self.around.notify.status(&self.standing());
         }
         self.told = why;
     }
