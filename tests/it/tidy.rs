@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which modules each module may name. What is absent is a wrong arrow.
-const ARROWS: [(&str, &[&str]); 28] = [
-    ("agent", &["bounds", "escape", "files", "model"]),
+const ARROWS: [(&str, &[&str]); 29] = [
+    ("agent", &["bounds", "client", "config", "escape", "files", "model", "sources"]),
     ("files", &[]),
     ("access", &["bounds"]),
     ("authentication", &["access", "bounds", "reviews", "sources", "telemetry"]),
