@@ -29,6 +29,7 @@ mod library; // the client library, and the built binary or a server that lies
 mod load; // thousands of clients at once
 mod model_file; // a model in a file, changed the ways that people change files
 mod openapi; // the protocol as a document, held to the code
+mod packaging; // the unit for systemd, and the recipes of deploy/agent
 mod process; // the built binary as its user sees it
 mod proxy; // the way to the app and back
 mod server; // the built binary, started for a test

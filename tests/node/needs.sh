@@ -56,7 +56,7 @@ install_missing() {
         one_at_a_time install_still_missing || true
         mapfile -t packages < <(missing)
     fi
-    [[ ${#packages[@]} -eq 0 ]] || die "the test node needs what these Debian packages hold:" \
+    [[ ${#packages[@]} -eq 0 ]] || die "the tests need what these Debian packages hold:" \
         "${packages[*]}; install them or their like with your system's package manager, then run this again"
 }
 

@@ -1,0 +1,48 @@
+//! What people install: the unit for systemd and what it promises, and the recipes of deploy/agent, as they stand.
+
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use tokio::process::Command;
+
+use crate::server::STEP;
+
+mod daemonset; // the manifest, and the real API server
+mod notify; // what the built binary says to a socket of systemd's
+mod recipes; // nftables, nginx, a script
+mod unit; // the unit, and systemd's own judgement of it
+
+/// A file of the folder deploy.
+fn deployed(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(name)
+}
+
+/// Sees to it that the programs of Debian packages are there; installed on first use.
+async fn installed() {
+    const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/packaging/install");
+    let output = Command::new(SCRIPT).stdin(Stdio::null()).output().await.expect("the script runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+}
+
+/// What a program printed that has to succeed.
+async fn printed(command: &mut Command) -> String {
+    let Output { status, stdout, stderr } = command.stdin(Stdio::null()).output().await.expect("it starts");
+    assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
+    String::from_utf8(stdout).expect("UTF-8")
+}
+
+/// Looks again and again until there is something: what it waits for is in another process.
+async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let mut ticks = tokio::time::interval(Duration::from_millis(10));
+    let waited = tokio::time::timeout(STEP, async {
+        loop {
+            ticks.tick().await;
+            if let Some(found) = look().await {
+                return found;
+            }
+        }
+    });
+    waited.await.unwrap_or_else(|_| panic!("never {what}"))
+}
