@@ -132,20 +132,20 @@ impl Applier {
         if phase.is_none() && self.store.held().is_some_and(|held| held.body.id() == state.id()) {
             return self.keep_held();
         }
-        match phase {
-            None => {
-                let body = Body::new(state.id(), state.media_type(), state.bytes().clone());
-                self.keep(|store| store.begin(body))?;
-                self.put_out(state).await?;
-            }
-            Some(Phase::Received | Phase::Staged) => self.put_out(state).await?,
-            Some(Phase::RollingBack) => {
-                let reason = "it failed before the agent was started anew".to_owned();
-                return Err(self.roll_back(state, reason).await);
-            }
-            Some(Phase::Published | Phase::Applied) => {}
+        if phase == Some(Phase::RollingBack) {
+            let reason = "it failed before the agent was started anew".to_owned();
+            return Err(self.roll_back(state, reason).await);
         }
-        if phase != Some(Phase::Applied) {
+        if phase.is_none() {
+            let body = Body::new(state.id(), state.media_type(), state.bytes().clone());
+            self.keep(|store| store.begin(body))?;
+        }
+        // That it is put out is said before it is: it may have come no further, or have been changed since.
+        let is_out = matches!(phase, Some(Phase::Published | Phase::Applied)) && self.is_out(state)?;
+        if !is_out {
+            self.put_out(state).await?;
+        }
+        if !is_out || phase != Some(Phase::Applied) {
             let outcome = self.commands.exec(self.subject(Action::Apply, state, None)).await;
             self.judge(state, outcome).await?;
             self.advance(Phase::Applied)?;
@@ -159,6 +159,12 @@ impl Applier {
             tracing::warn!(why = %fault, "the way back to the output before stays");
         }
         Ok(())
+    }
+
+    /// Whether the output is this state.
+    fn is_out(&self, state: &State) -> Result<bool, Verdict> {
+        let differences = block_in_place(|| self.output.compare(rendered(state)));
+        differences.map(|differences| differences.is_empty()).map_err(|fault| machine(&fault))
     }
 
     /// A state that is held already: it was finished before the client knew of it.
@@ -375,9 +381,14 @@ const WITHDRAWN: &str = "the server has the state before again";
 /// than the store.
 #[must_use]
 pub fn is_renamed(held: Option<&str>, id: Option<&str>) -> bool {
-    let ids = held.zip(id).filter(|(held, id)| held != id);
-    ids.and_then(|(held, id)| StateId::parse(held).zip(Since::parse(id)))
-        .is_some_and(|(held, id)| held.is_same_state(&id))
+    held != id && is_same(held, id)
+}
+
+/// Whether two ids are of the same state, whatever their versions.
+#[must_use]
+pub fn is_same(held: Option<&str>, id: Option<&str>) -> bool {
+    let Some((held, id)) = held.zip(id) else { return false };
+    held == id || StateId::parse(held).zip(Since::parse(id)).is_some_and(|(held, id)| held.is_same_state(&id))
 }
 
 fn machine(fault: &Fault) -> Verdict {

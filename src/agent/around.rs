@@ -116,6 +116,7 @@ impl Around {
                 interrupt = self.attend() => match interrupt {
                     Interrupt::Asked => {}
                     Interrupt::Stop | Interrupt::Deadline => {
+                        tracing::info!("asked to end: a command that runs has a while left");
                         // The second one is in a hurry.
                         let left = if ends.is_some() { Duration::ZERO } else { self.stop_timeout };
                         ends = Some(interrupt);

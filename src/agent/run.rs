@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::apply::{Applier, Later, Verdict, is_renamed};
+use super::apply::{Applier, Later, Verdict, is_renamed, is_same};
 use super::around::{Around, Interrupt, every};
 use super::hooks::Action;
 use super::notify::Notify;
@@ -199,9 +199,6 @@ impl Running {
     /// Applies a state, or a newer one that comes while that has to be tried again.
     async fn take(&mut self, state: State) -> Option<Exit> {
         let (mut wanted, mut failures, mut is_withdrawn) = (state, 0, false);
-        // What the client has learnt of what is held before it gave this one.
-        let id = self.status.borrow().held.clone();
-        self.applier.renamed(id.as_deref());
         loop {
             if let Some(refusal) = self.applier.store().refusal(wanted.id()) {
                 tracing::debug!(id = wanted.id(), "a state that was rejected is not tried again");
@@ -253,11 +250,8 @@ impl Running {
                     }
                     Interrupt::Stop | Interrupt::Deadline => return Some(self.end(interrupt)),
                 },
-                renamed = status.wait_for(|status| is_renamed(held.as_deref(), status.held.as_deref())) => {
-                    let id = renamed.ok().and_then(|status| status.held.clone());
-                    self.applier.renamed(id.as_deref());
-                    is_withdrawn = true;
-                }
+                // The server has gone back to what is held.
+                _ = status.wait_for(|status| is_same(held.as_deref(), status.newest.as_deref())) => is_withdrawn = true,
                 () = sleep(pause) => {}
             }
         }

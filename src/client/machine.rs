@@ -106,6 +106,8 @@ pub(super) struct Machine {
     connected: Option<Place>,
     within: Option<Duration>,
     failure: Option<(Failure, Place, Instant)>,
+    /// The id of what the server had last.
+    newest: Option<String>,
     confirmed: Option<(Duration, Instant)>,
     counters: Counters,
 }
@@ -132,6 +134,7 @@ impl Machine {
             connected: None,
             within: None,
             failure: None,
+            newest: None,
             confirmed: None,
             counters: Counters::default(),
         }
@@ -221,6 +224,7 @@ impl Machine {
             }
             Outcome::Same { id, age } => {
                 self.succeeded(age, now);
+                self.newest = Some(id.clone());
                 self.nothing_new(&id, &sent, now);
                 None
             }
@@ -241,6 +245,7 @@ impl Machine {
             self.endpoints.patched(true);
         }
         self.succeeded(state.age, now);
+        self.newest = Some(state.id.clone());
         match news {
             News::BeingApplied => {
                 self.awaits_verdict = true;
@@ -388,6 +393,7 @@ impl Machine {
             held: since,
             applying,
             rejected,
+            newest: self.newest.clone(),
             confirmed: self.confirmed,
             counters: self.counters,
         }

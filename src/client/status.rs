@@ -19,6 +19,8 @@ pub struct Status {
     pub applying: Option<String>,
     /// The id of the state that was rejected, as long as there is no newer one that is held.
     pub rejected: Option<String>,
+    /// The id of what the server had when it answered last.
+    pub newest: Option<String>,
     /// `State-Age` of the last answer with a state, and when it came.
     pub confirmed: Option<(Duration, Instant)>,
     /// What has happened since the start.
