@@ -133,8 +133,7 @@ impl Applier {
             return self.keep_held();
         }
         if phase == Some(Phase::RollingBack) {
-            let reason = "it failed before the agent was started anew".to_owned();
-            return Err(self.roll_back(state, reason).await);
+            return Err(self.roll_back(state, "it failed before the agent was started anew".to_owned()).await);
         }
         if phase.is_none() {
             let body = Body::new(state.id(), state.media_type(), state.bytes().clone());
@@ -163,8 +162,8 @@ impl Applier {
 
     /// Whether the output is this state.
     fn is_out(&self, state: &State) -> Result<bool, Verdict> {
-        let differences = block_in_place(|| self.output.compare(rendered(state)));
-        differences.map(|differences| differences.is_empty()).map_err(|fault| machine(&fault))
+        let compared = block_in_place(|| self.output.compare(rendered(state)));
+        Ok(compared.map_err(|fault| machine(&fault))?.is_empty())
     }
 
     /// A state that is held already: it was finished before the client knew of it.
@@ -377,16 +376,13 @@ fn keep(kept: Result<(), StoreError>) -> Step {
 /// Why a state is left that was still to be applied.
 const WITHDRAWN: &str = "the server has the state before again";
 
-/// Whether `id` is another one of the state that is held: it is no news otherwise, since the client learns of what is held later
-/// than the store.
-#[must_use]
-pub fn is_renamed(held: Option<&str>, id: Option<&str>) -> bool {
+/// Whether `id` is another one of the state that is held. The client learns of what is held later than the store.
+pub(super) fn is_renamed(held: Option<&str>, id: Option<&str>) -> bool {
     held != id && is_same(held, id)
 }
 
 /// Whether two ids are of the same state, whatever their versions.
-#[must_use]
-pub fn is_same(held: Option<&str>, id: Option<&str>) -> bool {
+pub(super) fn is_same(held: Option<&str>, id: Option<&str>) -> bool {
     let Some((held, id)) = held.zip(id) else { return false };
     held == id || StateId::parse(held).zip(Since::parse(id)).is_some_and(|(held, id)| held.is_same_state(&id))
 }

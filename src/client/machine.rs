@@ -106,7 +106,6 @@ pub(super) struct Machine {
     connected: Option<Place>,
     within: Option<Duration>,
     failure: Option<(Failure, Place, Instant)>,
-    /// The id of what the server had last.
     newest: Option<String>,
     confirmed: Option<(Duration, Instant)>,
     counters: Counters,

@@ -135,3 +135,22 @@ async fn a_server_that_lies_changes_nothing() {
         assert!(log.iter().any(|line| line.contains("no state comes") && line.contains(&liar)), "{head}: {log:?}");
     }
 }
+
+/// That a state is put out is noted before it is: what comes in between must not be taken for done.
+#[tokio::test]
+async fn a_state_that_could_not_be_put_out_after_its_check_is_put_out_later() {
+    let rig = Rig::new().await;
+    let (check, exec) = (rig.hook("check"), rig.hook("exec"));
+    let mut agent = rig.agent(&["--check", &check, "--exec", &exec]);
+    rig.holds("a", 1).await;
+    rig.write("check", "rm $TIDEWAIT_FILE");
+    rig.change(2).await;
+    agent.logged("is tried again").await;
+    assert_eq!((rig.read("out"), rig.calls().len()), (model(1), 3));
+    rig.write("check", "");
+    agent.signal(rustix::process::Signal::HUP);
+    rig.holds("a", 2).await;
+    assert_eq!(rig.read("out"), model(2));
+    let calls = rig.calls().split_off(3);
+    assert_eq!(calls, ["check apply 1 {\"n\":2}", "exec apply 1 {\"n\":2}"]);
+}
