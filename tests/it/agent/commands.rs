@@ -12,7 +12,7 @@ async fn what_a_check_refuses_is_told_upstream_and_kept_out_of_the_way_until_a_n
     rig.change(2).await;
     assert_eq!(rig.rejects("a", 2).await, "two is too much");
     assert_eq!(rig.read("out"), model(1));
-    assert_eq!(rig.seen("a").await["holds"].as_str().is_some(), true);
+    assert!(rig.seen("a").await["holds"].as_str().is_some());
     // The next start knows it, too.
     agent.kill().await;
     let _agent = rig.agent(&["--check", &check, "--exec", &exec]);

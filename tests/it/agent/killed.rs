@@ -213,7 +213,7 @@ async fn in_each_phase() {
         rig.model.replace(&model(2));
         let call = if phase == "rollback" { "exec rollback " } else { &format!("{phase} apply ") };
         let calls = || rig.calls().iter().filter(|line| line.starts_with(call)).count();
-        let before = if phase == "rollback" { 0 } else { 1 };
+        let before = usize::from(phase != "rollback");
         until("it runs", async || (calls() > before).then_some(())).await;
         assert_eq!(out(&rig), if ["check", "rollback"].contains(&phase) { 1 } else { 2 }, "{phase}");
         running.kill().await;

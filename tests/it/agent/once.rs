@@ -20,7 +20,7 @@ async fn each_end_has_its_exit_code() {
     let mut rig = Rig::new().await;
     let url = format!("http://{}", rig.server.listen);
     rig.write("check", "case $(cat $TIDEWAIT_FILE) in *2*) echo 'no two' >&2; exit 1;; esac");
-    let (nowhere, check) = (nowhere().await, rig.hook("check"));
+    let (nowhere, check) = (nowhere(), rig.hook("check"));
     // Nothing, and no server.
     assert_eq!(once(&rig, &nowhere, &[SOON]).await.0, Some(5));
     assert_eq!(once(&rig, &url, &[SOON]).await.0, Some(0));
@@ -62,12 +62,12 @@ async fn what_was_under_way_is_finished_and_the_server_is_still_missed() {
     rig.called("exec apply 1 {\"n\":1}").await;
     agent.kill().await;
     rig.write("exec", "");
-    let (code, log) = once(&rig, &nowhere().await, &["--exec", &exec, "--deadline=4s"]).await;
+    let (code, log) = once(&rig, &nowhere(), &["--exec", &exec, "--deadline=4s"]).await;
     assert_eq!((code, rig.calls().len()), (Some(4), 2), "{log:?}");
 }
 
 /// An address at which nobody listens.
-async fn nowhere() -> String {
+fn nowhere() -> String {
     format!("http://127.0.0.1:{}", crate::control_plane::free_port())
 }
 
