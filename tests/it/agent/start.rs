@@ -74,6 +74,8 @@ async fn what_was_under_way_is_finished_without_a_server() {
     fs::remove_file(rig.path("out")).expect("it is there");
     let mut agent = start(&rig, &nowhere, &[]);
     rig.reads("out", &model(2)).await;
+    // What was put right is applied again.
+    agent.logged("the command succeeded").await;
     agent.kill().await;
     let before = rig.calls().len();
     let _agent = start(&rig, &url, &[]);
