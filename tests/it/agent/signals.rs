@@ -44,6 +44,7 @@ async fn term_lets_a_running_command_finish_and_what_it_did_is_kept() {
     let mut agent = rig.agent(&["--exec", &exec, "--verify", &verify]);
     rig.called("exec apply 1 {\"n\":1}").await;
     agent.signal(Signal::TERM);
+    until("it is seen", async || agent_stops(&agent).then_some(())).await;
     rig.open("gate").await;
     assert_eq!(agent.ended().await, Some(0));
     assert_eq!(rig.calls().len(), 1, "no further command was started");
