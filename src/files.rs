@@ -149,7 +149,7 @@ pub fn folder_of(file: &Path) -> &Path {
 /// Locks a file, which is created where it is missing, for as long as what is returned lives. The file is never removed:
 /// a process that holds a removed one would not exclude the next.
 pub fn lock(path: &Path) -> Result<File, LockError> {
-    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+    let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
     let file = opened.map_err(failed("open", path)).map_err(LockError::Io)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
