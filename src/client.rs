@@ -50,5 +50,7 @@ pub use handles::{Client, Reports, States};
 #[cfg(feature = "server")]
 pub(crate) use pace::doubled;
 pub use settings::{InvalidSetting, Settings};
+#[cfg(feature = "server")]
+pub(crate) use state::is_same;
 pub use state::{NotTheState, Patch, State};
 pub use status::{Counters, Doing, Status};

@@ -11,13 +11,12 @@
 
 use tokio::task::block_in_place;
 
-use super::commands::{Commands, Subject};
-use super::hooks::{Action, Outcome};
+use super::commands::Commands;
+use super::hooks::{Action, Call, Outcome};
 use super::output::fault::Fault;
 use super::output::{Output, render};
 use super::store::{Applied, Body, HookResult, Phase, Store, StoreError, boot};
-use crate::client::State;
-use crate::model::{Since, StateId};
+use crate::client::{State, is_same};
 use crate::sources::wall_clock;
 
 /// Applies states, one after the other.
@@ -109,18 +108,10 @@ impl Applier {
         self.store.pending().and_then(|pending| kept(&pending.body))
     }
 
-    /// Applies a state, from where it is.
-    pub async fn apply(&mut self, state: &State) -> Verdict {
-        match self.steps(state).await {
-            Ok(()) => Verdict::Held,
-            Err(verdict) => verdict,
-        }
-    }
-
-    /// The same; or, if the server has what is held again, leaves this one and puts that back.
-    pub async fn apply_or_withdraw(&mut self, state: &State, is_withdrawn: bool) -> Verdict {
+    /// Applies a state, from where it is; or, if the server has what is held again, leaves it and puts that back.
+    pub async fn apply(&mut self, state: &State, is_withdrawn: bool) -> Verdict {
         match is_withdrawn {
-            false => self.apply(state).await,
+            false => self.steps(state).await.err().unwrap_or(Verdict::Held),
             true if self.output.is_unsettled() => self.roll_back(state, WITHDRAWN.to_owned()).await,
             true => self.refuse(WITHDRAWN),
         }
@@ -145,11 +136,11 @@ impl Applier {
             self.put_out(state).await?;
         }
         if !is_out || phase != Some(Phase::Applied) {
-            let outcome = self.commands.exec(self.subject(Action::Apply, state, None)).await;
+            let outcome = self.exec(Action::Apply, state, None).await;
             self.judge(state, outcome).await?;
             self.advance(Phase::Applied)?;
         }
-        let outcome = self.commands.verify(self.subject(Action::Apply, state, None)).await;
+        let outcome = self.verify(Action::Apply, state).await;
         self.judge(state, outcome).await?;
         let applied = self.applied(HookResult::Done);
         self.keep(|store| store.hold(applied))?;
@@ -193,8 +184,8 @@ impl Applier {
             Err(fault @ Fault::Machine { .. }) => return Err(Unpublished::Verdict(machine(&fault))),
         };
         let attempts = self.attempts();
-        let subject = Subject { file: staged.path(), ..self.subject(Action::Apply, state, None) };
-        match self.commands.check(subject).await {
+        let call = Call { file: staged.path(), ..self.call(Action::Apply, state, None) };
+        match self.commands.check(call, state.bytes()).await {
             Outcome::Done => {}
             // Nothing is to be put back.
             Outcome::Rejected(why) => return Err(Unpublished::Refused(why)),
@@ -250,7 +241,7 @@ impl Applier {
         }
         let mut reason = reason;
         if let Some(held) = self.held() {
-            let outcome = self.commands.exec(self.subject(Action::Rollback, &held, Some((state, &reason)))).await;
+            let outcome = self.exec(Action::Rollback, &held, Some((state, &reason))).await;
             match outcome {
                 Outcome::Done => {}
                 Outcome::Stopped => return Verdict::Stopped,
@@ -290,9 +281,9 @@ impl Applier {
     /// Runs the commands for what is held. Why they failed, if they did.
     pub async fn again(&mut self, action: Action) -> Result<(), String> {
         let Some(held) = self.held() else { return Ok(()) };
-        let mut outcome = self.commands.exec(self.subject(action, &held, None)).await;
+        let mut outcome = self.exec(action, &held, None).await;
         if outcome == Outcome::Done {
-            outcome = self.commands.verify(self.subject(action, &held, None)).await;
+            outcome = self.verify(action, &held).await;
         }
         let (hooks, why) = match outcome {
             Outcome::Done => (HookResult::Done, None),
@@ -329,15 +320,27 @@ impl Applier {
         }
     }
 
-    fn subject<'s>(&'s self, action: Action, state: &'s State, failed: Option<(&'s State, &'s str)>) -> Subject<'s> {
+    /// Runs the command that applies a state. `failed`: for what is put back, instead of which one, and why.
+    async fn exec(&self, action: Action, state: &State, failed: Option<(&State, &str)>) -> Outcome {
+        let previous = self.output.previous();
+        let call = Call { previous_file: previous.as_deref(), ..self.call(action, state, failed) };
+        self.commands.exec(call, state.bytes()).await
+    }
+
+    /// Runs the command that says whether a state works.
+    async fn verify(&self, action: Action, state: &State) -> Outcome {
+        let previous = self.output.previous();
+        let call = Call { previous_file: previous.as_deref(), ..self.call(action, state, None) };
+        self.commands.verify(call, state.bytes()).await
+    }
+
+    fn call<'s>(&'s self, action: Action, state: &'s State, failed: Option<(&'s State, &'s str)>) -> Call<'s> {
         let held = self.store.held().map(|held| held.body.id());
-        let previous_id = failed.map_or(held, |(state, _)| Some(state.id()));
-        Subject {
+        Call {
             action,
             operation: &self.operation,
             id: state.id(),
-            bytes: state.bytes(),
-            previous_id,
+            previous_id: failed.map_or(held, |(state, _)| Some(state.id())),
             file: self.output.path(),
             target: self.output.path(),
             previous_file: None,
@@ -378,13 +381,7 @@ const WITHDRAWN: &str = "the server has the state before again";
 
 /// Whether `id` is another one of the state that is held. The client learns of what is held later than the store.
 pub(super) fn is_renamed(held: Option<&str>, id: Option<&str>) -> bool {
-    held != id && is_same(held, id)
-}
-
-/// Whether two ids are of the same state, whatever their versions.
-pub(super) fn is_same(held: Option<&str>, id: Option<&str>) -> bool {
-    let Some((held, id)) = held.zip(id) else { return false };
-    held == id || StateId::parse(held).zip(Since::parse(id)).is_some_and(|(held, id)| held.is_same_state(&id))
+    held != id && held.zip(id).is_some_and(|(held, id)| is_same(held, id))
 }
 
 fn machine(fault: &Fault) -> Verdict {

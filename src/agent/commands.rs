@@ -1,6 +1,5 @@
 //! The commands of the operator, and how they are run for a state.
 
-use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -51,31 +50,6 @@ pub enum InvalidHooks {
     Verify,
 }
 
-/// The state for which commands run, and where it is.
-#[derive(Debug, Clone, Copy)]
-pub struct Subject<'s> {
-    /// Why.
-    pub action: Action,
-    /// The path of the operation.
-    pub operation: &'s str,
-    /// The state.
-    pub id: &'s str,
-    /// Its bytes.
-    pub bytes: &'s Bytes,
-    /// The one that is held.
-    pub previous_id: Option<&'s str>,
-    /// What is staged, or the output.
-    pub file: &'s Path,
-    /// The output.
-    pub target: &'s Path,
-    /// The output before.
-    pub previous_file: Option<&'s Path>,
-    /// Why it is put back.
-    pub reason: Option<&'s str>,
-    /// From 1.
-    pub attempt: u32,
-}
-
 impl Commands {
     /// Reads them. `inherited` gives the agent's own variables.
     pub fn new(
@@ -123,26 +97,26 @@ impl Commands {
     }
 
     /// Whether what is staged is good.
-    pub async fn check(&self, subject: Subject<'_>) -> Outcome {
-        self.run("check", self.check.as_ref(), subject).await
+    pub async fn check(&self, call: Call<'_>, bytes: &Bytes) -> Outcome {
+        self.run("check", self.check.as_ref(), call, bytes).await
     }
 
     /// Applies what is put out.
-    pub async fn exec(&self, subject: Subject<'_>) -> Outcome {
-        if self.exec.is_some() && subject.action == Action::Apply && !self.settings.splay.is_zero() {
+    pub async fn exec(&self, call: Call<'_>, bytes: &Bytes) -> Outcome {
+        if self.exec.is_some() && call.action == Action::Apply && !self.settings.splay.is_zero() {
             tokio::select! {
                 () = sleep(self.settings.splay.mul_f64(fastrand::f64())) => {}
                 () = self.stopping.cancelled() => {}
             }
         }
-        self.run("exec", self.exec.as_ref(), subject).await
+        self.run("exec", self.exec.as_ref(), call, bytes).await
     }
 
     /// Whether it works: asked again and again, for as long as that may take.
-    pub async fn verify(&self, subject: Subject<'_>) -> Outcome {
+    pub async fn verify(&self, call: Call<'_>, bytes: &Bytes) -> Outcome {
         let start = Instant::now();
         loop {
-            let outcome = self.run("verify", self.verify.as_ref(), subject).await;
+            let outcome = self.run("verify", self.verify.as_ref(), call, bytes).await;
             let (Outcome::TryAgain(why) | Outcome::TimedOut(why) | Outcome::NotStarted(why) | Outcome::Rejected(why)) =
                 outcome
             else {
@@ -158,29 +132,14 @@ impl Commands {
         }
     }
 
-    async fn run(&self, name: &'static str, command: Option<&Command>, subject: Subject<'_>) -> Outcome {
+    async fn run(&self, name: &'static str, command: Option<&Command>, call: Call<'_>, bytes: &Bytes) -> Outcome {
         let Some(command) = command else { return Outcome::Done };
         if self.stopping.is_cancelled() {
             return Outcome::Stopped;
         }
-        let Subject { action, operation, id, previous_id, file, target, previous_file, reason, attempt, bytes } =
-            subject;
-        let call = Call {
-            action,
-            operation,
-            id,
-            previous_id,
-            file,
-            target,
-            previous_file,
-            patch_file: None,
-            reason,
-            stale: false,
-            attempt,
-        };
         let stdin = self.settings.stdin.then(|| bytes.clone());
         let ended = hooks::run(command, &self.environment, &call, stdin, self.limits, self.stop.cancelled()).await;
-        tell(name, id, &ended);
+        tell(name, call.id, &ended);
         ended.outcome
     }
 }

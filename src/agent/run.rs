@@ -7,14 +7,14 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::apply::{Applier, Later, Verdict, is_renamed, is_same};
+use super::apply::{Applier, Later, Verdict, is_renamed};
 use super::around::{Around, Interrupt, every};
 use super::hooks::Action;
 use super::notify::Notify;
 use super::setup::{SetupError, setup};
 use super::status::{Journal, Report};
 use crate::bounds::{AGENT_AGAIN, AGENT_ENFORCE, AGENT_MACHINE, AGENT_NEWER};
-use crate::client::{Client, FailureKind, Reports, State, States, Status, doubled};
+use crate::client::{Client, FailureKind, Reports, State, States, Status, doubled, is_same};
 use crate::config::agent::{Agent, OnStart};
 
 /// How an agent ends.
@@ -75,8 +75,8 @@ pub async fn run(
     notify: Notify,
     inherited: impl Fn(&str) -> Option<std::ffi::OsString>,
 ) -> Result<Exit, SetupError> {
-    let (applier, settings) = setup(config, inherited)?;
-    let (states, reports) = Client::start(&settings, applier.held()).map_err(SetupError::Client)?;
+    let applier = setup(config, inherited)?;
+    let (states, reports) = Client::start(&config.source, applier.held()).map_err(SetupError::Client)?;
     let around = Around::new(config, notify, reports.clone(), applier.commands().ends())?;
     let running = Running {
         applier,
@@ -207,7 +207,7 @@ impl Running {
                 return self.is_once.then_some(Exit::Rejected);
             }
             tracing::info!(id = wanted.id(), bytes = wanted.bytes().len(), "a state has come");
-            let (verdict, interrupt) = self.around.beside(self.applier.apply_or_withdraw(&wanted, is_withdrawn)).await;
+            let (verdict, interrupt) = self.around.beside(self.applier.apply(&wanted, is_withdrawn)).await;
             let why = match verdict {
                 Verdict::Held => {
                     tracing::info!(id = wanted.id(), "the state is applied");
@@ -251,7 +251,7 @@ impl Running {
                     Interrupt::Stop | Interrupt::Deadline => return Some(self.end(interrupt)),
                 },
                 // The server has gone back to what is held.
-                _ = status.wait_for(|status| is_same(held.as_deref(), status.newest.as_deref())) => is_withdrawn = true,
+                _ = status.wait_for(|status| held.as_deref().zip(status.newest.as_deref()).is_some_and(|(held, newest)| is_same(held, newest))) => is_withdrawn = true,
                 () = sleep(pause) => {}
             }
         }

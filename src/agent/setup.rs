@@ -11,8 +11,8 @@ use super::output::fault::InvalidOutput;
 use super::output::settings::{Options, Settings};
 use super::output::{Output, Start};
 use super::store::{Of, Store, StoreError};
-use crate::client::{self, InvalidSetting};
-use crate::config::agent::{Agent, AgentSource};
+use crate::client::InvalidSetting;
+use crate::config::agent::Agent;
 
 /// Why an agent does not start.
 #[derive(Debug, thiserror::Error)]
@@ -45,12 +45,8 @@ impl SetupError {
     }
 }
 
-/// The applier of an agent, and the settings of its client. `inherited` gives the variables of the environment.
-pub fn setup(
-    config: &Agent,
-    inherited: impl Fn(&str) -> Option<OsString>,
-) -> Result<(Applier, client::Settings), SetupError> {
-    let settings = client_settings(&config.source, config.once.is_some());
+/// The applier of an agent. `inherited` gives the variables of the environment.
+pub fn setup(config: &Agent, inherited: impl Fn(&str) -> Option<OsString>) -> Result<Applier, SetupError> {
     let commands = Commands::new(&config.hooks, inherited)?;
     let given = &config.output;
     let options = Options {
@@ -76,25 +72,7 @@ pub fn setup(
     // Also where the one that is on its way was not put out: one before it may have been.
     let start = if store.pending().is_some() { Start::Unsettled } else { Start::Settled };
     let output = Output::open(places, start)?;
-    let applier = Applier::new(store, output, commands, &config.source.operation, digest(config));
-    Ok((applier, settings))
-}
-
-/// The settings of the client. `once`: nobody waits for a change.
-fn client_settings(source: &AgentSource, once: bool) -> client::Settings {
-    let first = source.endpoints.first().map(String::as_str).unwrap_or_default();
-    client::Settings {
-        endpoints: source.endpoints.clone(),
-        select: source.select.clone(),
-        agent_id: source.agent_id.clone(),
-        wait: if once { crate::bounds::CLIENT_WAIT.0 } else { source.wait },
-        max_bytes: source.max_bytes,
-        ca: source.ca.clone(),
-        certificate: source.certificate.clone(),
-        token_file: source.token_file.clone(),
-        clear_credentials: source.clear_credentials,
-        ..client::Settings::new(first, &source.operation)
-    }
+    Ok(Applier::new(store, output, commands, &config.source.operation, digest(config)))
 }
 
 /// The option that a setting of the client is given by.

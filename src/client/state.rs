@@ -108,7 +108,7 @@ impl State {
 }
 
 /// Whether two ids name the same state, whatever their versions.
-pub(super) fn is_same(one: &str, other: &str) -> bool {
+pub(crate) fn is_same(one: &str, other: &str) -> bool {
     match (StateId::parse(one), Since::parse(other)) {
         (Some(one), Some(other)) => one.is_same_state(&other),
         _ => one == other,

@@ -10,6 +10,7 @@ use super::problem::Problems;
 use super::reader::Reader;
 use super::{Log, LogFormat, value};
 use crate::bounds::{AGENT_ID_BYTES, CLIENT_WAIT, DOCUMENT_BYTES};
+use crate::client;
 use crate::escape::escape;
 
 mod options;
@@ -89,7 +90,7 @@ fn state_dir(given: Option<&str>, environment: Option<&str>, problems: &mut Prob
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Agent {
     /// Where the model comes from.
-    pub source: AgentSource,
+    pub source: client::Settings,
     /// Where it goes.
     pub output: AgentOutput,
     /// What must outlive the process.
@@ -100,31 +101,6 @@ pub struct Agent {
     pub once: Option<Duration>,
     /// The log.
     pub log: Log,
-}
-
-/// Where the model comes from; as text where the client checks it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AgentSource {
-    /// URLs of servers.
-    pub endpoints: Vec<String>,
-    /// The path of the operation.
-    pub operation: String,
-    /// JSON Pointers.
-    pub select: Vec<String>,
-    /// `Agent-Id`; absent: none could be made of the host's name.
-    pub agent_id: Option<String>,
-    /// How long the server may hold a request.
-    pub wait: Duration,
-    /// Bytes of a model.
-    pub max_bytes: usize,
-    /// Authorities.
-    pub ca: Option<PathBuf>,
-    /// A client certificate and its key.
-    pub certificate: Option<(PathBuf, PathBuf)>,
-    /// A token.
-    pub token_file: Option<PathBuf>,
-    /// It may go in the clear.
-    pub clear_credentials: bool,
 }
 
 /// Where the model goes; as text where the output checks it.
@@ -226,7 +202,7 @@ pub fn resolve(options: &AgentOptions, environment: Option<&str>, host: &str) ->
     Ok(Agent { source, output, state_dir, hooks, once: options.once.then_some(deadline), log })
 }
 
-fn source(reader: &mut Reader<'_>, options: &AgentOptions, host: &str) -> AgentSource {
+fn source(reader: &mut Reader<'_>, options: &AgentOptions, host: &str) -> client::Settings {
     if options.endpoint.is_empty() {
         reader.problems.push("--endpoint", "is missing: give the URL of a server, such as https://edge.example:8480");
     }
@@ -242,17 +218,20 @@ fn source(reader: &mut Reader<'_>, options: &AgentOptions, host: &str) -> AgentS
             None
         }
     };
-    AgentSource {
+    let wait = duration(reader, "wait", CLIENT_WAIT.0..=CLIENT_WAIT.1, 25);
+    let operation = options.operation.as_deref().unwrap_or("/describe");
+    client::Settings {
         endpoints: options.endpoint.clone(),
-        operation: options.operation.clone().unwrap_or_else(|| "/describe".to_owned()),
         select: options.select.clone(),
         agent_id: options.agent_id.clone().or_else(|| of_host(host)),
-        wait: duration(reader, "wait", CLIENT_WAIT.0..=CLIENT_WAIT.1, 25),
+        // With --once nobody waits for a change.
+        wait: if options.once { CLIENT_WAIT.0 } else { wait },
         max_bytes: number(reader, "max-bytes", 1..=DOCUMENT_BYTES, DOCUMENT_BYTES),
         ca: options.ca.as_ref().map(PathBuf::from),
         certificate,
         token_file: options.token_file.as_ref().map(PathBuf::from),
         clear_credentials: options.allow_clear_credentials,
+        ..client::Settings::new("", operation)
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
 use crate::model_file::ModelFile;
+pub(crate) use crate::server::until;
 use crate::server::{STEP, Server, collect, tidewait};
 
 mod commands;
@@ -38,20 +39,6 @@ pub(crate) struct Agent {
 /// The model with this number.
 pub(crate) fn model(n: usize) -> String {
     format!(r#"{{"n":{n}}}"#)
-}
-
-/// Looks again and again until there is something: what it waits for is in another process.
-pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let mut ticks = tokio::time::interval(Duration::from_millis(5));
-    let waited = tokio::time::timeout(STEP, async {
-        loop {
-            ticks.tick().await;
-            if let Some(found) = look().await {
-                return found;
-            }
-        }
-    });
-    waited.await.unwrap_or_else(|_| panic!("never {what}"))
 }
 
 /// Commands of an agent that was killed go on, and some wait at a gate for ever.

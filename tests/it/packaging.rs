@@ -2,11 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
-use std::time::Duration;
 
 use tokio::process::Command;
 
-use crate::server::STEP;
+use crate::server::until;
 
 mod daemonset; // the manifest, and the real API server
 mod notify; // what the built binary says to a socket of systemd's
@@ -31,18 +30,4 @@ async fn printed(command: &mut Command) -> String {
     let Output { status, stdout, stderr } = command.stdin(Stdio::null()).output().await.expect("it starts");
     assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
     String::from_utf8(stdout).expect("UTF-8")
-}
-
-/// Looks again and again until there is something: what it waits for is in another process.
-async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let mut ticks = tokio::time::interval(Duration::from_millis(10));
-    let waited = tokio::time::timeout(STEP, async {
-        loop {
-            ticks.tick().await;
-            if let Some(found) = look().await {
-                return found;
-            }
-        }
-    });
-    waited.await.unwrap_or_else(|_| panic!("never {what}"))
 }

@@ -13,6 +13,20 @@ use tokio::sync::watch;
 /// The longest that any single step of a test may take.
 pub(crate) const STEP: Duration = Duration::from_secs(30);
 
+/// Looks again and again until there is something: what it waits for is in another process.
+pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let mut ticks = tokio::time::interval(Duration::from_millis(5));
+    let waited = tokio::time::timeout(STEP, async {
+        loop {
+            ticks.tick().await;
+            if let Some(found) = look().await {
+                return found;
+            }
+        }
+    });
+    waited.await.unwrap_or_else(|_| panic!("never {what}"))
+}
+
 /// A running `tidewait serve`; killed when dropped.
 pub(crate) struct Server {
     pub(crate) listen: SocketAddr,

@@ -22,7 +22,7 @@ const ARROWS: [(&str, &[&str]); 29] = [
     ("protocol", &["bounds"]),
     ("model", &["bounds", "protocol", "yaml"]),
     ("client", &["bounds", "escape", "model", "protocol", "sockets"]),
-    ("config", &["access", "bounds", "escape", "yaml"]),
+    ("config", &["access", "bounds", "client", "escape", "yaml"]),
     ("crd", &["bounds", "config", "escape"]),
     ("describe", &["bounds", "config", "escape", "model", "protocol"]),
     ("registry", &["access", "bounds", "model"]),

@@ -39,8 +39,6 @@ pub enum Action {
     Again,
     /// The state failed, and the one before is back.
     Rollback,
-    /// What is held is older than `--max-age`.
-    Stale,
 }
 
 impl Action {
@@ -50,7 +48,6 @@ impl Action {
             Self::Start => "start",
             Self::Again => "again",
             Self::Rollback => "rollback",
-            Self::Stale => "stale",
         }
     }
 }
@@ -72,12 +69,8 @@ pub struct Call<'c> {
     pub target: &'c Path,
     /// `TIDEWAIT_PREVIOUS_FILE`: the output before.
     pub previous_file: Option<&'c Path>,
-    /// `TIDEWAIT_PATCH_FILE`: the change from the state before.
-    pub patch_file: Option<&'c Path>,
     /// `TIDEWAIT_REASON`: of a rollback.
     pub reason: Option<&'c str>,
-    /// `TIDEWAIT_STALE`: `true` or `false`.
-    pub stale: bool,
     /// `TIDEWAIT_ATTEMPT`, from 1.
     pub attempt: u32,
 }
@@ -115,9 +108,7 @@ impl Environment {
             ("FILE", path(Some(call.file))),
             ("TARGET", path(Some(call.target))),
             ("PREVIOUS_FILE", path(call.previous_file)),
-            ("PATCH_FILE", path(call.patch_file)),
             ("REASON", text(call.reason)),
-            ("STALE", call.stale.to_string().into()),
             ("ATTEMPT", call.attempt.to_string().into()),
         ];
         let own = own.into_iter().map(|(name, value)| (format!("TIDEWAIT_{name}"), value));

@@ -33,9 +33,7 @@ fn call(file: &Path) -> Call<'_> {
         file,
         target: Path::new("/etc/target"),
         previous_file: None,
-        patch_file: None,
         reason: Some("a\nb\0"),
-        stale: false,
         attempt: 1,
     }
 }
@@ -123,11 +121,9 @@ async fn a_command_sees_what_is_promised_and_nothing_else() {
             "TIDEWAIT_FILE=/tmp/a file",
             "TIDEWAIT_ID=e.1.d",
             "TIDEWAIT_OPERATION=/describe",
-            "TIDEWAIT_PATCH_FILE=",
             "TIDEWAIT_PREVIOUS_FILE=",
             "TIDEWAIT_PREVIOUS_ID=",
             r"TIDEWAIT_REASON=a\nb\u{0}",
-            "TIDEWAIT_STALE=false",
             "TIDEWAIT_TARGET=/etc/target",
         ]
     );

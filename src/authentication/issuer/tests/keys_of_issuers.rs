@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::super::follow::Follower;
@@ -83,6 +84,8 @@ struct Published {
     keys: RefCell<Result<Arc<Keys>, String>>,
     takes: Cell<Duration>,
     fetches: RefCell<Vec<Instant>>,
+    /// Another one has begun.
+    fetched: Notify,
     follower: Follower,
 }
 
@@ -93,6 +96,7 @@ impl Published {
             keys: RefCell::new(keys),
             takes: Cell::new(Duration::from_millis(100)),
             fetches: RefCell::default(),
+            fetched: Notify::new(),
             follower: Follower::new(true, metrics.of(URL)),
         }
     }
@@ -101,6 +105,8 @@ impl Published {
     async fn during(&self, test: impl Future<Output = ()>) {
         let fetch = || async {
             self.fetches.borrow_mut().push(Instant::now());
+            self.fetched.notify_one();
+            // How long the issuer takes, by the clock of the test.
             tokio::time::sleep(self.takes.get()).await;
             self.keys.borrow().clone()
         };
@@ -117,6 +123,20 @@ impl Published {
 
     fn fetches(&self) -> usize {
         self.fetches.borrow().len()
+    }
+
+    /// Waits until so many fetches have begun.
+    async fn until_fetches(&self, count: usize) {
+        while self.fetches() < count {
+            self.fetched.notified().await;
+        }
+    }
+
+    /// Waits until the next fetch may begin as soon as it is asked for.
+    async fn until_another_may(&self) {
+        self.until_fetches(1).await;
+        let last = *self.fetches.borrow().last().expect("one has begun");
+        tokio::time::sleep_until(last + ISSUER_FETCH_PAUSE).await;
     }
 }
 
@@ -138,10 +158,11 @@ async fn keys_are_there_with_the_first_fetch_and_fetched_again_every_few_minutes
         .during(async {
             assert_eq!(issuer.ask("a").await, Ok(true), "who comes before the first fetch waits for it");
             // Who has waited has asked for one more.
-            tokio::time::sleep(ISSUER_FETCH_PAUSE).await;
-            let before = issuer.fetches();
-            tokio::time::sleep(ISSUER_REFRESH.mul_f64(3.5)).await;
-            assert!((3..=4).contains(&(issuer.fetches() - before)), "{:?}", issuer.fetches);
+            issuer.until_fetches(2).await;
+            let (before, begin) = (issuer.fetches(), Instant::now());
+            issuer.until_fetches(before + 3).await;
+            let took = begin.elapsed().div_duration_f64(ISSUER_REFRESH);
+            assert!((2.5..=3.5).contains(&took), "{:?}", issuer.fetches);
             assert_eq!(issuer.ask("a").await, Ok(true));
         })
         .await;
@@ -152,7 +173,7 @@ async fn an_unknown_key_is_fetched_once_for_all_who_wait_and_not_more_often_than
     let issuer = Published::new(Ok(named("a")));
     issuer
         .during(async {
-            tokio::time::sleep(Duration::from_secs(60)).await;
+            issuer.until_another_may().await;
             *issuer.keys.borrow_mut() = Ok(named("b"));
             let asked = futures::future::join_all((0..100).map(|_| issuer.ask("b"))).await;
             assert!(asked.iter().all(|known| *known == Ok(true)), "{asked:?}");
@@ -175,7 +196,7 @@ async fn who_asks_for_an_unknown_key_learns_that_it_does_not_exist_or_that_it_is
     let issuer = Published::new(Ok(named("a")));
     issuer
         .during(async {
-            tokio::time::sleep(Duration::from_secs(60)).await;
+            issuer.until_another_may().await;
             assert_eq!(issuer.ask("b").await, Ok(false), "a fetch that began after it was asked has shown it");
             // The next fetch may not begin yet, and the issuer has published the key since the last.
             *issuer.keys.borrow_mut() =
@@ -213,8 +234,7 @@ async fn an_issuer_that_is_away_keeps_its_keys_and_one_that_never_was_there_is_u
             tokio::time::sleep(ISSUER_REFRESH * 10).await;
             assert_eq!(issuer.ask("a").now_or_never(), Some(Ok(true)));
             // As soon as it may be asked about another key: by itself it is asked after at least 30 s.
-            let last = *issuer.fetches.borrow().last().expect("it was asked");
-            tokio::time::sleep_until(last + ISSUER_FETCH_PAUSE).await;
+            issuer.until_another_may().await;
             assert_eq!(why(issuer.ask("b").await), "it is away again");
         })
         .await;
