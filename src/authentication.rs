@@ -28,6 +28,7 @@ use crate::access::caller::{Caller, Loss};
 use crate::access::credential::{self, Credential, Invalid, Refusal, UNKNOWN};
 use crate::access::verdicts::Verdict;
 use crate::access::{Certificate, Connection, Scheme, Tokens};
+use crate::bounds::PEER_CREDENTIALS_PENDING;
 
 mod asks;
 mod authenticator;
@@ -39,6 +40,7 @@ pub mod issuer;
 pub mod kubernetes;
 mod origin;
 pub mod peers;
+pub mod pending;
 pub mod users;
 mod withdrawals;
 
@@ -46,7 +48,8 @@ use asks::{Asks, Basis, Digest};
 pub use authenticator::{Authenticator, Challenge, Checked, Mark};
 use ends::Ends;
 use inquiries::{Inquiries, Outcome};
-use peers::{Peers, Pending};
+use peers::{Network, Peers};
+use pending::Pending;
 pub use withdrawals::Withdrawals;
 
 /// A connection that a request comes by, as far as its credential is concerned.
@@ -104,6 +107,8 @@ pub struct Authentication {
     inquiries: Arc<Inquiries<Digest, Basis>>,
     ends: Ends,
     peers: Arc<Mutex<Peers>>,
+    /// Unknown credentials of peers that are being found out.
+    pending: Arc<Pending<Network>>,
     withdrawals: Arc<watch::Sender<u64>>,
 }
 
@@ -135,6 +140,7 @@ impl Authentication {
             trusted,
             key: secret(),
             peers,
+            pending: Pending::new(PEER_CREDENTIALS_PENDING),
             withdrawals,
         }
     }
@@ -208,9 +214,10 @@ impl Authentication {
             Ok(caller) => Answer::Now(Ok(caller)),
             Err(Unknown::Refused(refusal)) => Answer::Now(Err(refusal)),
             Err(Unknown::Ask(digest, basis)) => {
-                let (inquiries, peers, peer) = (Arc::clone(&self.inquiries), Arc::clone(&self.peers), basis.peer);
+                let (inquiries, pending) = (Arc::clone(&self.inquiries), Arc::clone(&self.pending));
+                let network = Network::of(basis.peer);
                 Answer::Later(Box::pin(async move {
-                    match inquiries.ask(digest, *basis, || Pending::begin(&peers, peer)).await {
+                    match inquiries.ask(digest, *basis, || pending.begin(network)).await {
                         Outcome::Verdict(verdict) => of(verdict),
                         Outcome::Unavailable | Outcome::Full => Err(Refusal::Unavailable),
                         Outcome::NotBegun => Err(Refusal::Crowded),

@@ -16,7 +16,8 @@ use crate::access::policy::{Allowance, Policy, Rule, Verb};
 use crate::access::verdicts::{Lasts, Verdict};
 use crate::authentication::budgets::Budgets;
 use crate::authentication::inquiries::{Finding, Inquirer, Inquiries, Outcome};
-use crate::bounds::ACCESS_ALLOWED_FOR;
+use crate::authentication::pending::Pending;
+use crate::bounds::{ACCESS_ALLOWED_FOR, CALLER_QUESTIONS_PENDING};
 
 pub mod kubernetes;
 
@@ -54,6 +55,8 @@ pub enum Denied {
     Unavailable,
     /// It is not found out now: too much was asked lately that is not allowed.
     Limited,
+    /// It is not found out now: too much that it has asked for is being found out.
+    Crowded,
 }
 
 /// Whether a caller may.
@@ -79,6 +82,8 @@ pub struct Authorization {
 struct Judged {
     inquiries: Arc<Inquiries<Asked, ()>>,
     refused: Arc<Mutex<Refused>>,
+    /// By caller, as well.
+    pending: Arc<Pending<Box<str>>>,
 }
 
 /// How much each caller has asked for that it may not have. Questions about what is not there count as well: so what there is
@@ -118,7 +123,8 @@ impl Authorization {
         let refused = Arc::<Mutex<Refused>>::default();
         let asks = Asks { judge, refused: Arc::clone(&refused) };
         let inquiries = Inquiries::new(Box::new(asks), Loss::Forbidden, withdrawals, kept);
-        Self { policy, by_rules: with_rules, judge: Some(Judged { inquiries, refused }) }
+        let pending = Pending::new(CALLER_QUESTIONS_PENDING);
+        Self { policy, by_rules: with_rules, judge: Some(Judged { inquiries, refused, pending }) }
     }
 
     /// Ends verdicts of the judge when their time is over; without end.
@@ -184,14 +190,16 @@ impl Authorization {
             return Decision::Now(of(verdict, parts));
         }
         let refused = judge.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        if !refused.may(&Box::from(known.name()), Instant::now().into_std()) {
+        let name = Box::from(known.name());
+        if !refused.may(&name, Instant::now().into_std()) {
             return Decision::Now(Err(Denied::Limited));
         }
-        let inquiries = Arc::clone(&judge.inquiries);
+        let (inquiries, pending) = (Arc::clone(&judge.inquiries), Arc::clone(&judge.pending));
         Decision::Later(Box::pin(async move {
-            match inquiries.ask(asked, (), || Some(())).await {
+            match inquiries.ask(asked, (), || pending.begin(name)).await {
                 Outcome::Verdict(verdict) => of(verdict, parts),
-                Outcome::Unavailable | Outcome::Full | Outcome::NotBegun => Err(Denied::Unavailable),
+                Outcome::Unavailable | Outcome::Full => Err(Denied::Unavailable),
+                Outcome::NotBegun => Err(Denied::Crowded),
             }
         }))
     }

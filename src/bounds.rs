@@ -110,6 +110,8 @@ pub const BAD_CREDENTIALS_PACE: Duration = Duration::from_secs(1);
 pub const BAD_CREDENTIALS_WAIT: Duration = Duration::from_secs(60);
 /// Credentials of one peer that are found out at once; a further one is not, and its client is told to come back.
 pub const PEER_CREDENTIALS_PENDING: usize = 64;
+/// Questions about what one caller may that an API server is asked at once; for a further one the caller is told to come back.
+pub const CALLER_QUESTIONS_PENDING: usize = 64;
 /// Peers (IPv4 addresses, and networks of 64 bits of IPv6) whose bad credentials are remembered; beyond, the one is forgotten whose
 /// budget would be whole again first.
 pub const BAD_CREDENTIALS_PEERS: usize = 16_384;

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tidewait::access::tokens;
 use tidewait::admin::ask;
 use tidewait::agent::notify::{Given, Notify};
-use tidewait::agent::{run, setup, status};
+use tidewait::agent::{exit, run, setup, status};
 use tidewait::app::{self, App};
 use tidewait::bounds::LOG_END;
 use tidewait::config::agent::{AgentCommand, AgentOptions, StatusOptions};
@@ -143,7 +143,7 @@ fn agent_status(options: &StatusOptions, environment: Option<&str>) -> ExitCode 
     }
 }
 
-fn run_agent(config: &config::agent::Agent) -> Result<Result<run::Exit, setup::SetupError>, Box<dyn Error>> {
+fn run_agent(config: &config::agent::Agent) -> Result<Result<exit::Exit, setup::SetupError>, Box<dyn Error>> {
     threads::check()?;
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     // Little is to be done, but the output is written on one thread while the other one polls.

@@ -83,7 +83,7 @@ impl Asks {
             Refusal::Crowded => Problem::retry(
                 Kind::AccessUnknown,
                 UNKNOWN_RETRY,
-                "too many credentials from this address are being judged: try again",
+                "too many credentials from this address, or requests of their owner, are being judged at once: try again",
             ),
             Refusal::TooManyForbidden => Problem::retry(
                 Kind::AccessUnknown,

@@ -2,7 +2,7 @@
 # A firewall that follows a model. The member "nftables" of the model is a script for nft, such as
 #   table inet edge
 #   delete table inet edge
-#   table inet edge { chain input { type filter hook input priority filter; policy drop; ct state established accept; } }
+#   table inet edge { chain input { type filter hook input priority filter; policy drop; ct state established accept; }; }
 # whose first two lines make it the whole truth about its table, whatever is loaded. nft loads all of a script or nothing.
 #
 # usage: ENDPOINT=https://edge.example:8480 nftables.sh [MORE OPTIONS]

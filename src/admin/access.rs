@@ -121,6 +121,7 @@ impl Check {
             Ok(allowed) => Ok(allowed.caller),
             Err(Denied::Unavailable) => Err(self.refuse(Refusal::Unavailable)),
             Err(Denied::Limited) => Err(self.refuse(Refusal::TooManyForbidden)),
+            Err(Denied::Crowded) => Err(self.refuse(Refusal::Crowded)),
             // Another one might, who has a credential.
             Err(Denied::Forbidden) if is_anonymous => Err(self.refuse(Refusal::Missing)),
             Err(Denied::Forbidden) => {
@@ -140,9 +141,9 @@ impl Check {
             Refusal::Invalid(Invalid::Clear) => "clear",
             Refusal::Invalid(Invalid::Several | Invalid::Scheme | Invalid::Form | Invalid::Judged(_)) => "invalid",
             Refusal::Withdrawn => "withdrawn",
-            Refusal::Unavailable => "unknown",
+            Refusal::Unavailable | Refusal::TooManyForbidden => "unknown",
             Refusal::Crowded => "crowded",
-            Refusal::TooManyBad | Refusal::TooManyForbidden => "limited",
+            Refusal::TooManyBad => "limited",
         };
         Refused(reason, self.asks.problem(refusal))
     }

@@ -112,7 +112,7 @@ impl Applier {
     pub async fn apply(&mut self, state: &State, is_withdrawn: bool) -> Verdict {
         match is_withdrawn {
             false => self.steps(state).await.err().unwrap_or(Verdict::Held),
-            true if self.output.is_unsettled() => self.roll_back(state, WITHDRAWN.to_owned()).await,
+            true if self.output.is_unsettled() => self.put_back(state, WITHDRAWN.to_owned()).await,
             true => self.refuse(WITHDRAWN),
         }
     }
@@ -160,7 +160,7 @@ impl Applier {
     /// A state that is held already: it was finished before the client knew of it.
     fn keep_held(&mut self) -> Step {
         self.keep(Store::drop_pending)?;
-        self.enforce().map(drop).map_err(|fault| machine(&fault))
+        self.enforce(true).map(drop).map_err(|fault| machine(&fault))
     }
 
     /// Stages it, has it checked, and replaces the output.
@@ -211,7 +211,7 @@ impl Applier {
             Outcome::TryAgain(why) | Outcome::TimedOut(why) | Outcome::NotStarted(why) => {
                 let phase = self.store.pending().map_or(Phase::Received, |pending| pending.phase);
                 if counts {
-                    keep(self.store.advance(phase, attempts))?;
+                    self.keep(|store| store.advance(phase, attempts))?;
                 }
                 Err(Verdict::Later(Later::Command(why)))
             }
@@ -229,6 +229,10 @@ impl Applier {
             // It stays, unsettled, until there is a newer one.
             return self.refuse(&reason);
         }
+        self.put_back(state, reason).await
+    }
+
+    async fn put_back(&mut self, state: &State, mut reason: String) -> Verdict {
         if let Err(verdict) = self.advance(Phase::RollingBack) {
             return verdict;
         }
@@ -236,10 +240,9 @@ impl Applier {
             return machine(&fault);
         }
         // The way back may have been that of an older one, where it could not be removed.
-        if let Err(fault) = self.enforce() {
+        if let Err(fault) = self.enforce(true) {
             return machine(&fault);
         }
-        let mut reason = reason;
         if let Some(held) = self.held() {
             let outcome = self.exec(Action::Rollback, &held, Some((state, &reason))).await;
             match outcome {
@@ -254,17 +257,17 @@ impl Applier {
     }
 
     fn refuse(&mut self, reason: &str) -> Verdict {
-        match keep(self.store.refuse(reason)) {
+        match self.keep(|store| store.refuse(reason)) {
             Ok(()) => Verdict::Rejected(reason.to_owned()),
             Err(verdict) => verdict,
         }
     }
 
-    /// Puts the output right where it is not what is held. What was changed.
-    pub fn enforce(&mut self) -> Result<Vec<String>, Fault> {
+    /// Puts the output right where it is not what is held, and gives what was changed. What failed may be asked to stay out
+    /// (`--rollback=false`), unless the server `has_held` again.
+    pub fn enforce(&mut self, has_held: bool) -> Result<Vec<String>, Fault> {
         let Some(held) = self.held() else { return Ok(Vec::new()) };
-        if !self.commands.settings().rollback && self.output.is_unsettled() {
-            // What failed stays, as it was asked for.
+        if !has_held && !self.commands.settings().rollback && self.output.is_unsettled() {
             return Ok(Vec::new());
         }
         let differences = block_in_place(|| self.output.compare(rendered(&held)))?;

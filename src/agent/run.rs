@@ -9,6 +9,7 @@ use tokio::time::sleep;
 
 use super::apply::{Applier, Later, Verdict, is_renamed};
 use super::around::{Around, Interrupt, every};
+use super::exit::Exit;
 use super::hooks::Action;
 use super::notify::Notify;
 use super::setup::{SetupError, setup};
@@ -17,37 +18,7 @@ use crate::bounds::{AGENT_AGAIN, AGENT_ENFORCE, AGENT_MACHINE, AGENT_NEWER};
 use crate::client::{Client, FailureKind, Reports, State, States, Status, doubled, is_same};
 use crate::config::agent::{Agent, OnStart};
 
-/// How an agent ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// As asked; with `--once` the newest state is applied.
-    Stopped,
-    /// It could not go on.
-    Failed,
-    /// The newest state is rejected, the last good one is kept.
-    Rejected,
-    /// No server before the deadline; the last good state is out.
-    Stale,
-    /// No server, and nothing to put out.
-    Nothing,
-    /// Refused by the server: 401 or 403.
-    Denied,
-}
-
-impl Exit {
-    /// The exit code.
-    #[must_use]
-    pub fn code(self) -> u8 {
-        match self {
-            Self::Stopped => 0,
-            Self::Failed => 1,
-            Self::Rejected => 3,
-            Self::Stale => 4,
-            Self::Nothing => 5,
-            Self::Denied => 6,
-        }
-    }
-}
+mod held;
 
 /// An agent that runs.
 struct Running {
@@ -65,8 +36,10 @@ struct Running {
     operation: String,
     /// The newest state, if it was rejected, and why.
     rejected: Option<(String, String)>,
-    /// The output was what is held, when it was looked at last.
-    is_whole: bool,
+    /// Why the output was not what is held, when it was looked at last.
+    broken: Option<String>,
+    /// Why the commands failed for what is held, when they ran last.
+    failed: Option<String>,
 }
 
 /// Runs an agent until it ends. `inherited` gives the variables of the environment.
@@ -91,7 +64,8 @@ pub async fn run(
         journal: Journal::new(&config.state_dir),
         operation: config.source.operation.clone(),
         rejected: None,
-        is_whole: true,
+        broken: None,
+        failed: None,
     };
     Ok(running.run().await)
 }
@@ -108,7 +82,7 @@ impl Running {
             }
             self.report(None);
             let held = self.applier.held_id();
-            let mut status = self.status.clone();
+            let (mut status, newest) = (self.status.clone(), self.status.borrow().newest.clone());
             let mut confirmed = self.status.clone();
             let (mut contact, told) = (self.status.clone(), self.told.clone());
             exit = tokio::select! {
@@ -120,13 +94,14 @@ impl Running {
                     Some(state) => self.take(state).await,
                     None => Some(Exit::Failed),
                 },
-                _ = enforce.tick(), if self.enforces => {
-                    self.enforce().await
+                _ = enforce.tick(), if self.enforces || self.failed.is_some() => {
+                    self.enforce_again().await
                 }
-                renamed = status.wait_for(|status| is_renamed(held.as_deref(), status.held.as_deref())) => {
-                    let id = renamed.ok().and_then(|status| status.held.clone());
+                changed = status.wait_for(|status| status.newest != newest || is_renamed(held.as_deref(), status.held.as_deref())) => {
+                    let id = changed.ok().and_then(|status| status.held.clone());
                     self.applier.renamed(id.as_deref());
-                    None
+                    // The server has gone back to what is held, and what failed meanwhile may still be out.
+                    if self.holds_newest() && self.applier.output().is_unsettled() { self.enforce().await } else { None }
                 }
                 contact = contact.wait_for(|status| failure(status) != told.as_deref()) => {
                     let why = contact.ok().and_then(|status| failure(&status).map(str::to_owned));
@@ -136,11 +111,12 @@ impl Running {
                 // The server has nothing newer than what is held or rejected.
                 confirmed = confirmed.wait_for(|status| status.counters.unchanged > 0), if self.is_once => {
                     let is_rejected = confirmed.is_ok_and(|status| status.rejected.is_some());
-                    Some(if is_rejected { Exit::Rejected } else { Exit::Stopped })
+                    Some(if is_rejected { Exit::Rejected } else { self.finished() })
                 }
             };
         }
         let exit = exit.unwrap_or(Exit::Stopped);
+        self.report(None);
         self.around.notify.stopping(Duration::ZERO);
         tracing::info!(code = exit.code(), "the agent ends");
         exit
@@ -148,6 +124,8 @@ impl Running {
 
     /// Puts out what is held at once, since no server may be there, and goes on with what was under way.
     async fn start(&mut self) -> Option<Exit> {
+        // What is there may be of the process before.
+        self.report(None);
         let pending = self.applier.pending();
         // While a state is under way its own order of things says what the output is: whole at any moment.
         if pending.is_none() {
@@ -157,7 +135,7 @@ impl Running {
             }
         }
         match self.applier.store().held() {
-            Some(held) if self.is_whole => {
+            Some(held) if self.broken.is_none() => {
                 tracing::info!(id = held.body.id(), "the state that was held before is put out");
                 self.around.notify.ready(&self.standing());
             }
@@ -212,19 +190,26 @@ impl Running {
                 Verdict::Held => {
                     tracing::info!(id = wanted.id(), "the state is applied");
                     self.reports.held(wanted.id());
+                    (self.rejected, self.broken, self.failed) = (None, None, None);
+                    self.around.notify.ready(&self.standing());
+                    return self.after(interrupt, Exit::Stopped);
+                }
+                Verdict::Rejected(why) if is_withdrawn => {
+                    tracing::info!(id = wanted.id(), why, "the state is left, and the one before is kept");
+                    self.reports.rejected(wanted.id(), why);
                     self.rejected = None;
                     self.around.notify.ready(&self.standing());
                     return self.after(interrupt, Exit::Stopped);
                 }
                 Verdict::Rejected(why) => {
-                    tracing::error!(id = wanted.id(), why, "the state is rejected, and the one before is kept");
-                    self.rejected = Some((wanted.id().to_owned(), why.clone()));
-                    self.around.notify.status(&self.standing());
-                    self.reports.rejected(wanted.id(), why);
+                    self.reject(wanted.id(), why);
                     return self.after(interrupt, Exit::Rejected);
                 }
                 Verdict::Stopped => return Some(self.end(interrupt.unwrap_or(Interrupt::Stop))),
-                Verdict::Later(why) => why,
+                Verdict::Later(why) => match interrupt {
+                    Some(interrupt) => return Some(self.end(interrupt)),
+                    None => why,
+                },
             };
             let pause = pause(&why, failures);
             let (Later::Command(why) | Later::Machine(why)) = why;
@@ -251,10 +236,22 @@ impl Running {
                     Interrupt::Stop | Interrupt::Deadline => return Some(self.end(interrupt)),
                 },
                 // The server has gone back to what is held.
-                _ = status.wait_for(|status| held.as_deref().zip(status.newest.as_deref()).is_some_and(|(held, newest)| is_same(held, newest))) => is_withdrawn = true,
+                _ = status.wait_for(|status| held.as_deref().zip(status.newest.as_deref()).is_some_and(|(held, newest)| is_same(held, newest))), if !is_withdrawn => is_withdrawn = true,
                 () = sleep(pause) => {}
             }
         }
+    }
+
+    /// Says everywhere that a state is rejected.
+    fn reject(&mut self, id: &str, why: String) {
+        if self.applier.output().is_unsettled() {
+            tracing::error!(id, why, "the state is rejected, and its output stays (--rollback=false)");
+        } else {
+            tracing::error!(id, why, "the state is rejected, and the one before is kept");
+        }
+        self.rejected = Some((id.to_owned(), why.clone()));
+        self.around.notify.status(&self.standing());
+        self.reports.rejected(id, why);
     }
 
     /// What follows on the end of a state: `once` is the exit where there is only one.
@@ -297,7 +294,7 @@ impl Running {
     fn report(&mut self, retries: Option<&str>) {
         let status = self.status.borrow().clone();
         let store = self.applier.store();
-        let (rejects, reason) = self.rejected.clone().unzip();
+        let (rejects, reason) = self.rejected_newest().cloned().unzip();
         self.journal.write(Report {
             pid: std::process::id(),
             operation: self.operation.clone(),
@@ -307,6 +304,8 @@ impl Running {
             retries: retries.map(str::to_owned),
             rejects,
             reason,
+            broken: self.broken.clone(),
+            failed: self.failed.clone(),
             is_denied: status.failure.as_ref().is_some_and(|(failure, _)| failure.kind == FailureKind::Denied),
             failure: status.failure.map(|(failure, _)| failure.text),
             endpoint: status.endpoint,
@@ -328,45 +327,24 @@ impl Running {
     /// What the agent holds, lacks or rejects, in one line.
     fn standing(&self) -> String {
         let held = self.applier.store().held().map(|held| held.body.id());
-        match (&self.rejected, held) {
+        match (self.rejected_newest(), held) {
             (Some((id, why)), _) => format!("rejected {id}: {why}"),
             (None, Some(id)) => format!("holds {id}"),
             (None, None) => "waits for the first state".to_owned(),
         }
     }
 
-    /// Puts the output right, and applies it again where that was needed.
-    async fn enforce(&mut self) -> Option<Exit> {
-        let enforced = self.applier.enforce();
-        self.is_whole = enforced.is_ok();
-        match enforced {
-            Ok(changed) if changed.is_empty() => {}
-            Ok(changed) => {
-                for what in changed {
-                    tracing::warn!(what, "the output was not what is held, and is put right");
-                }
-                // It may not have been possible at the start.
-                self.around.notify.ready(&self.standing());
-                if self.applier.commands().applies() {
-                    return self.again(Action::Again).await;
-                }
-            }
-            Err(fault) => {
-                tracing::error!(why = %fault, "the output cannot be put right");
-                self.around.notify.status(&format!("the output cannot be put right: {fault}"));
-            }
-        }
-        None
+    /// The state that was rejected, unless the server is known to have another one by now.
+    fn rejected_newest(&self) -> Option<&(String, String)> {
+        let status = self.status.borrow();
+        let newest = status.newest.as_deref();
+        self.rejected.as_ref().filter(|(id, _)| newest.is_none_or(|newest| is_same(id, newest)))
     }
 
-    /// Runs the commands for what is held.
-    async fn again(&mut self, action: Action) -> Option<Exit> {
-        let (result, interrupt) = self.around.beside(self.applier.again(action)).await;
-        if let Err(why) = result {
-            tracing::error!(why, "the commands failed for the state that is held");
-            self.around.notify.status(&format!("the commands failed: {why}"));
-        }
-        interrupt.map(|interrupt| self.end(interrupt))
+    /// Whether the server is known to have what is held.
+    fn holds_newest(&self) -> bool {
+        let (status, held) = (self.status.borrow(), self.applier.held_id());
+        held.as_deref().zip(status.newest.as_deref()).is_some_and(|(held, newest)| is_same(held, newest))
     }
 }
 

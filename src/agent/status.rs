@@ -1,13 +1,13 @@
 //! How an agent is, in a file of its state directory: for people, for scripts and for boot checks (`tidewait agent status`). It is
 //! written whenever that changes, and is lost without harm.
 
-use std::fmt::Write as _;
-use std::fs;
+use std::fmt::{Display, Write as _};
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 
-use super::run::Exit;
+use super::exit::Exit;
 use super::store::is_locked;
 use crate::config::agent::{Fault, StatusRequest};
 use crate::escape::escape;
@@ -34,6 +34,10 @@ pub struct Report {
     pub rejects: Option<String>,
     /// Why it is.
     pub reason: Option<String>,
+    /// Why the output is not what is held.
+    pub broken: Option<String>,
+    /// Why the commands failed for what is held.
+    pub failed: Option<String>,
     /// The server that is asked.
     pub endpoint: String,
     /// Why no state comes from it.
@@ -74,8 +78,21 @@ impl Journal {
 /// What `tidewait agent status` prints, and its exit code.
 #[must_use]
 pub fn status(request: &StatusRequest) -> (String, u8) {
-    let read = fs::read_to_string(request.state_dir.join(NAME)).ok();
-    let report = read.as_deref().and_then(|text| serde_json::from_str::<Report>(text).ok());
+    let path = request.state_dir.join(NAME);
+    let unreadable = |why: &dyn Display| {
+        let text =
+            format!("{}: cannot be read ({why}): run this as the agent's user\n", escape(&path.to_string_lossy()));
+        (text, Exit::Failed.code())
+    };
+    let read = match fs::read_to_string(&path) {
+        Ok(text) => Some(text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return unreadable(&error),
+    };
+    let report = match read.as_deref().map(serde_json::from_str::<Report>).transpose() {
+        Ok(report) => report,
+        Err(error) => return unreadable(&error),
+    };
     let is_running = is_locked(&request.state_dir);
     let faults = faults(report.as_ref(), is_running);
     let counts = faults.iter().find(|(fault, _)| request.fail_if.contains(fault));
@@ -95,6 +112,13 @@ fn faults(report: Option<&Report>, is_running: bool) -> Vec<(Fault, String)> {
         faults.push((Fault::Stopped, "no agent runs with this state directory".to_owned()));
     }
     let Some(report) = report else { return faults };
+    let failed =
+        [("the output is not what is held", &report.broken), ("the commands failed for what is held", &report.failed)];
+    for (what, why) in failed {
+        if let Some(why) = why {
+            faults.push((Fault::Failed, format!("{what}: {}", escape(why))));
+        }
+    }
     if report.holds.is_none() {
         faults.push((Fault::Empty, "nothing is held yet".to_owned()));
     }
@@ -111,7 +135,7 @@ fn faults(report: Option<&Report>, is_running: bool) -> Vec<(Fault, String)> {
 
 fn code(fault: Fault) -> u8 {
     match fault {
-        Fault::Stopped => Exit::Failed.code(),
+        Fault::Stopped | Fault::Failed => Exit::Failed.code(),
         Fault::Rejected => Exit::Rejected.code(),
         Fault::Stale => Exit::Stale.code(),
         Fault::Empty => Exit::Nothing.code(),
@@ -157,13 +181,14 @@ mod tests {
             (Some(&good), false, vec![Fault::Stopped]),
             (None, false, vec![Fault::Stopped]),
             (Some(&Report::default()), true, vec![Fault::Empty]),
+            (Some(&Report { failed: Some("no".to_owned()), ..good.clone() }), true, vec![Fault::Failed]),
             (Some(&failing), true, vec![Fault::Stale, Fault::Rejected]),
             (Some(&Report { is_denied: true, ..failing.clone() }), true, vec![Fault::Denied, Fault::Rejected]),
         ] {
             let found: Vec<_> = faults(report, is_running).into_iter().map(|(fault, _)| fault).collect();
             assert_eq!(found, expected, "{report:?}");
         }
-        assert_eq!(Fault::ALL.map(code), [1, 3, 4, 5, 6]);
+        assert_eq!(Fault::ALL.map(code), [1, 1, 3, 4, 5, 6]);
     }
 
     #[test]
@@ -179,5 +204,17 @@ mod tests {
         assert!(text.contains("holds     e.1.d\n") && text.contains("the newest state is rejected: mtu\n"), "{text}");
         let (text, code) = status(&StatusRequest { fail_if: vec![Fault::Denied], json: true, ..rejected });
         assert_eq!((code, text.contains("\"holds\": \"e.1.d\"")), (0, true), "{text}");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_no_agent_that_is_well_or_stopped() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join(NAME), "{").expect("written");
+        let (text, code) = status(&StatusRequest { fail_if: vec![Fault::Denied], ..request(folder.path()) });
+        assert_eq!(code, 1);
+        assert!(
+            text.contains("status.json: cannot be read (") && text.contains("run this as the agent's user"),
+            "{text}"
+        );
     }
 }

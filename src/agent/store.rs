@@ -19,18 +19,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use self::aside::Why;
 pub use self::body::Body;
+pub use self::lock::is_locked;
 pub use self::record::{HookResult, Of, Phase, Refusal};
 use self::record::{Kept, PendingRecord, Record, Refusals, StateName};
 use crate::bounds::{AGENT_REFUSED, DOCUMENT_BYTES};
-use crate::files::{self, FileError, LockError, failed};
+use crate::files::{self, FileError, failed};
 
 mod aside;
 mod body;
+mod lock;
 mod record;
 
 #[cfg(test)]
@@ -147,7 +148,7 @@ impl Store {
             pending: None,
             refused: Vec::new(),
             disk: OnDisk::default(),
-            _lock: lock(directory)?,
+            _lock: lock::lock(directory)?,
         };
         let aside = store.load()?;
         Ok((store, aside))
@@ -358,30 +359,6 @@ fn is_half(name: &str) -> bool {
     whole.is_some_and(|name| {
         [Refusals::NAME, Kept::NAME, PendingRecord::NAME].contains(&name) || Body::is_file_name(name)
     })
-}
-
-/// Locks the directory and says in the file who did.
-fn lock(directory: &Path) -> Result<File, StoreError> {
-    let path = directory.join("lock");
-    match files::lock(&path) {
-        Ok(mut lock) => {
-            // For people and for the message of the next one: that it is locked does not depend on it.
-            let _: io::Result<()> = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
-            Ok(lock)
-        }
-        Err(LockError::Held) => {
-            let holder = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
-            Err(StoreError::Locked { directory: directory.to_owned(), holder })
-        }
-        Err(LockError::Io(error)) => Err(error.into()),
-    }
-}
-
-/// Whether an agent runs with this state directory.
-#[must_use]
-pub fn is_locked(directory: &Path) -> bool {
-    let path = directory.join("lock");
-    path.exists() && matches!(files::lock(&path), Err(LockError::Held))
 }
 
 /// The boot of the machine, by the name that the kernel gives it; empty where there is none.

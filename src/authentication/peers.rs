@@ -1,59 +1,23 @@
 //! PURE. Which peers may have a credential found out that nobody knows yet: each has a budget of bad ones, which comes back
 //! with time. So a flood of bad tokens costs a lookup each, and never a question to an API server each.
-//! As nobody knows yet which of those that are being found out are bad, a peer has a few of them at once, and no more.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::budgets::Budgets;
-use crate::bounds::PEER_CREDENTIALS_PENDING;
 
 /// The budgets of peers. Of those who have all of theirs nothing is kept.
 #[derive(Debug, Default)]
 pub struct Peers {
     budgets: Budgets<Network>,
-    /// How many credentials of a peer are being found out, of whom there are any.
-    pending: HashMap<Network, usize>,
-}
-
-/// A credential of a peer that is being found out until this is dropped.
-#[derive(Debug)]
-pub struct Pending {
-    peers: Arc<Mutex<Peers>>,
-    network: Network,
-}
-
-impl Pending {
-    /// One more; none: there are too many.
-    #[must_use]
-    pub fn begin(peers: &Arc<Mutex<Peers>>, peer: IpAddr) -> Option<Self> {
-        let network = Network::of(peer);
-        let mut all = peers.lock().unwrap_or_else(PoisonError::into_inner);
-        let pending = all.pending.entry(network).or_default();
-        (*pending < PEER_CREDENTIALS_PENDING).then(|| *pending += 1)?;
-        Some(Self { peers: Arc::clone(peers), network })
-    }
-}
-
-impl Drop for Pending {
-    fn drop(&mut self) {
-        let mut all = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Entry::Occupied(mut pending) = all.pending.entry(self.network) {
-            *pending.get_mut() -= 1;
-            if *pending.get() == 0 {
-                pending.remove();
-            }
-        }
-    }
 }
 
 /// What one client may have the addresses of: an address of IPv4, or the first 64 bits of one of IPv6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Network {
+pub enum Network {
+    /// An address of IPv4.
     V4(u32),
+    /// The first 64 bits of an address of IPv6.
     V6(u64),
 }
 
@@ -71,7 +35,9 @@ impl Peers {
 }
 
 impl Network {
-    fn of(peer: IpAddr) -> Self {
+    /// The one that an address belongs to.
+    #[must_use]
+    pub fn of(peer: IpAddr) -> Self {
         match peer.to_canonical() {
             IpAddr::V4(address) => Self::V4(address.to_bits()),
             IpAddr::V6(address) => {
@@ -124,18 +90,6 @@ mod tests {
         }
         let before = BAD_CREDENTIALS_WAIT.saturating_sub(Duration::from_nanos(1));
         assert!(!peers.may(peer, start + before) && peers.may(peer, start + BAD_CREDENTIALS_WAIT));
-    }
-
-    #[test]
-    fn a_peer_has_a_few_found_out_at_once_and_others_have_theirs() {
-        let peers = Arc::<Mutex<Peers>>::default();
-        let begin = |host| Pending::begin(&peers, v4(host));
-        let mut pending: Vec<_> = (0..PEER_CREDENTIALS_PENDING).map(|_| begin(1).expect("room")).collect();
-        assert!(begin(1).is_none() && begin(2).is_some());
-        pending.pop();
-        assert!(begin(1).is_some());
-        drop(pending);
-        assert!(peers.lock().expect("whole").pending.is_empty(), "who has none is not kept");
     }
 
     #[test]

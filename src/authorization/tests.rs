@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::*;
-use crate::bounds::{ACCESS_REFUSED_FOR, BAD_CREDENTIALS, BAD_CREDENTIALS_PACE};
+use crate::bounds::{ACCESS_REFUSED_FOR, BAD_CREDENTIALS, BAD_CREDENTIALS_PACE, CALLER_QUESTIONS_PENDING};
 
 /// Takes a second, and allows what has "open" in its name.
 #[derive(Debug, Default)]
@@ -97,4 +97,22 @@ async fn without_a_judge_whoever_may_poll_something_of_all_learns_that_nothing_i
         assert_eq!(decision.is_ok(), expected, "{name}");
     }
     assert!(!authorization.allows_anonymous());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_has_a_few_questions_asked_at_once_and_others_have_theirs() {
+    let (authorization, slow) = judged();
+    let (one, other) = (caller("one"), caller("other"));
+    let poll = |number: usize| authorization.decide(one.clone(), &format!("open-{number}"), &[]).known();
+    let decisions = futures::future::join_all((0..CALLER_QUESTIONS_PENDING + 3).map(poll));
+    let others = authorization.decide(other, "open-0", &[]).known();
+    let (decisions, others) = tokio::join!(decisions, others);
+    let is = |expected: Option<Denied>| {
+        move |decision: &&Result<Allowed, Denied>| decision.as_ref().err().copied() == expected
+    };
+    assert_eq!(decisions.iter().filter(is(None)).count(), CALLER_QUESTIONS_PENDING);
+    assert_eq!(decisions.iter().filter(is(Some(Denied::Crowded))).count(), 3);
+    assert!(others.is_ok(), "{others:?}");
+    assert_eq!(slow.asked.load(Ordering::Relaxed), CALLER_QUESTIONS_PENDING + 1);
+    assert!(poll(CALLER_QUESTIONS_PENDING + 2).await.is_ok(), "once there is room again");
 }

@@ -74,6 +74,10 @@ pub const HOOK_OUTPUT: usize = 64 * 1024;
 pub const HOOK_PIPES: Duration = Duration::from_secs(1);
 /// How long a command that was killed may take to end; then it is left to itself, and counts as killed.
 pub const HOOK_KILLED: Duration = Duration::from_secs(5);
+/// How often an agent that starts tries to lock its state directory: `tidewait agent status` has the lock for a moment.
+pub const AGENT_LOCK_TRIES: u32 = 20;
+/// Between two of these tries.
+pub const AGENT_LOCK_PAUSE: Duration = Duration::from_millis(10);
 /// First and longest ceiling of the agent's pauses before a command that asked for it (exit code 75) is tried again.
 pub const AGENT_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// The same after a fault of the machine, such as a full disk.

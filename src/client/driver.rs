@@ -91,7 +91,10 @@ impl<N: Network> Driver<N> {
             }
         };
         let Some(ended) = ended else { return line.drop_connection() };
-        if let Some(state) = machine.ended(ended, now())
+        let state = machine.ended(ended, now());
+        // Before the state is given: who takes it may look at what the server has.
+        to_user.status.send_replace(machine.status(|place| line.name(place)));
+        if let Some(state) = state
             && let Some(replaced) = to_user.shared.give(state)
         {
             machine.replaced(&replaced);

@@ -72,8 +72,17 @@ impl Line {
         within: &mut Option<Duration>,
         keeps: &mut bool,
     ) -> Result<Outcome, Failure> {
-        self.stamps = self.stamps_now().await;
-        let request = self.request(poll).await?;
+        // A network file system may not answer.
+        let read = async { (self.stamps_now().await, self.request(poll).await) };
+        let Ok((stamps, request)) = timeout(CLIENT_CONNECT, read).await else {
+            let text = format!(
+                "the files with credentials are not read within {} s: see their file system",
+                CLIENT_CONNECT.as_secs()
+            );
+            return Err(Failure::new(FailureKind::Unreachable, &text));
+        };
+        self.stamps = stamps;
+        let request = request?;
         let Some((place, mut connection)) = self.kept.take() else {
             return Err(Failure::new(FailureKind::Lost, "the connection is gone: asked again"));
         };

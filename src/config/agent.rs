@@ -33,6 +33,8 @@ pub struct StatusRequest {
 pub enum Fault {
     /// None runs.
     Stopped,
+    /// The output is not what is held, or the commands failed for it.
+    Failed,
     /// The newest state is rejected.
     Rejected,
     /// No state comes from a server.
@@ -45,11 +47,12 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Stopped, Self::Rejected, Self::Stale, Self::Empty, Self::Denied];
+    pub const ALL: [Self; 6] = [Self::Stopped, Self::Failed, Self::Rejected, Self::Stale, Self::Empty, Self::Denied];
 
     fn as_str(self) -> &'static str {
         match self {
             Self::Stopped => "stopped",
+            Self::Failed => "failed",
             Self::Rejected => "rejected",
             Self::Stale => "stale",
             Self::Empty => "empty",

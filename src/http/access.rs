@@ -252,6 +252,7 @@ impl Access {
         match (caller, denied) {
             (_, Denied::Unavailable) => self.refuse(Refusal::Unavailable),
             (_, Denied::Limited) => self.refuse(Refusal::TooManyForbidden),
+            (_, Denied::Crowded) => self.refuse(Refusal::Crowded),
             // Another one might, who has a credential.
             (Caller::Anonymous, Denied::Forbidden) => self.refuse(Refusal::Missing),
             (Caller::Known(_), Denied::Forbidden) => self.forbid(),

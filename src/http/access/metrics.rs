@@ -51,7 +51,8 @@ impl Metrics {
             )?,
             unknown: IntCounter::new(
                 "tidewait_http_access_unknown_total",
-                "Requests answered 503, since it could not be found out whose their credential is, or what its owner may.",
+                "Requests answered 503, since it could not be found out whose their credential is, or what its owner may: who judges \
+                 did not answer, or the owner had asked for too much lately that it may not have.",
             )?,
             limited: IntCounter::new(
                 "tidewait_http_access_limited_total",
@@ -59,7 +60,8 @@ impl Metrics {
             )?,
             crowded: IntCounter::new(
                 "tidewait_http_access_crowded_total",
-                "Requests answered 503, since too many credentials from the same address were being judged.",
+                "Requests answered 503, since too many credentials from the same address, or requests of the same owner, were being \
+                 judged.",
             )?,
             credentials: verdicts.with_label_values(&["credentials"]),
             permissions: verdicts.with_label_values(&["permissions"]),
@@ -73,8 +75,8 @@ impl Metrics {
             Refusal::Invalid(Invalid::Clear) => &self.clear,
             Refusal::Invalid(Invalid::Several | Invalid::Scheme | Invalid::Form | Invalid::Judged(_)) => &self.invalid,
             Refusal::Withdrawn => &self.withdrawn,
-            Refusal::Unavailable => &self.unknown,
-            Refusal::TooManyBad | Refusal::TooManyForbidden => &self.limited,
+            Refusal::Unavailable | Refusal::TooManyForbidden => &self.unknown,
+            Refusal::TooManyBad => &self.limited,
             Refusal::Crowded => &self.crowded,
         }
     }

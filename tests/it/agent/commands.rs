@@ -118,3 +118,32 @@ async fn a_state_that_the_server_takes_back_is_left() {
     })
     .await;
 }
+
+/// `--rollback=false` keeps what failed for people to look at, but not against the server: once that has what is held again, the
+/// output has it as well.
+#[tokio::test]
+async fn what_failed_and_stays_goes_once_the_server_has_what_is_held_again() {
+    for fails in ["exit 1", "exit 75"] {
+        let rig = Rig::new().await;
+        let exec = rig.hook("exec");
+        let mut agent = rig.agent(&["--exec", &exec, "--rollback=false"]);
+        rig.holds("a", 1).await;
+        rig.write("exec", &format!("case $(cat $TIDEWAIT_FILE) in *2*) {fails};; esac"));
+        rig.change(2).await;
+        let is_rejected = fails == "exit 1";
+        if is_rejected {
+            rig.rejects("a", 2).await;
+        } else {
+            agent.logged("is tried again").await;
+        }
+        assert_eq!(rig.read("out"), model(2), "{fails}");
+        rig.change(1).await;
+        rig.reads("out", &model(1)).await;
+        until("the status has no rejected state", async || {
+            let status: serde_json::Value = serde_json::from_str(&rig.read("state-a/status.json")).ok()?;
+            (status["holds"] == rig.id_of(1).await && status["rejects"].is_null() && status["applies"].is_null())
+                .then_some(())
+        })
+        .await;
+    }
+}

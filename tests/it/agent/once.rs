@@ -52,6 +52,36 @@ async fn each_end_has_its_exit_code() {
     }
 }
 
+/// The newest state is held, and does not do what it should.
+#[tokio::test]
+async fn what_is_held_and_not_out_or_not_in_force_is_no_success() {
+    let rig = Rig::new().await;
+    let url = format!("http://{}", rig.server.listen);
+    let exec = rig.hook("exec");
+    let failed = || {
+        let status: serde_json::Value = serde_json::from_str(&rig.read("state-a/status.json")).expect("JSON");
+        [&status["failed"], &status["broken"]].map(|why| why.as_str().unwrap_or_default().to_owned())
+    };
+    assert_eq!(once(&rig, &url, &["--exec", &exec]).await.0, Some(0));
+    assert_eq!(failed(), ["", ""]);
+    rig.write("exec", "echo 'no rules' >&2; exit 1");
+    let (code, log) = once(&rig, &url, &["--exec", &exec, "--exec-on-start=always"]).await;
+    assert_eq!((code, failed()[0].as_str()), (Some(1), "no rules"), "{log:?}");
+    rig.write("exec", "");
+    assert_eq!(once(&rig, &url, &["--exec", &exec]).await.0, Some(0), "it was run again");
+    assert_eq!(rig.calls().iter().filter(|call| call.starts_with("exec start")).count(), 2);
+    // Its folder goes.
+    let (folder, out) = (rig.path("folder"), rig.path("folder/out"));
+    let mut codes = Vec::new();
+    for _ in 0..2 {
+        std::fs::create_dir(&folder).or_else(|_| std::fs::remove_dir_all(&folder)).expect("made, or removed");
+        let mut agent = Agent::spawn(rig.command_at(&url, "b", &["--out", &out, "--once"]));
+        codes.push(agent.ended().await);
+    }
+    assert_eq!(codes, [Some(0), Some(1)]);
+    assert!(rig.read("state-b/status.json").contains("\"broken\": \""));
+}
+
 /// What the process before had put out, and could not end, is not the newest of a server that is away.
 #[tokio::test]
 async fn what_was_under_way_is_finished_and_the_server_is_still_missed() {

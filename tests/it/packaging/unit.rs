@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tidewait::agent::run::Exit;
+use tidewait::agent::exit::Exit;
 use tidewait::config::agent::{Agent, resolve};
 use tidewait::config::cli::{Command as Subcommand, parse};
 use tokio::process::Command;

@@ -1,0 +1,57 @@
+//! What is done for the state that is held: its output is put right, and its commands run again.
+
+use super::Running;
+use crate::agent::exit::Exit;
+use crate::agent::hooks::Action;
+
+impl Running {
+    /// Puts the output right, and applies it again where that was needed.
+    pub(super) async fn enforce(&mut self) -> Option<Exit> {
+        let enforced = self.applier.enforce(self.holds_newest());
+        self.broken = enforced.as_ref().err().map(ToString::to_string);
+        match enforced {
+            Ok(changed) if changed.is_empty() => {}
+            Ok(changed) => {
+                for what in changed {
+                    tracing::warn!(what, "the output was not what is held, and is put right");
+                }
+                // It may not have been possible at the start.
+                self.around.notify.ready(&self.standing());
+                if self.applier.commands().applies() {
+                    return self.again(Action::Again).await;
+                }
+            }
+            Err(fault) => {
+                tracing::error!(why = %fault, "the output cannot be put right");
+                self.around.notify.status(&format!("the output cannot be put right: {fault}"));
+            }
+        }
+        None
+    }
+
+    /// Looks at the output again, and runs the commands again where they failed for what is held.
+    pub(super) async fn enforce_again(&mut self) -> Option<Exit> {
+        if self.enforces
+            && let Some(exit) = self.enforce().await
+        {
+            return Some(exit);
+        }
+        if self.failed.is_some() { self.again(Action::Again).await } else { None }
+    }
+
+    /// How an agent ends that has the newest state.
+    pub(super) fn finished(&self) -> Exit {
+        if self.broken.is_some() || self.failed.is_some() { Exit::Failed } else { Exit::Stopped }
+    }
+
+    /// Runs the commands for what is held.
+    pub(super) async fn again(&mut self, action: Action) -> Option<Exit> {
+        let (result, interrupt) = self.around.beside(self.applier.again(action)).await;
+        self.failed = result.err();
+        if let Some(why) = &self.failed {
+            tracing::error!(why, "the commands failed for the state that is held");
+            self.around.notify.status(&format!("the commands failed: {why}"));
+        }
+        interrupt.map(|interrupt| self.end(interrupt))
+    }
+}
