@@ -112,7 +112,8 @@ impl Admin {
     }
 
     fn ready(&self) -> Response<Full<Bytes>> {
-        let missing = Missing { snapshots: self.operations.missing(), keys: self.followed.without_keys() };
+        let (snapshots, servers) = (self.operations.missing(), self.operations.cut_off());
+        let missing = Missing { snapshots, keys: self.followed.without_keys(), servers };
         match self.readiness.check(missing) {
             Readiness::Ready(missing) if missing.is_empty() => text(StatusCode::OK, "ok\n"),
             Readiness::Ready(missing) => text(StatusCode::OK, format!("ok, but without {missing}\n")),

@@ -25,6 +25,7 @@ use crate::lifecycle::tasks::{Fatal, Tasks};
 use crate::operation::{self, OperationRegistry};
 use crate::operations::{Dependencies, Operations, Wanted};
 use crate::sockets;
+use crate::sources::describe::Holdings;
 use crate::sources::disk::DiskError;
 use crate::sources::kubernetes;
 use crate::telemetry::Telemetry;
@@ -34,12 +35,11 @@ use tls_files::{Follower, Port, Ready};
 mod access;
 mod access_file;
 mod check;
+mod descriptors;
 mod tls_files;
 
 pub use check::check;
-
-/// Descriptors that are not for clients: the app's connections, files, the API server, the admin port.
-const RESERVED_DESCRIPTORS: usize = 256;
+use descriptors::descriptors;
 
 /// A process that listens and has not begun to answer.
 #[expect(missing_debug_implementations, reason = "kube's client has none")]
@@ -54,6 +54,7 @@ pub struct App {
     admin: TcpListener,
     admin_address: SocketAddr,
     connections: usize,
+    holdings: Option<Holdings>,
 }
 
 /// Why the process cannot start or go on.
@@ -119,7 +120,26 @@ impl App {
             }
             None => None,
         };
-        Ok(Self { config, files, tls, admin_tls, client, listener, listen, admin, admin_address, connections })
+        let holdings = None;
+        Ok(Self {
+            config,
+            files,
+            tls,
+            admin_tls,
+            client,
+            listener,
+            listen,
+            admin,
+            admin_address,
+            connections,
+            holdings,
+        })
+    }
+
+    /// Serves what an agent of this process holds as its relayed operation.
+    #[must_use]
+    pub fn of_agent(self, holdings: Holdings) -> Self {
+        Self { holdings: Some(holdings), ..self }
     }
 
     /// For a person who has just started it: where it is and what to try.
@@ -170,6 +190,8 @@ impl App {
             client: self.client.clone(),
             cluster: kubernetes::Metrics::register(registry)?,
             app: self.config.upstream.clone(),
+            holdings: self.holdings.clone(),
+            access: self.config.access.clone(),
             rules,
         };
         let requests = dependencies.cluster.clone();
@@ -256,8 +278,17 @@ impl App {
     }
 
     /// Answers until a signal, then drains.
-    pub async fn run(mut self, telemetry: &Telemetry) -> Result<(), AppError> {
+    pub async fn run(self, telemetry: &Telemetry) -> Result<(), AppError> {
         let mut signals = Signals::new().map_err(AppError::Signals)?;
+        self.run_until(telemetry, async || signals.next().await).await
+    }
+
+    /// Answers until it is asked to stop, then drains; asked again, it ends at once.
+    pub async fn run_until(
+        mut self,
+        telemetry: &Telemetry,
+        mut stops: impl AsyncFnMut() -> &'static str,
+    ) -> Result<(), AppError> {
         let registry = Registry::new();
         registry.register(Box::new(telemetry.dropped_lines()))?;
         let stop = Arc::new(Stop::new(self.config.grace));
@@ -285,7 +316,7 @@ impl App {
         let admin = Admin {
             operations: Arc::clone(&table),
             followed,
-            readiness: ReadinessCheck::new(stop.watch()),
+            readiness: ReadinessCheck::new(stop.watch(), self.config.upstream.is_some()),
             stop: Arc::clone(&stop),
             access: admin::access::Access::new(others, &registry)?,
             level: telemetry.level(),
@@ -308,12 +339,12 @@ impl App {
         });
         tokio::select! {
             fatal = tasks.first_exit() => return Err(fatal.into()),
-            signal = signals.next() => tracing::info!(signal, grace = ?stop.grace(), "stopping"),
+            signal = stops() => tracing::info!(signal, grace = ?stop.grace(), "stopping"),
         }
         let drained = drain(&stop, &table, &connections, &open);
         tokio::select! {
             () = drained => {}
-            _ = signals.next() => return Err(AppError::Aborted),
+            _ = stops() => return Err(AppError::Aborted),
         }
         cut.cancel();
         if let Some(dependencies) = controller {
@@ -362,30 +393,4 @@ async fn drain(stop: &Stop, operations: &OperationRegistry, connections: &TaskTr
 
 fn bind(address: SocketAddr, setting: &'static str) -> Result<(TcpListener, SocketAddr), AppError> {
     sockets::listen(address).map_err(|source| AppError::Bind { address, setting, source })
-}
-
-/// Raises the soft limit of descriptors to the hard one, and gives the connections that fit.
-fn descriptors(wanted: usize) -> usize {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let now = match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => limit.maximum,
-        Err(error) => {
-            tracing::warn!(%error, "could not raise the descriptor limit");
-            limit.current
-        }
-    };
-    // Without a number there is no limit.
-    let now = now.map_or(usize::MAX, |now| usize::try_from(now).unwrap_or(usize::MAX));
-    let fit = now.saturating_sub(RESERVED_DESCRIPTORS).max(1);
-    if fit < wanted {
-        tracing::warn!(
-            descriptors = now,
-            connections = fit,
-            wanted,
-            "the descriptor limit is low: fewer connections than --max-connections, raise it (ulimit -n)"
-        );
-    }
-    wanted.min(fit)
 }

@@ -30,6 +30,7 @@
 
 mod answer;
 mod body;
+mod confirm;
 mod connection;
 mod credentials;
 mod driver;
@@ -40,11 +41,13 @@ mod holdings;
 mod line;
 mod machine;
 mod pace;
+mod poll;
 mod random;
 mod settings;
 mod state;
 mod status;
 
+pub use confirm::Confirmer;
 pub use failure::{Failure, FailureKind};
 pub use handles::{Client, Reports, States};
 #[cfg(feature = "server")]

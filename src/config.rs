@@ -4,7 +4,6 @@
 //! and reports every problem at once. No field here means "use the default": defaults are
 //! already filled in, and what may be absent says why.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,12 +23,14 @@ pub(crate) mod ranges;
 mod reader;
 pub mod resolve;
 mod settings;
+mod source;
 mod value;
 
 pub use access::{Access, Judges};
 pub use cli::load;
 pub use problem::{Problem, Problems};
 pub use resolve::custom::{Grants, custom};
+pub use source::{Objects, Refresh, Source};
 
 pub(crate) use value::brief;
 pub use value::{FormatName, log_level};
@@ -141,6 +142,19 @@ pub struct Operation {
     pub limits: Limits,
     /// Rules of its own, beside those of the process: their operations are not looked at.
     pub access: Vec<Rule>,
+    /// Whom relays may serve its states; absent: by whether clients of this process need a credential.
+    pub relays: Option<Relays>,
+}
+
+/// Whom relays may serve the states of an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relays {
+    /// Whoever they let in.
+    Open,
+    /// Whoever they let in by the same rules as this process has.
+    Same,
+    /// Nobody.
+    None,
 }
 
 /// What selections and deltas of an operation may cost.
@@ -154,81 +168,6 @@ pub struct Limits {
     pub history_entries: usize,
     /// Bytes of those states together; absent: as many as the current state has.
     pub history_bytes: Option<usize>,
-}
-
-/// Where a model comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
-    /// A file that somebody else writes.
-    File {
-        /// Its path; symbolic links are followed anew at every change.
-        path: PathBuf,
-        /// How it is read.
-        format: Format,
-        /// Links may not lead out of this directory, which holds `path`; absent: they may lead anywhere.
-        below: Option<PathBuf>,
-    },
-    /// A `ConfigMap`, watched.
-    ConfigMap {
-        /// Its namespace.
-        namespace: String,
-        /// Its name.
-        name: String,
-        /// The key that holds the model; absent: all keys together are one object.
-        key: Option<String>,
-        /// How the key is read; without a key, [`Format::Json`] and not used.
-        format: Format,
-    },
-    /// One field of an object of any kind, or of many objects as one model keyed by name; watched.
-    Resource {
-        /// The namespace of the objects.
-        namespace: String,
-        /// Group and version, or the version alone for the core group. Never a Secret.
-        api_version: String,
-        /// Kind, as in a manifest.
-        kind: String,
-        /// Which objects.
-        objects: Objects,
-        /// The top-level field that holds the model, never `metadata`.
-        field: String,
-    },
-    /// An answer of the app behind; [`Config::upstream`] is then given.
-    Upstream {
-        /// What is asked for: a path, with a query if it has one.
-        path: String,
-        /// When it is asked.
-        refresh: Refresh,
-        /// How the answer is read, and what is taken for the model; absent: by its media type.
-        format: Option<FormatName>,
-    },
-}
-
-/// Which objects of a kind.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Objects {
-    /// The one of this name.
-    Named(String),
-    /// Those that this label selector matches, in the syntax of the API server and in canonical
-    /// order, so that equal selectors are equal texts. Empty: all.
-    Labelled(String),
-}
-
-/// When an answer of the app is asked for again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refresh {
-    /// When this object changes.
-    Trigger {
-        /// Its namespace.
-        namespace: String,
-        /// Group and version, or the version alone for the core group.
-        api_version: String,
-        /// Its kind, as in a manifest.
-        kind: String,
-        /// Its name.
-        name: String,
-    },
-    /// This long after the last time.
-    Interval(Duration),
 }
 
 /// How bytes become a model.
@@ -303,52 +242,6 @@ impl Config {
     }
 }
 
-impl Source {
-    /// What its history belongs to, as in an epoch: of two sources with the same identity a state of
-    /// one is a state of the other. A file's and the app's is their operation, whose name is elsewhere.
-    #[must_use]
-    pub fn identity(&self) -> String {
-        match self {
-            Self::File { .. } => "file".to_owned(),
-            Self::Upstream { .. } => "upstream".to_owned(),
-            Self::ConfigMap { namespace, key, .. } => {
-                format!("{self} in {namespace}, {}", if key.is_some() { "one key" } else { "all keys" })
-            }
-            Self::Resource { namespace, api_version, field, .. } => {
-                format!("{self} of {api_version} in {namespace}, field {field}")
-            }
-        }
-    }
-
-    /// Whether the API server is needed for it.
-    #[must_use]
-    pub fn is_in_cluster(&self) -> bool {
-        match self {
-            Self::File { .. } | Self::Upstream { refresh: Refresh::Interval(_), .. } => false,
-            Self::ConfigMap { .. }
-            | Self::Resource { .. }
-            | Self::Upstream { refresh: Refresh::Trigger { .. }, .. } => true,
-        }
-    }
-}
-
-/// For people: the kind of source and what it reads, without the namespace.
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File { path, .. } => write!(f, "file {}", path.display()),
-            Self::ConfigMap { name, key: None, .. } => write!(f, "ConfigMap {name}"),
-            Self::ConfigMap { name, key: Some(key), .. } => write!(f, "ConfigMap {name}:{key}"),
-            Self::Resource { kind, objects: Objects::Named(name), .. } => write!(f, "{kind} {name}"),
-            Self::Resource { kind, objects: Objects::Labelled(labels), .. } if labels.is_empty() => {
-                write!(f, "all {kind}")
-            }
-            Self::Resource { kind, objects: Objects::Labelled(labels), .. } => write!(f, "{kind} with {labels}"),
-            Self::Upstream { path, .. } => write!(f, "app {path}"),
-        }
-    }
-}
-
 impl Format {
     /// The format that a name's extension says: `.json`, `.yaml` and `.yml` are parsed,
     /// anything else is served as it is. A `.json` that does not parse is an error, never opaque.
@@ -387,6 +280,7 @@ impl Operation {
             confirmed: None,
             limits: Limits { pointers: 64, selections: 16_384, history_entries: 32, history_bytes: None },
             access: Vec::new(),
+            relays: None,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! looks at the value, and takes what it needs from the shared [`Served`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -20,10 +21,11 @@ mod parking;
 mod payload;
 mod served;
 mod subscription;
+mod telling;
 mod view;
 mod waiter;
 
-pub use changes::{Change, Mailbox, ViewId, What};
+pub use changes::{Change, Mailbox, ViewId, What, Who};
 use delta::Past;
 use fan_out::FanOut;
 pub use fan_out::FanOutGuard;
@@ -34,6 +36,7 @@ pub use payload::{Payload, Wanted};
 pub use served::Served;
 use subscription::Views;
 pub use subscription::{Subscription, TooManySelections};
+pub use telling::Telling;
 pub use view::Missing;
 use view::View;
 pub use waiter::{Effect, News, Waiter};
@@ -141,6 +144,11 @@ impl Hub {
         let mut newest = self.views.newest.subscribe();
         let seen = newest.wait_for(|id| id.as_ref().is_some_and(&wanted)).await;
         debug_assert!(seen.is_ok(), "the hub holds the sender");
+    }
+
+    /// Has the parked polls of `who` answered within this time: the state is fresh or stale, as it was not before.
+    pub fn tell(&self, who: Who, within: Duration) {
+        self.views.tell(who, within);
     }
 
     /// Ends every wait, now and later: the operation has ended.

@@ -18,18 +18,23 @@ use crate::sources::reads::Reads;
 
 mod acknowledge;
 mod catch_up;
+mod contact;
 mod ended;
 mod facts;
 mod freshness;
 mod keeper;
+pub mod lineage;
 mod metrics;
 mod registry;
 mod run;
 mod settings;
+mod tell;
 
+use contact::Contacts;
 use ended::EndedEpochs;
 pub use facts::{Applied, Facts, Published, Status};
 pub use freshness::Freshness;
+use lineage::Lineage;
 pub use metrics::{Families, Metrics};
 pub use registry::OperationRegistry;
 pub use run::{Feed, Run};
@@ -49,6 +54,10 @@ pub struct Operation {
     pub hub: Hub,
     /// How fresh its state is.
     pub freshness: Freshness,
+    /// Which way its states come.
+    pub lineage: Lineage,
+    /// Whether the server that it relays answers.
+    contact: Contacts,
     /// The consistent reads of its source.
     pub reads: Arc<Reads>,
     /// Read by every request, followed by [`Run`].
@@ -70,6 +79,7 @@ impl Operation {
     pub fn new(config: config::Operation, hub: Hub, metrics: Metrics) -> Self {
         let now = Instant::now();
         let expiry = expiry(&config);
+        let lineage = Lineage::new(&config);
         Self {
             name: config.name.clone(),
             path: config.path.clone(),
@@ -78,6 +88,8 @@ impl Operation {
             settings_generation: AtomicU64::new(0),
             hub,
             freshness: Freshness::new(now),
+            lineage,
+            contact: Contacts::default(),
             registry: Mutex::new(AgentRegistry::new(AGENTS, expiry, now.into_std())),
             reads: Arc::default(),
             facts: watch::Sender::default(),

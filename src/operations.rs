@@ -155,7 +155,7 @@ impl Operations {
         }
         for config in wanted {
             if let Some(running) = self.running.get(&config.name) {
-                running.change(config, &self.dependencies.rules);
+                running.change(config, &self.dependencies);
                 continue;
             }
             let disk = self.disk(&config.name);
@@ -174,6 +174,7 @@ impl Operations {
         let name = &config.name;
         let hub = Hub::new(config.parked, config.limits, self.hubs.of(name));
         let operation = Arc::new(Operation::new(config.clone(), hub, self.families.of(name)));
+        operation.lineage.allow(operation::lineage::policy(config, &self.dependencies.access));
         let run = Run::new(Arc::clone(&operation), disk);
         let (wanted, goes_by) = watch::channel(config.clone());
         let end = CancellationToken::new();
@@ -215,7 +216,7 @@ impl Operations {
 }
 
 impl Running {
-    fn change(&self, config: &config::Operation, rules: &watch::Sender<u64>) {
+    fn change(&self, config: &config::Operation, dependencies: &Dependencies) {
         let differs = self.wanted.send_if_modified(|now| {
             let differs = now != config;
             if differs {
@@ -227,8 +228,9 @@ impl Running {
             tracing::info!(operation = %config.name, "operation changed");
             let has_other_rules = self.operation.config().access != config.access;
             self.operation.change(config.clone());
+            self.operation.lineage.allow(operation::lineage::policy(config, &dependencies.access));
             if has_other_rules {
-                rules.send_modify(|count| *count += 1);
+                dependencies.rules.send_modify(|count| *count += 1);
             }
         }
     }
@@ -247,7 +249,13 @@ async fn operate(
     run.restore(&source).await;
     drop(restored);
     let (feeds, taken) = mpsc::channel(1);
-    let mut writer = Box::pin(run.run(taken));
+    let tells = Arc::clone(&operation).tell();
+    let mut writer = Box::pin(async move {
+        tokio::select! {
+            () = run.run(taken) => {}
+            () = tells => {}
+        }
+    });
     loop {
         let config = wanted.borrow_and_update().clone();
         let (reports, received) = mpsc::channel(REPORTS);

@@ -8,6 +8,7 @@ pub mod fields;
 pub mod media_type;
 pub mod problem;
 pub mod query;
+pub mod relay;
 
 use base64::Engine as _;
 use sha2::{Digest as _, Sha256};
@@ -15,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 pub use answer::{AnswerHead, InvalidAnswer};
 pub use coding::Coding;
 pub use query::{InvalidParameter, Query};
+pub use relay::{Instance, RelayPolicy, StatePath};
 
 /// Bytes of a [`state_digest`]: 32 bytes in base64, and what stands around them.
 pub const STATE_DIGEST_BYTES: usize = "sha-256=:".len() + 44 + ":".len();

@@ -7,11 +7,13 @@ use std::time::SystemTime;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use self::describe::Relayed;
 use self::reads::Number;
 use crate::model::{Content, Epoch, Provenance, SourceRevisions};
 
 pub mod backoff;
 pub mod configmap;
+pub mod describe;
 pub mod disk;
 pub mod file;
 pub mod format;
@@ -35,6 +37,8 @@ pub enum Report {
     Holds(Draft),
     /// It still holds what it last reported, now: a live watch, a file checked again.
     Confirmed,
+    /// Another Tidewait says this of what it serves.
+    Relayed(Relayed),
     /// It answered, and what it holds cannot be served: missing, empty, invalid. The last good state stays.
     Unusable(Unusable),
     /// A consistent read has been answered, and what it showed was reported before this.

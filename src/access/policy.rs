@@ -128,6 +128,27 @@ impl Policy {
         parts.filter(|parts| !parts.is_empty()).map_or(Allowance::Nothing, Allowance::Parts)
     }
 
+    /// The rules for an operation, with those of its own, in an order that does not depend on how they were written: for
+    /// each its subjects and its parts.
+    #[must_use]
+    pub fn of_operation(&self, own: &[Rule], operation: &str) -> Vec<(Vec<String>, Vec<String>)> {
+        let sorted = |mut words: Vec<String>| {
+            words.sort();
+            words.dedup();
+            words
+        };
+        let rules = self.rules.iter().filter(|rule| rule.names(operation)).chain(own);
+        let mut rules: Vec<_> = rules
+            .map(|rule| {
+                let subjects = rule.subjects.iter().map(ToString::to_string).collect();
+                (sorted(subjects), sorted(rule.restrict.iter().map(ToString::to_string).collect()))
+            })
+            .collect();
+        rules.sort();
+        rules.dedup();
+        rules
+    }
+
     /// Whether `caller` may do this at this path of the admin port.
     #[must_use]
     pub fn allows_path(&self, caller: &Caller, verb: Verb, path: &str) -> bool {
@@ -226,6 +247,17 @@ impl FromStr for Pattern {
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Authenticated => f.write_str("authenticated"),
+            Self::Anonymous => f.write_str("anonymous"),
+            Self::User(name) => write!(f, "user:{name}"),
+            Self::Group(name) => write!(f, "group:{name}"),
+        }
     }
 }
 

@@ -122,7 +122,7 @@ impl AccessFile {
                     Report::Unusable(unusable) => self.show(Some(&unusable.detail)),
                     Report::Lost { reason } => self.show(Some(&reason)),
                     Report::Confirmed => self.show(fault.as_deref()),
-                    Report::ReadCompleted(_) => {}
+                    Report::ReadCompleted(_) | Report::Relayed(_) => {}
                 }
             }
         };

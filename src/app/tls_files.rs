@@ -270,7 +270,7 @@ impl Follower {
             Report::Lost { reason } => self.faults[at] = Some(reason),
             // Nothing is new, unless it was away.
             Report::Confirmed if self.faults[at].take().is_some() => {}
-            Report::Confirmed | Report::ReadCompleted(_) => return,
+            Report::Confirmed | Report::ReadCompleted(_) | Report::Relayed(_) => return,
         }
         self.look();
     }

@@ -88,3 +88,21 @@ pub const AGENT_ENFORCE: Duration = Duration::from_secs(60);
 pub const AGENT_NEWER: Duration = Duration::from_secs(2);
 /// Between two attempts of `--verify`.
 pub const AGENT_VERIFY_AGAIN: Duration = Duration::from_secs(1);
+/// Bytes of the instance of a relay in `Relay` and `State-Path`; a longer one is none.
+pub const RELAY_INSTANCE_BYTES: usize = 64;
+/// Processes that a state may have come through before a relay takes it.
+pub const STATE_PATH_INSTANCES: usize = 8;
+/// Seconds of `Retry-After` where the server of a relay does not let it serve: people have to mend that.
+pub const RELAY_POLICY_RETRY: u32 = 30;
+/// How long a relay may be without its server before it counts as cut off: it is not ready then, and tells those who wait.
+pub const RELAY_CUT_OFF: Duration = Duration::from_secs(30);
+/// Over how long the answers are spread that tell relays of another freshness, and clients that a relay is cut off.
+pub const RELAY_TOLD_WITHIN: Duration = Duration::from_secs(1);
+/// Answers a second when all who wait are told that a relay is cut off.
+pub const RELEASES_A_SECOND: usize = 1_000;
+/// Least time between two such times for one operation.
+pub const RELAY_TOLD_EVERY: Duration = Duration::from_secs(5);
+/// How much less time a relay has to catch up for a client for each process between it and the source.
+pub const RELAY_HOP: Duration = Duration::from_millis(500);
+/// The histories that requests ask a relay to catch up with at once; of more, those that came first are asked for.
+pub const RELAY_EPOCHS: usize = 8;

@@ -151,7 +151,11 @@ pub(super) fn refusal(
             );
         }
         FailureKind::Busy(None) => "asked again after a pause",
-        FailureKind::Unreachable | FailureKind::Lost | FailureKind::Untrue | FailureKind::Patch => "asked again",
+        FailureKind::Unreachable
+        | FailureKind::Lost
+        | FailureKind::Untrue
+        | FailureKind::Patch
+        | FailureKind::Unfit(_) => "asked again",
     };
     let text = match said {
         Some(said) => format!("{status}: {said}"),

@@ -10,7 +10,8 @@ use tokio::sync::watch;
 use super::endpoints::Place;
 use super::failure::Failure;
 use super::handles::{Report, Shared};
-use super::machine::{Action, Ended, Machine, Outcome, Poll};
+use super::machine::{Action, Machine};
+use super::poll::{Ended, Outcome, Poll};
 use super::status::Status;
 
 #[cfg(test)]
@@ -83,7 +84,9 @@ impl<N: Network> Driver<N> {
         let opened = to_user.unless_abandoned(machine, line.open(poll.place)).await;
         let ended = match opened {
             None => None,
-            Some(Err(failure)) => Some(Ended { outcome: Outcome::Failed(failure), keeps: false, within: None }),
+            Some(Err(failure)) => {
+                Some(Ended { outcome: Outcome::Failed(failure), keeps: false, within: None, terms: None })
+            }
             Some(Ok(())) => {
                 machine.is_with_server();
                 to_user.status.send_replace(machine.status(|place| line.name(place)));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::bounds::CLIENT_TEXT;
 use crate::escape::escape;
+use crate::protocol::relay::Unfit;
 
 /// A poll that brought no state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub enum FailureKind {
     Untrue,
     /// A patch did not lead where it should: one poll without `since`.
     Patch,
+    /// A relay may not take the state: another attempt after a pause, as where no connection came about.
+    Unfit(Unfit),
 }
 
 impl Failure {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use http_body_util::Empty;
 use hyper::body::Incoming;
 use tokio::net::lookup_host;
@@ -18,11 +18,12 @@ use super::credentials::{self, Stamps, Trust};
 use super::driver::Network;
 use super::endpoints::Place;
 use super::failure::{Failure, FailureKind};
-use super::machine::{Ended, Outcome, Poll};
+use super::poll::{Confirms, Ended, Outcome, Poll};
 use super::settings::{Endpoint, Settings};
 use super::state::State;
 use crate::bounds::{CLIENT_CONNECT, CLIENT_LOOK, CLIENT_PROBLEM_BYTES, CLIENT_SKEW, REJECTED_REASON_CHARACTERS};
-use crate::protocol::fields::{AGENT_ID, REJECTED_REASON};
+use crate::protocol::fields::{AGENT_ID, REJECTED_REASON, RELAY};
+use crate::protocol::relay::{Relay, Terms, Unfit};
 use crate::protocol::{Coding, Query, answer as protocol};
 
 #[cfg(test)]
@@ -43,6 +44,7 @@ pub(super) struct Line {
     token_file: Option<PathBuf>,
     wait: Duration,
     max_bytes: usize,
+    relay: Option<Relay>,
     trust: Trust,
     /// Of the files that were read for the last poll.
     stamps: Stamps,
@@ -60,18 +62,14 @@ impl Line {
             token_file: settings.token_file.clone(),
             wait: settings.wait,
             max_bytes: settings.max_bytes,
+            relay: settings.relay.clone(),
             trust: Trust::new(settings.ca.clone(), settings.certificate.clone()),
             stamps: Stamps::default(),
             kept: None,
         }
     }
 
-    async fn try_exchange(
-        &mut self,
-        poll: &Poll,
-        within: &mut Option<Duration>,
-        keeps: &mut bool,
-    ) -> Result<Outcome, Failure> {
+    async fn try_exchange(&mut self, poll: &Poll, about: &mut About) -> Result<Outcome, Failure> {
         // A network file system may not answer.
         let read = async { (self.stamps_now().await, self.request(poll).await) };
         let Ok((stamps, request)) = timeout(CLIENT_CONNECT, read).await else {
@@ -86,7 +84,8 @@ impl Line {
         let Some((place, mut connection)) = self.kept.take() else {
             return Err(Failure::new(FailureKind::Lost, "the connection is gone: asked again"));
         };
-        let most = self.wait + CLIENT_SKEW;
+        let wait = if poll.confirms.is_some() { Duration::ZERO } else { self.wait };
+        let most = wait + CLIENT_SKEW;
         let Ok(response) = timeout(most, connection.send(request)).await else {
             let text = format!(
                 "no answer within {} s, the wait and {} s: the connection is dead, or what stands in between holds answers back",
@@ -96,11 +95,12 @@ impl Line {
             return Err(Failure::new(FailureKind::Lost, &text));
         };
         let response = response?;
-        *within = protocol::reconnect_within(response.headers());
+        about.within = protocol::reconnect_within(response.headers());
         let goes_on = goes_on(&response);
+        about.terms = self.terms(&response)?;
         let outcome = self.answer(response, poll).await?;
         if goes_on {
-            (self.kept, *keeps) = (Some((place, connection)), true);
+            (self.kept, about.keeps) = (Some((place, connection)), true);
         }
         Ok(outcome)
     }
@@ -130,6 +130,15 @@ impl Line {
         }
     }
 
+    /// What an answer says to a relay, if that may take the state.
+    fn terms<B>(&self, response: &Response<B>) -> Result<Option<Terms>, Failure> {
+        let Some(relay) = self.relay.as_ref().filter(|_| !is_refusal(response.status())) else { return Ok(None) };
+        let unfit = |unfit: Unfit| Failure::new(FailureKind::Unfit(unfit), &unfit.to_string());
+        let terms = Terms::read(response.headers()).map_err(unfit)?;
+        terms.suit(relay).map_err(unfit)?;
+        Ok(Some(terms))
+    }
+
     async fn stamps_now(&self) -> Stamps {
         let paths: Vec<_> = self.token_file.as_deref().into_iter().chain(self.trust.paths()).collect();
         Stamps::of(&paths).await
@@ -137,12 +146,22 @@ impl Line {
 
     async fn request(&self, poll: &Poll) -> Result<Request<Empty<Bytes>>, Failure> {
         let endpoint = &self.endpoints[poll.place.url];
-        let query = Query {
-            since: poll.since.as_ref().map(|state| state.id.clone()),
-            rejected: poll.rejected.as_ref().map(|rejected| rejected.id.clone()),
-            applying: poll.applying.clone(),
-            wait: Some(self.wait),
-            select: self.select.clone(),
+        let select = self.select.clone();
+        let query = match &poll.confirms {
+            None => Query {
+                since: poll.since.as_ref().map(|state| state.id.clone()),
+                rejected: poll.rejected.as_ref().map(|rejected| rejected.id.clone()),
+                applying: poll.applying.clone(),
+                wait: Some(self.wait),
+                select,
+            },
+            Some(confirms) => {
+                let since = match confirms {
+                    Confirms::Held(id) => Some(id.clone()),
+                    Confirms::Whole => None,
+                };
+                Query { since, wait: Some(Duration::ZERO), select, ..Query::default() }
+            }
         };
         let mut request = Request::new(Empty::new());
         *request.uri_mut() = format!("{}?{query}", endpoint.path).parse::<Uri>().map_err(|error| {
@@ -154,8 +173,12 @@ impl Line {
         let has_base = poll.since.as_ref().is_some_and(|state| state.document().is_some());
         fields.insert(header::ACCEPT, if poll.takes_patches && has_base { PATCHES } else { STATES });
         fields.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, zstd"));
-        if let Some(id) = &self.agent_id {
+        // What somebody else holds is nothing that this agent acknowledges.
+        if let Some(id) = self.agent_id.as_ref().filter(|_| poll.confirms.is_none()) {
             fields.insert(AGENT_ID, id.clone());
+        }
+        if let Some(relay) = &self.relay {
+            insert(fields, RELAY, relay.instance.as_str());
         }
         if let Some(rejected) = &poll.rejected {
             insert(fields, REJECTED_REASON, &printable(&rejected.reason));
@@ -217,14 +240,27 @@ impl Network for Line {
 
     /// The connection is kept only after an answer that was read to its end.
     async fn exchange(&mut self, poll: &Poll) -> Ended {
-        let mut within = None;
-        let mut keeps = false;
-        let outcome = match self.try_exchange(poll, &mut within, &mut keeps).await {
+        let mut about = About::default();
+        let outcome = match self.try_exchange(poll, &mut about).await {
             Ok(outcome) => outcome,
             Err(failure) => Outcome::Failed(failure),
         };
-        Ended { outcome, keeps, within }
+        let About { keeps, within, terms } = about;
+        Ended { outcome, keeps, within, terms }
     }
+}
+
+/// What is known of an answer, whether or not it can be used.
+#[derive(Debug, Default)]
+struct About {
+    within: Option<Duration>,
+    keeps: bool,
+    terms: Option<Terms>,
+}
+
+/// Whether an answer with this status is about no state, so that it says nothing to relays.
+fn is_refusal(status: StatusCode) -> bool {
+    !status.is_success() && status != StatusCode::NOT_MODIFIED
 }
 
 fn verified(

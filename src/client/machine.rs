@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 
 use super::endpoints::{Choice, Endpoints, Place};
 use super::failure::{Failure, FailureKind};
-use super::holdings::{Holdings, Names, News, Rejected};
+use super::holdings::{Holdings, Names, News};
 use super::pace::Pace;
+use super::poll::{Ended, Outcome, Poll};
 use super::random::Random;
 use super::state::State;
 use super::status::{Counters, Doing, Status};
 use crate::bounds::{CLIENT_ASKED, CLIENT_BACKOFF_LEAST, CLIENT_FAILURES, CLIENT_VERDICT};
+use crate::protocol::relay::Terms;
 
 #[cfg(test)]
 mod tests;
@@ -26,40 +28,6 @@ pub(super) enum Action {
     Abandon,
     /// Wait for an event, or until then.
     Wait(Option<Instant>),
-}
-
-/// A poll.
-#[derive(Debug, Clone)]
-pub(super) struct Poll {
-    pub(super) place: Place,
-    /// The state that is held: what patches begin at.
-    pub(super) since: Option<State>,
-    pub(super) rejected: Option<Rejected>,
-    pub(super) applying: Option<String>,
-    /// Whether a patch would do.
-    pub(super) takes_patches: bool,
-}
-
-/// What became of a poll.
-#[derive(Debug)]
-pub(super) struct Ended {
-    pub(super) outcome: Outcome,
-    /// The connection can be used again.
-    pub(super) keeps: bool,
-    /// `Reconnect-Within` of the answer.
-    pub(super) within: Option<Duration>,
-}
-
-#[derive(Debug)]
-pub(super) enum Outcome {
-    /// A verified state.
-    State(Box<State>),
-    /// The server's state is still this one.
-    Same {
-        id: String,
-        age: Duration,
-    },
-    Failed(Failure),
 }
 
 /// A poll as it was sent.
@@ -108,6 +76,7 @@ pub(super) struct Machine {
     failure: Option<(Failure, Place, Instant)>,
     newest: Option<String>,
     confirmed: Option<(Duration, Instant)>,
+    terms: Option<Terms>,
     counters: Counters,
 }
 
@@ -135,6 +104,7 @@ impl Machine {
             failure: None,
             newest: None,
             confirmed: None,
+            terms: None,
             counters: Counters::default(),
         }
     }
@@ -176,6 +146,7 @@ impl Machine {
             rejected: self.holdings.rejected().filter(|_| names.rejected.is_some()).cloned(),
             applying: names.applying.clone(),
             takes_patches: self.deltas && self.endpoints.gives_patches(),
+            confirms: None,
         };
         let is_with_server = self.connected == Some(place);
         self.phase = Phase::Polling(Sent { at: now, names, is_with_server });
@@ -210,6 +181,9 @@ impl Machine {
         self.connected = Some(self.endpoints.current()).filter(|_| ended.keeps);
         let within = ended.within.or(self.within);
         self.within = within;
+        if !matches!(ended.outcome, Outcome::Failed(_)) {
+            self.terms = ended.terms;
+        }
         match ended.outcome {
             Outcome::Failed(failure) => {
                 self.failed(failure, within, now);
@@ -311,7 +285,7 @@ impl Machine {
                 // What it asks for is the pause; another one is asked no later than that.
                 pause = pause.min(asked);
             }
-            FailureKind::Busy(_) => self.endpoints.failed(),
+            FailureKind::Busy(_) | FailureKind::Unfit(_) => self.endpoints.failed(),
             FailureKind::Denied if !std::mem::replace(&mut self.was_denied, true) => pause = Duration::ZERO,
             FailureKind::Denied | FailureKind::Refused => self.endpoints.refused(now, &mut self.random),
             FailureKind::Untrue => {
@@ -387,6 +361,7 @@ impl Machine {
         let Names { since, rejected, applying } = self.holdings.names();
         Status {
             endpoint: endpoint(self.endpoints.current()),
+            url: self.endpoints.current().url,
             doing,
             failure: self.failure.as_ref().map(|(failure, place, at)| (failure.of(&endpoint(*place)), *at)),
             held: since,
@@ -394,6 +369,7 @@ impl Machine {
             rejected,
             newest: self.newest.clone(),
             confirmed: self.confirmed,
+            terms: self.terms.clone(),
             counters: self.counters,
         }
     }

@@ -10,6 +10,7 @@ use rustls::pki_types::ServerName;
 
 use crate::bounds::{AGENT_ID_BYTES, CLIENT_ENDPOINTS, CLIENT_WAIT, DOCUMENT_BYTES};
 use crate::model::Selection;
+use crate::protocol::relay::Relay;
 
 /// What a client is made of. [`Settings::new`] has the defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub struct Settings {
     pub token_file: Option<PathBuf>,
     /// The token may go over connections that others can read. Without it the endpoints are https, or on this host.
     pub clear_credentials: bool,
+    /// The client is that of a relay, which serves others what it gets; none: it is not.
+    pub relay: Option<Relay>,
 }
 
 /// A setting that cannot be used.
@@ -81,7 +84,13 @@ impl Settings {
             certificate: None,
             token_file: None,
             clear_credentials: false,
+            relay: None,
         }
+    }
+
+    /// Whether all settings can be used. Files are not looked at.
+    pub fn validate(&self) -> Result<(), InvalidSetting> {
+        self.check().map(drop)
     }
 
     /// The endpoints, if all settings can be used.

@@ -61,6 +61,19 @@ impl State {
         Some(Self { id: id.to_owned(), content, bytes, age: Duration::ZERO, patch: None, is_older: false })
     }
 
+    /// The same state by another id of it, of a version that only orders it anew.
+    #[cfg(feature = "server")]
+    pub(crate) fn at(&self, id: &str) -> Self {
+        debug_assert!(is_same(&self.id, id), "another state has other bytes");
+        Self { id: id.to_owned(), ..self.clone() }
+    }
+
+    /// What it says.
+    #[cfg(feature = "server")]
+    pub(crate) fn content(&self) -> &Content {
+        &self.content
+    }
+
     /// Names the state: opaque, but for `Client` alone.
     #[must_use]
     pub fn id(&self) -> &str {

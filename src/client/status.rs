@@ -3,12 +3,15 @@
 use std::time::{Duration, Instant};
 
 use super::failure::Failure;
+use crate::protocol::relay::Terms;
 
 /// How a client is doing.
 #[derive(Debug, Clone, Default)]
 pub struct Status {
     /// The endpoint in use, with the address of its host where that is known.
     pub endpoint: String,
+    /// Which of the URLs that is, counted from 0.
+    pub url: usize,
     /// What the client does.
     pub doing: Doing,
     /// Why the last poll brought no state; none: it was answered as it should be.
@@ -23,6 +26,8 @@ pub struct Status {
     pub newest: Option<String>,
     /// `State-Age` of the last answer with a state, and when it came.
     pub confirmed: Option<(Duration, Instant)>,
+    /// What that answer said to a relay, where the client is one's.
+    pub terms: Option<Terms>,
     /// What has happened since the start.
     pub counters: Counters,
 }

@@ -1,6 +1,9 @@
 //! Who may poll, as it is configured.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
+
+use sha2::{Digest as _, Sha256};
 
 use crate::access::certificate::NameKind;
 use crate::access::issuer::IssuerConfig;
@@ -46,6 +49,24 @@ pub enum Judges {
 }
 
 impl Access {
+    /// SHA-256, in hexadecimal digits, of what decides what callers may of an operation: as canonical JSON, so that two
+    /// processes can compare it.
+    #[must_use]
+    pub fn rules_digest(&self, operation: &super::Operation) -> String {
+        let rules = self.policy.of_operation(&operation.access, &operation.name);
+        let judge = match self.judges {
+            Judges::Rules => "rules",
+            Judges::Kubernetes => "kubernetes",
+            Judges::Both => "both",
+        };
+        let text =
+            serde_json::json!({ "anonymous": self.policy.anonymous, "judge": judge, "rules": rules }).to_string();
+        Sha256::digest(text.as_bytes()).iter().fold(String::new(), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
+    }
+
     /// Whether clients are asked for a credential.
     #[must_use]
     pub fn asks(&self) -> bool {

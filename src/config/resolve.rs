@@ -252,6 +252,7 @@ fn operation(reader: &mut Reader<'_>, source: Option<Source>) -> Option<Operatio
     let guard = reader.required("guard.maxRemovedPercent", ("guard", "maxRemovedPercent"), percent);
     let limits = limits(reader);
     let own_rules = access::own_rules(reader);
+    let relays = reader.optional("relays", value::relays);
     let path = path?;
     Some(Operation {
         name: name.unwrap_or_else(|| value::name_of_path(&path)),
@@ -268,6 +269,7 @@ fn operation(reader: &mut Reader<'_>, source: Option<Source>) -> Option<Operatio
         confirmed: None,
         limits: limits?,
         access: own_rules?,
+        relays,
     })
 }
 

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 
 use super::ranges::{FILE_PATH_BYTES, FORMAT_BYTES, PATH_BYTES, POINTER_BYTES};
-use super::{Format, LogFormat, Protocol};
+use super::{Format, LogFormat, Protocol, Relays};
 
 mod duration;
 mod kubernetes;
@@ -174,6 +174,16 @@ fn is_media_type(text: &str) -> bool {
     let mut parts = text.split(';');
     let essence = parts.next().and_then(|part| part.trim_end().split_once('/'));
     printable && essence.is_some_and(|(kind, sub)| token(kind) && token(sub)) && parts.all(|part| pair(part.trim()))
+}
+
+/// Whom relays may serve.
+pub(super) fn relays(text: &str) -> Parsed<Relays> {
+    match text {
+        "open" => Ok(Relays::Open),
+        "same" => Ok(Relays::Same),
+        "none" => Ok(Relays::None),
+        _ => Err("is none of open, same and none: write one of them".to_owned()),
+    }
 }
 
 pub(super) fn log_format(text: &str) -> Parsed<LogFormat> {

@@ -83,6 +83,11 @@ pub struct DescribeOperationSpec {
     /// the sidecar has rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access: Option<Access>,
+    /// Whom relays may serve its states: open (whoever they let in), same (the same, if they have the same rules of
+    /// access for it) or none. Default: same where clients of the sidecar need a credential, else open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "fields::relays")]
+    pub relays: Option<String>,
 }
 
 /// Where a model comes from: exactly one of the kinds.

@@ -76,6 +76,7 @@ fields! {
         "write user:NAME, group:NAME, authenticated or anonymous; a name is of letters, digits and -._:/@, and * for any text",
     );
     verb => json_schema!({ "type": "string", "enum": ["get"] });
+    relays => json_schema!({ "type": "string", "enum": ["open", "same", "none"] });
     part => part_schema();
     operator => json_schema!({ "type": "string", "enum": ["In", "NotIn", "Exists", "DoesNotExist"] });
 }

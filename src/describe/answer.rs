@@ -17,7 +17,9 @@ use super::encode::{Coding, ResponseFields};
 use super::problem::{Kind, Problem};
 use super::request::{PollRequest, preference_applied};
 use crate::model::Since;
-use crate::protocol::fields::{DELTA_BASE, PREFERENCE_APPLIED, STATE_AGE, STATE_DIGEST, STATE_ID};
+use crate::protocol::fields::{
+    DELTA_BASE, PREFERENCE_APPLIED, RELAY_POLICY, STATE_AGE, STATE_DIGEST, STATE_ID, STATE_PATH,
+};
 use crate::protocol::media_type;
 
 /// The methods of a describe path.
@@ -53,6 +55,8 @@ pub struct State {
     pub age: Duration,
     /// The seconds of a `Prefer: wait` that was followed.
     pub preferred_wait: Option<u64>,
+    /// `State-Path` and `Relay-Policy`; absent: the client is no relay.
+    pub way: Option<(HeaderValue, HeaderValue)>,
 }
 
 /// A body.
@@ -82,6 +86,7 @@ impl State {
             link: fields.link(&request.link_tail),
             age,
             preferred_wait: request.preferred_wait,
+            way: None,
         }
     }
 }
@@ -202,6 +207,7 @@ pub fn retry_after(seconds: u32, chance: f64) -> u32 {
 
 impl State {
     fn fields(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        let (path, policy) = self.way.clone().unzip();
         let preference = self.preferred_wait.map(|seconds| (PREFERENCE_APPLIED, preference_applied(seconds)));
         [
             Some((STATE_ID, self.id.clone())),
@@ -210,6 +216,8 @@ impl State {
             Some((STATE_AGE, HeaderValue::from(self.age.as_secs()))),
             Some((header::VARY, HeaderValue::from_static("Accept, Accept-Encoding, Prefer"))),
             preference,
+            path.map(|path| (STATE_PATH, path)),
+            policy.map(|policy| (RELAY_POLICY, policy)),
         ]
         .into_iter()
         .flatten()

@@ -34,8 +34,15 @@ pub struct Poll {
     phase: Phase,
     /// When the hold ends at the latest.
     expires: Instant,
-    /// When its turn comes in a drain.
-    drain_slot: Option<Instant>,
+    /// When its turn comes in a drain, or to be told of another freshness.
+    slot: Option<Slot>,
+}
+
+/// When it is answered at the latest, and why.
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    at: Instant,
+    reason: Reason,
 }
 
 /// What it is held for.
@@ -94,6 +101,8 @@ pub enum Reason {
     HalfClosed,
     /// The credential of the client was withdrawn.
     Withdrawn,
+    /// The state is fresh or stale, as it was not before.
+    Told,
 }
 
 impl Poll {
@@ -106,7 +115,7 @@ impl Poll {
             Arrival::Answer(decision) => return Begin::Answer(decision),
             Arrival::Park(longest) => (Phase::Waiting, longest.mul_f64(1.0 - WAIT_JITTER * chance)),
         };
-        Begin::Hold(Self { request, phase, expires: now + hold, drain_slot: None })
+        Begin::Hold(Self { request, phase, expires: now + hold, slot: None })
     }
 
     /// What the client asks for.
@@ -118,7 +127,7 @@ impl Poll {
     /// When [`Poll::on_deadline`] is to be called, unless something else happens before.
     #[must_use]
     pub fn deadline(&self) -> Instant {
-        self.drain_slot.map_or(self.own_deadline(), |slot| slot.min(self.own_deadline()))
+        self.slot.map_or(self.own_deadline(), |slot| slot.at.min(self.own_deadline()))
     }
 
     /// Whether the driver has to call [`Poll::on_state`] with this state, should it become current; none: the model has
@@ -157,25 +166,32 @@ impl Poll {
 
     /// [`Poll::deadline`] has come.
     pub fn on_deadline(&mut self, current: Option<&StateId>, now: Instant) -> Action {
-        let drained = self.drain_slot.is_some_and(|slot| slot < self.own_deadline());
+        let slot = self.slot.filter(|slot| slot.at < self.own_deadline());
         match self.phase {
             Phase::PutOff { released, .. } if self.is_released_by(current) => {
                 self.answer(current, Reason::Changed, now.saturating_duration_since(released))
             }
-            Phase::PutOff { .. } if !drained => {
+            Phase::PutOff { .. } if slot.is_none() => {
                 // What released it was rolled back meanwhile: it stays parked for the rest of its hold.
                 self.phase = Phase::Waiting;
                 if now < self.expires { Action::Wait } else { self.answer(current, Reason::Expired, Duration::ZERO) }
             }
             Phase::Waiting | Phase::Paced | Phase::PutOff { .. } => {
-                self.answer(current, if drained { Reason::Drained } else { Reason::Expired }, Duration::ZERO)
+                self.answer(current, slot.map_or(Reason::Expired, |slot| slot.reason), Duration::ZERO)
             }
         }
     }
 
     /// The process drains: the request is answered at `slot` at the latest.
     pub fn on_drain(&mut self, slot: Instant) {
-        self.drain_slot = Some(slot);
+        self.slot = Some(Slot { at: slot, reason: Reason::Drained });
+    }
+
+    /// The state is fresh or stale, as it was not before: the request is answered at `slot` at the latest.
+    pub fn on_told(&mut self, slot: Instant) {
+        if self.slot.is_none_or(|known| known.at > slot) {
+            self.slot = Some(Slot { at: slot, reason: Reason::Told });
+        }
     }
 
     /// The operation has ended.

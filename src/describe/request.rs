@@ -11,6 +11,7 @@
 //! | `rejected`, spelt as `since` is | the state that the client was given and could not apply |
 //! | `applying`, spelt as `since` is | the newest state that the client was given and is busy with |
 //! | `Rejected-Reason` | why: cut to [`REJECTED_REASON_CHARACTERS`], what is not printable shown as `?` |
+//! | `Relay` | the instance of the relay that asks |
 //! | `select`, any number of times: JSON Pointers (RFC 6901) | the part of the model that is asked for |
 //! | `Accept` naming a JSON Patch above JSON | deltas where there are any: [`super::accept`] |
 //! | anything else in the query | kept for `Link` |
@@ -25,7 +26,8 @@ use super::problem::{Kind, Problem};
 use crate::bounds::{AGENT_ID_BYTES, REJECTED_REASON_CHARACTERS};
 use crate::config::Wait;
 use crate::model::{InvalidSelection, Selection, Since, StateId};
-use crate::protocol::fields::{AGENT_ID, ENVOY_TIMEOUT, PREFER, REJECTED_REASON};
+use crate::protocol::Instance;
+use crate::protocol::fields::{AGENT_ID, ENVOY_TIMEOUT, PREFER, REJECTED_REASON, RELAY};
 use crate::protocol::query::{Query, SELECT, link_tail};
 
 /// Envoy announces its timeout; the hold ends this much before, so that the answer arrives.
@@ -58,6 +60,8 @@ pub struct PollRequest {
     pub link_tail: String,
     /// Whether the body is left out.
     pub head: bool,
+    /// The relay that asks, for itself or for a client that may be ahead of it; absent: no relay. Boxed as well.
+    pub relay: Option<Box<Instance>>,
 }
 
 /// A state that a client was given and could not apply.
@@ -133,7 +137,14 @@ impl PollRequest {
             agent: agent(fields)?,
             link_tail: link_tail(text),
             head,
+            relay: relay(fields)?,
         })
+    }
+
+    /// Whether it acknowledges nothing: a HEAD, or a relay that asks what is newest for a client of its own.
+    #[must_use]
+    pub fn is_a_question(&self) -> bool {
+        self.head || (self.relay.is_some() && self.hold.is_zero())
     }
 
     /// The states that the client has been sent, as self-reported, in the order in which it was given them: the one it holds,
@@ -232,6 +243,13 @@ fn agent(fields: &HeaderMap) -> Result<Option<String>, Problem> {
         return Err(Problem::parameter("Agent-Id", &text, "give 1 to 253 characters of A-Z a-z 0-9 . _ : -"));
     }
     Ok(Some(text.into_owned()))
+}
+
+fn relay(fields: &HeaderMap) -> Result<Option<Box<Instance>>, Problem> {
+    let Some(value) = fields.get(RELAY) else { return Ok(None) };
+    let text = String::from_utf8_lossy(value.as_bytes());
+    let wrong = || Problem::parameter("Relay", &text, "give 1 to 64 characters of A-Z a-z 0-9 . _ -, or leave it out");
+    Instance::parse(&text).map(|instance| Some(Box::new(instance))).ok_or_else(wrong)
 }
 
 /// `Rejected-Reason`, the first one. It is for people: what is malformed is replaced, not refused.

@@ -13,7 +13,7 @@ use crate::access::{Caller, Loss};
 use crate::authentication::Withdrawals;
 use crate::describe::poll::{Action, Reason, Release};
 use crate::describe::{Answer, Consistency, Poll, PollRequest, Problem};
-use crate::hub::{Effect, FanOutGuard, Missing, News, Served, Waiter};
+use crate::hub::{Effect, FanOutGuard, Missing, News, Served, Waiter, Who};
 use crate::lifecycle::stop;
 use crate::operation::Operation;
 
@@ -140,6 +140,8 @@ async fn released(
     let mut phase = stop::Phase::default();
     let mut half_closed = std::pin::pin!(connection.half_closed());
     let mut timer = std::pin::pin!(tokio::time::sleep_until(Instant::from_std(poll.deadline())));
+    let mut told = waiter.subscription().told();
+    let mut count = told.borrow_and_update().count;
     loop {
         let event = tokio::select! {
             // A change that is here is worth more than the end of the wait.
@@ -150,6 +152,15 @@ async fn released(
             }
             () = &mut timer => Event::Deadline,
             () = &mut half_closed => Event::HalfClosed,
+            // The sender lives in the hub.
+            Ok(telling) = told.wait_for(|telling| telling.count != count) => {
+                count = telling.count;
+                if telling.who == Who::All || poll.request().relay.is_some() {
+                    poll.on_told(told_slot(telling.within));
+                    timer.as_mut().reset(Instant::from_std(poll.deadline()));
+                }
+                continue;
+            }
             next = stop.left(phase) => {
                 phase = next;
                 poll.on_drain(slot(next));
@@ -213,6 +224,11 @@ pub(super) fn slot(phase: stop::Phase) -> std::time::Instant {
     let now = Instant::now();
     let slot = phase.drain.filter(|_| !phase.closing).map(|drain| drain.slot(now, fastrand::f64()));
     slot.unwrap_or(now).into_std()
+}
+
+/// When a request that is parked now is told of another freshness.
+pub(super) fn told_slot(within: Duration) -> std::time::Instant {
+    (Instant::now() + within.mul_f64(fastrand::f64())).into_std()
 }
 
 /// Counts how holds end, also those whose client went away.

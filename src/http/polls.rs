@@ -287,8 +287,9 @@ pub(super) trait Owner {
     fn answer(&mut self, key: u32, answering: Answering) {
         let ends = self.ends(key);
         let Answering { asking, served, decision, live, held, .. } = &answering;
-        // The same state at a version that only this client has seen.
-        let is_common = asking.request.version_of(&served.snapshot.id) == served.snapshot.id.version;
+        // The same state at a version that only this client has seen is not; nor what relays are told, which may turn.
+        let is_common = asking.request.version_of(&served.snapshot.id) == served.snapshot.id.version
+            && asking.request.relay.is_none();
         let answer_key = AnswerKey::new(asking, *decision, ends);
         if is_common && let Some(kept) = self.polls().answers.kept(&asking.request, served, answer_key) {
             if let (Decision::State, Some(live)) = (decision, live) {

@@ -5,6 +5,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::task::AtomicWaker;
 
@@ -39,8 +40,26 @@ pub enum What {
     Version(ViewId),
     /// The operation with this whole view has ended.
     Ended(ViewId),
+    /// The state of the operation with this whole view is fresh or stale, as it was not before.
+    Told {
+        /// The view of the whole model.
+        whole: ViewId,
+        /// Who is to know.
+        who: Who,
+        /// Over how long the answers are spread.
+        within: Duration,
+    },
     /// So many changes came that they are not told apart: any view may have another state, and any operation may have ended.
     Many,
+}
+
+/// Whose parked polls are answered when the freshness of the state turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// Those of relays.
+    Relays,
+    /// All.
+    All,
 }
 
 /// Changes that their reader has not taken yet.

@@ -47,6 +47,8 @@ pub struct Metrics {
     pub abandoned: IntCounter,
     /// Parked requests whose credential was withdrawn.
     pub withdrawn: IntCounter,
+    /// Parked requests answered because the freshness of the state turned.
+    pub told: IntCounter,
     /// Selections that someone looks at.
     pub selections: IntGauge,
     /// Changed paths that were looked at to find the selections that a change touches.
@@ -71,7 +73,7 @@ pub struct Metrics {
 const RESULTS: [&str; 2] = ["hit", "miss"];
 
 /// Why parked requests end.
-const REASONS: [&str; 6] = ["changed", "expired", "drained", "ended", "abandoned", "withdrawn"];
+const REASONS: [&str; 7] = ["changed", "expired", "drained", "ended", "abandoned", "withdrawn", "told"];
 
 impl Metrics {
     /// The counter of parked requests that ended for this reason; none: the client went away.
@@ -83,6 +85,7 @@ impl Metrics {
             Some(Reason::Drained) => &self.drained,
             Some(Reason::Ended) => &self.ended,
             Some(Reason::Withdrawn) => &self.withdrawn,
+            Some(Reason::Told) => &self.told,
             Some(Reason::HalfClosed) | None => &self.abandoned,
         }
     }
@@ -171,6 +174,7 @@ impl Families {
             ended: release("ended"),
             abandoned: release("abandoned"),
             withdrawn: release("withdrawn"),
+            told: release("told"),
             selections: self.selections.with_label_values(&[operation]),
             selections_visited: self.visited.with_label_values(&[operation]),
             selections_changed: self.touched.with_label_values(&[operation]),

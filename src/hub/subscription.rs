@@ -2,15 +2,16 @@
 //! or the memory of an agent holds.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::changes::{Change, Followers, Mailbox, ViewId, What};
+use super::changes::{Change, Followers, Mailbox, ViewId, What, Who};
 use super::delta::Past;
 use super::fan_out::FanOut;
 use super::parking::Parking;
 use super::view::{Missing, State, View};
-use super::{Metrics, ParkPermit, Served, Waiter};
+use super::{Metrics, ParkPermit, Served, Telling, Waiter};
 use crate::model::{Content, Index, Selection, Snapshot, StateId};
 
 /// What the views of an operation share.
@@ -22,6 +23,7 @@ pub(super) struct Views {
     pub(super) newest: watch::Sender<Option<StateId>>,
     parts: Mutex<PartViews>,
     followers: Followers,
+    told: watch::Sender<Telling>,
     pub(super) past: Arc<Past>,
     pub(super) parking: Arc<Parking>,
     pub(super) metrics: Metrics,
@@ -64,7 +66,8 @@ impl Views {
         let whole = View::of(Selection::whole(), &Err(Missing::NoState), false);
         let parts = Mutex::new(PartViews { index: Index::new(), limit: selections, closed: false, next: None });
         let followers = Followers::default();
-        Self { whole, newest: watch::Sender::default(), parts, followers, past: Arc::new(past), parking, metrics }
+        let (newest, told) = (watch::Sender::default(), watch::Sender::default());
+        Self { whole, newest, parts, followers, told, past: Arc::new(past), parking, metrics }
     }
 
     pub(super) fn set_limit(&self, selections: usize) {
@@ -145,6 +148,11 @@ impl Views {
         self.followers.tell(Change::of(What::Version(self.whole.id)));
     }
 
+    pub(super) fn tell(&self, who: Who, within: Duration) {
+        self.told.send_modify(|told| *told = Telling { count: told.count + 1, who, within });
+        self.followers.tell(Change::of(What::Told { whole: self.whole.id, who, within }));
+    }
+
     pub(super) fn close(&self) {
         {
             let mut parts = self.parts();
@@ -220,6 +228,12 @@ impl Subscription {
     /// Leaves all changes of the operation from now on in this mailbox.
     pub fn follow(&self, mailbox: &Arc<Mailbox>) {
         self.views.followers.add(mailbox);
+    }
+
+    /// When those who wait were told of another freshness, as that happens.
+    #[must_use]
+    pub fn told(&self) -> watch::Receiver<Telling> {
+        self.views.told.subscribe()
     }
 
     /// Whether the operation has ended.

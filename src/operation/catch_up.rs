@@ -9,7 +9,7 @@ use std::sync::PoisonError;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Operation;
-use crate::bounds::{CATCH_UP, CATCH_UP_WATCH};
+use crate::bounds::CATCH_UP_WATCH;
 use crate::describe::Consistency;
 use crate::describe::decision::may_be_newer;
 use crate::model::{Epoch, Since, StateId};
@@ -26,7 +26,7 @@ impl Operation {
         (!self.is_ahead(held, &current)).then_some(Consistency::Confirmed)
     }
 
-    /// Finds out whether a client that holds this state is ahead of what is published; takes at most [`CATCH_UP`].
+    /// Finds out whether a client that holds this state is ahead of what is published; takes at most [`CATCH_UP`](crate::bounds::CATCH_UP).
     pub async fn catch_up(&self, held: &Since) -> Consistency {
         // Read first: a source that comes to life now has a newer state on its way, for which is
         // waited below. Read last, the state before it would pass for what the source holds.
@@ -42,10 +42,10 @@ impl Operation {
         if self.suppresses(held) {
             return Consistency::Unconfirmed;
         }
-        let deadline = Instant::now() + CATCH_UP;
+        let deadline = Instant::now() + self.lineage.time_to_catch_up();
         let confirmed = if let Some(read) = read {
             timeout(CATCH_UP_WATCH, self.caught_up(held)).await.is_ok()
-                || timeout_at(deadline, self.confirmed(read)).await.unwrap_or(false)
+                || timeout_at(deadline, self.confirmed(read, held)).await.unwrap_or(false)
         } else {
             // Its source reports on its own and cannot be read on demand. Another epoch belongs
             // to another source.
@@ -74,8 +74,8 @@ impl Operation {
 
     /// Waits for this read or a later one, and until what it showed is published. Says whether that is what the source
     /// holds.
-    async fn confirmed(&self, read: Number) -> bool {
-        let confirmed = self.reads.ask(read).await;
+    async fn confirmed(&self, read: Number, held: &Since) -> bool {
+        let confirmed = self.reads.ask_for(read, held).await;
         self.published().await;
         confirmed
     }

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// The source confirms the state at every moment: its watch is live.
@@ -18,13 +19,19 @@ pub struct Freshness {
     contact: AtomicI64,
     /// The same, or [`LIVE`].
     confirmed: AtomicI64,
+    /// Whether it is live, for those who wait until that turns.
+    turns: watch::Sender<bool>,
 }
+
+/// What is not live is never said to be as fresh as what is: a relay would take it for that.
+const LEAST: Duration = Duration::from_secs(1);
 
 impl Freshness {
     /// Nothing is confirmed yet.
     #[must_use]
     pub fn new(started: Instant) -> Self {
-        Self { started, polled: AtomicBool::new(false), contact: AtomicI64::new(0), confirmed: AtomicI64::new(0) }
+        let (contact, confirmed) = (AtomicI64::new(0), AtomicI64::new(0));
+        Self { started, polled: AtomicBool::new(false), contact, confirmed, turns: watch::Sender::new(false) }
     }
 
     /// Whether the source is asked from time to time and not watched, so that the age counts from its last answer.
@@ -44,6 +51,13 @@ impl Freshness {
         self.contact.store(self.now(), Ordering::Relaxed);
         // A reader that sees it also sees what was offered before.
         self.confirmed.store(LIVE, Ordering::Release);
+        self.turn(true);
+    }
+
+    /// The source has just answered, and its own source confirmed the state `age` ago.
+    pub fn aged(&self, age: Duration) {
+        self.restored(age);
+        self.turn(false);
     }
 
     /// The source cannot be asked any more, or holds nothing usable: the age counts from the last contact.
@@ -51,6 +65,17 @@ impl Freshness {
         if self.is_live() {
             self.confirmed.store(self.contact.load(Ordering::Relaxed), Ordering::Relaxed);
         }
+        self.turn(false);
+    }
+
+    /// Whether it is live, as that turns.
+    #[must_use]
+    pub fn turns(&self) -> watch::Receiver<bool> {
+        self.turns.subscribe()
+    }
+
+    fn turn(&self, live: bool) {
+        self.turns.send_if_modified(|known| std::mem::replace(known, live) != live);
     }
 
     /// Whether the source confirms the state at every moment.
@@ -65,7 +90,7 @@ impl Freshness {
         match self.confirmed.load(Ordering::Relaxed) {
             LIVE if self.polled.load(Ordering::Relaxed) => self.since(self.contact.load(Ordering::Relaxed)),
             LIVE => Duration::ZERO,
-            at => self.since(at),
+            at => self.since(at).max(LEAST),
         }
     }
 
@@ -101,6 +126,20 @@ mod tests {
         tokio::time::advance(Duration::from_secs(1)).await;
         freshness.lost();
         assert_eq!(freshness.age(), Duration::from_secs(61), "losing twice starts nothing anew");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_live_is_at_least_a_second_old_and_turns_are_told() {
+        let freshness = Freshness::new(Instant::now());
+        let turns = freshness.turns();
+        freshness.live();
+        assert!(*turns.borrow());
+        freshness.lost();
+        assert!(!*turns.borrow());
+        assert_eq!(freshness.age(), Duration::from_secs(1), "a relay must not take it for live");
+        freshness.aged(Duration::from_secs(7));
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!((freshness.age(), freshness.is_live()), (Duration::from_secs(10), false));
     }
 
     #[tokio::test(start_paused = true)]

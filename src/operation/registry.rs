@@ -80,6 +80,14 @@ impl OperationRegistry {
         *self.unknown.borrow()
     }
 
+    /// The operations that are relayed here without their server, where all are; with one that is not, there is something
+    /// to come here for.
+    #[must_use]
+    pub fn cut_off(&self) -> Vec<String> {
+        let named = |operation: Arc<Operation>| operation.cut_off().map(|why| format!("{} ({why})", operation.name));
+        self.all().into_iter().map(named).collect::<Option<_>>().unwrap_or_default()
+    }
+
     /// What lacks a state, for `/readyz`: the operations without one, and what is not known yet.
     #[must_use]
     pub fn missing(&self) -> Vec<String> {

@@ -2,6 +2,7 @@
 //! turn of the newest state, puts that on disk, and publishes it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -10,6 +11,7 @@ use super::keeper::Keeper;
 use super::settings::Settings;
 use super::{Applied, Facts, Operation, Published, Status};
 use crate::model::{Content, Offer, StateId, Store};
+use crate::sources::describe::Relayed;
 use crate::sources::disk::{Disk, KeptState};
 use crate::sources::{Draft, Report, Unusable, UnusableKind, wall_clock};
 
@@ -154,8 +156,10 @@ impl Run {
             Report::ReadCompleted(number) => {
                 self.operation.reads.complete(number, self.operation.freshness.is_live());
             }
+            Report::Relayed(relayed) => self.relayed(relayed, feed).await,
             Report::Unusable(unusable) => self.unusable(unusable),
             Report::Lost { reason } => {
+                self.operation.contact.lost();
                 self.operation.freshness.lost();
                 // Out of contact with a source that had nothing usable: that is still what to mend first.
                 if !matches!(self.status, Status::Unusable(_)) {
@@ -193,6 +197,35 @@ impl Run {
         self.update();
         // Who sees it sees also what waits now ([`Operation::catch_up`]).
         self.operation.freshness.live();
+    }
+
+    async fn relayed(&mut self, relayed: Relayed, feed: &Feed) {
+        match relayed {
+            Relayed::Holds { draft, age, read } => {
+                let draft = self.shared(draft).await;
+                self.offer(&draft, draft.version);
+                self.confirmed_above(age, feed);
+                if let Some(number) = read {
+                    // The server above has looked, however old its answer is.
+                    self.operation.reads.complete(number, true);
+                }
+            }
+            Relayed::StillHolds { age } => self.confirmed_above(age, feed),
+            Relayed::ReadFailed(number) => self.operation.reads.complete(number, false),
+        }
+    }
+
+    /// The server that this relay polls has answered that its source confirmed the state so long ago.
+    fn confirmed_above(&mut self, age: Duration, feed: &Feed) {
+        self.operation.contact.answered();
+        if age.is_zero() {
+            self.live();
+            self.keeper.confirmed(&feed.source);
+            return;
+        }
+        self.operation.freshness.aged(age);
+        self.set_status(Status::Lost("the server that is polled has lost its own source".to_owned()));
+        self.update();
     }
 
     fn set_status(&mut self, status: Status) {

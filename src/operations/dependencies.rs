@@ -9,9 +9,12 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::client;
 use crate::config::{self, Source};
 use crate::model::Content;
-use crate::operation::Operation;
+use crate::operation::{Operation, lineage};
+use crate::protocol::relay::Relay;
+use crate::sources::describe::{self, DescribeSource, Holdings, Upstream};
 use crate::sources::resource::trigger::{self, TriggerObject};
 use crate::sources::{Reports, configmap, file, kubernetes, resource, upstream};
 
@@ -28,6 +31,10 @@ pub struct Dependencies {
     pub cluster: kubernetes::Metrics,
     /// The app behind, if there is one.
     pub app: Option<config::Upstream>,
+    /// What an agent of this process holds, which is what a relayed operation serves; absent: such a one polls by itself.
+    pub holdings: Option<Holdings>,
+    /// Who may poll, and so whom relays may serve.
+    pub access: config::Access,
     /// Counts up when rules of who may poll have changed.
     pub rules: Arc<watch::Sender<u64>>,
 }
@@ -44,6 +51,9 @@ pub(super) enum SourceError {
     /// No app is behind.
     #[error("its source {0} is the app, and no app is behind (--upstream)")]
     NoApp(String),
+    /// Its settings cannot be used.
+    #[error("its source {0} cannot be polled")]
+    Settings(String, #[source] client::InvalidSetting),
     /// What is asked of the app has no path.
     #[error("its source {0} cannot be asked for")]
     Path(String, #[source] http::uri::InvalidUri),
@@ -54,10 +64,11 @@ impl Dependencies {
     pub(super) fn source(
         &self,
         config: &config::Operation,
-        operation: &Operation,
+        operation: &Arc<Operation>,
         reports: Reports,
     ) -> Result<Working, SourceError> {
         let client = || self.client.clone().ok_or_else(|| SourceError::NoCluster(config.source.to_string()));
+        operation.lineage.begin(config);
         operation.freshness.polled(matches!(config.source, Source::Upstream { .. }));
         Ok(match &config.source {
             Source::File { path, format, below } => {
@@ -91,6 +102,7 @@ impl Dependencies {
                 let reads = Arc::clone(&operation.reads);
                 Box::pin(resource::run(source, client()?, self.cluster.clone(), reads, reports))
             }
+            Source::Describe(settings) => self.relayed(settings, config, operation, reports)?,
             Source::Upstream { path, refresh, format } => {
                 let app = self.app.as_ref().ok_or_else(|| SourceError::NoApp(config.source.to_string()))?;
                 let (refresh, triggered) = self.refresh(refresh, client)?;
@@ -110,6 +122,45 @@ impl Dependencies {
                 })
             }
         })
+    }
+
+    /// The source that is another Tidewait. What it says of the way of its states is told to relays below from then on.
+    fn relayed(
+        &self,
+        settings: &client::Settings,
+        config: &config::Operation,
+        operation: &Arc<Operation>,
+        reports: Reports,
+    ) -> Result<Working, SourceError> {
+        let relay = Relay { instance: lineage::instance().clone(), rules: self.access.rules_digest(config) };
+        let settings = client::Settings { relay: Some(relay), ..settings.clone() };
+        let source = match &self.holdings {
+            Some(holdings) => DescribeSource::of_agent(&settings, holdings.clone()),
+            None => DescribeSource::start(&settings, held(operation)),
+        };
+        let source = source.map_err(|invalid| SourceError::Settings(config.source.to_string(), invalid))?;
+        let (upstream, mut followed) = watch::channel(Upstream::default());
+        let (of_path, of_served) = (Arc::clone(operation), Arc::clone(operation));
+        let served: describe::Served = Box::new(move |id| {
+            let operation = Arc::clone(&of_served);
+            Box::pin(async move { operation.serves(id).await })
+        });
+        let follow = async move {
+            loop {
+                let now = followed.borrow_and_update().clone();
+                of_path.lineage.follow(&now);
+                if followed.wait_for(|next| *next != now).await.is_err() {
+                    return;
+                }
+            }
+        };
+        let reader = operation.reads.reader_by_state();
+        Ok(Box::pin(async move {
+            tokio::select! {
+                () = describe::run(source, reader, served, upstream, reports) => {}
+                () = follow => {}
+            }
+        }))
     }
 
     /// When the app is asked, and what has to go on for that.
@@ -134,6 +185,13 @@ impl Dependencies {
             }
         })
     }
+}
+
+/// The state that is served, as a client that holds it.
+fn held(operation: &Operation) -> Option<client::State> {
+    let snapshot = operation.hub.current()?.snapshot.clone();
+    let (id, media_type) = (snapshot.id.to_string(), snapshot.content.media_type());
+    client::State::kept(&id, media_type, snapshot.body().identity.clone()).ok()
 }
 
 /// Whether the state that is served is one of the app's, and JSON.

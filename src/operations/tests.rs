@@ -52,6 +52,8 @@ impl Rig {
                 body_idle_timeout: None,
             }),
             cluster: kubernetes::Metrics::register(&registry).expect("new names"),
+            holdings: None,
+            access: config::Access::default(),
             rules: Arc::default(),
         };
         let hubs = hub::Families::register(&registry).expect("new names");

@@ -22,3 +22,9 @@ pub const AGENT_ID: HeaderName = HeaderName::from_static("agent-id");
 pub const REJECTED_REASON: HeaderName = HeaderName::from_static("rejected-reason");
 /// In requests, set by Envoy: the milliseconds after which it gives up.
 pub const ENVOY_TIMEOUT: HeaderName = HeaderName::from_static("x-envoy-expected-rq-timeout-ms");
+/// In requests: the instance of the relay that polls.
+pub const RELAY: HeaderName = HeaderName::from_static("relay");
+/// In answers to relays: the instances that the state has come through.
+pub const STATE_PATH: HeaderName = HeaderName::from_static("state-path");
+/// In answers to relays: who may be served below.
+pub const RELAY_POLICY: HeaderName = HeaderName::from_static("relay-policy");

@@ -11,6 +11,7 @@
 //! | not-found | 404 | the author of the client: the paths that exist |
 //! | method-not-allowed | 405 | the author of the client: `Allow` |
 //! | body-too-large | 413 | the operator, on the admin port |
+//! | not-held | 421 | the client: asks another endpoint; the operator: a relay that holds a part alone |
 //! | expectation-failed | 417 | the author of the client: only 100-continue |
 //! | head-too-large | 431 | the author of the client: a shorter target, fewer or shorter fields |
 //! | too-many-bad-credentials | 429 | the client: sends a good one, later; the operator: who sends bad ones from there |
@@ -21,7 +22,9 @@
 //! | not-confirmed | 503 | the client: tries again; its state is newer than what could be confirmed |
 //! | too-many-selections | 503 | the client: tries again, elsewhere if it can; the operator: the limit named |
 //! | too-many-connections | 503 | the client: tries again, elsewhere if it can; the operator: the limit named |
+//! | relay-policy | 503 | the operator: rules of access at a relay and at its server, or a policy that lets no relay serve |
 //! | overloaded | 503 | the client: tries again, elsewhere if it can; the operator: the limit named |
+//! | loop | 508 | the operator: relays that ask each other |
 //! | loopback-only | 403 | the operator, on the admin port: asks from the same host |
 
 use http::StatusCode;
@@ -88,6 +91,8 @@ kinds! {
     MethodNotAllowed = METHOD_NOT_ALLOWED "method-not-allowed" "The method is not allowed here";
     /// The body is over its bound.
     BodyTooLarge = PAYLOAD_TOO_LARGE "body-too-large" "The body is too large";
+    /// A relay was asked for a part that it does not hold (RFC 9110, section 15.5.20).
+    NotHeld = MISDIRECTED_REQUEST "not-held" "This relay does not hold what is asked for";
     /// An `Expect` other than 100-continue.
     ExpectationFailed = EXPECTATION_FAILED "expectation-failed" "The expectation cannot be met";
     /// The head is over its bounds.
@@ -108,6 +113,10 @@ kinds! {
     TooManySelections = SERVICE_UNAVAILABLE "too-many-selections" "Too many different selections are in use";
     /// As many connections are open as are allowed.
     TooManyConnections = SERVICE_UNAVAILABLE "too-many-connections" "Too many connections are open";
+    /// The server of a relay does not let it serve the operation.
+    RelayPolicy = SERVICE_UNAVAILABLE "relay-policy" "This relay may not serve the operation";
+    /// A relay asks for states that come through it (RFC 5842, section 7.2).
+    Loop = LOOP_DETECTED "loop" "The states come through the relay that asks";
     /// Refused for load, before parking.
     Overloaded = SERVICE_UNAVAILABLE "overloaded" "Too many requests are parked";
 }

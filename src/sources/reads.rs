@@ -8,6 +8,9 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::bounds::RELAY_EPOCHS;
+use crate::model::Since;
+
 /// The reads of one operation's source.
 #[derive(Debug, Default)]
 pub struct Reads {
@@ -19,18 +22,46 @@ pub struct Reads {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Number(u64);
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 struct Requested {
     begun: Number,
     wanted: Number,
-    /// Whether a source is there that reads.
-    reads: bool,
+    reads: Reading,
+    /// What the clients hold for whom the next read is, where it has to name that.
+    held: Vec<Since>,
+}
+
+/// How the source reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Reading {
+    /// There is none, or it cannot be read on demand.
+    #[default]
+    Never,
+    /// Each read shows what it holds.
+    Whole,
+    /// A read names a state, and shows nothing older.
+    ByState,
+}
+
+/// A read that begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Read {
+    /// Its number.
+    pub number: Number,
+    /// What it has to name: of each history the newest state that a client holds.
+    pub held: Vec<Since>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Completed {
     number: Number,
     confirmed: bool,
+}
+
+/// Waits until this read or a later one is completed.
+async fn is_confirmed(mut completed: watch::Receiver<Completed>, number: Number) -> bool {
+    // It fails only where nothing is read any more.
+    completed.wait_for(|completed| completed.number >= number).await.is_ok_and(|completed| completed.confirmed)
 }
 
 /// The source's end.
@@ -45,23 +76,32 @@ impl Reads {
     /// not read, as a file.
     #[must_use]
     pub fn next(&self) -> Option<Number> {
-        let requested = *self.requested.borrow();
-        requested.reads.then_some(Number(requested.begun.0 + 1))
+        let requested = self.requested.borrow();
+        (requested.reads != Reading::Never).then(|| requested.next())
     }
 
     /// Asks for this read, unless it has begun, and waits until it or a later one is completed. Returns
     /// whether the source then held what it had reported: published, or waiting for its turn.
     pub async fn ask(&self, number: Number) -> bool {
-        let mut completed = self.completed.subscribe();
+        let completed = self.completed.subscribe();
+        self.requested.send_if_modified(|requested| requested.wants(number));
+        is_confirmed(completed, number).await
+    }
+
+    /// The same for a client that holds `held`, by a read that names it where reads name states.
+    pub async fn ask_for(&self, number: Number, held: &Since) -> bool {
+        let completed = self.completed.subscribe();
+        let mut number = Some(number);
         self.requested.send_if_modified(|requested| {
-            let more = requested.wanted < number;
-            requested.wanted = requested.wanted.max(number);
-            more
+            if requested.reads == Reading::ByState {
+                // One that has begun does not name it.
+                number = requested.names(held).then(|| requested.next());
+            }
+            number.is_some_and(|number| requested.wants(number))
         });
-        match completed.wait_for(|completed| completed.number >= number).await {
-            Ok(completed) => completed.confirmed,
-            // Not while `self` lives.
-            Err(_) => false,
+        match number {
+            Some(number) => is_confirmed(completed, number).await,
+            None => false,
         }
     }
 
@@ -73,7 +113,17 @@ impl Reads {
     /// The end for the one source that reads, until it is dropped.
     #[must_use]
     pub fn reader(self: &Arc<Self>) -> Reader {
-        self.requested.send_modify(|requested| requested.reads = true);
+        self.reader_of(Reading::Whole)
+    }
+
+    /// The same for a source whose reads name what the client holds.
+    #[must_use]
+    pub fn reader_by_state(self: &Arc<Self>) -> Reader {
+        self.reader_of(Reading::ByState)
+    }
+
+    fn reader_of(self: &Arc<Self>, reading: Reading) -> Reader {
+        self.requested.send_modify(|requested| requested.reads = reading);
         Reader { reads: Arc::clone(self), requested: self.requested.subscribe() }
     }
 }
@@ -82,7 +132,7 @@ impl Reader {
     /// Whether a read is asked for that has not begun.
     #[must_use]
     pub fn is_requested(&self) -> bool {
-        let requested = *self.requested.borrow();
+        let requested = self.requested.borrow();
         requested.wanted > requested.begun
     }
 
@@ -95,18 +145,52 @@ impl Reader {
     /// The number of a read that begins: to be called before anything of it is sent.
     #[must_use]
     pub fn begin(&self) -> Number {
-        let mut number = Number::default();
+        self.begin_read().number
+    }
+
+    /// A read that begins, with what it has to name: to be called before anything of it is sent.
+    #[must_use]
+    pub fn begin_read(&self) -> Read {
+        let mut read = Read { number: Number::default(), held: Vec::new() };
         self.reads.requested.send_modify(|requested| {
             requested.begun.0 += 1;
-            number = requested.begun;
+            read = Read { number: requested.begun, held: std::mem::take(&mut requested.held) };
         });
-        number
+        read
+    }
+}
+
+impl Requested {
+    fn next(&self) -> Number {
+        Number(self.begun.0 + 1)
+    }
+
+    /// Whether that is news.
+    fn wants(&mut self, number: Number) -> bool {
+        let before = self.wanted;
+        self.wanted = before.max(number);
+        self.wanted > before
+    }
+
+    /// The next read names this state, or a newer one of its history. False: it names too many histories already.
+    fn names(&mut self, held: &Since) -> bool {
+        if let Some(same) = self.held.iter_mut().find(|same| same.epoch == held.epoch) {
+            if same.version < held.version {
+                *same = *held;
+            }
+            return true;
+        }
+        let has_room = self.held.len() < RELAY_EPOCHS;
+        if has_room {
+            self.held.push(*held);
+        }
+        has_room
     }
 }
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.reads.requested.send_modify(|requested| requested.reads = false);
+        self.reads.requested.send_modify(|requested| (requested.reads, requested.held) = (Reading::Never, Vec::new()));
     }
 }
 
@@ -115,6 +199,39 @@ mod tests {
     use futures::FutureExt as _;
 
     use super::*;
+    use crate::model::{Content, Document, Epoch, Snapshot};
+
+    fn held(epoch: &str, version: u64) -> Since {
+        let content = Content::Json(Document::from_json(b"{}").expect("a document"));
+        Snapshot::of(Epoch::of(&[epoch]), version, &content).id.into()
+    }
+
+    #[tokio::test]
+    async fn a_read_by_state_names_the_newest_of_each_history_and_one_that_has_begun_names_nothing_more() {
+        let reads = Arc::new(Reads::default());
+        let reader = reads.reader_by_state();
+        let early = reads.next().expect("a reader");
+        let (two, three, other) = (held("a", 2), held("a", 3), held("b", 1));
+        let mut waiting: Vec<_> = [&three, &two, &other].map(|held| Box::pin(reads.ask_for(early, held))).into();
+        assert!(waiting.iter_mut().all(|ask| ask.as_mut().now_or_never().is_none()));
+        let read = reader.begin_read();
+        assert_eq!((read.number, read.held), (early, vec![three, other]));
+        let four = held("a", 4);
+        let mut late = Box::pin(reads.ask_for(early, &four));
+        assert!(late.as_mut().now_or_never().is_none());
+        reads.complete(early, true);
+        assert!(late.as_mut().now_or_never().is_none(), "that read did not name it");
+        for ask in waiting {
+            assert_eq!(ask.now_or_never(), Some(true));
+        }
+        let read = reader.begin_read();
+        reads.complete(read.number, true);
+        assert_eq!((read.held, late.now_or_never()), (vec![four], Some(true)));
+        let many: Vec<_> = (0..=RELAY_EPOCHS).map(|number| held(&format!("e{number}"), 1)).collect();
+        let mut asking: Vec<_> = many.iter().map(|held| Box::pin(reads.ask_for(early, held))).collect();
+        let answered = asking.iter_mut().filter_map(|ask| ask.as_mut().now_or_never()).collect::<Vec<_>>();
+        assert_eq!(answered, [false], "one history more than a read names");
+    }
 
     #[tokio::test]
     async fn a_request_uses_only_a_read_that_began_after_it() {

@@ -89,7 +89,7 @@ impl Source {
                 self.newest = Some((draft.epoch, draft.version));
             }
             Report::Lost { .. } => self.lost += 1,
-            Report::Confirmed | Report::ReadCompleted(_) | Report::Unusable(_) => {}
+            Report::Confirmed | Report::ReadCompleted(_) | Report::Relayed(_) | Report::Unusable(_) => {}
         }
     }
 
@@ -100,6 +100,7 @@ impl Source {
             Report::Holds(_)
             | Report::Confirmed
             | Report::ReadCompleted(_)
+            | Report::Relayed(_)
             | Report::Unusable(_)
             | Report::Lost { .. } => None,
         })
@@ -113,6 +114,7 @@ impl Source {
             Report::Holds(_)
             | Report::Confirmed
             | Report::ReadCompleted(_)
+            | Report::Relayed(_)
             | Report::Unusable(_)
             | Report::Lost { .. } => None,
         })
@@ -122,7 +124,11 @@ impl Source {
     async fn lost(&mut self) -> String {
         self.until("a loss", |report| match report {
             Report::Lost { reason } => Some(reason.clone()),
-            Report::Holds(_) | Report::Confirmed | Report::ReadCompleted(_) | Report::Unusable(_) => None,
+            Report::Holds(_)
+            | Report::Confirmed
+            | Report::ReadCompleted(_)
+            | Report::Relayed(_)
+            | Report::Unusable(_) => None,
         })
         .await
     }

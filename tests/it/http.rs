@@ -136,6 +136,7 @@ impl Rig {
             confirmed: None,
             limits: config::Limits { pointers: 64, selections: 16_384, history_entries: 32, history_bytes: None },
             access: Vec::new(),
+            relays: None,
         };
         adjust(&mut config);
         let registry = Registry::new();

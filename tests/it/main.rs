@@ -32,6 +32,7 @@ mod openapi; // the protocol as a document, held to the code
 mod packaging; // the unit for systemd, and the recipes of deploy/agent
 mod process; // the built binary as its user sees it
 mod proxy; // the way to the app and back
+mod relay; // a tier between a server and its clients
 mod server; // the built binary, started for a test
 mod talk; // a client that sends any bytes, in pieces
 mod tidy; // rules about the source itself

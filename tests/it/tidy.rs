@@ -29,9 +29,12 @@ const ARROWS: [(&str, &[&str]); 29] = [
     ("lifecycle", &["bounds"]),
     ("telemetry", &["bounds", "config", "escape"]),
     ("hub", &["bounds", "config", "describe", "model"]),
-    ("sources", &["bounds", "client", "config", "files", "model", "telemetry"]),
-    ("operation", &["bounds", "config", "describe", "registry", "hub", "model", "sources", "telemetry"]),
-    ("operations", &["bounds", "config", "hub", "lifecycle", "model", "operation", "sources", "telemetry"]),
+    ("sources", &["bounds", "client", "config", "files", "model", "protocol", "telemetry"]),
+    ("operation", &["bounds", "config", "describe", "registry", "hub", "model", "protocol", "sources", "telemetry"]),
+    (
+        "operations",
+        &["bounds", "client", "config", "hub", "lifecycle", "model", "operation", "protocol", "sources", "telemetry"],
+    ),
     (
         "controller",
         &["bounds", "config", "crd", "escape", "registry", "lifecycle", "model", "operation", "operations", "sources"],

@@ -20,7 +20,7 @@ fn poll(since: Option<&str>) -> Poll {
         let snapshot = snapshot(text);
         State::kept(&snapshot.id.to_string(), "application/json", snapshot.body().identity.clone()).expect("its bytes")
     });
-    Poll { place: PLACE, since, rejected: None, applying: None, takes_patches: true }
+    Poll { place: PLACE, since, rejected: None, applying: None, takes_patches: true, confirms: None }
 }
 
 /// A line whose connection stands, and the other side of that.

@@ -58,7 +58,7 @@ impl Rig {
         self.now += after;
         self.machine.is_with_server();
         let keeps = !matches!(outcome, Outcome::Failed(_));
-        self.machine.ended(Ended { outcome, keeps, within: None }, self.now)
+        self.machine.ended(Ended { outcome, keeps, within: None, terms: None }, self.now)
     }
 
     fn comes(&mut self, state: &State) -> Option<State> {
@@ -243,7 +243,7 @@ fn who_loses_a_connection_comes_back_within_what_the_server_has_said() {
         rig.poll();
         let outcome = Outcome::Same { id: state(1, 1).id, age: Duration::ZERO };
         rig.now += SECS(25);
-        rig.machine.ended(Ended { outcome, keeps: true, within: Some(SECS(40)) }, rig.now);
+        rig.machine.ended(Ended { outcome, keeps: true, within: Some(SECS(40)), terms: None }, rig.now);
         rig.poll();
         rig.fails(FailureKind::Lost);
         waits.push(rig.poll().1);
@@ -268,7 +268,7 @@ fn the_addresses_of_a_name_that_lead_nowhere_are_passed_over_without_a_pause() {
             Action::Poll(poll) => {
                 assert!(tried.insert(poll.place.address), "each once");
                 let outcome = Outcome::Failed(Failure::new(FailureKind::Unreachable, "on purpose"));
-                machine.ended(Ended { outcome, keeps: false, within: None }, now);
+                machine.ended(Ended { outcome, keeps: false, within: None, terms: None }, now);
             }
             Action::Abandon | Action::Wait(_) => panic!("a pause after {tried:?}"),
         }

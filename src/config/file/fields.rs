@@ -137,6 +137,7 @@ pub(super) const OPERATION: Fields = &[
         ),
     ),
     ("paused", Switch("paused")),
+    ("relays", Text("relays")),
     ("guard", Object("guard", &[("maxRemovedPercent", Count("guard.maxRemovedPercent"))])),
     ("access", Object("own access object", &[("rules", AtMost(ACCESS_OWN_RULES, &Objects("access.rules", OWN_RULE)))])),
 ];
@@ -206,6 +207,24 @@ const SOURCE: Fields = &[
                 ("interval", Duration("source.upstream.interval")),
                 ("trigger", Object("source.upstream.trigger", TRIGGER)),
                 ("format", Text("format")),
+            ],
+        ),
+    ),
+    (
+        "describe",
+        Object(
+            "source.describe",
+            &[
+                ("urls", Texts("source.describe.urls")),
+                ("select", Texts("source.describe.select")),
+                ("agentId", Text("source.describe.agentId")),
+                ("wait", Duration("source.describe.wait")),
+                ("maxBytes", Count("source.describe.maxBytes")),
+                ("ca", Text("source.describe.ca")),
+                ("certificate", Text("source.describe.certificate")),
+                ("key", Text("source.describe.key")),
+                ("tokenFile", Text("source.describe.tokenFile")),
+                ("allowClearCredentials", Switch("source.describe.allowClearCredentials")),
             ],
         ),
     ),

@@ -4,14 +4,17 @@ use crate::config::reader::Reader;
 use crate::config::value::{self, FormatName};
 use crate::config::{Format, Objects, Refresh, Source, ranges};
 
+mod describe;
+
 type Read = fn(&mut Reader<'_>) -> Option<Source>;
 
 /// The kinds of source: the setting that says one is there, its field, its reader.
-const KINDS: [(&str, &str, Read); 4] = [
+const KINDS: [(&str, &str, Read); 5] = [
     ("source.file", "file", file),
     ("source.configMap", "configMap", config_map),
     ("source.resource", "resource", resource),
     ("source.upstream", "upstream", upstream),
+    ("source.describe", "describe", describe::source),
 ];
 
 /// The source of an operation in a file or a custom resource: exactly one of the kinds. `app`: whether one is behind.
@@ -22,7 +25,8 @@ pub(super) fn only(reader: &mut Reader<'_>, app: bool) -> Option<Source> {
         let names: Vec<_> = there.iter().map(|(_, field, _)| *field).collect();
         reader.wrong_field("source", &format!("holds {}: keep one", names.join(" and ")));
     } else if there.is_empty() && (reader.given("source").is_some() || !reader.contains("source")) {
-        reader.wrong_field("source", "is missing or empty: write file, configMap, resource or upstream in it");
+        reader
+            .wrong_field("source", "is missing or empty: write file, configMap, resource, upstream or describe in it");
     }
     if !app && reader.contains("source.upstream") {
         reader.wrong_field("source.upstream", "asks the app, but none is behind: name it with --upstream URL");
@@ -150,10 +154,14 @@ fn trigger(reader: &mut Reader<'_>) -> Option<Refresh> {
 /// A pointer finds nothing in a model that is not parsed.
 pub(super) fn version_from(reader: &mut Reader<'_>, source: Option<&Source>) -> Option<String> {
     let pointer = reader.optional("version-from", value::pointer)?;
+    if let (Some(Source::Describe(_)), Some(given)) = (source, reader.given("version-from")) {
+        reader.wrong(given, "is of no use: the states of another Tidewait come with their versions: leave it out");
+        return None;
+    }
     let opaque = match source {
         Some(Source::File { format, .. } | Source::ConfigMap { format, .. }) => matches!(format, Format::Opaque(_)),
         Some(Source::Upstream { format, .. }) => matches!(format, Some(FormatName::Opaque(_))),
-        Some(Source::Resource { .. }) | None => false,
+        Some(Source::Resource { .. } | Source::Describe(_)) | None => false,
     };
     if opaque && let Some(given) = reader.given("version-from") {
         reader.wrong(given, "points into an opaque model, which is not parsed: set the format to json or yaml");

@@ -346,6 +346,7 @@ fn flags_and_variables_describe_one_operation() {
         confirmed: None,
         limits: Limits { pointers: 64, selections: 16_384, history_entries: 32, history_bytes: None },
         access: Vec::new(),
+        relays: None,
     };
     assert_eq!(sound(flags, &[], Some("grace: 1s")).operations, std::slice::from_ref(&expected));
     let words: Vec<_> = flags.split_whitespace().collect();

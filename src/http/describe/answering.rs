@@ -81,7 +81,8 @@ impl Asking {
     }
 
     fn about(&self, served: &Served, coding: Option<Coding>) -> State {
-        State::new(&self.request, served.fields(), coding, self.operation.freshness.age())
+        let way = self.request.relay.as_ref().map(|_| self.operation.lineage.way().fields());
+        State { way, ..State::new(&self.request, served.fields(), coding, self.operation.freshness.age()) }
     }
 
     /// The same state at the version that the client has it at, if that is newer.

@@ -7,6 +7,8 @@ use http::request::Parts;
 use tokio::time::Instant;
 
 use crate::access::{Caller, Connection};
+use crate::bounds::RELAY_POLICY_RETRY;
+use crate::config::Source;
 use crate::describe::poll::Begin;
 use crate::describe::problem::Kind;
 use crate::describe::request::Report;
@@ -95,6 +97,7 @@ pub fn parse(operation: &Operation, Parts { method, uri, headers, .. }: &Parts) 
 impl Asking {
     /// A poll of `operation` by a caller that may.
     pub fn new(operation: Arc<Operation>, request: Arc<PollRequest>, caller: Caller) -> Result<Self, Problem> {
+        held(&operation, request.select.as_ref())?;
         let subscription = operation.hub.subscribe(request.select.as_ref()).map_err(|too_many| {
             let name = &operation.name;
             let detail =
@@ -123,11 +126,12 @@ impl Asking {
         connection: impl FnOnce() -> Arc<Connection>,
     ) -> Result<Arrived, Problem> {
         let Self { operation, subscription, request, caller } = self;
+        relayed(operation, request)?;
         let served = current.map_err(|missing| nothing(operation, missing))?;
         let arrival = decision::at_arrival(request, &served.snapshot.id, consistency);
         let gives = arrival == Arrival::Answer(Decision::State);
-        // HEAD acknowledges nothing.
-        let key = AgentKey::of(caller.identity(), report.agent.as_deref()).filter(|_| !request.head);
+        // What is only asked acknowledges nothing.
+        let key = AgentKey::of(caller.identity(), report.agent.as_deref()).filter(|_| !request.is_a_question());
         let live = key.map(|key| {
             let acknowledgement = Acknowledgement {
                 key,
@@ -151,6 +155,39 @@ impl Asking {
                 Ok(Arrived::Park(Parking { poll, permit: permit(operation)?, agent }))
             }
         }
+    }
+}
+
+/// A relay that holds a part of a model answers for no other part: what it does not know is not nothing.
+fn held(operation: &Operation, select: Option<&Selection>) -> Result<(), Problem> {
+    let config = operation.config();
+    let Source::Describe(settings) = &config.source else { return Ok(()) };
+    let Some(part) = Selection::parse(&settings.select, usize::MAX).ok().filter(|part| !part.is_whole()) else {
+        return Ok(());
+    };
+    if select.is_some_and(|select| part.covers(select)) {
+        return Ok(());
+    }
+    let detail = format!(
+        "this relay holds {} alone: select that, or what is below it, or ask another endpoint for the rest",
+        settings.select.join(" and ")
+    );
+    Err(Problem::new(Kind::NotHeld, detail))
+}
+
+/// Whether the states of an operation may be served to who asks, as far as that is about relays.
+fn relayed(operation: &Operation, request: &PollRequest) -> Result<(), Problem> {
+    let way = operation.lineage.way();
+    if let Some(unfit) = way.refusal() {
+        let detail = format!("the server of this relay does not let it serve this operation: {unfit}");
+        return Err(Problem::retry(Kind::RelayPolicy, RELAY_POLICY_RETRY, detail));
+    }
+    match &request.relay {
+        Some(relay) if way.contains(relay) => {
+            let detail = "the states of this operation come through the relay that asks: let it ask another endpoint";
+            Err(Problem::new(Kind::Loop, detail))
+        }
+        Some(_) | None => Ok(()),
     }
 }
 

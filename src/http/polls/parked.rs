@@ -20,8 +20,8 @@ use super::timers::Timers;
 use crate::access::{Caller, Loss};
 use crate::describe::Poll;
 use crate::describe::poll::{Action, Release};
-use crate::http::describe::{Asking, ParkedAgent, Parking, effect, slot};
-use crate::hub::{Change, Effect, FanOutGuard, Mailbox, Missing, ParkPermit, Served, Subscription, ViewId, What};
+use crate::http::describe::{Asking, ParkedAgent, Parking, effect, slot, told_slot};
+use crate::hub::{Change, Effect, FanOutGuard, Mailbox, Missing, ParkPermit, Served, Subscription, ViewId, What, Who};
 use crate::lifecycle::stop;
 use crate::model::StateId;
 use crate::registry::LivePoll;
@@ -201,6 +201,7 @@ impl<C> Parked<C> {
             }
             What::Version(whole) => self.on_version(*whole),
             What::Ended(whole) => self.on_ended(*whole),
+            What::Told { whole, who, within } => self.on_told(*whole, *who, *within),
             What::Many => {
                 for (_, list) in self.by_view.drain() {
                     self.due.push_back(Due::new(list, Some(change)));
@@ -215,6 +216,17 @@ impl<C> Parked<C> {
         for (key, entry) in &mut self.polls {
             entry.poll.on_drain(slot(phase));
             self.timers.set(index(key), Some(entry.poll.deadline()));
+        }
+    }
+
+    /// The freshness of the state of an operation has turned. Each poll is looked at, which happens seldom.
+    fn on_told(&mut self, whole: ViewId, who: Who, within: Duration) {
+        for (key, entry) in &mut self.polls {
+            let is_of_it = self.lists[entry.list as usize].subscription.whole_id() == whole;
+            if is_of_it && (who == Who::All || entry.poll.request().relay.is_some()) {
+                entry.poll.on_told(told_slot(within));
+                self.timers.set(index(key), Some(entry.poll.deadline()));
+            }
         }
     }
 

@@ -52,7 +52,7 @@ impl Setup {
                 format!("{provenance:?} {version} {}", String::from_utf8_lossy(&content.bytes()))
             }
             Report::Confirmed => "confirmed".to_owned(),
-            Report::ReadCompleted(_) => unreachable!("left out"),
+            Report::ReadCompleted(_) | Report::Relayed(_) => unreachable!("left out"),
             Report::Unusable(unusable) => format!("{}: {}", unusable.kind.as_str(), unusable.detail),
             Report::Lost { reason } => format!("lost: {reason}"),
         }

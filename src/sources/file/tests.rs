@@ -65,7 +65,11 @@ impl Running {
     async fn holds(&mut self) -> String {
         match self.next().await {
             Report::Holds(draft) => String::from_utf8(draft.content.bytes().to_vec()).expect("text"),
-            other @ (Report::Unusable(_) | Report::Lost { .. } | Report::Confirmed | Report::ReadCompleted(_)) => {
+            other @ (Report::Unusable(_)
+            | Report::Lost { .. }
+            | Report::Confirmed
+            | Report::ReadCompleted(_)
+            | Report::Relayed(_)) => {
                 panic!("{other:?}")
             }
         }
@@ -74,7 +78,11 @@ impl Running {
     async fn unusable(&mut self) -> (UnusableKind, String) {
         match self.next().await {
             Report::Unusable(Unusable { kind, detail }) => (kind, detail),
-            other @ (Report::Holds(_) | Report::Lost { .. } | Report::Confirmed | Report::ReadCompleted(_)) => {
+            other @ (Report::Holds(_)
+            | Report::Lost { .. }
+            | Report::Confirmed
+            | Report::ReadCompleted(_)
+            | Report::Relayed(_)) => {
                 panic!("{other:?}")
             }
         }

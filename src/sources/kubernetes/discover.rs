@@ -70,7 +70,11 @@ mod tests {
             let failure = Failure::from(kube::Error::Api(Status::failure("words", "").with_code(code).boxed()));
             let kind = match report(&failure, "net.example/v1", "Zone") {
                 Report::Unusable(unusable) => Some(unusable.kind),
-                Report::Holds(_) | Report::Confirmed | Report::ReadCompleted(_) | Report::Lost { .. } => None,
+                Report::Holds(_)
+                | Report::Confirmed
+                | Report::ReadCompleted(_)
+                | Report::Relayed(_)
+                | Report::Lost { .. } => None,
             };
             assert_eq!(kind, expected, "{code}");
         }

@@ -53,7 +53,7 @@ impl Setup {
                 }
                 Report::Unusable(unusable) => return format!("{}: {}", unusable.kind.as_str(), unusable.detail),
                 Report::Lost { reason } => return format!("lost: {reason}"),
-                Report::Confirmed | Report::ReadCompleted(_) => {}
+                Report::Confirmed | Report::ReadCompleted(_) | Report::Relayed(_) => {}
             }
         }
     }

@@ -12,7 +12,11 @@ use tidewait::access::policy::Rule;
 use tidewait::access::tokens as token;
 use tidewait::bounds::BAD_CREDENTIALS;
 use tidewait::http::access::Access;
+use tidewait::protocol::StatePath;
+use tidewait::protocol::relay::Unfit;
 use tidewait::sources::Report;
+use tidewait::sources::describe::Upstream;
+use tidewait::{client, config};
 
 use super::judged::Slow;
 use super::{MODEL, Rig, Wire, answers, get, id, next};
@@ -39,6 +43,10 @@ enum World {
     Asking,
     /// The same, after too many bad credentials.
     Limited,
+    /// Serving the MTU alone, which comes through `root-1` and `relay-1`.
+    Relaying,
+    /// The same, and the server does not allow it.
+    RelayForbidden,
     /// Serving; the process drains, a moment before the last slot.
     Draining,
 }
@@ -76,7 +84,7 @@ fn line(first: &str, fields: &str) -> String {
 }
 
 fn cases() -> Vec<Case> {
-    [states(), parts(), conditions(), parked(), refusals(), access(), gate()].concat()
+    [states(), parts(), conditions(), parked(), relays(), refusals(), access(), gate()].concat()
 }
 
 fn states() -> Vec<Case> {
@@ -123,6 +131,28 @@ fn parts() -> Vec<Case> {
         ("delta-is-not-smaller", Changed, get(&format!("select=/mtu&since={}", id(7, r#"{"mtu":1450}"#)), DELTA)),
         ("delta-from-nowhere", Changed, get(&format!("since={}", id(6, "{}")), DELTA)),
         ("delta-not-preferred", Changed, get(&since, "Accept: application/json-patch+json, */*\r\n")),
+    ]
+}
+
+fn relays() -> Vec<Case> {
+    use World::{RelayForbidden, Relaying, Serving};
+    const RELAY: &str = "Relay: relay-2\r\n";
+    let since = format!("since={}&wait=0", id(7, MODEL));
+    let any = format!("If-None-Match: *\r\n{RELAY}");
+    vec![
+        ("a-relay", Serving, get("", RELAY)),
+        ("a-relay-asks", Serving, get(&since, RELAY)),
+        ("a-relay-revalidates", Serving, get("", &any)),
+        ("head-a-relay", Serving, head("", RELAY)),
+        ("head-a-relay-asks", Serving, head(&since, RELAY)),
+        ("head-a-relay-revalidates", Serving, head("", &any)),
+        ("no-relay", Serving, get("", "Relay: a b\r\n")),
+        ("a-part-that-is-held", Relaying, get("select=/mtu", "")),
+        ("not-held", Relaying, get("", "")),
+        ("head-not-held", Relaying, head("select=/zones", "")),
+        ("loop", Relaying, get("select=/mtu", "Relay: relay-1\r\n")),
+        ("head-loop", Relaying, head("select=/mtu", "Relay: relay-1\r\n")),
+        ("relay-policy", RelayForbidden, get("select=/mtu", "")),
     ]
 }
 
@@ -242,32 +272,42 @@ fn gate() -> Vec<Case> {
     ]
 }
 
+/// Serving to those with a token.
+async fn asking(world: World) -> Rig {
+    let owners = [("somebody", "node-1"), ("another", "node-2")];
+    let tokens = owners.map(|(token, name)| token::line(token, name, &[])).join("\n");
+    let rule = Rule {
+        subjects: vec!["user:node-1".parse().expect("a subject")],
+        operations: vec!["*".parse().expect("a pattern")],
+        restrict: Vec::new(),
+    };
+    let policy = Policy { rules: vec![rule], ..Policy::default() };
+    let mut rig = Rig::with_access(|metrics| Access::by(Slow::schemes(&tokens).0, policy, metrics));
+    rig.publish(7, MODEL).await;
+    let bad = if matches!(world, World::Limited) { BAD_CREDENTIALS } else { 0 };
+    for number in 0..bad {
+        let refused = rig.ask(&get("", &format!("Authorization: Bearer slow-bad-{number}\r\n"))).await;
+        assert_eq!(refused.status, 401);
+    }
+    rig
+}
+
 /// The world, and what must live as long as it.
 async fn world(world: World) -> (Rig, Vec<Wire>) {
     if matches!(world, World::Empty) {
         return (Rig::empty(|_| ()), Vec::new());
     }
     if matches!(world, World::Asking | World::Limited) {
-        let owners = [("somebody", "node-1"), ("another", "node-2")];
-        let tokens = owners.map(|(token, name)| token::line(token, name, &[])).join("\n");
-        let rule = Rule {
-            subjects: vec!["user:node-1".parse().expect("a subject")],
-            operations: vec!["*".parse().expect("a pattern")],
-            restrict: Vec::new(),
-        };
-        let policy = Policy { rules: vec![rule], ..Policy::default() };
-        let mut rig = Rig::with_access(|metrics| Access::by(Slow::schemes(&tokens).0, policy, metrics));
-        rig.publish(7, MODEL).await;
-        let bad = if matches!(world, World::Limited) { BAD_CREDENTIALS } else { 0 };
-        for number in 0..bad {
-            let refused = rig.ask(&get("", &format!("Authorization: Bearer slow-bad-{number}\r\n"))).await;
-            assert_eq!(refused.status, 401);
-        }
-        return (rig, Vec::new());
+        return (asking(world).await, Vec::new());
     }
     let mut rig = Rig::serving(|config| match world {
         World::Full => config.parked = 1,
         World::Busy => config.parked_per_agent = 1,
+        World::Relaying | World::RelayForbidden => {
+            let select = vec!["/mtu".to_owned()];
+            let settings = client::Settings { select, ..client::Settings::new("http://root.example", "/describe") };
+            config.source = config::Source::Describe(Box::new(settings));
+        }
         World::Serving
         | World::Moved
         | World::Changed
@@ -296,6 +336,11 @@ async fn world(world: World) -> (Rig, Vec<Wire>) {
                 tokio::task::yield_now().await;
             }
             tokio::time::advance(Duration::from_secs(7)).await;
+        }
+        World::Relaying | World::RelayForbidden => {
+            let refusal = matches!(world, World::RelayForbidden).then_some(Unfit::Forbidden);
+            let path = Some(StatePath::parse("root-1, relay-1"));
+            rig.operation.lineage.follow(&Upstream { path, refusal, ..Upstream::default() });
         }
         World::Full | World::Busy => {
             for _ in 0..3 {
@@ -355,7 +400,7 @@ fn written(exchanges: &[Exchange]) -> String {
         }
         for line in sent.trim_end().split("\r\n") {
             let line = match line.split_once(": ") {
-                Some((name @ ("date" | "retry-after"), _)) => format!("{name}: *"),
+                Some((name @ ("date" | "retry-after" | "state-path"), _)) => format!("{name}: *"),
                 _ => line.to_owned(),
             };
             writeln!(text, "< {line}").expect("a String takes all");
@@ -394,8 +439,19 @@ async fn no_answer_has_a_field_that_is_not_allowed() {
         "connection",
         "date",
     ];
-    let state =
-        ["state-id", "etag", "link", "state-age", "vary", "cache-control", "preference-applied", "connection", "date"];
+    let state = [
+        "state-id",
+        "etag",
+        "link",
+        "state-age",
+        "vary",
+        "cache-control",
+        "preference-applied",
+        "state-path",
+        "relay-policy",
+        "connection",
+        "date",
+    ];
     let body = ["content-type", "content-length", "content-encoding", "state-digest", "delta-base"];
     for Exchange { name, answer, .. } in exchanges().await {
         let names: BTreeSet<_> = answer.fields.iter().map(|(name, _)| &**name).collect();
@@ -410,7 +466,7 @@ async fn no_answer_has_a_field_that_is_not_allowed() {
         assert!(others.is_empty(), "{name}: {others:?}");
         assert_eq!(answer.field("cache-control"), "no-store", "{name}");
         if let Ok(seconds) = answer.field("retry-after").parse::<u32>() {
-            assert!((1..=4).contains(&seconds), "{name}: {seconds}");
+            assert!((1..=4).contains(&seconds) || name == "relay-policy", "{name}: {seconds}");
         }
         assert_eq!(names.contains("retry-after"), matches!(answer.status, 429 | 503), "{name}");
     }

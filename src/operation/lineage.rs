@@ -1,0 +1,183 @@
+//! Where the states of an operation come from, as relays below are told: `State-Path` and `Relay-Policy`.
+
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
+use std::time::Duration;
+
+use http::HeaderValue;
+
+use super::Operation;
+use crate::bounds::{CATCH_UP, RELAY_HOP};
+use crate::config::{self, Relays, Source};
+use crate::protocol::relay::Unfit;
+use crate::protocol::{Instance, RelayPolicy, StatePath};
+use crate::sources::describe::Upstream;
+
+/// What relays are told with the states of an operation.
+#[derive(Debug)]
+pub struct Lineage {
+    now: RwLock<Arc<Way>>,
+}
+
+/// Which way states come, and who may be served them below.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Way {
+    path: StatePath,
+    /// Whom this process lets relays serve.
+    own: RelayPolicy,
+    /// Whom the server that it polls does.
+    above: Option<RelayPolicy>,
+    /// That server lets this process serve nobody.
+    refusal: Option<Unfit>,
+}
+
+/// Names this process.
+#[must_use]
+pub fn instance() -> &'static Instance {
+    static INSTANCE: LazyLock<Instance> = LazyLock::new(|| Instance::random(fastrand::u64(..)));
+    &INSTANCE
+}
+
+impl Lineage {
+    /// That of an operation with this source.
+    #[must_use]
+    pub fn new(config: &config::Operation) -> Self {
+        let (own, above, refusal) = (RelayPolicy::Open, None, None);
+        Self { now: RwLock::new(Arc::new(Way { path: first_path(config), own, above, refusal })) }
+    }
+
+    /// What holds now.
+    #[must_use]
+    pub fn way(&self) -> Arc<Way> {
+        Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Another source begins.
+    pub fn begin(&self, config: &config::Operation) {
+        self.change(|way| Way { path: first_path(config), own: way.own.clone(), above: None, refusal: None });
+    }
+
+    /// Whom this process lets relays serve.
+    pub fn allow(&self, own: RelayPolicy) {
+        self.change(|way| Way { own, ..way.clone() });
+    }
+
+    /// The server that is polled has answered, or has not.
+    pub fn follow(&self, upstream: &Upstream) {
+        let Some(above) = &upstream.path else {
+            return self.change(|way| Way { refusal: upstream.refusal, ..way.clone() });
+        };
+        let path = StatePath::below(above.as_ref(), instance().clone());
+        let (policy, refusal) = (upstream.policy.clone(), upstream.refusal);
+        self.change(|way| Way { path, own: way.own.clone(), above: policy, refusal });
+    }
+
+    fn change(&self, change: impl FnOnce(&Way) -> Way) {
+        let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
+        *now = Arc::new(change(&now));
+    }
+
+    /// How long a request may wait while it is found out whether its client is ahead: the servers above need the rest.
+    #[must_use]
+    pub fn time_to_catch_up(&self) -> Duration {
+        let above = u32::try_from(self.way().path.hops().saturating_sub(1)).unwrap_or(u32::MAX);
+        CATCH_UP.saturating_sub(RELAY_HOP.saturating_mul(above)).max(RELAY_HOP)
+    }
+}
+
+impl Way {
+    /// Whether the states come through this process.
+    #[must_use]
+    pub fn contains(&self, instance: &Instance) -> bool {
+        self.path.contains(instance)
+    }
+
+    /// Why nobody may be served.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Unfit> {
+        self.refusal
+    }
+
+    /// `State-Path` and `Relay-Policy`.
+    #[must_use]
+    pub fn fields(&self) -> (HeaderValue, HeaderValue) {
+        let value = |text: String| HeaderValue::try_from(text).expect("instances and words are field values");
+        let policy = self.above.as_ref().map_or_else(|| self.own.clone(), |above| above.stricter(&self.own));
+        (value(self.path.to_string()), value(policy.to_string()))
+    }
+}
+
+/// The path of an operation before anything is known of its source.
+fn first_path(config: &config::Operation) -> StatePath {
+    match config.source {
+        Source::Describe(_) => StatePath::unrooted(instance().clone()),
+        Source::File { .. } | Source::ConfigMap { .. } | Source::Resource { .. } | Source::Upstream { .. } => {
+            StatePath::root(instance().clone())
+        }
+    }
+}
+
+/// Whom relays may serve the states of an operation, by its configuration and that of its process.
+#[must_use]
+pub fn policy(config: &config::Operation, access: &config::Access) -> RelayPolicy {
+    match (config.relays, access.asks()) {
+        (Some(Relays::Open), _) | (None, false) => RelayPolicy::Open,
+        (Some(Relays::Same), _) | (None, true) => RelayPolicy::Same { rules: access.rules_digest(config) },
+        (Some(Relays::None), _) => RelayPolicy::None,
+    }
+}
+
+impl Operation {
+    /// Why a relay is not ready to serve it; none: it is, or it is no relay.
+    #[must_use]
+    pub fn cut_off(&self) -> Option<&'static str> {
+        let is_relayed = matches!(self.config().source, Source::Describe(_));
+        self.contact.missing().filter(|_| is_relayed)
+    }
+
+    /// Waits until this state is served, or another one of which it is no news.
+    pub async fn serves(&self, id: crate::model::StateId) {
+        self.hub.wait_for(|current| current.is_same_state(&id.into())).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relay_tells_the_way_of_its_server_and_the_stricter_policy() {
+        let own = config::Operation::example("net", "/net");
+        let lineage = Lineage::new(&own);
+        let me = instance();
+        assert_eq!(
+            lineage.way().fields(),
+            (HeaderValue::from_str(me.as_str()).expect("a value"), HeaderValue::from_static("open"))
+        );
+        assert_eq!(lineage.time_to_catch_up(), CATCH_UP);
+        let settings = crate::client::Settings::new("http://root.example", "/net");
+        let relayed = config::Operation { source: Source::Describe(Box::new(settings)), ..own };
+        lineage.begin(&relayed);
+        assert_eq!(lineage.way().fields().0, format!("unrooted, {me}"));
+        let path = StatePath::parse("a, b");
+        let same = RelayPolicy::Same { rules: "1f".to_owned() };
+        let answered = Upstream { path: Some(path), policy: Some(same), ..Upstream::default() };
+        lineage.follow(&answered);
+        let way = lineage.way();
+        assert_eq!(
+            way.fields(),
+            (
+                HeaderValue::from_str(&format!("a, b, {me}")).expect("a value"),
+                HeaderValue::from_static("same; rules=1f")
+            )
+        );
+        assert!(
+            way.contains(me) && way.contains(&Instance::parse("a").expect("an instance")) && way.refusal().is_none()
+        );
+        assert_eq!(lineage.time_to_catch_up() + 2 * RELAY_HOP, CATCH_UP);
+        // What is known of the way stays while the server does not answer.
+        lineage.follow(&Upstream { refusal: Some(Unfit::Forbidden), ..Upstream::default() });
+        assert_eq!((lineage.way().fields().0, lineage.way().refusal()), (way.fields().0, Some(Unfit::Forbidden)));
+        lineage.allow(RelayPolicy::None);
+        assert_eq!(lineage.way().fields().1, "none");
+    }
+}

@@ -1,0 +1,164 @@
+//! A relay whose server is gone, or silent, or has lost its own source.
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use super::{Rig, model, serves, source};
+use crate::server::{Client, until};
+
+/// The age that a server tells.
+async fn age(server: &crate::server::Server) -> u64 {
+    server.get("/describe").await.field("state-age").parse().expect("seconds")
+}
+
+/// Lets bytes through from the second connection on; the answers of the first are held back while `holds`.
+async fn holder(to: std::net::SocketAddr, holds: watch::Receiver<bool>) -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(async move {
+        let mut is_first = true;
+        while let Ok((client, _)) = listener.accept().await {
+            let server = TcpStream::connect(to).await.expect("the server listens");
+            let (mut from_client, mut to_client) = client.into_split();
+            let (mut from_server, mut to_server) = server.into_split();
+            tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_server).await });
+            let mut holds = std::mem::replace(&mut is_first, false).then(|| holds.clone());
+            tokio::spawn(async move {
+                let mut bytes = vec![0; 16 * 1024];
+                while let Ok(read @ 1..) = from_server.read(&mut bytes).await {
+                    if let Some(holds) = &mut holds {
+                        let _ = holds.wait_for(|holds| !holds).await;
+                    }
+                    if to_client.write_all(&bytes[..read]).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_client_that_is_ahead_of_a_relay_is_given_nothing_older() {
+    let rig = Rig::new();
+    let root = rig.root().await;
+    let (holds, held) = watch::channel(false);
+    let relay = rig.relay("relay", &[holder(root.listen, held).await]).await;
+    let old = serves(&relay, 1).await;
+    holds.send_replace(true);
+    rig.change(2);
+    let new = serves(&root, 2).await;
+    assert_eq!(relay.get("/describe").await.id(), old, "it does not know");
+    // The client has what is current: the relay asks, and parks it.
+    let mut ahead = Client::connect(relay.listen).await;
+    ahead.send("GET", &format!("/describe?since={new}&wait=1"), &[]).await;
+    let reply = ahead.reply().await;
+    assert_eq!((reply.status, reply.id()), (204, &*new));
+    assert_eq!(relay.get("/describe").await.id(), new, "and has fetched that state");
+    // The client has seen another state of the server, which has a newer one by now.
+    rig.change(3);
+    let seen = serves(&root, 3).await;
+    rig.change(4);
+    let newest = serves(&root, 4).await;
+    let reply = ahead.get(&format!("/describe?since={seen}&wait=10"), &[]).await;
+    assert_eq!((reply.status, reply.id(), &*reply.body), (200, &*newest, model(4).as_bytes()));
+    // The server acknowledges none of these questions to anybody.
+    let agents = root.admin("/agents").await.json();
+    assert_eq!(agents["agents"].as_array().map(Vec::len), Some(1), "{agents}");
+    drop(root);
+    let reply = ahead.get("/describe?since=0123456789abcdef.9.0123456789abcdef0123456789abcdef&wait=10", &[]).await;
+    assert_eq!(reply.json()["type"], "https://tidewait.dev/problems/not-confirmed");
+}
+
+#[tokio::test]
+async fn a_restored_source_is_the_truth_for_a_leaf_that_is_ahead() {
+    let rig = Rig::new();
+    let root = rig.root().await;
+    let relay = rig.relay("relay", &[root.listen]).await;
+    rig.change(9);
+    let ahead = serves(&relay, 9).await;
+    let mut leaf = Client::connect(relay.listen).await;
+    leaf.send("GET", &format!("/describe?since={ahead}&wait=20"), &[]).await;
+    rig.change(3);
+    let restored = serves(&root, 3).await;
+    let reply = leaf.reply().await;
+    let reply =
+        if reply.status == 200 { reply } else { leaf.get(&format!("/describe?since={ahead}&wait=20"), &[]).await };
+    assert_eq!((reply.status, reply.id()), (200, &*restored));
+    assert!(relay.metric("tidewait_source_restores_total{operation=\"describe\"}").await > 0.0);
+}
+
+#[tokio::test]
+async fn a_source_that_is_lost_is_told_to_relays_and_the_age_adds_up() {
+    let rig = Rig::new();
+    let root = rig.root().await;
+    // Their polls would be parked for longer than this takes.
+    let parked = |of: &[std::net::SocketAddr]| source(of, "").replace("wait: 2s", "wait: 55s");
+    let mut relay = rig.serves("relay", &parked(&[root.listen]), "", &[]).await;
+    relay.ready().await;
+    let below = rig.serves("below", &parked(&[relay.listen]), "", &[]).await;
+    until("it has a state", async || (below.get("/describe").await.status == 200).then_some(())).await;
+    until("all are fresh", async || (age(&below).await == 0).then_some(())).await;
+    std::fs::remove_file(rig.path("model.json")).expect("it is there");
+    for server in [&root, &relay, &below] {
+        until("the age grows", async || (age(server).await > 0).then_some(())).await;
+    }
+    rig.change(1);
+    for server in [&root, &relay, &below] {
+        until("it is fresh again", async || (age(server).await == 0).then_some(())).await;
+    }
+    assert!(root.metric("tidewait_released_requests_total{operation=\"describe\",reason=\"told\"}").await > 0.0);
+}
+
+#[tokio::test]
+async fn a_relay_that_is_cut_off_serves_on_and_says_so_after_half_a_minute() {
+    let rig = Rig::new();
+    let root = rig.root().await;
+    let relay = rig.relay("relay", &[root.listen]).await;
+    let id = serves(&relay, 1).await;
+    assert_eq!(relay.admin("/readyz").await.status, 200);
+    drop(root);
+    let mut parked = Client::connect(relay.listen).await;
+    parked.send("GET", &format!("/describe?since={id}&wait=55"), &[]).await;
+    until("the age grows", async || (age(&relay).await > 0).then_some(())).await;
+    assert_eq!(relay.admin("/readyz").await.status, 200, "not at once");
+    let reply = parked.reply().await;
+    assert_eq!((reply.status, reply.id()), (204, &*id));
+    let told: u64 = reply.field("state-age").parse().expect("seconds");
+    assert!((28..50).contains(&told), "{told}");
+    let ready = relay.admin("/readyz").await;
+    assert_eq!(ready.status, 503);
+    let text = String::from_utf8_lossy(&ready.body).into_owned();
+    assert!(text.contains("cut off from its server"), "{text}");
+    // It serves on.
+    assert_eq!(relay.get("/describe").await.body, model(1).as_bytes());
+}
+
+#[tokio::test]
+async fn a_cold_relay_serves_what_it_kept_to_those_who_hold_nothing() {
+    let rig = Rig::new();
+    let root = rig.root().await;
+    let kept = rig.path("kept");
+    let flags = ["--state-dir", &*kept];
+    let mut relay = rig.serves("relay", &source(&[root.listen], ""), "", &flags).await;
+    relay.ready().await;
+    rig.change(2);
+    let id = serves(&relay, 2).await;
+    let url = root.listen;
+    drop(root);
+    relay.child.kill().await.expect("SIGKILL");
+    let relay = rig.serves("relay", &source(&[url], ""), "", &flags).await;
+    let reply = relay.get("/describe").await;
+    assert_eq!((reply.status, reply.id()), (200, &*id));
+    let version: Vec<_> = id.split('.').collect();
+    let ahead = format!("{}.7.{}", version[0], "0".repeat(32));
+    let reply = relay.get(&format!("/describe?since={ahead}&wait=10")).await;
+    assert_eq!(reply.json()["type"], "https://tidewait.dev/problems/not-confirmed");
+    let ready = relay.admin("/readyz").await;
+    assert_eq!(ready.status, 503);
+    assert!(String::from_utf8_lossy(&ready.body).contains("no server has confirmed it yet"));
+    let path = Client::connect(relay.listen).await.get("/describe", &[("Relay", "x")]).await;
+    assert!(path.field("state-path").starts_with("unrooted, "), "{:?}", path.fields);
+}
