@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// The longest `Reconnect-Within` that a client obeys.
 pub const RECONNECT_WITHIN_MOST: Duration = Duration::from_secs(60);
+/// Clients that come back in each second, if all do that were parked: `Reconnect-Within` is so many seconds, rounded up.
+pub const RECONNECT_RATE: u64 = 1000;
 /// Endpoints of one client; with more its settings are refused.
 pub const CLIENT_ENDPOINTS: usize = 64;
 /// Addresses of one name that a client tries; further ones are left out.
@@ -88,3 +90,19 @@ pub const AGENT_ENFORCE: Duration = Duration::from_secs(60);
 pub const AGENT_NEWER: Duration = Duration::from_secs(2);
 /// Between two attempts of `--verify`.
 pub const AGENT_VERIFY_AGAIN: Duration = Duration::from_secs(1);
+/// Relays of an operation whose reports are known; of more, the one heard of longest ago is forgotten, and its agents counted.
+pub const RELAYS: usize = 256;
+/// Agents that a report may count in each way; more is refused.
+pub const RELAY_AGENTS: u64 = 1_000_000_000;
+/// Bytes of a report; a longer one is refused, and none is sent.
+pub const RELAY_REPORT_BYTES: usize = 16 * 1024;
+/// Agents that a report names; more are refused, and left out of one that is sent.
+pub const RELAY_REPORT_WORST: usize = 16;
+/// Characters of the name of each; a longer one is cut.
+pub const RELAY_AGENT_CHARACTERS: usize = 256;
+/// Bytes of the name of a relay's instance.
+pub const RELAY_INSTANCE_BYTES: usize = 64;
+/// Least time between two reports of one instance; one that comes before is refused.
+pub const RELAY_REPORT_PAUSE: Duration = Duration::from_secs(1);
+/// A relay renews its report after half its wait, and at the latest after this.
+pub const RELAY_REPORT_RENEW: Duration = Duration::from_secs(15);

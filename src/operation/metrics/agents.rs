@@ -12,6 +12,7 @@ pub(super) struct Families {
     oldest_lag: GaugeVec,
     duplicates: IntGaugeVec,
     evicted: IntGaugeVec,
+    relays: IntGaugeVec,
     evictions: IntCounterVec,
     rejections: IntCounterVec,
 }
@@ -26,6 +27,7 @@ pub struct Metrics {
     oldest_lag: Gauge,
     duplicates: IntGauge,
     evicted: IntGauge,
+    relays: IntGauge,
     evictions: IntCounter,
     rejections: IntCounter,
 }
@@ -49,7 +51,7 @@ impl Families {
         Ok(Self {
             agents: gauge(
                 "tidewait_agents",
-                "Agents by how they stand to the current state.",
+                "Agents by how they stand to the current state, those below relays included.",
                 &["operation", "state"],
             )?,
             lagging: gauge(
@@ -64,6 +66,7 @@ impl Families {
                 "Agents forgotten for want of room that may be out there.",
                 &["operation"],
             )?,
+            relays: gauge("tidewait_relays", "Relays whose reports are known.", &["operation"])?,
             evictions: counter("tidewait_agent_evictions_total", "Agents forgotten for want of room.")?,
             rejections: counter("tidewait_agent_rejections_total", "States that agents could not apply.")?,
         })
@@ -81,6 +84,7 @@ impl Families {
             oldest_lag: self.oldest_lag.with_label_values(&[operation]),
             duplicates: self.duplicates.with_label_values(&[operation]),
             evicted: self.evicted.with_label_values(&[operation]),
+            relays: self.relays.with_label_values(&[operation]),
             evictions: self.evictions.with_label_values(&[operation]),
             rejections: self.rejections.with_label_values(&[operation]),
         }
@@ -96,7 +100,7 @@ impl Families {
             let _ = self.lagging.remove_label_values(&[operation, age]);
         }
         let _ = self.oldest_lag.remove_label_values(&[operation]);
-        for gauges in [&self.duplicates, &self.evicted] {
+        for gauges in [&self.duplicates, &self.evicted, &self.relays] {
             let _ = gauges.remove_label_values(&[operation]);
         }
         for counters in [&self.evictions, &self.rejections] {
@@ -115,10 +119,11 @@ impl Metrics {
         set(&self.rejecting, rejecting);
         set(&self.evicted, evicted);
         for (gauge, count) in self.by_age.iter().zip(totals.lagging_by_age) {
-            set(gauge, count as u64);
+            set(gauge, count);
         }
         self.oldest_lag.set(totals.oldest_lag.unwrap_or_default().as_secs_f64());
         set(&self.duplicates, totals.duplicates as u64);
+        set(&self.relays, totals.relays as u64);
         self.evictions.inc_by(totals.evictions.saturating_sub(self.evictions.get()));
         self.rejections.inc_by(totals.rejections.saturating_sub(self.rejections.get()));
     }
