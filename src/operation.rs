@@ -31,7 +31,7 @@ mod settings;
 use ended::EndedEpochs;
 pub use facts::{Applied, Facts, Published, Status};
 pub use freshness::Freshness;
-pub use metrics::{Families, Metrics};
+pub use metrics::{Families, Metrics, ReportResult};
 pub use registry::OperationRegistry;
 pub use reports::{NotTaken, Relay};
 pub use run::{Feed, Run};

@@ -106,3 +106,5 @@ pub const RELAY_INSTANCE_BYTES: usize = 64;
 pub const RELAY_REPORT_PAUSE: Duration = Duration::from_secs(1);
 /// A relay renews its report after half its wait, and at the latest after this.
 pub const RELAY_REPORT_RENEW: Duration = Duration::from_secs(15);
+/// How long the body of a report may take to arrive; then it is refused.
+pub const RELAY_REPORT_BODY: Duration = Duration::from_secs(5);

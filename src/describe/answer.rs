@@ -4,7 +4,7 @@
 //! | status | when |
 //! |---|---|
 //! | 200 | a state |
-//! | 204 | the wait ended, nothing changed; or `OPTIONS` |
+//! | 204 | the wait ended, nothing changed; or `OPTIONS`; or a report was taken |
 //! | 304 | a conditional request matched |
 //! | others | a problem: the table is in [`crate::protocol::problem`] |
 
@@ -128,6 +128,12 @@ impl Answer {
     #[must_use]
     pub fn options() -> Self {
         Self { allow: Some(ALLOW), ..Self::empty(StatusCode::NO_CONTENT) }
+    }
+
+    /// 204: a report was taken.
+    #[must_use]
+    pub fn reported() -> Self {
+        Self::empty(StatusCode::NO_CONTENT)
     }
 
     /// A problem. `chance` is in 0..1: it spreads `Retry-After`, so that clients that were refused

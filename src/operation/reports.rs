@@ -5,7 +5,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-use super::Operation;
+use super::{Operation, ReportResult};
 use crate::access::Connection;
 use crate::bounds::{RELAY_REPORT_WORST, WORST_AGENTS};
 use crate::hub::{Missing, Subscription};
@@ -47,6 +47,11 @@ impl Operation {
             Err(Missing::NoParts) => return Err(NotTaken::NoParts),
         }
         .map_err(NotTaken::TooSoon)
+    }
+
+    /// Counts a report by what became of it.
+    pub fn count_report(&self, result: ReportResult) {
+        self.metrics.agents.reported(result);
     }
 
     /// The relays below, as their agents stand to `current`.

@@ -81,7 +81,7 @@ pub enum Reported {
 
 /// A report came too soon after the one before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("this instance has reported {ago:?} ago, and one report each {RELAY_REPORT_PAUSE:?} is taken")]
+#[error("this instance has reported less than {RELAY_REPORT_PAUSE:?} ago")]
 pub struct TooSoon {
     /// When the one before came.
     pub ago: Duration,

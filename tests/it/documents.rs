@@ -211,8 +211,8 @@ fn problems(document: &str) -> BTreeSet<(String, String)> {
 
 #[test]
 fn the_pages_list_every_problem() {
-    const OF_THE_ADMIN_PORT: [&str; 2] = ["loopback-only", "body-too-large"];
-    let clients = Kind::ALL.iter().filter(|kind| !OF_THE_ADMIN_PORT.contains(&kind.slug()));
+    const OF_THE_ADMIN_PORT: &str = "loopback-only";
+    let clients = Kind::ALL.iter().filter(|kind| kind.slug() != OF_THE_ADMIN_PORT);
     let expected: BTreeSet<_> =
         clients.map(|kind| (kind.slug().to_owned(), kind.status().as_str().to_owned())).collect();
     assert_eq!(problems("docs/clients.md"), expected);

@@ -4,6 +4,19 @@ use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeV
 
 use crate::registry::{AGES, AgentCounts, SyncStatus, Totals};
 
+/// What became of a report, for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReportResult {
+    /// It took the place of the one before.
+    Taken,
+    /// A newer one was known.
+    Older,
+    /// It came too soon after the one before.
+    TooSoon,
+    /// It was none that could be taken.
+    Refused,
+}
+
 /// The metrics of all operations.
 #[derive(Debug, Clone)]
 pub(super) struct Families {
@@ -13,6 +26,7 @@ pub(super) struct Families {
     duplicates: IntGaugeVec,
     evicted: IntGaugeVec,
     relays: IntGaugeVec,
+    reports: IntCounterVec,
     evictions: IntCounterVec,
     rejections: IntCounterVec,
 }
@@ -28,6 +42,7 @@ pub struct Metrics {
     duplicates: IntGauge,
     evicted: IntGauge,
     relays: IntGauge,
+    reports: [IntCounter; ReportResult::ALL.len()],
     evictions: IntCounter,
     rejections: IntCounter,
 }
@@ -48,7 +63,11 @@ impl Families {
         let help = "How long the agent lags or rejects that has done so for longest.";
         let oldest_lag = GaugeVec::new(Opts::new("tidewait_agents_oldest_lag_seconds", help), &["operation"])?;
         registry.register(Box::new(oldest_lag.clone()))?;
+        let help = "Reports of relays by what became of them.";
+        let reports = IntCounterVec::new(Opts::new("tidewait_relay_reports_total", help), &["operation", "result"])?;
+        registry.register(Box::new(reports.clone()))?;
         Ok(Self {
+            reports,
             agents: gauge(
                 "tidewait_agents",
                 "Agents by how they stand to the current state, those below relays included.",
@@ -85,6 +104,7 @@ impl Families {
             duplicates: self.duplicates.with_label_values(&[operation]),
             evicted: self.evicted.with_label_values(&[operation]),
             relays: self.relays.with_label_values(&[operation]),
+            reports: ReportResult::ALL.map(|result| self.reports.with_label_values(&[operation, result.as_str()])),
             evictions: self.evictions.with_label_values(&[operation]),
             rejections: self.rejections.with_label_values(&[operation]),
         }
@@ -103,13 +123,34 @@ impl Families {
         for gauges in [&self.duplicates, &self.evicted, &self.relays] {
             let _ = gauges.remove_label_values(&[operation]);
         }
+        for result in ReportResult::ALL {
+            let _ = self.reports.remove_label_values(&[operation, result.as_str()]);
+        }
         for counters in [&self.evictions, &self.rejections] {
             let _ = counters.remove_label_values(&[operation]);
         }
     }
 }
 
+impl ReportResult {
+    const ALL: [Self; 4] = [Self::Taken, Self::Older, Self::TooSoon, Self::Refused];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Taken => "taken",
+            Self::Older => "older",
+            Self::TooSoon => "too_soon",
+            Self::Refused => "refused",
+        }
+    }
+}
+
 impl Metrics {
+    /// Counts a report.
+    pub(in crate::operation) fn reported(&self, result: ReportResult) {
+        self.reports[result as usize].inc();
+    }
+
     /// Says what was counted. Not by two at once: counters follow those of the registry by the difference.
     pub fn set(&self, totals: &Totals) {
         let set = |gauge: &IntGauge, count: u64| gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
