@@ -189,9 +189,11 @@ fn of(operations: &[Arc<Operation>], now: SystemTime) -> DescribeReplicaStatus {
 fn one(operation: &Operation, now: SystemTime) -> Reported {
     let facts = operation.facts();
     let totals = operation.totals(facts.state_id());
-    // Agents of the process before may be out there, and unknown here, for as long as it takes to forget one whose
-    // connection ended.
-    let inputs = facts.published.as_ref().and_then(|it| it.revisions).filter(|_| totals.tracked >= AGENT_SKEW);
+    // Agents of the process before may be out there, and unknown here, for as long as they take to come back. How long they
+    // were told is not known; but no more come in each second than this rises by.
+    let within = Duration::from_secs(operation.hub.reconnect_within(Instant::now().into_std()));
+    let are_back = totals.tracked >= AGENT_SKEW + within;
+    let inputs = facts.published.as_ref().and_then(|it| it.revisions).filter(|_| are_back);
     let agents = totals.agents;
     let AgentCounts { converged, lagging, rejecting, evicted } = agents;
     let ago = |ago: Duration| now.checked_sub(ago).and_then(moment);

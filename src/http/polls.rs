@@ -289,7 +289,7 @@ pub(super) trait Owner {
         let Answering { asking, served, decision, live, held, .. } = &answering;
         // The same state at a version that only this client has seen.
         let is_common = asking.request.version_of(&served.snapshot.id) == served.snapshot.id.version;
-        let answer_key = AnswerKey::new(asking, *decision, ends);
+        let answer_key = AnswerKey::new(asking, *decision, ends, self.now());
         if is_common && let Some(kept) = self.polls().answers.kept(&asking.request, served, answer_key) {
             if let (Decision::State, Some(live)) = (decision, live) {
                 live.sent(&served.snapshot.id);

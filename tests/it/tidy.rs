@@ -28,7 +28,7 @@ const ARROWS: [(&str, &[&str]); 29] = [
     ("registry", &["access", "bounds", "model", "protocol"]),
     ("lifecycle", &["bounds"]),
     ("telemetry", &["bounds", "config", "escape"]),
-    ("hub", &["bounds", "config", "describe", "model"]),
+    ("hub", &["bounds", "config", "describe", "model", "protocol"]),
     ("sources", &["bounds", "client", "config", "files", "model", "telemetry"]),
     (
         "operation",

@@ -81,7 +81,9 @@ impl Asking {
     }
 
     fn about(&self, served: &Served, coding: Option<Coding>) -> State {
-        State::new(&self.request, served.fields(), coding, self.operation.freshness.age())
+        let now = tokio::time::Instant::now().into_std();
+        let times = (self.operation.freshness.age(), self.operation.hub.reconnect_within(now));
+        State::new(&self.request, served.fields(), coding, times)
     }
 
     /// The same state at the version that the client has it at, if that is newer.

@@ -437,8 +437,18 @@ async fn no_answer_has_a_field_that_is_not_allowed() {
         "connection",
         "date",
     ];
-    let state =
-        ["state-id", "etag", "link", "state-age", "vary", "cache-control", "preference-applied", "connection", "date"];
+    let state = [
+        "state-id",
+        "etag",
+        "link",
+        "state-age",
+        "reconnect-within",
+        "vary",
+        "cache-control",
+        "preference-applied",
+        "connection",
+        "date",
+    ];
     let body = ["content-type", "content-length", "content-encoding", "state-digest", "delta-base"];
     for Exchange { name, answer, .. } in exchanges().await {
         let names: BTreeSet<_> = answer.fields.iter().map(|(name, _)| &**name).collect();
