@@ -41,6 +41,7 @@ mod line;
 mod machine;
 mod pace;
 mod random;
+mod report;
 mod settings;
 mod state;
 mod status;
@@ -49,6 +50,7 @@ pub use failure::{Failure, FailureKind};
 pub use handles::{Client, Reports, States};
 #[cfg(feature = "server")]
 pub(crate) use pace::doubled;
+pub use report::{Reporter, Reporting};
 pub use settings::{InvalidSetting, Settings};
 #[cfg(feature = "server")]
 pub(crate) use state::is_same;

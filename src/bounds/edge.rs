@@ -108,3 +108,5 @@ pub const RELAY_REPORT_PAUSE: Duration = Duration::from_secs(1);
 pub const RELAY_REPORT_RENEW: Duration = Duration::from_secs(15);
 /// How long the body of a report may take to arrive; then it is refused.
 pub const RELAY_REPORT_BODY: Duration = Duration::from_secs(5);
+/// How long a relay waits for the answer to a report, with the connection that it may need.
+pub const RELAY_REPORT_ANSWER: Duration = Duration::from_secs(10);

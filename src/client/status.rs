@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::endpoints::Place;
 use super::failure::Failure;
 
 /// How a client is doing.
@@ -9,6 +10,8 @@ use super::failure::Failure;
 pub struct Status {
     /// The endpoint in use, with the address of its host where that is known.
     pub endpoint: String,
+    /// The same, as [`Reporter`](super::Reporter) is told; none: the client has not begun.
+    pub(super) place: Option<Place>,
     /// What the client does.
     pub doing: Doing,
     /// Why the last poll brought no state; none: it was answered as it should be.
