@@ -209,14 +209,12 @@ impl Router {
                 return (route, ending(response, http2 || is_read), Duration::ZERO);
             }
         };
-        if let Some(operation) = &operation
-            && let Some(brought) = report::Brought::by(&parts)
-        {
-            let by = (&*self.access, admitted);
-            let answer = Box::pin(report::answer(brought, operation, by, &connection.client, &parts, body)).await;
-            return (Route::Describe, ending(response(answer.0, None), http2 || answer.1), Duration::ZERO);
-        }
         if let Some(operation) = operation {
+            if let Some(brought) = report::Brought::by(&parts) {
+                let by = (&*self.access, admitted);
+                let answer = Box::pin(report::answer(brought, &operation, by, &connection.client, &parts, body)).await;
+                return (Route::Describe, ending(response(answer.0, None), http2 || answer.1), Duration::ZERO);
+            }
             let asked = describe::parse(&operation, &parts);
             let is_read = Box::pin(unwanted::read(body, &parts)).await;
             // A parked request keeps nothing of its head: each field is a slice of the connection's read

@@ -280,28 +280,33 @@ fn gate() -> Vec<Case> {
     ]
 }
 
+/// Those with a token are let in, and one of them may; too many bad credentials have come before, if so.
+async fn asking(is_limited: bool) -> Rig {
+    let owners = [("somebody", "node-1"), ("another", "node-2")];
+    let tokens = owners.map(|(token, name)| token::line(token, name, &[])).join("\n");
+    let rule = Rule {
+        subjects: vec!["user:node-1".parse().expect("a subject")],
+        operations: vec!["*".parse().expect("a pattern")],
+        restrict: Vec::new(),
+    };
+    let policy = Policy { rules: vec![rule], ..Policy::default() };
+    let mut rig = Rig::with_access(|metrics| Access::by(Slow::schemes(&tokens).0, policy, metrics));
+    rig.publish(7, MODEL).await;
+    let bad = if is_limited { BAD_CREDENTIALS } else { 0 };
+    for number in 0..bad {
+        let refused = rig.ask(&get("", &format!("Authorization: Bearer slow-bad-{number}\r\n"))).await;
+        assert_eq!(refused.status, 401);
+    }
+    rig
+}
+
 /// The world, and what must live as long as it.
 async fn world(world: World) -> (Rig, Vec<Wire>) {
     if matches!(world, World::Empty) {
         return (Rig::empty(|_| ()), Vec::new());
     }
     if matches!(world, World::Asking | World::Limited) {
-        let owners = [("somebody", "node-1"), ("another", "node-2")];
-        let tokens = owners.map(|(token, name)| token::line(token, name, &[])).join("\n");
-        let rule = Rule {
-            subjects: vec!["user:node-1".parse().expect("a subject")],
-            operations: vec!["*".parse().expect("a pattern")],
-            restrict: Vec::new(),
-        };
-        let policy = Policy { rules: vec![rule], ..Policy::default() };
-        let mut rig = Rig::with_access(|metrics| Access::by(Slow::schemes(&tokens).0, policy, metrics));
-        rig.publish(7, MODEL).await;
-        let bad = if matches!(world, World::Limited) { BAD_CREDENTIALS } else { 0 };
-        for number in 0..bad {
-            let refused = rig.ask(&get("", &format!("Authorization: Bearer slow-bad-{number}\r\n"))).await;
-            assert_eq!(refused.status, 401);
-        }
-        return (rig, Vec::new());
+        return (asking(matches!(world, World::Limited)).await, Vec::new());
     }
     let mut rig = Rig::serving(|config| match world {
         World::Full => config.parked = 1,
