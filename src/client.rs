@@ -43,6 +43,7 @@ mod machine;
 mod pace;
 mod poll;
 mod random;
+mod report;
 mod settings;
 mod state;
 mod status;
@@ -52,6 +53,7 @@ pub use failure::{Failure, FailureKind};
 pub use handles::{Client, Reports, States};
 #[cfg(feature = "server")]
 pub(crate) use pace::doubled;
+pub use report::{Reporter, Reporting};
 pub use settings::{InvalidSetting, Settings};
 #[cfg(feature = "server")]
 pub(crate) use state::is_same;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | one whose head could be read in two ways, or is too large | [`head`]: 400, 405, 417, 431, 501, and on HTTP/1.1 the connection closes |
 //! | the path of an operation, byte for byte | [`describe`]: 200, 204, 304 or a problem |
+//! | the same, from a relay that reports | [`report`]: 204 or a problem |
 //! | any other path, with an app behind | [`proxy`]: whatever the app answers, or 502, 504 |
 //! | any other path | 404 |
 
@@ -34,6 +35,7 @@ pub mod listen;
 pub mod metrics;
 pub mod polls;
 pub mod proxy;
+mod report;
 pub mod request_body;
 pub mod response;
 mod room;
@@ -208,6 +210,11 @@ impl Router {
             }
         };
         if let Some(operation) = operation {
+            if let Some(brought) = report::Brought::by(&parts) {
+                let by = (&*self.access, admitted);
+                let answer = Box::pin(report::answer(brought, &operation, by, &connection.client, &parts, body)).await;
+                return (Route::Describe, ending(response(answer.0, None), http2 || answer.1), Duration::ZERO);
+            }
             let asked = describe::parse(&operation, &parts);
             let is_read = Box::pin(unwanted::read(body, &parts)).await;
             // A parked request keeps nothing of its head: each field is a slice of the connection's read

@@ -13,6 +13,7 @@ use crate::config::Limits;
 use crate::model::{History, Publication, Selection, Snapshot, StateId};
 
 mod changes;
+mod crowd;
 mod delta;
 mod encodings;
 mod fan_out;
@@ -73,6 +74,7 @@ impl Hub {
     #[must_use]
     pub fn new(parked: usize, limits: Limits, metrics: Metrics) -> Self {
         let parking = Arc::new(Parking::new(parked, metrics.parked.clone()));
+        metrics.crowd.join(&parking);
         let past = Past::new(History::new(limits.history_entries, limits.history_bytes));
         let views = Arc::new(Views::new(past, parking, limits.selections, metrics));
         Self { whole: Arc::new(Subscription::of_whole(&views)), views }
@@ -96,6 +98,12 @@ impl Hub {
     #[must_use]
     pub fn parked(&self) -> usize {
         self.views.parking.parked()
+    }
+
+    /// Seconds that those who lose this process are to take to come back, as many as are parked in it.
+    #[must_use]
+    pub fn reconnect_within(&self, now: std::time::Instant) -> u64 {
+        self.views.metrics.crowd.reconnect_within(now)
     }
 
     /// The right to park a request.

@@ -10,10 +10,10 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use crate::bounds::{AGENT_SKEW, AGENTS};
+use crate::bounds::{AGENT_SKEW, AGENTS, RELAYS};
 use crate::config;
 use crate::hub::{Hub, Subscription};
-use crate::registry::AgentRegistry;
+use crate::registry::{AgentRegistry, Relays};
 use crate::sources::reads::Reads;
 
 mod acknowledge;
@@ -26,6 +26,7 @@ mod keeper;
 pub mod lineage;
 mod metrics;
 mod registry;
+mod reports;
 mod run;
 mod settings;
 mod tell;
@@ -35,8 +36,9 @@ use ended::EndedEpochs;
 pub use facts::{Applied, Facts, Published, Status};
 pub use freshness::Freshness;
 use lineage::Lineage;
-pub use metrics::{Families, Metrics};
+pub use metrics::{Families, Metrics, ReportResult};
 pub use registry::OperationRegistry;
+pub use reports::{NotTaken, Relay};
 pub use run::{Feed, Run};
 use settings::Settings;
 
@@ -66,6 +68,8 @@ pub struct Operation {
     /// Of the settings, in nanoseconds: on the way of a change there is no lock.
     wake_spread: AtomicU64,
     registry: Mutex<AgentRegistry<Subscription>>,
+    /// Behind a lock of its own: no poll waits for a report.
+    relays: Mutex<Relays<Subscription>>,
     /// Written by [`Run`] alone.
     facts: watch::Sender<Arc<Facts>>,
     hurry: Notify,
@@ -80,6 +84,7 @@ impl Operation {
         let now = Instant::now();
         let expiry = expiry(&config);
         let lineage = Lineage::new(&config);
+        let relays = Relays::new(RELAYS, config.wait.max);
         Self {
             name: config.name.clone(),
             path: config.path.clone(),
@@ -91,6 +96,7 @@ impl Operation {
             lineage,
             contact: Contacts::default(),
             registry: Mutex::new(AgentRegistry::new(AGENTS, expiry, now.into_std())),
+            relays: Mutex::new(relays),
             reads: Arc::default(),
             facts: watch::Sender::default(),
             hurry: Notify::new(),

@@ -1,5 +1,5 @@
 //! PURE. What server and clients must agree on, byte for byte: the names of header fields, parameters, media types,
-//! codings and problems, the query of a poll, and the digest of a body. The server reads what clients write, and the
+//! codings and problems, the query of a poll, the report of a relay, and the digest of a body. The server reads what clients write, and the
 //! other way round, by the same definitions.
 
 pub mod answer;
@@ -9,6 +9,7 @@ pub mod media_type;
 pub mod problem;
 pub mod query;
 pub mod relay;
+pub mod report;
 
 use base64::Engine as _;
 use sha2::{Digest as _, Sha256};
@@ -17,6 +18,7 @@ pub use answer::{AnswerHead, InvalidAnswer};
 pub use coding::Coding;
 pub use query::{InvalidParameter, Query};
 pub use relay::{Instance, RelayPolicy, StatePath};
+pub use report::Report;
 
 /// Bytes of a [`state_digest`]: 32 bytes in base64, and what stands around them.
 pub const STATE_DIGEST_BYTES: usize = "sha-256=:".len() + 44 + ":".len();

@@ -24,10 +24,12 @@ use crate::model::{Since, StateId, SupersededAt};
 
 mod entry;
 mod poll;
+pub mod relays;
 mod totals;
 
 use entry::AgentEntry;
 pub use poll::{AgentParkPermit, LivePoll, TooMany};
+pub use relays::Relays;
 pub use totals::{AGES, AgentCounts, Totals};
 
 /// The table is not swept below this many agents.

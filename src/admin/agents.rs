@@ -1,4 +1,4 @@
-//! `/agents`: which agent holds, lacks or rejects which state, a page at a time.
+//! `/agents`: which agent holds, lacks or rejects which state, a page at a time; the first page has the relays, too.
 //!
 //! | parameter | meaning |
 //! |---|---|
@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 use crate::bounds::{AGENT_ID_BYTES, AGENTS_PAGE};
 use crate::describe::Problem;
 use crate::escape::escape;
-use crate::operation::{Agent, Operation};
+use crate::operation::{Agent, Operation, Relay};
+use crate::registry::relays::RelayCounts;
 use crate::registry::{AgentKey, Listing, SyncStatus};
 
 /// Agents on a page that names no `limit`.
@@ -35,12 +36,46 @@ pub(super) fn of(operations: &[Arc<Operation>], query: &str) -> Result<Value, Pr
     let facts = operation.facts();
     let (agents, more) = operation.agents(&listing, facts.state_id());
     let last = agents.last().filter(|_| more);
-    Ok(json!({
+    let mut page = json!({
         "operation": operation.name,
         "stateId": facts.state_id().map(ToString::to_string),
         "agents": agents.iter().map(one).collect::<Vec<_>>(),
         "next": last.map(|last| next(operation, &listing, last)),
-    }))
+    });
+    // Few enough for one page.
+    if listing.after.is_none() {
+        let relays = operation.list_relays(facts.state_id());
+        page["relays"] = relays.iter().map(relay).collect::<Vec<_>>().into();
+    }
+    Ok(page)
+}
+
+/// A relay with the agents below it, of which nothing is proved.
+fn relay(relay: &Relay) -> Value {
+    let RelayCounts { converged, lagging, rejecting, applying } = relay.counts;
+    let instance = &relay.key.instance;
+    let worst = relay.worst.iter().map(|worst| {
+        let name = format!("{instance}/{}", worst.agent);
+        json!({ "name": escape(&name), "authenticated": false, "reason": worst.reason.as_deref().map(escape) })
+    });
+    json!({
+        "instance": instance,
+        "identity": relay.key.identity.as_deref(),
+        "peer": relay.peer.to_string(),
+        "select": relay.selected.as_ref().and_then(|subscription| subscription.selection()).map(|selection| {
+            selection.pointers().iter().map(ToString::to_string).collect::<Vec<_>>()
+        }),
+        "serves": relay.state.map(|state| state.to_string()),
+        "total": relay.counts.total(),
+        "converged": converged,
+        "lagging": lagging,
+        "rejecting": rejecting,
+        "applying": applying,
+        "oldestLagSeconds": relay.oldest_lag.map(|lag| lag.as_secs()),
+        "ageSeconds": relay.age.as_secs(),
+        "gone": relay.gone,
+        "worst": worst.collect::<Vec<_>>(),
+    })
 }
 
 fn one(agent: &Agent) -> Value {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// The longest `Reconnect-Within` that a client obeys.
 pub const RECONNECT_WITHIN_MOST: Duration = Duration::from_secs(60);
+/// Clients that come back in each second, if all do that were parked: `Reconnect-Within` is so many seconds, rounded up.
+pub const RECONNECT_RATE: u64 = 1000;
 /// Endpoints of one client; with more its settings are refused.
 pub const CLIENT_ENDPOINTS: usize = 64;
 /// Addresses of one name that a client tries; further ones are left out.
@@ -106,3 +108,21 @@ pub const RELAY_TOLD_EVERY: Duration = Duration::from_secs(5);
 pub const RELAY_HOP: Duration = Duration::from_millis(500);
 /// The histories that requests ask a relay to catch up with at once; of more, those that came first are asked for.
 pub const RELAY_EPOCHS: usize = 8;
+/// Relays of an operation whose reports are known; of more, the one heard of longest ago is forgotten, and its agents counted.
+pub const RELAYS: usize = 256;
+/// Agents that a report may count in each way; more is refused.
+pub const RELAY_AGENTS: u64 = 1_000_000_000;
+/// Bytes of a report; a longer one is refused, and none is sent.
+pub const RELAY_REPORT_BYTES: usize = 16 * 1024;
+/// Agents that a report names; more are refused, and left out of one that is sent.
+pub const RELAY_REPORT_WORST: usize = 16;
+/// Characters of the name of each; a longer one is cut.
+pub const RELAY_AGENT_CHARACTERS: usize = 256;
+/// Least time between two reports of one instance; one that comes before is refused.
+pub const RELAY_REPORT_PAUSE: Duration = Duration::from_secs(1);
+/// A relay renews its report after half its wait, and at the latest after this.
+pub const RELAY_REPORT_RENEW: Duration = Duration::from_secs(15);
+/// How long the body of a report may take to arrive; then it is refused.
+pub const RELAY_REPORT_BODY: Duration = Duration::from_secs(5);
+/// How long a relay waits for the answer to a report, with the connection that it may need.
+pub const RELAY_REPORT_ANSWER: Duration = Duration::from_secs(10);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Empty;
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -24,7 +24,7 @@ use crate::sockets;
 /// A connection that stands.
 #[derive(Debug)]
 pub(super) struct Connection {
-    sender: SendRequest<Empty<Bytes>>,
+    sender: SendRequest<Full<Bytes>>,
     /// Moves its bytes; ends with it.
     io: JoinSet<Result<(), hyper::Error>>,
 }
@@ -78,7 +78,7 @@ impl Connection {
     }
 
     /// Sends a request, and gives the head of its answer.
-    pub(super) async fn send(&mut self, request: Request<Empty<Bytes>>) -> Result<Response<Incoming>, Failure> {
+    pub(super) async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure> {
         let error = match self.sender.send_request(request).await {
             Ok(response) => return Ok(response),
             Err(error) => error,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version, header};
-use http_body_util::Empty;
+use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::net::lookup_host;
 use tokio::time::{sleep, timeout};
@@ -144,7 +144,7 @@ impl Line {
         Stamps::of(&paths).await
     }
 
-    async fn request(&self, poll: &Poll) -> Result<Request<Empty<Bytes>>, Failure> {
+    async fn request(&self, poll: &Poll) -> Result<Request<Full<Bytes>>, Failure> {
         let endpoint = &self.endpoints[poll.place.url];
         let select = self.select.clone();
         let query = match &poll.confirms {
@@ -163,7 +163,7 @@ impl Line {
                 Query { since, wait: Some(Duration::ZERO), select, ..Query::default() }
             }
         };
-        let mut request = Request::new(Empty::new());
+        let mut request = Request::new(Full::default());
         *request.uri_mut() = format!("{}?{query}", endpoint.path).parse::<Uri>().map_err(|error| {
             Failure::new(FailureKind::Refused, &format!("the query is no URL ({error}): select less"))
         })?;
@@ -192,11 +192,7 @@ impl Line {
 
 impl Network for Line {
     fn name(&self, place: Place) -> String {
-        let Endpoint { url, host, .. } = &self.endpoints[place.url];
-        match place.address {
-            Some(address) if address.ip().to_string() != *host => format!("{url} ({address})"),
-            _ => url.clone(),
-        }
+        self.endpoints[place.url].name(place.address)
     }
 
     async fn look_up(&self, url: usize) -> Result<Vec<SocketAddr>, Failure> {
@@ -282,7 +278,7 @@ fn verified(
     Ok(state)
 }
 
-fn insert(fields: &mut HeaderMap, name: http::HeaderName, value: &str) {
+pub(super) fn insert(fields: &mut HeaderMap, name: http::HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         fields.insert(name, value);
     }
@@ -294,7 +290,7 @@ fn printable(reason: &str) -> String {
     reason.chars().take(REJECTED_REASON_CHARACTERS).map(ascii).collect()
 }
 
-fn goes_on<B>(response: &Response<B>) -> bool {
+pub(super) fn goes_on<B>(response: &Response<B>) -> bool {
     let closes = response.headers().get_all(header::CONNECTION).iter().any(|value| {
         value.to_str().is_ok_and(|text| text.split(',').any(|word| word.trim().eq_ignore_ascii_case("close")))
     });

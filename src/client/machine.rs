@@ -1,5 +1,4 @@
-//! PURE. What a client does next. Events go in with the time at which they happened, actions come out: one at a time, and
-//! never a poll while another one is under way.
+//! PURE. What a client does next: events go in with their times, actions come out, never a poll while another is under way.
 
 use std::time::{Duration, Instant};
 
@@ -362,6 +361,7 @@ impl Machine {
         Status {
             endpoint: endpoint(self.endpoints.current()),
             url: self.endpoints.current().url,
+            place: Some(self.endpoints.current()),
             doing,
             failure: self.failure.as_ref().map(|(failure, place, at)| (failure.of(&endpoint(*place)), *at)),
             held: since,

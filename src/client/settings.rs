@@ -1,6 +1,6 @@
 //! What a client is made of, checked as a whole before it starts.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -66,6 +66,17 @@ pub(super) struct Endpoint {
     pub(super) tls: Option<ServerName<'static>>,
     /// The path with that of the operation.
     pub(super) path: String,
+}
+
+impl Endpoint {
+    /// What people are told of it, or of an address of its host.
+    pub(super) fn name(&self, address: Option<SocketAddr>) -> String {
+        let Self { url, host, .. } = self;
+        match address {
+            Some(address) if address.ip().to_string() != *host => format!("{url} ({address})"),
+            Some(_) | None => url.clone(),
+        }
+    }
 }
 
 impl Settings {

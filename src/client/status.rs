@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::endpoints::Place;
 use super::failure::Failure;
 use crate::protocol::relay::Terms;
 
@@ -12,6 +13,8 @@ pub struct Status {
     pub endpoint: String,
     /// Which of the URLs that is, counted from 0.
     pub url: usize,
+    /// The same, as [`Reporter`](super::Reporter) is told; none: the client has not begun.
+    pub(super) place: Option<Place>,
     /// What the client does.
     pub doing: Doing,
     /// Why the last poll brought no state; none: it was answered as it should be.

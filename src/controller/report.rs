@@ -15,7 +15,7 @@ use super::metrics::{WriteResult, Written};
 use super::patch::{self, Meant, Unwritten};
 use crate::bounds::{
     AGENT_SKEW, KUBERNETES_READ, LEAVE, REPLICA_OPERATIONS, REPORT_RENEW, STATUS_AGENT, STATUS_INTERVAL, STATUS_RETRY,
-    STATUS_TEXT,
+    STATUS_TEXT, WORST_AGENTS,
 };
 use crate::crd::condition::{Agent, Reason, cut};
 use crate::crd::describe_replica::{
@@ -23,6 +23,7 @@ use crate::crd::describe_replica::{
 };
 use crate::escape::escape;
 use crate::operation::{Operation, OperationRegistry, Status};
+use crate::registry::relays::Reportedly;
 use crate::registry::{AgentCounts, SyncStatus};
 use crate::sources::kubernetes::failure::{Failure, FailureKind};
 use crate::sources::kubernetes::{Selector, Target};
@@ -188,13 +189,15 @@ fn of(operations: &[Arc<Operation>], now: SystemTime) -> DescribeReplicaStatus {
 fn one(operation: &Operation, now: SystemTime) -> Reported {
     let facts = operation.facts();
     let totals = operation.totals(facts.state_id());
-    // Agents of the process before may be out there, and unknown here, for as long as it takes to forget one whose
-    // connection ended.
-    let inputs = facts.published.as_ref().and_then(|it| it.revisions).filter(|_| totals.tracked >= AGENT_SKEW);
+    // Agents of the process before may be out there, and unknown here, for as long as they take to come back. How long they
+    // were told is not known; but no more come in each second than this rises by.
+    let within = Duration::from_secs(operation.hub.reconnect_within(Instant::now().into_std()));
+    let are_back = totals.tracked >= AGENT_SKEW + within;
+    let inputs = facts.published.as_ref().and_then(|it| it.revisions).filter(|_| are_back);
     let agents = totals.agents;
     let AgentCounts { converged, lagging, rejecting, evicted } = agents;
     let ago = |ago: Duration| now.checked_sub(ago).and_then(moment);
-    let worst = operation.worst(facts.state_id()).into_iter().filter_map(|agent| {
+    let own = operation.worst(facts.state_id()).into_iter().filter_map(|agent| {
         Some(Agent {
             name: cut(&escape(agent.key.name()), STATUS_AGENT),
             state_id: agent.acknowledged.map(|holds| holds.to_string()),
@@ -206,6 +209,19 @@ fn one(operation: &Operation, now: SystemTime) -> Reported {
             since: ago(agent.rejecting.or(agent.lagging).unwrap_or_default())?,
         })
     });
+    let below =
+        operation.worst_of_relays(facts.state_id()).into_iter().filter_map(|Reportedly { name, reason, lag }| {
+            Some(Agent {
+                name: cut(&escape(&name), STATUS_AGENT),
+                state_id: None,
+                reason: if reason.is_some() { Reason::Rejecting } else { Reason::Lagging },
+                message: reason.filter(|reason| !reason.is_empty()).map(|reason| cut(&escape(&reason), STATUS_AGENT)),
+                since: ago(lag)?,
+            })
+        });
+    let mut worst: Vec<_> = own.chain(below).collect();
+    worst.sort_by_key(|agent| (agent.reason, agent.since.0));
+    worst.truncate(WORST_AGENTS);
     Reported {
         name: operation.name.clone(),
         path: operation.path.clone(),
@@ -215,7 +231,7 @@ fn one(operation: &Operation, now: SystemTime) -> Reported {
         parked: operation.hub.parked() as u64,
         agents: AgentTotals { total: agents.total(), converged, lagging, rejecting, evicted },
         lagging_since: totals.oldest_lag.and_then(ago),
-        worst_agents: worst.collect(),
+        worst_agents: worst,
     }
 }
 

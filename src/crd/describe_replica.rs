@@ -115,7 +115,8 @@ pub struct Reported {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "fields::moment")]
     pub lagging_since: Option<Time>,
-    /// The agents that are furthest from the current state, at most 10: those that reject it, then by how long.
+    /// The agents that are furthest from the current state, at most 10: those that reject it, then by how long. One
+    /// below a relay is named behind it (`relay/agent`), and `relay/*` are all of a relay.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "condition::worst_agents")]
     pub worst_agents: Vec<Agent>,
@@ -134,7 +135,7 @@ pub struct SourceHealth {
     pub detail: Option<String>,
 }
 
-/// The live agents of one operation at one sidecar.
+/// The live agents of one operation at one sidecar, with those below relays that report to it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AgentTotals {

@@ -4,7 +4,7 @@
 //! | status | when |
 //! |---|---|
 //! | 200 | a state |
-//! | 204 | the wait ended, nothing changed; or `OPTIONS` |
+//! | 204 | the wait ended, nothing changed; or `OPTIONS`; or a report was taken |
 //! | 304 | a conditional request matched |
 //! | others | a problem: the table is in [`crate::protocol::problem`] |
 
@@ -18,7 +18,7 @@ use super::problem::{Kind, Problem};
 use super::request::{PollRequest, preference_applied};
 use crate::model::Since;
 use crate::protocol::fields::{
-    DELTA_BASE, PREFERENCE_APPLIED, RELAY_POLICY, STATE_AGE, STATE_DIGEST, STATE_ID, STATE_PATH,
+    DELTA_BASE, PREFERENCE_APPLIED, RECONNECT_WITHIN, RELAY_POLICY, STATE_AGE, STATE_DIGEST, STATE_ID, STATE_PATH,
 };
 use crate::protocol::media_type;
 
@@ -53,6 +53,8 @@ pub struct State {
     pub link: HeaderValue,
     /// How long ago the source last confirmed the state.
     pub age: Duration,
+    /// `Reconnect-Within`, in seconds.
+    pub reconnect_within: u64,
     /// The seconds of a `Prefer: wait` that was followed.
     pub preferred_wait: Option<u64>,
     /// `State-Path` and `Relay-Policy`; absent: the client is no relay.
@@ -79,12 +81,18 @@ pub struct Representation {
 impl State {
     /// The fields of a state in the answer to `request`, with its `ETag` in `coding`; none: without an `ETag`.
     #[must_use]
-    pub fn new(request: &PollRequest, fields: &ResponseFields, coding: Option<Coding>, age: Duration) -> Self {
+    pub fn new(
+        request: &PollRequest,
+        fields: &ResponseFields,
+        coding: Option<Coding>,
+        (age, reconnect_within): (Duration, u64),
+    ) -> Self {
         Self {
             id: fields.state_id(),
             etag: coding.map(|coding| fields.etag(coding)),
             link: fields.link(&request.link_tail),
             age,
+            reconnect_within,
             preferred_wait: request.preferred_wait,
             way: None,
         }
@@ -133,6 +141,12 @@ impl Answer {
     #[must_use]
     pub fn options() -> Self {
         Self { allow: Some(ALLOW), ..Self::empty(StatusCode::NO_CONTENT) }
+    }
+
+    /// 204: a report was taken.
+    #[must_use]
+    pub fn reported() -> Self {
+        Self::empty(StatusCode::NO_CONTENT)
     }
 
     /// A problem. `chance` is in 0..1: it spreads `Retry-After`, so that clients that were refused
@@ -214,6 +228,7 @@ impl State {
             self.etag.clone().map(|etag| (header::ETAG, etag)),
             Some((header::LINK, self.link.clone())),
             Some((STATE_AGE, HeaderValue::from(self.age.as_secs()))),
+            Some((RECONNECT_WITHIN, HeaderValue::from(self.reconnect_within))),
             Some((header::VARY, HeaderValue::from_static("Accept, Accept-Encoding, Prefer"))),
             preference,
             path.map(|path| (STATE_PATH, path)),
@@ -260,10 +275,12 @@ mod tests {
         let wait = Wait { default: Duration::ZERO, max: Duration::ZERO };
         let request = PollRequest::parse(&Method::GET, None, &HeaderMap::new(), wait, 1).expect("a request");
         let age = Duration::from_secs(3);
-        let state = |coding| State::new(&request, &fields, coding, age);
+        let state = |coding| State::new(&request, &fields, coding, (age, 7));
         let read = answer::State { id: snapshot.id.to_string(), age };
 
         assert_eq!(head(&Answer::unchanged(state(None))), Ok(AnswerHead::Unchanged(read.clone())));
+        let written: HeaderMap = Answer::unchanged(state(None)).fields().collect();
+        assert_eq!(answer::reconnect_within(&written), Some(Duration::from_secs(7)));
         assert_eq!(head(&Answer::not_modified(state(None))), Ok(AnswerHead::NotModified(read.clone())));
         let digest = state_digest(&content.bytes());
         for coding in Coding::ALL {

@@ -35,11 +35,11 @@ impl Route {
 
 /// Codes that are counted one by one; others by class.
 const CODES: [&str; EXACT + 4] = [
-    "200", "204", "304", "400", "401", "403", "404", "405", "417", "429", "431", "501", "502", "503", "504", "1xx",
-    "2xx", "3xx", "4xx",
+    "200", "204", "304", "400", "401", "403", "404", "405", "413", "415", "417", "429", "431", "501", "502", "503",
+    "504", "1xx", "2xx", "3xx", "4xx",
 ];
 /// How many come before the classes.
-const EXACT: usize = 15;
+const EXACT: usize = 17;
 
 /// The counters of the front, each resolved once.
 #[derive(Debug, Clone)]

@@ -290,7 +290,7 @@ pub(super) trait Owner {
         // The same state at a version that only this client has seen is not; nor what relays are told, which may turn.
         let is_common = asking.request.version_of(&served.snapshot.id) == served.snapshot.id.version
             && asking.request.relay.is_none();
-        let answer_key = AnswerKey::new(asking, *decision, ends);
+        let answer_key = AnswerKey::new(asking, *decision, ends, self.now());
         if is_common && let Some(kept) = self.polls().answers.kept(&asking.request, served, answer_key) {
             if let (Decision::State, Some(live)) = (decision, live) {
                 live.sent(&served.snapshot.id);

@@ -1,9 +1,12 @@
 //! What an operation's hub counts. Each series is resolved once, so that a release costs an atomic.
 
+use std::sync::Arc;
+
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
+use super::crowd::Crowd;
 use crate::describe::poll::Reason;
 
 /// The metrics of all operations.
@@ -22,6 +25,7 @@ pub struct Families {
     history: IntCounterVec,
     delta_bytes: IntCounterVec,
     delta_full_bytes: IntCounterVec,
+    crowd: Arc<Crowd>,
 }
 
 /// The metrics of one operation.
@@ -67,6 +71,8 @@ pub struct Metrics {
     pub delta_bytes: IntCounter,
     /// Bytes of the full states in whose place they were sent.
     pub delta_full_bytes: IntCounter,
+    /// All who are parked, at whichever operation.
+    pub(super) crowd: Arc<Crowd>,
 }
 
 /// Whether a state from which a delta was asked for is in history.
@@ -113,6 +119,7 @@ impl Families {
         )?;
         registry.register(Box::new(fan_out.clone()))?;
         Ok(Self {
+            crowd: Arc::new(Crowd::new(tokio::time::Instant::now().into_std())),
             fan_out,
             parked: gauges("tidewait_parked_requests", "Requests parked now.")?,
             releases: counters(
@@ -164,6 +171,7 @@ impl Families {
     pub fn of(&self, operation: &str) -> Metrics {
         let release = |reason| self.releases.with_label_values(&[operation, reason]);
         Metrics {
+            crowd: Arc::clone(&self.crowd),
             parked: self.parked.with_label_values(&[operation]),
             fan_out: self.fan_out.with_label_values(&[operation]),
             changes: self.changes.with_label_values(&[operation]),

@@ -26,19 +26,25 @@ impl Operation {
         self.registry().arrive(acknowledgement, current, sends, Instant::now().into_std())
     }
 
-    /// How many agents stand where to `current`, the state that its [`Facts`](super::Facts) name. Looks at each agent:
-    /// for a scrape, or a status every other second.
+    /// How many agents stand where to `current`, the state that its [`Facts`](super::Facts) name; those below relays
+    /// included. Looks at each agent: for a scrape, or a status every other second.
     #[must_use]
     pub fn totals(&self, current: Option<&StateId>) -> Totals {
-        self.registry().totals(current, Instant::now().into_std())
+        let now = Instant::now().into_std();
+        let mut totals = self.registry().totals(current, now);
+        self.relays().add_to(&mut totals, current, now);
+        totals
     }
 
     /// Brings the metrics up to date.
     pub(super) fn count_agents(&self) {
         let facts = self.facts();
+        let now = Instant::now().into_std();
         // Under the lock, so that two scrapes at once count nothing twice.
         let mut registry = self.registry();
-        self.metrics.agents.set(&registry.totals(facts.state_id(), Instant::now().into_std()));
+        let mut totals = registry.totals(facts.state_id(), now);
+        self.relays().add_to(&mut totals, facts.state_id(), now);
+        self.metrics.agents.set(&totals);
     }
 
     /// The agents to look at first, at most [`WORST_AGENTS`]: those that reject `current`, then those that lag, and of

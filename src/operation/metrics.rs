@@ -7,6 +7,8 @@ use crate::sources::wall_clock;
 
 mod agents;
 
+pub use agents::ReportResult;
+
 /// The metrics of all operations.
 #[derive(Debug, Clone)]
 pub struct Families {

@@ -30,6 +30,7 @@ impl Operation {
         debug_assert_eq!(config.name, self.name, "another name is another operation");
         self.hub.set_limits(config.parked, config.limits);
         self.registry().set_expiry(super::expiry(&config));
+        self.relays().set_wait(config.wait.max);
         self.wake_spread.store(nanos(config.wake_spread), Ordering::Relaxed);
         self.settings.send_replace(Settings::of(config));
         self.settings_generation.fetch_add(1, Ordering::Release);

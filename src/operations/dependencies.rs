@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::client;
+use crate::bounds::RELAY_REPORT_PAUSE;
+use crate::client::{self, Reporter};
 use crate::config::{self, Source};
 use crate::model::Content;
 use crate::operation::{Operation, lineage};
@@ -155,10 +156,12 @@ impl Dependencies {
             }
         };
         let reader = operation.reads.reader_by_state();
+        let tells = tell_of_agents(settings.clone(), source.status(), Arc::clone(operation));
         Ok(Box::pin(async move {
             tokio::select! {
                 () = describe::run(source, reader, served, upstream, reports) => {}
                 () = follow => {}
+                () = tells => {}
             }
         }))
     }
@@ -184,6 +187,28 @@ impl Dependencies {
                 (upstream::Refresh::On(trigger), Box::pin(watch))
             }
         })
+    }
+}
+
+/// Tells the server of the agents below this relay, as they come to hold what is served.
+async fn tell_of_agents(
+    settings: client::Settings,
+    status: watch::Receiver<client::Status>,
+    operation: Arc<Operation>,
+) {
+    let instance = lineage::instance().as_str();
+    let (said, reports) = watch::channel(operation.report(instance));
+    // The settings were good for the client.
+    let Ok(_reporter) = Reporter::start(&settings, status, reports) else { return std::future::pending().await };
+    let mut look = tokio::time::interval(RELAY_REPORT_PAUSE);
+    loop {
+        look.tick().await;
+        let report = operation.report(instance);
+        said.send_if_modified(|before| {
+            let differs = *before != report;
+            *before = report;
+            differs
+        });
     }
 }
 

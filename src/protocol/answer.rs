@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, StatusCode, header};
 use super::Coding;
 use super::fields::{DELTA_BASE, RECONNECT_WITHIN, STATE_AGE, STATE_DIGEST, STATE_ID};
 use super::media_type::JSON_PATCH;
-use crate::bounds::{ID_BYTES, RECONNECT_WITHIN_MOST};
+use crate::bounds::{ID_BYTES, RECONNECT_RATE, RECONNECT_WITHIN_MOST};
 
 /// An answer without its body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,6 +117,12 @@ pub fn reconnect_within(fields: &HeaderMap) -> Option<Duration> {
     seconds.map(|seconds| Duration::from_secs(seconds).min(RECONNECT_WITHIN_MOST))
 }
 
+/// How long so many clients take to come back, if they are to be no more than [`RECONNECT_RATE`] a second: in whole seconds.
+#[must_use]
+pub fn time_to_reconnect(clients: u64) -> Duration {
+    Duration::from_secs(clients.div_ceil(RECONNECT_RATE).max(1)).min(RECONNECT_WITHIN_MOST)
+}
+
 /// An id is opaque to clients, but for its characters and its length.
 fn id(name: &HeaderName, text: String) -> Result<String, InvalidAnswer> {
     let is_of_an_id = |byte: u8| byte.is_ascii_alphanumeric() || b"._~-".contains(&byte);
@@ -193,6 +199,13 @@ mod tests {
             assert_eq!(within(value), expected.map(Duration::from_secs), "{value}");
         }
         assert_eq!(reconnect_within(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn so_many_clients_come_back_within_so_many_seconds() {
+        for (clients, seconds) in [(0, 1), (1, 1), (1000, 1), (1001, 2), (59_001, 60), (60_001, 60), (u64::MAX, 60)] {
+            assert_eq!(time_to_reconnect(clients), Duration::from_secs(seconds), "{clients}");
+        }
     }
 
     #[test]

@@ -6,3 +6,5 @@ pub const JSON: &str = "application/json";
 pub const JSON_PATCH: &str = "application/json-patch+json";
 /// A problem (RFC 9457, section 3).
 pub const PROBLEM: &str = "application/problem+json";
+/// What a relay reports of the agents below it.
+pub const REPORT: &str = "application/vnd.tidewait.report+json";

@@ -10,11 +10,13 @@
 //! | forbidden | 403 | the operator: a rule that names the caller and the operation |
 //! | not-found | 404 | the author of the client: the paths that exist |
 //! | method-not-allowed | 405 | the author of the client: `Allow` |
-//! | body-too-large | 413 | the operator, on the admin port |
+//! | body-too-large | 413 | the author of the relay: a shorter report; the operator, on the admin port |
+//! | unsupported-media-type | 415 | the author of the relay: the media type of reports, no encoding |
 //! | not-held | 421 | the client: asks another endpoint; the operator: a relay that holds a part alone |
 //! | expectation-failed | 417 | the author of the client: only 100-continue |
 //! | head-too-large | 431 | the author of the client: a shorter target, fewer or shorter fields |
 //! | too-many-bad-credentials | 429 | the client: sends a good one, later; the operator: who sends bad ones from there |
+//! | too-many-reports | 429 | the relay: sends the newest report later |
 //! | too-many-parked | 429 | the client: waits for one of its requests to end |
 //! | transfer-coding-not-offered | 501 | the author of the client: only chunked |
 //! | no-state | 503 | the client: tries again after `Retry-After`; the operator: the source |
@@ -91,6 +93,8 @@ kinds! {
     MethodNotAllowed = METHOD_NOT_ALLOWED "method-not-allowed" "The method is not allowed here";
     /// The body is over its bound.
     BodyTooLarge = PAYLOAD_TOO_LARGE "body-too-large" "The body is too large";
+    /// Something of ours that is no report, or an encoded one.
+    UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE "unsupported-media-type" "The media type is not supported";
     /// A relay was asked for a part that it does not hold (RFC 9110, section 15.5.20).
     NotHeld = MISDIRECTED_REQUEST "not-held" "This relay does not hold what is asked for";
     /// An `Expect` other than 100-continue.
@@ -99,6 +103,8 @@ kinds! {
     HeadTooLarge = REQUEST_HEADER_FIELDS_TOO_LARGE "head-too-large" "The head of the request is too large";
     /// The client has too many requests parked.
     TooManyParked = TOO_MANY_REQUESTS "too-many-parked" "Too many requests of this agent are parked";
+    /// An instance of a relay reports more often than it may.
+    TooManyReports = TOO_MANY_REQUESTS "too-many-reports" "Too many reports were sent";
     /// Too many bad credentials have come from the same address.
     TooManyBadCredentials = TOO_MANY_REQUESTS "too-many-bad-credentials" "Too many bad credentials were sent";
     /// A transfer coding other than chunked.

@@ -81,7 +81,7 @@ impl World {
     /// Converged, lagging, rejecting.
     fn count(&mut self) -> (u64, u64, u64) {
         let Totals { agents, lagging_by_age, .. } = self.totals();
-        assert_eq!(agents.lagging, lagging_by_age.iter().sum::<usize>() as u64);
+        assert_eq!(agents.lagging, lagging_by_age.iter().sum::<u64>());
         (agents.converged, agents.lagging, agents.rejecting)
     }
 

@@ -4,6 +4,7 @@ use std::iter::Sum;
 use std::time::Duration;
 
 use super::SyncStatus;
+use super::relays::RelayCounts;
 
 /// The age ranges of lagging agents in the metrics: the label, and the upper bound. The last has none.
 pub const AGES: [(&str, Duration); 4] = [
@@ -32,8 +33,12 @@ pub struct AgentCounts {
 pub struct Totals {
     /// How many stand where.
     pub agents: AgentCounts,
-    /// The lagging ones by how long they lag, as [`AGES`] has it.
-    pub lagging_by_age: [usize; AGES.len()],
+    /// The lagging ones by how long they lag, as [`AGES`] has it; those below a relay by the one that does so for longest.
+    pub lagging_by_age: [u64; AGES.len()],
+    /// Those of the lagging ones that are busy with the state.
+    pub applying: u64,
+    /// Relays that are known, whose agents are counted too.
+    pub relays: usize,
     /// How long the one lags or rejects that has done so for longest; absent: none does.
     pub oldest_lag: Option<Duration>,
     /// Agents with two polls or more under way: two that share a name, or one that gave up a
@@ -85,10 +90,26 @@ impl Totals {
             SyncStatus::Rejecting => self.agents.rejecting += 1,
             SyncStatus::Lagging | SyncStatus::Applying => {
                 self.agents.lagging += 1;
-                let age = AGES.iter().position(|(_, below)| lag < *below).unwrap_or(AGES.len() - 1);
-                self.lagging_by_age[age] += 1;
+                self.applying += u64::from(sync_status == SyncStatus::Applying);
+                self.lagging_by_age[age(lag)] += 1;
             }
         }
         self.oldest_lag = self.oldest_lag.max(Some(lag));
     }
+
+    /// Counts the agents below a relay, of which one lags for `oldest_lag`, unless all are converged.
+    pub(super) fn add(&mut self, counts: RelayCounts, oldest_lag: Option<Duration>) {
+        let RelayCounts { converged, lagging, rejecting, applying } = counts;
+        let below = AgentCounts { converged, lagging, rejecting, evicted: 0 };
+        self.agents = [self.agents, below].into_iter().sum();
+        self.applying = self.applying.saturating_add(applying);
+        let of_age = &mut self.lagging_by_age[age(oldest_lag.unwrap_or_default())];
+        *of_age = of_age.saturating_add(lagging);
+        self.oldest_lag = self.oldest_lag.max(oldest_lag);
+    }
+}
+
+/// Which of [`AGES`] a lag is of.
+fn age(lag: Duration) -> usize {
+    AGES.iter().position(|(_, below)| lag < *below).unwrap_or(AGES.len() - 1)
 }

@@ -106,6 +106,12 @@ impl DescribeSource {
         Ok(Self { feed: Feed::Client(given, reports), status, confirmer: Confirmer::new(settings)? })
     }
 
+    /// How the client is doing.
+    #[must_use]
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.status.clone()
+    }
+
     /// Serves what an agent holds that has these settings.
     pub fn of_agent(settings: &client::Settings, holdings: Holdings) -> Result<Self, InvalidSetting> {
         let Holdings { held, status } = holdings;

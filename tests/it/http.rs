@@ -40,6 +40,7 @@ mod heads;
 mod http2;
 mod judged;
 mod memory;
+mod reports;
 mod select;
 mod spread;
 mod streams;

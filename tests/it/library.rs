@@ -8,6 +8,7 @@ use crate::server::STEP;
 
 mod follows;
 mod lies;
+mod reports;
 mod shown;
 
 /// A client that runs.

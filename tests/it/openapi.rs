@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use tidewait::admin::OPENAPI;
+use tidewait::bounds::{RELAY_AGENTS, RELAY_REPORT_WORST};
 use tidewait::describe::problem::{Kind, Problem};
-use tidewait::protocol::{fields, query};
+use tidewait::protocol::report::WorstAgent;
+use tidewait::protocol::{Report, fields, query};
 
 use crate::http::golden::exchanges;
 use crate::server::Server;
@@ -82,6 +84,7 @@ fn its_parameters_are_those_that_are_read() {
         };
         let (query, header) = match &*method {
             "GET" | "HEAD" => (names(query::PARAMETERS), fields.clone()),
+            "POST" => (names([query::SELECT]), Names::new()),
             _ => (Names::new(), Names::new()),
         };
         assert_eq!((of("query"), of("header")), (query, header), "{method}");
@@ -97,24 +100,17 @@ fn methods(kind: Kind) -> &'static [&'static str] {
         | Kind::Forbidden
         | Kind::TooManyBadCredentials
         | Kind::AccessUnknown => &["GET", "HEAD", "OPTIONS", "POST"],
-        Kind::MethodNotAllowed => &["POST"],
+        Kind::MethodNotAllowed | Kind::BodyTooLarge | Kind::UnsupportedMediaType | Kind::TooManyReports => &["POST"],
         Kind::TooManyParked | Kind::Overloaded => &["GET"],
-        Kind::BadParameter
-        | Kind::SelectionNotOffered
-        | Kind::NoState
-        | Kind::NotConfirmed
-        | Kind::TooManySelections
-        | Kind::NotHeld
-        | Kind::RelayPolicy
-        | Kind::Loop => &["GET", "HEAD"],
+        Kind::BadParameter | Kind::SelectionNotOffered | Kind::TooManySelections => &["GET", "HEAD", "POST"],
+        Kind::NoState | Kind::NotConfirmed | Kind::NotHeld | Kind::RelayPolicy | Kind::Loop => &["GET", "HEAD"],
         Kind::ExpectationFailed
         | Kind::HeadTooLarge
         | Kind::HttpsOnly
         | Kind::TooManyConnections
         | Kind::TransferCodingNotOffered
         | Kind::LoopbackOnly
-        | Kind::NotFound
-        | Kind::BodyTooLarge => &[],
+        | Kind::NotFound => &[],
     }
 }
 
@@ -124,7 +120,7 @@ fn its_statuses_are_those_that_can_be_answered() {
     for (method, operation) in operations(&document) {
         let good: &[&str] = match &*method {
             "GET" | "HEAD" => &["200", "204", "304"],
-            "OPTIONS" => &["204"],
+            "OPTIONS" | "POST" => &["204"],
             _ => &[],
         };
         let problems = Kind::ALL.iter().filter(|kind| methods(**kind).contains(&&*method));
@@ -163,6 +159,26 @@ async fn its_answers_have_the_fields_of_real_ones() {
         }
     }
     assert!(real.keys().all(|of| told.contains(of)), "{:?} are not {told:?}", real.keys());
+}
+
+#[test]
+fn its_report_is_ours() {
+    let document = document();
+    let schema = &document["components"]["schemas"]["Report"];
+    let worst = WorstAgent { agent: "node-2".to_owned(), reason: Some("no such interface".to_owned()) };
+    let report = Report { instance: "5f0a".to_owned(), worst: vec![worst], ..Report::default() };
+    let made: Value = serde_json::from_slice(&report.write()).expect("JSON");
+    assert_eq!(keys(&schema["properties"]), keys(&made));
+    assert_eq!(keys(&schema["properties"]["worst"]["items"]["properties"]), keys(&made["worst"][0]));
+    assert_eq!(schema["properties"]["worst"]["maxItems"], RELAY_REPORT_WORST);
+    assert_eq!(schema["properties"]["total"]["maximum"], RELAY_AGENTS);
+    let required = names(schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str));
+    for name in keys(&made) {
+        let mut without = made.clone();
+        let key = made.as_object().and_then(|members| members.keys().find(|key| key.eq_ignore_ascii_case(&name)));
+        without.as_object_mut().and_then(|members| members.remove(key?)).expect("it was there");
+        assert_eq!(Report::read(without.to_string().as_bytes()).is_err(), required.contains(&name), "{name}");
+    }
 }
 
 #[test]

@@ -25,12 +25,15 @@ const ARROWS: [(&str, &[&str]); 29] = [
     ("config", &["access", "bounds", "client", "escape", "yaml"]),
     ("crd", &["bounds", "config", "escape"]),
     ("describe", &["bounds", "config", "escape", "model", "protocol"]),
-    ("registry", &["access", "bounds", "model"]),
+    ("registry", &["access", "bounds", "model", "protocol"]),
     ("lifecycle", &["bounds"]),
     ("telemetry", &["bounds", "config", "escape"]),
-    ("hub", &["bounds", "config", "describe", "model"]),
+    ("hub", &["bounds", "config", "describe", "model", "protocol"]),
     ("sources", &["bounds", "client", "config", "files", "model", "protocol", "telemetry"]),
-    ("operation", &["bounds", "config", "describe", "registry", "hub", "model", "protocol", "sources", "telemetry"]),
+    (
+        "operation",
+        &["access", "bounds", "config", "describe", "protocol", "registry", "hub", "model", "sources", "telemetry"],
+    ),
     (
         "operations",
         &["bounds", "client", "config", "hub", "lifecycle", "model", "operation", "protocol", "sources", "telemetry"],

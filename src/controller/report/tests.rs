@@ -53,7 +53,7 @@ async fn no_report_says_of_a_state_that_it_was_made_from_the_objects_of_another(
     let hub = Hub::new(config.parked, config.limits, hubs.of("net"));
     let operation = Arc::new(Operation::new(config, hub, families.of("net")));
     // Before that, no report says what a state was made from.
-    tokio::time::advance(AGENT_SKEW).await;
+    tokio::time::advance(AGENT_SKEW + Duration::from_secs(1)).await;
 
     let (feeds, taken) = mpsc::channel(1);
     let mut running = JoinSet::new();

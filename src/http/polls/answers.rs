@@ -2,6 +2,7 @@
 //! and kept while the change is under way.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::bounds::KEPT_ANSWERS;
 use crate::describe::{Decision, PollRequest};
@@ -24,6 +25,7 @@ pub(in crate::http) struct AnswerKey {
     decision: Decision,
     wanted: Option<Wanted>,
     age: u64,
+    reconnect_within: u64,
     ends: bool,
 }
 
@@ -46,9 +48,10 @@ impl<W> Default for Answers<W> {
 }
 
 impl AnswerKey {
-    pub(in crate::http) fn new(asking: &Asking, decision: Decision, ends: bool) -> Self {
+    pub(in crate::http) fn new(asking: &Asking, decision: Decision, ends: bool, now: Instant) -> Self {
         let age = asking.operation.freshness.age().as_secs();
-        Self { decision, wanted: asking.wanted(decision), age, ends }
+        let reconnect_within = asking.operation.hub.reconnect_within(now);
+        Self { decision, wanted: asking.wanted(decision), age, reconnect_within, ends }
     }
 }
 

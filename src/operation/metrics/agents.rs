@@ -4,6 +4,19 @@ use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeV
 
 use crate::registry::{AGES, AgentCounts, SyncStatus, Totals};
 
+/// What became of a report, for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReportResult {
+    /// It took the place of the one before.
+    Taken,
+    /// A newer one was known.
+    Older,
+    /// It came too soon after the one before.
+    TooSoon,
+    /// It was none that could be taken.
+    Refused,
+}
+
 /// The metrics of all operations.
 #[derive(Debug, Clone)]
 pub(super) struct Families {
@@ -12,6 +25,8 @@ pub(super) struct Families {
     oldest_lag: GaugeVec,
     duplicates: IntGaugeVec,
     evicted: IntGaugeVec,
+    relays: IntGaugeVec,
+    reports: IntCounterVec,
     evictions: IntCounterVec,
     rejections: IntCounterVec,
 }
@@ -26,6 +41,8 @@ pub struct Metrics {
     oldest_lag: Gauge,
     duplicates: IntGauge,
     evicted: IntGauge,
+    relays: IntGauge,
+    reports: [IntCounter; ReportResult::ALL.len()],
     evictions: IntCounter,
     rejections: IntCounter,
 }
@@ -46,10 +63,14 @@ impl Families {
         let help = "How long the agent lags or rejects that has done so for longest.";
         let oldest_lag = GaugeVec::new(Opts::new("tidewait_agents_oldest_lag_seconds", help), &["operation"])?;
         registry.register(Box::new(oldest_lag.clone()))?;
+        let help = "Reports of relays by what became of them.";
+        let reports = IntCounterVec::new(Opts::new("tidewait_relay_reports_total", help), &["operation", "result"])?;
+        registry.register(Box::new(reports.clone()))?;
         Ok(Self {
+            reports,
             agents: gauge(
                 "tidewait_agents",
-                "Agents by how they stand to the current state.",
+                "Agents by how they stand to the current state, those below relays included.",
                 &["operation", "state"],
             )?,
             lagging: gauge(
@@ -64,6 +85,7 @@ impl Families {
                 "Agents forgotten for want of room that may be out there.",
                 &["operation"],
             )?,
+            relays: gauge("tidewait_relays", "Relays whose reports are known.", &["operation"])?,
             evictions: counter("tidewait_agent_evictions_total", "Agents forgotten for want of room.")?,
             rejections: counter("tidewait_agent_rejections_total", "States that agents could not apply.")?,
         })
@@ -81,6 +103,8 @@ impl Families {
             oldest_lag: self.oldest_lag.with_label_values(&[operation]),
             duplicates: self.duplicates.with_label_values(&[operation]),
             evicted: self.evicted.with_label_values(&[operation]),
+            relays: self.relays.with_label_values(&[operation]),
+            reports: ReportResult::ALL.map(|result| self.reports.with_label_values(&[operation, result.as_str()])),
             evictions: self.evictions.with_label_values(&[operation]),
             rejections: self.rejections.with_label_values(&[operation]),
         }
@@ -96,8 +120,11 @@ impl Families {
             let _ = self.lagging.remove_label_values(&[operation, age]);
         }
         let _ = self.oldest_lag.remove_label_values(&[operation]);
-        for gauges in [&self.duplicates, &self.evicted] {
+        for gauges in [&self.duplicates, &self.evicted, &self.relays] {
             let _ = gauges.remove_label_values(&[operation]);
+        }
+        for result in ReportResult::ALL {
+            let _ = self.reports.remove_label_values(&[operation, result.as_str()]);
         }
         for counters in [&self.evictions, &self.rejections] {
             let _ = counters.remove_label_values(&[operation]);
@@ -105,7 +132,25 @@ impl Families {
     }
 }
 
+impl ReportResult {
+    const ALL: [Self; 4] = [Self::Taken, Self::Older, Self::TooSoon, Self::Refused];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Taken => "taken",
+            Self::Older => "older",
+            Self::TooSoon => "too_soon",
+            Self::Refused => "refused",
+        }
+    }
+}
+
 impl Metrics {
+    /// Counts a report.
+    pub(in crate::operation) fn reported(&self, result: ReportResult) {
+        self.reports[result as usize].inc();
+    }
+
     /// Says what was counted. Not by two at once: counters follow those of the registry by the difference.
     pub fn set(&self, totals: &Totals) {
         let set = |gauge: &IntGauge, count: u64| gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
@@ -115,10 +160,11 @@ impl Metrics {
         set(&self.rejecting, rejecting);
         set(&self.evicted, evicted);
         for (gauge, count) in self.by_age.iter().zip(totals.lagging_by_age) {
-            set(gauge, count as u64);
+            set(gauge, count);
         }
         self.oldest_lag.set(totals.oldest_lag.unwrap_or_default().as_secs_f64());
         set(&self.duplicates, totals.duplicates as u64);
+        set(&self.relays, totals.relays as u64);
         self.evictions.inc_by(totals.evictions.saturating_sub(self.evictions.get()));
         self.rejections.inc_by(totals.rejections.saturating_sub(self.rejections.get()));
     }

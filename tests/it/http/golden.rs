@@ -47,6 +47,8 @@ enum World {
     Relaying,
     /// The same, and the server does not allow it.
     RelayForbidden,
+    /// Serving; the relay of [`report`] has just reported.
+    Reported,
     /// Serving; the process drains, a moment before the last slot.
     Draining,
 }
@@ -84,7 +86,22 @@ fn line(first: &str, fields: &str) -> String {
 }
 
 fn cases() -> Vec<Case> {
-    [states(), parts(), conditions(), parked(), relays(), refusals(), access(), gate()].concat()
+    [states(), parts(), conditions(), parked(), relays(), refusals(), reports(), access(), gate()].concat()
+}
+
+/// A report, with other fields than its media type.
+fn report(seq: u64, fields: &str) -> String {
+    let body = format!(
+        "{{\"instance\":\"5f0a\",\"seq\":{seq},\"state\":\"{}\",\"total\":3,\"converged\":2,\"lagging\":1,\"rejecting\":0,\
+         \"applying\":0,\"oldestLagSeconds\":4,\"worst\":[{{\"agent\":\"node-2\"}}]}}",
+        id(7, MODEL)
+    );
+    posted("application/vnd.tidewait.report+json", &body, fields)
+}
+
+fn posted(media_type: &str, body: &str, fields: &str) -> String {
+    let length = body.len();
+    line("POST /describe", &format!("Content-Type: {media_type}\r\nContent-Length: {length}\r\n{fields}")) + body
 }
 
 fn states() -> Vec<Case> {
@@ -224,6 +241,27 @@ fn refusals() -> Vec<Case> {
     ]
 }
 
+fn reports() -> Vec<Case> {
+    use World::{Reported, Serving};
+    let media_type = "application/vnd.tidewait.report+json";
+    let of_a_part = report(1, "").replace("POST /describe", "POST /describe?select=/zones&select=zones");
+    vec![
+        ("report", Serving, report(1, "")),
+        ("report-again", Reported, report(1, "")),
+        ("report-too-soon", Reported, report(2, "")),
+        ("report-wrong", Serving, posted(media_type, "{\"instance\":\"5f0a\",\"seq\":-1}", "")),
+        ("report-of-a-wrong-part", Serving, of_a_part),
+        (
+            "report-too-large",
+            Serving,
+            line("POST /describe", &format!("Content-Type: {media_type}\r\nContent-Length: 16385\r\n")),
+        ),
+        ("report-encoded", Serving, report(1, "Content-Encoding: gzip\r\n")),
+        ("report-of-another-type", Serving, posted("application/vnd.tidewait.report+cbor", "{}", "")),
+        ("post-of-another-type", Serving, posted("application/json", "{}", "")),
+    ]
+}
+
 fn access() -> Vec<Case> {
     use World::{Asking, Limited};
     let another = "Authorization: Bearer another\r\n";
@@ -272,8 +310,8 @@ fn gate() -> Vec<Case> {
     ]
 }
 
-/// Serving to those with a token.
-async fn asking(world: World) -> Rig {
+/// Those with a token are let in, and one of them may; too many bad credentials have come before, if so.
+async fn asking(is_limited: bool) -> Rig {
     let owners = [("somebody", "node-1"), ("another", "node-2")];
     let tokens = owners.map(|(token, name)| token::line(token, name, &[])).join("\n");
     let rule = Rule {
@@ -284,7 +322,7 @@ async fn asking(world: World) -> Rig {
     let policy = Policy { rules: vec![rule], ..Policy::default() };
     let mut rig = Rig::with_access(|metrics| Access::by(Slow::schemes(&tokens).0, policy, metrics));
     rig.publish(7, MODEL).await;
-    let bad = if matches!(world, World::Limited) { BAD_CREDENTIALS } else { 0 };
+    let bad = if is_limited { BAD_CREDENTIALS } else { 0 };
     for number in 0..bad {
         let refused = rig.ask(&get("", &format!("Authorization: Bearer slow-bad-{number}\r\n"))).await;
         assert_eq!(refused.status, 401);
@@ -298,7 +336,7 @@ async fn world(world: World) -> (Rig, Vec<Wire>) {
         return (Rig::empty(|_| ()), Vec::new());
     }
     if matches!(world, World::Asking | World::Limited) {
-        return (asking(world).await, Vec::new());
+        return (asking(matches!(world, World::Limited)).await, Vec::new());
     }
     let mut rig = Rig::serving(|config| match world {
         World::Full => config.parked = 1,
@@ -315,6 +353,7 @@ async fn world(world: World) -> (Rig, Vec<Wire>) {
         | World::Lost
         | World::Asking
         | World::Limited
+        | World::Reported
         | World::Draining => {}
     })
     .await;
@@ -351,6 +390,10 @@ async fn world(world: World) -> (Rig, Vec<Wire>) {
             wire.flushed().await;
             rig.parked(1).await;
             wires.push(wire);
+        }
+        World::Reported => {
+            let answer = rig.ask(&report(1, "")).await;
+            assert_eq!(answer.status, 204);
         }
         World::Draining => {
             let drain = rig.stop.drain();
@@ -444,6 +487,7 @@ async fn no_answer_has_a_field_that_is_not_allowed() {
         "etag",
         "link",
         "state-age",
+        "reconnect-within",
         "vary",
         "cache-control",
         "preference-applied",
@@ -459,6 +503,7 @@ async fn no_answer_has_a_field_that_is_not_allowed() {
         let allowed = match answer.status {
             200 => [state.as_slice(), &body].concat(),
             204 if names.contains("allow") => vec!["cache-control", "allow", "date"],
+            204 if name.starts_with("report") => vec!["cache-control", "date"],
             204 | 304 => state.to_vec(),
             _ => problem.to_vec(),
         };
