@@ -83,7 +83,9 @@ impl<N: Network> Driver<N> {
         let opened = to_user.unless_abandoned(machine, line.open(poll.place)).await;
         let ended = match opened {
             None => None,
-            Some(Err(failure)) => Some(Ended { outcome: Outcome::Failed(failure), keeps: false, within: None }),
+            Some(Err(failure)) => {
+                Some(Ended { outcome: Outcome::Failed(failure), keeps: false, within: None, bytes: 0 })
+            }
             Some(Ok(())) => {
                 machine.is_with_server();
                 to_user.status.send_replace(machine.status(|place| line.name(place)));

@@ -5,7 +5,7 @@ use std::fs;
 
 use serde::Deserialize as _;
 use serde_json::{Value, json};
-use tidewait::config::agent::{AgentCommand, AgentOptions, resolve, resolve_status};
+use tidewait::config::agent::{AgentCommand, AgentOptions, StatusAt, resolve, resolve_status};
 use tidewait::config::cli::{Command as Subcommand, parse};
 
 use super::deployed;
@@ -54,7 +54,7 @@ fn the_program_takes_its_arguments() {
     assert_eq!(agent.source.agent_id.as_deref(), Some("node-7"));
     let probe = options(&container["readinessProbe"]["exec"]["command"]);
     let Some(AgentCommand::Status(asked)) = probe.command else { panic!("it asks for the status") };
-    assert_eq!(resolve_status(&asked, None).expect("good").state_dir, agent.state_dir);
+    assert_eq!(resolve_status(&asked, None).expect("good").at, StatusAt::Directory(agent.state_dir));
     // What it reads and writes is mounted, as folders.
     let mounts = container["volumeMounts"].as_array().expect("a list");
     let mounts: Vec<_> = mounts.iter().map(|mount| mount["mountPath"].as_str().expect("a path")).collect();
