@@ -9,6 +9,7 @@
 )]
 
 mod access; // clients that have to say who they are
+mod agent; // the agent on each node
 mod chart; // releases of the chart in namespaces of their own
 mod demo; // what a new user is shown
 mod guests; // the sidecar beside what else pods and clusters hold
