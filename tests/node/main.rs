@@ -27,3 +27,4 @@ mod rendering; // what helm makes of the chart
 mod rolling; // pods that end, and many parked clients
 mod serving; // the node does what a Kubernetes does
 mod tls; // releases whose port speaks TLS, and tokens of issuers
+mod unit; // the unit for systemd, under one
