@@ -190,15 +190,65 @@ async fn prometheus_takes_the_alerts_and_the_queries_of_the_dashboard() {
     prometheus_takes(&json!({"groups": [{"name": "dashboard", "rules": rules}]}), queries.len());
 }
 
+/// What each state of an agent leads to, as Prometheus itself evaluates the rules.
+#[tokio::test]
+async fn each_fault_of_an_agent_fires_its_own_alert() {
+    const WHOLE: &str = "output_whole";
+    let rendered =
+        render(&["--values", &cases()["agent-everything"], "--show-only=templates/around/metrics.yaml"]).await;
+    let rule = rendered.split("---\n").find(|part| part.contains("kind: PrometheusRule")).expect("a rule");
+    let rule: Value = serde_yaml::from_str(rule).expect("YAML");
+    let folder = tempfile::tempdir().expect("a folder");
+    let rules = folder.path().join("rules");
+    fs::write(&rules, rule["spec"].to_string()).expect("the folder is ours");
+    // What is not named is well.
+    let cases: [(&[(&str, u32)], &[&str]); 8] = [
+        (&[], &[]),
+        (&[(WHOLE, 0), ("empty", 1)], &["OutputNotWhole"]),
+        (&[(WHOLE, 0), ("failed", 1)], &["OutputNotWhole"]),
+        (&[("failed", 1)], &["Failed"]),
+        (&[("rejected", 1), ("lag_seconds", 1000)], &["Rejects"]),
+        (&[("lag_seconds", 1000)], &["Lags"]),
+        (&[("stale", 1)], &["WithoutServer"]),
+        (&[("denied", 1), (WHOLE, 0), ("empty", 1)], &["OutputNotWhole", "WithoutServer"]),
+    ];
+    let tests = cases.map(|(states, alerts)| {
+        let value = |name: &str| states.iter().find(|(state, _)| *state == name).map(|(_, value)| *value);
+        let one = |name: &str, labels: &str, value: u32| {
+            let series = format!("tidewait_agent_{name}{{namespace=\"default\",pod=\"a\"{labels}}}");
+            json!({"series": series, "values": format!("{value}x20")})
+        };
+        let faults = ["failed", "rejected", "stale", "empty", "denied"];
+        let faults = faults.map(|fault| one("fault", &format!(",fault=\"{fault}\""), value(fault).unwrap_or(0)));
+        let rest = [(WHOLE, 1), ("lag_seconds", 0)].map(|(name, well)| one(name, "", value(name).unwrap_or(well)));
+        let fired =
+            alerts.iter().map(|alert| json!({"labels": format!("{{alertname=\"TidewaitAgent{alert}\"}}"), "value": 1}));
+        let firing = "count by (alertname) (ALERTS{alertstate=\"firing\"})";
+        json!({
+            "interval": "1m",
+            "input_series": [&faults[..], &rest[..]].concat(),
+            "promql_expr_test": [{"expr": firing, "eval_time": "10m", "exp_samples": fired.collect::<Vec<_>>()}],
+        })
+    });
+    let file = folder.path().join("tests");
+    let tests = json!({"rule_files": ["rules"], "evaluation_interval": "1m", "tests": tests});
+    fs::write(&file, tests.to_string()).expect("the folder is ours");
+    let output = promtool().args(["test", "rules"]).arg(file).output().expect("promtool runs");
+    assert!(output.status.success(), "{}", combined_output(&output));
+}
+
+fn promtool() -> std::process::Command {
+    let build = script("../control-plane/build.sh").output().expect("it runs");
+    let folder = String::from_utf8(build.stdout).expect("text");
+    std::process::Command::new(format!("{}/promtool", folder.trim_end()))
+}
+
 /// promtool finds this many rules, and nothing wrong with them.
 #[track_caller]
 fn prometheus_takes(rules: &Value, count: usize) {
-    let build = script("../control-plane/build.sh").output().expect("it runs");
-    let folder = String::from_utf8(build.stdout).expect("text");
     let file = tempfile::NamedTempFile::new().expect("a file");
     fs::write(file.path(), rules.to_string()).expect("it can be written");
-    let mut check = std::process::Command::new(format!("{}/promtool", folder.trim_end()));
-    let output = check.args(["check", "rules"]).arg(file.path()).output().expect("promtool runs");
+    let output = promtool().args(["check", "rules"]).arg(file.path()).output().expect("promtool runs");
     let found = format!("SUCCESS: {count} rules found");
     assert!(output.status.success() && combined_output(&output).contains(&found), "{}", combined_output(&output));
 }
