@@ -14,25 +14,23 @@
 //!
 //! [`access`] says who may.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
-use prometheus::{IntCounter, Registry, TextEncoder};
+use prometheus::{IntCounter, Registry};
 
 use self::access::Access;
 use self::followed::Followed;
-use self::listen::Limit;
-pub use self::listen::serve;
+use self::listen::{Answers, Limit};
+use self::response::{json, neither, refusal, text};
 use self::route::{PATHS, Route};
 use crate::access::{Caller, Connection};
 use crate::bounds::ADMIN_BODY_BYTES;
 use crate::describe::Problem;
-use crate::describe::problem::{self, Kind};
-use crate::escape;
+use crate::describe::problem::Kind;
 use crate::lifecycle::ready::{Missing, Readiness, ReadinessCheck};
 use crate::lifecycle::stop::Stop;
 use crate::operation::OperationRegistry;
@@ -42,7 +40,8 @@ pub mod access;
 mod agents;
 pub mod ask;
 pub mod followed;
-mod listen;
+pub mod listen;
+pub mod response;
 mod route;
 pub mod state;
 
@@ -80,7 +79,7 @@ pub fn closed_connections(registry: &Registry) -> prometheus::Result<IntCounter>
     Ok(closed)
 }
 
-impl Admin {
+impl Answers for Admin {
     async fn answer(&self, request: Request<Incoming>, peer: &Connection, limit: &Limit) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
         let path = head.uri.path();
@@ -107,10 +106,16 @@ impl Admin {
             Some(Route::Level) => text(StatusCode::OK, self.level.get() + "\n"),
             Some(Route::SetLevel) => self.set_level(&body.to_bytes(), by(caller.as_ref())),
             Some(Route::Drain) => self.drain(limit, by(caller.as_ref())).await,
-            None => neither(head.method.as_str(), path),
+            None => neither(&PATHS, head.method.as_str(), path),
         }
     }
 
+    fn made_room(&self) {
+        self.closed.inc();
+    }
+}
+
+impl Admin {
     fn ready(&self) -> Response<Full<Bytes>> {
         let (snapshots, servers) = (self.operations.missing(), self.operations.cut_off());
         let missing = Missing { snapshots, keys: self.followed.without_keys(), servers };
@@ -126,15 +131,7 @@ impl Admin {
         for operation in self.operations.all() {
             operation.scrape();
         }
-        match TextEncoder::new().encode_to_string(&self.registry.gather()) {
-            Ok(metrics) => {
-                let mut response = text(StatusCode::OK, metrics);
-                let format = HeaderValue::from_static(prometheus::TEXT_FORMAT);
-                response.headers_mut().insert(header::CONTENT_TYPE, format);
-                response
-            }
-            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
-        }
+        response::metrics(&self.registry.gather())
     }
 
     fn set_level(&self, body: &[u8], by: &str) -> Response<Full<Bytes>> {
@@ -171,43 +168,4 @@ fn by(caller: Option<&Caller>) -> &str {
         Some(None) => "anonymous",
         Some(Some(name)) => name,
     }
-}
-
-/// No such method at this path (RFC 9110, section 15.5.6, wants `Allow`), or no such path.
-fn neither(method: &str, path: &str) -> Response<Full<Bytes>> {
-    if let Some((_, methods)) = PATHS.iter().find(|(known, _)| *known == path) {
-        let detail = format!("{method} is not for {path}: send {methods}");
-        let mut response = refusal(&Problem::new(Kind::MethodNotAllowed, detail));
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
-        return response;
-    }
-    let paths = PATHS.map(|(path, _)| path).join(" ");
-    refusal(&Problem::new(Kind::NotFound, format!("{path} is not here: try {paths}")))
-}
-
-fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    typed(status, body, "text/plain; charset=utf-8")
-}
-
-/// JSON, whose texts others may have written: shown on terminals.
-fn json(body: impl Into<Cow<'static, str>>) -> Response<Full<Bytes>> {
-    let body = body.into();
-    typed(StatusCode::OK, escape::json(&body).into_owned(), "application/json")
-}
-
-fn refusal(refused: &Problem) -> Response<Full<Bytes>> {
-    let mut response = typed(refused.kind.status(), refused.to_json(), problem::MEDIA_TYPE);
-    let challenge = refused.challenge.map(HeaderValue::from_static);
-    response.headers_mut().extend(challenge.map(|challenge| (header::WWW_AUTHENTICATE, challenge)));
-    let retry_after = refused.retry_after.map(HeaderValue::from);
-    response.headers_mut().extend(retry_after.map(|seconds| (header::RETRY_AFTER, seconds)));
-    response
-}
-
-fn typed(status: StatusCode, body: impl Into<Bytes>, media_type: &'static str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body.into()));
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }

@@ -7,6 +7,7 @@
 //! ```
 //! Nothing here panics on any state of the disk, or whatever a command of the operator does.
 
+mod admin;
 pub mod apply;
 mod around;
 pub mod commands;
@@ -19,3 +20,4 @@ pub mod setup;
 pub mod signals;
 pub mod status;
 pub mod store;
+pub mod tally;

@@ -323,7 +323,7 @@ impl App {
             closed: admin::closed_connections(&registry)?,
             registry,
         };
-        let admin = admin::serve(self.admin, Arc::new(admin), admin_tls, TaskTracker::new());
+        let admin = admin::listen::serve(self.admin, Arc::new(admin), admin_tls, TaskTracker::new());
         tasks.spawn("admin port", async move {
             admin.await;
             Ok(())

@@ -133,9 +133,11 @@ fn agent_status(options: &StatusOptions, environment: Option<&str>) -> ExitCode 
             return ExitCode::from(2);
         }
     };
-    let (text, code) = status::status(&request);
-    match answer(&text) {
-        Ok(()) => ExitCode::from(code),
+    // On this thread alone: it must work where no other can be had.
+    let asked = Builder::new_current_thread().enable_all().build();
+    let asked = asked.map_err(Into::into).map(|runtime| runtime.block_on(status::status(&request)));
+    match asked.and_then(|(text, code)| answer(&text).map(|()| code)) {
+        Ok(code) => ExitCode::from(code),
         Err(error) => {
             complain(&format!("tidewait: {error}"));
             ExitCode::FAILURE

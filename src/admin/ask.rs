@@ -1,8 +1,9 @@
-//! Asks the admin port of a process on the same host: `tidewait drain`.
+//! Asks the admin port of a process: `tidewait drain`, and `tidewait agent status --admin`.
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
@@ -12,9 +13,10 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use crate::bounds::ADMIN_BODY_BYTES;
+use crate::bounds::{ADMIN_BODY_BYTES, ADMIN_EXCHANGE};
 use crate::lifecycle::tasks::Tasks;
 use crate::tls::pinned::{self, PinError};
 
@@ -30,6 +32,9 @@ pub enum AskError {
     /// No TLS could be spoken with it.
     #[error("the admin port at {0} does not speak TLS with a certificate of --admin-ca")]
     Tls(SocketAddr, #[source] std::io::Error),
+    /// It does not answer.
+    #[error("the admin port at {0} gave no answer within {1:?}: see whether its process still does anything")]
+    Silent(SocketAddr, Duration),
     /// The exchange broke.
     #[error("the admin port at {0} broke off")]
     Exchange(SocketAddr, #[source] Box<dyn std::error::Error + Send + Sync>),
@@ -55,16 +60,35 @@ async fn drain_over<S>(admin: SocketAddr, stream: S) -> Result<String, AskError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let body = exchange(admin, stream, Method::POST, "/drain", ADMIN_BODY_BYTES).await?;
+    Ok(String::from_utf8_lossy(&body).trim().to_owned())
+}
+
+/// What a path of the admin port at `admin` gives: at most `most` bytes, within the time that a connection to it has.
+pub async fn get(admin: SocketAddr, path: &str, most: usize) -> Result<Bytes, AskError> {
+    let asked = async {
+        let stream = TcpStream::connect(admin).await.map_err(|error| AskError::Connect(admin, error))?;
+        exchange(admin, stream, Method::GET, path, most).await
+    };
+    timeout(ADMIN_EXCHANGE, asked).await.unwrap_or(Err(AskError::Silent(admin, ADMIN_EXCHANGE)))
+}
+
+async fn exchange<S>(admin: SocketAddr, stream: S, method: Method, path: &str, most: usize) -> Result<Bytes, AskError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let broke = |error: hyper::Error| AskError::Exchange(admin, error.into());
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broke)?;
     let mut tasks = Tasks::default();
     tasks.spawn("connection to the admin port", async { Ok(connection.await?) });
-    let request = Request::builder().method(Method::POST).uri("/drain").header(header::HOST, admin.to_string());
+    let request = Request::builder().method(method).uri(path).header(header::HOST, admin.to_string());
     let request = request.body(Empty::<Bytes>::new()).expect("an address is a field value");
     let response = sender.send_request(request).await.map_err(broke)?;
     let status = response.status();
-    let body = Limited::new(response.into_body(), ADMIN_BODY_BYTES).collect().await;
+    let body = Limited::new(response.into_body(), most).collect().await;
     let body = body.map_err(|error| AskError::Exchange(admin, error))?.to_bytes();
-    let text = String::from_utf8_lossy(&body).trim().to_owned();
-    if status.is_success() { Ok(text) } else { Err(AskError::Refused(admin, status, text)) }
+    if status.is_success() {
+        return Ok(body);
+    }
+    Err(AskError::Refused(admin, status, String::from_utf8_lossy(&body).trim().to_owned()))
 }

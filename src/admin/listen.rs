@@ -1,4 +1,4 @@
-//! Connections to the admin port. The kubelet's probe comes here, so it is always answered: a connection carries one
+//! Connections to an admin port, that of `serve` or that of an agent. The kubelet's probe comes here, so it is always answered: a connection carries one
 //! request, has [`ADMIN_EXCHANGE`] from its first byte to its last, and where [`ADMIN_CONNECTIONS`] are open the next one
 //! takes the place of the one whose time ends first. Only a drain may take longer.
 
@@ -6,7 +6,9 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::Request;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -18,7 +20,6 @@ use tokio::task::AbortHandle;
 use tokio::time::{Duration, Instant, sleep, sleep_until};
 use tokio_util::task::TaskTracker;
 
-use super::Admin;
 use crate::access::{Certificate, Connection, Scheme};
 use crate::bounds::{ADMIN_CONNECTIONS, ADMIN_EXCHANGE, HEAD_BYTES, HEAD_FIELDS, HEAD_READ};
 use crate::describe::problem;
@@ -28,9 +29,23 @@ use crate::tls::{self, Accepted, Acceptor, Failure};
 /// After a failed accept (out of descriptors, mostly): long enough not to spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// What answers the requests of a port.
+pub trait Answers: Send + Sync + 'static {
+    /// Answers a request of this peer. `limit` is the time of its connection.
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+        peer: &Connection,
+        limit: &Limit,
+    ) -> impl Future<Output = Response<Full<Bytes>>> + Send;
+
+    /// A connection was closed to make room for a newer one.
+    fn made_room(&self);
+}
+
 /// When a connection ends at the latest.
 #[derive(Debug)]
-pub(super) struct Limit(watch::Sender<Instant>);
+pub struct Limit(watch::Sender<Instant>);
 
 impl Limit {
     fn new() -> (Self, watch::Receiver<Instant>) {
@@ -52,7 +67,12 @@ struct Open {
 
 /// Serves the port, over TLS where there is what makes such connections. Answers also while the process drains; ends with the
 /// process.
-pub async fn serve(listener: TcpListener, admin: Arc<Admin>, tls: Option<Arc<Acceptor>>, connections: TaskTracker) {
+pub async fn serve<A: Answers>(
+    listener: TcpListener,
+    answers: Arc<A>,
+    tls: Option<Arc<Acceptor>>,
+    connections: TaskTracker,
+) {
     let mut open: Vec<Open> = Vec::with_capacity(ADMIN_CONNECTIONS);
     loop {
         let (stream, peer) = match listener.accept().await {
@@ -65,11 +85,11 @@ pub async fn serve(listener: TcpListener, admin: Arc<Admin>, tls: Option<Arc<Acc
         };
         open.retain(|connection| !connection.task.is_finished());
         if open.len() >= ADMIN_CONNECTIONS {
-            admin.closed.inc();
+            answers.made_room();
             close_one(&mut open);
         }
         let (limit, ends) = Limit::new();
-        let task = connections.spawn(connection(stream, peer, Arc::clone(&admin), tls.clone(), limit, ends.clone()));
+        let task = connections.spawn(connection(stream, peer, Arc::clone(&answers), tls.clone(), limit, ends.clone()));
         open.push(Open { ends, task: task.abort_handle() });
     }
 }
@@ -83,10 +103,10 @@ fn close_one(open: &mut Vec<Open>) {
 }
 
 /// Serves one request, and closes.
-async fn connection(
+async fn connection<A: Answers>(
     stream: TcpStream,
     address: SocketAddr,
-    admin: Arc<Admin>,
+    answers: Arc<A>,
     tls: Option<Arc<Acceptor>>,
     limit: Limit,
     mut ends: watch::Receiver<Instant>,
@@ -98,14 +118,14 @@ async fn connection(
     }
     let served = async {
         match tls {
-            None => answer(stream, &Connection::new(address, Scheme::Http), &admin, &limit).await,
+            None => answer(stream, &Connection::new(address, Scheme::Http), &*answers, &limit).await,
             Some(acceptor) => match acceptor.accept(stream, std::future::pending()).await {
                 Ok(Accepted { stream, client }) => {
                     let peer = match client {
                         Some((owner, ends)) => Connection::certified(address, Certificate { owner, ends }),
                         None => Connection::new(address, Scheme::Https),
                     };
-                    answer(stream, &peer, &admin, &limit).await;
+                    answer(stream, &peer, &*answers, &limit).await;
                 }
                 Err((failure, stream)) => {
                     tracing::debug!(error = crate::telemetry::chain(&failure), peer = %address, "a TLS handshake failed");
@@ -123,12 +143,12 @@ async fn connection(
     }
 }
 
-async fn answer<S>(stream: S, peer: &Connection, admin: &Admin, limit: &Limit)
+async fn answer<A: Answers, S>(stream: S, peer: &Connection, answers: &A, limit: &Limit)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(|request: Request<Incoming>| async move {
-        Ok::<_, Infallible>(admin.answer(request, peer, limit).await)
+        Ok::<_, Infallible>(answers.answer(request, peer, limit).await)
     });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_READ);

@@ -1,4 +1,4 @@
-//! What goes on beside the states: signals, the end, orphans, and what systemd is told.
+//! What goes on beside the states: signals, the end, orphans, and what systemd and the admin port are told.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::admin::Heart;
 use super::hooks::Orphans;
 use super::notify::Notify;
 use super::setup::SetupError;
@@ -19,6 +20,7 @@ pub(super) struct Around {
     orphans: Orphans,
     pub(super) notify: Notify,
     watchdog: Option<Interval>,
+    heart: Heart,
     deadline: Option<Instant>,
     reports: Reports,
     /// No further command is started; those that run are ended.
@@ -51,6 +53,7 @@ impl Around {
         config: &Agent,
         notify: Notify,
         reports: Reports,
+        heart: Heart,
         ends: (CancellationToken, CancellationToken),
     ) -> Result<Self, SetupError> {
         let system = |what| move |error| SetupError::System(what, error);
@@ -59,6 +62,7 @@ impl Around {
             orphans: Orphans::adopt().map_err(system("what commands leave behind cannot be adopted"))?,
             watchdog: notify.watchdog().map(every),
             notify,
+            heart,
             deadline: config.once.map(|time| Instant::now() + time),
             reports,
             ends,
@@ -101,6 +105,7 @@ impl Around {
                     self.ends.1.cancel();
                 }
                 _ = self.orphans.reaped() => {}
+                () = self.heart.beat() => {}
                 () = tick(self.watchdog.as_mut()) => self.notify.alive(),
             }
         }

@@ -1,5 +1,6 @@
 //! The commands of the operator, and how they are run for a state.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::hooks::{
     self, Action, Call, Command, Ended, Environment, InvalidCommand, InvalidEnvironment, Limits, Outcome,
 };
+use super::tally::Tally;
 use crate::bounds::AGENT_VERIFY_AGAIN;
 use crate::config::agent::AgentHooks;
 
@@ -25,6 +27,8 @@ pub struct Commands {
     stop: CancellationToken,
     /// No further one is started.
     stopping: CancellationToken,
+    /// How they have ended.
+    tally: Arc<Tally>,
 }
 
 /// Why commands cannot be used.
@@ -75,6 +79,7 @@ impl Commands {
             settings: settings.clone(),
             stop: CancellationToken::new(),
             stopping: CancellationToken::new(),
+            tally: Arc::default(),
         })
     }
 
@@ -88,6 +93,12 @@ impl Commands {
     #[must_use]
     pub fn ends(&self) -> (CancellationToken, CancellationToken) {
         (self.stopping.clone(), self.stop.clone())
+    }
+
+    /// What has happened since the start.
+    #[must_use]
+    pub fn tally(&self) -> &Arc<Tally> {
+        &self.tally
     }
 
     /// Whether there is one that applies a state.
@@ -140,6 +151,7 @@ impl Commands {
         let stdin = self.settings.stdin.then(|| bytes.clone());
         let ended = hooks::run(command, &self.environment, &call, stdin, self.limits, self.stop.cancelled()).await;
         tell(name, call.id, &ended);
+        self.tally.ran(name, &ended);
         ended.outcome
     }
 }

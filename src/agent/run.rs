@@ -2,11 +2,13 @@
 //! one is applied is kept by the client, which goes on polling and says what it is busy with.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use super::admin::{self, Seen};
 use super::apply::{Applier, Later, Verdict, is_renamed};
 use super::around::{Around, Interrupt, every};
 use super::exit::Exit;
@@ -34,8 +36,12 @@ struct Running {
     told: Option<String>,
     journal: Journal,
     operation: String,
+    /// The id of the state that is being applied.
+    applies: Option<String>,
     /// The newest state, if it was rejected, and why.
     rejected: Option<(String, String)>,
+    /// The output was looked at since the start, or what is under way sees to it.
+    is_looked_at: bool,
     /// Why the output was not what is held, when it was looked at last.
     broken: Option<String>,
     /// Why the commands failed for what is held, when they ran last.
@@ -50,7 +56,11 @@ pub async fn run(
 ) -> Result<Exit, SetupError> {
     let applier = setup(config, inherited)?;
     let (states, reports) = Client::start(&config.source, applier.held()).map_err(SetupError::Client)?;
-    let around = Around::new(config, notify, reports.clone(), applier.commands().ends())?;
+    let journal = Journal::new(&config.state_dir);
+    let tally = Arc::clone(applier.commands().tally());
+    let seen = Seen { report: journal.last(), status: reports.status(), tally };
+    let (_port, heart) = admin::open(config.admin, seen)?;
+    let around = Around::new(config, notify, reports.clone(), heart, applier.commands().ends())?;
     let running = Running {
         applier,
         states,
@@ -61,9 +71,11 @@ pub async fn run(
         enforces: config.output.enforce,
         is_once: config.once.is_some(),
         told: None,
-        journal: Journal::new(&config.state_dir),
+        journal,
         operation: config.source.operation.clone(),
+        applies: None,
         rejected: None,
+        is_looked_at: false,
         broken: None,
         failed: None,
     };
@@ -134,6 +146,8 @@ impl Running {
                 return exit;
             }
         }
+        self.is_looked_at = true;
+        self.report(None);
         match self.applier.store().held() {
             Some(held) if self.broken.is_none() => {
                 tracing::info!(id = held.body.id(), "the state that was held before is put out");
@@ -176,6 +190,12 @@ impl Running {
 
     /// Applies a state, or a newer one that comes while that has to be tried again.
     async fn take(&mut self, state: State) -> Option<Exit> {
+        let exit = self.take_newest(state).await;
+        self.applies = None;
+        exit
+    }
+
+    async fn take_newest(&mut self, state: State) -> Option<Exit> {
         let (mut wanted, mut failures, mut is_withdrawn) = (state, 0, false);
         loop {
             if let Some(refusal) = self.applier.store().refusal(wanted.id()) {
@@ -185,6 +205,8 @@ impl Running {
                 return self.is_once.then_some(Exit::Rejected);
             }
             tracing::info!(id = wanted.id(), bytes = wanted.bytes().len(), "a state has come");
+            self.applies = Some(wanted.id().to_owned());
+            self.report(None);
             let (verdict, interrupt) = self.around.beside(self.applier.apply(&wanted, is_withdrawn)).await;
             let why = match verdict {
                 Verdict::Held => {
@@ -216,6 +238,7 @@ impl Running {
             tracing::warn!(id = wanted.id(), why, again_in = ?pause, "the state is tried again");
             self.around.notify.status(&format!("tries {} again: {why}", wanted.id()));
             failures += 1;
+            self.applier.commands().tally().retries();
             self.report(Some(&why));
             let (mut status, held) = (self.status.clone(), self.applier.held_id());
             tokio::select! {
@@ -291,25 +314,27 @@ impl Running {
     }
 
     /// Says how the agent is, where people look.
-    fn report(&mut self, retries: Option<&str>) {
+    fn report(&self, retries: Option<&str>) {
         let status = self.status.borrow().clone();
         let store = self.applier.store();
         let (rejects, reason) = self.rejected_newest().cloned().unzip();
-        self.journal.write(Report {
+        let holds = store.held().map(|held| held.body.id().to_owned());
+        let report = Report {
             pid: std::process::id(),
             operation: self.operation.clone(),
             output: self.applier.output().path().display().to_string(),
-            holds: store.held().map(|held| held.body.id().to_owned()),
-            applies: store.pending().map(|pending| pending.body.id().to_owned()),
+            is_whole: self.is_looked_at && self.broken.is_none() && holds.is_some(),
+            holds,
+            // One is kept only once it is begun.
+            applies: store.pending().map(|pending| pending.body.id().to_owned()).or_else(|| self.applies.clone()),
             retries: retries.map(str::to_owned),
             rejects,
             reason,
             broken: self.broken.clone(),
             failed: self.failed.clone(),
-            is_denied: status.failure.as_ref().is_some_and(|(failure, _)| failure.kind == FailureKind::Denied),
-            failure: status.failure.map(|(failure, _)| failure.text),
-            endpoint: status.endpoint,
-        });
+            ..Report::default()
+        };
+        self.journal.write(report.with(&status));
     }
 
     /// Says once that the server is not reached, or again, and why.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::net::SocketAddr;
 
 use sha2::{Digest as _, Sha256};
 
@@ -29,6 +30,14 @@ pub enum SetupError {
     /// The state directory cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The admin port is not to be had.
+    #[error("cannot listen on {address} (--admin)")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The system does not let the process have what it needs.
     #[error("{0}: {1}")]
     System(&'static str, std::io::Error),
@@ -40,7 +49,9 @@ impl SetupError {
     pub fn is_misconfigured(&self) -> bool {
         match self {
             Self::Output(_) | Self::Hooks(_) | Self::Client(_) | Self::Store(StoreError::Locked { .. }) => true,
-            Self::Store(StoreError::Io { .. } | StoreError::TooLarge(_)) | Self::System(..) => false,
+            Self::Store(StoreError::Io { .. } | StoreError::TooLarge(_)) | Self::Listen { .. } | Self::System(..) => {
+                false
+            }
         }
     }
 }

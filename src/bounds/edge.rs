@@ -70,6 +70,10 @@ pub const AGENT_REFUSED: usize = 16;
 pub const AGENT_RECORD_BYTES: usize = 1024 * 1024;
 /// Records of each name that are set aside, damaged or of another operation; the last one is replaced by a further one.
 pub const AGENT_SET_ASIDE: usize = 4;
+/// How long the agent's loop may take to come by where its admin port is asked whether it lives; a write to a slow disk takes seconds.
+pub const AGENT_PULSE: Duration = Duration::from_secs(10);
+/// Bytes of what an agent's admin port says of it.
+pub const AGENT_REPORT_BYTES: usize = 256 * 1024;
 /// Bytes that are kept of what a command of the agent prints to each pipe: half from its beginning, half from its end.
 pub const HOOK_OUTPUT: usize = 64 * 1024;
 /// How long the pipes of a command are read after it has ended: what it has started may hold them for ever.

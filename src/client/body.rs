@@ -12,8 +12,8 @@ use super::failure::{Failure, FailureKind};
 use crate::bounds::{CLIENT_BODY_PACE, CLIENT_BODY_SLOW, CLIENT_SKEW, CLIENT_ZSTD_WINDOW};
 use crate::protocol::Coding;
 
-/// Reads a body of at most so many bytes.
-pub(super) async fn read(mut body: Incoming, most: usize) -> Result<Bytes, Failure> {
+/// Reads a body of at most so many bytes. `received`: how many have come, also where it is not read to its end.
+pub(super) async fn read(mut body: Incoming, most: usize, received: &mut u64) -> Result<Bytes, Failure> {
     let began = Instant::now();
     if let Some(length) = body.size_hint().exact().filter(|length| *length > most as u64) {
         return Err(too_large(&format!("Content-Length is {length}"), most));
@@ -26,6 +26,7 @@ pub(super) async fn read(mut body: Incoming, most: usize) -> Result<Bytes, Failu
         let Some(frame) = frame else { return Ok(bytes.into()) };
         let frame = frame.map_err(|error| broken(&format!("it ended early ({error})"), &bytes))?;
         let Ok(data) = frame.into_data() else { continue };
+        *received += data.len() as u64;
         if bytes.len() + data.len() > most {
             return Err(too_large("it goes on", most));
         }

@@ -85,7 +85,7 @@ impl<N: Network> Driver<N> {
         let ended = match opened {
             None => None,
             Some(Err(failure)) => {
-                Some(Ended { outcome: Outcome::Failed(failure), keeps: false, within: None, terms: None })
+                Some(Ended { outcome: Outcome::Failed(failure), keeps: false, within: None, terms: None, bytes: 0 })
             }
             Some(Ok(())) => {
                 machine.is_with_server();

@@ -1,6 +1,7 @@
 //! PURE. What the user of the library holds, was given and has rejected: what polls say of it, and what is news to it.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use super::state::{State, is_before, is_same};
 use crate::bounds::CLIENT_GIVEN;
@@ -9,12 +10,22 @@ use crate::bounds::CLIENT_GIVEN;
 #[derive(Debug, Default)]
 pub(super) struct Holdings {
     held: Option<State>,
-    /// Without a verdict, the newest last, each with its place among all that were given.
-    given: VecDeque<(u64, State)>,
+    /// Without a verdict, the newest last.
+    given: VecDeque<Given>,
     rejected: Option<Rejected>,
     /// The last ids that were given.
     recent: VecDeque<String>,
     count: u64,
+}
+
+/// A state that was given.
+#[derive(Debug)]
+struct Given {
+    state: State,
+    /// Its place among all that were given.
+    at: u64,
+    /// When.
+    since: Instant,
 }
 
 /// A state that could not be applied.
@@ -24,6 +35,8 @@ pub(super) struct Rejected {
     pub(super) reason: String,
     /// Its place among the states that were given.
     at: u64,
+    /// When it was given, or one that was rejected before it.
+    since: Instant,
 }
 
 /// `since`, `rejected` and `applying` of a poll.
@@ -65,7 +78,7 @@ impl Holdings {
         Names {
             since: self.held.as_ref().map(|state| state.id.clone()),
             rejected: self.rejected.as_ref().map(|rejected| rejected.id.clone()),
-            applying: self.given.back().map(|(_, state)| state.id.clone()),
+            applying: self.given.back().map(|given| given.state.id.clone()),
         }
     }
 
@@ -83,7 +96,7 @@ impl Holdings {
 
     /// What a state is to the user.
     pub(super) fn news(&self, state: &State) -> News {
-        let given = self.given.back().map(|(_, state)| state);
+        let given = self.given.back().map(|given| &given.state);
         if given.is_some_and(|given| is_same(&given.id, &state.id)) {
             return News::BeingApplied;
         }
@@ -95,11 +108,21 @@ impl Holdings {
         News::New { is_older, is_repeated: self.recent.contains(&state.id) }
     }
 
+    /// Since when the user has been given another state than the one that is held; none: the server has that one.
+    pub(super) fn lacking(&self, newest: Option<&str>) -> Option<Instant> {
+        let held = self.held.as_ref().map(|held| &*held.id);
+        if held.zip(newest).is_some_and(|(held, newest)| is_same(held, newest)) {
+            return None;
+        }
+        let rejected = self.rejected.as_ref().map(|rejected| rejected.since);
+        self.given.front().map(|given| given.since).into_iter().chain(rejected).min()
+    }
+
     /// A new state is given to the user.
-    pub(super) fn give(&mut self, state: State) {
+    pub(super) fn give(&mut self, state: State, now: Instant) {
         self.count += 1;
         self.recent.push_back(state.id.clone());
-        self.given.push_back((self.count, state));
+        self.given.push_back(Given { state, at: self.count, since: now });
         if self.recent.len() > CLIENT_GIVEN {
             self.recent.pop_front();
         }
@@ -118,7 +141,7 @@ impl Holdings {
     /// The user holds the state of this id. Tells whether it was given.
     pub(super) fn hold(&mut self, id: &str) -> bool {
         let Some(place) = self.place(id) else { return false };
-        let Some((at, state)) = self.given.drain(..=place).next_back() else { return false };
+        let Some(Given { state, at, .. }) = self.given.drain(..=place).next_back() else { return false };
         self.held = Some(state);
         self.rejected = self.rejected.take().filter(|rejected| rejected.at > at);
         true
@@ -126,9 +149,12 @@ impl Holdings {
 
     /// The user cannot apply the state of this id. Tells whether it was given.
     pub(super) fn reject(&mut self, id: &str, reason: &str) -> bool {
-        let Some((at, state)) = self.place(id).and_then(|place| self.given.remove(place)) else { return false };
-        if self.rejected.as_ref().is_none_or(|rejected| rejected.at < at) {
-            self.rejected = Some(Rejected { id: state.id, reason: reason.to_owned(), at });
+        let Some(given) = self.place(id).and_then(|place| self.given.remove(place)) else { return false };
+        let Given { state, at, since } = given;
+        let before = self.rejected.as_ref();
+        if before.is_none_or(|rejected| rejected.at < at) {
+            let since = before.map_or(since, |rejected| rejected.since.min(since));
+            self.rejected = Some(Rejected { id: state.id, reason: reason.to_owned(), at, since });
         }
         true
     }
@@ -147,6 +173,6 @@ impl Holdings {
     }
 
     fn place(&self, id: &str) -> Option<usize> {
-        self.given.iter().position(|(_, state)| state.id == id)
+        self.given.iter().position(|given| given.state.id == id)
     }
 }

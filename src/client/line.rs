@@ -50,6 +50,8 @@ pub(super) struct Line {
     stamps: Stamps,
     /// The connection that is kept, and where it leads.
     kept: Option<(Place, Connection)>,
+    /// Bytes of the body of the last answer.
+    received: u64,
 }
 
 impl Line {
@@ -66,6 +68,7 @@ impl Line {
             trust: Trust::new(settings.ca.clone(), settings.certificate.clone()),
             stamps: Stamps::default(),
             kept: None,
+            received: 0,
         }
     }
 
@@ -105,12 +108,12 @@ impl Line {
         Ok(outcome)
     }
 
-    async fn answer(&self, response: Response<Incoming>, poll: &Poll) -> Result<Outcome, Failure> {
+    async fn answer(&mut self, response: Response<Incoming>, poll: &Poll) -> Result<Outcome, Failure> {
         let (head, incoming) = response.into_parts();
         match answer::head(head.status, &head.headers)? {
             Head::Same(protocol::State { id, age }) => Ok(Outcome::Same { id, age }),
             Head::State(state, about) => {
-                let bytes = body::read(incoming, self.max_bytes).await?;
+                let bytes = body::read(incoming, self.max_bytes, &mut self.received).await?;
                 let (base, most) = (poll.since.clone(), self.max_bytes);
                 let is_large = bytes.len() > LARGE || about.coding != Coding::Identity || about.delta_base.is_some();
                 let verify = move || verified(&state, &about, bytes, base.as_ref(), most);
@@ -124,6 +127,7 @@ impl Line {
             }
             Head::Refused(status, retry_after) => {
                 let said = body::beginning(incoming, CLIENT_PROBLEM_BYTES).await;
+                self.received = said.len() as u64;
                 let media_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
                 Err(answer::refusal(status, retry_after, media_type, &said))
             }
@@ -237,12 +241,13 @@ impl Network for Line {
     /// The connection is kept only after an answer that was read to its end.
     async fn exchange(&mut self, poll: &Poll) -> Ended {
         let mut about = About::default();
+        self.received = 0;
         let outcome = match self.try_exchange(poll, &mut about).await {
             Ok(outcome) => outcome,
             Err(failure) => Outcome::Failed(failure),
         };
         let About { keeps, within, terms } = about;
-        Ended { outcome, keeps, within, terms }
+        Ended { outcome, keeps, within, terms, bytes: self.received }
     }
 }
 

@@ -177,6 +177,7 @@ impl Machine {
     pub(super) fn ended(&mut self, ended: Ended, now: Instant) -> Option<State> {
         let Phase::Polling(sent) = std::mem::replace(&mut self.phase, Phase::Idle) else { return None };
         self.abandons = false;
+        self.counters.bytes += ended.bytes;
         self.connected = Some(self.endpoints.current()).filter(|_| ended.keeps);
         let within = ended.within.or(self.within);
         self.within = within;
@@ -242,7 +243,7 @@ impl Machine {
         self.counters.restored += u64::from(state.is_older);
         self.counters.patches += u64::from(state.patch.is_some());
         self.counters.states += 1;
-        self.holdings.give(state.clone());
+        self.holdings.give(state.clone(), now);
         self.given_at = now;
         Some(state)
     }
@@ -262,7 +263,7 @@ impl Machine {
     }
 
     fn failed(&mut self, failure: Failure, within: Option<Duration>, now: Instant) {
-        self.counters.failures += 1;
+        self.counters.failed(failure.kind);
         let place = self.endpoints.current();
         let mut pause = self.pace.failed(self.random.part());
         match failure.kind {
@@ -287,12 +288,8 @@ impl Machine {
             FailureKind::Busy(_) | FailureKind::Unfit(_) => self.endpoints.failed(),
             FailureKind::Denied if !std::mem::replace(&mut self.was_denied, true) => pause = Duration::ZERO,
             FailureKind::Denied | FailureKind::Refused => self.endpoints.refused(now, &mut self.random),
-            FailureKind::Untrue => {
-                self.counters.untrue += 1;
-                self.endpoints.lied(now);
-            }
+            FailureKind::Untrue => self.endpoints.lied(now),
             FailureKind::Patch => {
-                self.counters.bad_patches += 1;
                 self.endpoints.patched(false);
                 self.asks_for_whole = true;
             }
@@ -368,6 +365,7 @@ impl Machine {
             applying,
             rejected,
             newest: self.newest.clone(),
+            lacking: self.holdings.lacking(self.newest.as_deref()),
             confirmed: self.confirmed,
             terms: self.terms.clone(),
             counters: self.counters,

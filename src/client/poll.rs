@@ -41,6 +41,8 @@ pub(super) struct Ended {
     pub(super) within: Option<Duration>,
     /// What it said to a relay.
     pub(super) terms: Option<Terms>,
+    /// Bytes of its body.
+    pub(super) bytes: u64,
 }
 
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::endpoints::Place;
-use super::failure::Failure;
+use super::failure::{Failure, FailureKind};
 use crate::protocol::relay::Terms;
 
 /// How a client is doing.
@@ -27,6 +27,8 @@ pub struct Status {
     pub rejected: Option<String>,
     /// The id of what the server had when it answered last.
     pub newest: Option<String>,
+    /// Since when there is a newer state than the one that is held; none: the server had none when it answered last.
+    pub lacking: Option<Instant>,
     /// `State-Age` of the last answer with a state, and when it came.
     pub confirmed: Option<(Duration, Instant)>,
     /// What that answer said to a relay, where the client is one's.
@@ -58,18 +60,46 @@ pub struct Counters {
     pub states: u64,
     /// Those of them that came as a patch.
     pub patches: u64,
-    /// Patches that did not lead where they should.
+    /// Polls that failed, since the patch that came did not lead where it should.
     pub bad_patches: u64,
     /// Answers that brought nothing new: each wait that ends is one.
     pub unchanged: u64,
     /// Polls that failed, of whatever kind.
     pub failures: u64,
-    /// Those of them that brought what cannot be true.
+    /// Those of them to which no connection came about.
+    pub unreachable: u64,
+    /// Those whose connection ended or fell silent.
+    pub lost: u64,
+    /// Those that the server could not serve.
+    pub busy: u64,
+    /// Those that were answered 401 or 403.
+    pub denied: u64,
+    /// Those that the server says are wrong.
+    pub refused: u64,
+    /// Those that brought what cannot be true.
     pub untrue: u64,
+    /// Bytes of the bodies of answers, as they came.
+    pub bytes: u64,
     /// Older states of the same history that were given: the source was restored.
     pub restored: u64,
     /// Older states that were not given, because the request for them named no state.
     pub behind: u64,
+}
+
+impl Counters {
+    pub(super) fn failed(&mut self, kind: FailureKind) {
+        self.failures += 1;
+        let of_kind = match kind {
+            FailureKind::Unreachable => &mut self.unreachable,
+            FailureKind::Lost => &mut self.lost,
+            FailureKind::Busy(_) | FailureKind::Unfit(_) => &mut self.busy,
+            FailureKind::Denied => &mut self.denied,
+            FailureKind::Refused => &mut self.refused,
+            FailureKind::Untrue => &mut self.untrue,
+            FailureKind::Patch => &mut self.bad_patches,
+        };
+        *of_kind += 1;
+    }
 }
 
 impl Status {

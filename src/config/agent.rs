@@ -1,6 +1,7 @@
 //! What `tidewait agent` is asked for: the options of its command line, and the same, resolved. What is wrong is reported all at
 //! once.
 
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,12 +21,21 @@ pub use options::{AgentCommand, AgentOptions, StatusOptions};
 /// What `tidewait agent status` is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatusRequest {
-    /// The state directory of the agent.
-    pub state_dir: PathBuf,
+    /// Where it is asked.
+    pub at: StatusAt,
     /// What is a failure.
     pub fail_if: Vec<Fault>,
     /// As JSON.
     pub json: bool,
+}
+
+/// Where `tidewait agent status` asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StatusAt {
+    /// In the state directory of the agent.
+    Directory(PathBuf),
+    /// At its admin port.
+    Port(SocketAddr),
 }
 
 /// What can be wrong with an agent.
@@ -49,7 +59,9 @@ impl Fault {
     /// All of them.
     pub const ALL: [Self; 6] = [Self::Stopped, Self::Failed, Self::Rejected, Self::Stale, Self::Empty, Self::Denied];
 
-    fn as_str(self) -> &'static str {
+    /// As `--fail-if` has it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Stopped => "stopped",
             Self::Failed => "failed",
@@ -76,8 +88,28 @@ pub fn resolve_status(options: &StatusOptions, environment: Option<&str>) -> Res
     if fail_if.is_empty() {
         fail_if = Fault::ALL.to_vec();
     }
-    let state_dir = state_dir(options.state_dir.as_deref(), environment, &mut problems);
-    if problems.is_empty() { Ok(StatusRequest { state_dir, fail_if, json: options.json }) } else { Err(problems) }
+    let at = match (&options.admin, &options.state_dir) {
+        (Some(url), None) => port(url, &mut problems).map(StatusAt::Port),
+        (Some(_), Some(directory)) => {
+            let why = "is of no use beside --admin: one agent is asked in one place, so leave one of them out";
+            problems.push("--state-dir", format!("\"{}\" {why}", escape(directory)));
+            None
+        }
+        (None, given) => Some(StatusAt::Directory(state_dir(given.as_deref(), environment, &mut problems))),
+    };
+    let Some(at) = at.filter(|_| problems.is_empty()) else { return Err(problems) };
+    Ok(StatusRequest { at, fail_if, json: options.json })
+}
+
+/// The address of the admin port of an agent, of its URL.
+fn port(url: &str, problems: &mut Problems) -> Option<SocketAddr> {
+    let address = url.strip_prefix("http://").map_or(url, |rest| rest.strip_suffix('/').unwrap_or(rest));
+    let address = address.parse::<SocketAddr>().ok().filter(|address| address.port() != 0);
+    if address.is_none() {
+        let remedy = "is not where an agent listens: write the address of its --admin, such as http://127.0.0.1:8482";
+        problems.push("--admin", format!("\"{}\" {remedy}", escape(url)));
+    }
+    address
 }
 
 fn state_dir(given: Option<&str>, environment: Option<&str>, problems: &mut Problems) -> PathBuf {
@@ -102,6 +134,8 @@ pub struct Agent {
     pub hooks: AgentHooks,
     /// The process ends once the newest state is applied or rejected, or after this.
     pub once: Option<Duration>,
+    /// Where operators and the kubelet ask.
+    pub admin: Option<SocketAddr>,
     /// The log.
     pub log: Log,
 }
@@ -196,13 +230,14 @@ pub fn resolve(options: &AgentOptions, environment: Option<&str>, host: &str) ->
         reader.wrong(given, "is of no use without --once: give that too, or leave this out");
     }
     let state_dir = state_dir(options.state_dir.as_deref(), environment, reader.problems);
+    let admin = reader.optional("admin", value::address);
     let format = reader.optional("log-format", value::log_format).unwrap_or(LogFormat::Text);
     let level = reader.optional("log-level", value::log_level).unwrap_or_else(|| "info".to_owned());
     if !problems.is_empty() {
         return Err(problems);
     }
     let log = Log { format, level, access: false };
-    Ok(Agent { source, output, state_dir, hooks, once: options.once.then_some(deadline), log })
+    Ok(Agent { source, output, state_dir, hooks, once: options.once.then_some(deadline), admin, log })
 }
 
 fn source(reader: &mut Reader<'_>, options: &AgentOptions, host: &str) -> client::Settings {
@@ -289,6 +324,7 @@ fn flags(options: &AgentOptions) -> Layer {
         ("exec-on-start", &options.exec_on_start),
         ("deadline", &options.deadline),
         ("stop-timeout", &options.stop_timeout),
+        ("admin", &options.admin),
         ("log-format", &options.log_format),
         ("log-level", &options.log_level),
     ];
@@ -349,6 +385,7 @@ mod tests {
             exec_on_start: given("often"),
             deadline: given("5s"),
             certificate: given("a.crt"),
+            admin: given("localhost:1"),
             ..AgentOptions::default()
         };
         let told = resolve(&wrong, None, "a").expect_err("wrong").to_string();
@@ -362,8 +399,34 @@ mod tests {
             "--exec-attempts: \"0\"",
             "--exec-on-start: \"often\" is not when: write auto, always or never",
             "--deadline: \"5s\" is of no use without --once",
+            "--admin: \"localhost:1\" is not an IP address with a port",
         ] {
             assert!(told.lines().any(|line| line.starts_with(expected)), "{expected}\n{told}");
         }
+    }
+    #[test]
+    fn the_status_is_asked_for_in_one_place() {
+        let asked = |admin: Option<&str>, state_dir: Option<&str>| {
+            let [admin, state_dir] = [admin, state_dir].map(|text| text.map(str::to_owned));
+            let options = StatusOptions { state_dir, admin, ..StatusOptions::default() };
+            resolve_status(&options, Some("/env")).map_err(|problems| problems.to_string()).map(|request| request.at)
+        };
+        assert_eq!(asked(None, None), Ok(StatusAt::Directory("/env".into())));
+        assert_eq!(asked(None, Some("/a")), Ok(StatusAt::Directory("/a".into())));
+        for url in ["http://127.0.0.1:8482", "http://127.0.0.1:8482/", "127.0.0.1:8482"] {
+            assert_eq!(asked(Some(url), None), Ok(StatusAt::Port(([127, 0, 0, 1], 8482).into())), "{url}");
+        }
+        for url in ["https://127.0.0.1:8482", "http://127.0.0.1:0", "http://127.0.0.1:1/state", "http://a:1", ""] {
+            let why = asked(Some(url), None).expect_err(url);
+            assert_eq!(
+                why,
+                format!(
+                    "--admin: \"{url}\" is not where an agent listens: write the address of its --admin, such as \
+                     http://127.0.0.1:8482"
+                )
+            );
+        }
+        let why = asked(Some("127.0.0.1:1"), Some("/a")).expect_err("one of them");
+        assert!(why.starts_with("--state-dir: \"/a\" is of no use beside --admin"), "{why}");
     }
 }

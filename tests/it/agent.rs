@@ -15,6 +15,7 @@ use crate::model_file::ModelFile;
 pub(crate) use crate::server::until;
 use crate::server::{STEP, Server, collect, tidewait};
 
+mod admin;
 mod commands;
 mod faults;
 mod follows;

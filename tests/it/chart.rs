@@ -210,6 +210,41 @@ fn rules_and_dashboard_name_metrics_that_there_are() {
     assert!(unknown.is_empty(), "{unknown:?}");
 }
 
+/// The address of a heading, as GitHub makes it.
+fn address_of(heading: &str) -> String {
+    heading.to_lowercase().replace(' ', "-")
+}
+
+#[test]
+fn each_alert_leads_to_its_section_of_the_runbooks_and_each_section_has_an_alert() {
+    let templates = texts(chart().join("templates"));
+    let alerts: BTreeSet<_> =
+        templates.lines().filter_map(|line| line.trim_start().strip_prefix("- alert: ")).map(str::to_owned).collect();
+    let led: BTreeSet<_> = templates
+        .lines()
+        .filter_map(|line| line.split_once("include \"tidewait.runbook\" (list . \"")?.1.split('"').next())
+        .map(str::to_owned)
+        .collect();
+    assert!(alerts.len() >= 13 && led == alerts, "{alerts:?}\n{led:?}");
+    let helper = templates.split_once("define \"tidewait.runbook\"").expect("it is defined").1;
+    let line = helper.lines().find(|line| line.starts_with("runbook_url:")).expect("what it makes");
+    assert!(line.contains("\"%s#%s\" (index . 0).Values.prometheusRule.runbooks (index . 1 | lower)"), "{line}");
+    let page = "docs/runbooks.md";
+    let url = at(&values(), "prometheusRule.runbooks").cloned().expect("a value");
+    assert!(url.as_str().is_some_and(|url| url.ends_with(&format!("/{page}"))), "{url}");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = |page: &str| fs::read_to_string(root.join(page)).expect("text");
+    let runbooks = text(page);
+    let headings: BTreeSet<_> = runbooks.lines().filter_map(|line| line.strip_prefix("## ")).map(address_of).collect();
+    assert_eq!(headings, alerts.iter().map(|alert| address_of(alert)).collect());
+    let listed: BTreeSet<_> = text("docs/operating.md")
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `Tidewait")?.split('`').next())
+        .map(|name| format!("Tidewait{name}"))
+        .collect();
+    assert_eq!(listed, alerts);
+}
+
 #[test]
 fn the_adapter_serves_the_metric_that_the_autoscaler_asks_for() {
     let adapter: Value = serde_yaml::from_str(&read("examples/prometheus-adapter.yaml")).expect("YAML");

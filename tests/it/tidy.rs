@@ -7,7 +7,23 @@ use std::path::{Path, PathBuf};
 
 /// Which modules each module may name. What is absent is a wrong arrow.
 const ARROWS: [(&str, &[&str]); 29] = [
-    ("agent", &["bounds", "client", "config", "escape", "files", "model", "sources"]),
+    (
+        "agent",
+        &[
+            "access",
+            "admin",
+            "bounds",
+            "client",
+            "config",
+            "describe",
+            "escape",
+            "files",
+            "model",
+            "sockets",
+            "sources",
+            "telemetry",
+        ],
+    ),
     ("files", &[]),
     ("access", &["bounds"]),
     ("authentication", &["access", "bounds", "reviews", "sources", "telemetry"]),

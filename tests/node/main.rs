@@ -9,6 +9,7 @@
 )]
 
 mod access; // clients that have to say who they are
+mod agent; // the agent on each node
 mod chart; // releases of the chart in namespaces of their own
 mod demo; // what a new user is shown
 mod guests; // the sidecar beside what else pods and clusters hold
@@ -26,3 +27,4 @@ mod rendering; // what helm makes of the chart
 mod rolling; // pods that end, and many parked clients
 mod serving; // the node does what a Kubernetes does
 mod tls; // releases whose port speaks TLS, and tokens of issuers
+mod unit; // the unit for systemd, under one

@@ -38,7 +38,7 @@ async fn helm(args: &[&str]) -> Output {
     Node::shared().inside("helm", &all, None).await
 }
 
-async fn render(args: &[&str]) -> String {
+pub(crate) async fn render(args: &[&str]) -> String {
     let output = helm(&[&["template", "release", "CHART"], args].concat()).await;
     assert!(output.status.success(), "{args:?}: {}", combined_output(&output));
     String::from_utf8(output.stdout).expect("text")
@@ -161,15 +161,24 @@ fn sources(spec: &Value, volume: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn prometheus_takes_the_alerts_and_the_queries_of_the_dashboard() {
-    let rendered =
-        render(&["--values", &cases()["inject-everything"], "--show-only=templates/around/metrics.yaml"]).await;
-    let rule = rendered.split("---\n").find(|part| part.contains("kind: PrometheusRule")).expect("a rule");
-    let rule: Value = serde_yaml::from_str(rule).expect("YAML");
-    assert_eq!(rule["spec"]["groups"][0]["rules"].as_array().map(Vec::len), Some(8));
-    prometheus_takes(&rule["spec"], 8);
+    let mut led = 0;
+    for (case, count) in [("inject-everything", 8), ("agent-everything", 5)] {
+        let rendered = render(&["--values", &cases()[case], "--show-only=templates/around/metrics.yaml"]).await;
+        let rule = rendered.split("---\n").find(|part| part.contains("kind: PrometheusRule")).expect("a rule");
+        let rule: Value = serde_yaml::from_str(rule).expect("YAML");
+        let rules = rule["spec"]["groups"][0]["rules"].as_array().expect("a list");
+        assert_eq!(rules.len(), count, "{case}");
+        prometheus_takes(&rule["spec"], count);
+        let url = |rule: &Value| {
+            let section = rule["alert"].as_str().expect("a name").to_lowercase();
+            json!(format!("https://tidewait.dev/docs/runbooks.md#{section}"))
+        };
+        led += rules.iter().filter(|rule| rule["annotations"]["runbook_url"] == url(rule)).count();
+    }
+    assert_eq!(led, 13, "each leads to its section (tests/it/chart.rs: which is there)");
     let dashboard = fs::read_to_string(chart().join("files/dashboard.json")).expect("text");
     let dashboard: Value = serde_json::from_str(&dashboard).expect("JSON");
-    let panels = dashboard["panels"].as_array().expect("panels").iter();
+    let panels = dashboard["panels"].as_array().expect("panels").iter().filter(|panel| panel["type"] != "row");
     let queries: Vec<_> = panels.flat_map(|panel| panel["targets"].as_array().expect("queries")).collect();
     let rules: Vec<_> = queries.iter().map(|query| json!({"record": "a:b", "expr": query["expr"]})).collect();
     // Rules that are equal but for their names are reported, so each has labels of its own.
@@ -181,15 +190,65 @@ async fn prometheus_takes_the_alerts_and_the_queries_of_the_dashboard() {
     prometheus_takes(&json!({"groups": [{"name": "dashboard", "rules": rules}]}), queries.len());
 }
 
+/// What each state of an agent leads to, as Prometheus itself evaluates the rules.
+#[tokio::test]
+async fn each_fault_of_an_agent_fires_its_own_alert() {
+    const WHOLE: &str = "output_whole";
+    let rendered =
+        render(&["--values", &cases()["agent-everything"], "--show-only=templates/around/metrics.yaml"]).await;
+    let rule = rendered.split("---\n").find(|part| part.contains("kind: PrometheusRule")).expect("a rule");
+    let rule: Value = serde_yaml::from_str(rule).expect("YAML");
+    let folder = tempfile::tempdir().expect("a folder");
+    let rules = folder.path().join("rules");
+    fs::write(&rules, rule["spec"].to_string()).expect("the folder is ours");
+    // What is not named is well.
+    let cases: [(&[(&str, u32)], &[&str]); 8] = [
+        (&[], &[]),
+        (&[(WHOLE, 0), ("empty", 1)], &["OutputNotWhole"]),
+        (&[(WHOLE, 0), ("failed", 1)], &["OutputNotWhole"]),
+        (&[("failed", 1)], &["Failed"]),
+        (&[("rejected", 1), ("lag_seconds", 1000)], &["Rejects"]),
+        (&[("lag_seconds", 1000)], &["Lags"]),
+        (&[("stale", 1)], &["WithoutServer"]),
+        (&[("denied", 1), (WHOLE, 0), ("empty", 1)], &["OutputNotWhole", "WithoutServer"]),
+    ];
+    let tests = cases.map(|(states, alerts)| {
+        let value = |name: &str| states.iter().find(|(state, _)| *state == name).map(|(_, value)| *value);
+        let one = |name: &str, labels: &str, value: u32| {
+            let series = format!("tidewait_agent_{name}{{namespace=\"default\",pod=\"a\"{labels}}}");
+            json!({"series": series, "values": format!("{value}x20")})
+        };
+        let faults = ["failed", "rejected", "stale", "empty", "denied"];
+        let faults = faults.map(|fault| one("fault", &format!(",fault=\"{fault}\""), value(fault).unwrap_or(0)));
+        let rest = [(WHOLE, 1), ("lag_seconds", 0)].map(|(name, well)| one(name, "", value(name).unwrap_or(well)));
+        let fired =
+            alerts.iter().map(|alert| json!({"labels": format!("{{alertname=\"TidewaitAgent{alert}\"}}"), "value": 1}));
+        let firing = "count by (alertname) (ALERTS{alertstate=\"firing\"})";
+        json!({
+            "interval": "1m",
+            "input_series": [&faults[..], &rest[..]].concat(),
+            "promql_expr_test": [{"expr": firing, "eval_time": "10m", "exp_samples": fired.collect::<Vec<_>>()}],
+        })
+    });
+    let file = folder.path().join("tests");
+    let tests = json!({"rule_files": ["rules"], "evaluation_interval": "1m", "tests": tests});
+    fs::write(&file, tests.to_string()).expect("the folder is ours");
+    let output = promtool().args(["test", "rules"]).arg(file).output().expect("promtool runs");
+    assert!(output.status.success(), "{}", combined_output(&output));
+}
+
+fn promtool() -> std::process::Command {
+    let build = script("../control-plane/build.sh").output().expect("it runs");
+    let folder = String::from_utf8(build.stdout).expect("text");
+    std::process::Command::new(format!("{}/promtool", folder.trim_end()))
+}
+
 /// promtool finds this many rules, and nothing wrong with them.
 #[track_caller]
 fn prometheus_takes(rules: &Value, count: usize) {
-    let build = script("../control-plane/build.sh").output().expect("it runs");
-    let folder = String::from_utf8(build.stdout).expect("text");
     let file = tempfile::NamedTempFile::new().expect("a file");
     fs::write(file.path(), rules.to_string()).expect("it can be written");
-    let mut check = std::process::Command::new(format!("{}/promtool", folder.trim_end()));
-    let output = check.args(["check", "rules"]).arg(file.path()).output().expect("promtool runs");
+    let output = promtool().args(["check", "rules"]).arg(file.path()).output().expect("promtool runs");
     let found = format!("SUCCESS: {count} rules found");
     assert!(output.status.success() && combined_output(&output).contains(&found), "{}", combined_output(&output));
 }
@@ -197,8 +256,9 @@ fn prometheus_takes(rules: &Value, count: usize) {
 #[tokio::test]
 async fn wrong_values_are_refused_in_words() {
     let anonymous = "access.anonymous=true";
-    let cases: [(&[&str], &str); 9] = [
-        (&[anonymous, "mode=sidecar"], "at '/mode': value must be one of 'inject', 'proxy', 'template'"),
+    let url = "mode=agent,agent.endpoints={https://a:8480}";
+    let cases: [(&[&str], &str); 15] = [
+        (&[anonymous, "mode=sidecar"], "at '/mode': value must be one of 'inject', 'proxy', 'template', 'agent'"),
         (&[anonymous, "log.lvel=info"], "at '/log': additional properties 'lvel' not allowed"),
         (&[anonymous, "ports.describe=http"], "at '/ports/describe': got string, want integer"),
         (&[anonymous, "image.digest=abc"], "at '/image/digest': 'abc' does not match pattern"),
@@ -222,6 +282,18 @@ async fn wrong_values_are_refused_in_words() {
             "mode template does not know which pods have the sidecar: \
                                                               set selector",
         ),
+        (&["mode=agent"], "mode agent polls a server: set agent.endpoints to its URLs"),
+        (
+            &["mode=agent,agent.endpoints={http://a:8480}"],
+            "agent.endpoints has http://a:8480, and the agent's token could be read on the way: write https://",
+        ),
+        (&[url, "agent.outputs={../model.json}"], "at '/agent/outputs/0': '../model.json' does not match pattern"),
+        (&[url, "agent.verify=look {}"], "agent.verify is of no use without agent.exec"),
+        (
+            &[url, "agent.ca.secretName=a,agent.ca.configMapName=b"],
+            "agent.ca is a key of a Secret or of a ConfigMap: set either secretName or configMapName",
+        ),
+        (&[url, "ingress.enabled=true"], "ingress.enabled is about a server, and mode agent makes none"),
         (&[anonymous, "ports.admin=8480"], "ports.describe and ports.admin are both 8480: give each its own"),
     ];
     for (sets, message) in cases {
@@ -274,6 +346,7 @@ async fn memory_follows_from_the_clients() {
 
 /// Another value for each, and the case in whose rendering it shows.
 fn changes() -> Vec<(&'static str, Value, &'static str)> {
+    let (agent, of_agent) = ("agent", "agent-everything");
     let (inject, everything, proxy, hpa, keda) = ("inject", "inject-everything", "proxy", "proxy-hpa", "proxy-keda");
     let access = "proxy-access";
     let rule = json!([{"apiGroups": ["x"], "resources": ["y"], "verbs": ["get"]}]);
@@ -327,6 +400,32 @@ fn changes() -> Vec<(&'static str, Value, &'static str)> {
         ("extraEnv", json!([{"name": "A", "value": "b"}]), inject),
         ("inject.appPort", json!(81), inject),
         ("inject.failurePolicy", json!("Ignore"), inject),
+        ("agent.endpoints", json!(["https://other:8480"]), agent),
+        ("agent.operation", json!("/other"), agent),
+        ("agent.select", json!(["/other"]), agent),
+        ("agent.hostPath", json!("/var/lib/other"), agent),
+        ("agent.outputs", json!(["other.json"]), agent),
+        ("agent.fileMode", json!("0600"), agent),
+        ("agent.ca.configMapName", json!("other"), agent),
+        ("agent.ca.secretName", json!("other"), agent),
+        ("agent.ca.key", json!("other"), of_agent),
+        ("agent.token.audience", json!(""), agent),
+        ("agent.token.expirationSeconds", json!(7200), agent),
+        ("agent.check", json!("other {}"), agent),
+        ("agent.exec", json!("other"), agent),
+        ("agent.verify", json!("other"), of_agent),
+        ("agent.execTimeoutSeconds", json!(7), agent),
+        ("agent.extraArgs", json!(["--splay=1s"]), agent),
+        ("agent.resources", json!({"limits": {"memory": "1Gi"}}), agent),
+        ("agent.capabilities", json!(["NET_ADMIN"]), agent),
+        ("agent.hostNetwork", json!(true), agent),
+        ("agent.maxUnavailable", json!(1), agent),
+        ("agent.priorityClassName", json!(""), agent),
+        ("agent.tolerations", json!([]), agent),
+        ("agent.nodeSelector", json!({"a": "b"}), agent),
+        ("agent.affinity", json!({"nodeAffinity": {}}), agent),
+        ("agent.podLabels", json!({"a": "b"}), agent),
+        ("agent.podAnnotations", json!({"a": "b"}), agent),
         ("service.enabled", json!(false), inject),
         ("service.name", json!("other"), inject),
         ("service.port", json!(81), inject),
@@ -369,6 +468,7 @@ fn changes() -> Vec<(&'static str, Value, &'static str)> {
         ("serviceMonitor.endpoint", json!({"bearerTokenFile": "/token"}), everything),
         ("prometheusRule.enabled", json!(true), inject),
         ("prometheusRule.labels", json!({"a": "b"}), everything),
+        ("prometheusRule.runbooks", json!("https://runbooks.example/tidewait"), of_agent),
         ("prometheusRule.staleSeconds", json!(7), everything),
         ("prometheusRule.unconvergedSeconds", json!(7), everything),
         ("prometheusRule.saturationPercent", json!(7), everything),

@@ -9,13 +9,13 @@ use crate::chart::{APP, CHART, MODEL, Space, chart, combined_output};
 use crate::node::until;
 
 /// A certificate of an authority of its own, in a Secret as cert-manager makes them.
-struct Certificate {
+pub(crate) struct Certificate {
     folder: TempDir,
 }
 
 impl Certificate {
     /// For the Service `tidewait` of a namespace, in the Secret `tidewait-tls`.
-    async fn of(space: &Space) -> Self {
+    pub(crate) async fn of(space: &Space) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let (ca_key, key) = (KeyPair::generate().expect("a key"), KeyPair::generate().expect("a key"));
         let mut authority = CertificateParams::default();
@@ -35,7 +35,7 @@ impl Certificate {
         Self { folder }
     }
 
-    fn authority(&self) -> String {
+    pub(crate) fn authority(&self) -> String {
         self.folder.path().join("ca.crt").display().to_string()
     }
 }

@@ -56,9 +56,27 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{ .Values.serviceAccount.name | default (ternary (include "tidewait.name" .) "default" .Values.serviceAccount.create) }}
 {{- end }}
 
-{{/* Labels of the pods that clients poll. */}}
+{{/* The service account of the proxy, or of the agent. */}}
+{{- define "tidewait.serviceAccount" -}}
+{{- if .Values.serviceAccount.create }}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata:
+  name: {{ include "tidewait.serviceAccountName" . }}
+  labels:
+    {{- include "tidewait.labels" . | nindent 4 }}
+  {{- with .Values.serviceAccount.annotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+automountServiceAccountToken: false
+{{- end }}
+{{- end }}
+
+{{/* Labels of the pods that clients poll, or of the agent's. */}}
 {{- define "tidewait.pods" -}}
-{{- if eq .Values.mode "proxy" }}{{ include "tidewait.selectorLabels" . }}
+{{- if has .Values.mode (list "proxy" "agent") }}{{ include "tidewait.selectorLabels" . }}
 {{- else if eq .Values.mode "inject" }}{{ toYaml (merge (dict "tidewait.dev/inject" "true") .Values.selector) }}
 {{- else }}{{ required "mode template does not know which pods have the sidecar: set selector, such as --set selector.app=shop" (.Values.selector | default "") | toYaml }}
 {{- end }}
@@ -66,10 +84,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{/* Whether there is a Service for polls; fails, with the remedy, where the argument needs one that is not there. */}}
 {{- define "tidewait.hasService" -}}
-{{- if or (eq .Values.mode "proxy") .Values.service.enabled }}true{{ end }}
+{{- if and (ne .Values.mode "agent") (or (eq .Values.mode "proxy") .Values.service.enabled) }}true{{ end }}
 {{- end }}
 
 {{- define "tidewait.needsService" -}}
+{{- if eq (index . 0).Values.mode "agent" }}{{ fail (include "tidewait.agent.notOurs" (index . 1)) }}{{ end }}
 {{- if not (include "tidewait.hasService" (index . 0)) }}{{ fail (printf "%s leads to the Service for the polls: set service.enabled=true too" (index . 1)) }}{{ end }}
 {{- end }}
 

@@ -45,6 +45,19 @@ impl Outcome {
         Self::TimedOut(said.map_or_else(|| ended.clone(), |said| cut(format!("{ended}: {said}"))))
     }
 
+    /// In a word, for metrics.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::TryAgain(_) => "try-again",
+            Self::TimedOut(_) => "timed-out",
+            Self::NotStarted(_) => "not-started",
+            Self::Rejected(_) => "rejected",
+            Self::Stopped => "stopped",
+        }
+    }
+
     /// What it comes to when so many attempts for the state ran out of time or could not be started, this one among them:
     /// once they are as many as there may be (`--exec-attempts`), the state is rejected, and until then it is tried again.
     #[must_use]

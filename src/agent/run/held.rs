@@ -9,9 +9,12 @@ impl Running {
     pub(super) async fn enforce(&mut self) -> Option<Exit> {
         let enforced = self.applier.enforce(self.holds_newest());
         self.broken = enforced.as_ref().err().map(ToString::to_string);
+        self.is_looked_at = true;
+        self.report(None);
         match enforced {
             Ok(changed) if changed.is_empty() => {}
             Ok(changed) => {
+                self.applier.commands().tally().corrected(changed.len());
                 for what in changed {
                     tracing::warn!(what, "the output was not what is held, and is put right");
                 }

@@ -71,7 +71,7 @@ impl Network for Script {
             Deed::Fails(kind) => Outcome::Failed(Failure::new(kind, "on purpose")),
             Deed::Silence => std::future::pending().await,
         };
-        Ended { outcome, keeps: true, within: None, terms: None }
+        Ended { outcome, keeps: true, within: None, terms: None, bytes: 7 }
     }
 
     fn drop_connection(&mut self) {}

@@ -92,7 +92,7 @@ async fn what_is_sent_names_what_is_held_and_what_would_do() {
 async fn a_reason_is_sent_as_a_field_can_carry_it() {
     let rejects = |reason: String| {
         let (mut holdings, state) = (Holdings::default(), poll(Some("{}")).since.expect("there"));
-        holdings.give(state.clone());
+        holdings.give(state.clone(), tokio::time::Instant::now().into_std());
         assert!(holdings.reject(state.id(), &reason));
         holdings.rejected().cloned().expect("there")
     };

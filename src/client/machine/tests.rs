@@ -58,7 +58,7 @@ impl Rig {
         self.now += after;
         self.machine.is_with_server();
         let keeps = !matches!(outcome, Outcome::Failed(_));
-        self.machine.ended(Ended { outcome, keeps, within: None, terms: None }, self.now)
+        self.machine.ended(Ended { outcome, keeps, within: None, terms: None, bytes: 7 }, self.now)
     }
 
     fn comes(&mut self, state: &State) -> Option<State> {
@@ -243,7 +243,7 @@ fn who_loses_a_connection_comes_back_within_what_the_server_has_said() {
         rig.poll();
         let outcome = Outcome::Same { id: state(1, 1).id, age: Duration::ZERO };
         rig.now += SECS(25);
-        rig.machine.ended(Ended { outcome, keeps: true, within: Some(SECS(40)), terms: None }, rig.now);
+        rig.machine.ended(Ended { outcome, keeps: true, within: Some(SECS(40)), terms: None, bytes: 7 }, rig.now);
         rig.poll();
         rig.fails(FailureKind::Lost);
         waits.push(rig.poll().1);
@@ -268,7 +268,7 @@ fn the_addresses_of_a_name_that_lead_nowhere_are_passed_over_without_a_pause() {
             Action::Poll(poll) => {
                 assert!(tried.insert(poll.place.address), "each once");
                 let outcome = Outcome::Failed(Failure::new(FailureKind::Unreachable, "on purpose"));
-                machine.ended(Ended { outcome, keeps: false, within: None, terms: None }, now);
+                machine.ended(Ended { outcome, keeps: false, within: None, terms: None, bytes: 7 }, now);
             }
             Action::Abandon | Action::Wait(_) => panic!("a pause after {tried:?}"),
         }
@@ -320,7 +320,7 @@ fn what_nobody_took_has_no_verdict_and_what_nobody_judges_is_forgotten() {
     assert_eq!(named(&rig.poll().0), [None, None, Some(&*state(20, 20).id)]);
     assert_eq!(kept(&mut rig), 1);
     for n in 21..=40 {
-        rig.machine.holdings.give(state(n, n));
+        rig.machine.holdings.give(state(n, n), rig.now);
     }
     let kept = (21..=40).filter(|n| rig.machine.holdings.reject(&state(*n, *n).id, "no")).count();
     assert_eq!(kept, CLIENT_GIVEN);
@@ -340,4 +340,71 @@ fn the_age_stands_still_only_while_a_poll_is_with_a_live_server() {
     }
     rig.fails(FailureKind::Lost);
     assert_eq!(age(&rig, 10), Some(SECS(17)));
+}
+
+#[test]
+fn what_is_held_lacks_since_the_first_newer_one_was_given() {
+    let mut rig = Rig::new(1, Some(state(1, 1)));
+    let lacking = |rig: &Rig| rig.machine.status(|_| String::new()).lacking.map(|since| since - rig.began);
+    let comes = |rig: &mut Rig, n| {
+        rig.poll();
+        rig.comes(&state(n, n)).expect("new");
+        Some(rig.now - rig.began)
+    };
+    assert_eq!(lacking(&rig), None);
+    let second = comes(&mut rig, 2);
+    let third = comes(&mut rig, 3);
+    assert!(second < third);
+    assert_eq!(lacking(&rig), second, "the newest is not counted from its own time alone");
+    rig.machine.holds(&state(2, 2).id);
+    assert_eq!(lacking(&rig), third);
+    rig.machine.rejects(&state(3, 3).id, "no");
+    comes(&mut rig, 4);
+    rig.machine.rejects(&state(4, 4).id, "no");
+    assert_eq!(lacking(&rig), third, "also where all of them are rejected");
+    rig.poll();
+    rig.same(SECS(1), &state(2, 2).id);
+    assert_eq!(lacking(&rig), None, "the server has gone back");
+    comes(&mut rig, 5);
+    rig.machine.holds(&state(5, 5).id);
+    assert_eq!(lacking(&rig), None);
+}
+
+#[test]
+fn each_poll_that_ends_is_counted_as_one_thing_with_its_bytes() {
+    let mut rig = Rig::new(1, None);
+    let kinds = [
+        FailureKind::Unreachable,
+        FailureKind::Lost,
+        FailureKind::Busy(None),
+        FailureKind::Denied,
+        FailureKind::Refused,
+        FailureKind::Untrue,
+        FailureKind::Patch,
+    ];
+    for kind in kinds {
+        rig.poll();
+        rig.fails(kind);
+    }
+    rig.poll();
+    rig.comes(&state(1, 1)).expect("new");
+    rig.machine.holds(&state(1, 1).id);
+    rig.poll();
+    rig.same(SECS(1), &state(1, 1).id);
+    let expected = Counters {
+        polls: 9,
+        states: 1,
+        unchanged: 1,
+        failures: 7,
+        unreachable: 1,
+        lost: 1,
+        busy: 1,
+        denied: 1,
+        refused: 1,
+        untrue: 1,
+        bad_patches: 1,
+        bytes: 63,
+        ..Counters::default()
+    };
+    assert_eq!(rig.counters(), expected);
 }

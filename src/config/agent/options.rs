@@ -18,6 +18,9 @@ pub struct StatusOptions {
     /// The state directory of the agent
     #[arg(long, value_name = "DIR", help = "The state directory of the agent [default: the first of STATE_DIRECTORY]")]
     pub state_dir: Option<String>,
+    /// Ask the agent at its admin port instead
+    #[arg(long, value_name = "URL", help = "Ask the agent at its --admin instead, such as http://127.0.0.1:8482")]
+    pub admin: Option<String>,
     /// What is a failure: stopped, rejected, stale, empty, denied [default: all of them]
     #[arg(long, value_name = "WORD[,WORD]", value_delimiter = ',')]
     pub fail_if: Vec<String>,
@@ -146,6 +149,9 @@ pub struct AgentOptions {
     /// How long a command that runs may still take after SIGTERM (0 to 1h) [default: 20s]
     #[arg(long, value_name = "DURATION", help_heading = RUN)]
     pub stop_timeout: Option<String>,
+    /// Answer operators and the kubelet at this address: /livez, /readyz, /metrics, /state [default: none]
+    #[arg(long, value_name = "IP:PORT", help_heading = RUN)]
+    pub admin: Option<String>,
     /// Form of the log: text or json [default: text]
     #[arg(long, value_name = "FORMAT", help_heading = RUN)]
     pub log_format: Option<String>,

@@ -2,10 +2,12 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::time::Duration;
 
 use serde::Deserialize as _;
 use serde_json::{Value, json};
-use tidewait::config::agent::{AgentCommand, AgentOptions, resolve, resolve_status};
+use tidewait::bounds::AGENT_PULSE;
+use tidewait::config::agent::{AgentOptions, resolve};
 use tidewait::config::cli::{Command as Subcommand, parse};
 
 use super::deployed;
@@ -52,9 +54,20 @@ fn the_program_takes_its_arguments() {
     let (container, pod) = container();
     let agent = resolve(&options(&container["args"]), None, "host").expect("good");
     assert_eq!(agent.source.agent_id.as_deref(), Some("node-7"));
-    let probe = options(&container["readinessProbe"]["exec"]["command"]);
-    let Some(AgentCommand::Status(asked)) = probe.command else { panic!("it asks for the status") };
-    assert_eq!(resolve_status(&asked, None).expect("good").state_dir, agent.state_dir);
+    // Its own loop, and its output: no probe asks for the server. Both are at the port that the program listens on.
+    let port = agent.admin.expect("there is one").port();
+    assert_eq!(container["ports"], json!([{ "name": "tidewait-admin", "containerPort": port }]));
+    for (probe, path) in [("livenessProbe", "/livez"), ("readinessProbe", "/readyz")] {
+        assert_eq!(container[probe]["httpGet"], json!({ "path": path, "port": "tidewait-admin" }));
+    }
+    assert_eq!(container["startupProbe"], Value::Null);
+    let longest = container["livenessProbe"]["timeoutSeconds"].as_u64().expect("a number");
+    assert!(longest > AGENT_PULSE.as_secs(), "{longest}");
+    // What a command may take to end, and some.
+    let grace = (agent.hooks.timeout.expect("one") + Duration::from_secs(15)).as_secs();
+    assert_eq!(pod["terminationGracePeriodSeconds"], json!(grace));
+    assert!(grace > (agent.hooks.stop_timeout + agent.hooks.kill_after).as_secs());
+    assert!(agent.state_dir.starts_with("/var/lib/edge"), "beside the output");
     // What it reads and writes is mounted, as folders.
     let mounts = container["volumeMounts"].as_array().expect("a list");
     let mounts: Vec<_> = mounts.iter().map(|mount| mount["mountPath"].as_str().expect("a path")).collect();
