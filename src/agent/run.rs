@@ -36,6 +36,8 @@ struct Running {
     told: Option<String>,
     journal: Journal,
     operation: String,
+    /// The id of the state that is being applied.
+    applies: Option<String>,
     /// The newest state, if it was rejected, and why.
     rejected: Option<(String, String)>,
     /// The output was looked at since the start, or what is under way sees to it.
@@ -71,6 +73,7 @@ pub async fn run(
         told: None,
         journal,
         operation: config.source.operation.clone(),
+        applies: None,
         rejected: None,
         is_looked_at: false,
         broken: None,
@@ -187,6 +190,12 @@ impl Running {
 
     /// Applies a state, or a newer one that comes while that has to be tried again.
     async fn take(&mut self, state: State) -> Option<Exit> {
+        let exit = self.take_newest(state).await;
+        self.applies = None;
+        exit
+    }
+
+    async fn take_newest(&mut self, state: State) -> Option<Exit> {
         let (mut wanted, mut failures, mut is_withdrawn) = (state, 0, false);
         loop {
             if let Some(refusal) = self.applier.store().refusal(wanted.id()) {
@@ -196,6 +205,7 @@ impl Running {
                 return self.is_once.then_some(Exit::Rejected);
             }
             tracing::info!(id = wanted.id(), bytes = wanted.bytes().len(), "a state has come");
+            self.applies = Some(wanted.id().to_owned());
             self.report(None);
             let (verdict, interrupt) = self.around.beside(self.applier.apply(&wanted, is_withdrawn)).await;
             let why = match verdict {
@@ -315,8 +325,8 @@ impl Running {
             output: self.applier.output().path().display().to_string(),
             is_whole: self.is_looked_at && self.broken.is_none() && holds.is_some(),
             holds,
-            // It is kept only once it is begun.
-            applies: store.pending().map(|pending| pending.body.id().to_owned()).or_else(|| status.applying.clone()),
+            // One is kept only once it is begun.
+            applies: store.pending().map(|pending| pending.body.id().to_owned()).or_else(|| self.applies.clone()),
             retries: retries.map(str::to_owned),
             rejects,
             reason,

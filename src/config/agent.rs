@@ -408,7 +408,7 @@ mod tests {
     fn the_status_is_asked_for_in_one_place() {
         let asked = |admin: Option<&str>, state_dir: Option<&str>| {
             let [admin, state_dir] = [admin, state_dir].map(|text| text.map(str::to_owned));
-            let options = StatusOptions { admin, state_dir, ..StatusOptions::default() };
+            let options = StatusOptions { state_dir, admin, ..StatusOptions::default() };
             resolve_status(&options, Some("/env")).map_err(|problems| problems.to_string()).map(|request| request.at)
         };
         assert_eq!(asked(None, None), Ok(StatusAt::Directory("/env".into())));

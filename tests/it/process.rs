@@ -19,6 +19,7 @@ mod start;
 mod tokens;
 mod traces;
 
+pub(crate) use operators::promtool;
 pub(crate) use start::limited;
 pub(crate) use tokens::made;
 

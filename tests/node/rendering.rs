@@ -190,15 +190,69 @@ async fn prometheus_takes_the_alerts_and_the_queries_of_the_dashboard() {
     prometheus_takes(&json!({"groups": [{"name": "dashboard", "rules": rules}]}), queries.len());
 }
 
+/// Metrics of an agent that are not as of one that is well.
+type States<'s> = &'s [(&'s str, u32)];
+
+/// What each state of an agent leads to, as Prometheus itself evaluates the rules.
+#[tokio::test]
+async fn each_fault_of_an_agent_fires_its_own_alert() {
+    const WHOLE: &str = "output_whole";
+    let rendered =
+        render(&["--values", &cases()["agent-everything"], "--show-only=templates/around/metrics.yaml"]).await;
+    let rule = rendered.split("---\n").find(|part| part.contains("kind: PrometheusRule")).expect("a rule");
+    let rule: Value = serde_yaml::from_str(rule).expect("YAML");
+    let folder = tempfile::tempdir().expect("a folder");
+    let rules = folder.path().join("rules");
+    fs::write(&rules, rule["spec"].to_string()).expect("the folder is ours");
+    // What is not named is well.
+    let cases: [(States<'_>, &[&str]); 8] = [
+        (&[], &[]),
+        (&[(WHOLE, 0), ("empty", 1)], &["OutputNotWhole"]),
+        (&[(WHOLE, 0), ("failed", 1)], &["OutputNotWhole"]),
+        (&[("failed", 1)], &["Failed"]),
+        (&[("rejected", 1), ("lag_seconds", 1000)], &["Rejects"]),
+        (&[("lag_seconds", 1000)], &["Lags"]),
+        (&[("stale", 1)], &["WithoutServer"]),
+        (&[("denied", 1), (WHOLE, 0), ("empty", 1)], &["OutputNotWhole", "WithoutServer"]),
+    ];
+    let tests = cases.map(|(states, alerts)| {
+        let value = |name: &str| states.iter().find(|(state, _)| *state == name).map(|(_, value)| *value);
+        let one = |name: &str, labels: &str, value: u32| {
+            let series = format!("tidewait_agent_{name}{{namespace=\"default\",pod=\"a\"{labels}}}");
+            json!({"series": series, "values": format!("{value}x20")})
+        };
+        let faults = ["failed", "rejected", "stale", "empty", "denied"];
+        let faults = faults.map(|fault| one("fault", &format!(",fault=\"{fault}\""), value(fault).unwrap_or(0)));
+        let rest = [(WHOLE, 1), ("lag_seconds", 0)].map(|(name, well)| one(name, "", value(name).unwrap_or(well)));
+        let series = [&faults[..], &rest[..]].concat();
+        let fired =
+            alerts.iter().map(|alert| json!({"labels": format!("{{alertname=\"TidewaitAgent{alert}\"}}"), "value": 1}));
+        let firing = "count by (alertname) (ALERTS{alertstate=\"firing\"})";
+        json!({
+            "interval": "1m",
+            "input_series": series,
+            "promql_expr_test": [{"expr": firing, "eval_time": "10m", "exp_samples": fired.collect::<Vec<_>>()}],
+        })
+    });
+    let file = folder.path().join("tests");
+    let tests = json!({"rule_files": ["rules"], "evaluation_interval": "1m", "tests": tests});
+    fs::write(&file, tests.to_string()).expect("the folder is ours");
+    let output = promtool().args(["test", "rules"]).arg(file).output().expect("promtool runs");
+    assert!(output.status.success(), "{}", combined_output(&output));
+}
+
+fn promtool() -> std::process::Command {
+    let build = script("../control-plane/build.sh").output().expect("it runs");
+    let folder = String::from_utf8(build.stdout).expect("text");
+    std::process::Command::new(format!("{}/promtool", folder.trim_end()))
+}
+
 /// promtool finds this many rules, and nothing wrong with them.
 #[track_caller]
 fn prometheus_takes(rules: &Value, count: usize) {
-    let build = script("../control-plane/build.sh").output().expect("it runs");
-    let folder = String::from_utf8(build.stdout).expect("text");
     let file = tempfile::NamedTempFile::new().expect("a file");
     fs::write(file.path(), rules.to_string()).expect("it can be written");
-    let mut check = std::process::Command::new(format!("{}/promtool", folder.trim_end()));
-    let output = check.args(["check", "rules"]).arg(file.path()).output().expect("promtool runs");
+    let output = promtool().args(["check", "rules"]).arg(file.path()).output().expect("promtool runs");
     let found = format!("SUCCESS: {count} rules found");
     assert!(output.status.success() && combined_output(&output).contains(&found), "{}", combined_output(&output));
 }
@@ -295,6 +349,7 @@ async fn memory_follows_from_the_clients() {
 }
 
 /// Another value for each, and the case in whose rendering it shows.
+#[expect(clippy::too_many_lines, reason = "a line for each value")]
 fn changes() -> Vec<(&'static str, Value, &'static str)> {
     let (agent, of_agent) = ("agent", "agent-everything");
     let (inject, everything, proxy, hpa, keda) = ("inject", "inject-everything", "proxy", "proxy-hpa", "proxy-keda");
@@ -449,8 +504,8 @@ async fn every_value_changes_something() {
     let keys = text.lines().filter_map(|line| line.trim_start().strip_prefix("# ")?.split_once(" -- "));
     let keys: BTreeSet<_> = keys.map(|(key, _)| key).filter(|key| !key.contains(' ')).collect();
     let changes = changes();
-    let changed: BTreeSet<_> = changes.iter().map(|(key, ..)| *key).chain(SHOWN_ELSEWHERE).collect();
-    assert_eq!(changed, keys);
+    let named: BTreeSet<_> = changes.iter().map(|(key, ..)| *key).chain(SHOWN_ELSEWHERE).collect();
+    assert_eq!(named, keys);
     let cases = cases();
     let mut before = BTreeMap::new();
     for (name, file) in &cases {

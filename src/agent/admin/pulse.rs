@@ -37,7 +37,7 @@ impl Heart {
             // Who asked may have gone.
             let _ = answers.send(());
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -18,8 +18,8 @@ pub struct StatusOptions {
     /// The state directory of the agent
     #[arg(long, value_name = "DIR", help = "The state directory of the agent [default: the first of STATE_DIRECTORY]")]
     pub state_dir: Option<String>,
-    /// Ask the agent at the address of its --admin instead, such as http://127.0.0.1:8482
-    #[arg(long, value_name = "URL")]
+    /// Ask the agent at its admin port instead
+    #[arg(long, value_name = "URL", help = "Ask the agent at its --admin instead, such as http://127.0.0.1:8482")]
     pub admin: Option<String>,
     /// What is a failure: stopped, rejected, stale, empty, denied [default: all of them]
     #[arg(long, value_name = "WORD[,WORD]", value_delimiter = ',')]

@@ -74,6 +74,7 @@ async fn it_says_what_is_held_rejected_and_put_right() {
     ] {
         becomes(admin, series, value).await;
     }
+    assert!(said(admin, "/state").await.1.contains("\"applies\": null"), "it is held, and no longer applied");
     // What is rejected lags, and what is out stays whole.
     rig.change(2).await;
     rig.rejects("a", 2).await;
@@ -211,6 +212,7 @@ async fn it_shows_every_metric_that_there_is() {
     let (_agent, admin) = start(&rig, &url(&rig), &["--exec", &exec]).await;
     rig.holds("a", 1).await;
     let text = said(admin, "/metrics").await.1;
+    crate::process::promtool(&text).await;
     let shown: BTreeSet<_> =
         text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).map(str::to_owned).collect();
     let code = crate::chart::texts(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/agent"));

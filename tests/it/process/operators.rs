@@ -93,7 +93,7 @@ fn mistakes(text: &str) -> BTreeSet<String> {
 }
 
 /// The real `promtool check metrics`.
-async fn promtool(metrics: &str) {
+pub(crate) async fn promtool(metrics: &str) {
     let mut command = tokio::process::Command::new(crate::control_plane::tools().await.join("promtool"));
     command.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.kill_on_drop(true).spawn().expect("the script built it");
