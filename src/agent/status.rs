@@ -28,7 +28,7 @@ pub struct Report {
     pub operation: String,
     /// Where the model goes.
     pub output: String,
-    /// The output is whole, and is what is held.
+    /// The output is whole, be it the last good one.
     pub is_whole: bool,
     /// The id of the state that is held, and that the output has.
     pub holds: Option<String>,

@@ -64,6 +64,8 @@ impl Space {
         let agent = format!("agent={agent}");
         let installed = space.helm(&["install", "agents", CHART, "--set=mode=agent", "--set-json", &agent]).await;
         assert!(installed.status.success(), "{}", combined_output(&installed));
+        let notes = format!("An agent on every node keeps /var/lib/{}/ as /describe/zone-a of https://", space.name);
+        assert!(combined_output(&installed).contains(&notes), "{}", combined_output(&installed));
         space
     }
 }

@@ -5,6 +5,7 @@
 #![allow(
     clippy::panic,
     clippy::disallowed_methods,
+    clippy::format_push_string,
     reason = "tests read the environment, and end in a panic with the reason"
 )]
 

@@ -27,7 +27,7 @@ fn state(report: &Report, status: &Status, now: Instant) -> Vec<MetricFamily> {
     vec![
         gauge(
             "tidewait_agent_output_whole",
-            "1: the output is whole, and is what is held.",
+            "1: the output is whole, be it the last good one.",
             [(vec![], is(report.is_whole))],
         ),
         gauge(

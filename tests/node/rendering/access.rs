@@ -163,6 +163,7 @@ async fn notes_say_how_to_poll_by_each_way_that_is_on() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one table of what is refused")]
 async fn values_about_access_that_go_together_or_not_are_refused_in_words() {
     let unprotected = "access: {issuers: [{url: 'http://a.example', audience: b}], clearCredentials: true}";
     let issuer = |more: &str| {
