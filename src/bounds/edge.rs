@@ -110,6 +110,8 @@ pub const RELEASES_A_SECOND: usize = 1_000;
 pub const RELAY_TOLD_EVERY: Duration = Duration::from_secs(5);
 /// How much less time a relay has to catch up for a client for each process between it and the source.
 pub const RELAY_HOP: Duration = Duration::from_millis(500);
+/// Least time between two questions of a relay for clients that may be ahead.
+pub const RELAY_READ_EVERY: Duration = Duration::from_millis(200);
 /// The histories that requests ask a relay to catch up with at once; of more, those that came first are asked for.
 pub const RELAY_EPOCHS: usize = 8;
 /// Relays of an operation whose reports are known; of more, the one heard of longest ago is forgotten, and its agents counted.

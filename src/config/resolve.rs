@@ -17,6 +17,7 @@ use super::{Access, Config, Controller, Limits, Log, Operation, Source, Upstream
 
 mod access;
 pub mod custom;
+pub mod relay;
 mod source;
 mod tls;
 

@@ -204,10 +204,14 @@ impl Run {
             Relayed::Holds { draft, age, read } => {
                 let draft = self.shared(draft).await;
                 self.offer(&draft, draft.version);
-                self.confirmed_above(age, feed);
-                if let Some(number) = read {
-                    // The server above has looked, however old its answer is.
-                    self.operation.reads.complete(number, true);
+                match read {
+                    None => self.confirmed_above(age, feed),
+                    // The server above has looked, however old its answer is. It says nothing of the next change: the poll
+                    // that would bring it may be cut off.
+                    Some(number) => {
+                        self.update();
+                        self.operation.reads.complete(number, true);
+                    }
                 }
             }
             Relayed::StillHolds { age } => self.confirmed_above(age, feed),

@@ -14,11 +14,11 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::reads::{Number, Reader};
 use super::{Draft, Report, Reports};
-use crate::bounds::CATCH_UP;
+use crate::bounds::{CATCH_UP, RELAY_READ_EVERY};
 use crate::client::{self, Client, Confirmer, FailureKind, InvalidSetting, State, States, Status, is_same};
 use crate::model::{Provenance, Since, SourceRevisions, StateId};
 use crate::protocol::relay::Unfit;
@@ -33,6 +33,8 @@ pub struct DescribeSource {
     feed: Feed,
     status: watch::Receiver<Status>,
     confirmer: Confirmer,
+    /// What is served already.
+    held: Option<State>,
 }
 
 /// What an agent of this process holds, and how its client is doing: what it serves.
@@ -101,9 +103,9 @@ enum Contact {
 impl DescribeSource {
     /// Starts to poll. `held`: the state that is served already.
     pub fn start(settings: &client::Settings, held: Option<State>) -> Result<Self, InvalidSetting> {
-        let (given, reports) = Client::start(settings, held)?;
+        let (given, reports) = Client::start(settings, held.clone())?;
         let status = reports.status();
-        Ok(Self { feed: Feed::Client(given, reports), status, confirmer: Confirmer::new(settings)? })
+        Ok(Self { feed: Feed::Client(given, reports), status, confirmer: Confirmer::new(settings)?, held })
     }
 
     /// How the client is doing.
@@ -115,7 +117,7 @@ impl DescribeSource {
     /// Serves what an agent holds that has these settings.
     pub fn of_agent(settings: &client::Settings, holdings: Holdings) -> Result<Self, InvalidSetting> {
         let Holdings { held, status } = holdings;
-        Ok(Self { feed: Feed::Agent(held), status, confirmer: Confirmer::new(settings)? })
+        Ok(Self { feed: Feed::Agent(held), status, confirmer: Confirmer::new(settings)?, held: None })
     }
 }
 
@@ -127,9 +129,9 @@ pub async fn run(
     upstream: watch::Sender<Upstream>,
     reports: Reports,
 ) {
-    let DescribeSource { feed, status, confirmer } = source;
+    let DescribeSource { feed, status, confirmer, held } = source;
     let reads = answer_reads(confirmer, reader, status.clone(), reports.clone());
-    let follows = Follower { served, upstream, newest: None, contact: Contact::None };
+    let follows = Follower { served, upstream, newest: held, contact: Contact::None };
     tokio::select! {
         () = follows.run(feed, status, reports) => {}
         () = reads => {}
@@ -280,6 +282,7 @@ impl Follower {
 async fn answer_reads(mut confirmer: Confirmer, mut reader: Reader, status: watch::Receiver<Status>, reports: Reports) {
     loop {
         reader.requested().await;
+        let next = Instant::now() + RELAY_READ_EVERY;
         let read = reader.begin_read();
         let url = status.borrow().url;
         let asked = timeout(CATCH_UP, ask(&mut confirmer, url, &read.held)).await;
@@ -294,6 +297,7 @@ async fn answer_reads(mut confirmer: Confirmer, mut reader: Reader, status: watc
         if reports.send(report.into()).await.is_err() {
             return;
         }
+        sleep_until(next).await;
     }
 }
 

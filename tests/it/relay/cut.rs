@@ -203,3 +203,23 @@ async fn a_large_model_over_a_slow_line_arrives_at_the_first_attempt() {
     let answers = root.metric("tidewait_http_requests_total{code=\"200\",route=\"describe\"}").await;
     assert!((answers - 2.0).abs() < 0.5, "the whole model was sent once to the relay and once to this test: {answers}");
 }
+
+#[tokio::test]
+async fn a_relay_that_starts_anew_is_fresh_and_ready_though_nothing_has_changed() {
+    let rig = Rig::new();
+    let root = rig.root().await;
+    let kept = rig.path("kept");
+    let flags = ["--state-dir", &*kept];
+    let mut relay = rig.serves("relay", &source(&[root.listen], ""), "", &flags).await;
+    relay.ready().await;
+    let id = serves(&relay, 1).await;
+    relay.child.kill().await.expect("SIGKILL");
+    let relay = rig.serves("relay", &source(&[root.listen], ""), "", &flags).await;
+    until("it is fresh", async || (age(&relay).await == 0).then_some(())).await;
+    assert_eq!((relay.admin("/readyz").await.status, relay.get("/describe").await.id()), (200, &*id));
+    // The model was not sent again: the relay named what it had.
+    let answers = root.metric("tidewait_http_requests_total{code=\"200\",route=\"describe\"}").await;
+    assert!((answers - 1.0).abs() < 0.5, "{answers}");
+    drop(root);
+    until("the age grows", async || (age(&relay).await > 0).then_some(())).await;
+}
