@@ -15,6 +15,7 @@ pub mod hooks;
 pub mod notify;
 pub mod output;
 pub mod run;
+mod settle;
 pub mod setup;
 pub mod signals;
 pub mod status;

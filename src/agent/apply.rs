@@ -380,7 +380,7 @@ fn keep(kept: Result<(), StoreError>) -> Step {
 }
 
 /// Why a state is left that was still to be applied.
-const WITHDRAWN: &str = "the server has the state before again";
+pub(super) const WITHDRAWN: &str = "the server has the state before again";
 
 /// Whether `id` is another one of the state that is held. The client learns of what is held later than the store.
 pub(super) fn is_renamed(held: Option<&str>, id: Option<&str>) -> bool {

@@ -7,23 +7,26 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use self::tell::failure;
 use super::apply::{Applier, Later, Verdict, is_renamed};
 use super::around::{Around, Interrupt, every};
 use super::exit::Exit;
 use super::hooks::Action;
 use super::notify::Notify;
+use super::settle::Settling;
 use super::setup::{SetupError, setup};
-use super::status::{Journal, Report};
+use super::status::Journal;
 use crate::bounds::{AGENT_AGAIN, AGENT_ENFORCE, AGENT_MACHINE, AGENT_NEWER};
-use crate::client::{Client, FailureKind, Reports, State, States, Status, doubled, is_same};
+use crate::client::{Client, FailureKind, Reports, State, Status, doubled, is_same};
 use crate::config::agent::{Agent, OnStart};
 
 mod held;
+mod tell;
 
 /// An agent that runs.
 struct Running {
     applier: Applier,
-    states: States,
+    states: Settling,
     reports: Reports,
     status: watch::Receiver<Status>,
     around: Around,
@@ -53,7 +56,7 @@ pub async fn run(
     let around = Around::new(config, notify, reports.clone(), applier.commands().ends())?;
     let running = Running {
         applier,
-        states,
+        states: Settling::new(states, config.settle.filter(|_| config.once.is_none())),
         status: reports.status(),
         reports,
         around,
@@ -73,6 +76,7 @@ pub async fn run(
 impl Running {
     async fn run(mut self) -> Exit {
         let mut exit = self.start().await;
+        self.states.begin();
         let mut enforce = every(AGENT_ENFORCE);
         enforce.reset();
         while exit.is_none() {
@@ -100,6 +104,7 @@ impl Running {
                 changed = status.wait_for(|status| status.newest != newest || is_renamed(held.as_deref(), status.held.as_deref())) => {
                     let id = changed.ok().and_then(|status| status.held.clone());
                     self.applier.renamed(id.as_deref());
+                    self.withdraw();
                     // The server has gone back to what is held, and what failed meanwhile may still be out.
                     if self.holds_newest() && self.applier.output().is_unsettled() { self.enforce().await } else { None }
                 }
@@ -242,18 +247,6 @@ impl Running {
         }
     }
 
-    /// Says everywhere that a state is rejected.
-    fn reject(&mut self, id: &str, why: String) {
-        if self.applier.output().is_unsettled() {
-            tracing::error!(id, why, "the state is rejected, and its output stays (--rollback=false)");
-        } else {
-            tracing::error!(id, why, "the state is rejected, and the one before is kept");
-        }
-        self.rejected = Some((id.to_owned(), why.clone()));
-        self.around.notify.status(&self.standing());
-        self.reports.rejected(id, why);
-    }
-
     /// What follows on the end of a state: `once` is the exit where there is only one.
     fn after(&mut self, interrupt: Option<Interrupt>, once: Exit) -> Option<Exit> {
         match interrupt {
@@ -289,68 +282,6 @@ impl Running {
             None => Exit::Nothing,
         }
     }
-
-    /// Says how the agent is, where people look.
-    fn report(&mut self, retries: Option<&str>) {
-        let status = self.status.borrow().clone();
-        let store = self.applier.store();
-        let (rejects, reason) = self.rejected_newest().cloned().unzip();
-        self.journal.write(Report {
-            pid: std::process::id(),
-            operation: self.operation.clone(),
-            output: self.applier.output().path().display().to_string(),
-            holds: store.held().map(|held| held.body.id().to_owned()),
-            applies: store.pending().map(|pending| pending.body.id().to_owned()),
-            retries: retries.map(str::to_owned),
-            rejects,
-            reason,
-            broken: self.broken.clone(),
-            failed: self.failed.clone(),
-            is_denied: status.failure.as_ref().is_some_and(|(failure, _)| failure.kind == FailureKind::Denied),
-            failure: status.failure.map(|(failure, _)| failure.text),
-            endpoint: status.endpoint,
-        });
-    }
-
-    /// Says once that the server is not reached, or again, and why.
-    fn tell_of_contact(&mut self, why: Option<String>) {
-        if let Some(why) = &why {
-            tracing::warn!(why, "no state comes, and what is held stays");
-            self.around.notify.status(&format!("no state comes: {why}"));
-        } else {
-            tracing::info!(endpoint = self.status.borrow().endpoint, "the server answers again");
-            self.around.notify.status(&self.standing());
-        }
-        self.told = why;
-    }
-
-    /// What the agent holds, lacks or rejects, in one line.
-    fn standing(&self) -> String {
-        let held = self.applier.store().held().map(|held| held.body.id());
-        match (self.rejected_newest(), held) {
-            (Some((id, why)), _) => format!("rejected {id}: {why}"),
-            (None, Some(id)) => format!("holds {id}"),
-            (None, None) => "waits for the first state".to_owned(),
-        }
-    }
-
-    /// The state that was rejected, unless the server is known to have another one by now.
-    fn rejected_newest(&self) -> Option<&(String, String)> {
-        let status = self.status.borrow();
-        let newest = status.newest.as_deref();
-        self.rejected.as_ref().filter(|(id, _)| newest.is_none_or(|newest| is_same(id, newest)))
-    }
-
-    /// Whether the server is known to have what is held.
-    fn holds_newest(&self) -> bool {
-        let (status, held) = (self.status.borrow(), self.applier.held_id());
-        held.as_deref().zip(status.newest.as_deref()).is_some_and(|(held, newest)| is_same(held, newest))
-    }
-}
-
-/// Why the last poll brought no state.
-fn failure(status: &Status) -> Option<&str> {
-    status.failure.as_ref().map(|(failure, _)| failure.text.as_str())
 }
 
 /// How long a state waits before it is tried again: a random part of a ceiling that doubles.

@@ -11,74 +11,12 @@ use super::reader::Reader;
 use super::{Log, LogFormat, value};
 use crate::bounds::{AGENT_ID_BYTES, CLIENT_WAIT, DOCUMENT_BYTES};
 use crate::client;
-use crate::escape::escape;
 
 mod options;
+mod status;
 
 pub use options::{AgentCommand, AgentOptions, StatusOptions};
-
-/// What `tidewait agent status` is asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StatusRequest {
-    /// The state directory of the agent.
-    pub state_dir: PathBuf,
-    /// What is a failure.
-    pub fail_if: Vec<Fault>,
-    /// As JSON.
-    pub json: bool,
-}
-
-/// What can be wrong with an agent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// None runs.
-    Stopped,
-    /// The output is not what is held, or the commands failed for it.
-    Failed,
-    /// The newest state is rejected.
-    Rejected,
-    /// No state comes from a server.
-    Stale,
-    /// Nothing is held.
-    Empty,
-    /// The server refuses the agent.
-    Denied,
-}
-
-impl Fault {
-    /// All of them.
-    pub const ALL: [Self; 6] = [Self::Stopped, Self::Failed, Self::Rejected, Self::Stale, Self::Empty, Self::Denied];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Stopped => "stopped",
-            Self::Failed => "failed",
-            Self::Rejected => "rejected",
-            Self::Stale => "stale",
-            Self::Empty => "empty",
-            Self::Denied => "denied",
-        }
-    }
-}
-
-/// What `tidewait agent status` is asked for, if it can be. `environment`: `STATE_DIRECTORY`.
-pub fn resolve_status(options: &StatusOptions, environment: Option<&str>) -> Result<StatusRequest, Problems> {
-    let mut problems = Problems::default();
-    let mut fail_if = Vec::new();
-    for word in &options.fail_if {
-        if let Some(fault) = Fault::ALL.into_iter().find(|fault| fault.as_str() == word) {
-            fail_if.push(fault);
-        } else {
-            let names = Fault::ALL.map(Fault::as_str).join(", ");
-            problems.push("--fail-if", format!("\"{}\" is no failure: write one of {names}", escape(word)));
-        }
-    }
-    if fail_if.is_empty() {
-        fail_if = Fault::ALL.to_vec();
-    }
-    let state_dir = state_dir(options.state_dir.as_deref(), environment, &mut problems);
-    if problems.is_empty() { Ok(StatusRequest { state_dir, fail_if, json: options.json }) } else { Err(problems) }
-}
+pub use status::{Fault, StatusRequest, resolve_status};
 
 fn state_dir(given: Option<&str>, environment: Option<&str>, problems: &mut Problems) -> PathBuf {
     let state_dir = given.or_else(|| environment?.split(':').next()).unwrap_or_default();
@@ -100,6 +38,8 @@ pub struct Agent {
     pub state_dir: PathBuf,
     /// Commands.
     pub hooks: AgentHooks,
+    /// How long a new state is left before it is applied; absent: not at all.
+    pub settle: Option<Settle>,
     /// The process ends once the newest state is applied or rejected, or after this.
     pub once: Option<Duration>,
     /// The log.
@@ -172,6 +112,15 @@ pub enum OnStart {
     Never,
 }
 
+/// How long a new state is left before it is applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settle {
+    /// Since the newest one came.
+    pub least: Duration,
+    /// Since the first one did, at most.
+    pub most: Duration,
+}
+
 const DAY: Duration = Duration::from_hours(24);
 
 /// What is asked for, if all of it can be. `environment`: `STATE_DIRECTORY`. `host`: the host's name.
@@ -195,6 +144,7 @@ pub fn resolve(options: &AgentOptions, environment: Option<&str>, host: &str) ->
     if let (Some(given), false) = (reader.given("deadline"), options.once) {
         reader.wrong(given, "is of no use without --once: give that too, or leave this out");
     }
+    let settle = reader.optional("settle", settle).flatten();
     let state_dir = state_dir(options.state_dir.as_deref(), environment, reader.problems);
     let format = reader.optional("log-format", value::log_format).unwrap_or(LogFormat::Text);
     let level = reader.optional("log-level", value::log_level).unwrap_or_else(|| "info".to_owned());
@@ -202,7 +152,7 @@ pub fn resolve(options: &AgentOptions, environment: Option<&str>, host: &str) ->
         return Err(problems);
     }
     let log = Log { format, level, access: false };
-    Ok(Agent { source, output, state_dir, hooks, once: options.once.then_some(deadline), log })
+    Ok(Agent { source, output, state_dir, hooks, settle, once: options.once.then_some(deadline), log })
 }
 
 fn source(reader: &mut Reader<'_>, options: &AgentOptions, host: &str) -> client::Settings {
@@ -286,6 +236,7 @@ fn flags(options: &AgentOptions) -> Layer {
         ("kill-after", &options.kill_after),
         ("exec-attempts", &options.exec_attempts),
         ("splay", &options.splay),
+        ("settle", &options.settle),
         ("exec-on-start", &options.exec_on_start),
         ("deadline", &options.deadline),
         ("stop-timeout", &options.stop_timeout),
@@ -298,6 +249,18 @@ fn flags(options: &AgentOptions) -> Layer {
         }
     }
     flags
+}
+
+/// `MIN[:MAX]`; none: 0.
+fn settle(text: &str) -> Result<Option<Settle>, String> {
+    let range = Duration::ZERO..=Duration::from_hours(1);
+    let (least, most) = text.split_once(':').map_or((text, None), |(least, most)| (least, Some(most)));
+    let least = value::duration(least, &range)?;
+    let most = most.map(|most| value::duration(most, &range)).transpose()?.unwrap_or(4 * least);
+    if most < least {
+        return Err("has a MAX below its MIN: write MIN:MAX, such as 2s:10s".to_owned());
+    }
+    Ok((!least.is_zero()).then_some(Settle { least, most }))
 }
 
 fn on_start(text: &str) -> Result<OnStart, String> {
@@ -339,6 +302,18 @@ mod tests {
     }
 
     #[test]
+    fn states_settle_for_a_shortest_and_a_longest_time() {
+        let settle = |text: &str| {
+            let options = AgentOptions { settle: Some(text.to_owned()), ..options() };
+            resolve(&options, None, "a").expect("good").settle.map(|settle| (settle.least, settle.most))
+        };
+        let millis = Duration::from_millis;
+        assert_eq!(settle("0"), None);
+        assert_eq!(settle("500ms"), Some((millis(500), millis(2000))));
+        assert_eq!(settle("1s:1s"), Some((millis(1000), millis(1000))));
+    }
+
+    #[test]
     fn all_that_is_wrong_is_told_with_its_flag() {
         let given = |text: &str| Some(text.to_owned());
         let wrong = AgentOptions {
@@ -348,6 +323,7 @@ mod tests {
             exec_attempts: given("0"),
             exec_on_start: given("often"),
             deadline: given("5s"),
+            settle: given("2s:1s"),
             certificate: given("a.crt"),
             ..AgentOptions::default()
         };
@@ -361,6 +337,7 @@ mod tests {
             "--rollback: \"maybe\" is neither true nor false",
             "--exec-attempts: \"0\"",
             "--exec-on-start: \"often\" is not when: write auto, always or never",
+            "--settle: \"2s:1s\" has a MAX below its MIN",
             "--deadline: \"5s\" is of no use without --once",
         ] {
             assert!(told.lines().any(|line| line.starts_with(expected)), "{expected}\n{told}");

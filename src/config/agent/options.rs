@@ -133,6 +133,9 @@ pub struct AgentOptions {
     /// Longest random pause before --exec (0 to 1h) [default: 0]
     #[arg(long, value_name = "DURATION", help_heading = HOOKS)]
     pub splay: Option<String>,
+    /// Wait until no newer state has come for MIN, but for MAX at most [default: 0; MAX: 4 times MIN]
+    #[arg(long, value_name = "MIN[:MAX]", help_heading = HOOKS)]
+    pub settle: Option<String>,
     /// Run --exec at a start for what is held: always, never, or auto: unless it has succeeded in this boot [default: auto]
     #[arg(long, value_name = "WHEN", help_heading = HOOKS)]
     pub exec_on_start: Option<String>,

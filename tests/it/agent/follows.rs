@@ -45,6 +45,36 @@ async fn a_change_reaches_each_kind_of_output() {
     assert_eq!(rig.read(&format!("tree/{first}/b.txt")).trim(), "one", "readers may still have it open");
 }
 
+/// A long time to settle ends with the longest one, and what came first is never put out.
+#[tokio::test]
+async fn a_state_is_left_until_it_has_settled_and_the_newest_is_applied() {
+    let rig = Rig::new().await;
+    let exec = rig.hook("exec");
+    let _agent = rig.agent(&["--exec", &exec, "--settle=1h:3s"]);
+    rig.holds("a", 1).await;
+    for n in 2..=4 {
+        let id = rig.change(n).await;
+        until("it has come", async || (rig.seen("a").await["applies"] == id).then_some(())).await;
+        assert_eq!(rig.read("out"), r#"{"n":1}"#);
+    }
+    rig.holds("a", 4).await;
+    let calls = [1, 4].map(|n| format!("exec apply 1 {{\"n\":{n}}}"));
+    assert_eq!(rig.calls(), calls);
+}
+
+/// What settles is left, where the server has gone back to what is held.
+#[tokio::test]
+async fn a_state_that_settles_is_left_if_the_server_takes_it_back() {
+    let rig = Rig::new().await;
+    let mut agent = rig.agent(&["--settle=1h:1h", "--wait=1s"]);
+    rig.holds("a", 1).await;
+    let id = rig.change(2).await;
+    until("it has come", async || (rig.seen("a").await["applies"] == id).then_some(())).await;
+    rig.change(1).await;
+    agent.logged("the state is left").await;
+    assert_eq!(rig.read("out"), r#"{"n":1}"#);
+}
+
 #[tokio::test]
 async fn the_newest_wins_while_a_command_runs_and_operators_see_it() {
     let rig = Rig::new().await;
