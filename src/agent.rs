@@ -10,6 +10,7 @@
 pub mod apply;
 mod around;
 pub mod commands;
+pub mod dry_run;
 pub mod exit;
 pub mod hooks;
 pub mod notify;

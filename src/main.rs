@@ -10,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tidewait::access::tokens;
 use tidewait::admin::ask;
 use tidewait::agent::notify::{Given, Notify};
-use tidewait::agent::{exit, run, setup, status};
+use tidewait::agent::{dry_run, exit, run, setup, status};
 use tidewait::app::{self, App};
 use tidewait::bounds::LOG_END;
 use tidewait::config::agent::{AgentCommand, AgentOptions, StatusOptions};
@@ -113,7 +113,7 @@ fn agent(options: &AgentOptions) -> ExitCode {
         }
     };
     match run_agent(&config) {
-        Ok(Ok(exit)) => ExitCode::from(exit.code()),
+        Ok(Ok((exit, text))) => print_out(&text, exit.code()),
         Ok(Err(error)) => {
             complain(&format!("tidewait: {}", escape::lines(&chain(&error))));
             if error.is_misconfigured() { ExitCode::from(2) } else { ExitCode::FAILURE }
@@ -134,7 +134,12 @@ fn agent_status(options: &StatusOptions, environment: Option<&str>) -> ExitCode 
         }
     };
     let (text, code) = status::status(&request);
-    match answer(&text) {
+    print_out(&text, code)
+}
+
+/// Prints what a person asked for, and ends with a code.
+fn print_out(text: &str, code: u8) -> ExitCode {
+    match answer(text) {
         Ok(()) => ExitCode::from(code),
         Err(error) => {
             complain(&format!("tidewait: {error}"));
@@ -143,7 +148,7 @@ fn agent_status(options: &StatusOptions, environment: Option<&str>) -> ExitCode 
     }
 }
 
-fn run_agent(config: &config::agent::Agent) -> Result<Result<exit::Exit, setup::SetupError>, Box<dyn Error>> {
+fn run_agent(config: &config::agent::Agent) -> Result<Result<(exit::Exit, String), setup::SetupError>, Box<dyn Error>> {
     threads::check()?;
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     // Little is to be done, but the output is written on one thread while the other one polls.
@@ -156,7 +161,11 @@ fn run_agent(config: &config::agent::Agent) -> Result<Result<exit::Exit, setup::
     let given =
         Given { socket: socket.as_deref(), watchdog: watchdog.as_deref(), watchdog_pid: watchdog_pid.as_deref() };
     let notify = Notify::new(given)?;
-    let done = runtime.block_on(run::run(config, notify, cli::variable));
+    let done = if config.dry_run {
+        runtime.block_on(dry_run::run(config, cli::variable))
+    } else {
+        runtime.block_on(run::run(config, notify, cli::variable)).map(|exit| (exit, String::new()))
+    };
     runtime.shutdown_timeout(LAST_THREADS);
     telemetry.finish();
     Ok(done)

@@ -90,6 +90,12 @@ impl Commands {
         (self.stopping.clone(), self.stop.clone())
     }
 
+    /// Whether there is one that looks at what is staged.
+    #[must_use]
+    pub fn checks(&self) -> bool {
+        self.check.is_some()
+    }
+
     /// Whether there is one that applies a state.
     #[must_use]
     pub fn applies(&self) -> bool {

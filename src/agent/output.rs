@@ -32,7 +32,9 @@ pub mod compare;
 mod entry;
 pub mod fault;
 pub mod format;
+mod preview;
 pub mod render;
+mod scratch;
 pub mod settings;
 mod tree;
 
@@ -70,7 +72,14 @@ pub struct Staged {
 
 impl Output {
     /// Looks whether the output can be replaced at all, and removes what a killed process has left beside it.
-    pub fn open(mut settings: Settings, start: Start) -> Result<Self, InvalidOutput> {
+    pub fn open(settings: Settings, start: Start) -> Result<Self, InvalidOutput> {
+        let output = Self::look(settings)?;
+        output.clean(start);
+        Ok(output)
+    }
+
+    /// Looks whether the output can be replaced at all, and changes nothing.
+    pub fn look(mut settings: Settings) -> Result<Self, InvalidOutput> {
         settings.make_absolute();
         let invalid = |path: &Path, why| InvalidOutput::Path { path: path.to_owned(), why };
         if let Some(folder) = &settings.tree {
@@ -102,9 +111,7 @@ impl Output {
             (None, Some(out)) => out.file.clone(),
             (None, None) => return Err(InvalidOutput::Nowhere),
         };
-        let output = Self { settings: Arc::new(settings), path: path.into() };
-        output.clean(start);
-        Ok(output)
+        Ok(Self { settings: Arc::new(settings), path: path.into() })
     }
 
     /// Best effort: a file system that does not let it will not let anything be staged, which is told then.

@@ -17,7 +17,7 @@ use super::settle::Settling;
 use super::setup::{SetupError, setup};
 use super::status::Journal;
 use crate::bounds::{AGENT_AGAIN, AGENT_ENFORCE, AGENT_MACHINE, AGENT_NEWER};
-use crate::client::{Client, FailureKind, Reports, State, Status, doubled, is_same};
+use crate::client::{Client, Reports, State, Status, doubled, is_same};
 use crate::config::agent::{Agent, OnStart};
 
 mod held;
@@ -274,13 +274,7 @@ impl Running {
         if interrupt == Interrupt::Stop {
             return Exit::Stopped;
         }
-        let status = self.status.borrow();
-        let is_denied = status.failure.as_ref().is_some_and(|(failure, _)| failure.kind == FailureKind::Denied);
-        match self.applier.store().held() {
-            _ if is_denied => Exit::Denied,
-            Some(_) => Exit::Stale,
-            None => Exit::Nothing,
-        }
+        Exit::without_answer(&self.status.borrow(), self.applier.store().held().is_some())
     }
 }
 

@@ -45,8 +45,15 @@ impl SetupError {
     }
 }
 
-/// The applier of an agent. `inherited` gives the variables of the environment.
-pub fn setup(config: &Agent, inherited: impl Fn(&str) -> Option<OsString>) -> Result<Applier, SetupError> {
+/// What can be made of a configuration without the state directory and the output being touched.
+pub(super) struct Parts {
+    pub(super) commands: Commands,
+    pub(super) places: Settings,
+    pub(super) of: Of,
+}
+
+/// The parts of an agent. `inherited` gives the variables of the environment.
+pub(super) fn parts(config: &Agent, inherited: impl Fn(&str) -> Option<OsString>) -> Result<Parts, SetupError> {
     let commands = Commands::new(&config.hooks, inherited)?;
     let given = &config.output;
     let options = Options {
@@ -62,6 +69,12 @@ pub fn setup(config: &Agent, inherited: impl Fn(&str) -> Option<OsString>) -> Re
     // Sorted, and each once: the order in which they are given says nothing.
     let select: BTreeSet<String> = config.source.select.iter().cloned().collect();
     let of = Of { operation: config.source.operation.clone(), select: select.into_iter().collect() };
+    Ok(Parts { commands, places, of })
+}
+
+/// The applier of an agent. `inherited` gives the variables of the environment.
+pub fn setup(config: &Agent, inherited: impl Fn(&str) -> Option<OsString>) -> Result<Applier, SetupError> {
+    let Parts { commands, places, of } = parts(config, inherited)?;
     let (store, aside) = Store::open(&config.state_dir, of)?;
     for what in aside.broken {
         tracing::warn!(what, "what was kept is damaged, and is set aside");

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use self::aside::Why;
 pub use self::body::Body;
 pub use self::lock::is_locked;
-pub use self::record::{HookResult, Of, Phase, Refusal};
+pub use self::record::{HookResult, Of, Phase, Refusal, held_id};
 use self::record::{Kept, PendingRecord, Record, Refusals, StateName};
 use crate::bounds::{AGENT_REFUSED, DOCUMENT_BYTES};
 use crate::files::{self, FileError, failed};

@@ -86,5 +86,7 @@ pub const AGENT_MACHINE: (Duration, Duration) = (Duration::from_secs(5), Duratio
 pub const AGENT_ENFORCE: Duration = Duration::from_secs(60);
 /// How long an agent that starts waits for a newer state before it goes on with the one that it had.
 pub const AGENT_NEWER: Duration = Duration::from_secs(2);
+/// How long `--dry-run` looks for the shortest difference of a file; beyond, it tells a longer one.
+pub const AGENT_DIFF: Duration = Duration::from_secs(5);
 /// Between two attempts of `--verify`.
 pub const AGENT_VERIFY_AGAIN: Duration = Duration::from_secs(1);

@@ -42,6 +42,8 @@ pub struct Agent {
     pub settle: Option<Settle>,
     /// The process ends once the newest state is applied or rejected, or after this.
     pub once: Option<Duration>,
+    /// It only says what it would do.
+    pub dry_run: bool,
     /// The log.
     pub log: Log,
 }
@@ -141,8 +143,8 @@ pub fn resolve(options: &AgentOptions, environment: Option<&str>, host: &str) ->
     };
     let hooks = hooks(&mut reader, options);
     let deadline = duration(&mut reader, "deadline", Duration::from_secs(1)..=DAY, 60);
-    if let (Some(given), false) = (reader.given("deadline"), options.once) {
-        reader.wrong(given, "is of no use without --once: give that too, or leave this out");
+    if let (Some(given), false) = (reader.given("deadline"), options.once || options.dry_run) {
+        reader.wrong(given, "is of no use without --once or --dry-run: give that too, or leave this out");
     }
     let settle = reader.optional("settle", settle).flatten();
     let state_dir = state_dir(options.state_dir.as_deref(), environment, reader.problems);
@@ -152,7 +154,8 @@ pub fn resolve(options: &AgentOptions, environment: Option<&str>, host: &str) ->
         return Err(problems);
     }
     let log = Log { format, level, access: false };
-    Ok(Agent { source, output, state_dir, hooks, settle, once: options.once.then_some(deadline), log })
+    let once = (options.once || options.dry_run).then_some(deadline);
+    Ok(Agent { source, output, state_dir, hooks, settle, once, dry_run: options.dry_run, log })
 }
 
 fn source(reader: &mut Reader<'_>, options: &AgentOptions, host: &str) -> client::Settings {
@@ -178,7 +181,7 @@ fn source(reader: &mut Reader<'_>, options: &AgentOptions, host: &str) -> client
         select: options.select.clone(),
         agent_id: options.agent_id.clone().or_else(|| of_host(host)),
         // With --once nobody waits for a change.
-        wait: if options.once { CLIENT_WAIT.0 } else { wait },
+        wait: if options.once || options.dry_run { CLIENT_WAIT.0 } else { wait },
         max_bytes: number(reader, "max-bytes", 1..=DOCUMENT_BYTES, DOCUMENT_BYTES),
         ca: options.ca.as_ref().map(PathBuf::from),
         certificate,
@@ -338,7 +341,7 @@ mod tests {
             "--exec-attempts: \"0\"",
             "--exec-on-start: \"often\" is not when: write auto, always or never",
             "--settle: \"2s:1s\" has a MAX below its MIN",
-            "--deadline: \"5s\" is of no use without --once",
+            "--deadline: \"5s\" is of no use without --once or --dry-run",
         ] {
             assert!(told.lines().any(|line| line.starts_with(expected)), "{expected}\n{told}");
         }

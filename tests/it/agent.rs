@@ -16,6 +16,7 @@ pub(crate) use crate::server::until;
 use crate::server::{STEP, Server, collect, tidewait};
 
 mod commands;
+mod dry_run;
 mod faults;
 mod follows;
 mod killed;

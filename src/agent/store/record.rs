@@ -205,6 +205,13 @@ pub(super) fn read<R: Record>(path: &Path, of: &Of) -> Result<Result<Option<R>, 
     read().map_err(failed("read", path))
 }
 
+/// The id of what is held in a state directory, which may be another agent's: nothing is locked or changed.
+#[must_use]
+pub fn held_id(directory: &Path, of: &Of) -> Option<String> {
+    let kept = read::<Kept>(&directory.join(Kept::NAME), of).ok()?.ok()??;
+    Some(kept.state.id)
+}
+
 /// What a file has that any record has; none if it is no record of this form.
 pub(super) fn read_any(path: &Path) -> Option<Any> {
     parse(&bytes(path).ok()??).ok()

@@ -143,7 +143,10 @@ pub struct AgentOptions {
     /// End once the newest state is applied, or rejected
     #[arg(long, help_heading = RUN)]
     pub once: bool,
-    /// How long --once takes at most (1s to 1d) [default: 60s]
+    /// Print what the newest state would change (a unified diff), and change nothing; --check looks at a copy of it
+    #[arg(long, help_heading = RUN)]
+    pub dry_run: bool,
+    /// How long --once or --dry-run takes at most (1s to 1d) [default: 60s]
     #[arg(long, value_name = "DURATION", help_heading = RUN)]
     pub deadline: Option<String>,
     /// How long a command that runs may still take after SIGTERM (0 to 1h) [default: 20s]

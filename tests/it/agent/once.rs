@@ -97,7 +97,7 @@ async fn what_was_under_way_is_finished_and_the_server_is_still_missed() {
 }
 
 /// An address at which nobody listens.
-fn nowhere() -> String {
+pub(super) fn nowhere() -> String {
     format!("http://127.0.0.1:{}", crate::control_plane::free_port())
 }
 
