@@ -76,7 +76,6 @@ pub async fn run(
 impl Running {
     async fn run(mut self) -> Exit {
         let mut exit = self.start().await;
-        self.states.begin();
         let mut enforce = every(AGENT_ENFORCE);
         enforce.reset();
         while exit.is_none() {
@@ -95,7 +94,11 @@ impl Running {
                     Interrupt::Asked => None,
                 },
                 state = self.states.next() => match state {
-                    Some(state) => self.take(state).await,
+                    Some(state) => {
+                        let exit = self.take(state).await;
+                        self.states.begin();
+                        exit
+                    }
                     None => Some(Exit::Failed),
                 },
                 _ = enforce.tick(), if self.enforces || self.failed.is_some() => {

@@ -36,7 +36,7 @@ impl Span {
 }
 
 impl Settling {
-    /// States are given as they come until [`Settling::begin`].
+    /// States are given as they come until [`Settling::begin`]: the first one after a start is waited for.
     pub(super) fn new(states: States, settle: Option<Settle>) -> Self {
         Self { states, settle, is_on: false, waiting: None }
     }

@@ -20,9 +20,11 @@ impl Running {
 
     /// A state that settles is left, where the server has gone back to what is held.
     pub(super) fn withdraw(&mut self) {
-        if self.holds_newest()
-            && let Some(id) = self.states.withdraw()
-        {
+        if !self.holds_newest() {
+            return;
+        }
+        self.states.begin();
+        if let Some(id) = self.states.withdraw() {
             tracing::info!(id, why = WITHDRAWN, "the state is left");
             self.reports.rejected(&id, WITHDRAWN);
         }
