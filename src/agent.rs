@@ -7,6 +7,7 @@
 //! ```
 //! Nothing here panics on any state of the disk, or whatever a command of the operator does.
 
+mod age;
 pub mod apply;
 mod around;
 pub mod commands;

@@ -302,6 +302,13 @@ impl Applier {
         why.map_or(Ok(()), Err)
     }
 
+    /// Says to the command that what is held is too old: what comes of it changes nothing here.
+    pub async fn tell_stale(&self) {
+        if let Some(held) = self.held() {
+            self.exec(Action::Stale, &held, None).await;
+        }
+    }
+
     /// Whether the commands have succeeded for what is held, as they are configured now, in this boot.
     #[must_use]
     pub fn is_applied(&self) -> bool {
@@ -348,6 +355,7 @@ impl Applier {
             target: self.output.path(),
             previous_file: None,
             reason: failed.map(|(_, reason)| reason),
+            is_stale: false,
             attempt: self.attempts() + 1,
         }
     }

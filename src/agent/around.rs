@@ -6,6 +6,8 @@ use std::time::Duration;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::age::Age;
+use super::commands::Commands;
 use super::hooks::Orphans;
 use super::notify::Notify;
 use super::setup::SetupError;
@@ -20,6 +22,7 @@ pub(super) struct Around {
     pub(super) notify: Notify,
     watchdog: Option<Interval>,
     deadline: Option<Instant>,
+    age: Age,
     reports: Reports,
     /// No further command is started; those that run are ended.
     ends: (CancellationToken, CancellationToken),
@@ -32,6 +35,8 @@ pub(super) struct Around {
     pub(super) is_asked_again: bool,
     /// What was rejected may be tried again.
     pub(super) is_asked_anew: bool,
+    /// What is held has become too old, or is not any more.
+    pub(super) has_turned: bool,
 }
 
 /// Why what goes on is to be left.
@@ -43,6 +48,8 @@ pub(super) enum Interrupt {
     Deadline,
     /// To look at what is asked for.
     Asked,
+    /// What is held has become too old, or is not any more.
+    Turned,
 }
 
 impl Around {
@@ -51,8 +58,9 @@ impl Around {
         config: &Agent,
         notify: Notify,
         reports: Reports,
-        ends: (CancellationToken, CancellationToken),
+        commands: &Commands,
     ) -> Result<Self, SetupError> {
+        let stale = commands.stale().clone();
         let system = |what| move |error| SetupError::System(what, error);
         Ok(Self {
             signals: Signals::new().map_err(system("signals cannot be handled"))?,
@@ -60,14 +68,21 @@ impl Around {
             watchdog: notify.watchdog().map(every),
             notify,
             deadline: config.once.map(|time| Instant::now() + time),
+            age: Age::new(config.max_age, reports.status(), stale),
             reports,
-            ends,
+            ends: commands.ends(),
             stop_timeout: config.hooks.stop_timeout,
             kill_after: config.hooks.kill_after,
             stops_at: None,
             is_asked_again: false,
             is_asked_anew: false,
+            has_turned: false,
         })
+    }
+
+    /// Whether there is an age that is too old.
+    pub(super) fn max_age_is_given(&self) -> bool {
+        self.age.is_bounded()
     }
 
     /// Whether no further command is started.
@@ -100,6 +115,15 @@ impl Around {
                     self.stops_at = None;
                     self.ends.1.cancel();
                 }
+                is_stale = self.age.turned() => {
+                    if is_stale {
+                        tracing::warn!("what is held is older than --max-age");
+                    } else {
+                        tracing::info!("what is held is not older than --max-age any more");
+                    }
+                    self.has_turned = true;
+                    return Interrupt::Turned;
+                }
                 _ = self.orphans.reaped() => {}
                 () = tick(self.watchdog.as_mut()) => self.notify.alive(),
             }
@@ -114,7 +138,7 @@ impl Around {
             tokio::select! {
                 done = &mut work => return (done, ends),
                 interrupt = self.attend() => match interrupt {
-                    Interrupt::Asked => {}
+                    Interrupt::Asked | Interrupt::Turned => {}
                     Interrupt::Stop | Interrupt::Deadline => {
                         tracing::info!("asked to end: a command that runs has a while left");
                         // The second one is in a hurry.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use super::age::Stale;
 use super::hooks::{
     self, Action, Call, Command, Ended, Environment, InvalidCommand, InvalidEnvironment, Limits, Outcome,
 };
@@ -25,6 +26,7 @@ pub struct Commands {
     stop: CancellationToken,
     /// No further one is started.
     stopping: CancellationToken,
+    stale: Stale,
 }
 
 /// Why commands cannot be used.
@@ -75,6 +77,7 @@ impl Commands {
             settings: settings.clone(),
             stop: CancellationToken::new(),
             stopping: CancellationToken::new(),
+            stale: Stale::default(),
         })
     }
 
@@ -88,6 +91,12 @@ impl Commands {
     #[must_use]
     pub fn ends(&self) -> (CancellationToken, CancellationToken) {
         (self.stopping.clone(), self.stop.clone())
+    }
+
+    /// Whether what is held is too old, as commands are told.
+    #[must_use]
+    pub fn stale(&self) -> &Stale {
+        &self.stale
     }
 
     /// Whether there is one that looks at what is staged.
@@ -144,6 +153,7 @@ impl Commands {
             return Outcome::Stopped;
         }
         let stdin = self.settings.stdin.then(|| bytes.clone());
+        let call = Call { is_stale: self.stale.is_stale(), ..call };
         let ended = hooks::run(command, &self.environment, &call, stdin, self.limits, self.stop.cancelled()).await;
         tell(name, call.id, &ended);
         ended.outcome

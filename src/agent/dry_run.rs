@@ -25,7 +25,7 @@ pub async fn run(config: &Agent, inherited: impl Fn(&str) -> Option<OsString>) -
     let source = client::Settings { agent_id: None, patches: false, ..config.source.clone() };
     let (mut states, reports) = Client::start(&source, None).map_err(SetupError::Client)?;
     let status = reports.status();
-    let mut around = Around::new(config, Notify::default(), reports, commands.ends())?;
+    let mut around = Around::new(config, Notify::default(), reports, &commands)?;
     let state = loop {
         tokio::select! {
             state = states.next() => match state {
@@ -38,7 +38,7 @@ pub async fn run(config: &Agent, inherited: impl Fn(&str) -> Option<OsString>) -
                     let exit = Exit::without_answer(&status.borrow(), held.is_some());
                     return Ok((exit, String::new()));
                 }
-                Interrupt::Asked => {}
+                Interrupt::Asked | Interrupt::Turned => {}
             },
         }
     };
@@ -123,6 +123,7 @@ impl Would<'_> {
             target: self.output.path(),
             previous_file: before.exists().then_some(&*before),
             reason: None,
+            is_stale: false,
             attempt: 1,
         };
         self.commands.check(call, state.bytes()).await

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use self::tell::failure;
-use super::apply::{Applier, Later, Verdict, is_renamed};
+use super::apply::{Applier, is_renamed};
 use super::around::{Around, Interrupt, every};
 use super::exit::Exit;
 use super::hooks::Action;
@@ -16,11 +16,12 @@ use super::notify::Notify;
 use super::settle::Settling;
 use super::setup::{SetupError, setup};
 use super::status::Journal;
-use crate::bounds::{AGENT_AGAIN, AGENT_ENFORCE, AGENT_MACHINE, AGENT_NEWER};
-use crate::client::{Client, Reports, State, Status, doubled, is_same};
-use crate::config::agent::{Agent, OnStart};
+use crate::bounds::{AGENT_ENFORCE, AGENT_NEWER};
+use crate::client::{Client, Reports, Status};
+use crate::config::agent::{Agent, OnStale, OnStart};
 
 mod held;
+mod take;
 mod tell;
 
 /// An agent that runs.
@@ -31,6 +32,7 @@ struct Running {
     status: watch::Receiver<Status>,
     around: Around,
     on_start: OnStart,
+    on_stale: OnStale,
     enforces: bool,
     is_once: bool,
     /// Why the last poll brought no state, as the log says it.
@@ -53,7 +55,7 @@ pub async fn run(
 ) -> Result<Exit, SetupError> {
     let applier = setup(config, inherited)?;
     let (states, reports) = Client::start(&config.source, applier.held()).map_err(SetupError::Client)?;
-    let around = Around::new(config, notify, reports.clone(), applier.commands().ends())?;
+    let around = Around::new(config, notify, reports.clone(), applier.commands())?;
     let running = Running {
         applier,
         states: Settling::new(states, config.settle.filter(|_| config.once.is_none())),
@@ -61,6 +63,7 @@ pub async fn run(
         reports,
         around,
         on_start: config.hooks.on_start,
+        on_stale: config.on_stale,
         enforces: config.output.enforce,
         is_once: config.once.is_some(),
         told: None,
@@ -80,6 +83,9 @@ impl Running {
         enforce.reset();
         while exit.is_none() {
             exit = self.asked().await;
+            if exit.is_none() && std::mem::take(&mut self.around.has_turned) {
+                exit = self.turned().await;
+            }
             if exit.is_some() {
                 break;
             }
@@ -91,7 +97,7 @@ impl Running {
             exit = tokio::select! {
                 interrupt = self.around.attend() => match interrupt {
                     Interrupt::Stop | Interrupt::Deadline => Some(self.end(interrupt)),
-                    Interrupt::Asked => None,
+                    Interrupt::Asked | Interrupt::Turned => None,
                 },
                 state = self.states.next() => match state {
                     Some(state) => {
@@ -167,7 +173,7 @@ impl Running {
                 () = &mut waited => break None,
                 interrupt = self.around.attend() => match interrupt {
                     Interrupt::Stop | Interrupt::Deadline => return Some(self.end(interrupt)),
-                    Interrupt::Asked => {}
+                    Interrupt::Asked | Interrupt::Turned => {}
                 },
             }
         };
@@ -182,74 +188,6 @@ impl Running {
         }
     }
 
-    /// Applies a state, or a newer one that comes while that has to be tried again.
-    async fn take(&mut self, state: State) -> Option<Exit> {
-        let (mut wanted, mut failures, mut is_withdrawn) = (state, 0, false);
-        loop {
-            if let Some(refusal) = self.applier.store().refusal(wanted.id()) {
-                tracing::debug!(id = wanted.id(), "a state that was rejected is not tried again");
-                self.reports.rejected(wanted.id(), refusal.reason.clone());
-                self.rejected = Some((refusal.id.clone(), refusal.reason.clone()));
-                return self.is_once.then_some(Exit::Rejected);
-            }
-            tracing::info!(id = wanted.id(), bytes = wanted.bytes().len(), "a state has come");
-            let (verdict, interrupt) = self.around.beside(self.applier.apply(&wanted, is_withdrawn)).await;
-            let why = match verdict {
-                Verdict::Held => {
-                    tracing::info!(id = wanted.id(), "the state is applied");
-                    self.reports.held(wanted.id());
-                    (self.rejected, self.broken, self.failed) = (None, None, None);
-                    self.around.notify.ready(&self.standing());
-                    return self.after(interrupt, Exit::Stopped);
-                }
-                Verdict::Rejected(why) if is_withdrawn => {
-                    tracing::info!(id = wanted.id(), why, "the state is left, and the one before is kept");
-                    self.reports.rejected(wanted.id(), why);
-                    self.rejected = None;
-                    self.around.notify.ready(&self.standing());
-                    return self.after(interrupt, Exit::Stopped);
-                }
-                Verdict::Rejected(why) => {
-                    self.reject(wanted.id(), why);
-                    return self.after(interrupt, Exit::Rejected);
-                }
-                Verdict::Stopped => return Some(self.end(interrupt.unwrap_or(Interrupt::Stop))),
-                Verdict::Later(why) => match interrupt {
-                    Some(interrupt) => return Some(self.end(interrupt)),
-                    None => why,
-                },
-            };
-            let pause = pause(&why, failures);
-            let (Later::Command(why) | Later::Machine(why)) = why;
-            tracing::warn!(id = wanted.id(), why, again_in = ?pause, "the state is tried again");
-            self.around.notify.status(&format!("tries {} again: {why}", wanted.id()));
-            failures += 1;
-            self.report(Some(&why));
-            let (mut status, held) = (self.status.clone(), self.applier.held_id());
-            tokio::select! {
-                newer = self.states.next() => match newer {
-                    Some(newer) => (wanted, failures, is_withdrawn) = (newer, 0, false),
-                    None => return Some(Exit::Failed),
-                },
-                interrupt = self.around.attend() => match interrupt {
-                    Interrupt::Asked => {
-                        // What they run again for is not what is put out.
-                        self.around.is_asked_again = false;
-                        let exit = self.asked().await;
-                        if exit.is_some() {
-                            return exit;
-                        }
-                        failures = 0;
-                    }
-                    Interrupt::Stop | Interrupt::Deadline => return Some(self.end(interrupt)),
-                },
-                // The server has gone back to what is held.
-                _ = status.wait_for(|status| held.as_deref().zip(status.newest.as_deref()).is_some_and(|(held, newest)| is_same(held, newest))), if !is_withdrawn => is_withdrawn = true,
-                () = sleep(pause) => {}
-            }
-        }
-    }
-
     /// What follows on the end of a state: `once` is the exit where there is only one.
     fn after(&mut self, interrupt: Option<Interrupt>, once: Exit) -> Option<Exit> {
         match interrupt {
@@ -259,7 +197,7 @@ impl Running {
     }
 
     /// Does what was asked for, also meanwhile.
-    async fn asked(&mut self) -> Option<Exit> {
+    pub(super) async fn asked(&mut self) -> Option<Exit> {
         if std::mem::take(&mut self.around.is_asked_anew) {
             self.applier.forget_refused();
             if self.enforces && self.applier.pending().is_none() {
@@ -279,14 +217,4 @@ impl Running {
         }
         Exit::without_answer(&self.status.borrow(), self.applier.store().held().is_some())
     }
-}
-
-/// How long a state waits before it is tried again: a random part of a ceiling that doubles.
-fn pause(why: &Later, failures: u32) -> Duration {
-    let range = match why {
-        Later::Command(_) => AGENT_AGAIN,
-        Later::Machine(_) => AGENT_MACHINE,
-    };
-    let ceiling = doubled(range, failures);
-    ceiling.mul_f64(fastrand::f64()).max(range.0)
 }

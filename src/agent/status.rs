@@ -42,6 +42,10 @@ pub struct Report {
     pub endpoint: String,
     /// Why no state comes from it.
     pub failure: Option<String>,
+    /// What is held is older than `--max-age`; absent: that was not given.
+    pub is_stale: Option<bool>,
+    /// There is no such operation there.
+    pub is_gone: bool,
     /// It is refused there (401 or 403).
     pub is_denied: bool,
 }
@@ -124,8 +128,14 @@ fn faults(report: Option<&Report>, is_running: bool) -> Vec<(Fault, String)> {
     }
     if report.is_denied {
         faults.push((Fault::Denied, "the server refuses the agent: see its token or certificate".to_owned()));
-    } else if let Some(failure) = &report.failure {
-        faults.push((Fault::Stale, format!("no state comes: {}", escape(failure))));
+    }
+    if report.is_stale == Some(true) {
+        faults.push((Fault::Stale, "what is held is older than --max-age".to_owned()));
+    }
+    // With --max-age, one that fails now and then is none.
+    if let Some(failure) = report.failure.as_ref().filter(|_| !report.is_denied && report.is_stale != Some(false)) {
+        let what = if report.is_gone { "the operation is gone, and what is held stays" } else { "no state comes" };
+        faults.push((Fault::Stale, format!("{what}: {}", escape(failure))));
     }
     if let Some(reason) = &report.reason {
         faults.push((Fault::Rejected, format!("the newest state is rejected: {}", escape(reason))));
@@ -157,6 +167,7 @@ fn told(report: &Report, faults: &[(Fault, String)]) -> String {
     line("retries", report.retries.as_deref().unwrap_or_default());
     line("rejects", report.rejects.as_deref().unwrap_or_default());
     line("endpoint", &report.endpoint);
+    line("no state", report.failure.as_deref().filter(|_| report.is_stale == Some(false)).unwrap_or_default());
     match faults {
         [] => line("state", "well"),
         faults => faults.iter().for_each(|(_, sentence)| line("state", sentence)),
@@ -183,6 +194,8 @@ mod tests {
             (Some(&Report::default()), true, vec![Fault::Empty]),
             (Some(&Report { failed: Some("no".to_owned()), ..good.clone() }), true, vec![Fault::Failed]),
             (Some(&failing), true, vec![Fault::Stale, Fault::Rejected]),
+            (Some(&Report { is_stale: Some(true), ..good.clone() }), true, vec![Fault::Stale]),
+            (Some(&Report { is_stale: Some(false), ..failing.clone() }), true, vec![Fault::Rejected]),
             (Some(&Report { is_denied: true, ..failing.clone() }), true, vec![Fault::Denied, Fault::Rejected]),
         ] {
             let found: Vec<_> = faults(report, is_running).into_iter().map(|(fault, _)| fault).collect();

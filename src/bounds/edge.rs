@@ -40,6 +40,8 @@ pub const CLIENT_BACKOFF_LEAST: Duration = Duration::from_millis(200);
 pub const CLIENT_RETRY_AFTER: Duration = Duration::from_secs(300);
 /// Shortest and longest time for which a client leaves an endpoint alone that refuses it: what is wrong is not mended soon.
 pub const CLIENT_REFUSED: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(300));
+/// Refusals in a row that an endpoint counts as having given, once it has no such operation: from the longest pause on.
+pub const CLIENT_GONE: u32 = 4;
 /// An answer that comes within this and brings nothing new is a sign of a loop, if it is not alone.
 pub const CLIENT_QUICK: Duration = Duration::from_secs(1);
 /// First and longest pause of a client after several of them in a row.

@@ -314,6 +314,7 @@ impl Machine {
             FailureKind::Busy(_) => self.endpoints.failed(),
             FailureKind::Denied if !std::mem::replace(&mut self.was_denied, true) => pause = Duration::ZERO,
             FailureKind::Denied | FailureKind::Refused => self.endpoints.refused(now, &mut self.random),
+            FailureKind::Gone => self.endpoints.gone(now, &mut self.random),
             FailureKind::Untrue => {
                 self.counters.untrue += 1;
                 self.endpoints.lied(now);

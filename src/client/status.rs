@@ -65,12 +65,18 @@ pub struct Counters {
 }
 
 impl Status {
+    /// A poll is with a server whose last answer was of a state that was confirmed just then: it would send what changes.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        let is_fresh = self.confirmed.is_some_and(|(age, _)| age.is_zero());
+        is_fresh && self.doing == Doing::Polling && self.failure.is_none()
+    }
+
     /// How old the state of the last answer is at `now`: no older than the answer said while a poll is with the server and
     /// that was live, else so much more as has passed. None: no answer yet.
     #[must_use]
     pub fn age(&self, now: Instant) -> Option<Duration> {
         let (age, at) = self.confirmed?;
-        let is_live = age.is_zero() && self.doing == Doing::Polling;
-        Some(if is_live { age } else { age + now.saturating_duration_since(at) })
+        Some(if self.is_live() { age } else { age + now.saturating_duration_since(at) })
     }
 }

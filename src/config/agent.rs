@@ -42,6 +42,10 @@ pub struct Agent {
     pub settle: Option<Settle>,
     /// The process ends once the newest state is applied or rejected, or after this.
     pub once: Option<Duration>,
+    /// What is held is stale beyond; absent: never.
+    pub max_age: Option<Duration>,
+    /// What is done then.
+    pub on_stale: OnStale,
     /// It only says what it would do.
     pub dry_run: bool,
     /// The log.
@@ -114,6 +118,16 @@ pub enum OnStart {
     Never,
 }
 
+/// What is done once what is held is stale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnStale {
+    /// It is kept.
+    #[default]
+    Keep,
+    /// It is kept, and `--exec` is told.
+    Exec,
+}
+
 /// How long a new state is left before it is applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settle {
@@ -147,6 +161,16 @@ pub fn resolve(options: &AgentOptions, environment: Option<&str>, host: &str) ->
         reader.wrong(given, "is of no use without --once or --dry-run: give that too, or leave this out");
     }
     let settle = reader.optional("settle", settle).flatten();
+    // There is one value: what is held is never removed because somebody has removed an operation.
+    let _: Option<()> = reader.optional("on-gone", on_gone);
+    let year = Duration::from_secs(1)..=365 * DAY;
+    let max_age = reader.optional("max-age", |text| value::duration(text, &year));
+    let on_stale = reader.optional("on-stale", on_stale).unwrap_or_default();
+    for (needed, is_given) in [("--max-age", max_age.is_some()), ("--exec", hooks.exec.is_some())] {
+        if let (Some(given), OnStale::Exec, false) = (reader.given("on-stale"), on_stale, is_given) {
+            reader.wrong(given, &format!("is of no use without {needed}: give that too, or leave this out"));
+        }
+    }
     let state_dir = state_dir(options.state_dir.as_deref(), environment, reader.problems);
     let format = reader.optional("log-format", value::log_format).unwrap_or(LogFormat::Text);
     let level = reader.optional("log-level", value::log_level).unwrap_or_else(|| "info".to_owned());
@@ -155,7 +179,7 @@ pub fn resolve(options: &AgentOptions, environment: Option<&str>, host: &str) ->
     }
     let log = Log { format, level, access: false };
     let once = (options.once || options.dry_run).then_some(deadline);
-    Ok(Agent { source, output, state_dir, hooks, settle, once, dry_run: options.dry_run, log })
+    Ok(Agent { source, output, state_dir, hooks, settle, once, max_age, on_stale, dry_run: options.dry_run, log })
 }
 
 fn source(reader: &mut Reader<'_>, options: &AgentOptions, host: &str) -> client::Settings {
@@ -240,6 +264,9 @@ fn flags(options: &AgentOptions) -> Layer {
         ("exec-attempts", &options.exec_attempts),
         ("splay", &options.splay),
         ("settle", &options.settle),
+        ("max-age", &options.max_age),
+        ("on-stale", &options.on_stale),
+        ("on-gone", &options.on_gone),
         ("exec-on-start", &options.exec_on_start),
         ("deadline", &options.deadline),
         ("stop-timeout", &options.stop_timeout),
@@ -264,6 +291,18 @@ fn settle(text: &str) -> Result<Option<Settle>, String> {
         return Err("has a MAX below its MIN: write MIN:MAX, such as 2s:10s".to_owned());
     }
     Ok((!least.is_zero()).then_some(Settle { least, most }))
+}
+
+fn on_gone(text: &str) -> Result<(), String> {
+    if text == "keep" { Ok(()) } else { Err("is nothing to do: write keep, the only thing that is done".to_owned()) }
+}
+
+fn on_stale(text: &str) -> Result<OnStale, String> {
+    match text {
+        "keep" => Ok(OnStale::Keep),
+        "exec" => Ok(OnStale::Exec),
+        _ => Err("is nothing to do: write keep or exec".to_owned()),
+    }
 }
 
 fn on_start(text: &str) -> Result<OnStart, String> {
@@ -327,6 +366,9 @@ mod tests {
             exec_on_start: given("often"),
             deadline: given("5s"),
             settle: given("2s:1s"),
+            max_age: given("0"),
+            on_gone: given("remove"),
+            on_stale: given("exec"),
             certificate: given("a.crt"),
             ..AgentOptions::default()
         };
@@ -340,6 +382,9 @@ mod tests {
             "--rollback: \"maybe\" is neither true nor false",
             "--exec-attempts: \"0\"",
             "--exec-on-start: \"often\" is not when: write auto, always or never",
+            "--max-age: \"0\" is out of bounds: write 1s to 8760h",
+            "--on-gone: \"remove\" is nothing to do: write keep",
+            "--on-stale: \"exec\" is of no use without --exec",
             "--settle: \"2s:1s\" has a MAX below its MIN",
             "--deadline: \"5s\" is of no use without --once or --dry-run",
         ] {

@@ -39,6 +39,8 @@ pub enum Action {
     Again,
     /// The state failed, and the one before is back.
     Rollback,
+    /// What is held has become too old.
+    Stale,
 }
 
 impl Action {
@@ -48,6 +50,7 @@ impl Action {
             Self::Start => "start",
             Self::Again => "again",
             Self::Rollback => "rollback",
+            Self::Stale => "stale",
         }
     }
 }
@@ -71,6 +74,8 @@ pub struct Call<'c> {
     pub previous_file: Option<&'c Path>,
     /// `TIDEWAIT_REASON`: of a rollback.
     pub reason: Option<&'c str>,
+    /// `TIDEWAIT_STALE`: `true` while what is held is too old.
+    pub is_stale: bool,
     /// `TIDEWAIT_ATTEMPT`, from 1.
     pub attempt: u32,
 }
@@ -109,6 +114,7 @@ impl Environment {
             ("TARGET", path(Some(call.target))),
             ("PREVIOUS_FILE", path(call.previous_file)),
             ("REASON", text(call.reason)),
+            ("STALE", text(call.is_stale.then_some("true"))),
             ("ATTEMPT", call.attempt.to_string().into()),
         ];
         let own = own.into_iter().map(|(name, value)| (format!("TIDEWAIT_{name}"), value));

@@ -34,6 +34,7 @@ fn call(file: &Path) -> Call<'_> {
         target: Path::new("/etc/target"),
         previous_file: None,
         reason: Some("a\nb\0"),
+        is_stale: false,
         attempt: 1,
     }
 }

@@ -3,6 +3,7 @@
 use super::Running;
 use crate::agent::exit::Exit;
 use crate::agent::hooks::Action;
+use crate::config::agent::OnStale;
 
 impl Running {
     /// Puts the output right, and applies it again where that was needed.
@@ -37,6 +38,19 @@ impl Running {
             return Some(exit);
         }
         if self.failed.is_some() { self.again(Action::Again).await } else { None }
+    }
+
+    /// What follows once what is held has become too old, or is not any more: then what was done about it is undone.
+    pub(super) async fn turned(&mut self) -> Option<Exit> {
+        self.around.notify.status(&self.standing());
+        if self.on_stale == OnStale::Keep || self.applier.store().held().is_none() {
+            return None;
+        }
+        if !self.applier.commands().stale().is_stale() {
+            return self.again(Action::Again).await;
+        }
+        let ((), interrupt) = self.around.beside(self.applier.tell_stale()).await;
+        interrupt.map(|interrupt| self.end(interrupt))
     }
 
     /// How an agent ends that has the newest state.

@@ -46,6 +46,8 @@ impl Running {
             reason,
             broken: self.broken.clone(),
             failed: self.failed.clone(),
+            is_stale: self.around.max_age_is_given().then(|| self.applier.commands().stale().is_stale()),
+            is_gone: status.failure.as_ref().is_some_and(|(failure, _)| failure.kind == FailureKind::Gone),
             is_denied: status.failure.as_ref().is_some_and(|(failure, _)| failure.kind == FailureKind::Denied),
             failure: status.failure.map(|(failure, _)| failure.text),
             endpoint: status.endpoint,
@@ -67,9 +69,10 @@ impl Running {
     /// What the agent holds, lacks or rejects, in one line.
     pub(super) fn standing(&self) -> String {
         let held = self.applier.store().held().map(|held| held.body.id());
+        let age = if self.applier.commands().stale().is_stale() { "stale: " } else { "" };
         match (self.rejected_newest(), held) {
-            (Some((id, why)), _) => format!("rejected {id}: {why}"),
-            (None, Some(id)) => format!("holds {id}"),
+            (Some((id, why)), _) => format!("{age}rejected {id}: {why}"),
+            (None, Some(id)) => format!("{age}holds {id}"),
             (None, None) => "waits for the first state".to_owned(),
         }
     }

@@ -140,6 +140,15 @@ pub struct AgentOptions {
     #[arg(long, value_name = "WHEN", help_heading = HOOKS)]
     pub exec_on_start: Option<String>,
 
+    /// What is held is stale once no server has confirmed it for so long (1s to 8760h) [default: never]
+    #[arg(long, value_name = "DURATION", help_heading = RUN)]
+    pub max_age: Option<String>,
+    /// What is done then: keep it, or exec: run --exec with TIDEWAIT_ACTION=stale, once [default: keep]
+    #[arg(long, value_name = "WHAT", help_heading = RUN)]
+    pub on_stale: Option<String>,
+    /// What is done once the server has no such operation (404, 410): keep what is held [default: keep]
+    #[arg(long, value_name = "WHAT", help_heading = RUN)]
+    pub on_gone: Option<String>,
     /// End once the newest state is applied, or rejected
     #[arg(long, help_heading = RUN)]
     pub once: bool,

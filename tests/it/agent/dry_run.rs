@@ -36,14 +36,14 @@ async fn what_would_change_is_printed_and_nothing_does() {
     let url = format!("http://{}", rig.server.listen);
     let (out, check, exec) = (rig.path("out.yaml"), rig.hook("check"), rig.hook("exec"));
     let options = ["--out", &*out, "--check", &*check, "--exec", &*exec];
-    rig.write("out.yaml", "n: 0\n");
+    rig.write("out.yaml", "\"n\": 0\n");
     let before = all(&rig);
     let (code, printed, log) = dry_run(&rig, &url, &options).await;
     assert_eq!(code, Some(0), "{log}");
-    assert_eq!(printed, format!("--- {out}\n+++ {out}\n@@ -1 +1 @@\n-n: 0\n+n: 1\n"));
+    assert_eq!(printed, format!("--- {out}\n+++ {out}\n@@ -1 +1 @@\n-\"n\": 0\n+\"n\": 1\n"));
     assert!(log.contains("the state would be applied"), "{log}");
     // The command of a test says that it has run, for the bytes of the copy.
-    assert_eq!(rig.calls(), ["check apply 1 n: 1"]);
+    assert_eq!(rig.calls(), ["check apply 1 \"n\": 1"]);
     fs::remove_file(rig.path("calls")).expect("it is there");
     assert_eq!(all(&rig), before);
     let page = rig.server.admin("/agents").await.json();
@@ -52,12 +52,12 @@ async fn what_would_change_is_printed_and_nothing_does() {
     rig.write("check", "echo 'no ones' >&2; exit 1");
     let before = all(&rig);
     let (code, printed, log) = dry_run(&rig, &url, &options).await;
-    assert_eq!((code, printed.contains("+n: 1")), (Some(3), true), "{log}");
+    assert_eq!((code, printed.contains("+\"n\": 1")), (Some(3), true), "{log}");
     assert!(log.contains("the state would be rejected") && log.contains("no ones"), "{log}");
     fs::remove_file(rig.path("calls")).expect("it is there");
     assert_eq!(all(&rig), before);
 
-    rig.write("out.yaml", "n: 1\n");
+    rig.write("out.yaml", "\"n\": 1\n");
     let (code, printed, log) = dry_run(&rig, &url, &["--out", &out]).await;
     assert_eq!((code, &*printed), (Some(0), ""), "{log}");
     assert!(log.contains("nothing would change"), "{log}");

@@ -136,6 +136,26 @@ async fn a_server_that_lies_changes_nothing() {
     }
 }
 
+#[tokio::test]
+async fn an_operation_that_is_gone_leaves_the_output_as_it_is() {
+    let mut rig = Rig::new().await;
+    let mut agent = rig.agent(&[]);
+    rig.holds("a", 1).await;
+    agent.kill().await;
+    rig.server.child.kill().await.expect("SIGKILL");
+    let gone = answers("404 Not Found\r\nContent-Length: 0".to_owned(), "").await;
+    let out = rig.path("out");
+    let mut agent = Agent::spawn(rig.command_at(&gone, "a", &["--out", &out, "--on-gone=keep"]));
+    let told = agent.logged("no state comes").await;
+    assert!(told.contains("the operation is not there: correct its path"), "{told}");
+    let status = tidewait(&["agent", "status", "--state-dir", &rig.path("state-a")]).output().await;
+    let status = status.expect("the binary starts");
+    let text = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert_eq!(status.status.code(), Some(4), "{text}");
+    assert!(text.contains("the operation is gone, and what is held stays"), "{text}");
+    assert_eq!(rig.read("out"), model(1));
+}
+
 /// That a state is put out is noted before it is: what comes in between must not be taken for done.
 #[tokio::test]
 async fn a_state_that_could_not_be_put_out_after_its_check_is_put_out_later() {
