@@ -101,11 +101,10 @@ fn serve(config: Config) -> Done {
 
 /// The exit code of an agent says why it ends: docs/agent.md.
 fn agent(options: &AgentOptions) -> ExitCode {
-    let environment = cli::variable("STATE_DIRECTORY").and_then(|text| text.into_string().ok());
     if let Some(AgentCommand::Status(asked)) = &options.command {
-        return agent_status(asked, environment.as_deref());
+        return agent_status(asked, cli::state_directory().as_deref());
     }
-    let config = match config::agent::resolve(options, environment.as_deref(), &setup::host()) {
+    let config = match cli::load_agent(options, &setup::host()) {
         Ok(config) => config,
         Err(problems) => {
             complain(&problems.to_string());

@@ -125,6 +125,7 @@ async fn a_command_sees_what_is_promised_and_nothing_else() {
             "TIDEWAIT_PREVIOUS_FILE=",
             "TIDEWAIT_PREVIOUS_ID=",
             r"TIDEWAIT_REASON=a\nb\u{0}",
+            "TIDEWAIT_STALE=",
             "TIDEWAIT_TARGET=/etc/target",
         ]
     );

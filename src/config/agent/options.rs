@@ -27,13 +27,16 @@ pub struct StatusOptions {
 }
 
 /// The options of `tidewait agent`, as text.
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct AgentOptions {
     /// Instead of running one.
     #[command(subcommand)]
     pub command: Option<AgentCommand>,
+
+    /// Configuration file (YAML): the same settings, of which those of the command line win
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<String>,
 
     /// URL of a server, with its port; several times: the first one is preferred
     #[arg(long, value_name = "URL", help_heading = CONNECTION)]
@@ -66,8 +69,8 @@ pub struct AgentOptions {
     #[arg(long, value_name = "FILE", help_heading = CONNECTION)]
     pub token_file: Option<String>,
     /// Send it over connections that others can read, too
-    #[arg(long, help_heading = CONNECTION)]
-    pub allow_clear_credentials: bool,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = CONNECTION)]
+    pub allow_clear_credentials: Option<String>,
 
     /// Keep the model in this file; POINTER=FILE, several times: a part of it in each
     #[arg(long, value_name = "[POINTER=]FILE", help_heading = OUTPUT)]
@@ -110,11 +113,11 @@ pub struct AgentOptions {
     #[arg(long, value_name = "DURATION", help_heading = HOOKS)]
     pub verify_for: Option<String>,
     /// Give the commands to /bin/sh, and do not split them at spaces
-    #[arg(long, help_heading = HOOKS)]
-    pub shell: bool,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = HOOKS)]
+    pub shell: Option<String>,
     /// Give the commands the bytes of the state on standard input
-    #[arg(long, help_heading = HOOKS)]
-    pub stdin: bool,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = HOOKS)]
+    pub stdin: Option<String>,
     /// Variables of the environment that the commands get too
     #[arg(long, value_name = "NAME[,NAME]", value_delimiter = ',', help_heading = HOOKS)]
     pub env: Vec<String>,

@@ -5,7 +5,7 @@ use std::fs;
 
 use serde::Deserialize as _;
 use serde_json::{Value, json};
-use tidewait::config::agent::{AgentCommand, AgentOptions, resolve, resolve_status};
+use tidewait::config::agent::{AgentCommand, AgentOptions, Surroundings, resolve, resolve_status};
 use tidewait::config::cli::{Command as Subcommand, parse};
 
 use super::deployed;
@@ -50,7 +50,8 @@ fn options(arguments: &Value) -> AgentOptions {
 #[test]
 fn the_program_takes_its_arguments() {
     let (container, pod) = container();
-    let agent = resolve(&options(&container["args"]), None, "host").expect("good");
+    let agent =
+        resolve(&options(&container["args"]), &Surroundings { host: "host", ..Surroundings::default() }).expect("good");
     assert_eq!(agent.source.agent_id.as_deref(), Some("node-7"));
     let probe = options(&container["readinessProbe"]["exec"]["command"]);
     let Some(AgentCommand::Status(asked)) = probe.command else { panic!("it asks for the status") };
