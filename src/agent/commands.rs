@@ -99,6 +99,12 @@ impl Commands {
         &self.stale
     }
 
+    /// Whether there is any.
+    #[must_use]
+    pub fn are_any(&self) -> bool {
+        self.check.is_some() || self.exec.is_some()
+    }
+
     /// Whether there is one that looks at what is staged.
     #[must_use]
     pub fn checks(&self) -> bool {

@@ -122,6 +122,7 @@ impl Would<'_> {
             file: staged.path(),
             target: self.output.path(),
             previous_file: before.exists().then_some(&*before),
+            patch_file: None,
             reason: None,
             is_stale: false,
             attempt: 1,

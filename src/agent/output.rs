@@ -22,6 +22,7 @@ use std::sync::Arc;
 use self::compare::Difference;
 use self::entry::Entry;
 use self::fault::{Fault, InvalidOutput};
+pub use self::patch::PatchFile;
 use self::render::{Rendered, State};
 use self::settings::Settings;
 use self::tree::Tree;
@@ -32,6 +33,7 @@ pub mod compare;
 mod entry;
 pub mod fault;
 pub mod format;
+mod patch;
 mod preview;
 pub mod render;
 mod scratch;
@@ -99,10 +101,10 @@ impl Output {
                 if out.file.metadata().is_ok_and(|found| !found.is_file()) {
                     return Err(invalid(&out.file, entry::NO_FILE));
                 }
-                if entry::is_mount_point(&out.file) {
+                if !settings.in_place && entry::is_mount_point(&out.file) {
                     return Err(invalid(&out.file, MOUNTED));
                 }
-                targets.extend(Entry::file(&out.file).ok().map(|entry| absolute(&entry.target)));
+                targets.extend(Entry::file(&out.file, settings.in_place).ok().map(|entry| absolute(&entry.target)));
             }
             Settings::are_distinct(&targets)?;
         }
@@ -137,6 +139,12 @@ impl Output {
     #[must_use]
     pub fn previous(&self) -> Option<PathBuf> {
         self.entries().ok()?.first()?.previous()
+    }
+
+    /// Where the output before is, whether or not one was published meanwhile.
+    #[must_use]
+    pub fn before(&self) -> Option<PathBuf> {
+        if self.is_unsettled() { self.previous() } else { Some(self.path.to_path_buf()).filter(|path| path.exists()) }
     }
 
     /// Whether something was published that is neither settled nor rolled back.
@@ -206,7 +214,7 @@ impl Output {
         }
         let mut differences = Vec::new();
         for (out, Rendered { bytes, .. }) in self.settings.outs.iter().zip(&rendered) {
-            let Ok(entry) = Entry::file(&out.file) else {
+            let Ok(entry) = Entry::file(&out.file, self.settings.in_place) else {
                 differences.push(Difference { path: out.file.clone(), what: "it is no file".to_owned() });
                 continue;
             };
@@ -223,13 +231,15 @@ impl Output {
     fn entries(&self) -> Result<Vec<Entry>, Fault> {
         match self.tree() {
             Some(tree) => Ok(vec![tree.current()]),
-            None => Ok(self.settings.outs.iter().map(|out| Entry::file(&out.file)).collect::<Result<_, _>>()?),
+            None => {
+                let files = self.settings.outs.iter().map(|out| Entry::file(&out.file, self.settings.in_place));
+                Ok(files.collect::<Result<_, _>>()?)
+            }
         }
     }
 }
 
-const MOUNTED: &str =
-    "it is a mount point, which cannot be replaced by another file: mount the folder that it is in instead";
+const MOUNTED: &str = "it is a mount point, which cannot be replaced by another file: mount the folder that it is in instead, or give --in-place";
 
 fn absolute(path: &Path) -> PathBuf {
     let folder = files::folder_of(path);
@@ -253,6 +263,8 @@ impl Staged {
             for (number, entry) in self.entries.iter().enumerate() {
                 // The reason for the failure may be one for this as well; what stays is looked at at the next start.
                 let _ = match (swapped, was_unsettled) {
+                    // It may be half written.
+                    _ if entry.is_in_place => entry.roll_back(),
                     (0, true) => Ok(()),
                     (_, false) if number >= swapped => entry.settle(),
                     (_, _) => entry.roll_back(),

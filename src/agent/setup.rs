@@ -64,6 +64,7 @@ pub(super) fn parts(config: &Agent, inherited: impl Fn(&str) -> Option<OsString>
         owner: given.owner.as_deref(),
         group: given.group.as_deref(),
         keep: given.keep,
+        in_place: given.in_place,
     };
     let places = Settings::read(options)?;
     // Sorted, and each once: the order in which they are given says nothing.

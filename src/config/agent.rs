@@ -70,6 +70,8 @@ pub struct AgentOutput {
     pub owner: Option<String>,
     /// `--group`.
     pub group: Option<String>,
+    /// A file is written over, and not replaced.
+    pub in_place: bool,
     /// Older trees that stay.
     pub keep: usize,
     /// It is put right where somebody else has changed it.
@@ -240,6 +242,7 @@ fn output(reader: &mut Reader<'_>) -> AgentOutput {
         mode: text(reader, "mode"),
         owner: text(reader, "owner"),
         group: text(reader, "group"),
+        in_place: switch(reader, "in-place", false),
         keep: number(reader, "keep", 0..=100, 2),
         enforce: switch(reader, "enforce", true),
     }

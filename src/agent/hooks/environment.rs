@@ -72,6 +72,8 @@ pub struct Call<'c> {
     pub target: &'c Path,
     /// `TIDEWAIT_PREVIOUS_FILE`: the output before.
     pub previous_file: Option<&'c Path>,
+    /// `TIDEWAIT_PATCH_FILE`: the way from what is held to the state.
+    pub patch_file: Option<&'c Path>,
     /// `TIDEWAIT_REASON`: of a rollback.
     pub reason: Option<&'c str>,
     /// `TIDEWAIT_STALE`: `true` while what is held is too old.
@@ -113,6 +115,7 @@ impl Environment {
             ("FILE", path(Some(call.file))),
             ("TARGET", path(Some(call.target))),
             ("PREVIOUS_FILE", path(call.previous_file)),
+            ("PATCH_FILE", path(call.patch_file)),
             ("REASON", text(call.reason)),
             ("STALE", text(call.is_stale.then_some("true"))),
             ("ATTEMPT", call.attempt.to_string().into()),

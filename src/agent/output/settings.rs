@@ -27,6 +27,8 @@ pub struct Options<'o> {
     pub owner: Option<&'o str>,
     /// `--group`, a name or a number.
     pub group: Option<&'o str>,
+    /// `--in-place`.
+    pub in_place: bool,
     /// `--keep`: older trees that stay beside the current one.
     pub keep: usize,
 }
@@ -40,6 +42,7 @@ pub struct Settings {
     pub(super) owner: Option<u32>,
     pub(super) group: Option<u32>,
     pub(super) keep: usize,
+    pub(super) in_place: bool,
 }
 
 /// A file, and what of the model it holds.
@@ -66,6 +69,9 @@ impl Settings {
             Some(_) if outs.is_empty() => outs.push(read_out("model.json", format)?),
             None | Some(_) => {}
         }
+        if let Some(folder) = out_dir.filter(|_| options.in_place) {
+            return Err(refused("--out-dir", folder, "with --in-place it is of no use: leave one of the two out"));
+        }
         for (index, one) in outs.iter().enumerate() {
             check_name(&one.file, out_dir.is_some())?;
             let taken = outs.iter().take(index).any(|other| {
@@ -83,6 +89,7 @@ impl Settings {
             owner: options.owner.map(|name| number("--owner", name, "/etc/passwd")).transpose()?,
             group: options.group.map(|name| number("--group", name, "/etc/group")).transpose()?,
             keep: options.keep,
+            in_place: options.in_place,
         })
     }
 }

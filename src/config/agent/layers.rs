@@ -10,7 +10,7 @@ use crate::config::problem::Problems;
 const PREFIX: &str = "TIDEWAIT_AGENT_";
 
 /// The settings of an agent, by their options. `--config` names the file of the others; `--once` and `--dry-run` are for one run.
-pub(in crate::config) const SETTINGS: [&str; 42] = [
+pub(in crate::config) const SETTINGS: [&str; 43] = [
     "endpoint",
     "operation",
     "select",
@@ -29,6 +29,7 @@ pub(in crate::config) const SETTINGS: [&str; 42] = [
     "owner",
     "group",
     "keep",
+    "in-place",
     "enforce",
     "state-dir",
     "check",
@@ -106,6 +107,7 @@ pub(super) fn from_flags(options: &AgentOptions) -> Layer {
         ("owner", &options.owner),
         ("group", &options.group),
         ("keep", &options.keep),
+        ("in-place", &options.in_place),
         ("enforce", &options.enforce),
         ("state-dir", &options.state_dir),
         ("check", &options.check),

@@ -93,6 +93,9 @@ pub struct AgentOptions {
     /// Older folders that stay in --out-dir (0 to 100) [default: 2]
     #[arg(long, value_name = "NUMBER", help_heading = OUTPUT)]
     pub keep: Option<String>,
+    /// Write over the files, for one that is a mount point: readers can see a part of the new one
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = OUTPUT)]
+    pub in_place: Option<String>,
     /// Put an output right that somebody else has changed [default: true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = OUTPUT)]
     pub enforce: Option<String>,

@@ -24,6 +24,7 @@ pub(super) const AGENT: Fields = &[
     ("owner", Text("owner")),
     ("group", Text("group")),
     ("keep", Count("keep")),
+    ("inPlace", Switch("in-place")),
     ("enforce", Switch("enforce")),
     ("stateDir", Text("state-dir")),
     ("check", Text("check")),

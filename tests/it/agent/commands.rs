@@ -2,6 +2,27 @@
 
 use super::{Rig, model, until};
 
+/// What commands need to change what runs step by step.
+#[tokio::test]
+async fn commands_get_what_was_before_and_the_way_from_there() {
+    let rig = Rig::new().await;
+    let (check, exec) = (rig.hook("check"), rig.hook("exec"));
+    let _agent = rig.agent(&["--check", &check, "--exec", &exec]);
+    rig.holds("a", 1).await;
+    let told = rig.path("told");
+    let tell = format!("cat $TIDEWAIT_PREVIOUS_FILE $TIDEWAIT_PATCH_FILE >> {told}; echo >> {told}");
+    rig.write("check", &tell);
+    rig.write("exec", &tell);
+    rig.change(2).await;
+    rig.holds("a", 2).await;
+    let line = r#"{"n":1}[{"op":"replace","path":"","value":{"n":2}}]"#;
+    assert_eq!(rig.read("told"), format!("{line}\n{line}\n"));
+    let left = std::fs::read_dir(rig.path("")).expect("a folder").flatten();
+    let left: Vec<_> =
+        left.map(|entry| entry.file_name()).filter(|name| name.to_string_lossy().contains("tidewait-")).collect();
+    assert_eq!(left, Vec::<std::ffi::OsString>::new());
+}
+
 #[tokio::test]
 async fn what_a_check_refuses_is_told_upstream_and_kept_out_of_the_way_until_a_newer_state() {
     let rig = Rig::new().await;

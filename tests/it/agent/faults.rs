@@ -10,9 +10,13 @@ use crate::server::tidewait;
 
 /// An agent whose folder `disk` is a file system of its own, after these commands.
 fn on_a_disk(rig: &Rig, options: &str, more: &str) -> Agent {
+    on_a_disk_with(rig, options, more, &[])
+}
+
+fn on_a_disk_with(rig: &Rig, options: &str, more: &str, arguments: &[&str]) -> Agent {
     let (disk, out) = (rig.path("disk"), rig.path("disk/out"));
     fs::create_dir_all(&disk).expect("a folder");
-    let agent = rig.command("a", &["--out", &out]);
+    let agent = rig.command("a", &[&["--out", &out], arguments].concat());
     let prepare =
         format!("mount -t tmpfs -o {options} none {disk} && cd {disk} && {more} && cd / && exec \"$0\" \"$@\"");
     let mut command = tokio::process::Command::new("unshare");
@@ -64,6 +68,26 @@ async fn a_mount_point_is_refused_at_the_start() {
     let mut agent = on_a_disk(&rig, "size=64k", "echo before > other && touch out && mount --bind other out");
     assert_eq!(agent.ended().await, Some(2));
     agent.logged("it is a mount point, which cannot be replaced by another file: mount the folder").await;
+}
+
+#[tokio::test]
+async fn a_mount_point_can_be_written_over_and_rolled_back() {
+    let rig = Rig::new().await;
+    let exec = rig.hook("exec");
+    let prepare = "echo before > other && touch out && mount --bind other out";
+    let agent = on_a_disk_with(&rig, "size=64k", prepare, &["--in-place", "--exec", &exec]);
+    rig.holds("a", 1).await;
+    // The hook of the test reads its output where the agent does.
+    rig.write("exec", "case $(cat $TIDEWAIT_FILE) in *2*) echo 'no two' >&2; exit 1;; esac");
+    rig.change(2).await;
+    assert_eq!(rig.rejects("a", 2).await, "no two");
+    let calls = rig.calls();
+    assert_eq!(calls.last().map(String::as_str), Some("exec rollback 1 {\"n\":1}"), "{calls:?}");
+    rig.change(3).await;
+    rig.holds("a", 3).await;
+    for name in ["disk/out", "disk/other"] {
+        assert_eq!(seen_by(&agent, &rig.path(name)), model(3));
+    }
 }
 
 #[tokio::test]
