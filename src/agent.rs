@@ -22,3 +22,4 @@ pub mod setup;
 pub mod signals;
 pub mod status;
 pub mod store;
+mod wording;

@@ -57,6 +57,15 @@ pub enum Later {
     Machine(String),
 }
 
+impl Later {
+    /// The reason.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        let (Self::Command(why) | Self::Machine(why)) = self;
+        why
+    }
+}
+
 /// Why a state was not published: the output is as it was.
 enum Unpublished {
     /// It is no good.
@@ -221,15 +230,13 @@ impl Applier {
             Outcome::Done => Ok(()),
             Outcome::Stopped => Err(Verdict::Stopped),
             Outcome::TryAgain(why) | Outcome::TimedOut(why) | Outcome::NotStarted(why) => {
-                let phase = self.store.pending().map_or(Phase::Received, |pending| pending.phase);
-                if counts {
-                    self.keep(|store| store.advance(phase, attempts))?;
-                }
+                let attempts = if counts { attempts } else { self.attempts() };
+                self.keep(|store| store.tried(attempts))?;
                 Err(Verdict::Later(Later::Command(why)))
             }
             Outcome::Rejected(why) => match self.store.pending().map(|pending| pending.phase) {
                 // The output is as it was.
-                None | Some(Phase::Received | Phase::Staged) if !self.output.is_unsettled() => Err(self.refuse(&why)),
+                None | Some(Phase::Received) if !self.output.is_unsettled() => Err(self.refuse(&why)),
                 None | Some(_) => Err(self.roll_back(state, why).await),
             },
         }
@@ -269,7 +276,8 @@ impl Applier {
     }
 
     fn refuse(&mut self, reason: &str) -> Verdict {
-        match self.keep(|store| store.refuse(reason)) {
+        let configuration = self.configuration.clone();
+        match self.keep(|store| store.refuse(reason, &configuration)) {
             Ok(()) => Verdict::Rejected(reason.to_owned()),
             Err(verdict) => verdict,
         }
@@ -302,7 +310,7 @@ impl Applier {
             patch_file: self.patch.as_ref().filter(|_| action == Action::Apply).map(PatchFile::path),
             reason: failed.map(|(_, reason)| reason),
             is_stale: false,
-            attempt: self.attempts() + 1,
+            attempt: self.store.pending().filter(|_| action == Action::Apply).map_or(0, |pending| pending.tries) + 1,
         }
     }
 

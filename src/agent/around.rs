@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::age::Age;
 use super::commands::Commands;
-use super::hooks::Orphans;
+use super::hooks::{Ends, Orphans};
 use super::notify::Notify;
 use super::setup::SetupError;
 use super::signals::{Asked, Signals};
@@ -25,7 +25,7 @@ pub(super) struct Around {
     age: Age,
     reports: Reports,
     /// No further command is started; those that run are ended.
-    ends: (CancellationToken, CancellationToken),
+    ends: (CancellationToken, Ends),
     /// How long those that run may go on, and how long they take to end after that.
     stop_timeout: Duration,
     kill_after: Duration,
@@ -113,7 +113,7 @@ impl Around {
                 }
                 () = at(stops_at) => {
                     self.stops_at = None;
-                    self.ends.1.cancel();
+                    self.ends.1.stop.cancel();
                 }
                 is_stale = self.age.turned() => {
                     if is_stale {
@@ -141,12 +141,14 @@ impl Around {
                     Interrupt::Asked | Interrupt::Turned => {}
                     Interrupt::Stop | Interrupt::Deadline => {
                         tracing::info!("asked to end: a command that runs has a while left");
-                        // The second one is in a hurry.
-                        let left = if ends.is_some() { Duration::ZERO } else { self.stop_timeout };
-                        ends = Some(interrupt);
-                        self.notify.stopping(left + self.kill_after);
+                        // Who asks a second time is in a hurry.
+                        if (ends, interrupt) == (Some(Interrupt::Stop), Interrupt::Stop) {
+                            self.ends.1.kill.cancel();
+                        }
+                        ends = ends.filter(|before| *before == Interrupt::Stop).or(Some(interrupt));
+                        self.notify.stopping(self.stop_timeout + self.kill_after);
                         self.ends.0.cancel();
-                        self.stops_at = Some(Instant::now() + left);
+                        self.stops_at = self.stops_at.or(Some(Instant::now() + self.stop_timeout));
                     }
                 },
             }

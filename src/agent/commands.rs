@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::age::Stale;
 use super::hooks::{
-    self, Action, Call, Command, Ended, Environment, InvalidCommand, InvalidEnvironment, Limits, Outcome,
+    self, Action, Call, Command, Ended, Ends, Environment, InvalidCommand, InvalidEnvironment, Limits, Note, Outcome,
 };
 use crate::bounds::AGENT_VERIFY_AGAIN;
 use crate::config::agent::AgentHooks;
@@ -22,8 +22,8 @@ pub struct Commands {
     settings: AgentHooks,
     environment: Environment,
     limits: Limits,
-    /// Those that run are to end now.
-    stop: CancellationToken,
+    /// Those that run are to end now, or are killed.
+    ends: Ends,
     /// No further one is started.
     stopping: CancellationToken,
     stale: Stale,
@@ -44,7 +44,7 @@ pub enum InvalidHooks {
     },
     /// A variable cannot be handed on.
     #[error("--env: {0}")]
-    Environment(#[from] InvalidEnvironment),
+    Environment(InvalidEnvironment),
     /// There is nothing to verify.
     #[error(
         "--verify is of no use without --exec: give that too, or --check, which looks at a state before it is put out"
@@ -72,13 +72,20 @@ impl Commands {
             check,
             exec,
             verify,
-            environment: Environment::new(&settings.env, inherited)?,
-            limits: Limits { timeout: settings.timeout, kill_after: settings.kill_after },
+            environment: Environment::new(&settings.env, inherited).map_err(InvalidHooks::Environment)?,
+            limits: Limits { timeout: settings.timeout, kill_after: settings.kill_after, note: Note::NONE },
             settings: settings.clone(),
-            stop: CancellationToken::new(),
+            ends: Ends::default(),
             stopping: CancellationToken::new(),
             stale: Stale::default(),
         })
+    }
+
+    /// It is noted there which one runs.
+    #[must_use]
+    pub fn noted_in(mut self, note: Note) -> Self {
+        self.limits.note = note;
+        self
     }
 
     /// How they are run.
@@ -89,8 +96,8 @@ impl Commands {
 
     /// Cancelled when no further command is to be started, and when those that run are to end.
     #[must_use]
-    pub fn ends(&self) -> (CancellationToken, CancellationToken) {
-        (self.stopping.clone(), self.stop.clone())
+    pub fn ends(&self) -> (CancellationToken, Ends) {
+        (self.stopping.clone(), self.ends.clone())
     }
 
     /// Whether what is held is too old, as commands are told.
@@ -143,11 +150,13 @@ impl Commands {
             else {
                 return outcome;
             };
-            if start.elapsed() + AGENT_VERIFY_AGAIN > self.settings.verify_for {
+            let left = self.settings.verify_for.saturating_sub(start.elapsed());
+            if left.is_zero() {
                 return Outcome::Rejected(why);
             }
             tokio::select! {
-                () = sleep(AGENT_VERIFY_AGAIN) => {}
+                // Once more at the end.
+                () = sleep(left.min(AGENT_VERIFY_AGAIN)) => {}
                 () = self.stopping.cancelled() => return Outcome::Stopped,
             }
         }
@@ -160,7 +169,7 @@ impl Commands {
         }
         let stdin = self.settings.stdin.then(|| bytes.clone());
         let call = Call { is_stale: self.stale.is_stale(), ..call };
-        let ended = hooks::run(command, &self.environment, &call, stdin, self.limits, self.stop.cancelled()).await;
+        let ended = hooks::run(command, &self.environment, &call, stdin, &self.limits, &self.ends).await;
         tell(name, call.id, &ended);
         ended.outcome
     }

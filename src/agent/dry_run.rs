@@ -11,8 +11,10 @@ use super::hooks::{Action, Call, Outcome};
 use super::notify::Notify;
 use super::output::fault::Fault;
 use super::output::{Output, render};
+use super::run::failure;
 use super::setup::{Parts, SetupError, parts};
 use super::store::held_id;
+use super::wording::in_options;
 use crate::client::{self, Client, State};
 use crate::config::agent::Agent;
 
@@ -35,7 +37,9 @@ pub async fn run(config: &Agent, inherited: impl Fn(&str) -> Option<OsString>) -
             interrupt = around.attend() => match interrupt {
                 Interrupt::Stop => return Ok((Exit::Stopped, String::new())),
                 Interrupt::Deadline => {
-                    let exit = Exit::without_answer(&status.borrow(), held.is_some());
+                    let status = status.borrow();
+                    tracing::error!(why = failure(&status).map(in_options), "no state came before --deadline");
+                    let exit = Exit::without_answer(&status, held.is_some());
                     return Ok((exit, String::new()));
                 }
                 Interrupt::Asked | Interrupt::Turned => {}

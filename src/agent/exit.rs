@@ -1,6 +1,6 @@
 //! PURE. How an agent ends, and its exit codes.
 
-use crate::client::{FailureKind, Status};
+use crate::client::Status;
 
 /// How an agent ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +23,7 @@ impl Exit {
     /// No state has come before the deadline, and something is held, or not.
     #[must_use]
     pub(super) fn without_answer(status: &Status, is_held: bool) -> Self {
-        let is_denied = status.failure.as_ref().is_some_and(|(failure, _)| failure.kind == FailureKind::Denied);
+        let is_denied = status.denied.is_some() && !status.is_answered;
         match (is_denied, is_held) {
             (true, _) => Self::Denied,
             (false, true) => Self::Stale,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use self::tell::failure;
+pub(super) use self::tell::failure;
 use super::apply::{Applier, is_renamed};
 use super::around::{Around, Interrupt, every};
 use super::exit::Exit;
@@ -16,8 +16,9 @@ use super::notify::Notify;
 use super::settle::Settling;
 use super::setup::{SetupError, setup};
 use super::status::Journal;
-use crate::bounds::{AGENT_ENFORCE, AGENT_NEWER};
-use crate::client::{Client, Reports, Status};
+use super::wording::in_options;
+use crate::bounds::{AGENT_ENFORCE, AGENT_NEWER, CLIENT_FAILURES};
+use crate::client::{Client, Reports, Status, is_same};
 use crate::config::agent::{Agent, OnStale, OnStart};
 
 mod held;
@@ -35,6 +36,8 @@ struct Running {
     on_stale: OnStale,
     enforces: bool,
     is_once: bool,
+    /// The only state has come to its end, and the server has not heard of it yet.
+    has_verdict: bool,
     /// Why the last poll brought no state, as the log says it.
     told: Option<String>,
     journal: Journal,
@@ -66,6 +69,7 @@ pub async fn run(
         on_stale: config.on_stale,
         enforces: config.output.enforce,
         is_once: config.once.is_some(),
+        has_verdict: false,
         told: None,
         journal: Journal::new(&config.state_dir),
         operation: config.source.operation.clone(),
@@ -90,6 +94,9 @@ impl Running {
                 break;
             }
             self.report(None);
+            if self.holds_newest() {
+                self.states.begin();
+            }
             let held = self.applier.held_id();
             let (mut status, newest) = (self.status.clone(), self.status.borrow().newest.clone());
             let mut confirmed = self.status.clone();
@@ -128,6 +135,9 @@ impl Running {
                     Some(if is_rejected { Exit::Rejected } else { self.finished() })
                 }
             };
+        }
+        if self.has_verdict {
+            self.acknowledge().await;
         }
         let exit = exit.unwrap_or(Exit::Stopped);
         self.report(None);
@@ -180,19 +190,53 @@ impl Running {
         match (newer, pending) {
             (Some(state), _) => self.take(state).await,
             // Whether it is the newest is for the server to say.
-            (None, Some(state)) => self
-                .take(state)
-                .await
-                .filter(|exit| !matches!(exit, Exit::Stopped | Exit::Rejected) || self.around.is_stopping()),
+            (None, Some(state)) => {
+                let exit = self.take(state).await;
+                let exit =
+                    exit.filter(|exit| !matches!(exit, Exit::Stopped | Exit::Rejected) || self.around.is_stopping());
+                self.has_verdict &= exit.is_some();
+                exit
+            }
             (None, None) => self.again(Action::Start).await,
         }
     }
 
     /// What follows on the end of a state: `once` is the exit where there is only one.
-    fn after(&mut self, interrupt: Option<Interrupt>, once: Exit) -> Option<Exit> {
+    pub(super) fn after(&mut self, interrupt: Option<Interrupt>, once: Exit) -> Option<Exit> {
         match interrupt {
             Some(interrupt @ (Interrupt::Stop | Interrupt::Deadline)) if !self.is_once => Some(self.end(interrupt)),
+            None if self.is_once => {
+                self.has_verdict = true;
+                Some(once)
+            }
             Some(_) | None => self.is_once.then_some(once),
+        }
+    }
+
+    /// Waits until a server has heard what is held and rejected. That it is away then changes nothing here.
+    async fn acknowledge(&mut self) {
+        let (held, rejected) = (self.applier.held_id(), self.rejected.as_ref().map(|(id, _)| id.clone()));
+        let is = |one: Option<&str>, other: Option<&str>| match (one, other) {
+            (Some(one), Some(other)) => is_same(one, other),
+            (None, _) => true,
+            (Some(_), None) => false,
+        };
+        let mut status = self.status.clone();
+        let before = status.borrow().counters.failures;
+        let is_over = |status: &Status| {
+            let is_told = status.told.as_ref().is_some_and(|told| {
+                is(held.as_deref(), told.held.as_deref()) && is(rejected.as_deref(), told.rejected.as_deref())
+            });
+            is_told || status.counters.failures >= before + u64::from(CLIENT_FAILURES)
+        };
+        loop {
+            tokio::select! {
+                _ = status.wait_for(is_over) => return,
+                interrupt = self.around.attend() => match interrupt {
+                    Interrupt::Stop | Interrupt::Deadline => return,
+                    Interrupt::Asked | Interrupt::Turned => {}
+                },
+            }
         }
     }
 
@@ -207,7 +251,17 @@ impl Running {
                 }
             }
         }
-        if std::mem::take(&mut self.around.is_asked_again) { self.again(Action::Again).await } else { None }
+        if !std::mem::take(&mut self.around.is_asked_again) {
+            return None;
+        }
+        if self.enforces {
+            self.put_right();
+            // The commands would apply what somebody else has written.
+            if self.broken.is_some() {
+                return None;
+            }
+        }
+        self.again(Action::Again).await
     }
 
     /// Why the agent ends before its state was applied, or after it was asked to.
@@ -215,6 +269,8 @@ impl Running {
         if interrupt == Interrupt::Stop {
             return Exit::Stopped;
         }
-        Exit::without_answer(&self.status.borrow(), self.applier.store().held().is_some())
+        let status = self.status.borrow();
+        tracing::error!(why = failure(&status).map(in_options), "no state came before --deadline");
+        Exit::without_answer(&status, self.applier.store().held().is_some())
     }
 }

@@ -76,6 +76,8 @@ pub const HOOK_OUTPUT: usize = 64 * 1024;
 pub const HOOK_PIPES: Duration = Duration::from_secs(1);
 /// How long a command that was killed may take to end; then it is left to itself, and counts as killed.
 pub const HOOK_KILLED: Duration = Duration::from_secs(5);
+/// How often an agent looks whether a command has ended that an agent before it was running.
+pub const HOOK_LOOK: Duration = Duration::from_millis(10);
 /// How often an agent that starts tries to lock its state directory: `tidewait agent status` has the lock for a moment.
 pub const AGENT_LOCK_TRIES: u32 = 20;
 /// Between two of these tries.

@@ -126,7 +126,9 @@ impl Holdings {
 
     /// The user cannot apply the state of this id. Tells whether it was given.
     pub(super) fn reject(&mut self, id: &str, reason: &str) -> bool {
-        let Some((at, state)) = self.place(id).and_then(|place| self.given.remove(place)) else { return false };
+        // There will be no verdict on those before it: the newest wins.
+        let judged = self.place(id).and_then(|place| self.given.drain(..=place).next_back());
+        let Some((at, state)) = judged else { return false };
         if self.rejected.as_ref().is_none_or(|rejected| rejected.at < at) {
             self.rejected = Some(Rejected { id: state.id, reason: reason.to_owned(), at });
         }

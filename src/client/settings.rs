@@ -84,6 +84,11 @@ impl Settings {
         }
     }
 
+    /// Whether a client can be made of them, as far as that can be said without its files.
+    pub fn validate(&self) -> Result<(), InvalidSetting> {
+        self.check().map(drop)
+    }
+
     /// The endpoints, if all settings can be used.
     pub(super) fn check(&self) -> Result<Vec<Endpoint>, InvalidSetting> {
         let count = self.endpoints.len();
@@ -135,7 +140,8 @@ impl Settings {
         if authority.as_str().contains('@') {
             // Its value may be a secret.
             let remedy = "leave user and password out: name a token_file".to_owned();
-            return Err(invalid("endpoints", authority.host(), remedy));
+            let shown = authority.as_str().rsplit('@').next().unwrap_or_default();
+            return Err(invalid("endpoints", &format!("{scheme}://***@{shown}"), remedy));
         }
         if uri.query().is_some() {
             return wrong("leave the query out: select and wait are settings of their own");
@@ -194,8 +200,8 @@ mod tests {
             ),
             (|it| it.endpoints[0] = "ftp://a".to_owned(), "endpoints is \"ftp://a\": begin it with https or http"),
             (
-                |it| it.endpoints[0] = "https://u:secret@host".to_owned(),
-                "endpoints is \"host\": leave user and password out: name a token_file",
+                |it| it.endpoints[0] = "https://u:secret@host:1".to_owned(),
+                "endpoints is \"https://***@host:1\": leave user and password out: name a token_file",
             ),
             (
                 |it| it.endpoints[0] = "https://a/?wait=1".to_owned(),

@@ -23,8 +23,23 @@ pub struct Status {
     pub newest: Option<String>,
     /// `State-Age` of the last answer with a state, and when it came.
     pub confirmed: Option<(Duration, Instant)>,
+    /// What the last poll named that was answered as it should be.
+    pub told: Option<Told>,
+    /// The last refusal of credentials (401, 403), by whatever endpoint, since there was an answer as it should be.
+    pub denied: Option<Failure>,
+    /// Since then, an endpoint has also answered in another way.
+    pub is_answered: bool,
     /// What has happened since the start.
     pub counters: Counters,
+}
+
+/// What a server knows of this client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// The id of the state that is held.
+    pub held: Option<String>,
+    /// The id of the state that was rejected.
+    pub rejected: Option<String>,
 }
 
 /// What a client does.

@@ -13,7 +13,7 @@ use super::{Log, LogFormat, value};
 use crate::bounds::{CLIENT_WAIT, DOCUMENT_BYTES};
 use crate::client;
 
-pub(super) mod layers;
+pub(crate) mod layers;
 mod options;
 mod status;
 mod values;

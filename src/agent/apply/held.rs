@@ -5,7 +5,7 @@ use tokio::task::block_in_place;
 use super::{Applier, is_renamed, rendered};
 use crate::agent::hooks::{Action, Outcome};
 use crate::agent::output::fault::Fault;
-use crate::agent::store::{HookResult, boot};
+use crate::agent::store::{HookResult, Refusal, boot};
 
 impl Applier {
     /// Puts the output right where it is not what is held, and gives what was changed. What failed may be asked to stay out
@@ -52,6 +52,12 @@ impl Applier {
         if let Some(held) = self.held() {
             self.exec(Action::Stale, &held, None).await;
         }
+    }
+
+    /// Why a state was rejected before, with what is configured now.
+    #[must_use]
+    pub fn refusal(&self, id: &str) -> Option<&Refusal> {
+        self.store.refusal(id, &self.configuration)
     }
 
     /// Whether the commands have succeeded for what is held, as they are configured now, in this boot.

@@ -36,7 +36,8 @@ mod tests {
         for (old, new) in [(large.as_str(), large.replace("1", "2").as_str()), (r#"{"a":1}"#, "7"), ("[]", "{}")] {
             let (from, to) = (document(old), document(new));
             let patch = between(&from, &to, new.as_bytes());
-            assert_eq!(patch::apply(&from, &patch).expect("it can be applied"), to);
+            let led = patch::apply(&from, &patch).expect("it can be applied");
+            assert!(crate::model::Content::Json(led).digest() == crate::model::Content::Json(to).digest());
             assert!(patch.len() < new.len() + 50);
         }
     }

@@ -1,6 +1,7 @@
 //! What is done for the state that is held: its output is put right, and its commands run again.
 
 use super::Running;
+use crate::agent::around::Interrupt;
 use crate::agent::exit::Exit;
 use crate::agent::hooks::Action;
 use crate::config::agent::OnStale;
@@ -8,26 +9,33 @@ use crate::config::agent::OnStale;
 impl Running {
     /// Puts the output right, and applies it again where that was needed.
     pub(super) async fn enforce(&mut self) -> Option<Exit> {
+        if self.put_right() && self.applier.commands().applies() {
+            return self.again(Action::Again).await;
+        }
+        None
+    }
+
+    /// Puts the output right. Whether that was needed.
+    pub(super) fn put_right(&mut self) -> bool {
         let enforced = self.applier.enforce(self.holds_newest());
         self.broken = enforced.as_ref().err().map(ToString::to_string);
         match enforced {
-            Ok(changed) if changed.is_empty() => {}
             Ok(changed) => {
-                for what in changed {
+                for what in &changed {
                     tracing::warn!(what, "the output was not what is held, and is put right");
                 }
-                // It may not have been possible at the start.
-                self.around.notify.ready(&self.standing());
-                if self.applier.commands().applies() {
-                    return self.again(Action::Again).await;
+                if !changed.is_empty() {
+                    // It may not have been possible at the start.
+                    self.around.notify.ready(&self.standing());
                 }
+                !changed.is_empty()
             }
             Err(fault) => {
                 tracing::error!(why = %fault, "the output cannot be put right");
                 self.around.notify.status(&format!("the output cannot be put right: {fault}"));
+                false
             }
         }
-        None
     }
 
     /// Looks at the output again, and runs the commands again where they failed for what is held.
@@ -66,6 +74,7 @@ impl Running {
             tracing::error!(why, "the commands failed for the state that is held");
             self.around.notify.status(&format!("the commands failed: {why}"));
         }
-        interrupt.map(|interrupt| self.end(interrupt))
+        // It is the commands that have taken the time.
+        interrupt.map(|interrupt| if interrupt == Interrupt::Deadline { Exit::Failed } else { self.end(interrupt) })
     }
 }

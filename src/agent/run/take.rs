@@ -30,11 +30,12 @@ impl Running {
     pub(super) async fn take(&mut self, state: State) -> Option<Exit> {
         let (mut wanted, mut failures, mut is_withdrawn) = (state, 0, false);
         loop {
-            if let Some(refusal) = self.applier.store().refusal(wanted.id()) {
-                tracing::debug!(id = wanted.id(), "a state that was rejected is not tried again");
+            if let Some(refusal) = self.applier.refusal(wanted.id()).cloned() {
+                let why = &refusal.reason;
+                tracing::error!(id = wanted.id(), why, "the state was rejected before, and is not tried again");
                 self.reports.rejected(wanted.id(), refusal.reason.clone());
                 self.rejected = Some((refusal.id.clone(), refusal.reason.clone()));
-                return self.is_once.then_some(Exit::Rejected);
+                return self.after(None, Exit::Rejected);
             }
             tracing::info!(id = wanted.id(), bytes = wanted.bytes().len(), "a state has come");
             let (verdict, interrupt) = self.around.beside(self.applier.apply(&wanted, is_withdrawn)).await;
@@ -57,9 +58,12 @@ impl Running {
                     self.reject(wanted.id(), why);
                     return self.after(interrupt, Exit::Rejected);
                 }
-                Verdict::Stopped => return Some(self.end(interrupt.unwrap_or(Interrupt::Stop))),
+                Verdict::Stopped => {
+                    let interrupt = interrupt.unwrap_or(Interrupt::Stop);
+                    return Some(cut_short(interrupt, wanted.id(), "a command was still running"));
+                }
                 Verdict::Later(why) => match interrupt {
-                    Some(interrupt) => return Some(self.end(interrupt)),
+                    Some(interrupt) => return Some(cut_short(interrupt, wanted.id(), why.text())),
                     None => why,
                 },
             };
@@ -68,7 +72,7 @@ impl Running {
             tracing::warn!(id = wanted.id(), why, again_in = ?pause, "the state is tried again");
             self.around.notify.status(&format!("tries {} again: {why}", wanted.id()));
             failures += 1;
-            match self.pause(pause, &why, is_withdrawn).await {
+            match self.pause(pause, &why, &wanted, is_withdrawn).await {
                 Paused::Over => {}
                 Paused::Newer(newer) => (wanted, failures, is_withdrawn) = (newer, 0, false),
                 Paused::Withdrawn => is_withdrawn = true,
@@ -79,7 +83,7 @@ impl Running {
     }
 
     /// Waits before a state is tried again.
-    async fn pause(&mut self, pause: Duration, why: &str, is_withdrawn: bool) -> Paused {
+    async fn pause(&mut self, pause: Duration, why: &str, wanted: &State, is_withdrawn: bool) -> Paused {
         let over = Instant::now() + pause;
         loop {
             self.report(Some(why));
@@ -96,12 +100,25 @@ impl Running {
                         return self.asked().await.map_or(Paused::Anew, Paused::End);
                     }
                     Interrupt::Turned => {}
-                    Interrupt::Stop | Interrupt::Deadline => return Paused::End(self.end(interrupt)),
+                    Interrupt::Stop | Interrupt::Deadline => {
+                        return Paused::End(cut_short(interrupt, wanted.id(), why));
+                    }
                 },
                 _ = status.wait_for(is_held), if !is_withdrawn => return Paused::Withdrawn,
                 () = sleep_until(over) => return Paused::Over,
             }
         }
+    }
+}
+
+/// How an agent ends before a state was applied that a server has given.
+fn cut_short(interrupt: Interrupt, id: &str, why: &str) -> Exit {
+    match interrupt {
+        Interrupt::Deadline => {
+            tracing::error!(id, why, "the state was not applied before --deadline");
+            Exit::Failed
+        }
+        Interrupt::Stop | Interrupt::Asked | Interrupt::Turned => Exit::Stopped,
     }
 }
 

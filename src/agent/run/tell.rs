@@ -3,6 +3,7 @@
 use super::Running;
 use crate::agent::apply::WITHDRAWN;
 use crate::agent::status::Report;
+use crate::agent::wording::in_options;
 use crate::client::{FailureKind, Status, is_same};
 
 impl Running {
@@ -23,7 +24,6 @@ impl Running {
         if !self.holds_newest() {
             return;
         }
-        self.states.begin();
         if let Some(id) = self.states.withdraw() {
             tracing::info!(id, why = WITHDRAWN, "the state is left");
             self.reports.rejected(&id, WITHDRAWN);
@@ -48,15 +48,15 @@ impl Running {
             failed: self.failed.clone(),
             is_stale: self.around.max_age_is_given().then(|| self.applier.commands().stale().is_stale()),
             is_gone: status.failure.as_ref().is_some_and(|(failure, _)| failure.kind == FailureKind::Gone),
-            is_denied: status.failure.as_ref().is_some_and(|(failure, _)| failure.kind == FailureKind::Denied),
-            failure: status.failure.map(|(failure, _)| failure.text),
+            is_denied: status.denied.is_some(),
+            failure: failure(&status).map(in_options),
             endpoint: status.endpoint,
         });
     }
 
     /// Says once that the server is not reached, or again, and why.
     pub(super) fn tell_of_contact(&mut self, why: Option<String>) {
-        if let Some(why) = &why {
+        if let Some(why) = why.as_deref().map(in_options) {
             tracing::warn!(why, "no state comes, and what is held stays");
             self.around.notify.status(&format!("no state comes: {why}"));
         } else {
@@ -92,6 +92,8 @@ impl Running {
 }
 
 /// Why the last poll brought no state.
-pub(super) fn failure(status: &Status) -> Option<&str> {
-    status.failure.as_ref().map(|(failure, _)| failure.text.as_str())
+pub(in crate::agent) fn failure(status: &Status) -> Option<&str> {
+    // That credentials are refused is for people to mend, whatever else fails.
+    let last = status.failure.as_ref().map(|(failure, _)| failure);
+    status.denied.as_ref().or(last).map(|failure| failure.text.as_str())
 }

@@ -86,7 +86,8 @@ async fn exit_code_75_is_tried_again_with_the_same_bytes() {
     rig.write("exec", &counts);
     let _agent = rig.agent(&["--exec", &exec]);
     rig.holds("a", 1).await;
-    assert_eq!(rig.calls(), ["exec apply 1 {\"n\":1}"; 3]);
+    let calls = [1, 2, 3].map(|attempt| format!("exec apply {attempt} {{\"n\":1}}"));
+    assert_eq!(rig.calls(), calls);
 }
 
 /// Nothing is left of a state that was put out, and was replaced by one that is refused before it is put out.
@@ -104,6 +105,17 @@ async fn what_was_put_out_and_never_held_does_not_stay_where_a_newer_one_is_refu
     assert_eq!(rig.rejects("a", 3).await, "no three");
     assert_eq!(rig.read("out"), model(1), "what is held");
     assert_eq!(rig.calls().last().expect("some"), "exec rollback 1 {\"n\":1}");
+}
+
+/// A time that is as long as the pause before the next attempt is time for one.
+#[tokio::test]
+async fn verify_is_asked_again_until_its_time_is_over() {
+    let rig = Rig::new().await;
+    let (exec, verify) = (rig.hook("exec"), rig.hook("verify"));
+    rig.write("verify", "echo 'not yet' >&2; exit 1");
+    let _agent = rig.agent(&["--exec", &exec, "--verify", &verify, "--verify-for=1s"]);
+    assert_eq!(rig.rejects("a", 1).await, "not yet");
+    assert_eq!(rig.calls().iter().filter(|call| call.starts_with("verify")).count(), 2);
 }
 
 /// Without a state before there is nothing to put back: the new file goes.

@@ -46,17 +46,15 @@ async fn a_change_reaches_each_kind_of_output() {
     assert_eq!(rig.read(&format!("tree/{first}/b.txt")).trim(), "one", "readers may still have it open");
 }
 
-/// A long time to settle ends with the longest one, and what came first is never put out.
+/// What came first is never put out.
 #[tokio::test]
 async fn a_state_is_left_until_it_has_settled_and_the_newest_is_applied() {
     let rig = Rig::new().await;
     let exec = rig.hook("exec");
-    let _agent = rig.agent(&["--exec", &exec, "--settle=3s:3s"]);
+    let _agent = rig.agent(&["--exec", &exec, "--settle=5s:5s"]);
     rig.holds("a", 1).await;
     for n in 2..=4 {
-        let id = rig.change(n).await;
-        until("it has come", async || (rig.seen("a").await["applies"] == id).then_some(())).await;
-        assert_eq!(rig.read("out"), r#"{"n":1}"#);
+        rig.change(n).await;
     }
     rig.holds("a", 4).await;
     let calls = [1, 4].map(|n| format!("exec apply 1 {{\"n\":{n}}}"));

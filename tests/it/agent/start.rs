@@ -83,6 +83,32 @@ async fn what_was_under_way_is_finished_without_a_server() {
     assert_eq!(rig.calls().len(), before, "{:?}", rig.calls());
 }
 
+/// The command of an agent that was killed is ended before another one is started.
+#[tokio::test]
+async fn no_two_commands_run_at_once() {
+    let rig = Rig::new().await;
+    let url = format!("http://{}", rig.server.listen);
+    let gate = rig.gate("gate");
+    let pids = rig.path("pids");
+    rig.write("exec", &format!("trap '' TERM\necho $$ >> {pids}\nread line < {gate}"));
+    let mut agent = start(&rig, &url, &[]);
+    until("it runs", async || (rig.read("pids").lines().count() == 1).then_some(())).await;
+    let pid = rig.read("pids");
+    let runs = || {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+    };
+    agent.kill().await;
+    assert!(runs(), "nobody has ended it");
+    rig.write("exec", &format!("cat /proc/{}/stat >> {}", pid.trim(), rig.path("seen")));
+    let mut agent = start(&rig, &url, &["--kill-after=100ms"]);
+    rig.holds("a", 1).await;
+    assert!(!runs());
+    let seen = rig.read("seen");
+    assert!(seen.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z')), "it still ran: {seen}");
+    agent.logged("a command of an agent that was killed still ran, and is ended").await;
+}
+
 #[tokio::test]
 async fn two_agents_do_not_share_a_state_directory() {
     let rig = Rig::new().await;
