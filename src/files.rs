@@ -64,10 +64,10 @@ pub fn write(path: &Path, parts: &[&[u8]], finish: impl FnOnce(&File) -> io::Res
 /// full disk may see a part of it.
 pub fn write_over(path: &Path, fill: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
     step!("write over", path);
-    let file = OpenOptions::new().write(true).truncate(true).open(path)?;
-    fill(&file)?;
+    let opened = OpenOptions::new().write(true).truncate(true).open(path)?;
+    fill(&opened)?;
     step!("sync", path);
-    file.sync_all()
+    opened.sync_all()
 }
 
 /// Replaces a file whole: writes it beside, then renames it. A file that is left at `temporary` is removed first.

@@ -79,7 +79,7 @@ fn stale(status: &Status, since: Instant, most: Duration, now: Instant) -> (bool
         return (true, None);
     }
     // Beyond, not at.
-    (false, (!status.is_live()).then(|| now + (most - age) + Duration::from_millis(1)))
+    (false, (!status.is_live()).then(|| now + most.saturating_sub(age) + Duration::from_millis(1)))
 }
 
 async fn at(time: Option<Instant>) {
@@ -106,7 +106,7 @@ mod tests {
         assert_eq!(start.elapsed().as_secs(), 60);
         let answered = |state_age, doing| {
             let confirmed = Some((SECS(state_age), Instant::now().into_std()));
-            to.send_replace(Status { confirmed, doing, ..Status::default() });
+            to.send_replace(Status { doing, confirmed, ..Status::default() });
         };
         answered(0, Doing::Polling);
         assert!(!age.turned().await && !stale.is_stale());

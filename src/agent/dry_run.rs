@@ -26,7 +26,7 @@ pub async fn run(config: &Agent, inherited: impl Fn(&str) -> Option<OsString>) -
     let held = held_id(&config.state_dir, &of);
     let source = client::Settings { agent_id: None, patches: false, ..config.source.clone() };
     let (mut states, reports) = Client::start(&source, None).map_err(SetupError::Client)?;
-    let status = reports.status();
+    let contact = reports.status();
     let mut around = Around::new(config, Notify::default(), reports, &commands)?;
     let state = loop {
         tokio::select! {
@@ -37,9 +37,9 @@ pub async fn run(config: &Agent, inherited: impl Fn(&str) -> Option<OsString>) -
             interrupt = around.attend() => match interrupt {
                 Interrupt::Stop => return Ok((Exit::Stopped, String::new())),
                 Interrupt::Deadline => {
-                    let status = status.borrow();
-                    tracing::error!(why = failure(&status).map(in_options), "no state came before --deadline");
-                    let exit = Exit::without_answer(&status, held.is_some());
+                    let contact = contact.borrow();
+                    tracing::error!(why = failure(&contact).map(in_options), "no state came before --deadline");
+                    let exit = Exit::without_answer(&contact, held.is_some());
                     return Ok((exit, String::new()));
                 }
                 Interrupt::Asked | Interrupt::Turned => {}

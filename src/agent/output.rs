@@ -229,13 +229,11 @@ impl Output {
 
     /// The names that lead to the output. Where they are is found anew each time: somebody may change a link.
     fn entries(&self) -> Result<Vec<Entry>, Fault> {
-        match self.tree() {
-            Some(tree) => Ok(vec![tree.current()]),
-            None => {
-                let files = self.settings.outs.iter().map(|out| Entry::file(&out.file, self.settings.in_place));
-                Ok(files.collect::<Result<_, _>>()?)
-            }
+        if let Some(tree) = self.tree() {
+            return Ok(vec![tree.current()]);
         }
+        let files = self.settings.outs.iter().map(|out| Entry::file(&out.file, self.settings.in_place));
+        Ok(files.collect::<Result<_, _>>()?)
     }
 }
 

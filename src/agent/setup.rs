@@ -45,8 +45,11 @@ impl SetupError {
     #[must_use]
     pub fn is_misconfigured(&self) -> bool {
         match self {
-            Self::Output(_) | Self::Hooks(_) | Self::Client(_) | Self::File(..) => true,
-            Self::Store(StoreError::Locked { .. } | StoreError::NoFolder(_)) => true,
+            Self::Output(_)
+            | Self::Hooks(_)
+            | Self::Client(_)
+            | Self::File(..)
+            | Self::Store(StoreError::Locked { .. } | StoreError::NoFolder(_)) => true,
             Self::Store(StoreError::Io { .. } | StoreError::TooLarge(_)) | Self::System(..) => false,
         }
     }

@@ -10,7 +10,7 @@ use http::HeaderValue;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{AlertDescription as Alert, ClientConfig, RootCertStore};
 
 use super::failure::{Failure, FailureKind};
 use crate::bounds::{CLIENT_TOKEN_BYTES, TLS_FILE_BYTES};
@@ -199,9 +199,19 @@ async fn bounded(path: &Path, most: usize) -> Result<Vec<u8>, Failure> {
 
 const UNTRUSTED: &str = "it does not take the client certificate: give one of an authority that it trusts";
 
+/// What is said of a client certificate, and what to do about it.
+const KNOWN: [(Alert, &str); 7] = [
+    (Alert::CertificateRequired, "it asks for a client certificate: give one with its key"),
+    (Alert::UnknownCA, UNTRUSTED),
+    (Alert::BadCertificate, UNTRUSTED),
+    (Alert::CertificateUnknown, UNTRUSTED),
+    (Alert::CertificateExpired, "the client certificate has expired: renew it, and see the clocks of both"),
+    (Alert::CertificateRevoked, "the client certificate is revoked: give another one"),
+    (Alert::AccessDenied, "it does not let this client certificate in: give another one"),
+];
+
 /// What to do where the other side has ended a handshake because of what the client has shown; none: it has not.
 pub(super) fn remedy(error: &(dyn Error + 'static)) -> Option<&'static str> {
-    use rustls::AlertDescription as Alert;
     let mut cause = Some(error);
     let mut found = None;
     while let Some(error) = cause {
@@ -213,15 +223,6 @@ pub(super) fn remedy(error: &(dyn Error + 'static)) -> Option<&'static str> {
         }
         cause = error.source();
     }
-    const KNOWN: [(Alert, &str); 7] = [
-        (Alert::CertificateRequired, "it asks for a client certificate: give one with its key"),
-        (Alert::UnknownCA, UNTRUSTED),
-        (Alert::BadCertificate, UNTRUSTED),
-        (Alert::CertificateUnknown, UNTRUSTED),
-        (Alert::CertificateExpired, "the client certificate has expired: renew it, and see the clocks of both"),
-        (Alert::CertificateRevoked, "the client certificate is revoked: give another one"),
-        (Alert::AccessDenied, "it does not let this client certificate in: give another one"),
-    ];
     let found = found?;
     KNOWN.into_iter().find(|(alert, _)| *alert == found).map(|(_, remedy)| remedy)
 }

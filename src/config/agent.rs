@@ -333,6 +333,15 @@ mod tests {
     }
 
     #[test]
+    fn the_file_of_the_page_is_good() {
+        let page = include_str!("../../docs/agent.md");
+        let text = page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+        let file = Some(ConfigFile { name: "f".to_owned(), text: Ok(text.to_owned()) });
+        let agent = resolve(&AgentOptions::default(), &Surroundings { file, ..on("a") }).expect("good");
+        assert_eq!((agent.source.endpoints.len(), agent.max_age), (2, Some(Duration::from_mins(10))));
+    }
+
+    #[test]
     fn what_is_wrong_in_a_file_is_told_by_its_field() {
         for (text, expected) in [
             ("keeep: 3", "f: keeep: is no field: did you mean keep?"),

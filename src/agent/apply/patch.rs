@@ -33,7 +33,7 @@ mod tests {
     #[test]
     fn a_patch_leads_from_one_state_to_the_next_also_where_nothing_of_it_stays() {
         let large = format!(r#"{{"a":1,"b":"{}"}}"#, "x".repeat(200));
-        for (old, new) in [(large.as_str(), large.replace("1", "2").as_str()), (r#"{"a":1}"#, "7"), ("[]", "{}")] {
+        for (old, new) in [(large.as_str(), large.replace('1', "2").as_str()), (r#"{"a":1}"#, "7"), ("[]", "{}")] {
             let (from, to) = (document(old), document(new));
             let patch = between(&from, &to, new.as_bytes());
             let led = patch::apply(&from, &patch).expect("it can be applied");

@@ -6,9 +6,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::time::Instant;
 
 use crate::bounds::{HOOK_KILLED, HOOK_LOOK};
 
@@ -60,7 +61,7 @@ impl Note {
         let leader = self.read();
         let ended = leader.filter(Leader::runs).map(|leader| {
             leader.signal(Signal::TERM, kill_after);
-            // What is left of its group has had the same time.
+            // Nothing of its group goes on.
             leader.signal(Signal::KILL, HOOK_KILLED);
             leader.pid.as_raw_nonzero().get()
         });

@@ -10,7 +10,7 @@ use similar::TextDiff;
 use super::fault::Fault;
 use super::render::{Rendered, State};
 use super::{Output, Tree, compare, entry};
-use crate::bounds::{AGENT_DIFF, DOCUMENT_BYTES};
+use crate::bounds::{AGENT_DIFF, AGENT_OUTS, DOCUMENT_BYTES};
 use crate::escape::{self, escape};
 use crate::files::failed;
 
@@ -79,7 +79,7 @@ fn contents(path: &Path) -> Result<Option<Vec<u8>>, Fault> {
     Ok(Some(bytes))
 }
 
-/// The files of a tree, each by its path from the root; symbolic links in it are not followed.
+/// The files of a tree, each by its path from the root: as many as one of ours may have. Symbolic links in it are not followed.
 fn files_below(root: &Path) -> Result<Vec<PathBuf>, Fault> {
     let (mut files, mut folders) = (Vec::new(), vec![PathBuf::new()]);
     while let Some(inner) = folders.pop() {
@@ -95,7 +95,7 @@ fn files_below(root: &Path) -> Result<Vec<PathBuf>, Fault> {
             let name = inner.join(entry.file_name());
             if kind.is_dir() {
                 folders.push(name);
-            } else if kind.is_file() {
+            } else if kind.is_file() && files.len() < AGENT_OUTS {
                 files.push(name);
             }
         }

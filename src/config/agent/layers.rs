@@ -89,7 +89,9 @@ pub(super) fn from_flags(options: &AgentOptions) -> Layer {
     let lists =
         [("endpoint", &options.endpoint), ("select", &options.select), ("out", &options.out), ("env", &options.env)];
     for (name, texts) in lists {
-        texts.iter().for_each(|text| flags.add(name, format!("--{name}"), text));
+        for text in texts {
+            flags.add(name, format!("--{name}"), text);
+        }
     }
     let all = [
         ("operation", &options.operation),

@@ -149,8 +149,8 @@ pub struct AgentOptions {
     /// What is held is stale once no server has confirmed it for so long (1s to 8760h) [default: never]
     #[arg(long, value_name = "DURATION", help_heading = RUN)]
     pub max_age: Option<String>,
-    /// What is done then: keep it, or exec: run --exec with TIDEWAIT_ACTION=stale, once [default: keep]
-    #[arg(long, value_name = "WHAT", help_heading = RUN)]
+    /// What is done then
+    #[arg(long, value_name = "WHAT", help_heading = RUN, help = "What is done then: keep it, or exec: run --exec with TIDEWAIT_ACTION=stale, once [default: keep]")]
     pub on_stale: Option<String>,
     /// What is done once the server has no such operation (404, 410): keep what is held [default: keep]
     #[arg(long, value_name = "WHAT", help_heading = RUN)]

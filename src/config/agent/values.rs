@@ -7,6 +7,7 @@ use crate::bounds::AGENT_ID_BYTES;
 use crate::config::value;
 
 /// As it is.
+#[expect(clippy::unnecessary_wraps, reason = "it is one reader of values among others")]
 pub(super) fn text(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }

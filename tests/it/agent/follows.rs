@@ -87,12 +87,12 @@ async fn what_no_server_confirms_is_stale_and_a_command_is_told() {
     rig.called("exec stale 1 {\"n\":1}").await;
     agent.logged("what is held is older than --max-age").await;
     rig.reads("told", "<true>\n").await;
-    let stale = until("it is said", async || {
-        let told = tidewait(&["agent", "status", "--state-dir", &state, "--fail-if=stale"]).output().await;
-        told.ok().filter(|told| told.status.code() == Some(4))
+    let told = until("it is said", async || {
+        let asked = tidewait(&["agent", "status", "--state-dir", &state, "--fail-if=stale"]).output().await;
+        asked.ok().filter(|asked| asked.status.code() == Some(4))
     })
     .await;
-    assert!(String::from_utf8_lossy(&stale.stdout).contains("what is held is older than --max-age"), "{stale:?}");
+    assert!(String::from_utf8_lossy(&told.stdout).contains("what is held is older than --max-age"), "{told:?}");
     agent.signal(rustix::process::Signal::TERM);
     assert_eq!(agent.ended().await, Some(0));
     assert_eq!((rig.calls().len(), fs::read_to_string(out).expect("it stays")), (2, r#"{"n":1}"#.to_owned()));

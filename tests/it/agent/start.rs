@@ -83,6 +83,26 @@ async fn what_was_under_way_is_finished_without_a_server() {
     assert_eq!(rig.calls().len(), before, "{:?}", rig.calls());
 }
 
+#[tokio::test]
+async fn settings_come_from_a_file_and_from_the_environment() {
+    let rig = Rig::new().await;
+    let [out, state, config] = ["out", "state", "agent.yaml"].map(|name| rig.path(name));
+    let head = "apiVersion: tidewait.dev/v1alpha1\nkind: AgentConfig\n";
+    let good = format!("{head}endpoints: [\"http://{}\"]\nout: [{out}]\nstateDir: /none\n", rig.server.listen);
+    for (text, code, told) in [
+        (good, 0, "the state is applied"),
+        (format!("{head}endpoint: x\n"), 2, "endpoint: is no field: did you mean endpoints?"),
+    ] {
+        rig.write("agent.yaml", &text);
+        let mut command = crate::server::tidewait(&["agent", "--once"]);
+        command.env("TIDEWAIT_AGENT_CONFIG", &config).env("TIDEWAIT_AGENT_STATE_DIR", &state);
+        let mut agent = Agent::spawn(command);
+        assert_eq!(agent.ended().await, Some(code), "{:?}", agent.log.borrow());
+        agent.logged(told).await;
+    }
+    assert_eq!(rig.read("out"), model(1));
+}
+
 /// The command of an agent that was killed is ended before another one is started.
 #[tokio::test]
 async fn no_two_commands_run_at_once() {
