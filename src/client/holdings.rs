@@ -124,6 +124,13 @@ impl Holdings {
         true
     }
 
+    /// The user holds this state, whether or not it was given.
+    pub(super) fn keep(&mut self, state: State) {
+        if !self.hold(&state.id) {
+            self.held = Some(state);
+        }
+    }
+
     /// The user cannot apply the state of this id. Tells whether it was given.
     pub(super) fn reject(&mut self, id: &str, reason: &str) -> bool {
         // There will be no verdict on those before it: the newest wins.

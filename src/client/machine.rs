@@ -356,6 +356,12 @@ impl Machine {
         }
     }
 
+    /// The user holds this state, whether or not it was given here.
+    pub(super) fn keeps(&mut self, state: State) {
+        self.holdings.keep(state);
+        self.judged();
+    }
+
     /// The user cannot apply the state of this id.
     pub(super) fn rejects(&mut self, id: &str, reason: &str) {
         if self.holdings.reject(id, reason) {

@@ -22,7 +22,7 @@ pub struct Settings {
     pub select: Vec<String>,
     /// `Agent-Id`: 1 to 253 characters of `A-Z a-z 0-9 . _ : -`, so that the server knows what this agent holds.
     pub agent_id: Option<String>,
-    /// How long the server may hold a poll, 1 s to 10 min; servers hold none longer than 55 s unless configured otherwise.
+    /// How long the server may hold a poll: not at all (0), or 1 s to 10 min; servers hold none longer than 55 s unless configured otherwise.
     pub wait: Duration,
     /// Bytes of an answer, before and after it is decoded; a larger one is refused.
     pub max_bytes: usize,
@@ -109,8 +109,8 @@ impl Settings {
             }
         }
         let (least, most) = CLIENT_WAIT;
-        if !(least..=most).contains(&self.wait) {
-            let remedy = format!("give {} to {} seconds", least.as_secs(), most.as_secs());
+        if !self.wait.is_zero() && !(least..=most).contains(&self.wait) {
+            let remedy = format!("give 0, or {} to {} seconds", least.as_secs(), most.as_secs());
             return Err(invalid("wait", &format!("{:?}", self.wait), remedy));
         }
         if self.max_bytes == 0 {
@@ -229,7 +229,7 @@ mod tests {
                 |it| it.agent_id = Some("a b".to_owned()),
                 "agent_id is \"a b\": use 1 to 253 characters of A-Z a-z 0-9 . _ : -",
             ),
-            (|it| it.wait = Duration::ZERO, "wait is \"0ns\": give 1 to 600 seconds"),
+            (|it| it.wait = Duration::from_millis(1), "wait is \"1ms\": give 0, or 1 to 600 seconds"),
             (|it| it.max_bytes = 0, "max_bytes is \"0\": give the size of the largest model that is expected"),
             (|it| it.select = vec!["mtu".to_owned()], "select is \"mtu\": "),
         ];

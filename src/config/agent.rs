@@ -224,7 +224,7 @@ fn source(reader: &mut Reader<'_>, is_for_once: bool, host: &str) -> client::Set
         select: reader.list("select", values::text),
         agent_id: text(reader, "agent-id").or_else(|| values::of_host(host)),
         // Nobody waits for a change.
-        wait: if is_for_once { CLIENT_WAIT.0 } else { wait },
+        wait: if is_for_once { Duration::ZERO } else { wait },
         max_bytes: number(reader, "max-bytes", 1..=DOCUMENT_BYTES, DOCUMENT_BYTES),
         ca: path(reader, "ca"),
         certificate,

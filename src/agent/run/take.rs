@@ -42,7 +42,7 @@ impl Running {
             let why = match verdict {
                 Verdict::Held => {
                     tracing::info!(id = wanted.id(), "the state is applied");
-                    self.reports.held(wanted.id());
+                    self.reports.keeps(wanted.clone());
                     (self.rejected, self.broken, self.failed) = (None, None, None);
                     self.around.notify.ready(&self.standing());
                     return self.after(interrupt, Exit::Stopped);

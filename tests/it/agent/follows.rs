@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::{Rig, until};
-use crate::server::tidewait;
+use crate::server::{Server, tidewait};
 
 #[tokio::test]
 async fn a_change_reaches_each_kind_of_output() {
@@ -93,9 +93,17 @@ async fn what_no_server_confirms_is_stale_and_a_command_is_told() {
     })
     .await;
     assert!(String::from_utf8_lossy(&told.stdout).contains("what is held is older than --max-age"), "{told:?}");
+    assert_eq!((rig.calls().len(), fs::read_to_string(out).expect("it stays")), (2, r#"{"n":1}"#.to_owned()));
+    // What was done about it is undone.
+    rig.write("exec", "");
+    let listen = rig.server.listen.to_string();
+    let flags =
+        ["serve", "--listen", &listen, "--admin", "127.0.0.1:0", "--log-format=json", "--file", rig.model.arg()];
+    rig.server = Server::spawn(tidewait(&flags)).await;
+    rig.called("exec again 1 {\"n\":1}").await;
+    agent.logged("what is held is not older than --max-age any more").await;
     agent.signal(rustix::process::Signal::TERM);
     assert_eq!(agent.ended().await, Some(0));
-    assert_eq!((rig.calls().len(), fs::read_to_string(out).expect("it stays")), (2, r#"{"n":1}"#.to_owned()));
 }
 
 #[tokio::test]

@@ -83,6 +83,26 @@ async fn what_was_under_way_is_finished_without_a_server() {
     assert_eq!(rig.calls().len(), before, "{:?}", rig.calls());
 }
 
+/// Nobody has given it to this process, and the server has gone back to what was held: it must hear of it, to say so.
+#[tokio::test]
+async fn what_was_under_way_and_was_taken_back_meanwhile_does_not_stay() {
+    let rig = Rig::new().await;
+    let url = format!("http://{}", rig.server.listen);
+    let mut agent = start(&rig, &url, &[]);
+    rig.holds("a", 1).await;
+    let gate = rig.gate("gate");
+    rig.write("exec", &format!("read line < {gate}"));
+    rig.change(2).await;
+    rig.called("exec apply 1 {\"n\":2}").await;
+    agent.kill().await;
+    rig.write("exec", "");
+    rig.change(1).await;
+    let mut agent = start(&rig, &url, &[]);
+    agent.logged("the state is applied").await;
+    rig.reads("out", &model(1)).await;
+    rig.holds("a", 1).await;
+}
+
 #[tokio::test]
 async fn settings_come_from_a_file_and_from_the_environment() {
     let rig = Rig::new().await;
