@@ -156,6 +156,9 @@ fn run_agent(config: &config::agent::Agent) -> Result<Result<(exit::Exit, String
         let _inside = runtime.enter();
         telemetry::start(&config.log, None)?
     };
+    for variable in cli::unread_variables() {
+        tracing::warn!("{variable}");
+    }
     let [socket, watchdog, watchdog_pid] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"].map(cli::variable);
     let given =
         Given { socket: socket.as_deref(), watchdog: watchdog.as_deref(), watchdog_pid: watchdog_pid.as_deref() };
