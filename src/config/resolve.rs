@@ -221,7 +221,7 @@ fn several(listed: &[Layer], app: bool, problems: &mut Problems) -> Vec<Operatio
     let mut paths: HashMap<String, &str> = HashMap::new();
     for layer in listed {
         let mut reader = Reader { layers: vec![layer], problems };
-        let source = source::only(&mut reader, app);
+        let source = source::only(&mut reader, source::In::File, app);
         let Some(operation) = operation(&mut reader, source) else { continue };
         let place = |field: &str| reader.given(field).map_or(format!("{}.{field}", layer.origin), |g| g.origin.clone());
         let twice = |what: &str, value: &str, other: &str| {

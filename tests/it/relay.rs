@@ -10,6 +10,7 @@ use crate::server::{Client, STEP, Server, until};
 mod cut;
 mod path;
 mod policy;
+mod tree;
 
 /// A folder for the files of a test.
 struct Rig {

@@ -186,13 +186,14 @@ async fn a_command_that_hangs_is_ended_with_its_group() {
     assert!(why.starts_with("it was killed after 300ms") && !ended.is_outlived, "{ended:?}");
 
     let folder = folder();
-    let (note, ready) = (folder.path().join("note"), folder.path().join("ready"));
+    let (note, child, ready) = (folder.path().join("note"), folder.path().join("child"), folder.path().join("ready"));
     // It cleans up at SIGTERM; what it has started does as well, a little later, and has the time for it.
     let script = format!(
         "trap 'echo leader >>{0}; exit 0' TERM
          (trap 'sleep 0.2; echo child >>{0}; exit' TERM; touch {1}; while :; do sleep 0.05; done) & echo $! >&2
-         while :; do sleep 0.05; done",
+         until [ -e {1} ]; do sleep 0.01; done; touch {2}; while :; do sleep 0.05; done",
         note.display(),
+        child.display(),
         ready.display()
     );
     let command = Command::parse(&script, true).expect("fine");

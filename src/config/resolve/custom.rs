@@ -57,7 +57,8 @@ pub fn custom(namespace: &str, name: &str, spec: &impl Serialize, grants: Grants
     }
     // The spec first: what is missing is missing there.
     let mut reader = Reader { layers: vec![&layer, &metadata], problems: &mut problems };
-    let source = source::only(&mut reader, grants.app).and_then(|source| granted(source, &mut reader, grants));
+    let source = source::only(&mut reader, source::In::Resource, grants.app)
+        .and_then(|source| granted(source, &mut reader, grants));
     let operation = operation(&mut reader, source);
     operation.filter(|_| problems.is_empty()).ok_or(problems)
 }

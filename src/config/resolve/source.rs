@@ -17,16 +17,28 @@ const KINDS: [(&str, &str, Read); 5] = [
     ("source.describe", "describe", describe::source),
 ];
 
+/// Where an operation is described that has exactly one source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum In {
+    /// In a file, whose writer may have the process send requests to any host.
+    File,
+    /// In a custom resource.
+    Resource,
+}
+
 /// The source of an operation in a file or a custom resource: exactly one of the kinds. `app`: whether one is behind.
-pub(super) fn only(reader: &mut Reader<'_>, app: bool) -> Option<Source> {
+pub(super) fn only(reader: &mut Reader<'_>, place: In, app: bool) -> Option<Source> {
     let there: Vec<_> = KINDS.iter().filter(|(setting, ..)| reader.contains(setting)).collect();
     let sources: Vec<_> = there.iter().map(|(.., read)| read(reader)).collect();
     if there.len() > 1 {
         let names: Vec<_> = there.iter().map(|(_, field, _)| *field).collect();
         reader.wrong_field("source", &format!("holds {}: keep one", names.join(" and ")));
     } else if there.is_empty() && (reader.given("source").is_some() || !reader.contains("source")) {
-        reader
-            .wrong_field("source", "is missing or empty: write file, configMap, resource, upstream or describe in it");
+        let kinds = match place {
+            In::File => "file, configMap, resource, upstream or describe",
+            In::Resource => "file, configMap, resource or upstream",
+        };
+        reader.wrong_field("source", &format!("is missing or empty: write {kinds} in it"));
     }
     if !app && reader.contains("source.upstream") {
         reader.wrong_field("source.upstream", "asks the app, but none is behind: name it with --upstream URL");

@@ -461,7 +461,7 @@ t.yaml: operations[1].limits.parked: \"0\" is out of bounds: write 1 to 1000000
 t.yaml: operations[2].source.file.format: \"xml\" is not a format: write json, yaml, opaque or opaque:MEDIA/TYPE
 t.yaml: operations[2].source.file.path: is missing: write it
 t.yaml: operations[2].name: \"A\" is not a name: write at most 63 of a-z, 0-9 and -, not beginning or ending with -
-t.yaml: operations[3].source: is missing or empty: write file, configMap, resource or upstream in it";
+t.yaml: operations[3].source: is missing or empty: write file, configMap, resource, upstream or describe in it";
     assert_eq!(problems(flags, &variables, Some(yaml)), expected);
 }
 

@@ -162,3 +162,44 @@ async fn a_cold_relay_serves_what_it_kept_to_those_who_hold_nothing() {
     let path = Client::connect(relay.listen).await.get("/describe", &[("Relay", "x")]).await;
     assert!(path.field("state-path").starts_with("unrooted, "), "{:?}", path.fields);
 }
+
+/// What a client can take in a second of a slow line, here 50 kbit/s scaled up as the model is scaled down: it must not be
+/// taken for silence, or the same state would be begun again and again.
+async fn slow(to: std::net::SocketAddr, bytes_a_second: usize) -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = TcpStream::connect(to).await.expect("the server listens");
+            let (mut from_client, mut to_client) = client.into_split();
+            let (mut from_server, mut to_server) = server.into_split();
+            tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_server).await });
+            tokio::spawn(async move {
+                let mut bytes = vec![0; bytes_a_second / 10];
+                let mut tenths = tokio::time::interval(std::time::Duration::from_millis(100));
+                while let Ok(read @ 1..) = from_server.read(&mut bytes).await {
+                    tenths.tick().await;
+                    if to_client.write_all(&bytes[..read]).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+/// The line takes 16 s for the model, longer than the wait (2 s) and the skew (10 s).
+#[tokio::test]
+async fn a_large_model_over_a_slow_line_arrives_at_the_first_attempt() {
+    let rig = Rig::new();
+    let random: String = std::iter::repeat_with(fastrand::alphanumeric).take(200_000).collect();
+    rig.write("next", &format!(r#"{{"blob":"{random}","version":2}}"#));
+    std::fs::rename(rig.path("next"), rig.path("model.json")).expect("one folder");
+    let root = rig.root().await;
+    let relay = rig.serves("relay", &source(&[slow(root.listen, 12_500).await], ""), "", &[]).await;
+    let id = root.get("/describe").await.id().to_owned();
+    until("it has arrived", async || (relay.get("/describe").await.id() == id).then_some(())).await;
+    let answers = root.metric("tidewait_http_requests_total{code=\"200\",route=\"describe\"}").await;
+    assert!((answers - 2.0).abs() < 0.5, "the whole model was sent once to the relay and once to this test: {answers}");
+}
