@@ -8,16 +8,20 @@
 //! Nothing here panics on any state of the disk, or whatever a command of the operator does.
 
 mod admin;
+mod age;
 pub mod apply;
 mod around;
 pub mod commands;
+pub mod dry_run;
 pub mod exit;
 pub mod hooks;
 pub mod notify;
 pub mod output;
 pub mod run;
+mod settle;
 pub mod setup;
 pub mod signals;
 pub mod status;
 pub mod store;
 pub mod tally;
+mod wording;

@@ -58,4 +58,4 @@ pub use settings::{InvalidSetting, Settings};
 #[cfg(feature = "server")]
 pub(crate) use state::is_same;
 pub use state::{NotTheState, Patch, State};
-pub use status::{Counters, Doing, Status};
+pub use status::{Counters, Doing, Status, Told};

@@ -60,6 +60,16 @@ pub fn write(path: &Path, parts: &[&[u8]], finish: impl FnOnce(&File) -> io::Res
     file.sync_all()
 }
 
+/// Writes over a file that is there; `fill` is given it when it is empty, and it is on the disk afterwards. A reader, a crash or a
+/// full disk may see a part of it.
+pub fn write_over(path: &Path, fill: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
+    step!("write over", path);
+    let opened = OpenOptions::new().write(true).truncate(true).open(path)?;
+    fill(&opened)?;
+    step!("sync", path);
+    opened.sync_all()
+}
+
 /// Replaces a file whole: writes it beside, then renames it. A file that is left at `temporary` is removed first.
 pub fn replace(target: &Path, temporary: &Path, parts: &[&[u8]]) -> Result<(), FileError> {
     // If it cannot be removed, creating it says why.

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tidewait::access::tokens;
 use tidewait::admin::ask;
 use tidewait::agent::notify::{Given, Notify};
-use tidewait::agent::{exit, run, setup, status};
+use tidewait::agent::{dry_run, exit, run, setup, status};
 use tidewait::app::{self, App};
 use tidewait::bounds::LOG_END;
 use tidewait::config::agent::{AgentCommand, AgentOptions, StatusOptions};
@@ -101,11 +101,10 @@ fn serve(config: Config) -> Done {
 
 /// The exit code of an agent says why it ends: docs/agent.md.
 fn agent(options: &AgentOptions) -> ExitCode {
-    let environment = cli::variable("STATE_DIRECTORY").and_then(|text| text.into_string().ok());
     if let Some(AgentCommand::Status(asked)) = &options.command {
-        return agent_status(asked, environment.as_deref());
+        return agent_status(asked, cli::state_directory().as_deref());
     }
-    let config = match config::agent::resolve(options, environment.as_deref(), &setup::host()) {
+    let config = match cli::load_agent(options, &setup::host()) {
         Ok(config) => config,
         Err(problems) => {
             complain(&problems.to_string());
@@ -113,7 +112,7 @@ fn agent(options: &AgentOptions) -> ExitCode {
         }
     };
     match run_agent(&config) {
-        Ok(Ok(exit)) => ExitCode::from(exit.code()),
+        Ok(Ok((exit, text))) => print_out(&text, exit.code()),
         Ok(Err(error)) => {
             complain(&format!("tidewait: {}", escape::lines(&chain(&error))));
             if error.is_misconfigured() { ExitCode::from(2) } else { ExitCode::FAILURE }
@@ -135,9 +134,8 @@ fn agent_status(options: &StatusOptions, environment: Option<&str>) -> ExitCode 
     };
     // On this thread alone: it must work where no other can be had.
     let asked = Builder::new_current_thread().enable_all().build();
-    let asked = asked.map_err(Into::into).map(|runtime| runtime.block_on(status::status(&request)));
-    match asked.and_then(|(text, code)| answer(&text).map(|()| code)) {
-        Ok(code) => ExitCode::from(code),
+    match asked.map(|runtime| runtime.block_on(status::status(&request))) {
+        Ok((text, code)) => print_out(&text, code),
         Err(error) => {
             complain(&format!("tidewait: {error}"));
             ExitCode::FAILURE
@@ -145,7 +143,18 @@ fn agent_status(options: &StatusOptions, environment: Option<&str>) -> ExitCode 
     }
 }
 
-fn run_agent(config: &config::agent::Agent) -> Result<Result<exit::Exit, setup::SetupError>, Box<dyn Error>> {
+/// Prints what a person asked for, and ends with a code.
+fn print_out(text: &str, code: u8) -> ExitCode {
+    match answer(text) {
+        Ok(()) => ExitCode::from(code),
+        Err(error) => {
+            complain(&format!("tidewait: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_agent(config: &config::agent::Agent) -> Result<Result<(exit::Exit, String), setup::SetupError>, Box<dyn Error>> {
     threads::check()?;
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     // Little is to be done, but the output is written on one thread while the other one polls.
@@ -154,11 +163,18 @@ fn run_agent(config: &config::agent::Agent) -> Result<Result<exit::Exit, setup::
         let _inside = runtime.enter();
         telemetry::start(&config.log, None)?
     };
+    for variable in cli::unread_variables() {
+        tracing::warn!("{variable}");
+    }
     let [socket, watchdog, watchdog_pid] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"].map(cli::variable);
     let given =
         Given { socket: socket.as_deref(), watchdog: watchdog.as_deref(), watchdog_pid: watchdog_pid.as_deref() };
     let notify = Notify::new(given)?;
-    let done = runtime.block_on(run::run(config, notify, cli::variable));
+    let done = if config.dry_run {
+        runtime.block_on(dry_run::run(config, cli::variable))
+    } else {
+        runtime.block_on(run::run(config, notify, cli::variable)).map(|exit| (exit, String::new()))
+    };
     runtime.shutdown_timeout(LAST_THREADS);
     telemetry.finish();
     Ok(done)

@@ -23,8 +23,13 @@ import sys
 def lines(path):
     """The lines for a model, or ValueError with what is wrong with it."""
     with open(path, encoding="utf-8") as file:
-        hosts = json.load(file).get("hosts", {})
+        model = json.load(file)
+    hosts = model.get("hosts", {}) if isinstance(model, dict) else None
+    if not isinstance(hosts, dict):
+        raise ValueError('the model is not {"hosts": {"NAME": "ADDRESS"}}')
     for name, address in sorted(hosts.items()):
+        if not isinstance(address, str):
+            raise ValueError(f"the address of {name!r} is no text")
         if not re.fullmatch(r"[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*", name):
             raise ValueError(f"{name!r} is no name of a host")
         yield f"{ipaddress.ip_address(address)} {name}\n"

@@ -4,8 +4,10 @@
 set -eu
 url=$1 file=$2 agent=${AGENT_ID:-$(hostname)} wait=${WAIT:-25}
 head=$file.head new=$file.new ceiling=800 quick=0
-trap 'rm -f "$head" "$new" "$file.id.new"' EXIT
-trap 'exit 1' INT TERM
+trap 'rm -f "$head" "$new" "$head.status" "$file.id.new"' EXIT
+# A shell hears a signal only between two commands, or while it waits for one in the background.
+child=
+trap 'if [ -n "$child" ]; then kill "$child" 2>/dev/null || :; fi; exit 1' INT TERM
 
 # The value of a field of the last answer.
 field() {
@@ -17,16 +19,28 @@ field() {
 pause() {
     random=$(od -An -N4 -tu4 /dev/urandom)
     sleep "$(awk -v least="$1" -v most="$2" -v random="$random" 'BEGIN {
-        ms = most * random / 4294967296; printf "%.3f", (ms < least ? least : ms) / 1000 }')"
+        ms = most * random / 4294967296; printf "%.3f", (ms < least ? least : ms) / 1000 }')" &
+    child=$!
+    wait "$child"
+    child=
 }
 
-# Prints the status of one poll. The token does not go on the command line, where others could read it. An answer may take
-# long as long as it moves: no byte for the wait and 10 s is a dead connection.
+# One poll, whose status is in $head.status. The token does not go on the command line, where others could read it. An answer may
+# take long as long as it moves: no byte for the wait and 10 s is a dead connection.
 poll() {
-    if [ -n "${TOKEN_FILE:-}" ]; then printf 'header = "Authorization: Bearer %s"\n' "$(cat "$TOKEN_FILE")"; fi |
-        curl --config - --silent --show-error --get --data-urlencode "since=$id" --data "wait=$wait" \
-            --header "Agent-Id: $agent" --compressed --connect-timeout 5 --speed-limit 1 --speed-time $((wait + 10)) \
-            --max-filesize 67108864 --dump-header "$head" --output "$new" --write-out '%{http_code}' "$url"
+    token=
+    if [ -n "${TOKEN_FILE:-}" ]; then token="header = \"Authorization: Bearer $(cat "$TOKEN_FILE")\""; fi
+    curl --config - --silent --show-error --get --data-urlencode "since=$id" --data "wait=$wait" \
+        --header "Agent-Id: $agent" --compressed --connect-timeout 5 --speed-limit 1 --speed-time $((wait + 10)) \
+        --max-filesize 67108864 --dump-header "$head" --output "$new" --write-out '%{http_code}' "$url" \
+        >"$head.status" <<END &
+$token
+END
+    child=$!
+    ended=0
+    wait "$child" || ended=$?
+    child=
+    return "$ended"
 }
 
 # What was held when this ended; without its file it is worth nothing.
@@ -35,7 +49,7 @@ if [ -f "$file" ] && [ -f "$file.id" ]; then id=$(cat "$file.id"); fi
 while :; do
     : >"$head" >"$new"
     began=$(date +%s)
-    status=$(poll) || status=000
+    if poll; then status=$(cat "$head.status"); else status=000; fi
     digest=$(openssl dgst -sha256 -binary <"$new" | openssl base64)
     if [ "$status" = 204 ] && [ -n "$id" ]; then
         id=$(field state-id) ceiling=800

@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 
 pub(super) use self::pulse::Heart;
 use self::pulse::Pulse;
+use super::age::Stale;
 use super::setup::SetupError;
 use super::status::Report;
 use super::tally::Tally;
@@ -50,6 +51,8 @@ pub(super) struct Seen {
     pub(super) status: watch::Receiver<Status>,
     /// What has happened.
     pub(super) tally: Arc<Tally>,
+    /// Whether what is held is too old; none: no age is.
+    pub(super) stale: Option<Stale>,
 }
 
 /// A port that answers. It closes when this is dropped.
@@ -111,10 +114,11 @@ impl Answerer {
         text(StatusCode::SERVICE_UNAVAILABLE, why)
     }
 
-    /// What the loop says of itself, and what the client knows by now.
+    /// What the loop says of itself, and what is known by now, also while a command runs.
     fn report(&self) -> Report {
         let report = self.seen.report.borrow().clone();
-        report.with(&self.seen.status.borrow())
+        let is_stale = self.seen.stale.as_ref().map(Stale::is_stale);
+        Report { is_stale, ..report.with(&self.seen.status.borrow()) }
     }
 
     fn metrics(&self) -> Response<Full<Bytes>> {

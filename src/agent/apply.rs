@@ -14,10 +14,13 @@ use tokio::task::block_in_place;
 use super::commands::Commands;
 use super::hooks::{Action, Call, Outcome};
 use super::output::fault::Fault;
-use super::output::{Output, render};
+use super::output::{Output, PatchFile, render};
 use super::store::{Applied, Body, HookResult, Phase, Store, StoreError, boot};
 use crate::client::{State, is_same};
 use crate::sources::wall_clock;
+
+mod held;
+mod patch;
 
 /// Applies states, one after the other.
 #[derive(Debug)]
@@ -28,6 +31,8 @@ pub struct Applier {
     operation: String,
     /// A digest of what outputs and commands are configured.
     configuration: String,
+    /// The way from what is held to the state that is being applied, while it is.
+    patch: Option<PatchFile>,
 }
 
 /// What became of a state.
@@ -52,6 +57,15 @@ pub enum Later {
     Machine(String),
 }
 
+impl Later {
+    /// The reason.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        let (Self::Command(why) | Self::Machine(why)) = self;
+        why
+    }
+}
+
 /// Why a state was not published: the output is as it was.
 enum Unpublished {
     /// It is no good.
@@ -69,7 +83,7 @@ impl Applier {
     /// An applier with these, for states of this operation.
     #[must_use]
     pub fn new(store: Store, output: Output, commands: Commands, operation: &str, configuration: String) -> Self {
-        Self { store, output, commands, operation: operation.to_owned(), configuration }
+        Self { store, output, commands, operation: operation.to_owned(), configuration, patch: None }
     }
 
     /// What outlives the process.
@@ -111,7 +125,11 @@ impl Applier {
     /// Applies a state, from where it is; or, if the server has what is held again, leaves it and puts that back.
     pub async fn apply(&mut self, state: &State, is_withdrawn: bool) -> Verdict {
         match is_withdrawn {
-            false => self.steps(state).await.err().unwrap_or(Verdict::Held),
+            false => {
+                let ended = self.steps(state).await;
+                self.patch = None;
+                ended.err().unwrap_or(Verdict::Held)
+            }
             true if self.output.is_unsettled() => self.put_back(state, WITHDRAWN.to_owned()).await,
             true => self.refuse(WITHDRAWN),
         }
@@ -130,6 +148,7 @@ impl Applier {
             let body = Body::new(state.id(), state.media_type(), state.bytes().clone());
             self.keep(|store| store.begin(body))?;
         }
+        self.patch = self.patch_to(state)?;
         // That it is put out is said before it is: it may have come no further, or have been changed since.
         let is_out = matches!(phase, Some(Phase::Published | Phase::Applied)) && self.is_out(state)?;
         if !is_out {
@@ -184,7 +203,9 @@ impl Applier {
             Err(fault @ Fault::Machine { .. }) => return Err(Unpublished::Verdict(machine(&fault))),
         };
         let attempts = self.attempts();
-        let call = Call { file: staged.path(), ..self.call(Action::Apply, state, None) };
+        let before = self.output.before();
+        let call =
+            Call { file: staged.path(), previous_file: before.as_deref(), ..self.call(Action::Apply, state, None) };
         match self.commands.check(call, state.bytes()).await {
             Outcome::Done => {}
             // Nothing is to be put back.
@@ -209,15 +230,13 @@ impl Applier {
             Outcome::Done => Ok(()),
             Outcome::Stopped => Err(Verdict::Stopped),
             Outcome::TryAgain(why) | Outcome::TimedOut(why) | Outcome::NotStarted(why) => {
-                let phase = self.store.pending().map_or(Phase::Received, |pending| pending.phase);
-                if counts {
-                    self.keep(|store| store.advance(phase, attempts))?;
-                }
+                let attempts = if counts { attempts } else { self.attempts() };
+                self.keep(|store| store.tried(attempts))?;
                 Err(Verdict::Later(Later::Command(why)))
             }
             Outcome::Rejected(why) => match self.store.pending().map(|pending| pending.phase) {
                 // The output is as it was.
-                None | Some(Phase::Received | Phase::Staged) if !self.output.is_unsettled() => Err(self.refuse(&why)),
+                None | Some(Phase::Received) if !self.output.is_unsettled() => Err(self.refuse(&why)),
                 None | Some(_) => Err(self.roll_back(state, why).await),
             },
         }
@@ -257,69 +276,10 @@ impl Applier {
     }
 
     fn refuse(&mut self, reason: &str) -> Verdict {
-        match self.keep(|store| store.refuse(reason)) {
+        let configuration = self.configuration.clone();
+        match self.keep(|store| store.refuse(reason, &configuration)) {
             Ok(()) => Verdict::Rejected(reason.to_owned()),
             Err(verdict) => verdict,
-        }
-    }
-
-    /// Puts the output right where it is not what is held, and gives what was changed. What failed may be asked to stay out
-    /// (`--rollback=false`), unless the server `has_held` again.
-    pub fn enforce(&mut self, has_held: bool) -> Result<Vec<String>, Fault> {
-        let Some(held) = self.held() else { return Ok(Vec::new()) };
-        if !has_held && !self.commands.settings().rollback && self.output.is_unsettled() {
-            return Ok(Vec::new());
-        }
-        let differences = block_in_place(|| self.output.compare(rendered(&held)))?;
-        if differences.is_empty() {
-            return Ok(Vec::new());
-        }
-        block_in_place(|| {
-            self.output.stage(rendered(&held))?.publish()?;
-            self.output.settle()
-        })?;
-        Ok(differences.iter().map(|one| format!("{}: {}", one.path.display(), one.what)).collect())
-    }
-
-    /// Runs the commands for what is held. Why they failed, if they did.
-    pub async fn again(&mut self, action: Action) -> Result<(), String> {
-        let Some(held) = self.held() else { return Ok(()) };
-        let mut outcome = self.exec(action, &held, None).await;
-        if outcome == Outcome::Done {
-            outcome = self.verify(action, &held).await;
-        }
-        let (hooks, why) = match outcome {
-            Outcome::Done => (HookResult::Done, None),
-            Outcome::Stopped => (HookResult::Unknown, None),
-            Outcome::TryAgain(why) | Outcome::TimedOut(why) | Outcome::NotStarted(why) | Outcome::Rejected(why) => {
-                (HookResult::Failed, Some(why))
-            }
-        };
-        let applied = self.applied(hooks);
-        if let Err(error) = block_in_place(|| self.store.applied_again(applied)) {
-            tracing::warn!(why = %error, "how the commands ended is not kept");
-        }
-        why.map_or(Ok(()), Err)
-    }
-
-    /// Whether the commands have succeeded for what is held, as they are configured now, in this boot.
-    #[must_use]
-    pub fn is_applied(&self) -> bool {
-        self.store.held().is_some_and(|held| held.is_applied(&self.configuration, &boot()))
-    }
-
-    /// What is held has got another id for the same bytes.
-    pub fn renamed(&mut self, id: Option<&str>) {
-        let Some(id) = id.filter(|_| is_renamed(self.held_id().as_deref(), id)) else { return };
-        if let Err(error) = block_in_place(|| self.store.rename_held(id)) {
-            tracing::warn!(why = %error, "the newest id of what is held is not kept");
-        }
-    }
-
-    /// What was refused may be tried again.
-    pub fn forget_refused(&mut self) {
-        if let Err(error) = block_in_place(|| self.store.forget_refused()) {
-            tracing::warn!(why = %error, "what was rejected is not forgotten on disk");
         }
     }
 
@@ -347,8 +307,10 @@ impl Applier {
             file: self.output.path(),
             target: self.output.path(),
             previous_file: None,
+            patch_file: self.patch.as_ref().filter(|_| action == Action::Apply).map(PatchFile::path),
             reason: failed.map(|(_, reason)| reason),
-            attempt: self.attempts() + 1,
+            is_stale: false,
+            attempt: self.store.pending().filter(|_| action == Action::Apply).map_or(0, |pending| pending.tries) + 1,
         }
     }
 
@@ -380,7 +342,7 @@ fn keep(kept: Result<(), StoreError>) -> Step {
 }
 
 /// Why a state is left that was still to be applied.
-const WITHDRAWN: &str = "the server has the state before again";
+pub(super) const WITHDRAWN: &str = "the server has the state before again";
 
 /// Whether `id` is another one of the state that is held. The client learns of what is held later than the store.
 pub(super) fn is_renamed(held: Option<&str>, id: Option<&str>) -> bool {

@@ -7,7 +7,9 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::admin::Heart;
-use super::hooks::Orphans;
+use super::age::Age;
+use super::commands::Commands;
+use super::hooks::{Ends, Orphans};
 use super::notify::Notify;
 use super::setup::SetupError;
 use super::signals::{Asked, Signals};
@@ -22,9 +24,10 @@ pub(super) struct Around {
     watchdog: Option<Interval>,
     heart: Heart,
     deadline: Option<Instant>,
+    age: Age,
     reports: Reports,
     /// No further command is started; those that run are ended.
-    ends: (CancellationToken, CancellationToken),
+    ends: (CancellationToken, Ends),
     /// How long those that run may go on, and how long they take to end after that.
     stop_timeout: Duration,
     kill_after: Duration,
@@ -34,6 +37,8 @@ pub(super) struct Around {
     pub(super) is_asked_again: bool,
     /// What was rejected may be tried again.
     pub(super) is_asked_anew: bool,
+    /// What is held has become too old, or is not any more.
+    pub(super) has_turned: bool,
 }
 
 /// Why what goes on is to be left.
@@ -45,6 +50,8 @@ pub(super) enum Interrupt {
     Deadline,
     /// To look at what is asked for.
     Asked,
+    /// What is held has become too old, or is not any more.
+    Turned,
 }
 
 impl Around {
@@ -54,8 +61,9 @@ impl Around {
         notify: Notify,
         reports: Reports,
         heart: Heart,
-        ends: (CancellationToken, CancellationToken),
+        commands: &Commands,
     ) -> Result<Self, SetupError> {
+        let stale = commands.stale().clone();
         let system = |what| move |error| SetupError::System(what, error);
         Ok(Self {
             signals: Signals::new().map_err(system("signals cannot be handled"))?,
@@ -64,14 +72,21 @@ impl Around {
             notify,
             heart,
             deadline: config.once.map(|time| Instant::now() + time),
+            age: Age::new(config.max_age, reports.status(), stale),
             reports,
-            ends,
+            ends: commands.ends(),
             stop_timeout: config.hooks.stop_timeout,
             kill_after: config.hooks.kill_after,
             stops_at: None,
             is_asked_again: false,
             is_asked_anew: false,
+            has_turned: false,
         })
+    }
+
+    /// Whether there is an age that is too old.
+    pub(super) fn max_age_is_given(&self) -> bool {
+        self.age.is_bounded()
     }
 
     /// Whether no further command is started.
@@ -102,7 +117,16 @@ impl Around {
                 }
                 () = at(stops_at) => {
                     self.stops_at = None;
-                    self.ends.1.cancel();
+                    self.ends.1.stop.cancel();
+                }
+                is_stale = self.age.turned() => {
+                    if is_stale {
+                        tracing::warn!("what is held is older than --max-age");
+                    } else {
+                        tracing::info!("what is held is not older than --max-age any more");
+                    }
+                    self.has_turned = true;
+                    return Interrupt::Turned;
                 }
                 _ = self.orphans.reaped() => {}
                 () = self.heart.beat() => {}
@@ -119,15 +143,17 @@ impl Around {
             tokio::select! {
                 done = &mut work => return (done, ends),
                 interrupt = self.attend() => match interrupt {
-                    Interrupt::Asked => {}
+                    Interrupt::Asked | Interrupt::Turned => {}
                     Interrupt::Stop | Interrupt::Deadline => {
                         tracing::info!("asked to end: a command that runs has a while left");
-                        // The second one is in a hurry.
-                        let left = if ends.is_some() { Duration::ZERO } else { self.stop_timeout };
-                        ends = Some(interrupt);
-                        self.notify.stopping(left + self.kill_after);
+                        // Who asks a second time is in a hurry.
+                        if (ends, interrupt) == (Some(Interrupt::Stop), Interrupt::Stop) {
+                            self.ends.1.kill.cancel();
+                        }
+                        ends = ends.filter(|before| *before == Interrupt::Stop).or(Some(interrupt));
+                        self.notify.stopping(self.stop_timeout + self.kill_after);
                         self.ends.0.cancel();
-                        self.stops_at = Some(Instant::now() + left);
+                        self.stops_at = self.stops_at.or(Some(Instant::now() + self.stop_timeout));
                     }
                 },
             }

@@ -7,8 +7,9 @@ use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use super::age::Stale;
 use super::hooks::{
-    self, Action, Call, Command, Ended, Environment, InvalidCommand, InvalidEnvironment, Limits, Outcome,
+    self, Action, Call, Command, Ended, Ends, Environment, InvalidCommand, InvalidEnvironment, Limits, Note, Outcome,
 };
 use super::tally::Tally;
 use crate::bounds::AGENT_VERIFY_AGAIN;
@@ -23,10 +24,11 @@ pub struct Commands {
     settings: AgentHooks,
     environment: Environment,
     limits: Limits,
-    /// Those that run are to end now.
-    stop: CancellationToken,
+    /// Those that run are to end now, or are killed.
+    ends: Ends,
     /// No further one is started.
     stopping: CancellationToken,
+    stale: Stale,
     /// How they have ended.
     tally: Arc<Tally>,
 }
@@ -46,7 +48,7 @@ pub enum InvalidHooks {
     },
     /// A variable cannot be handed on.
     #[error("--env: {0}")]
-    Environment(#[from] InvalidEnvironment),
+    Environment(InvalidEnvironment),
     /// There is nothing to verify.
     #[error(
         "--verify is of no use without --exec: give that too, or --check, which looks at a state before it is put out"
@@ -74,13 +76,21 @@ impl Commands {
             check,
             exec,
             verify,
-            environment: Environment::new(&settings.env, inherited)?,
-            limits: Limits { timeout: settings.timeout, kill_after: settings.kill_after },
+            environment: Environment::new(&settings.env, inherited).map_err(InvalidHooks::Environment)?,
+            limits: Limits { timeout: settings.timeout, kill_after: settings.kill_after, note: Note::NONE },
             settings: settings.clone(),
-            stop: CancellationToken::new(),
+            ends: Ends::default(),
             stopping: CancellationToken::new(),
+            stale: Stale::default(),
             tally: Arc::default(),
         })
+    }
+
+    /// It is noted there which one runs.
+    #[must_use]
+    pub fn noted_in(mut self, note: Note) -> Self {
+        self.limits.note = note;
+        self
     }
 
     /// How they are run.
@@ -91,8 +101,26 @@ impl Commands {
 
     /// Cancelled when no further command is to be started, and when those that run are to end.
     #[must_use]
-    pub fn ends(&self) -> (CancellationToken, CancellationToken) {
-        (self.stopping.clone(), self.stop.clone())
+    pub fn ends(&self) -> (CancellationToken, Ends) {
+        (self.stopping.clone(), self.ends.clone())
+    }
+
+    /// Whether what is held is too old, as commands are told.
+    #[must_use]
+    pub fn stale(&self) -> &Stale {
+        &self.stale
+    }
+
+    /// Whether there is any.
+    #[must_use]
+    pub fn are_any(&self) -> bool {
+        self.check.is_some() || self.exec.is_some()
+    }
+
+    /// Whether there is one that looks at what is staged.
+    #[must_use]
+    pub fn checks(&self) -> bool {
+        self.check.is_some()
     }
 
     /// What has happened since the start.
@@ -133,11 +161,13 @@ impl Commands {
             else {
                 return outcome;
             };
-            if start.elapsed() + AGENT_VERIFY_AGAIN > self.settings.verify_for {
+            let left = self.settings.verify_for.saturating_sub(start.elapsed());
+            if left.is_zero() {
                 return Outcome::Rejected(why);
             }
             tokio::select! {
-                () = sleep(AGENT_VERIFY_AGAIN) => {}
+                // Once more at the end.
+                () = sleep(left.min(AGENT_VERIFY_AGAIN)) => {}
                 () = self.stopping.cancelled() => return Outcome::Stopped,
             }
         }
@@ -149,7 +179,8 @@ impl Commands {
             return Outcome::Stopped;
         }
         let stdin = self.settings.stdin.then(|| bytes.clone());
-        let ended = hooks::run(command, &self.environment, &call, stdin, self.limits, self.stop.cancelled()).await;
+        let call = Call { is_stale: self.stale.is_stale(), ..call };
+        let ended = hooks::run(command, &self.environment, &call, stdin, &self.limits, &self.ends).await;
         tell(name, call.id, &ended);
         self.tally.ran(name, &ended);
         ended.outcome

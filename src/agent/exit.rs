@@ -1,5 +1,7 @@
 //! PURE. How an agent ends, and its exit codes.
 
+use crate::client::Status;
+
 /// How an agent ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -18,6 +20,17 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// No state has come before the deadline, and something is held, or not.
+    #[must_use]
+    pub(super) fn without_answer(status: &Status, is_held: bool) -> Self {
+        let is_denied = status.denied.is_some() && !status.is_answered;
+        match (is_denied, is_held) {
+            (true, _) => Self::Denied,
+            (false, true) => Self::Stale,
+            (false, false) => Self::Nothing,
+        }
+    }
+
     /// The exit code.
     #[must_use]
     pub fn code(self) -> u8 {

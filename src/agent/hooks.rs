@@ -19,9 +19,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
 
 pub use self::command::{Command, InvalidCommand};
 pub use self::environment::{Action, Call, Environment, InvalidEnvironment};
+pub use self::note::Note;
 pub use self::orphans::Orphans;
 pub use self::outcome::Outcome;
 pub use self::output::Printed;
@@ -30,6 +32,7 @@ use crate::bounds::{HOOK_KILLED, HOOK_PIPES};
 
 mod command;
 mod environment;
+mod note;
 mod orphans;
 mod outcome;
 mod output;
@@ -38,13 +41,15 @@ mod process;
 #[cfg(test)]
 mod tests;
 
-/// How long a command may run.
-#[derive(Debug, Clone, Copy)]
+/// How long a command may run, and where it is noted that it does.
+#[derive(Debug, Clone)]
 pub struct Limits {
     /// `--exec-timeout`; none: as long as it likes.
     pub timeout: Option<Duration>,
     /// `--kill-after`: from SIGTERM to SIGKILL.
     pub kill_after: Duration,
+    /// Where it is noted.
+    pub note: Note,
 }
 
 /// How a command ended.
@@ -62,6 +67,15 @@ pub struct Ended {
     pub is_outlived: bool,
 }
 
+/// When commands that run are to end.
+#[derive(Debug, Clone, Default)]
+pub struct Ends {
+    /// They are ended as if their time were over.
+    pub stop: CancellationToken,
+    /// They are killed.
+    pub kill: CancellationToken,
+}
+
 /// Why a command is to end early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Early {
@@ -69,15 +83,14 @@ enum Early {
     Stopped,
 }
 
-/// Runs a command to its end. When `stop` comes first, it is ended as if its time were over. Dropping the future kills the
-/// group at once.
+/// Runs a command to its end, or until that is asked for. Dropping the future kills the group at once.
 pub async fn run(
     command: &Command,
     environment: &Environment,
     call: &Call<'_>,
     stdin: Option<Bytes>,
-    limits: Limits,
-    stop: impl Future<Output = ()>,
+    limits: &Limits,
+    ends: &Ends,
 ) -> Ended {
     let started = Instant::now();
     let (mut stdout, mut stderr) = (Printed::default(), Printed::default());
@@ -88,16 +101,21 @@ pub async fn run(
             return Ended { outcome, took: started.elapsed(), stdout, stderr, is_outlived: false };
         }
     };
+    process.noted(&limits.note);
     let mut pipes = process.pipes();
     let (early, status, have_pipes_ended) = {
         let mut reading = pin!(pipes.run(&mut stdout, &mut stderr, stdin));
-        let (early, mut have_pipes_ended) = end(&mut process, reading.as_mut(), limits, started, stop).await;
+        let (early, mut have_pipes_ended) = end(&mut process, reading.as_mut(), limits, started, ends).await;
         let status = process.reap();
         if !have_pipes_ended {
             have_pipes_ended = timeout(HOOK_PIPES, reading).await.is_ok();
         }
         (early, status, have_pipes_ended)
     };
+    // Where the kernel does not let go of it, it stays.
+    if process.is_reaped() {
+        limits.note.clear();
+    }
     let said = stderr.last_line();
     let outcome = match early {
         Some(Early::Stopped) => Outcome::Stopped,
@@ -111,11 +129,11 @@ pub async fn run(
 async fn end(
     process: &mut Process,
     mut reading: Pin<&mut impl Future<Output = ()>>,
-    limits: Limits,
+    limits: &Limits,
     started: Instant,
-    stop: impl Future<Output = ()>,
+    ends: &Ends,
 ) -> (Option<Early>, bool) {
-    let (mut stop, mut have_pipes_ended) = (pin!(stop), false);
+    let mut have_pipes_ended = false;
     let mut deadline = limits.timeout.map(|time| started + time);
     let (mut early, mut signal) = (None, None);
     loop {
@@ -127,7 +145,12 @@ async fn end(
         tokio::select! {
             () = reading.as_mut(), if !have_pipes_ended => have_pipes_ended = true,
             () = process.exit(), if !process.has_exited() => {}
-            () = &mut stop, if early.is_none() => {
+            () = ends.kill.cancelled(), if signal != Some(Signal::KILL) => {
+                process.signal(Signal::KILL);
+                early = early.or(Some(Early::Stopped));
+                (signal, deadline) = (Some(Signal::KILL), Some(Instant::now() + HOOK_KILLED));
+            }
+            () = ends.stop.cancelled(), if early.is_none() => {
                 process.signal(next);
                 (early, signal, deadline) = (Some(Early::Stopped), Some(next), Some(Instant::now() + time));
             }

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use self::compare::Difference;
 use self::entry::Entry;
 use self::fault::{Fault, InvalidOutput};
+pub use self::patch::PatchFile;
 use self::render::{Rendered, State};
 use self::settings::Settings;
 use self::tree::Tree;
@@ -32,7 +33,10 @@ pub mod compare;
 mod entry;
 pub mod fault;
 pub mod format;
+mod patch;
+mod preview;
 pub mod render;
+mod scratch;
 pub mod settings;
 mod tree;
 
@@ -70,7 +74,14 @@ pub struct Staged {
 
 impl Output {
     /// Looks whether the output can be replaced at all, and removes what a killed process has left beside it.
-    pub fn open(mut settings: Settings, start: Start) -> Result<Self, InvalidOutput> {
+    pub fn open(settings: Settings, start: Start) -> Result<Self, InvalidOutput> {
+        let output = Self::look(settings)?;
+        output.clean(start);
+        Ok(output)
+    }
+
+    /// Looks whether the output can be replaced at all, and changes nothing.
+    pub fn look(mut settings: Settings) -> Result<Self, InvalidOutput> {
         settings.make_absolute();
         let invalid = |path: &Path, why| InvalidOutput::Path { path: path.to_owned(), why };
         if let Some(folder) = &settings.tree {
@@ -90,10 +101,10 @@ impl Output {
                 if out.file.metadata().is_ok_and(|found| !found.is_file()) {
                     return Err(invalid(&out.file, entry::NO_FILE));
                 }
-                if entry::is_mount_point(&out.file) {
+                if !settings.in_place && entry::is_mount_point(&out.file) {
                     return Err(invalid(&out.file, MOUNTED));
                 }
-                targets.extend(Entry::file(&out.file).ok().map(|entry| absolute(&entry.target)));
+                targets.extend(Entry::file(&out.file, settings.in_place).ok().map(|entry| absolute(&entry.target)));
             }
             Settings::are_distinct(&targets)?;
         }
@@ -102,9 +113,7 @@ impl Output {
             (None, Some(out)) => out.file.clone(),
             (None, None) => return Err(InvalidOutput::Nowhere),
         };
-        let output = Self { settings: Arc::new(settings), path: path.into() };
-        output.clean(start);
-        Ok(output)
+        Ok(Self { settings: Arc::new(settings), path: path.into() })
     }
 
     /// Best effort: a file system that does not let it will not let anything be staged, which is told then.
@@ -130,6 +139,12 @@ impl Output {
     #[must_use]
     pub fn previous(&self) -> Option<PathBuf> {
         self.entries().ok()?.first()?.previous()
+    }
+
+    /// Where the output before is, whether or not one was published meanwhile.
+    #[must_use]
+    pub fn before(&self) -> Option<PathBuf> {
+        if self.is_unsettled() { self.previous() } else { Some(self.path.to_path_buf()).filter(|path| path.exists()) }
     }
 
     /// Whether something was published that is neither settled nor rolled back.
@@ -199,7 +214,7 @@ impl Output {
         }
         let mut differences = Vec::new();
         for (out, Rendered { bytes, .. }) in self.settings.outs.iter().zip(&rendered) {
-            let Ok(entry) = Entry::file(&out.file) else {
+            let Ok(entry) = Entry::file(&out.file, self.settings.in_place) else {
                 differences.push(Difference { path: out.file.clone(), what: "it is no file".to_owned() });
                 continue;
             };
@@ -214,15 +229,15 @@ impl Output {
 
     /// The names that lead to the output. Where they are is found anew each time: somebody may change a link.
     fn entries(&self) -> Result<Vec<Entry>, Fault> {
-        match self.tree() {
-            Some(tree) => Ok(vec![tree.current()]),
-            None => Ok(self.settings.outs.iter().map(|out| Entry::file(&out.file)).collect::<Result<_, _>>()?),
+        if let Some(tree) = self.tree() {
+            return Ok(vec![tree.current()]);
         }
+        let files = self.settings.outs.iter().map(|out| Entry::file(&out.file, self.settings.in_place));
+        Ok(files.collect::<Result<_, _>>()?)
     }
 }
 
-const MOUNTED: &str =
-    "it is a mount point, which cannot be replaced by another file: mount the folder that it is in instead";
+const MOUNTED: &str = "it is a mount point, which cannot be replaced by another file: mount the folder that it is in instead, or give --in-place";
 
 fn absolute(path: &Path) -> PathBuf {
     let folder = files::folder_of(path);
@@ -246,6 +261,8 @@ impl Staged {
             for (number, entry) in self.entries.iter().enumerate() {
                 // The reason for the failure may be one for this as well; what stays is looked at at the next start.
                 let _ = match (swapped, was_unsettled) {
+                    // It may be half written.
+                    _ if entry.is_in_place => entry.roll_back(),
                     (0, true) => Ok(()),
                     (_, false) if number >= swapped => entry.settle(),
                     (_, _) => entry.roll_back(),

@@ -8,30 +8,42 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+pub(super) use self::tell::failure;
 use super::admin::{self, Seen};
-use super::apply::{Applier, Later, Verdict, is_renamed};
+use super::apply::{Applier, is_renamed};
 use super::around::{Around, Interrupt, every};
 use super::exit::Exit;
 use super::hooks::Action;
 use super::notify::Notify;
+use super::settle::Settling;
 use super::setup::{SetupError, setup};
-use super::status::{Journal, Report};
-use crate::bounds::{AGENT_AGAIN, AGENT_ENFORCE, AGENT_MACHINE, AGENT_NEWER};
-use crate::client::{Client, FailureKind, Reports, State, States, Status, doubled, is_same};
-use crate::config::agent::{Agent, OnStart};
+use super::status::Journal;
+use super::wording::in_options;
+use crate::bounds::{AGENT_ENFORCE, AGENT_NEWER, CLIENT_FAILURES};
+use crate::client::{Client, Reports, Status, is_same};
+use crate::config::agent::{Agent, OnStale, OnStart};
 
 mod held;
+mod take;
+mod tell;
 
 /// An agent that runs.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a setting or a fact of its own, that any of the others may go with"
+)]
 struct Running {
     applier: Applier,
-    states: States,
+    states: Settling,
     reports: Reports,
     status: watch::Receiver<Status>,
     around: Around,
     on_start: OnStart,
+    on_stale: OnStale,
     enforces: bool,
     is_once: bool,
+    /// The only state has come to its end, and the server has not heard of it yet.
+    has_verdict: bool,
     /// Why the last poll brought no state, as the log says it.
     told: Option<String>,
     journal: Journal,
@@ -58,18 +70,21 @@ pub async fn run(
     let (states, reports) = Client::start(&config.source, applier.held()).map_err(SetupError::Client)?;
     let journal = Journal::new(&config.state_dir);
     let tally = Arc::clone(applier.commands().tally());
-    let seen = Seen { report: journal.last(), status: reports.status(), tally };
+    let stale = config.max_age.map(|_| applier.commands().stale().clone());
+    let seen = Seen { report: journal.last(), status: reports.status(), tally, stale };
     let (_port, heart) = admin::open(config.admin, seen)?;
-    let around = Around::new(config, notify, reports.clone(), heart, applier.commands().ends())?;
+    let around = Around::new(config, notify, reports.clone(), heart, applier.commands())?;
     let running = Running {
         applier,
-        states,
+        states: Settling::new(states, config.settle.filter(|_| config.once.is_none())),
         status: reports.status(),
         reports,
         around,
         on_start: config.hooks.on_start,
+        on_stale: config.on_stale,
         enforces: config.output.enforce,
         is_once: config.once.is_some(),
+        has_verdict: false,
         told: None,
         journal,
         operation: config.source.operation.clone(),
@@ -89,10 +104,16 @@ impl Running {
         enforce.reset();
         while exit.is_none() {
             exit = self.asked().await;
+            if exit.is_none() && std::mem::take(&mut self.around.has_turned) {
+                exit = self.turned().await;
+            }
             if exit.is_some() {
                 break;
             }
             self.report(None);
+            if self.holds_newest() {
+                self.states.begin();
+            }
             let held = self.applier.held_id();
             let (mut status, newest) = (self.status.clone(), self.status.borrow().newest.clone());
             let mut confirmed = self.status.clone();
@@ -100,10 +121,14 @@ impl Running {
             exit = tokio::select! {
                 interrupt = self.around.attend() => match interrupt {
                     Interrupt::Stop | Interrupt::Deadline => Some(self.end(interrupt)),
-                    Interrupt::Asked => None,
+                    Interrupt::Asked | Interrupt::Turned => None,
                 },
                 state = self.states.next() => match state {
-                    Some(state) => self.take(state).await,
+                    Some(state) => {
+                        let exit = self.take(state).await;
+                        self.states.begin();
+                        exit
+                    }
                     None => Some(Exit::Failed),
                 },
                 _ = enforce.tick(), if self.enforces || self.failed.is_some() => {
@@ -112,6 +137,7 @@ impl Running {
                 changed = status.wait_for(|status| status.newest != newest || is_renamed(held.as_deref(), status.held.as_deref())) => {
                     let id = changed.ok().and_then(|status| status.held.clone());
                     self.applier.renamed(id.as_deref());
+                    self.withdraw();
                     // The server has gone back to what is held, and what failed meanwhile may still be out.
                     if self.holds_newest() && self.applier.output().is_unsettled() { self.enforce().await } else { None }
                 }
@@ -126,6 +152,9 @@ impl Running {
                     Some(if is_rejected { Exit::Rejected } else { self.finished() })
                 }
             };
+        }
+        if self.has_verdict {
+            self.acknowledge().await;
         }
         let exit = exit.unwrap_or(Exit::Stopped);
         self.report(None);
@@ -173,120 +202,65 @@ impl Running {
                 () = &mut waited => break None,
                 interrupt = self.around.attend() => match interrupt {
                     Interrupt::Stop | Interrupt::Deadline => return Some(self.end(interrupt)),
-                    Interrupt::Asked => {}
+                    Interrupt::Asked | Interrupt::Turned => {}
                 },
             }
         };
         match (newer, pending) {
             (Some(state), _) => self.take(state).await,
             // Whether it is the newest is for the server to say.
-            (None, Some(state)) => self
-                .take(state)
-                .await
-                .filter(|exit| !matches!(exit, Exit::Stopped | Exit::Rejected) || self.around.is_stopping()),
+            (None, Some(state)) => {
+                let exit = self.take(state).await;
+                let exit =
+                    exit.filter(|exit| !matches!(exit, Exit::Stopped | Exit::Rejected) || self.around.is_stopping());
+                self.has_verdict &= exit.is_some();
+                exit
+            }
             (None, None) => self.again(Action::Start).await,
         }
     }
 
-    /// Applies a state, or a newer one that comes while that has to be tried again.
-    async fn take(&mut self, state: State) -> Option<Exit> {
-        let exit = self.take_newest(state).await;
-        self.applies = None;
-        exit
-    }
-
-    async fn take_newest(&mut self, state: State) -> Option<Exit> {
-        let (mut wanted, mut failures, mut is_withdrawn) = (state, 0, false);
-        loop {
-            if let Some(refusal) = self.applier.store().refusal(wanted.id()) {
-                tracing::debug!(id = wanted.id(), "a state that was rejected is not tried again");
-                self.reports.rejected(wanted.id(), refusal.reason.clone());
-                self.rejected = Some((refusal.id.clone(), refusal.reason.clone()));
-                return self.is_once.then_some(Exit::Rejected);
-            }
-            tracing::info!(id = wanted.id(), bytes = wanted.bytes().len(), "a state has come");
-            self.applies = Some(wanted.id().to_owned());
-            self.report(None);
-            let (verdict, interrupt) = self.around.beside(self.applier.apply(&wanted, is_withdrawn)).await;
-            let why = match verdict {
-                Verdict::Held => {
-                    tracing::info!(id = wanted.id(), "the state is applied");
-                    self.reports.held(wanted.id());
-                    (self.rejected, self.broken, self.failed) = (None, None, None);
-                    self.around.notify.ready(&self.standing());
-                    return self.after(interrupt, Exit::Stopped);
-                }
-                Verdict::Rejected(why) if is_withdrawn => {
-                    tracing::info!(id = wanted.id(), why, "the state is left, and the one before is kept");
-                    self.reports.rejected(wanted.id(), why);
-                    self.rejected = None;
-                    self.around.notify.ready(&self.standing());
-                    return self.after(interrupt, Exit::Stopped);
-                }
-                Verdict::Rejected(why) => {
-                    self.reject(wanted.id(), why);
-                    return self.after(interrupt, Exit::Rejected);
-                }
-                Verdict::Stopped => return Some(self.end(interrupt.unwrap_or(Interrupt::Stop))),
-                Verdict::Later(why) => match interrupt {
-                    Some(interrupt) => return Some(self.end(interrupt)),
-                    None => why,
-                },
-            };
-            let pause = pause(&why, failures);
-            let (Later::Command(why) | Later::Machine(why)) = why;
-            tracing::warn!(id = wanted.id(), why, again_in = ?pause, "the state is tried again");
-            self.around.notify.status(&format!("tries {} again: {why}", wanted.id()));
-            failures += 1;
-            self.applier.commands().tally().retries();
-            self.report(Some(&why));
-            let (mut status, held) = (self.status.clone(), self.applier.held_id());
-            tokio::select! {
-                newer = self.states.next() => match newer {
-                    Some(newer) => (wanted, failures, is_withdrawn) = (newer, 0, false),
-                    None => return Some(Exit::Failed),
-                },
-                interrupt = self.around.attend() => match interrupt {
-                    Interrupt::Asked => {
-                        // What they run again for is not what is put out.
-                        self.around.is_asked_again = false;
-                        let exit = self.asked().await;
-                        if exit.is_some() {
-                            return exit;
-                        }
-                        failures = 0;
-                    }
-                    Interrupt::Stop | Interrupt::Deadline => return Some(self.end(interrupt)),
-                },
-                // The server has gone back to what is held.
-                _ = status.wait_for(|status| held.as_deref().zip(status.newest.as_deref()).is_some_and(|(held, newest)| is_same(held, newest))), if !is_withdrawn => is_withdrawn = true,
-                () = sleep(pause) => {}
-            }
-        }
-    }
-
-    /// Says everywhere that a state is rejected.
-    fn reject(&mut self, id: &str, why: String) {
-        if self.applier.output().is_unsettled() {
-            tracing::error!(id, why, "the state is rejected, and its output stays (--rollback=false)");
-        } else {
-            tracing::error!(id, why, "the state is rejected, and the one before is kept");
-        }
-        self.rejected = Some((id.to_owned(), why.clone()));
-        self.around.notify.status(&self.standing());
-        self.reports.rejected(id, why);
-    }
-
     /// What follows on the end of a state: `once` is the exit where there is only one.
-    fn after(&mut self, interrupt: Option<Interrupt>, once: Exit) -> Option<Exit> {
+    pub(super) fn after(&mut self, interrupt: Option<Interrupt>, once: Exit) -> Option<Exit> {
         match interrupt {
             Some(interrupt @ (Interrupt::Stop | Interrupt::Deadline)) if !self.is_once => Some(self.end(interrupt)),
+            None if self.is_once => {
+                self.has_verdict = true;
+                Some(once)
+            }
             Some(_) | None => self.is_once.then_some(once),
         }
     }
 
+    /// Waits until a server has heard what is held and rejected. That it is away then changes nothing here.
+    async fn acknowledge(&mut self) {
+        let (held, rejected) = (self.applier.held_id(), self.rejected.as_ref().map(|(id, _)| id.clone()));
+        let is = |one: Option<&str>, other: Option<&str>| match (one, other) {
+            (Some(one), Some(other)) => is_same(one, other),
+            (None, _) => true,
+            (Some(_), None) => false,
+        };
+        let mut status = self.status.clone();
+        let before = status.borrow().counters.failures;
+        let is_over = |status: &Status| {
+            let is_told = status.told.as_ref().is_some_and(|told| {
+                is(held.as_deref(), told.held.as_deref()) && is(rejected.as_deref(), told.rejected.as_deref())
+            });
+            is_told || status.counters.failures >= before + u64::from(CLIENT_FAILURES)
+        };
+        loop {
+            tokio::select! {
+                _ = status.wait_for(is_over) => return,
+                interrupt = self.around.attend() => match interrupt {
+                    Interrupt::Stop | Interrupt::Deadline => return,
+                    Interrupt::Asked | Interrupt::Turned => {}
+                },
+            }
+        }
+    }
+
     /// Does what was asked for, also meanwhile.
-    async fn asked(&mut self) -> Option<Exit> {
+    pub(super) async fn asked(&mut self) -> Option<Exit> {
         if std::mem::take(&mut self.around.is_asked_anew) {
             self.applier.forget_refused();
             if self.enforces && self.applier.pending().is_none() {
@@ -296,7 +270,17 @@ impl Running {
                 }
             }
         }
-        if std::mem::take(&mut self.around.is_asked_again) { self.again(Action::Again).await } else { None }
+        if !std::mem::take(&mut self.around.is_asked_again) {
+            return None;
+        }
+        if self.enforces {
+            self.put_right();
+            // The commands would apply what somebody else has written.
+            if self.broken.is_some() {
+                return None;
+            }
+        }
+        self.again(Action::Again).await
     }
 
     /// Why the agent ends before its state was applied, or after it was asked to.
@@ -305,85 +289,7 @@ impl Running {
             return Exit::Stopped;
         }
         let status = self.status.borrow();
-        let is_denied = status.failure.as_ref().is_some_and(|(failure, _)| failure.kind == FailureKind::Denied);
-        match self.applier.store().held() {
-            _ if is_denied => Exit::Denied,
-            Some(_) => Exit::Stale,
-            None => Exit::Nothing,
-        }
+        tracing::error!(why = failure(&status).map(in_options), "no state came before --deadline");
+        Exit::without_answer(&status, self.applier.store().held().is_some())
     }
-
-    /// Says how the agent is, where people look.
-    fn report(&self, retries: Option<&str>) {
-        let status = self.status.borrow().clone();
-        let store = self.applier.store();
-        let (rejects, reason) = self.rejected_newest().cloned().unzip();
-        let holds = store.held().map(|held| held.body.id().to_owned());
-        let report = Report {
-            pid: std::process::id(),
-            operation: self.operation.clone(),
-            output: self.applier.output().path().display().to_string(),
-            is_whole: self.is_looked_at && self.broken.is_none() && holds.is_some(),
-            holds,
-            // One is kept only once it is begun.
-            applies: store.pending().map(|pending| pending.body.id().to_owned()).or_else(|| self.applies.clone()),
-            retries: retries.map(str::to_owned),
-            rejects,
-            reason,
-            broken: self.broken.clone(),
-            failed: self.failed.clone(),
-            ..Report::default()
-        };
-        self.journal.write(report.with(&status));
-    }
-
-    /// Says once that the server is not reached, or again, and why.
-    fn tell_of_contact(&mut self, why: Option<String>) {
-        if let Some(why) = &why {
-            tracing::warn!(why, "no state comes, and what is held stays");
-            self.around.notify.status(&format!("no state comes: {why}"));
-        } else {
-            tracing::info!(endpoint = self.status.borrow().endpoint, "the server answers again");
-            self.around.notify.status(&self.standing());
-        }
-        self.told = why;
-    }
-
-    /// What the agent holds, lacks or rejects, in one line.
-    fn standing(&self) -> String {
-        let held = self.applier.store().held().map(|held| held.body.id());
-        match (self.rejected_newest(), held) {
-            (Some((id, why)), _) => format!("rejected {id}: {why}"),
-            (None, Some(id)) => format!("holds {id}"),
-            (None, None) => "waits for the first state".to_owned(),
-        }
-    }
-
-    /// The state that was rejected, unless the server is known to have another one by now.
-    fn rejected_newest(&self) -> Option<&(String, String)> {
-        let status = self.status.borrow();
-        let newest = status.newest.as_deref();
-        self.rejected.as_ref().filter(|(id, _)| newest.is_none_or(|newest| is_same(id, newest)))
-    }
-
-    /// Whether the server is known to have what is held.
-    fn holds_newest(&self) -> bool {
-        let (status, held) = (self.status.borrow(), self.applier.held_id());
-        held.as_deref().zip(status.newest.as_deref()).is_some_and(|(held, newest)| is_same(held, newest))
-    }
-}
-
-/// Why the last poll brought no state.
-fn failure(status: &Status) -> Option<&str> {
-    status.failure.as_ref().map(|(failure, _)| failure.text.as_str())
-}
-
-/// How long a state waits before it is tried again: a random part of a ceiling that doubles.
-fn pause(why: &Later, failures: u32) -> Duration {
-    let range = match why {
-        Later::Command(_) => AGENT_AGAIN,
-        Later::Machine(_) => AGENT_MACHINE,
-    };
-    let ceiling = doubled(range, failures);
-    ceiling.mul_f64(fastrand::f64()).max(range.0)
 }

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::exit::Exit;
+use super::run::failure;
 use super::store::is_locked;
+use super::wording::in_options;
 use crate::admin::ask;
 use crate::bounds::AGENT_REPORT_BYTES;
 use crate::client::{FailureKind, Status};
@@ -48,6 +50,10 @@ pub struct Report {
     pub endpoint: String,
     /// Why no state comes from it.
     pub failure: Option<String>,
+    /// What is held is older than `--max-age`; absent: that was not given.
+    pub is_stale: Option<bool>,
+    /// There is no such operation there.
+    pub is_gone: bool,
     /// It is refused there (401 or 403).
     pub is_denied: bool,
 }
@@ -56,10 +62,10 @@ impl Report {
     /// With what the client knows by now.
     #[must_use]
     pub fn with(self, status: &Status) -> Self {
-        let failure = status.failure.as_ref().map(|(failure, _)| failure);
         Self {
-            is_denied: failure.is_some_and(|failure| failure.kind == FailureKind::Denied),
-            failure: failure.map(|failure| failure.text.clone()),
+            is_gone: status.failure.as_ref().is_some_and(|(failure, _)| failure.kind == FailureKind::Gone),
+            is_denied: status.denied.is_some(),
+            failure: failure(status).map(in_options),
             endpoint: status.endpoint.clone(),
             ..self
         }
@@ -87,8 +93,14 @@ impl Report {
         }
         if self.is_denied {
             faults.push((Fault::Denied, "the server refuses the agent: see its token or certificate".to_owned()));
-        } else if let Some(failure) = &self.failure {
-            faults.push((Fault::Stale, format!("no state comes: {}", escape(failure))));
+        }
+        if self.is_stale == Some(true) {
+            faults.push((Fault::Stale, "what is held is older than --max-age".to_owned()));
+        }
+        // With --max-age, one that fails now and then is none.
+        if let Some(failure) = self.failure.as_ref().filter(|_| !self.is_denied && self.is_stale != Some(false)) {
+            let what = if self.is_gone { "the operation is gone, and what is held stays" } else { "no state comes" };
+            faults.push((Fault::Stale, format!("{what}: {}", escape(failure))));
         }
         if let Some(reason) = &self.reason {
             faults.push((Fault::Rejected, format!("the newest state is rejected: {}", escape(reason))));
@@ -227,6 +239,7 @@ fn told(report: &Report, faults: &[(Fault, String)]) -> String {
     line("retries", report.retries.as_deref().unwrap_or_default());
     line("rejects", report.rejects.as_deref().unwrap_or_default());
     line("endpoint", &report.endpoint);
+    line("no state", report.failure.as_deref().filter(|_| report.is_stale == Some(false)).unwrap_or_default());
     match faults {
         [] => line("state", "well"),
         faults => faults.iter().for_each(|(_, sentence)| line("state", sentence)),
@@ -253,6 +266,8 @@ mod tests {
             (Some(&Report::default()), true, vec![Fault::Empty]),
             (Some(&Report { failed: Some("no".to_owned()), ..good.clone() }), true, vec![Fault::Failed]),
             (Some(&failing), true, vec![Fault::Stale, Fault::Rejected]),
+            (Some(&Report { is_stale: Some(true), ..good.clone() }), true, vec![Fault::Stale]),
+            (Some(&Report { is_stale: Some(false), ..failing.clone() }), true, vec![Fault::Rejected]),
             (Some(&Report { is_denied: true, ..failing.clone() }), true, vec![Fault::Denied, Fault::Rejected]),
         ] {
             for (place, fault) in expected.iter().enumerate() {

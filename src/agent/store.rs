@@ -7,6 +7,7 @@
 //! | `pending` | the state that is on its way to the output, and how far it is |
 //! | `refused` | the ids that were rejected last |
 //! | `body-<sha256>` | the bytes of a state; what names them names their digest, so that it never leads to other bytes |
+//! | `command` | the command that runs, written by `hooks` |
 //! | `lock` | locked while an agent runs; its process id |
 //!
 //! A record is one line that has its length and digest, then JSON. It is replaced whole, so that a crash or a full disk
@@ -24,7 +25,8 @@ use std::path::{Path, PathBuf};
 use self::aside::Why;
 pub use self::body::Body;
 pub use self::lock::is_locked;
-pub use self::record::{HookResult, Of, Phase, Refusal};
+pub(super) use self::record::hex;
+pub use self::record::{HookResult, Of, Phase, Refusal, held_id};
 use self::record::{Kept, PendingRecord, Record, Refusals, StateName};
 use crate::bounds::{AGENT_REFUSED, DOCUMENT_BYTES};
 use crate::files::{self, FileError, failed};
@@ -66,8 +68,10 @@ pub struct Pending {
     pub body: Body,
     /// How far it is.
     pub phase: Phase,
-    /// How often the hooks were tried.
+    /// How often the hooks took too long or could not be started.
     pub attempts: u32,
+    /// How often they were tried, and are to be tried again.
+    pub tries: u32,
 }
 
 /// What the process before has left that this one does not use.
@@ -93,6 +97,9 @@ pub enum StoreError {
         /// Its process id, where it is known.
         holder: Option<u32>,
     },
+    /// It is none.
+    #[error("--state-dir {}: it is no folder: name one, or a path at which one can be created", .0.display())]
+    NoFolder(PathBuf),
     /// The file system refuses.
     #[error(
         "{error}: {cause}: the agent would forget what it holds when it ends; free space, or give another --state-dir",
@@ -140,6 +147,10 @@ struct OnDisk {
 impl Store {
     /// Locks the directory, which is created where it is missing, and reads what is in it of this operation and selection.
     pub fn open(directory: &Path, of: Of) -> Result<(Self, Aside), StoreError> {
+        let is_none = |path: &Path| path.metadata().is_ok_and(|found| !found.is_dir());
+        if directory.ancestors().any(is_none) {
+            return Err(StoreError::NoFolder(directory.to_owned()));
+        }
         files::make_folder(directory, 0o700).map_err(failed("create", directory))?;
         let mut store = Self {
             directory: directory.to_owned(),
@@ -172,15 +183,16 @@ impl Store {
         &self.refused
     }
 
-    /// The reason for which a state was refused.
+    /// The reason for which a state was refused with this configuration of outputs and hooks: with another one it may be good.
     #[must_use]
-    pub fn refusal(&self, id: &str) -> Option<&Refusal> {
-        self.refused.iter().find(|refusal| refusal.id == id)
+    pub fn refusal(&self, id: &str, configuration: &str) -> Option<&Refusal> {
+        self.refused.iter().find(|refusal| refusal.id == id && refusal.configuration == configuration)
     }
 
     /// A newer state is on its way, in place of the one that was.
     pub fn begin(&mut self, body: Body) -> Result<(), StoreError> {
-        self.pending = Some(Pending { body, phase: Phase::Received, attempts: 0 });
+        self.refused.retain(|refusal| refusal.id != body.id());
+        self.pending = Some(Pending { body, phase: Phase::Received, attempts: 0, tries: 0 });
         self.flush()
     }
 
@@ -188,6 +200,14 @@ impl Store {
     pub fn advance(&mut self, phase: Phase, attempts: u32) -> Result<(), StoreError> {
         if let Some(pending) = &mut self.pending {
             (pending.phase, pending.attempts) = (phase, attempts);
+        }
+        self.flush()
+    }
+
+    /// The hooks were tried for the state that is on its way, and are to be tried again; nothing if there is none.
+    pub fn tried(&mut self, attempts: u32) -> Result<(), StoreError> {
+        if let Some(pending) = &mut self.pending {
+            (pending.attempts, pending.tries) = (attempts, pending.tries.saturating_add(1));
         }
         self.flush()
     }
@@ -218,9 +238,10 @@ impl Store {
 
     /// The state that is on its way is refused, and what is held stays; nothing if there is none. Once the output before is
     /// back: a process that is killed meanwhile goes on with [`Phase::RollingBack`].
-    pub fn refuse(&mut self, reason: &str) -> Result<(), StoreError> {
+    pub fn refuse(&mut self, reason: &str, configuration: &str) -> Result<(), StoreError> {
         if let Some(Pending { body, .. }) = self.pending.take() {
-            let refusal = Refusal { id: body.id().to_owned(), reason: reason.to_owned() };
+            let [id, reason, configuration] = [body.id(), reason, configuration].map(str::to_owned);
+            let refusal = Refusal { id, reason, configuration };
             self.refused.retain(|before| before.id != refusal.id);
             self.refused.insert(0, refusal);
             self.refused.truncate(AGENT_REFUSED);
@@ -282,13 +303,13 @@ impl Store {
                 Held { body, applied }
             });
         }
-        if let Some(PendingRecord { state, phase, attempts, .. }) = self.read(&mut aside)? {
+        if let Some(PendingRecord { state, phase, attempts, tries, .. }) = self.read(&mut aside)? {
             let body = self.load_body(PendingRecord::NAME, &state, &mut aside)?;
-            self.pending = body.map(|body| Pending { body, phase, attempts });
+            self.pending = body.map(|body| Pending { body, phase, attempts, tries });
         }
         let is_done = |pending: &Pending| {
             self.held.as_ref().is_some_and(|held| held.body == pending.body)
-                || self.refusal(pending.body.id()).is_some()
+                || self.refused.iter().any(|refusal| refusal.id == pending.body.id())
         };
         if self.pending.as_ref().is_some_and(is_done) {
             self.pending = None;

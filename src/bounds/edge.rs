@@ -42,6 +42,8 @@ pub const CLIENT_BACKOFF_LEAST: Duration = Duration::from_millis(200);
 pub const CLIENT_RETRY_AFTER: Duration = Duration::from_secs(300);
 /// Shortest and longest time for which a client leaves an endpoint alone that refuses it: what is wrong is not mended soon.
 pub const CLIENT_REFUSED: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(300));
+/// Refusals in a row that an endpoint counts as having given, once it has no such operation: from the longest pause on.
+pub const CLIENT_GONE: u32 = 4;
 /// An answer that comes within this and brings nothing new is a sign of a loop, if it is not alone.
 pub const CLIENT_QUICK: Duration = Duration::from_secs(1);
 /// First and longest pause of a client after several of them in a row.
@@ -80,6 +82,8 @@ pub const HOOK_OUTPUT: usize = 64 * 1024;
 pub const HOOK_PIPES: Duration = Duration::from_secs(1);
 /// How long a command that was killed may take to end; then it is left to itself, and counts as killed.
 pub const HOOK_KILLED: Duration = Duration::from_secs(5);
+/// How often an agent looks whether a command has ended that an agent before it was running.
+pub const HOOK_LOOK: Duration = Duration::from_millis(10);
 /// How often an agent that starts tries to lock its state directory: `tidewait agent status` has the lock for a moment.
 pub const AGENT_LOCK_TRIES: u32 = 20;
 /// Between two of these tries.
@@ -92,6 +96,8 @@ pub const AGENT_MACHINE: (Duration, Duration) = (Duration::from_secs(5), Duratio
 pub const AGENT_ENFORCE: Duration = Duration::from_secs(60);
 /// How long an agent that starts waits for a newer state before it goes on with the one that it had.
 pub const AGENT_NEWER: Duration = Duration::from_secs(2);
+/// How long `--dry-run` looks for the shortest difference of a file; beyond, it tells a longer one.
+pub const AGENT_DIFF: Duration = Duration::from_secs(5);
 /// Between two attempts of `--verify`.
 pub const AGENT_VERIFY_AGAIN: Duration = Duration::from_secs(1);
 /// Bytes of the instance of a relay in `Relay` and `State-Path`; a longer one is none.

@@ -121,6 +121,9 @@ fn patched(
     Ok(State { id: head.id.clone(), content, bytes: result, age: head.age, patch, is_older: false })
 }
 
+/// The remedy of 404 and 410.
+const GONE: &str = "the operation is not there: correct its path, or bring it back at the server";
+
 /// What becomes of a refusal; `body` is what was read of it.
 pub(super) fn refusal(
     status: StatusCode,
@@ -137,12 +140,17 @@ pub(super) fn refusal(
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => {
             FailureKind::Busy(retry_after)
         }
+        StatusCode::NOT_FOUND | StatusCode::GONE => FailureKind::Gone,
         status if status.is_client_error() => FailureKind::Refused,
         _ => FailureKind::Busy(retry_after),
     };
     let remedy = match kind {
         FailureKind::Denied => "give this client a credential that may poll",
         FailureKind::Refused => "correct the endpoint, the operation or what is asked of it",
+        FailureKind::Gone => {
+            let said = said.map_or_else(String::new, |said| format!(": {said}"));
+            return Failure::new(kind, &format!("{status}{said}: {GONE}"));
+        }
         FailureKind::Busy(Some(after)) => {
             let seconds = after.min(CLIENT_RETRY_AFTER).as_secs();
             return Failure::new(

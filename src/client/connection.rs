@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::credentials::{Trust, chain};
+use super::credentials::{self, Trust, chain};
 use super::failure::{Failure, FailureKind};
 use super::settings::Endpoint;
 use crate::bounds::{CLIENT_CONNECT, CLIENT_HEAD_BYTES};
@@ -53,6 +53,7 @@ impl Connection {
         let handshake = TlsConnector::from(Arc::clone(&config)).connect(name, stream).await;
         let stream = handshake.map_err(|error| {
             let remedy = "see that the certificate names this host, that its authority is trusted (ca), and that this port speaks TLS";
+            let remedy = credentials::remedy(&error).unwrap_or(remedy);
             unreachable(&format!("the TLS handshake failed ({}): {remedy}", chain(&error)))
         })?;
         Self::over(stream).await
@@ -89,11 +90,12 @@ impl Connection {
         }
         // It had ended before the request, by an alert of TLS perhaps: why is told where its bytes were moved.
         let ended = if error.is_canceled() { self.io.join_next().await } else { None };
-        let why = match ended {
-            Some(Ok(Err(before))) => chain(&before),
-            Some(Ok(Ok(())) | Err(_)) | None => chain(&error),
+        let error = match ended {
+            Some(Ok(Err(before))) => before,
+            Some(Ok(Ok(())) | Err(_)) | None => error,
         };
-        let text = format!("the connection ended before an answer ({why}): asked again");
+        let remedy = credentials::remedy(&error).unwrap_or("asked again");
+        let text = format!("the connection ended before an answer ({}): {remedy}", chain(&error));
         Err(Failure::new(FailureKind::Lost, &text))
     }
 }

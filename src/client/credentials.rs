@@ -10,7 +10,7 @@ use http::HeaderValue;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{AlertDescription as Alert, ClientConfig, RootCertStore};
 
 use super::failure::{Failure, FailureKind};
 use crate::bounds::{CLIENT_TOKEN_BYTES, TLS_FILE_BYTES};
@@ -130,7 +130,7 @@ impl Files {
                     format!("{} is no private key in PEM that is not encrypted: write one", path.display())
                 })?;
                 let chain = certificates(certificate)?;
-                builder.with_client_auth_cert(chain, key).map_err(|error| of_file(&certificate.0, &error))?
+                builder.with_client_auth_cert(chain, key).map_err(|error| unfit(&certificate.0, path, &error))?
             }
             (Some(_) | None, Some(_) | None) => builder.with_no_client_auth(),
         };
@@ -150,6 +150,18 @@ fn certificates((path, bytes): &(PathBuf, Vec<u8>)) -> Result<Vec<CertificateDer
 
 fn of_file(path: &Path, error: &dyn Error) -> String {
     format!("{}: {}: name a file of certificates in PEM", path.display(), chain(error))
+}
+
+/// Which of the two files is at fault.
+fn unfit(certificate: &Path, key: &Path, error: &rustls::Error) -> String {
+    if matches!(error, rustls::Error::InconsistentKeys(_)) {
+        let (key, certificate) = (key.display(), certificate.display());
+        return format!("{key} is not the key of {certificate}: name the one that was made with it");
+    }
+    if matches!(error, rustls::Error::InvalidCertificate(_)) {
+        return of_file(certificate, error);
+    }
+    format!("{}: {}: name a private key in PEM", key.display(), chain(error))
 }
 
 async fn read(path: Option<&Path>) -> Result<File, Failure> {
@@ -183,6 +195,36 @@ async fn bounded(path: &Path, most: usize) -> Result<Vec<u8>, Failure> {
         return Err(failed(format!("it is larger than {most} bytes: name another file")));
     }
     Ok(bytes)
+}
+
+const UNTRUSTED: &str = "it does not take the client certificate: give one of an authority that it trusts";
+
+/// What is said of a client certificate, and what to do about it.
+const KNOWN: [(Alert, &str); 7] = [
+    (Alert::CertificateRequired, "it asks for a client certificate: give one with its key"),
+    (Alert::UnknownCA, UNTRUSTED),
+    (Alert::BadCertificate, UNTRUSTED),
+    (Alert::CertificateUnknown, UNTRUSTED),
+    (Alert::CertificateExpired, "the client certificate has expired: renew it, and see the clocks of both"),
+    (Alert::CertificateRevoked, "the client certificate is revoked: give another one"),
+    (Alert::AccessDenied, "it does not let this client certificate in: give another one"),
+];
+
+/// What to do where the other side has ended a handshake because of what the client has shown; none: it has not.
+pub(super) fn remedy(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    let mut cause = Some(error);
+    let mut found = None;
+    while let Some(error) = cause {
+        // What an I/O error wraps is not its source, but what it is.
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let inner = inner.map(|inner| inner as &(dyn Error + 'static));
+        if let Some(rustls::Error::AlertReceived(alert)) = inner.unwrap_or(error).downcast_ref::<rustls::Error>() {
+            found = Some(*alert);
+        }
+        cause = error.source();
+    }
+    let found = found?;
+    KNOWN.into_iter().find(|(alert, _)| *alert == found).map(|(_, remedy)| remedy)
 }
 
 /// An error with its causes, each once.

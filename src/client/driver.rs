@@ -115,6 +115,7 @@ impl ToUser {
         for report in self.shared.reports() {
             match report {
                 Report::Held(id) => machine.holds(&id),
+                Report::Keeps(state) => machine.keeps(*state),
                 Report::Rejected { id, reason } => machine.rejects(&id, &reason),
                 Report::PollNow => machine.asked(now()),
             }

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use super::pace::doubled;
 use super::random::Random;
 use crate::bounds::{
-    CLIENT_ADDRESSES, CLIENT_FAILURES, CLIENT_HEALTH, CLIENT_LEFT, CLIENT_PATCHES, CLIENT_REFUSED, CLIENT_RESOLVED,
-    CLIENT_RETRY_AFTER,
+    CLIENT_ADDRESSES, CLIENT_FAILURES, CLIENT_GONE, CLIENT_HEALTH, CLIENT_LEFT, CLIENT_PATCHES, CLIENT_REFUSED,
+    CLIENT_RESOLVED, CLIENT_RETRY_AFTER,
 };
 
 /// Where a poll goes.
@@ -210,6 +210,12 @@ impl Endpoints {
         endpoint.not_before = Some(now + least + more);
     }
 
+    /// The one in use has no such operation: it is asked as seldom as one that has refused for long.
+    pub(super) fn gone(&mut self, now: Instant, random: &mut Random) {
+        self.all[self.current].refusals = CLIENT_GONE;
+        self.refused(now, random);
+    }
+
     /// The one in use gave what cannot be true.
     pub(super) fn lied(&mut self, now: Instant) {
         self.failed();
@@ -342,6 +348,21 @@ mod tests {
         assert!((2..=6).contains(&tried.len()), "{tried:?}");
         assert!(tried.windows(2).all(|pair| pair[1] >= pair[0] + CLIENT_HEALTH), "{tried:?}");
         assert!(tried[0] >= CLIENT_HEALTH);
+    }
+
+    #[test]
+    fn one_without_the_operation_is_asked_as_seldom_as_can_be() {
+        let pauses: Vec<_> = (0..64)
+            .map(|seed| {
+                let (_, _, now) = start();
+                let mut endpoints = Endpoints::new(1, &mut Random::new(seed));
+                endpoints.gone(now, &mut Random::new(seed));
+                let Choice::At(at) = endpoints.choose(now) else { panic!("held off") };
+                at - now
+            })
+            .collect();
+        assert!(pauses.iter().all(|pause| (SECS(30)..=SECS(300)).contains(pause)), "{pauses:?}");
+        assert!(pauses.iter().any(|pause| *pause > SECS(200)), "{pauses:?}");
     }
 
     #[test]

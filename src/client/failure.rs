@@ -27,8 +27,10 @@ pub enum FailureKind {
     Busy(Option<Duration>),
     /// 401 or 403: one more attempt at once with the credential as it is in its file now, then each 30 to 300 s.
     Denied,
-    /// The request is wrong, or there is no such operation: another attempt each 30 to 300 s.
+    /// The request is wrong: another attempt each 30 to 300 s.
     Refused,
+    /// There is no such operation (404, 410): what is held stays, and there is another attempt after 30 to 300 s.
+    Gone,
     /// What came cannot be true: the endpoint is left alone for ten minutes.
     Untrue,
     /// A patch did not lead where it should: one poll without `since`.

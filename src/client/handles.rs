@@ -36,6 +36,7 @@ pub struct Reports {
 #[derive(Debug)]
 pub(super) enum Report {
     Held(String),
+    Keeps(Box<State>),
     Rejected { id: String, reason: String },
     PollNow,
 }
@@ -97,6 +98,12 @@ impl Reports {
     /// The state of this id is applied and kept: the next poll acknowledges it.
     pub fn held(&self, id: &str) {
         self.shared.report(Report::Held(id.to_owned()));
+    }
+
+    /// This state is applied and kept, although the client may not have given it, such as one that the process before has begun
+    /// with: the next poll acknowledges it.
+    pub fn keeps(&self, state: State) {
+        self.shared.report(Report::Keeps(Box::new(state)));
     }
 
     /// The state of this id could not be applied: the next poll says so. It is not given again, unless

@@ -147,10 +147,18 @@ impl Holdings {
         true
     }
 
+    /// The user holds this state, whether or not it was given.
+    pub(super) fn keep(&mut self, state: State) {
+        if !self.hold(&state.id) {
+            self.held = Some(state);
+        }
+    }
+
     /// The user cannot apply the state of this id. Tells whether it was given.
     pub(super) fn reject(&mut self, id: &str, reason: &str) -> bool {
-        let Some(given) = self.place(id).and_then(|place| self.given.remove(place)) else { return false };
-        let Given { state, at, since } = given;
+        // There will be no verdict on those before it: the newest wins.
+        let judged = self.place(id).and_then(|place| self.given.drain(..=place).next_back());
+        let Some(Given { state, at, since }) = judged else { return false };
         let before = self.rejected.as_ref();
         if before.is_none_or(|rejected| rejected.at < at) {
             let since = before.map_or(since, |rejected| rejected.since.min(since));

@@ -9,9 +9,11 @@ use super::pace::Pace;
 use super::poll::{Ended, Outcome, Poll};
 use super::random::Random;
 use super::state::State;
-use super::status::{Counters, Doing, Status};
+use super::status::Counters;
 use crate::bounds::{CLIENT_ASKED, CLIENT_BACKOFF_LEAST, CLIENT_FAILURES, CLIENT_VERDICT};
 use crate::protocol::relay::Terms;
+
+mod told;
 
 #[cfg(test)]
 mod tests;
@@ -64,8 +66,12 @@ pub(super) struct Machine {
     /// The server does not know `applying`: no poll until there is a verdict.
     awaits_verdict: bool,
     abandons: bool,
-    /// The last answer was 401 or 403, and was followed by an attempt at once.
-    was_denied: bool,
+    /// The last answer of 401 or 403, since one was as it should be; the first was followed by an attempt at once.
+    denied: Option<(Failure, Place)>,
+    /// There was another answer since one was as it should be.
+    is_answered: bool,
+    /// What the last poll named that was answered as it should be.
+    told: Option<Names>,
     /// Other addresses of a name that were tried without a pause, since the last answer.
     at_once: u32,
     asked_at: Option<Instant>,
@@ -95,7 +101,9 @@ impl Machine {
             asks_for_whole: false,
             awaits_verdict: false,
             abandons: false,
-            was_denied: false,
+            denied: None,
+            is_answered: false,
+            told: None,
             at_once: 0,
             asked_at: None,
             connected: None,
@@ -183,6 +191,7 @@ impl Machine {
         self.within = within;
         if !matches!(ended.outcome, Outcome::Failed(_)) {
             self.terms = ended.terms;
+            self.told = Some(sent.names.clone());
         }
         match ended.outcome {
             Outcome::Failed(failure) => {
@@ -257,7 +266,7 @@ impl Machine {
     fn succeeded(&mut self, age: Duration, now: Instant) {
         self.endpoints.succeeded(now, &mut self.random);
         self.pace.succeeded();
-        (self.failure, self.was_denied, self.at_once) = (None, false, 0);
+        (self.failure, self.denied, self.is_answered, self.at_once) = (None, None, false, 0);
         self.confirmed = Some((age, now));
         self.due = now;
     }
@@ -286,13 +295,24 @@ impl Machine {
                 pause = pause.min(asked);
             }
             FailureKind::Busy(_) | FailureKind::Unfit(_) => self.endpoints.failed(),
-            FailureKind::Denied if !std::mem::replace(&mut self.was_denied, true) => pause = Duration::ZERO,
+            FailureKind::Denied if self.denied.is_none() => pause = Duration::ZERO,
             FailureKind::Denied | FailureKind::Refused => self.endpoints.refused(now, &mut self.random),
+            FailureKind::Gone => self.endpoints.gone(now, &mut self.random),
             FailureKind::Untrue => self.endpoints.lied(now),
             FailureKind::Patch => {
                 self.endpoints.patched(false);
                 self.asks_for_whole = true;
             }
+        }
+        match failure.kind {
+            FailureKind::Denied => self.denied = Some((failure.clone(), place)),
+            FailureKind::Unreachable | FailureKind::Lost => {}
+            FailureKind::Busy(_)
+            | FailureKind::Refused
+            | FailureKind::Gone
+            | FailureKind::Untrue
+            | FailureKind::Patch
+            | FailureKind::Unfit(_) => self.is_answered = true,
         }
         self.failure = Some((failure, place, now));
         self.due = now + pause;
@@ -303,6 +323,12 @@ impl Machine {
         if self.holdings.hold(id) {
             self.judged();
         }
+    }
+
+    /// The user holds this state, whether or not it was given here.
+    pub(super) fn keeps(&mut self, state: State) {
+        self.holdings.keep(state);
+        self.judged();
     }
 
     /// The user cannot apply the state of this id.
@@ -335,40 +361,9 @@ impl Machine {
         self.abandons = matches!(self.phase, Phase::Polling(_));
     }
 
-    /// Whether a server has refused what was shown to it, and none has let the client in since.
-    pub(super) fn is_denied(&self) -> bool {
-        self.was_denied
-    }
-
     /// What is shown to servers is another one now: the pause after a refusal ends.
     pub(super) fn renewed(&mut self, now: Instant) {
         self.endpoints.forgive_refusals();
         self.due = now;
-    }
-
-    /// How the client is doing; `endpoint` writes a place.
-    pub(super) fn status(&self, endpoint: impl Fn(Place) -> String) -> Status {
-        let doing = match &self.phase {
-            Phase::Polling(sent) if sent.is_with_server => Doing::Polling,
-            Phase::Polling(_) | Phase::LookingUp(_) => Doing::Connecting,
-            Phase::Idle if self.awaits_verdict => Doing::AwaitingVerdict,
-            Phase::Idle => Doing::Pausing,
-        };
-        let Names { since, rejected, applying } = self.holdings.names();
-        Status {
-            endpoint: endpoint(self.endpoints.current()),
-            url: self.endpoints.current().url,
-            place: Some(self.endpoints.current()),
-            doing,
-            failure: self.failure.as_ref().map(|(failure, place, at)| (failure.of(&endpoint(*place)), *at)),
-            held: since,
-            applying,
-            rejected,
-            newest: self.newest.clone(),
-            lacking: self.holdings.lacking(self.newest.as_deref()),
-            confirmed: self.confirmed,
-            terms: self.terms.clone(),
-            counters: self.counters,
-        }
     }
 }

@@ -220,6 +220,7 @@ impl<C: Carrier> Driver<C> {
                     | FailureKind::Lost
                     | FailureKind::Denied
                     | FailureKind::Refused
+                    | FailureKind::Gone
                     | FailureKind::Untrue
                     | FailureKind::Patch
                     | FailureKind::Unfit(_) => None,

@@ -23,7 +23,7 @@ pub struct Settings {
     pub select: Vec<String>,
     /// `Agent-Id`: 1 to 253 characters of `A-Z a-z 0-9 . _ : -`, so that the server knows what this agent holds.
     pub agent_id: Option<String>,
-    /// How long the server may hold a poll, 1 s to 10 min; servers hold none longer than 55 s unless configured otherwise.
+    /// How long the server may hold a poll: not at all (0), or 1 s to 10 min; servers hold none longer than 55 s unless configured otherwise.
     pub wait: Duration,
     /// Bytes of an answer, before and after it is decoded; a larger one is refused.
     pub max_bytes: usize,
@@ -99,7 +99,7 @@ impl Settings {
         }
     }
 
-    /// Whether all settings can be used. Files are not looked at.
+    /// Whether a client can be made of them, as far as that can be said without its files.
     pub fn validate(&self) -> Result<(), InvalidSetting> {
         self.check().map(drop)
     }
@@ -124,8 +124,8 @@ impl Settings {
             }
         }
         let (least, most) = CLIENT_WAIT;
-        if !(least..=most).contains(&self.wait) {
-            let remedy = format!("give {} to {} seconds", least.as_secs(), most.as_secs());
+        if !self.wait.is_zero() && !(least..=most).contains(&self.wait) {
+            let remedy = format!("give 0, or {} to {} seconds", least.as_secs(), most.as_secs());
             return Err(invalid("wait", &format!("{:?}", self.wait), remedy));
         }
         if self.max_bytes == 0 {
@@ -155,7 +155,8 @@ impl Settings {
         if authority.as_str().contains('@') {
             // Its value may be a secret.
             let remedy = "leave user and password out: name a token_file".to_owned();
-            return Err(invalid("endpoints", authority.host(), remedy));
+            let shown = authority.as_str().rsplit('@').next().unwrap_or_default();
+            return Err(invalid("endpoints", &format!("{scheme}://***@{shown}"), remedy));
         }
         if uri.query().is_some() {
             return wrong("leave the query out: select and wait are settings of their own");
@@ -214,8 +215,8 @@ mod tests {
             ),
             (|it| it.endpoints[0] = "ftp://a".to_owned(), "endpoints is \"ftp://a\": begin it with https or http"),
             (
-                |it| it.endpoints[0] = "https://u:secret@host".to_owned(),
-                "endpoints is \"host\": leave user and password out: name a token_file",
+                |it| it.endpoints[0] = "https://u:secret@host:1".to_owned(),
+                "endpoints is \"https://***@host:1\": leave user and password out: name a token_file",
             ),
             (
                 |it| it.endpoints[0] = "https://a/?wait=1".to_owned(),
@@ -243,7 +244,7 @@ mod tests {
                 |it| it.agent_id = Some("a b".to_owned()),
                 "agent_id is \"a b\": use 1 to 253 characters of A-Z a-z 0-9 . _ : -",
             ),
-            (|it| it.wait = Duration::ZERO, "wait is \"0ns\": give 1 to 600 seconds"),
+            (|it| it.wait = Duration::from_millis(1), "wait is \"1ms\": give 0, or 1 to 600 seconds"),
             (|it| it.max_bytes = 0, "max_bytes is \"0\": give the size of the largest model that is expected"),
             (|it| it.select = vec!["mtu".to_owned()], "select is \"mtu\": "),
         ];

@@ -33,8 +33,23 @@ pub struct Status {
     pub confirmed: Option<(Duration, Instant)>,
     /// What that answer said to a relay, where the client is one's.
     pub terms: Option<Terms>,
+    /// What the last poll named that was answered as it should be.
+    pub told: Option<Told>,
+    /// The last refusal of credentials (401, 403), by whatever endpoint, since there was an answer as it should be.
+    pub denied: Option<Failure>,
+    /// Since then, an endpoint has also answered in another way.
+    pub is_answered: bool,
     /// What has happened since the start.
     pub counters: Counters,
+}
+
+/// What a server knows of this client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// The id of the state that is held.
+    pub held: Option<String>,
+    /// The id of the state that was rejected.
+    pub rejected: Option<String>,
 }
 
 /// What a client does.
@@ -76,6 +91,8 @@ pub struct Counters {
     pub denied: u64,
     /// Those that the server says are wrong.
     pub refused: u64,
+    /// Those that were answered that there is no such operation (404, 410).
+    pub gone: u64,
     /// Those that brought what cannot be true.
     pub untrue: u64,
     /// Bytes of the bodies of answers, as they came.
@@ -95,6 +112,7 @@ impl Counters {
             FailureKind::Busy(_) | FailureKind::Unfit(_) => &mut self.busy,
             FailureKind::Denied => &mut self.denied,
             FailureKind::Refused => &mut self.refused,
+            FailureKind::Gone => &mut self.gone,
             FailureKind::Untrue => &mut self.untrue,
             FailureKind::Patch => &mut self.bad_patches,
         };
@@ -103,12 +121,18 @@ impl Counters {
 }
 
 impl Status {
+    /// A poll is with a server whose last answer was of a state that was confirmed just then: it would send what changes.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        let is_fresh = self.confirmed.is_some_and(|(age, _)| age.is_zero());
+        is_fresh && self.doing == Doing::Polling && self.failure.is_none()
+    }
+
     /// How old the state of the last answer is at `now`: no older than the answer said while a poll is with the server and
     /// that was live, else so much more as has passed. None: no answer yet.
     #[must_use]
     pub fn age(&self, now: Instant) -> Option<Duration> {
         let (age, at) = self.confirmed?;
-        let is_live = age.is_zero() && self.doing == Doing::Polling;
-        Some(if is_live { age } else { age + now.saturating_duration_since(at) })
+        Some(if self.is_live() { age } else { age + now.saturating_duration_since(at) })
     }
 }

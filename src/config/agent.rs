@@ -1,116 +1,26 @@
 //! What `tidewait agent` is asked for: the options of its command line, and the same, resolved. What is wrong is reported all at
 //! once.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::layer::Layer;
+use super::file::{self, ConfigFile};
 use super::problem::Problems;
 use super::reader::Reader;
 use super::{Log, LogFormat, value};
-use crate::bounds::{AGENT_ID_BYTES, CLIENT_WAIT, DOCUMENT_BYTES};
+use crate::bounds::{CLIENT_WAIT, DOCUMENT_BYTES};
 use crate::client;
-use crate::escape::escape;
 
+pub(crate) mod layers;
 mod options;
+mod status;
+mod values;
 
 pub use options::{AgentCommand, AgentOptions, StatusOptions};
-
-/// What `tidewait agent status` is asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StatusRequest {
-    /// Where it is asked.
-    pub at: StatusAt,
-    /// What is a failure.
-    pub fail_if: Vec<Fault>,
-    /// As JSON.
-    pub json: bool,
-}
-
-/// Where `tidewait agent status` asks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StatusAt {
-    /// In the state directory of the agent.
-    Directory(PathBuf),
-    /// At its admin port.
-    Port(SocketAddr),
-}
-
-/// What can be wrong with an agent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// None runs.
-    Stopped,
-    /// The output is not what is held, or the commands failed for it.
-    Failed,
-    /// The newest state is rejected.
-    Rejected,
-    /// No state comes from a server.
-    Stale,
-    /// Nothing is held.
-    Empty,
-    /// The server refuses the agent.
-    Denied,
-}
-
-impl Fault {
-    /// All of them.
-    pub const ALL: [Self; 6] = [Self::Stopped, Self::Failed, Self::Rejected, Self::Stale, Self::Empty, Self::Denied];
-
-    /// As `--fail-if` has it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Stopped => "stopped",
-            Self::Failed => "failed",
-            Self::Rejected => "rejected",
-            Self::Stale => "stale",
-            Self::Empty => "empty",
-            Self::Denied => "denied",
-        }
-    }
-}
-
-/// What `tidewait agent status` is asked for, if it can be. `environment`: `STATE_DIRECTORY`.
-pub fn resolve_status(options: &StatusOptions, environment: Option<&str>) -> Result<StatusRequest, Problems> {
-    let mut problems = Problems::default();
-    let mut fail_if = Vec::new();
-    for word in &options.fail_if {
-        if let Some(fault) = Fault::ALL.into_iter().find(|fault| fault.as_str() == word) {
-            fail_if.push(fault);
-        } else {
-            let names = Fault::ALL.map(Fault::as_str).join(", ");
-            problems.push("--fail-if", format!("\"{}\" is no failure: write one of {names}", escape(word)));
-        }
-    }
-    if fail_if.is_empty() {
-        fail_if = Fault::ALL.to_vec();
-    }
-    let at = match (&options.admin, &options.state_dir) {
-        (Some(url), None) => port(url, &mut problems).map(StatusAt::Port),
-        (Some(_), Some(directory)) => {
-            let why = "is of no use beside --admin: one agent is asked in one place, so leave one of them out";
-            problems.push("--state-dir", format!("\"{}\" {why}", escape(directory)));
-            None
-        }
-        (None, given) => Some(StatusAt::Directory(state_dir(given.as_deref(), environment, &mut problems))),
-    };
-    let Some(at) = at.filter(|_| problems.is_empty()) else { return Err(problems) };
-    Ok(StatusRequest { at, fail_if, json: options.json })
-}
-
-/// The address of the admin port of an agent, of its URL.
-fn port(url: &str, problems: &mut Problems) -> Option<SocketAddr> {
-    let address = url.strip_prefix("http://").map_or(url, |rest| rest.strip_suffix('/').unwrap_or(rest));
-    let address = address.parse::<SocketAddr>().ok().filter(|address| address.port() != 0);
-    if address.is_none() {
-        let remedy = "is not where an agent listens: write the address of its --admin, such as http://127.0.0.1:8482";
-        problems.push("--admin", format!("\"{}\" {remedy}", escape(url)));
-    }
-    address
-}
+pub use status::{Fault, StatusAt, StatusRequest, resolve_status};
 
 fn state_dir(given: Option<&str>, environment: Option<&str>, problems: &mut Problems) -> PathBuf {
     let state_dir = given.or_else(|| environment?.split(':').next()).unwrap_or_default();
@@ -132,10 +42,18 @@ pub struct Agent {
     pub state_dir: PathBuf,
     /// Commands.
     pub hooks: AgentHooks,
+    /// How long a new state is left before it is applied; absent: not at all.
+    pub settle: Option<Settle>,
     /// The process ends once the newest state is applied or rejected, or after this.
     pub once: Option<Duration>,
     /// Where operators and the kubelet ask.
     pub admin: Option<SocketAddr>,
+    /// What is held is stale beyond; absent: never.
+    pub max_age: Option<Duration>,
+    /// What is done then.
+    pub on_stale: OnStale,
+    /// It only says what it would do.
+    pub dry_run: bool,
     /// The log.
     pub log: Log,
 }
@@ -155,6 +73,8 @@ pub struct AgentOutput {
     pub owner: Option<String>,
     /// `--group`.
     pub group: Option<String>,
+    /// A file is written over, and not replaced.
+    pub in_place: bool,
     /// Older trees that stay.
     pub keep: usize,
     /// It is put right where somebody else has changed it.
@@ -206,30 +126,61 @@ pub enum OnStart {
     Never,
 }
 
+/// What is done once what is held is stale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnStale {
+    /// It is kept.
+    #[default]
+    Keep,
+    /// It is kept, and `--exec` is told.
+    Exec,
+}
+
+/// How long a new state is left before it is applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settle {
+    /// Since the newest one came.
+    pub least: Duration,
+    /// Since the first one did, at most.
+    pub most: Duration,
+}
+
 const DAY: Duration = Duration::from_hours(24);
 
-/// What is asked for, if all of it can be. `environment`: `STATE_DIRECTORY`. `host`: the host's name.
-pub fn resolve(options: &AgentOptions, environment: Option<&str>, host: &str) -> Result<Agent, Problems> {
+/// What an agent finds beside its command line.
+#[derive(Debug, Default)]
+pub struct Surroundings<'s> {
+    /// Variables of its environment.
+    pub variables: Vec<(String, OsString)>,
+    /// The file that `--config` names.
+    pub file: Option<ConfigFile>,
+    /// `STATE_DIRECTORY`.
+    pub state_directory: Option<String>,
+    /// The host's name.
+    pub host: &'s str,
+}
+
+/// What is asked for, if all of it can be: options win over the environment, the environment over the file.
+pub fn resolve(options: &AgentOptions, around: &Surroundings<'_>) -> Result<Agent, Problems> {
     let mut problems = Problems::default();
-    let flags = flags(options);
-    let mut reader = Reader { layers: vec![&flags], problems: &mut problems };
-    let source = source(&mut reader, options, host);
-    let output = AgentOutput {
-        out: options.out.clone(),
-        out_dir: options.out_dir.as_ref().map(PathBuf::from),
-        format: options.format.clone(),
-        mode: options.mode.clone(),
-        owner: options.owner.clone(),
-        group: options.group.clone(),
-        keep: number(&mut reader, "keep", 0..=100, 2),
-        enforce: switch(&mut reader, "enforce"),
-    };
-    let hooks = hooks(&mut reader, options);
+    let flags = layers::from_flags(options);
+    let environment = layers::from_environment(&around.variables, &mut problems);
+    let file = around.file.as_ref().map(|file| file::read_agent(file, &mut problems)).unwrap_or_default();
+    let mut reader = Reader { layers: vec![&flags, &environment, &file], problems: &mut problems };
+    let is_for_once = options.once || options.dry_run;
+    let source = source(&mut reader, is_for_once, around.host);
+    let output = output(&mut reader);
+    let hooks = hooks(&mut reader);
     let deadline = duration(&mut reader, "deadline", Duration::from_secs(1)..=DAY, 60);
-    if let (Some(given), false) = (reader.given("deadline"), options.once) {
-        reader.wrong(given, "is of no use without --once: give that too, or leave this out");
+    if let (Some(given), false) = (flags.all("deadline").first(), is_for_once) {
+        reader.wrong(given, "is of no use without --once or --dry-run: give that too, or leave this out");
     }
-    let state_dir = state_dir(options.state_dir.as_deref(), environment, reader.problems);
+    let settle = reader.optional("settle", values::settle).flatten();
+    // There is one value: what is held is never removed because somebody has removed an operation.
+    let _: Option<()> = reader.optional("on-gone", values::on_gone);
+    let (max_age, on_stale) = stale(&mut reader, hooks.exec.is_some());
+    let given = reader.optional("state-dir", values::text);
+    let state_dir = state_dir(given.as_deref(), around.state_directory.as_deref(), reader.problems);
     let admin = reader.optional("admin", value::address);
     let format = reader.optional("log-format", value::log_format).unwrap_or(LogFormat::Text);
     let level = reader.optional("log-level", value::log_level).unwrap_or_else(|| "info".to_owned());
@@ -237,15 +188,30 @@ pub fn resolve(options: &AgentOptions, environment: Option<&str>, host: &str) ->
         return Err(problems);
     }
     let log = Log { format, level, access: false };
-    Ok(Agent { source, output, state_dir, hooks, once: options.once.then_some(deadline), admin, log })
+    let once = is_for_once.then_some(deadline);
+    let dry_run = options.dry_run;
+    Ok(Agent { source, output, state_dir, hooks, settle, once, admin, max_age, on_stale, dry_run, log })
 }
 
-fn source(reader: &mut Reader<'_>, options: &AgentOptions, host: &str) -> client::Settings {
-    if options.endpoint.is_empty() {
+fn stale(reader: &mut Reader<'_>, has_exec: bool) -> (Option<Duration>, OnStale) {
+    let year = Duration::from_secs(1)..=365 * DAY;
+    let max_age = reader.optional("max-age", |text| value::duration(text, &year));
+    let on_stale = reader.optional("on-stale", values::on_stale).unwrap_or_default();
+    for (needed, is_given) in [("--max-age", reader.contains("max-age")), ("--exec", has_exec)] {
+        if let (Some(given), OnStale::Exec, false) = (reader.given("on-stale"), on_stale, is_given) {
+            reader.wrong(given, &format!("is of no use without {needed}: give that too, or leave this out"));
+        }
+    }
+    (max_age, on_stale)
+}
+
+fn source(reader: &mut Reader<'_>, is_for_once: bool, host: &str) -> client::Settings {
+    let endpoints = reader.list("endpoint", values::text);
+    if endpoints.is_empty() {
         reader.problems.push("--endpoint", "is missing: give the URL of a server, such as https://edge.example:8480");
     }
-    let certificate = match (&options.certificate, &options.key) {
-        (Some(certificate), Some(key)) => Some((certificate.into(), key.into())),
+    let certificate = match (path(reader, "certificate"), path(reader, "key")) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
         (None, None) => None,
         (Some(_), None) => {
             reader.problems.push("--key", "is missing: give the key of --certificate");
@@ -257,45 +223,67 @@ fn source(reader: &mut Reader<'_>, options: &AgentOptions, host: &str) -> client
         }
     };
     let wait = duration(reader, "wait", CLIENT_WAIT.0..=CLIENT_WAIT.1, 25);
-    let operation = options.operation.as_deref().unwrap_or("/describe");
+    let operation = text(reader, "operation").unwrap_or_else(|| "/describe".to_owned());
     client::Settings {
-        endpoints: options.endpoint.clone(),
-        select: options.select.clone(),
-        agent_id: options.agent_id.clone().or_else(|| of_host(host)),
-        // With --once nobody waits for a change.
-        wait: if options.once { CLIENT_WAIT.0 } else { wait },
+        endpoints,
+        select: reader.list("select", values::text),
+        agent_id: text(reader, "agent-id").or_else(|| values::of_host(host)),
+        // Nobody waits for a change.
+        wait: if is_for_once { Duration::ZERO } else { wait },
         max_bytes: number(reader, "max-bytes", 1..=DOCUMENT_BYTES, DOCUMENT_BYTES),
-        ca: options.ca.as_ref().map(PathBuf::from),
+        ca: path(reader, "ca"),
         certificate,
-        token_file: options.token_file.as_ref().map(PathBuf::from),
-        clear_credentials: options.allow_clear_credentials,
-        ..client::Settings::new("", operation)
+        token_file: path(reader, "token-file"),
+        clear_credentials: switch(reader, "allow-clear-credentials", false),
+        ..client::Settings::new("", &operation)
     }
 }
 
-fn hooks(reader: &mut Reader<'_>, options: &AgentOptions) -> AgentHooks {
+fn output(reader: &mut Reader<'_>) -> AgentOutput {
+    AgentOutput {
+        out: reader.list("out", values::text),
+        out_dir: path(reader, "out-dir"),
+        format: text(reader, "format"),
+        mode: text(reader, "mode"),
+        owner: text(reader, "owner"),
+        group: text(reader, "group"),
+        in_place: switch(reader, "in-place", false),
+        keep: number(reader, "keep", 0..=100, 2),
+        enforce: switch(reader, "enforce", true),
+    }
+}
+
+fn hooks(reader: &mut Reader<'_>) -> AgentHooks {
     let hour = || Duration::ZERO..=Duration::from_hours(1);
     let timeout = duration(reader, "exec-timeout", Duration::ZERO..=DAY, 30);
     AgentHooks {
-        check: options.check.clone(),
-        exec: options.exec.clone(),
-        verify: options.verify.clone(),
+        check: text(reader, "check"),
+        exec: text(reader, "exec"),
+        verify: text(reader, "verify"),
         verify_for: duration(reader, "verify-for", hour(), 10),
-        shell: options.shell,
-        stdin: options.stdin,
-        env: options.env.clone(),
-        rollback: switch(reader, "rollback"),
+        shell: switch(reader, "shell", false),
+        stdin: switch(reader, "stdin", false),
+        env: reader.list("env", values::text),
+        rollback: switch(reader, "rollback", true),
         timeout: (!timeout.is_zero()).then_some(timeout),
         kill_after: duration(reader, "kill-after", Duration::ZERO..=Duration::from_mins(10), 5),
         attempts: u32::try_from(number(reader, "exec-attempts", 1..=100, 3)).unwrap_or(1),
         splay: duration(reader, "splay", hour(), 0),
-        on_start: reader.optional("exec-on-start", on_start).unwrap_or_default(),
+        on_start: reader.optional("exec-on-start", values::on_start).unwrap_or_default(),
         stop_timeout: duration(reader, "stop-timeout", hour(), 20),
     }
 }
 
-fn switch(reader: &mut Reader<'_>, name: &str) -> bool {
-    reader.optional(name, value::switch).unwrap_or(true)
+fn text(reader: &mut Reader<'_>, name: &str) -> Option<String> {
+    reader.optional(name, values::text)
+}
+
+fn path(reader: &mut Reader<'_>, name: &str) -> Option<PathBuf> {
+    text(reader, name).map(PathBuf::from)
+}
+
+fn switch(reader: &mut Reader<'_>, name: &str, default: bool) -> bool {
+    reader.optional(name, value::switch).unwrap_or(default)
 }
 
 /// `default`: in seconds.
@@ -307,51 +295,6 @@ fn number(reader: &mut Reader<'_>, name: &str, range: RangeInclusive<usize>, def
     reader.optional(name, |text| value::number(text, &range)).unwrap_or(default)
 }
 
-/// The settings that have a form to be read.
-fn flags(options: &AgentOptions) -> Layer {
-    let mut flags = Layer::new("");
-    let all = [
-        ("wait", &options.wait),
-        ("max-bytes", &options.max_bytes),
-        ("keep", &options.keep),
-        ("enforce", &options.enforce),
-        ("verify-for", &options.verify_for),
-        ("rollback", &options.rollback),
-        ("exec-timeout", &options.exec_timeout),
-        ("kill-after", &options.kill_after),
-        ("exec-attempts", &options.exec_attempts),
-        ("splay", &options.splay),
-        ("exec-on-start", &options.exec_on_start),
-        ("deadline", &options.deadline),
-        ("stop-timeout", &options.stop_timeout),
-        ("admin", &options.admin),
-        ("log-format", &options.log_format),
-        ("log-level", &options.log_level),
-    ];
-    for (name, text) in all {
-        if let Some(text) = text {
-            flags.add(name, format!("--{name}"), text);
-        }
-    }
-    flags
-}
-
-fn on_start(text: &str) -> Result<OnStart, String> {
-    match text {
-        "auto" => Ok(OnStart::Auto),
-        "always" => Ok(OnStart::Always),
-        "never" => Ok(OnStart::Never),
-        _ => Err("is not when: write auto, always or never".to_owned()),
-    }
-}
-
-/// An `Agent-Id` of the host's name; none: it has characters that no `Agent-Id` has.
-fn of_host(host: &str) -> Option<String> {
-    let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
-    let fits = (1..=AGENT_ID_BYTES).contains(&host.len()) && host.bytes().all(is_good);
-    fits.then(|| host.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -361,17 +304,90 @@ mod tests {
         AgentOptions { endpoint, state_dir, out: vec!["x.json".to_owned()], ..AgentOptions::default() }
     }
 
+    fn on(host: &str) -> Surroundings<'_> {
+        Surroundings { host, ..Surroundings::default() }
+    }
+
+    const FILE: &str = "apiVersion: tidewait.dev/v1alpha1\nkind: AgentConfig\n";
+
+    fn file(text: &str) -> Surroundings<'static> {
+        let file = ConfigFile { name: "f".to_owned(), text: Ok(format!("{FILE}{text}")) };
+        Surroundings { file: Some(file), ..on("a") }
+    }
+
+    #[test]
+    fn options_win_over_the_environment_and_that_over_the_file() {
+        let text = "endpoints: [https://a, https://b]\nstateDir: s\nout: [x]\nwait: 3s\nkeep: 7\nshell: true\n\
+                    exec: from file\nlog: {level: warn}\nenv: [A, B]\n";
+        let variables = ["WAIT=4s", "EXEC=from environment", "ENV=C,D", "KEEP=", "SELECT=/a,/b"];
+        let variables = variables.map(|pair| {
+            let (name, value) = pair.split_once('=').expect("a variable");
+            (format!("TIDEWAIT_AGENT_{name}"), value.into())
+        });
+        let given = |text: &str| Some(text.to_owned());
+        let options = AgentOptions { wait: given("5s"), shell: given("false"), ..AgentOptions::default() };
+        let agent = resolve(&options, &Surroundings { variables: variables.into(), ..file(text) }).expect("good");
+        assert_eq!(agent.source.endpoints, ["https://a", "https://b"]);
+        assert_eq!((agent.source.wait, agent.output.keep), (Duration::from_secs(5), 7));
+        assert_eq!((agent.hooks.exec.as_deref(), agent.hooks.shell), (Some("from environment"), false));
+        assert_eq!(
+            (agent.hooks.env, agent.source.select),
+            (vec!["C".to_owned(), "D".to_owned()], vec!["/a".to_owned(), "/b".to_owned()])
+        );
+        assert_eq!((agent.state_dir, agent.log.level), (PathBuf::from("s"), "warn".to_owned()));
+    }
+
+    #[test]
+    fn the_file_of_the_page_is_good() {
+        let page = include_str!("../../docs/agent.md");
+        let text = page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+        let file = Some(ConfigFile { name: "f".to_owned(), text: Ok(text.to_owned()) });
+        let agent = resolve(&AgentOptions::default(), &Surroundings { file, ..on("a") }).expect("good");
+        assert_eq!((agent.source.endpoints.len(), agent.max_age), (2, Some(Duration::from_mins(10))));
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_file_is_told_by_its_field() {
+        for (text, expected) in [
+            ("keeep: 3", "f: keeep: is no field: did you mean keep?"),
+            ("wait: soon", "f: wait: \"soon\" is not a duration"),
+            ("enforce: 3", "f: enforce: 3 is a number, but true or false is wanted"),
+            ("once: true", "f: once: is no field"),
+            ("log: {levle: x}", "f: log.levle: is no field: did you mean level?"),
+        ] {
+            let told = resolve(&options(), &file(text)).expect_err("wrong").to_string();
+            assert!(told.starts_with(expected), "{told}");
+        }
+        let kind = ConfigFile { name: "f".to_owned(), text: Ok("kind: ServeConfig\n".to_owned()) };
+        let told = resolve(&options(), &Surroundings { file: Some(kind), ..on("a") }).expect_err("wrong").to_string();
+        assert!(told.contains("f: kind: \"ServeConfig\" is text, but only AgentConfig is known"), "{told}");
+        assert!(told.contains("f: apiVersion: is missing: write apiVersion: tidewait.dev/v1alpha1"), "{told}");
+    }
+
     #[test]
     fn what_is_not_given_has_its_default() {
-        let agent = resolve(&options(), None, "node-7.example").expect("good");
+        let agent = resolve(&options(), &on("node-7.example")).expect("good");
         assert_eq!(agent.source.agent_id.as_deref(), Some("node-7.example"));
         assert_eq!((agent.source.wait, &*agent.source.operation), (Duration::from_secs(25), "/describe"));
         assert_eq!((agent.hooks.timeout, agent.hooks.attempts), (Some(Duration::from_secs(30)), 3));
         assert!(agent.hooks.rollback && agent.output.enforce && agent.once.is_none());
-        assert_eq!(resolve(&options(), None, "a b").expect("good").source.agent_id, None);
+        assert_eq!(resolve(&options(), &on("a b")).expect("good").source.agent_id, None);
         let systemd = AgentOptions { state_dir: None, ..options() };
-        let agent = resolve(&systemd, Some("/var/lib/agent:/var/lib/other"), "a").expect("good");
+        let state_directory = Some("/var/lib/agent:/var/lib/other".to_owned());
+        let agent = resolve(&systemd, &Surroundings { state_directory, ..on("a") }).expect("good");
         assert_eq!(agent.state_dir, PathBuf::from("/var/lib/agent"));
+    }
+
+    #[test]
+    fn states_settle_for_a_shortest_and_a_longest_time() {
+        let settle = |text: &str| {
+            let options = AgentOptions { settle: Some(text.to_owned()), ..options() };
+            resolve(&options, &on("a")).expect("good").settle.map(|settle| (settle.least, settle.most))
+        };
+        let millis = Duration::from_millis;
+        assert_eq!(settle("0"), None);
+        assert_eq!(settle("500ms"), Some((millis(500), millis(2000))));
+        assert_eq!(settle("1s:1s"), Some((millis(1000), millis(1000))));
     }
 
     #[test]
@@ -384,11 +400,15 @@ mod tests {
             exec_attempts: given("0"),
             exec_on_start: given("often"),
             deadline: given("5s"),
+            settle: given("2s:1s"),
+            max_age: given("0"),
+            on_gone: given("remove"),
+            on_stale: given("exec"),
             certificate: given("a.crt"),
             admin: given("localhost:1"),
             ..AgentOptions::default()
         };
-        let told = resolve(&wrong, None, "a").expect_err("wrong").to_string();
+        let told = resolve(&wrong, &on("a")).expect_err("wrong").to_string();
         for expected in [
             "--endpoint: is missing: give the URL of a server",
             "--key: is missing: give the key of --certificate",
@@ -398,35 +418,14 @@ mod tests {
             "--rollback: \"maybe\" is neither true nor false",
             "--exec-attempts: \"0\"",
             "--exec-on-start: \"often\" is not when: write auto, always or never",
-            "--deadline: \"5s\" is of no use without --once",
             "--admin: \"localhost:1\" is not an IP address with a port",
+            "--max-age: \"0\" is out of bounds: write 1s to 8760h",
+            "--on-gone: \"remove\" is nothing to do: write keep",
+            "--on-stale: \"exec\" is of no use without --exec",
+            "--settle: \"2s:1s\" has a MAX below its MIN",
+            "--deadline: \"5s\" is of no use without --once or --dry-run",
         ] {
             assert!(told.lines().any(|line| line.starts_with(expected)), "{expected}\n{told}");
         }
-    }
-    #[test]
-    fn the_status_is_asked_for_in_one_place() {
-        let asked = |admin: Option<&str>, state_dir: Option<&str>| {
-            let [admin, state_dir] = [admin, state_dir].map(|text| text.map(str::to_owned));
-            let options = StatusOptions { state_dir, admin, ..StatusOptions::default() };
-            resolve_status(&options, Some("/env")).map_err(|problems| problems.to_string()).map(|request| request.at)
-        };
-        assert_eq!(asked(None, None), Ok(StatusAt::Directory("/env".into())));
-        assert_eq!(asked(None, Some("/a")), Ok(StatusAt::Directory("/a".into())));
-        for url in ["http://127.0.0.1:8482", "http://127.0.0.1:8482/", "127.0.0.1:8482"] {
-            assert_eq!(asked(Some(url), None), Ok(StatusAt::Port(([127, 0, 0, 1], 8482).into())), "{url}");
-        }
-        for url in ["https://127.0.0.1:8482", "http://127.0.0.1:0", "http://127.0.0.1:1/state", "http://a:1", ""] {
-            let why = asked(Some(url), None).expect_err(url);
-            assert_eq!(
-                why,
-                format!(
-                    "--admin: \"{url}\" is not where an agent listens: write the address of its --admin, such as \
-                     http://127.0.0.1:8482"
-                )
-            );
-        }
-        let why = asked(Some("127.0.0.1:1"), Some("/a")).expect_err("one of them");
-        assert!(why.starts_with("--state-dir: \"/a\" is of no use beside --admin"), "{why}");
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use super::agent::AgentOptions;
+use super::agent::{self, Agent, AgentOptions, Surroundings, layers};
 use super::environment::unread;
 use super::file::ConfigFile;
 use super::problem::{Problem, Problems};
@@ -111,6 +111,25 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap:
 /// Reads what `options` does not hold, the environment and the file, and resolves all three.
 pub fn load(options: &Options) -> Result<Config, Problems> {
     resolve(&gather(options, environment()))
+}
+
+/// Reads what `options` of an agent do not hold, the environment and the file, and resolves all three.
+pub fn load_agent(options: &AgentOptions, host: &str) -> Result<Agent, Problems> {
+    let named = layers::SETTINGS.map(layers::variable);
+    let variables: Vec<_> = named.into_iter().filter_map(|name| variable(&name).map(|value| (name, value))).collect();
+    let config = options.config.clone().or_else(|| {
+        let of_file = layers::variable("config");
+        let given = variables.iter().find(|(name, _)| *name == of_file);
+        given.and_then(|(_, value)| value.to_str()).filter(|name| !name.is_empty()).map(str::to_owned)
+    });
+    let file = config.as_deref().map(read);
+    agent::resolve(options, &Surroundings { variables, file, state_directory: state_directory(), host })
+}
+
+/// `STATE_DIRECTORY`, as systemd sets it.
+#[must_use]
+pub fn state_directory() -> Option<String> {
+    variable("STATE_DIRECTORY").and_then(|text| text.into_string().ok())
 }
 
 /// A line for each variable of the environment that looks like a setting and is none: misspelt, most likely.

@@ -1,5 +1,6 @@
 //! PURE. Variables that look like settings of ours and are none: a misspelt one is warned of, not passed over.
 
+use super::agent::layers;
 use super::problem::{Problem, nearest};
 use super::settings::{SETTINGS, environment_name};
 
@@ -7,7 +8,8 @@ const PREFIX: &str = "TIDEWAIT_";
 
 /// A line for each variable with our prefix that no setting reads, but for those of Kubernetes.
 pub(super) fn unread<'a>(environment: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<Problem> {
-    let names = SETTINGS.map(|setting| environment_name(setting.flag));
+    let of_serve = SETTINGS.iter().map(|setting| environment_name(setting.flag));
+    let names: Vec<_> = of_serve.chain(layers::SETTINGS.map(layers::variable)).collect();
     let unread = |name: &str, value: &str| {
         name.starts_with(PREFIX)
             // As everywhere, what is empty is not set.
@@ -74,6 +76,8 @@ mod tests {
             ("TIDEWAIT_UPSTREAMS", "http://127.0.0.1:1"),
             ("TIDEWAIT_ADMIN_PORT", "8481"),
             ("TIDEWAIT_FOO_BAR_BAZ_QUX", "1"),
+            ("TIDEWAIT_AGENT_WIAT", "1s"),
+            ("TIDEWAIT_AGENT_WAIT", "1s"),
             ("TIDEWAIT_GRACEE", ""),
             ("TIDEWAIT_GRACE", "1s"),
             ("TIDEWAITER", "1"),
@@ -84,6 +88,7 @@ mod tests {
             warnings,
             [
                 format!("TIDEWAIT_ADMIN_PORT: {none}: tidewait serve --help lists them"),
+                format!("TIDEWAIT_AGENT_WIAT: {none}: did you mean TIDEWAIT_AGENT_WAIT?"),
                 format!("TIDEWAIT_FOO_BAR_BAZ_QUX: {none}: tidewait serve --help lists them"),
                 format!("TIDEWAIT_UPSTREAMS: {none}: did you mean TIDEWAIT_UPSTREAM?"),
             ]
@@ -92,7 +97,7 @@ mod tests {
 
     #[test]
     fn what_kubernetes_gives_for_services_of_our_name_is_no_mistake() {
-        for service in ["TIDEWAIT", "TIDEWAIT_UPSTREAM", "TIDEWAIT_V2"] {
+        for service in ["TIDEWAIT", "TIDEWAIT_AGENT", "TIDEWAIT_UPSTREAM", "TIDEWAIT_V2"] {
             for (suffix, value) in [
                 ("SERVICE_HOST", "10.0.0.1"),
                 ("SERVICE_PORT", "80"),

@@ -15,11 +15,13 @@
 use serde::Serialize;
 use serde_yaml::Value;
 
+use self::agent::AGENT;
 use self::fields::Kind::{Count, Duration, Exactly, Object, Switch, Text, Texts};
 use self::fields::{Fields, Kind, OPERATION, TOP};
 use super::layer::Layer;
 use super::problem::{self, Problems, quote};
 
+mod agent;
 mod fields;
 mod selector;
 mod values;
@@ -52,8 +54,17 @@ pub(super) enum OperationsField {
     Unreadable,
 }
 
-/// What a file gives, and what is wrong with its shape.
+/// What a file of `serve` gives, and what is wrong with its shape.
 pub(super) fn read(file: &ConfigFile, problems: &mut Problems) -> Contents {
+    contents(file, TOP, problems)
+}
+
+/// What a file of the agent gives, and what is wrong with its shape.
+pub(super) fn read_agent(file: &ConfigFile, problems: &mut Problems) -> Layer {
+    contents(file, AGENT, problems).settings
+}
+
+fn contents(file: &ConfigFile, fields: Fields, problems: &mut Problems) -> Contents {
     let unreadable = || Contents { settings: Layer::new(&file.name), operations: OperationsField::Unreadable };
     let text = match &file.text {
         Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
@@ -75,8 +86,8 @@ pub(super) fn read(file: &ConfigFile, problems: &mut Problems) -> Contents {
     };
     let mut walk = Walk { file: Some(&file.name), problems, operations: OperationsField::Absent };
     let mut settings = Layer::new(&file.name);
-    if walk.object(&value, TOP, "", &mut settings) {
-        walk.must_be_there(&settings);
+    if walk.object(&value, fields, "", &mut settings) {
+        walk.must_be_there(fields, &settings);
         Contents { settings, operations: walk.operations }
     } else {
         unreadable()
@@ -217,8 +228,8 @@ impl Walk<'_> {
         layers
     }
 
-    fn must_be_there(&mut self, settings: &Layer) {
-        for (name, kind) in TOP {
+    fn must_be_there(&mut self, fields: Fields, settings: &Layer) {
+        for (name, kind) in fields {
             if let Exactly(setting, only) = kind
                 && !settings.contains(setting)
             {

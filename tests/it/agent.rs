@@ -17,6 +17,7 @@ use crate::server::{STEP, Server, collect, tidewait};
 
 mod admin;
 mod commands;
+mod dry_run;
 mod faults;
 mod follows;
 mod killed;

@@ -27,7 +27,7 @@ fn copied(name: &str) -> PathBuf {
 
 /// A client that runs, and what it has said.
 struct Copy {
-    _child: Child,
+    child: Child,
     said: watch::Receiver<Vec<String>>,
     file: String,
 }
@@ -35,11 +35,11 @@ struct Copy {
 impl Copy {
     fn start(mut command: Command, server: &Server, file: &str) -> Self {
         command.arg(format!("http://{}/describe", server.listen)).arg(file);
-        command.env("WAIT", "3").env("AGENT_ID", "node-2").env_remove("TOKEN_FILE");
+        command.env("AGENT_ID", "node-2").env_remove("TOKEN_FILE");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().expect("it starts");
         let said = collect(BufReader::new(child.stderr.take().expect("piped")).lines());
-        Self { _child: child, said, file: file.to_owned() }
+        Self { child, said, file: file.to_owned() }
     }
 
     async fn says(&mut self, text: &str) {
@@ -61,7 +61,8 @@ impl Copy {
     }
 }
 
-async fn goes_through(command: Command) {
+async fn goes_through(mut command: Command) {
+    command.env("WAIT", "3");
     let converged = "tidewait_agents{operation=\"describe\",state=\"converged\"}";
     let file = ModelFile::absent();
     let [state, output] = ["state", "output.json"].map(|name| file.beside(name));
@@ -91,6 +92,25 @@ async fn goes_through(command: Command) {
 #[tokio::test]
 async fn the_shell_goes_through_changes_a_restart_and_503() {
     goes_through(Command::new(copied("follow.sh"))).await;
+}
+
+/// Also while its poll is parked; nothing of it goes on.
+#[tokio::test]
+async fn the_shell_ends_when_it_is_told_to() {
+    let file = ModelFile::new(r#"{"n":1}"#);
+    let output = file.beside("output.json");
+    let mut server = serve(&file, &[]).await;
+    server.ready().await;
+    let mut command = Command::new(copied("follow.sh"));
+    command.env("WAIT", "50");
+    let mut copy = Copy::start(command, &server, &output);
+    copy.reaches(r#"{"n":1}"#).await;
+    server.metric_becomes("tidewait_agents{operation=\"describe\",state=\"converged\"}", 1.0).await;
+    let pid = copy.child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
+    rustix::process::kill_process(pid.expect("it runs"), rustix::process::Signal::TERM).expect("it runs");
+    let ended = tokio::time::timeout(Duration::from_secs(20), copy.child.wait()).await.expect("long before its wait");
+    assert_eq!(ended.expect("a child").code(), Some(1));
+    server.metric_becomes("tidewait_parked_requests{operation=\"describe\"}", 0.0).await;
 }
 
 #[tokio::test]

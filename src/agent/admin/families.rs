@@ -60,6 +60,7 @@ fn server(status: &Status) -> Vec<MetricFamily> {
         busy,
         denied,
         refused,
+        gone,
         untrue,
         bytes,
         restored,
@@ -74,6 +75,7 @@ fn server(status: &Status) -> Vec<MetricFamily> {
         ("busy", busy),
         ("denied", denied),
         ("refused", refused),
+        ("gone", gone),
         ("untrue", untrue),
         ("bad-patch", bad_patches),
     ];

@@ -31,6 +31,11 @@ impl Pulse {
 }
 
 impl Heart {
+    /// One that nobody asks.
+    pub(in crate::agent) fn unasked() -> Self {
+        pulse().1
+    }
+
     /// Answers who asks, for as long as this is awaited. Dropping the future loses nothing.
     pub(in crate::agent) async fn beat(&mut self) {
         while let Some(answers) = self.0.recv().await {

@@ -39,6 +39,8 @@ pub enum Action {
     Again,
     /// The state failed, and the one before is back.
     Rollback,
+    /// What is held has become too old.
+    Stale,
 }
 
 impl Action {
@@ -48,6 +50,7 @@ impl Action {
             Self::Start => "start",
             Self::Again => "again",
             Self::Rollback => "rollback",
+            Self::Stale => "stale",
         }
     }
 }
@@ -69,8 +72,12 @@ pub struct Call<'c> {
     pub target: &'c Path,
     /// `TIDEWAIT_PREVIOUS_FILE`: the output before.
     pub previous_file: Option<&'c Path>,
+    /// `TIDEWAIT_PATCH_FILE`: the way from what is held to the state.
+    pub patch_file: Option<&'c Path>,
     /// `TIDEWAIT_REASON`: of a rollback.
     pub reason: Option<&'c str>,
+    /// `TIDEWAIT_STALE`: `true` while what is held is too old.
+    pub is_stale: bool,
     /// `TIDEWAIT_ATTEMPT`, from 1.
     pub attempt: u32,
 }
@@ -108,7 +115,9 @@ impl Environment {
             ("FILE", path(Some(call.file))),
             ("TARGET", path(Some(call.target))),
             ("PREVIOUS_FILE", path(call.previous_file)),
+            ("PATCH_FILE", path(call.patch_file)),
             ("REASON", text(call.reason)),
+            ("STALE", text(call.is_stale.then_some("true"))),
             ("ATTEMPT", call.attempt.to_string().into()),
         ];
         let own = own.into_iter().map(|(name, value)| (format!("TIDEWAIT_{name}"), value));

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use super::command::Command;
 use super::environment::{Call, Environment};
+use super::note::Note;
 use super::orphans::{self, Running};
 use super::output::Pipes;
 use crate::escape::escape;
@@ -70,6 +71,17 @@ impl Process {
 
     pub(super) fn has_exited(&self) -> bool {
         self.has_exited
+    }
+
+    /// Says in a file that it runs.
+    pub(super) fn noted(&self, note: &Note) {
+        if let Some((child, _)) = &self.child {
+            note.write(Pid::from_child(child));
+        }
+    }
+
+    pub(super) fn is_reaped(&self) -> bool {
+        self.child.is_none()
     }
 
     /// Sends a signal to all of its group.

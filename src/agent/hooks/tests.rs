@@ -1,7 +1,6 @@
 //! Commands that really run, and behave as badly as they can.
 
 use std::fs;
-use std::future::{pending, ready};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -11,8 +10,10 @@ use tokio::time::sleep;
 
 use super::*;
 
-const LIMITS: Limits = Limits { timeout: Some(Duration::from_secs(60)), kill_after: Duration::from_secs(60) };
-const SHORT: Limits = Limits { timeout: Some(Duration::from_millis(300)), kill_after: Duration::from_secs(60) };
+const LIMITS: Limits =
+    Limits { timeout: Some(Duration::from_secs(60)), kill_after: Duration::from_secs(60), note: Note::NONE };
+const SHORT: Limits =
+    Limits { timeout: Some(Duration::from_millis(300)), kill_after: Duration::from_secs(60), note: Note::NONE };
 
 fn environment() -> Environment {
     let inherited = |name: &str| match name {
@@ -33,14 +34,28 @@ fn call(file: &Path) -> Call<'_> {
         file,
         target: Path::new("/etc/target"),
         previous_file: None,
+        patch_file: None,
         reason: Some("a\nb\0"),
+        is_stale: false,
         attempt: 1,
     }
 }
 
 async fn run_text(text: &str, shell: bool, input: Option<Bytes>, limits: Limits) -> Ended {
     let command = Command::parse(text, shell).expect("a command");
-    run(&command, &environment(), &call(Path::new("/tmp/a file")), input, limits, pending()).await
+    run(&command, &environment(), &call(Path::new("/tmp/a file")), input, &limits, &Ends::default()).await
+}
+
+/// Runs a command that is to end once a file is there.
+async fn stopped_once(path: &Path, command: &Command) -> Ended {
+    let ends = Ends::default();
+    let stop = async {
+        is_there(path).await;
+        ends.stop.cancel();
+    };
+    let (environment, limits) = (environment(), LIMITS);
+    let call = call(Path::new("/f"));
+    tokio::join!(run(command, &environment, &call, None, &limits, &ends), stop).0
 }
 
 async fn sh(script: &str, limits: Limits) -> Ended {
@@ -121,9 +136,11 @@ async fn a_command_sees_what_is_promised_and_nothing_else() {
             "TIDEWAIT_FILE=/tmp/a file",
             "TIDEWAIT_ID=e.1.d",
             "TIDEWAIT_OPERATION=/describe",
+            "TIDEWAIT_PATCH_FILE=",
             "TIDEWAIT_PREVIOUS_FILE=",
             "TIDEWAIT_PREVIOUS_ID=",
             r"TIDEWAIT_REASON=a\nb\u{0}",
+            "TIDEWAIT_STALE=",
             "TIDEWAIT_TARGET=/etc/target",
         ]
     );
@@ -180,7 +197,7 @@ async fn a_command_that_hangs_is_ended_with_its_group() {
         ready.display()
     );
     let command = Command::parse(&script, true).expect("fine");
-    let ended = run(&command, &environment(), &call(Path::new("/f")), None, LIMITS, is_there(&ready)).await;
+    let ended = stopped_once(&ready, &command).await;
     assert_eq!((&ended.outcome, ended.is_outlived), (&Outcome::Stopped, false));
     let mut noted: Vec<_> = fs::read_to_string(note).expect("both noted it").lines().map(str::to_owned).collect();
     noted.sort();
@@ -192,10 +209,31 @@ async fn a_command_that_hangs_is_ended_with_its_group() {
 
 #[tokio::test]
 async fn a_command_that_ignores_sigterm_is_killed_with_its_group() {
-    let limits = Limits { timeout: Some(Duration::from_millis(200)), kill_after: Duration::from_millis(200) };
+    let limits =
+        Limits { timeout: Some(Duration::from_millis(200)), kill_after: Duration::from_millis(200), note: Note::NONE };
     let ended = sh("trap '' TERM; sleep 1000 & echo $! >&2; wait; sleep 1000", limits).await;
     assert!(matches!(ended.outcome, Outcome::TimedOut(_)) && ended.took < Duration::from_secs(30), "{ended:?}");
     ends(&ended.stderr.text()).await;
+}
+
+/// Whoever is in a hurry does not wait for what SIGTERM comes to.
+#[tokio::test]
+async fn a_command_can_be_killed_at_once() {
+    let folder = folder();
+    let there = folder.path().join("there");
+    let command = format!("trap '' TERM; touch {}; sleep 1000; sleep 1000", there.display());
+    let command = Command::parse(&command, true).expect("fine");
+    let (ends, limits) = (Ends::default(), LIMITS);
+    let hurry = async {
+        is_there(&there).await;
+        ends.stop.cancel();
+        sleep(Duration::from_millis(50)).await;
+        ends.kill.cancel();
+    };
+    let (environment, call) = (environment(), call(Path::new("/f")));
+    let (ended, ()) = tokio::join!(run(&command, &environment, &call, None, &limits, &ends), hurry);
+    assert_eq!(ended.outcome, Outcome::Stopped);
+    assert!(ended.took < Duration::from_secs(30), "{:?}", ended.took);
 }
 
 #[tokio::test]
@@ -252,9 +290,11 @@ async fn the_agent_can_stop_it_and_a_dropped_one_is_killed() {
     let there = folder.path().join("there");
     let script = format!("trap 'echo stopped; exit 0' TERM; touch {}; while :; do sleep 0.05; done", there.display());
     let command = Command::parse(&script, true).expect("fine");
-    let ended = run(&command, &environment(), &call(Path::new("/f")), None, LIMITS, is_there(&there)).await;
+    let ended = stopped_once(&there, &command).await;
     assert_eq!((&ended.outcome, &*ended.stdout.text()), (&Outcome::Stopped, "stopped\n"));
-    let ended = run(&command, &environment(), &call(Path::new("/f")), None, LIMITS, ready(())).await;
+    let now = Ends::default();
+    now.stop.cancel();
+    let ended = run(&command, &environment(), &call(Path::new("/f")), None, &LIMITS, &now).await;
     assert_eq!(ended.outcome, Outcome::Stopped);
 
     let note = folder.path().join("pid");
@@ -262,7 +302,8 @@ async fn the_agent_can_stop_it_and_a_dropped_one_is_killed() {
     let command = Command::parse(&command, true).expect("fine");
     let (environment, file) = (environment(), PathBuf::from("/f"));
     let call = call(&file);
-    let running = run(&command, &environment, &call, None, LIMITS, pending());
+    let (limits, never) = (LIMITS, Ends::default());
+    let running = run(&command, &environment, &call, None, &limits, &never);
     let noted = async {
         loop {
             match fs::read_to_string(&note) {

@@ -39,6 +39,11 @@ impl Attributes {
         }
     }
 
+    /// A mode, and nothing else.
+    pub(super) fn asked(mode: Option<u32>) -> Self {
+        Self { mode, ..Self::default() }
+    }
+
     /// What a file has.
     pub(super) fn has(metadata: &Metadata, path: &Path) -> io::Result<Self> {
         Ok(Self {

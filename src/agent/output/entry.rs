@@ -29,11 +29,13 @@ const MARK: &str = ".tidewait-";
 pub(super) struct Entry {
     /// The name, behind symbolic links where it is a file.
     pub(super) target: PathBuf,
+    /// The file is written over, since its name cannot be given to another one (`--in-place`).
+    pub(super) is_in_place: bool,
 }
 
 impl Entry {
     /// The file that a path leads to: behind a symbolic link, so that the link stays.
-    pub(super) fn file(path: &Path) -> Result<Self, FileError> {
+    pub(super) fn file(path: &Path, is_in_place: bool) -> Result<Self, FileError> {
         let mut target = path.to_owned();
         for _ in 0..LINKS {
             match target.symlink_metadata() {
@@ -41,9 +43,9 @@ impl Entry {
                     let behind = fs::read_link(&target).map_err(failed("read the link", &target))?;
                     target = files::folder_of(&target).join(behind);
                 }
-                Ok(metadata) if metadata.is_file() => return Ok(Self { target }),
+                Ok(metadata) if metadata.is_file() => return Ok(Self { target, is_in_place }),
                 Ok(_) => return Err(failed("replace", &target)(io::Error::other(NO_FILE))),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self { target }),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self { target, is_in_place }),
                 Err(error) => return Err(failed("look at", &target)(error)),
             }
         }
@@ -51,7 +53,7 @@ impl Entry {
     }
 
     /// What is beside the name for a purpose.
-    fn beside(&self, purpose: &str) -> PathBuf {
+    pub(super) fn beside(&self, purpose: &str) -> PathBuf {
         let mut name = std::ffi::OsString::from(".");
         name.push(self.target.file_name().unwrap_or_default());
         name.push(MARK);
@@ -102,6 +104,7 @@ impl Entry {
             Ok(metadata) if metadata.is_symlink() => {
                 fs::read_link(&self.target).and_then(|to| files::symlink(&to, &previous))
             }
+            Ok(_) if self.is_in_place => self.copy_to(&previous),
             // Not every file system has second names, and not every user may give them (fs.protected_hardlinks).
             Ok(_) => files::link(&self.target, &previous).or_else(|_| self.copy_to(&previous)),
         };
@@ -122,13 +125,34 @@ impl Entry {
 
     /// The name leads to what is staged from here on.
     pub(super) fn swap(&self) -> Result<(), FileError> {
+        if self.is_written_over() {
+            return self.write_over(&self.staged()).map_err(failed("write over", &self.target));
+        }
         files::rename(&self.staged(), &self.target).map_err(failed("replace", &self.target))
+    }
+
+    /// What is not there can be given its name by a rename.
+    fn is_written_over(&self) -> bool {
+        self.is_in_place && exists(&self.target)
+    }
+
+    /// Gives the file the bytes and attributes of another one, which is removed. Until it is done, readers see a part of it.
+    fn write_over(&self, from: &Path) -> io::Result<()> {
+        let mut new = open(from)?;
+        let attributes = Attributes::has(&new.metadata()?, from)?;
+        files::write_over(&self.target, |mut file: &File| {
+            io::copy(&mut new, &mut file)?;
+            attributes.set(file)
+        })?;
+        files::remove(from)
     }
 
     /// The name leads to what it led to when it was last settled; nothing changes where it is.
     pub(super) fn roll_back(&self) -> Result<(), FileError> {
         let (previous, absent) = (self.beside("previous"), self.beside("absent"));
-        if exists(&previous) {
+        if exists(&previous) && self.is_written_over() {
+            self.write_over(&previous).map_err(failed("roll back", &self.target))?;
+        } else if exists(&previous) {
             files::rename(&previous, &self.target).map_err(failed("roll back", &self.target))?;
             // Two names of one file are left as they are (rename(2)).
             files::remove(&previous).map_err(failed("remove", &previous))?;

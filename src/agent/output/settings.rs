@@ -27,6 +27,8 @@ pub struct Options<'o> {
     pub owner: Option<&'o str>,
     /// `--group`, a name or a number.
     pub group: Option<&'o str>,
+    /// `--in-place`.
+    pub in_place: bool,
     /// `--keep`: older trees that stay beside the current one.
     pub keep: usize,
 }
@@ -40,6 +42,7 @@ pub struct Settings {
     pub(super) owner: Option<u32>,
     pub(super) group: Option<u32>,
     pub(super) keep: usize,
+    pub(super) in_place: bool,
 }
 
 /// A file, and what of the model it holds.
@@ -66,6 +69,9 @@ impl Settings {
             Some(_) if outs.is_empty() => outs.push(read_out("model.json", format)?),
             None | Some(_) => {}
         }
+        if let Some(folder) = out_dir.filter(|_| options.in_place) {
+            return Err(refused("--out-dir", folder, "with --in-place it is of no use: leave one of the two out"));
+        }
         for (index, one) in outs.iter().enumerate() {
             check_name(&one.file, out_dir.is_some())?;
             let taken = outs.iter().take(index).any(|other| {
@@ -83,6 +89,7 @@ impl Settings {
             owner: options.owner.map(|name| number("--owner", name, "/etc/passwd")).transpose()?,
             group: options.group.map(|name| number("--group", name, "/etc/group")).transpose()?,
             keep: options.keep,
+            in_place: options.in_place,
         })
     }
 }
@@ -95,6 +102,16 @@ fn format(name: &str) -> Result<Format, InvalidOutput> {
     Format::parse(name).ok_or_else(|| {
         let why = "give json, pretty, yaml, string or env".to_owned();
         InvalidOutput::Option { option: "--format", value: name.to_owned(), why }
+    })
+}
+
+/// A path without symbolic links, as far as it leads anywhere.
+fn behind(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let there = path.ancestors().find_map(|above| Some((above.canonicalize().ok()?, above)));
+    there.map_or(path.clone(), |(found, above)| match path.strip_prefix(above) {
+        Ok(rest) if !rest.as_os_str().is_empty() => found.join(rest),
+        Ok(_) | Err(_) => found,
     })
 }
 
@@ -131,9 +148,9 @@ fn mode(text: &str) -> Result<u32, InvalidOutput> {
     let digits = text.strip_prefix("0o").unwrap_or(text);
     let is_octal = (1..=4).contains(&digits.len()) && digits.bytes().all(|digit| (b'0'..=b'7').contains(&digit));
     match u32::from_str_radix(digits, 8) {
-        Ok(mode) if is_octal && mode <= 0o777 => Ok(mode),
+        Ok(mode) if is_octal && mode <= 0o777 && mode & 0o400 != 0 => Ok(mode),
         Ok(_) | Err(_) => {
-            let why = "give permissions in octal, at most 0777, such as 0640".to_owned();
+            let why = "give permissions in octal, such as 0640: at most 0777, and with 0400 among them, since the agent looks at the file".to_owned();
             Err(InvalidOutput::Option { option: "--mode", value: text.to_owned(), why })
         }
     }
@@ -165,6 +182,30 @@ impl Settings {
             *path = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
         }
         self.tree = self.tree.take().map(|path| std::path::absolute(&path).unwrap_or(path));
+    }
+
+    /// What the agent keeps for itself is no part of the output, and the other way round.
+    pub(in crate::agent) fn are_apart_from(&self, state_dir: &Path) -> Result<(), InvalidOutput> {
+        let state_dir = behind(state_dir);
+        if let Some(folder) = &self.tree {
+            let behind = behind(folder);
+            if behind.starts_with(&state_dir) || state_dir.starts_with(&behind) {
+                return Err(refused(
+                    "--out-dir",
+                    folder,
+                    "it and --state-dir are within each other: give each its own folder",
+                ));
+            }
+            return Ok(());
+        }
+        match self.outs.iter().find(|out| behind(&out.file).starts_with(&state_dir)) {
+            Some(out) => Err(refused(
+                "--out",
+                &out.file,
+                "it is in --state-dir, which is for the agent alone: name another folder",
+            )),
+            None => Ok(()),
+        }
     }
 
     /// Where each file of a folder would be, and no two the same.
@@ -233,10 +274,10 @@ mod tests {
 
     #[test]
     fn modes_and_owners_are_read_as_chmod_and_chown_do() {
-        for (text, expected) in [("640", Some(0o640)), ("0640", Some(0o640)), ("0o600", Some(0o600)), ("0", Some(0))] {
+        for (text, expected) in [("640", Some(0o640)), ("0640", Some(0o640)), ("0o600", Some(0o600))] {
             assert_eq!(mode(text).ok(), expected);
         }
-        for wrong in ["", "8", "1777", "00640", "-1", "rw", "+7"] {
+        for wrong in ["0", "0244", "", "8", "1777", "00640", "-1", "rw", "+7"] {
             assert!(mode(wrong).is_err(), "{wrong}");
         }
         assert_eq!(number("--owner", "root", "/etc/passwd").ok(), Some(0));

@@ -57,7 +57,7 @@ impl<'s> Tree<'s> {
     }
 
     pub(super) fn current(&self) -> Entry {
-        Entry { target: self.folder.join(CURRENT) }
+        Entry { target: self.folder.join(CURRENT), is_in_place: false }
     }
 
     pub(super) fn staged(&self) -> PathBuf {
@@ -71,12 +71,18 @@ impl<'s> Tree<'s> {
         }
     }
 
-    /// Writes the files of a tree, not yet by its name.
-    pub(super) fn stage(&self, rendered: &[Rendered]) -> Result<(), Fault> {
-        let mode = Attributes::folder_mode(self.settings);
+    /// Creates the folder where it is missing.
+    pub(super) fn make_folder(&self) -> Result<(), Fault> {
         if !exists(self.folder) {
+            let mode = Attributes::folder_mode(self.settings);
             files::make_folder(self.folder, mode).map_err(failed("create", self.folder))?;
         }
+        Ok(())
+    }
+
+    /// Writes the files of a tree, not yet by its name.
+    pub(super) fn stage(&self, rendered: &[Rendered]) -> Result<(), Fault> {
+        self.make_folder()?;
         let staged = self.staged();
         files::remove_folder(&staged).map_err(failed("remove", &staged))?;
         files::make_folder(&staged, 0o700).map_err(failed("create", &staged))?;

@@ -34,8 +34,6 @@ pub struct Of {
 pub enum Phase {
     /// It is kept, and the output does not have it.
     Received,
-    /// It is staged beside the output, and not yet good by its check.
-    Staged,
     /// The output has it, or is about to: said before the first file is renamed.
     Published,
     /// Its command has succeeded, and what verifies it has not yet.
@@ -64,6 +62,9 @@ pub struct Refusal {
     pub id: String,
     /// Why.
     pub reason: String,
+    /// A digest of what outputs and hooks were configured.
+    #[serde(default)]
+    pub configuration: String,
 }
 
 /// Names a body.
@@ -96,7 +97,7 @@ fn head(json: &[u8]) -> String {
 }
 
 /// The sha256 of bytes.
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(in crate::agent) fn hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
         text.extend([byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0')));
         text
@@ -141,11 +142,13 @@ pub(super) struct PendingRecord {
     pub(super) state: StateName,
     pub(super) phase: Phase,
     pub(super) attempts: u32,
+    #[serde(default)]
+    pub(super) tries: u32,
 }
 
 impl PendingRecord {
-    pub(super) fn new(of: &Of, Pending { body, phase, attempts }: &Pending) -> Self {
-        Self { of: of.clone(), state: body.name(), phase: *phase, attempts: *attempts }
+    pub(super) fn new(of: &Of, Pending { body, phase, attempts, tries }: &Pending) -> Self {
+        Self { of: of.clone(), state: body.name(), phase: *phase, attempts: *attempts, tries: *tries }
     }
 }
 
@@ -203,6 +206,13 @@ pub(super) fn read<R: Record>(path: &Path, of: &Of) -> Result<Result<Option<R>, 
         }))
     };
     read().map_err(failed("read", path))
+}
+
+/// The id of what is held in a state directory, which may be another agent's: nothing is locked or changed.
+#[must_use]
+pub fn held_id(directory: &Path, of: &Of) -> Option<String> {
+    let kept = read::<Kept>(&directory.join(Kept::NAME), of).ok()?.ok()??;
+    Some(kept.state.id)
 }
 
 /// What a file has that any record has; none if it is no record of this form.

@@ -54,7 +54,7 @@ fn the_next_process_finds_what_this_one_kept() {
     assert_eq!(all(&store), (None, None, vec![]));
     hold(&mut store, "one");
     store.begin(body("two")).expect("there is room");
-    store.refuse("it is bad").expect("there is room");
+    store.refuse("it is bad", "c").expect("there is room");
     store.begin(body("three")).expect("there is room");
     store.advance(Phase::Published, 2).expect("there is room");
     let before = all(&store);
@@ -63,7 +63,8 @@ fn the_next_process_finds_what_this_one_kept() {
     assert_eq!(all(&store), before);
     assert_eq!(store.held().map(|held| (held.body.clone(), held.applied.clone())), Some((body("one"), applied())));
     assert_eq!(store.pending().map(|pending| (pending.phase, pending.attempts)), Some((Phase::Published, 2)));
-    assert_eq!(store.refusal("two").map(|refusal| &*refusal.reason), Some("it is bad"));
+    assert_eq!(store.refusal("two", "c").map(|refusal| &*refusal.reason), Some("it is bad"));
+    assert_eq!(store.refusal("two", "other"), None, "with other commands it may be good");
     assert_eq!(bodies(&folder), 2, "what is refused needs none");
     let held = store.held().expect("held");
     assert!(held.is_applied("c", "b") && !held.is_applied("c", "other") && !held.is_applied("other", "b"));
@@ -87,10 +88,10 @@ fn the_last_refusals_are_remembered() {
     let mut store = open(&folder);
     for number in 0..20 {
         store.begin(body(&format!("{number}"))).expect("there is room");
-        store.refuse("no").expect("there is room");
+        store.refuse("no", "c").expect("there is room");
     }
     store.begin(body("10")).expect("there is room");
-    store.refuse("again").expect("there is room");
+    store.refuse("again", "c").expect("there is room");
     let ids: Vec<&str> = store.refused().iter().map(|refusal| &*refusal.id).collect();
     assert_eq!((ids.len(), ids[0], ids[1], ids[15]), (16, "10", "19", "4"));
 }
@@ -100,13 +101,13 @@ fn changes(store: &mut Store) -> Vec<(Option<Held>, Option<Pending>, Vec<Refusal
     type Change = fn(&mut Store) -> Result<(), StoreError>;
     let changes: [Change; 9] = [
         |store| store.begin(body("two")),
-        |store| store.advance(Phase::Staged, 0),
+        |store| store.tried(1),
         |store| store.advance(Phase::Published, 1),
         |store| store.hold(applied()),
         |store| store.rename_held("two-later"),
         |store| store.begin(body("three")),
         |store| store.advance(Phase::RollingBack, 1),
-        |store| store.refuse("it is bad"),
+        |store| store.refuse("it is bad", "c"),
         |store| store.forget_refused(),
     ];
     let mut seen = vec![all(store)];
@@ -265,6 +266,9 @@ fn a_directory_has_one_agent_and_the_second_one_is_told_which() {
     let file = folder.path().join("file");
     fs::write(&file, "").expect("a file");
     let error = Store::open(&file, of("/describe")).expect_err("no folder").to_string();
-    assert!(error.starts_with(&format!("cannot create {}: ", file.display())), "{error}");
+    assert_eq!(
+        error,
+        format!("--state-dir {}: it is no folder: name one, or a path at which one can be created", file.display())
+    );
     assert!(!boot().is_empty());
 }

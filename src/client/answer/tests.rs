@@ -162,14 +162,20 @@ fn what_cannot_be_true_is_said_with_its_remedy() {
 
 #[test]
 fn a_refusal_says_what_the_problem_says_and_when_it_is_asked_again() {
-    use FailureKind::{Busy, Denied, Refused};
+    use FailureKind::{Busy, Denied, Gone, Refused};
     let seconds = |seconds| Some(Duration::from_secs(seconds));
     let problem = br#"{"type":"x","title":"The title","detail":"wait is \"x\": give seconds"}"#;
     for (status, after, body, kind, expected) in [
         (400, None, &problem[..], Refused, "400 Bad Request: wait is \"x\": give seconds"),
-        (404, None, br#"{"title":"Nothing is here"}"#, Refused, "404 Not Found: Nothing is here"),
+        (
+            404,
+            None,
+            br#"{"title":"Nothing is here"}"#,
+            Gone,
+            "404 Not Found: Nothing is here: the operation is not there: correct its path",
+        ),
         (405, None, b"", Refused, "405 Method Not Allowed: correct the endpoint, the operation or what is asked of it"),
-        (410, None, b"<html>", Refused, "410 Gone: correct the endpoint, the operation or what is asked of it"),
+        (410, None, b"<html>", Gone, "410 Gone: the operation is not there: correct its path, or bring it back"),
         (431, None, b"", Refused, "431 Request Header Fields Too Large: correct"),
         (401, None, problem, Denied, "401 Unauthorized: wait is"),
         (403, None, b"", Denied, "403 Forbidden: give this client a credential that may poll"),
@@ -197,8 +203,8 @@ fn a_refusal_says_what_the_problem_says_and_when_it_is_asked_again() {
         assert_eq!(failure.kind, kind, "{status}");
         assert!(failure.text.starts_with(expected), "{}", failure.text);
     }
-    let page = refusal(StatusCode::NOT_FOUND, None, Some("text/html"), br#"{"detail":"x"}"#);
-    assert!(!page.text.contains('x'), "{}", page.text);
+    let page = refusal(StatusCode::NOT_FOUND, None, Some("text/html"), br#"{"detail":"xyz"}"#);
+    assert!(!page.text.contains("xyz"), "{}", page.text);
     let long = refusal(
         StatusCode::NOT_FOUND,
         None,

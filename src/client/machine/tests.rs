@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::*;
 use crate::bounds::CLIENT_GIVEN;
+use crate::client::Doing;
 use crate::client::state::is_same;
 use crate::model::{Content, Document, Epoch, Snapshot};
 

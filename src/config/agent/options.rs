@@ -30,13 +30,16 @@ pub struct StatusOptions {
 }
 
 /// The options of `tidewait agent`, as text.
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct AgentOptions {
     /// Instead of running one.
     #[command(subcommand)]
     pub command: Option<AgentCommand>,
+
+    /// Configuration file (YAML): the same settings, of which those of the command line win
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<String>,
 
     /// URL of a server, with its port; several times: the first one is preferred
     #[arg(long, value_name = "URL", help_heading = CONNECTION)]
@@ -69,8 +72,8 @@ pub struct AgentOptions {
     #[arg(long, value_name = "FILE", help_heading = CONNECTION)]
     pub token_file: Option<String>,
     /// Send it over connections that others can read, too
-    #[arg(long, help_heading = CONNECTION)]
-    pub allow_clear_credentials: bool,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = CONNECTION)]
+    pub allow_clear_credentials: Option<String>,
 
     /// Keep the model in this file; POINTER=FILE, several times: a part of it in each
     #[arg(long, value_name = "[POINTER=]FILE", help_heading = OUTPUT)]
@@ -93,6 +96,9 @@ pub struct AgentOptions {
     /// Older folders that stay in --out-dir (0 to 100) [default: 2]
     #[arg(long, value_name = "NUMBER", help_heading = OUTPUT)]
     pub keep: Option<String>,
+    /// Write over the files, for one that is a mount point: readers can see a part of the new one
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = OUTPUT)]
+    pub in_place: Option<String>,
     /// Put an output right that somebody else has changed [default: true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = OUTPUT)]
     pub enforce: Option<String>,
@@ -113,11 +119,11 @@ pub struct AgentOptions {
     #[arg(long, value_name = "DURATION", help_heading = HOOKS)]
     pub verify_for: Option<String>,
     /// Give the commands to /bin/sh, and do not split them at spaces
-    #[arg(long, help_heading = HOOKS)]
-    pub shell: bool,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = HOOKS)]
+    pub shell: Option<String>,
     /// Give the commands the bytes of the state on standard input
-    #[arg(long, help_heading = HOOKS)]
-    pub stdin: bool,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = HOOKS)]
+    pub stdin: Option<String>,
     /// Variables of the environment that the commands get too
     #[arg(long, value_name = "NAME[,NAME]", value_delimiter = ',', help_heading = HOOKS)]
     pub env: Vec<String>,
@@ -136,14 +142,29 @@ pub struct AgentOptions {
     /// Longest random pause before --exec (0 to 1h) [default: 0]
     #[arg(long, value_name = "DURATION", help_heading = HOOKS)]
     pub splay: Option<String>,
+    /// Wait until no newer state has come for MIN, but for MAX at most [default: 0; MAX: 4 times MIN]
+    #[arg(long, value_name = "MIN[:MAX]", help_heading = HOOKS)]
+    pub settle: Option<String>,
     /// Run --exec at a start for what is held: always, never, or auto: unless it has succeeded in this boot [default: auto]
     #[arg(long, value_name = "WHEN", help_heading = HOOKS)]
     pub exec_on_start: Option<String>,
 
+    /// What is held is stale once no server has confirmed it for so long (1s to 8760h) [default: never]
+    #[arg(long, value_name = "DURATION", help_heading = RUN)]
+    pub max_age: Option<String>,
+    /// What is done then
+    #[arg(long, value_name = "WHAT", help_heading = RUN, help = "What is done then: keep it, or exec: run --exec with TIDEWAIT_ACTION=stale, once [default: keep]")]
+    pub on_stale: Option<String>,
+    /// What is done once the server has no such operation (404, 410): keep what is held [default: keep]
+    #[arg(long, value_name = "WHAT", help_heading = RUN)]
+    pub on_gone: Option<String>,
     /// End once the newest state is applied, or rejected
     #[arg(long, help_heading = RUN)]
     pub once: bool,
-    /// How long --once takes at most (1s to 1d) [default: 60s]
+    /// Print what the newest state would change (a unified diff), and change nothing; --check looks at a copy of it
+    #[arg(long, help_heading = RUN)]
+    pub dry_run: bool,
+    /// How long --once or --dry-run takes at most (1s to 1d) [default: 60s]
     #[arg(long, value_name = "DURATION", help_heading = RUN)]
     pub deadline: Option<String>,
     /// How long a command that runs may still take after SIGTERM (0 to 1h) [default: 20s]

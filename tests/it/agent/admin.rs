@@ -204,6 +204,31 @@ async fn it_answers_what_it_knows_and_changes_nothing() {
     assert!(told.contains(&format!("cannot listen on {admin} (--admin): Address already in use")), "{told}");
 }
 
+#[tokio::test]
+async fn what_is_older_than_max_age_is_stale_in_all_places_also_while_a_command_runs() {
+    let mut rig = Rig::new().await;
+    let (exec, gate) = (rig.hook("exec"), rig.gate("gate"));
+    let (agent, admin) = start(&rig, &url(&rig), &["--exec", &exec, "--max-age=2s"]).await;
+    rig.holds("a", 1).await;
+    becomes(admin, &fault("stale"), "0").await;
+    rig.write("exec", &format!("read line < {gate}"));
+    agent.signal(Signal::USR1);
+    rig.called("exec again 1 {\"n\":1}").await;
+    rig.server.child.kill().await.expect("SIGKILL");
+    becomes(admin, &fault("stale"), "1").await;
+    let (code, words) = said(admin, "/readyz").await;
+    assert!(code == 200 && words.starts_with("ok, but what is held is older than --max-age"), "{code} {words}");
+    rig.open("gate").await;
+    let by_file = rig.path("state-a");
+    for place in [["--admin", &admin.to_string()], ["--state-dir", &by_file]] {
+        until("it is stale", async || {
+            let (code, told) = status(&[&place[..], &["--fail-if=stale"]].concat()).await;
+            (code == Some(4) && told.contains("what is held is older than --max-age")).then_some(())
+        })
+        .await;
+    }
+}
+
 /// What the port shows is what the code names, which is what docs/operating.md lists (tests/it/documents.rs).
 #[tokio::test]
 async fn it_shows_every_metric_that_there_is() {

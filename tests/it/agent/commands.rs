@@ -2,6 +2,27 @@
 
 use super::{Rig, model, until};
 
+/// What commands need to change what runs step by step.
+#[tokio::test]
+async fn commands_get_what_was_before_and_the_way_from_there() {
+    let rig = Rig::new().await;
+    let (check, exec) = (rig.hook("check"), rig.hook("exec"));
+    let _agent = rig.agent(&["--check", &check, "--exec", &exec]);
+    rig.holds("a", 1).await;
+    let told = rig.path("told");
+    let tell = format!("cat $TIDEWAIT_PREVIOUS_FILE $TIDEWAIT_PATCH_FILE >> {told}; echo >> {told}");
+    rig.write("check", &tell);
+    rig.write("exec", &tell);
+    rig.change(2).await;
+    rig.holds("a", 2).await;
+    let line = r#"{"n":1}[{"op":"replace","path":"","value":{"n":2}}]"#;
+    assert_eq!(rig.read("told"), format!("{line}\n{line}\n"));
+    let left = std::fs::read_dir(rig.path("")).expect("a folder").flatten();
+    let left: Vec<_> =
+        left.map(|entry| entry.file_name()).filter(|name| name.to_string_lossy().contains("tidewait-")).collect();
+    assert_eq!(left, Vec::<std::ffi::OsString>::new());
+}
+
 #[tokio::test]
 async fn what_a_check_refuses_is_told_upstream_and_kept_out_of_the_way_until_a_newer_state() {
     let rig = Rig::new().await;
@@ -65,7 +86,8 @@ async fn exit_code_75_is_tried_again_with_the_same_bytes() {
     rig.write("exec", &counts);
     let _agent = rig.agent(&["--exec", &exec]);
     rig.holds("a", 1).await;
-    assert_eq!(rig.calls(), ["exec apply 1 {\"n\":1}"; 3]);
+    let calls = [1, 2, 3].map(|attempt| format!("exec apply {attempt} {{\"n\":1}}"));
+    assert_eq!(rig.calls(), calls);
 }
 
 /// Nothing is left of a state that was put out, and was replaced by one that is refused before it is put out.
@@ -83,6 +105,17 @@ async fn what_was_put_out_and_never_held_does_not_stay_where_a_newer_one_is_refu
     assert_eq!(rig.rejects("a", 3).await, "no three");
     assert_eq!(rig.read("out"), model(1), "what is held");
     assert_eq!(rig.calls().last().expect("some"), "exec rollback 1 {\"n\":1}");
+}
+
+/// A time that is as long as the pause before the next attempt is time for one.
+#[tokio::test]
+async fn verify_is_asked_again_until_its_time_is_over() {
+    let rig = Rig::new().await;
+    let (exec, verify) = (rig.hook("exec"), rig.hook("verify"));
+    rig.write("verify", "echo 'not yet' >&2; exit 1");
+    let _agent = rig.agent(&["--exec", &exec, "--verify", &verify, "--verify-for=1s"]);
+    assert_eq!(rig.rejects("a", 1).await, "not yet");
+    assert_eq!(rig.calls().iter().filter(|call| call.starts_with("verify")).count(), 2);
 }
 
 /// Without a state before there is nothing to put back: the new file goes.

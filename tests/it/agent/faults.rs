@@ -10,9 +10,13 @@ use crate::server::tidewait;
 
 /// An agent whose folder `disk` is a file system of its own, after these commands.
 fn on_a_disk(rig: &Rig, options: &str, more: &str) -> Agent {
+    on_a_disk_with(rig, options, more, &[])
+}
+
+fn on_a_disk_with(rig: &Rig, options: &str, more: &str, arguments: &[&str]) -> Agent {
     let (disk, out) = (rig.path("disk"), rig.path("disk/out"));
     fs::create_dir_all(&disk).expect("a folder");
-    let agent = rig.command("a", &["--out", &out]);
+    let agent = rig.command("a", &[&["--out", &out], arguments].concat());
     let prepare =
         format!("mount -t tmpfs -o {options} none {disk} && cd {disk} && {more} && cd / && exec \"$0\" \"$@\"");
     let mut command = tokio::process::Command::new("unshare");
@@ -64,6 +68,26 @@ async fn a_mount_point_is_refused_at_the_start() {
     let mut agent = on_a_disk(&rig, "size=64k", "echo before > other && touch out && mount --bind other out");
     assert_eq!(agent.ended().await, Some(2));
     agent.logged("it is a mount point, which cannot be replaced by another file: mount the folder").await;
+}
+
+#[tokio::test]
+async fn a_mount_point_can_be_written_over_and_rolled_back() {
+    let rig = Rig::new().await;
+    let exec = rig.hook("exec");
+    let prepare = "echo before > other && touch out && mount --bind other out";
+    let agent = on_a_disk_with(&rig, "size=64k", prepare, &["--in-place", "--exec", &exec]);
+    rig.holds("a", 1).await;
+    // The hook of the test reads its output where the agent does.
+    rig.write("exec", "case $(cat $TIDEWAIT_FILE) in *2*) echo 'no two' >&2; exit 1;; esac");
+    rig.change(2).await;
+    assert_eq!(rig.rejects("a", 2).await, "no two");
+    let calls = rig.calls();
+    assert_eq!(calls.last().map(String::as_str), Some("exec rollback 1 {\"n\":1}"), "{calls:?}");
+    rig.change(3).await;
+    rig.holds("a", 3).await;
+    for name in ["disk/out", "disk/other"] {
+        assert_eq!(seen_by(&agent, &rig.path(name)), model(3));
+    }
 }
 
 #[tokio::test]
@@ -134,6 +158,26 @@ async fn a_server_that_lies_changes_nothing() {
         assert_eq!((code, &*rig.read("out")), (Some(4), &*model(1)), "{head}: {log:?}");
         assert!(log.iter().any(|line| line.contains("no state comes") && line.contains(&liar)), "{head}: {log:?}");
     }
+}
+
+#[tokio::test]
+async fn an_operation_that_is_gone_leaves_the_output_as_it_is() {
+    let mut rig = Rig::new().await;
+    let mut agent = rig.agent(&[]);
+    rig.holds("a", 1).await;
+    agent.kill().await;
+    rig.server.child.kill().await.expect("SIGKILL");
+    let gone = answers("404 Not Found\r\nContent-Length: 0".to_owned(), "").await;
+    let out = rig.path("out");
+    let mut agent = Agent::spawn(rig.command_at(&gone, "a", &["--out", &out, "--on-gone=keep"]));
+    let told = agent.logged("no state comes").await;
+    assert!(told.contains("the operation is not there: correct its path"), "{told}");
+    let status = tidewait(&["agent", "status", "--state-dir", &rig.path("state-a")]).output().await;
+    let status = status.expect("the binary starts");
+    let text = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert_eq!(status.status.code(), Some(4), "{text}");
+    assert!(text.contains("the operation is gone, and what is held stays"), "{text}");
+    assert_eq!(rig.read("out"), model(1));
 }
 
 /// That a state is put out is noted before it is: what comes in between must not be taken for done.

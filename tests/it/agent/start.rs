@@ -83,6 +83,72 @@ async fn what_was_under_way_is_finished_without_a_server() {
     assert_eq!(rig.calls().len(), before, "{:?}", rig.calls());
 }
 
+/// Nobody has given it to this process, and the server has gone back to what was held: it must hear of it, to say so.
+#[tokio::test]
+async fn what_was_under_way_and_was_taken_back_meanwhile_does_not_stay() {
+    let rig = Rig::new().await;
+    let url = format!("http://{}", rig.server.listen);
+    let mut agent = start(&rig, &url, &[]);
+    rig.holds("a", 1).await;
+    let gate = rig.gate("gate");
+    rig.write("exec", &format!("read line < {gate}"));
+    rig.change(2).await;
+    rig.called("exec apply 1 {\"n\":2}").await;
+    agent.kill().await;
+    rig.write("exec", "");
+    rig.change(1).await;
+    let mut agent = start(&rig, &url, &[]);
+    agent.logged("the state is applied").await;
+    rig.reads("out", &model(1)).await;
+    rig.holds("a", 1).await;
+}
+
+#[tokio::test]
+async fn settings_come_from_a_file_and_from_the_environment() {
+    let rig = Rig::new().await;
+    let [out, state, config] = ["out", "state", "agent.yaml"].map(|name| rig.path(name));
+    let head = "apiVersion: tidewait.dev/v1alpha1\nkind: AgentConfig\n";
+    let good = format!("{head}endpoints: [\"http://{}\"]\nout: [{out}]\nstateDir: /none\n", rig.server.listen);
+    for (text, code, told) in [
+        (good, 0, "the state is applied"),
+        (format!("{head}endpoint: x\n"), 2, "endpoint: is no field: did you mean endpoints?"),
+    ] {
+        rig.write("agent.yaml", &text);
+        let mut command = crate::server::tidewait(&["agent", "--once"]);
+        command.env("TIDEWAIT_AGENT_CONFIG", &config).env("TIDEWAIT_AGENT_STATE_DIR", &state);
+        let mut agent = Agent::spawn(command);
+        assert_eq!(agent.ended().await, Some(code), "{:?}", agent.log.borrow());
+        agent.logged(told).await;
+    }
+    assert_eq!(rig.read("out"), model(1));
+}
+
+/// The command of an agent that was killed is ended before another one is started.
+#[tokio::test]
+async fn no_two_commands_run_at_once() {
+    let rig = Rig::new().await;
+    let url = format!("http://{}", rig.server.listen);
+    let gate = rig.gate("gate");
+    let pids = rig.path("pids");
+    rig.write("exec", &format!("trap '' TERM\necho $$ >> {pids}\nread line < {gate}"));
+    let mut agent = start(&rig, &url, &[]);
+    until("it runs", async || (rig.read("pids").lines().count() == 1).then_some(())).await;
+    let pid = rig.read("pids");
+    let runs = || {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+    };
+    agent.kill().await;
+    assert!(runs(), "nobody has ended it");
+    rig.write("exec", &format!("cat /proc/{}/stat >> {}", pid.trim(), rig.path("seen")));
+    let mut agent = start(&rig, &url, &["--kill-after=100ms"]);
+    rig.holds("a", 1).await;
+    assert!(!runs());
+    let seen = rig.read("seen");
+    assert!(seen.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z')), "it still ran: {seen}");
+    agent.logged("a command of an agent that was killed still ran, and is ended").await;
+}
+
 #[tokio::test]
 async fn two_agents_do_not_share_a_state_directory() {
     let rig = Rig::new().await;

@@ -112,8 +112,18 @@ async fn a_client_certificate_is_shown_and_a_renewed_one_is_taken() {
     let mut follower = Follower::start(&Settings { certificate: shown, ..rig.settings("127.0.0.1") });
     let failure = follower.fails().await;
     assert!(failure.text.contains("UnknownCA"), "the alert is told: {}", failure.text);
+    assert!(failure.text.ends_with("give one of an authority that it trusts"), "{}", failure.text);
+    let without = Follower::start(&rig.settings("127.0.0.1"));
+    let failure = without.fails().await;
+    assert!(failure.text.ends_with("it asks for a client certificate: give one with its key"), "{}", failure.text);
     show(&clients.client("node-1", &[]));
     follower.reaches(r#"{"n":1}"#).await;
+    write(&key, &clients.client("node-2", &[]).key);
+    let of_another = Some(((&certificate).into(), (&key).into()));
+    let follower = Follower::start(&Settings { certificate: of_another, ..rig.settings("127.0.0.1") });
+    let failure = follower.fails().await;
+    let expected = format!("{key} is not the key of {certificate}: name the one that was made with it");
+    assert!(failure.text.ends_with(&expected), "{}", failure.text);
     let not_the_key = Some(((&certificate).into(), (&ca).into()));
     let follower = Follower::start(&Settings { certificate: not_the_key, ..rig.settings("127.0.0.1") });
     let failure = follower.fails().await;

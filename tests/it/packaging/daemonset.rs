@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 use tidewait::bounds::AGENT_PULSE;
-use tidewait::config::agent::{AgentOptions, resolve};
+use tidewait::config::agent::{AgentOptions, Surroundings, resolve};
 use tidewait::config::cli::{Command as Subcommand, parse};
 
 use super::deployed;
@@ -52,7 +52,8 @@ fn options(arguments: &Value) -> AgentOptions {
 #[test]
 fn the_program_takes_its_arguments() {
     let (container, pod) = container();
-    let agent = resolve(&options(&container["args"]), None, "host").expect("good");
+    let agent =
+        resolve(&options(&container["args"]), &Surroundings { host: "host", ..Surroundings::default() }).expect("good");
     assert_eq!(agent.source.agent_id.as_deref(), Some("node-7"));
     // Its own loop, and its output: no probe asks for the server. Both are at the port that the program listens on.
     let port = agent.admin.expect("there is one").port();

@@ -217,6 +217,13 @@ async fn a_script_of_ones_own_follows_and_says_what_is_wrong() {
     followed.becomes(&model("10.0.0.2"), None).await;
     assert_eq!(fs::read_to_string(&hosts).expect("it was written"), "10.0.0.1 a.edge\n10.0.0.2 b\n");
     followed.becomes(&model("10.0.0.300"), Some("'10.0.0.300' does not appear to be an IPv4 or IPv6 address")).await;
+    for (odd, reason) in [
+        (json!([1]), "the model is not {\"hosts\": {\"NAME\": \"ADDRESS\"}}"),
+        (json!({ "hosts": ["a"] }), "the model is not {\"hosts\": {\"NAME\": \"ADDRESS\"}}"),
+        (json!({ "hosts": { "a": 7 } }), "the address of 'a' is no text"),
+    ] {
+        followed.becomes(&odd, Some(reason)).await;
+    }
     followed.becomes(&json!({ "hosts": { "a b": "::1" } }), Some("'a b' is no name of a host")).await;
     assert_eq!(fs::read_to_string(&hosts).expect("it stays"), "10.0.0.1 a.edge\n10.0.0.2 b\n");
     followed.becomes(&model("::2"), None).await;

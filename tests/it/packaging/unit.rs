@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tidewait::agent::exit::Exit;
-use tidewait::config::agent::{Agent, resolve};
+use tidewait::config::agent::{Agent, Surroundings, resolve};
 use tidewait::config::cli::{Command as Subcommand, parse};
 use tokio::process::Command;
 
@@ -101,5 +101,6 @@ fn words() -> Vec<String> {
 fn example(words: &[String]) -> Agent {
     let all = ["tidewait", "agent"].into_iter().map(OsString::from).chain(words.iter().map(OsString::from));
     let Subcommand::Agent(options) = parse(all).expect("options").command else { panic!("not the agent") };
-    resolve(&options, Some("/var/lib/tidewait-agent/network/state"), "edge-7").expect("good")
+    let state_directory = Some("/var/lib/tidewait-agent/network/state".to_owned());
+    resolve(&options, &Surroundings { state_directory, host: "edge-7", ..Surroundings::default() }).expect("good")
 }
