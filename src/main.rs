@@ -15,11 +15,14 @@ use tidewait::app::{self, App};
 use tidewait::bounds::LOG_END;
 use tidewait::config::agent::{AgentCommand, AgentOptions, StatusOptions};
 use tidewait::config::{self, Config, LogFormat, cli};
+use tidewait::lifecycle::stop::Signals;
 use tidewait::lifecycle::threads;
+use tidewait::operation::lineage;
 use tidewait::telemetry::writer::{Target, Writer};
 use tidewait::telemetry::{self, chain};
 use tidewait::{crd, escape};
 use tokio::runtime::Builder;
+use tokio::sync::oneshot;
 
 /// A file system that hangs must not keep a stopped process from ending.
 const LAST_THREADS: Duration = Duration::from_secs(1);
@@ -104,14 +107,18 @@ fn agent(options: &AgentOptions) -> ExitCode {
     if let Some(AgentCommand::Status(asked)) = &options.command {
         return agent_status(asked, cli::state_directory().as_deref());
     }
-    let config = match cli::load_agent(options, &setup::host()) {
-        Ok(config) => config,
+    let loaded = cli::load_agent(options, &setup::host()).and_then(|config| {
+        let serving = config.serve.as_ref().map(|serve| cli::load_serve(serve, &config.source)).transpose()?;
+        Ok((config, serving))
+    });
+    let (config, serving) = match loaded {
+        Ok(loaded) => loaded,
         Err(problems) => {
             complain(&problems.to_string());
             return ExitCode::from(2);
         }
     };
-    match run_agent(&config) {
+    match run_agent(config, serving) {
         Ok(Ok((exit, text))) => print_out(&text, exit.code()),
         Ok(Err(error)) => {
             complain(&format!("tidewait: {}", escape::lines(&chain(&error))));
@@ -154,7 +161,11 @@ fn print_out(text: &str, code: u8) -> ExitCode {
     }
 }
 
-fn run_agent(config: &config::agent::Agent) -> Result<Result<(exit::Exit, String), setup::SetupError>, Box<dyn Error>> {
+/// Runs an agent, which serves what it holds where `serving` is given.
+fn run_agent(
+    mut config: config::agent::Agent,
+    serving: Option<Config>,
+) -> Result<Result<(exit::Exit, String), setup::SetupError>, Box<dyn Error>> {
     threads::check()?;
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     // Little is to be done, but the output is written on one thread while the other one polls.
@@ -171,13 +182,60 @@ fn run_agent(config: &config::agent::Agent) -> Result<Result<(exit::Exit, String
         Given { socket: socket.as_deref(), watchdog: watchdog.as_deref(), watchdog_pid: watchdog_pid.as_deref() };
     let notify = Notify::new(given)?;
     let done = if config.dry_run {
-        runtime.block_on(dry_run::run(config, cli::variable))
+        runtime.block_on(dry_run::run(&config, cli::variable))
+    } else if let Some(serving) = serving {
+        config.source.relay = serving.operations.first().map(|operation| lineage::relay(operation, &serving.access));
+        let start = || run::start(&config, notify, cli::variable);
+        runtime.block_on(run_relay(start, serving, &telemetry))?.map(|exit| (exit, String::new()))
     } else {
-        runtime.block_on(run::run(config, notify, cli::variable)).map(|exit| (exit, String::new()))
+        let run = async { Ok(run::start(&config, notify, cli::variable)?.run().await) };
+        runtime.block_on(run).map(|exit| (exit, String::new()))
     };
     runtime.shutdown_timeout(LAST_THREADS);
     telemetry.finish();
     Ok(done)
+}
+
+/// Runs an agent and the port at which it serves what it holds. The port goes on while the agent ends, and then drains.
+async fn run_relay(
+    start: impl FnOnce() -> Result<run::Started, setup::SetupError>,
+    serving: Config,
+    telemetry: &telemetry::Telemetry,
+) -> Result<Result<exit::Exit, setup::SetupError>, app::AppError> {
+    // First, so that nothing is touched where another process listens.
+    let app = App::bind(serving).await?;
+    let started = match start() {
+        Ok(started) => started,
+        Err(error) => return Ok(Err(error)),
+    };
+    let app = app.of_agent(started.holdings());
+    let (ends, ended) = oneshot::channel();
+    let mut ended = Some(ended);
+    let served = app.run_until(telemetry, async || match ended.take() {
+        Some(ended) => {
+            let _ = ended.await;
+            "the agent has ended"
+        }
+        // A second signal is in a hurry.
+        None => match Signals::new() {
+            Ok(mut signals) => signals.next().await,
+            Err(_) => std::future::pending().await,
+        },
+    });
+    let run = async {
+        let exit = started.run().await;
+        // It fails where the port has failed before.
+        let _ = ends.send(());
+        exit
+    };
+    let (mut served, mut run) = (std::pin::pin!(served), std::pin::pin!(run));
+    tokio::select! {
+        failed = &mut served => failed.map(|()| Ok(exit::Exit::Failed)),
+        exit = &mut run => match served.await {
+            Ok(()) | Err(app::AppError::Aborted) => Ok(Ok(exit)),
+            Err(error) => Err(error),
+        },
+    }
 }
 
 fn drain(wanted: &cli::Drain) -> Done {

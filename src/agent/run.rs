@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 pub(super) use self::tell::failure;
-use super::admin::{self, Seen};
+use super::admin::{self, Port, Seen};
 use super::apply::{Applier, is_renamed};
 use super::around::{Around, Interrupt, every};
 use super::exit::Exit;
@@ -20,8 +20,9 @@ use super::setup::{SetupError, setup};
 use super::status::Journal;
 use super::wording::in_options;
 use crate::bounds::{AGENT_ENFORCE, AGENT_NEWER, CLIENT_FAILURES};
-use crate::client::{Client, Reports, Status, is_same};
+use crate::client::{Client, Reports, State, Status, is_same};
 use crate::config::agent::{Agent, OnStale, OnStart};
+use crate::sources::describe::Holdings;
 
 mod held;
 mod take;
@@ -58,21 +59,31 @@ struct Running {
     broken: Option<String>,
     /// Why the commands failed for what is held, when they ran last.
     failed: Option<String>,
+    /// What is held, for who serves it.
+    held: watch::Sender<Option<State>>,
 }
 
-/// Runs an agent until it ends. `inherited` gives the variables of the environment.
-pub async fn run(
+/// An agent that polls, and has done nothing with it yet.
+#[expect(missing_debug_implementations, reason = "its parts have none")]
+pub struct Started {
+    running: Running,
+    /// Open while it runs.
+    port: Option<Port>,
+}
+
+/// Starts an agent. `inherited` gives the variables of the environment.
+pub fn start(
     config: &Agent,
     notify: Notify,
     inherited: impl Fn(&str) -> Option<std::ffi::OsString>,
-) -> Result<Exit, SetupError> {
+) -> Result<Started, SetupError> {
     let applier = setup(config, inherited)?;
     let (states, reports) = Client::start(&config.source, applier.held()).map_err(SetupError::Client)?;
     let journal = Journal::new(&config.state_dir);
     let tally = Arc::clone(applier.commands().tally());
     let stale = config.max_age.map(|_| applier.commands().stale().clone());
     let seen = Seen { report: journal.last(), status: reports.status(), tally, stale };
-    let (_port, heart) = admin::open(config.admin, seen)?;
+    let (port, heart) = admin::open(config.admin, seen)?;
     let around = Around::new(config, notify, reports.clone(), heart, applier.commands())?;
     let running = Running {
         applier,
@@ -93,8 +104,25 @@ pub async fn run(
         is_looked_at: false,
         broken: None,
         failed: None,
+        held: watch::Sender::new(None),
     };
-    Ok(running.run().await)
+    Ok(Started { running, port })
+}
+
+impl Started {
+    /// What it holds, as that changes.
+    #[must_use]
+    pub fn holdings(&self) -> Holdings {
+        Holdings { held: self.running.held.subscribe(), status: self.running.status.clone() }
+    }
+
+    /// Runs it until it ends.
+    pub async fn run(self) -> Exit {
+        let Self { running, port } = self;
+        let exit = running.run().await;
+        drop(port);
+        exit
+    }
 }
 
 impl Running {

@@ -48,6 +48,8 @@ pub struct Agent {
     pub once: Option<Duration>,
     /// Where operators and the kubelet ask.
     pub admin: Option<SocketAddr>,
+    /// What is held is served there; absent: nowhere.
+    pub serve: Option<Serve>,
     /// What is held is stale beyond; absent: never.
     pub max_age: Option<Duration>,
     /// What is done then.
@@ -145,6 +147,15 @@ pub struct Settle {
     pub most: Duration,
 }
 
+/// Where an agent serves what it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Serve {
+    /// The address, as it was given.
+    pub listen: String,
+    /// The file that says the rest.
+    pub config: Option<PathBuf>,
+}
+
 const DAY: Duration = Duration::from_hours(24);
 
 /// What an agent finds beside its command line.
@@ -182,6 +193,7 @@ pub fn resolve(options: &AgentOptions, around: &Surroundings<'_>) -> Result<Agen
     let given = reader.optional("state-dir", values::text);
     let state_dir = state_dir(given.as_deref(), around.state_directory.as_deref(), reader.problems);
     let admin = reader.optional("admin", value::address);
+    let serve = serve(&mut reader, is_for_once);
     let format = reader.optional("log-format", value::log_format).unwrap_or(LogFormat::Text);
     let level = reader.optional("log-level", value::log_level).unwrap_or_else(|| "info".to_owned());
     if !problems.is_empty() {
@@ -190,7 +202,19 @@ pub fn resolve(options: &AgentOptions, around: &Surroundings<'_>) -> Result<Agen
     let log = Log { format, level, access: false };
     let once = is_for_once.then_some(deadline);
     let dry_run = options.dry_run;
-    Ok(Agent { source, output, state_dir, hooks, settle, once, admin, max_age, on_stale, dry_run, log })
+    Ok(Agent { source, output, state_dir, hooks, settle, once, admin, serve, max_age, on_stale, dry_run, log })
+}
+
+fn serve(reader: &mut Reader<'_>, is_for_once: bool) -> Option<Serve> {
+    let listen = text(reader, "serve");
+    let config = path(reader, "serve-config");
+    if let (Some(given), None) = (reader.given("serve-config"), &listen) {
+        reader.wrong(given, "is of no use without --serve: give that too, or leave this out");
+    }
+    if let (Some(given), true) = (reader.given("serve"), is_for_once) {
+        reader.wrong(given, "is of no use with --once or --dry-run, which end: leave one of them out");
+    }
+    listen.map(|listen| Serve { listen, config })
 }
 
 fn stale(reader: &mut Reader<'_>, has_exec: bool) -> (Option<Duration>, OnStale) {

@@ -11,17 +11,19 @@ use std::time::Duration;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use super::agent::{self, Agent, AgentOptions, Surroundings, layers};
+use super::agent::{self, Agent, AgentOptions, Serve, Surroundings, layers};
 use super::environment::unread;
 use super::file::ConfigFile;
 use super::problem::{Problem, Problems};
 use super::reader::Reader;
+use super::resolve::relay::relay;
 use super::resolve::{Layers, resolve};
 pub use super::settings::Options;
 use super::settings::{COLLECTOR, SETTINGS, Setting, Unset, environment_name, from_environment, from_flags};
 use super::{Config, ranges, value};
 use crate::access::tokens::is_name;
 use crate::bounds::CONFIG_BYTES;
+use crate::client;
 
 /// Serves models by long polling: parks requests, and answers all of them when the model changes
 #[derive(Debug, Clone, PartialEq, Eq, Parser)]
@@ -124,6 +126,12 @@ pub fn load_agent(options: &AgentOptions, host: &str) -> Result<Agent, Problems>
     });
     let file = config.as_deref().map(read);
     agent::resolve(options, &Surroundings { variables, file, state_directory: state_directory(), host })
+}
+
+/// The configuration of what an agent serves, whose file is read here.
+pub fn load_serve(serve: &Serve, source: &client::Settings) -> Result<Config, Problems> {
+    let file = serve.config.as_ref().map(|path| read(&path.to_string_lossy()));
+    relay(&serve.listen, file.as_ref(), source)
 }
 
 /// `STATE_DIRECTORY`, as systemd sets it.

@@ -8,7 +8,7 @@ use http::HeaderValue;
 use super::Operation;
 use crate::bounds::{CATCH_UP, RELAY_HOP};
 use crate::config::{self, Relays, Source};
-use crate::protocol::relay::Unfit;
+use crate::protocol::relay::{Relay, Unfit};
 use crate::protocol::{Instance, RelayPolicy, StatePath};
 use crate::sources::describe::Upstream;
 
@@ -124,6 +124,12 @@ pub fn policy(config: &config::Operation, access: &config::Access) -> RelayPolic
         (Some(Relays::Same), _) | (None, true) => RelayPolicy::Same { rules: access.rules_digest(config) },
         (Some(Relays::None), _) => RelayPolicy::None,
     }
+}
+
+/// What this process is to the server of an operation that it relays.
+#[must_use]
+pub fn relay(config: &config::Operation, access: &config::Access) -> Relay {
+    Relay { instance: instance().clone(), rules: access.rules_digest(config) }
 }
 
 impl Operation {

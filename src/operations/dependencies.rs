@@ -14,7 +14,6 @@ use crate::client::{self, Reporter};
 use crate::config::{self, Source};
 use crate::model::Content;
 use crate::operation::{Operation, lineage};
-use crate::protocol::relay::Relay;
 use crate::sources::describe::{self, DescribeSource, Holdings, Upstream};
 use crate::sources::resource::trigger::{self, TriggerObject};
 use crate::sources::{Reports, configmap, file, kubernetes, resource, upstream};
@@ -133,8 +132,7 @@ impl Dependencies {
         operation: &Arc<Operation>,
         reports: Reports,
     ) -> Result<Working, SourceError> {
-        let relay = Relay { instance: lineage::instance().clone(), rules: self.access.rules_digest(config) };
-        let settings = client::Settings { relay: Some(relay), ..settings.clone() };
+        let settings = client::Settings { relay: Some(lineage::relay(config, &self.access)), ..settings.clone() };
         let source = match &self.holdings {
             Some(holdings) => DescribeSource::of_agent(&settings, holdings.clone()),
             None => DescribeSource::start(&settings, held(operation)),

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use crate::server::{Client, STEP, Server, until};
 
+mod agent;
 mod cut;
 mod path;
 mod policy;

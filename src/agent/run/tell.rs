@@ -4,7 +4,7 @@ use super::Running;
 use crate::agent::apply::WITHDRAWN;
 use crate::agent::status::Report;
 use crate::agent::wording::in_options;
-use crate::client::{Status, is_same};
+use crate::client::{State, Status, is_same};
 
 impl Running {
     /// Says everywhere that a state is rejected.
@@ -32,6 +32,7 @@ impl Running {
 
     /// Says how the agent is, where people look.
     pub(super) fn report(&self, retries: Option<&str>) {
+        self.publish();
         let status = self.status.borrow().clone();
         let store = self.applier.store();
         let (rejects, reason) = self.rejected_newest().cloned().unzip();
@@ -53,6 +54,14 @@ impl Running {
             ..Report::default()
         };
         self.journal.write(report.with(&status));
+    }
+
+    /// Shows what is held to who serves it.
+    fn publish(&self) {
+        let held = self.applier.held_id();
+        if self.held.receiver_count() > 0 && self.held.borrow().as_ref().map(State::id) != held.as_deref() {
+            self.held.send_replace(self.applier.held());
+        }
     }
 
     /// Says once that the server is not reached, or again, and why.

@@ -10,7 +10,7 @@ use crate::config::problem::Problems;
 const PREFIX: &str = "TIDEWAIT_AGENT_";
 
 /// The settings of an agent, by their options. `--config` names the file of the others; `--once` and `--dry-run` are for one run.
-pub(in crate::config) const SETTINGS: [&str; 44] = [
+pub(in crate::config) const SETTINGS: [&str; 46] = [
     "endpoint",
     "operation",
     "select",
@@ -52,6 +52,8 @@ pub(in crate::config) const SETTINGS: [&str; 44] = [
     "deadline",
     "stop-timeout",
     "admin",
+    "serve",
+    "serve-config",
     "log-format",
     "log-level",
     "config",
@@ -132,6 +134,8 @@ pub(super) fn from_flags(options: &AgentOptions) -> Layer {
         ("deadline", &options.deadline),
         ("stop-timeout", &options.stop_timeout),
         ("admin", &options.admin),
+        ("serve", &options.serve),
+        ("serve-config", &options.serve_config),
         ("log-format", &options.log_format),
         ("log-level", &options.log_level),
     ];

@@ -173,6 +173,12 @@ pub struct AgentOptions {
     /// Answer operators and the kubelet at this address: /livez, /readyz, /metrics, /state [default: none]
     #[arg(long, value_name = "IP:PORT", help_heading = RUN)]
     pub admin: Option<String>,
+    /// Serve what is held to others at this address, with the same ids: this agent is a relay
+    #[arg(long, value_name = "IP:PORT")]
+    pub serve: Option<String>,
+    /// Who may poll there, TLS and limits: a file as `tidewait serve --config` reads it, without operations
+    #[arg(long, value_name = "FILE")]
+    pub serve_config: Option<String>,
     /// Form of the log: text or json [default: text]
     #[arg(long, value_name = "FORMAT", help_heading = RUN)]
     pub log_format: Option<String>,

@@ -47,6 +47,8 @@ pub(super) const AGENT: Fields = &[
     ("deadline", Duration("deadline")),
     ("stopTimeout", Duration("stop-timeout")),
     ("admin", Text("admin")),
+    ("serve", Text("serve")),
+    ("serveConfig", Text("serve-config")),
     ("log", Object("log object", &[("format", Text("log-format")), ("level", Text("log-level"))])),
 ];
 
