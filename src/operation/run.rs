@@ -204,11 +204,12 @@ impl Run {
             Relayed::Holds { draft, age, read } => {
                 let draft = self.shared(draft).await;
                 self.offer(&draft, draft.version);
-                match read {
-                    None => self.confirmed_above(age, feed),
+                match (read, age) {
+                    (None, Some(age)) => self.confirmed_above(age, feed),
+                    (None, None) => self.update(),
                     // The server above has looked, however old its answer is. It says nothing of the next change: the poll
                     // that would bring it may be cut off.
-                    Some(number) => {
+                    (Some(number), _) => {
                         self.update();
                         self.operation.reads.complete(number, true);
                     }

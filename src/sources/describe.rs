@@ -75,8 +75,8 @@ pub enum Relayed {
     Holds {
         /// The state, with the id that it has there.
         draft: Draft,
-        /// `State-Age` of the answer.
-        age: Duration,
+        /// `State-Age` of the answer; none: no answer of this moment says that it is the newest.
+        age: Option<Duration>,
         /// The read that the answer was for, which is completed by it.
         read: Option<Number>,
     },
@@ -150,17 +150,14 @@ impl Feed {
         }
     }
 
-    /// How long ago a state that has come was confirmed.
-    fn age(&self, state: &State, status: &Status) -> Duration {
-        let Self::Agent(_) = self else { return state.age() };
-        // It may have taken long until it was held.
+    /// How long ago a state that has come was confirmed; none: this does not say that it is.
+    fn age(&self, state: &State, status: &Status) -> Option<Duration> {
+        let Self::Agent(_) = self else { return Some(state.age()) };
+        // It may have taken long until it was held, or have been held since before the start.
         let is_newest = status.newest.as_deref().is_some_and(|id| is_same(id, state.id()));
-        match (contact(status), status.confirmed) {
-            (Contact::Answered(_, age), _) if is_newest => age,
-            (_, Some((age, at))) => {
-                (age + Instant::now().into_std().saturating_duration_since(at)).max(Duration::from_secs(1))
-            }
-            (_, None) => state.age().max(Duration::from_secs(1)),
+        match contact(status) {
+            Contact::Answered(_, age) if is_newest => Some(age),
+            Contact::Answered(..) | Contact::Failed(_) | Contact::None => None,
         }
     }
 
@@ -270,7 +267,8 @@ impl Follower {
                     return Some(Relayed::StillHolds { age: *age }.into());
                 }
                 let anew = known.at(id);
-                let report = draft(&anew).ok().map(|draft| Relayed::Holds { draft, age: *age, read: None }.into());
+                let report =
+                    draft(&anew).ok().map(|draft| Relayed::Holds { draft, age: Some(*age), read: None }.into());
                 self.newest = Some(anew);
                 report
             }
@@ -287,7 +285,7 @@ async fn answer_reads(mut confirmer: Confirmer, mut reader: Reader, status: watc
         let url = status.borrow().url;
         let asked = timeout(CATCH_UP, ask(&mut confirmer, url, &read.held)).await;
         let report = match asked {
-            Ok(Ok(Some((draft, age)))) => Relayed::Holds { draft, age, read: Some(read.number) },
+            Ok(Ok(Some(draft))) => Relayed::Holds { draft, age: None, read: Some(read.number) },
             Ok(Err(why)) => {
                 tracing::info!(why, "a client may hold a newer state, and the server did not say whether");
                 Relayed::ReadFailed(read.number)
@@ -308,12 +306,12 @@ impl From<Relayed> for Report {
 }
 
 /// What the server has, while clients hold these states.
-async fn ask(confirmer: &mut Confirmer, url: usize, held: &[Since]) -> Result<Option<(Draft, Duration)>, String> {
+async fn ask(confirmer: &mut Confirmer, url: usize, held: &[Since]) -> Result<Option<Draft>, String> {
     let mut found = None;
     for since in held {
         let state = confirmer.newest(url, &since.to_string()).await.map_err(|failure| failure.text)?;
         let draft = draft(&state)?;
-        found = Some((Draft { provenance: Provenance::Read, ..draft }, state.age()));
+        found = Some(Draft { provenance: Provenance::Read, ..draft });
     }
     Ok(found)
 }
