@@ -23,6 +23,7 @@ mod crd; // the API types and the real API server
 mod documents; // the pages lead somewhere and are true
 mod example; // the example model is made by the code
 mod faults; // killed, stopped, out of disk
+mod fleet; // some hundred clients of the library, outages, and states that cannot be applied
 mod hostile; // requests that no sane client sends, and clients that are slow, many or gone
 mod http; // describe through the real router, answer by answer
 mod library; // the client library, and the built binary or a server that lies
@@ -38,4 +39,5 @@ mod talk; // a client that sends any bytes, in pieces
 mod tidy; // rules about the source itself
 mod tls; // the built binary over TLS, and openssl and curl as its clients
 mod upstream; // the app as a source
+mod versions; // an agent and a server of the version before
 mod yaml; // what YAML means, and the YAML test suite
