@@ -74,10 +74,18 @@ async fn counted(root: &Server) -> [f64; 3] {
     counts
 }
 
+/// Whether so many agents are known, and all are converged.
+fn are_converged(counts: [f64; 3], agents: usize) -> bool {
+    let wanted = [f64::from(u32::try_from(agents).expect("few")), 0.0, 0.0];
+    counts.iter().zip(wanted).all(|(count, wanted)| (count - wanted).abs() < 0.5)
+}
+
 /// All leaves, and the relays themselves.
 async fn all_converged(root: &Server, relays: usize) {
-    let wanted = f64::from(u32::try_from(LEAVES + relays).expect("few"));
-    until("the root knows that all hold it", async || (counted(root).await == [wanted, 0.0, 0.0]).then_some(())).await;
+    until("the root knows that all hold it", async || {
+        are_converged(counted(root).await, LEAVES + relays).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -110,16 +118,15 @@ async fn a_change_reaches_every_leaf_and_the_death_of_a_relay_never_looks_like_c
         let counted = counted(&root).await;
         let holding = leaves.at(5);
         // Looked at after the counts: whoever holds it by then may have been counted.
-        was_early |= counted[1] == 0.0 && counted[2] == 0.0 && holding < LEAVES;
+        was_early |= counted[1] < 0.5 && counted[2] < 0.5 && holding < LEAVES;
         (holding == LEAVES).then_some(())
     })
     .await;
     assert!(!was_early, "the root took the tree for converged while leaves held something else");
     // The dead relay is forgotten in the end: its agents count at the others.
-    let wanted = f64::from(u32::try_from(LEAVES + 2).expect("few"));
     let mut look = tokio::time::interval(Duration::from_millis(200));
     let settled = tokio::time::timeout(Duration::from_secs(100), async {
-        while counted(&root).await != [wanted, 0.0, 0.0] {
+        while !are_converged(counted(&root).await, LEAVES + 2) {
             look.tick().await;
         }
     });
