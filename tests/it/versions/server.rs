@@ -34,8 +34,8 @@ async fn it_is_followed() {
     assert_eq!(second.patch().map(|patch| &*patch.base), Some(first.id()));
     reports.held(second.id());
     parks(&reports, second.id()).await;
-    let mut client = reports.status();
-    let waited = client.wait_for(|status| status.counters.unchanged > 0);
+    let mut status = reports.status();
+    let waited = status.wait_for(|status| status.counters.unchanged > 0);
     tokio::time::timeout(STEP, waited).await.expect("in time").expect("it runs");
     before.change(3);
     let third = takes(&mut states, 3).await;
