@@ -22,8 +22,8 @@ pub(super) fn is_inside(test: &str) -> bool {
     let mut command = Command::new("unshare");
     command.args(["--user", "--map-root-user", "--net"]).arg(program).args(["--exact", test, "--nocapture"]);
     let output = command.env(INSIDE, "yes").stdin(Stdio::null()).output().expect("unshare is there");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    let shown = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (stdout, stderr) = (shown(&output.stdout), shown(&output.stderr));
     assert!(output.status.success() && stdout.contains("1 passed"), "{test}: {stdout}\n{stderr}");
     false
 }

@@ -66,7 +66,12 @@ async fn record(program: std::ffi::OsString, file: &ModelFile, server: &Server) 
         if model_n > 1 {
             n.send_replace(model_n);
             file.replace(&model(model_n));
-            server.metric_becomes("tidewait_state_changes_total{operation=\"describe\"}", model_n as f64).await;
+            server
+                .metric_becomes(
+                    "tidewait_state_changes_total{operation=\"describe\"}",
+                    f64::from(u32::try_from(model_n).expect("few")),
+                )
+                .await;
         }
         ids.push(says(server, verdict(model_n)).await);
     }
@@ -86,11 +91,11 @@ async fn replay(file: &ModelFile, server: &Server) {
             *now += 1;
             file.replace(&model(*now));
             let wanted = model(*now);
-            let served = until("it is served", async || {
+            let id = until("it is served", async || {
                 let reply = server.get("/describe").await;
                 (reply.body == wanted.as_bytes()).then(|| reply.id().to_owned())
             });
-            ids.push(served.await);
+            ids.push(id.await);
         }
     };
     let said = wire::read("agent");
