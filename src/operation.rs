@@ -109,6 +109,7 @@ impl Operation {
     pub fn scrape(&self) {
         self.metrics.age.set(self.freshness.age().as_secs_f64());
         self.count_agents();
+        self.metrics.relay.show(self.relayed().as_ref());
     }
 }
 

@@ -32,6 +32,13 @@ fn one(operation: &Operation) -> Value {
         "parked": operation.hub.parked(),
         "agents": agents(&operation.totals(facts.state_id())),
         "source": source(&facts.status),
+        "relay": operation.relayed().map(|relayed| json!({
+            "endpoint": escape(&relayed.endpoint),
+            "statePath": relayed.path,
+            "relayPolicy": relayed.policy,
+            "cutOff": relayed.cut_off,
+            "refusal": relayed.refusal.map(|unfit| unfit.to_string()),
+        })),
         "paused": operation.config().paused,
         // The change that waits to be confirmed, and the id that confirms it.
         "held": facts.blocked_change.map(|held| json!({

@@ -28,6 +28,25 @@ pub struct Way {
     above: Option<RelayPolicy>,
     /// That server lets this process serve nobody.
     refusal: Option<Unfit>,
+    /// The URL of that server.
+    endpoint: String,
+}
+
+/// How a relay stands with its server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relayed {
+    /// The URL that it polls.
+    pub endpoint: String,
+    /// `State-Path` of its own answers.
+    pub path: String,
+    /// `Relay-Policy` of its own answers.
+    pub policy: String,
+    /// Processes between the source and this one, which count as 0 while nobody knows.
+    pub hops: usize,
+    /// Why it is not ready; none: its server answers.
+    pub cut_off: Option<&'static str>,
+    /// Why it serves nobody; none: it may.
+    pub refusal: Option<Unfit>,
 }
 
 /// Names this process.
@@ -42,7 +61,9 @@ impl Lineage {
     #[must_use]
     pub fn new(config: &config::Operation) -> Self {
         let (own, above, refusal) = (RelayPolicy::Open, None, None);
-        Self { now: RwLock::new(Arc::new(Way { path: first_path(config), own, above, refusal })) }
+        Self {
+            now: RwLock::new(Arc::new(Way { path: first_path(config), own, above, refusal, endpoint: String::new() })),
+        }
     }
 
     /// What holds now.
@@ -53,7 +74,14 @@ impl Lineage {
 
     /// Another source begins.
     pub fn begin(&self, config: &config::Operation) {
-        self.change(|way| Way { path: first_path(config), own: way.own.clone(), above: None, refusal: None });
+        let endpoint = match &config.source {
+            Source::Describe(settings) => settings.endpoints.first().cloned().unwrap_or_default(),
+            Source::File { .. } | Source::ConfigMap { .. } | Source::Resource { .. } | Source::Upstream { .. } => {
+                String::new()
+            }
+        };
+        let path = first_path(config);
+        self.change(|way| Way { path, own: way.own.clone(), above: None, refusal: None, endpoint });
     }
 
     /// Whom this process lets relays serve.
@@ -64,11 +92,12 @@ impl Lineage {
     /// The server that is polled has answered, or has not.
     pub fn follow(&self, upstream: &Upstream) {
         let Some(above) = &upstream.path else {
-            return self.change(|way| Way { refusal: upstream.refusal, ..way.clone() });
+            let (refusal, endpoint) = (upstream.refusal, upstream.endpoint.clone());
+            return self.change(|way| Way { refusal, endpoint, ..way.clone() });
         };
         let path = StatePath::below(above.as_ref(), instance().clone());
-        let (policy, refusal) = (upstream.policy.clone(), upstream.refusal);
-        self.change(|way| Way { path, own: way.own.clone(), above: policy, refusal });
+        let (above, refusal, endpoint) = (upstream.policy.clone(), upstream.refusal, upstream.endpoint.clone());
+        self.change(|way| Way { path, own: way.own.clone(), above, refusal, endpoint });
     }
 
     fn change(&self, change: impl FnOnce(&Way) -> Way) {
@@ -101,8 +130,12 @@ impl Way {
     #[must_use]
     pub fn fields(&self) -> (HeaderValue, HeaderValue) {
         let value = |text: String| HeaderValue::try_from(text).expect("instances and words are field values");
-        let policy = self.above.as_ref().map_or_else(|| self.own.clone(), |above| above.stricter(&self.own));
-        (value(self.path.to_string()), value(policy.to_string()))
+        (value(self.path.to_string()), value(self.policy().to_string()))
+    }
+
+    /// The stricter of both.
+    fn policy(&self) -> RelayPolicy {
+        self.above.as_ref().map_or_else(|| self.own.clone(), |above| above.stricter(&self.own))
     }
 }
 
@@ -138,6 +171,24 @@ impl Operation {
     pub fn cut_off(&self) -> Option<&'static str> {
         let is_relayed = matches!(self.config().source, Source::Describe(_));
         self.contact.missing().filter(|_| is_relayed)
+    }
+
+    /// How it stands with its server; none: it is no relay.
+    #[must_use]
+    pub fn relayed(&self) -> Option<Relayed> {
+        if !matches!(self.config().source, Source::Describe(_)) {
+            return None;
+        }
+        let way = self.lineage.way();
+        let hops = if way.path.is_rooted() { way.path.hops().saturating_sub(1) } else { 0 };
+        Some(Relayed {
+            endpoint: way.endpoint.clone(),
+            path: way.path.to_string(),
+            policy: way.policy().to_string(),
+            hops,
+            cut_off: self.cut_off(),
+            refusal: way.refusal,
+        })
     }
 
     /// Waits until this state is served, or another one of which it is no news.

@@ -6,6 +6,7 @@ use super::Status;
 use crate::sources::wall_clock;
 
 mod agents;
+mod relay;
 
 pub use agents::ReportResult;
 
@@ -21,11 +22,12 @@ pub struct Families {
     bytes: IntGaugeVec,
     age: GaugeVec,
     agents: agents::Families,
+    relay: relay::Families,
     held: IntGaugeVec,
 }
 
 /// The metrics of one operation.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Metrics {
     contact: Gauge,
     live: IntGauge,
@@ -43,6 +45,8 @@ pub struct Metrics {
     pub age: Gauge,
     /// Which agents hold the state.
     pub agents: agents::Metrics,
+    /// How a relay stands with its server.
+    pub relay: relay::Metrics,
     /// 1 while a change waits to be confirmed.
     pub held: IntGauge,
 }
@@ -73,6 +77,7 @@ impl Families {
             )?,
             age: seconds("tidewait_state_age_seconds", "Since the source last confirmed the state that is served.")?,
             agents: agents::Families::register(registry)?,
+            relay: relay::Families::register(registry)?,
             held: gauge(
                 "tidewait_held_changes",
                 "1 while a change is held since it removes more of the model than the guard allows.",
@@ -116,6 +121,7 @@ impl Families {
             bytes: self.bytes.with_label_values(&[operation]),
             age: self.age.with_label_values(&[operation]),
             agents: self.agents.of(operation),
+            relay: self.relay.of(operation),
             held: self.held.with_label_values(&[operation]),
         }
     }
@@ -133,6 +139,7 @@ impl Families {
             let _ = counters.remove_label_values(&[operation]);
         }
         self.agents.forget(operation);
+        self.relay.forget(operation);
         for kind in ["lost", "unusable"] {
             let _ = self.failures.remove_label_values(&[operation, kind]);
         }

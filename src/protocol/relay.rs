@@ -147,6 +147,12 @@ impl StatePath {
         (!instances.is_empty() && instances.len() <= 4 * STATE_PATH_INSTANCES).then_some(Self { is_rooted, instances })
     }
 
+    /// Whether the first process has a source of its own.
+    #[must_use]
+    pub fn is_rooted(&self) -> bool {
+        self.is_rooted
+    }
+
     /// How many processes lie between the source and who asks the last of them.
     #[must_use]
     pub fn hops(&self) -> usize {

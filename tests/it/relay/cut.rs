@@ -119,6 +119,7 @@ async fn a_relay_that_is_cut_off_serves_on_and_says_so_after_half_a_minute() {
     let relay = rig.relay("relay", &[root.listen]).await;
     let id = serves(&relay, 1).await;
     assert_eq!(relay.admin("/readyz").await.status, 200);
+    let root_at = root.listen;
     drop(root);
     let mut parked = Client::connect(relay.listen).await;
     parked.send("GET", &format!("/describe?since={id}&wait=55"), &[]).await;
@@ -128,6 +129,18 @@ async fn a_relay_that_is_cut_off_serves_on_and_says_so_after_half_a_minute() {
     assert_eq!((reply.status, reply.id()), (204, &*id));
     let told: u64 = reply.field("state-age").parse().expect("seconds");
     assert!((28..50).contains(&told), "{told}");
+    let endpoint = format!("http://{}/describe", root_at);
+    let state = relay.admin("/state").await.json();
+    let shown = &state["operations"][0]["relay"];
+    assert_eq!((&shown["endpoint"], &shown["cutOff"]), (&endpoint.clone().into(), &"cut off from its server".into()));
+    let info = format!("tidewait_relay_endpoint_info{{endpoint=\"{endpoint}\",operation=\"describe\"}}");
+    for (series, value) in [
+        ("tidewait_relay_cut_off{operation=\"describe\"}", 1.0),
+        ("tidewait_relay_hops{operation=\"describe\"}", 1.0),
+        (&*info, 1.0),
+    ] {
+        relay.metric_becomes(series, value).await;
+    }
     let ready = relay.admin("/readyz").await;
     assert_eq!(ready.status, 503);
     let text = String::from_utf8_lossy(&ready.body).into_owned();
