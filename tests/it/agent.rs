@@ -20,6 +20,7 @@ mod commands;
 mod dry_run;
 mod faults;
 mod follows;
+mod idle;
 mod killed;
 mod once;
 mod signals;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
 use crate::model_file::ModelFile;
+use crate::packaging::installed;
 use crate::server::{Server, tidewait};
 
 /// Set where a test runs in a namespace of its own.
@@ -14,16 +15,18 @@ const PORT: u16 = 8480;
 const TWENTIETH: u32 = u32::MAX / 20;
 
 /// Runs the test of this name once more, in a network namespace of its own in which it is root; whether this is that run.
-pub(super) fn is_inside(test: &str) -> bool {
+pub(super) async fn is_inside(test: &str) -> bool {
     if std::env::var_os(INSIDE).is_some() {
         return true;
     }
+    installed().await;
     let program = std::env::current_exe().expect("it has a name");
-    let mut command = Command::new("unshare");
+    let mut command = tokio::process::Command::new("unshare");
     command.args(["--user", "--map-root-user", "--net"]).arg(program).args(["--exact", test, "--nocapture"]);
-    let output = command.env(INSIDE, "yes").stdin(Stdio::null()).output().expect("unshare is there");
-    let shown = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let (stdout, stderr) = (shown(&output.stdout), shown(&output.stderr));
+    let output = command.env(INSIDE, "yes").stdin(Stdio::null()).kill_on_drop(true).output().await;
+    let output = output.expect("unshare is there");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success() && stdout.contains("1 passed"), "{test}: {stdout}\n{stderr}");
     false
 }

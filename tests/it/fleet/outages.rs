@@ -59,7 +59,7 @@ impl Scene {
         self.change(3);
         let tried: Vec<_> = self.fleet.polls().iter().zip(before).map(|(now, before)| now - before).collect();
         assert!(tried.iter().all(|tried| (1..=ATTEMPTS).contains(tried)), "{tried:?}");
-        let mean = tried.iter().sum::<u64>() / tried.len() as u64;
+        let mean = tried.iter().sum::<u64>() as usize / tried.len();
         assert!(mean <= 12, "{mean} attempts in the mean");
     }
 }
@@ -119,16 +119,12 @@ async fn loss() {
 }
 
 /// At the same time, since each takes a minute in which next to nothing happens.
-#[test]
-fn a_fleet_comes_back_after_each() {
-    if !is_inside("fleet::outages::a_fleet_comes_back_after_each") {
-        return;
-    }
-    raise_descriptors();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.expect("a runtime").block_on(async {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fleet_comes_back_after_each() {
+    if is_inside("fleet::outages::a_fleet_comes_back_after_each").await {
+        raise_descriptors();
         tokio::join!(a_restart(), cuts(), loss());
-    });
+    }
 }
 
 /// Each client is a descriptor here.

@@ -66,12 +66,7 @@ async fn record(program: std::ffi::OsString, file: &ModelFile, server: &Server) 
         if model_n > 1 {
             n.send_replace(model_n);
             file.replace(&model(model_n));
-            server
-                .metric_becomes(
-                    "tidewait_state_changes_total{operation=\"describe\"}",
-                    f64::from(u32::try_from(model_n).expect("few")),
-                )
-                .await;
+            server.metric_becomes("tidewait_state_changes_total{operation=\"describe\"}", model_n as f64).await;
         }
         ids.push(says(server, verdict(model_n)).await);
     }
@@ -91,11 +86,11 @@ async fn replay(file: &ModelFile, server: &Server) {
             *now += 1;
             file.replace(&model(*now));
             let wanted = model(*now);
-            let id = until("it is served", async || {
+            let served = until("it is served", async || {
                 let reply = server.get("/describe").await;
                 (reply.body == wanted.as_bytes()).then(|| reply.id().to_owned())
             });
-            ids.push(id.await);
+            ids.push(served.await);
         }
     };
     let said = wire::read("agent");
