@@ -45,6 +45,7 @@ mod poll;
 mod random;
 mod report;
 mod settings;
+mod stale;
 mod state;
 mod status;
 

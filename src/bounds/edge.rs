@@ -54,6 +54,10 @@ pub const CLIENT_FAILURES: u32 = 3;
 pub const CLIENT_LEFT: Duration = Duration::from_secs(600);
 /// How long another endpoint has to be well before a client goes back to the first one; up to twice that.
 pub const CLIENT_HEALTH: Duration = Duration::from_secs(300);
+/// Age of a state from which a client looks whether another endpoint has a younger one.
+pub const CLIENT_STALE: Duration = Duration::from_secs(60);
+/// Least time between two such looks; at most twice that.
+pub const CLIENT_LOOK_AROUND: Duration = Duration::from_secs(60);
 /// Patches in a row that do not lead to the state that they should, after which a client asks an endpoint for none.
 pub const CLIENT_PATCHES: u32 = 3;
 /// How long a client waits for a verdict on the state that it has given before it polls without one.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::pace::doubled;
 use super::random::Random;
+use super::stale::{Look, Stale};
 use crate::bounds::{
     CLIENT_ADDRESSES, CLIENT_FAILURES, CLIENT_GONE, CLIENT_HEALTH, CLIENT_LEFT, CLIENT_PATCHES, CLIENT_REFUSED,
     CLIENT_RESOLVED, CLIENT_RETRY_AFTER,
@@ -57,6 +58,8 @@ pub(super) struct Endpoints {
     well_since: Option<Instant>,
     /// How long it has to be, before the first is tried again.
     back_after: Duration,
+    /// What is known of an endpoint whose state is old.
+    stale: Stale,
 }
 
 impl Endpoint {
@@ -81,7 +84,7 @@ impl Endpoints {
         let order = std::iter::once(0).chain(others);
         let all = order.map(|url| Endpoint::new(Place { url, address: None })).collect();
         let looked_up = vec![None; urls.max(1)];
-        Self { all, current: 0, looked_up, well_since: None, back_after: CLIENT_HEALTH }
+        Self { all, current: 0, looked_up, well_since: None, back_after: CLIENT_HEALTH, stale: Stale::default() }
     }
 
     /// The endpoint to ask now, which is the one in use then; or when there is one.
@@ -165,6 +168,34 @@ impl Endpoints {
             // If it fails once more, the one that was well is asked again.
             self.all[first].failures = CLIENT_FAILURES - 1;
             (self.current, self.well_since) = (first, None);
+        }
+    }
+
+    /// The one in use has a state that is so old. This is between two polls too: another one is asked where that may be
+    /// younger, and left again if it is not.
+    pub(super) fn aged(&mut self, age: Duration, now: Instant, random: &mut Random) {
+        let in_use = self.all[self.current].place;
+        let goes_to = match self.stale.aged(in_use, age, now, random) {
+            Look::Stay => return,
+            Look::Back(place) => self.all.iter().position(|endpoint| endpoint.place == place),
+            Look::Around => {
+                let count = self.all.len();
+                let others = (1..count).map(|distance| (self.current + distance) % count);
+                let is_open = |at: &usize| self.all[*at].is_trusted(now) && self.all[*at].may_be_asked(now);
+                others.filter(is_open).min_by_key(|at| self.all[*at].failures)
+            }
+        };
+        match goes_to {
+            Some(next) => (self.current, self.well_since) = (next, None),
+            None => self.stale.stays(),
+        }
+    }
+
+    /// The one in use failed, and was asked since the one before has an old state: that is better than none.
+    pub(super) fn back_to_stale(&mut self) {
+        let before = self.stale.back();
+        if let Some(at) = before.and_then(|place| self.all.iter().position(|endpoint| endpoint.place == place)) {
+            self.current = at;
         }
     }
 
@@ -363,6 +394,34 @@ mod tests {
             .collect();
         assert!(pauses.iter().all(|pause| (SECS(30)..=SECS(300)).contains(pause)), "{pauses:?}");
         assert!(pauses.iter().any(|pause| *pause > SECS(200)), "{pauses:?}");
+    }
+
+    #[test]
+    fn one_whose_state_is_old_is_left_for_one_whose_state_is_younger() {
+        let (mut endpoints, mut random, mut now) = start();
+        let asked = |endpoints: &mut Endpoints, age: u64, now: Instant, random: &mut Random| {
+            let asked = url(endpoints, now);
+            endpoints.succeeded(now, random);
+            endpoints.aged(SECS(age), now, random);
+            asked
+        };
+        assert_eq!(asked(&mut endpoints, 61, now, &mut random), 0);
+        let other = url(&mut endpoints, now);
+        assert_ne!(other, 0);
+        // It is unreachable: the old state is better than none.
+        endpoints.failed();
+        endpoints.back_to_stale();
+        assert_eq!(url(&mut endpoints, now), 0);
+        now += SECS(121);
+        assert_eq!(asked(&mut endpoints, 182, now, &mut random), 0);
+        let third = url(&mut endpoints, now);
+        assert!(third != 0 && third != other, "the one that has failed least");
+        assert_eq!(asked(&mut endpoints, 3, now, &mut random), third);
+        assert_eq!(url(&mut endpoints, now), third, "it is kept");
+        // Nobody else may be asked.
+        let (mut alone, mut random) = (Endpoints::new(1, &mut Random::new(1)), Random::new(2));
+        assert_eq!(asked(&mut alone, 500, now, &mut random), 0);
+        assert_eq!(asked(&mut alone, 500, now, &mut random), 0);
     }
 
     #[test]

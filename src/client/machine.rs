@@ -265,6 +265,7 @@ impl Machine {
 
     fn succeeded(&mut self, age: Duration, now: Instant) {
         self.endpoints.succeeded(now, &mut self.random);
+        self.endpoints.aged(age, now, &mut self.random);
         self.pace.succeeded();
         (self.failure, self.denied, self.is_answered, self.at_once) = (None, None, false, 0);
         self.confirmed = Some((age, now));
@@ -314,6 +315,7 @@ impl Machine {
             | FailureKind::Patch
             | FailureKind::Unfit(_) => self.is_answered = true,
         }
+        self.endpoints.back_to_stale();
         self.failure = Some((failure, place, now));
         self.due = now + pause;
     }
