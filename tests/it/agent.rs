@@ -23,6 +23,7 @@ mod killed;
 mod once;
 mod signals;
 mod start;
+mod watched;
 
 /// A server with its model, and a folder for all that agents of it have.
 pub(crate) struct Rig {

@@ -7,74 +7,107 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use fastrand::Rng;
+use rustix::fs::{Mode, OFlags, open, openat};
+use rustix::process::{getegid, geteuid};
 use serde_json::Value;
 
+use super::watched::{Place, Watched};
 use super::{Agent, Rig, until};
 
 /// The moments at random.
 const KILLS: usize = 200;
 /// From one state to the next.
 const CHANGE: Duration = Duration::from_millis(50);
+/// Who may read and write the output.
+const MODE: u32 = 0o640;
+/// Trees that stay, so that a reader of one has a few seconds.
+const KEEP: usize = 100;
 
-/// A model that is long enough to be seen half written.
+/// Where the model goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    File,
+    Tree,
+}
+
+/// A part of the model that is long enough to be seen half written.
+fn part(n: usize) -> String {
+    format!(r#"{{"n":{n},"padding":"{}"}}"#, "x".repeat(10_000))
+}
+
 fn model(n: usize) -> String {
-    format!(r#"{{"n":{n},"padding":"{}"}}"#, "x".repeat(20_000))
+    format!(r#"{{"a":{},"b":{},"n":{n}}}"#, part(n), part(n))
 }
 
-/// The number of a model; none: it is not one, or not whole.
-fn number(text: &str) -> Option<usize> {
+/// The number of a model, or of a part of one; none: it is not one, or not whole.
+fn number(text: &str, whole: fn(usize) -> String) -> Option<usize> {
     let n = serde_json::from_str::<Value>(text).ok()?["n"].as_u64()?;
-    usize::try_from(n).ok().filter(|n| *text == model(*n))
+    usize::try_from(n).ok().filter(|n| *text == whole(*n))
 }
 
-/// Opens the output again and again.
-struct Reader {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<Vec<String>>>,
+/// Owner and group that are asked for: others than ours, where we may give files to others.
+fn asked() -> (u32, u32) {
+    if geteuid().is_root() { (1, 2) } else { (geteuid().as_raw(), getegid().as_raw()) }
 }
 
-impl Reader {
-    fn start(path: PathBuf, mode: u32) -> Self {
-        let stop = Arc::<AtomicBool>::default();
-        let stopped = Arc::clone(&stop);
-        let thread = std::thread::spawn(move || {
-            let mut strange = Vec::new();
-            while !stopped.load(Ordering::Relaxed) && strange.len() < 5 {
-                let mut text = String::new();
-                // Once it is there, it is always there.
-                let seen = File::open(&path).and_then(|mut file| {
-                    file.read_to_string(&mut text)?;
-                    file.metadata()
-                });
-                match seen {
-                    Ok(seen) if seen.mode() & 0o7777 == mode && number(&text).is_some() => {}
-                    Ok(seen) => strange.push(format!("{:o}, {} bytes: {text:.40}", seen.mode(), text.len())),
-                    Err(error) => strange.push(error.to_string()),
-                }
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            strange
+/// The number in a file, which is whole and has owner and mode as they were asked for: all of one open.
+fn checked(mut file: File, whole: fn(usize) -> String) -> Result<usize, String> {
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(|error| error.to_string())?;
+    let seen = file.metadata().map_err(|error| error.to_string())?;
+    let has = (seen.mode() & 0o7777, (seen.uid(), seen.gid()));
+    let number = number(&text, whole).filter(|_| has == (MODE, asked()));
+    number.ok_or_else(|| format!("{:o} of {:?}, {} bytes: {text:.40}", has.0, has.1, text.len()))
+}
+
+impl Kind {
+    fn place(self, rig: &Rig) -> Place {
+        let folder = PathBuf::from(rig.path("outputs"));
+        let name = if self == Self::File { "out" } else { "current" };
+        let path = folder.join(name);
+        Place { folder, name, look: Box::new(move || self.look(&path)) }
+    }
+
+    /// Opens the output, and gives the number of the state in it.
+    fn look(self, path: &Path) -> Result<usize, String> {
+        if self == Self::File {
+            return checked(File::open(path).map_err(|error| error.to_string())?, model);
+        }
+        let tree = open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        let tree = tree.map_err(|error| error.to_string())?;
+        let [a, b] = ["a.json", "b.json"].map(|name| {
+            let file = openat(&tree, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+            checked(file.map_err(|error| format!("{name}: {error}"))?.into(), part)
         });
-        Self { stop, thread: Some(thread) }
+        let (a, b) = (a?, b?);
+        if a == b { Ok(a) } else { Err(format!("{a} and {b} in one tree")) }
     }
 
-    fn judge(mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        let strange = self.thread.take().expect("once").join().expect("no panic");
-        assert_eq!(strange, <Vec<String>>::new());
+    /// The number of the state that is out.
+    fn out(self, rig: &Rig) -> usize {
+        let place = self.place(rig);
+        (place.look)().expect("a whole state")
     }
-}
 
-impl Drop for Reader {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+    fn agent(self, rig: &Rig) -> Agent {
+        let [check, exec, verify] = ["check", "exec", "verify"].map(|name| rig.hook(name));
+        let (mode, keep) = (format!("--mode={MODE:04o}"), format!("--keep={KEEP}"));
+        let (owner, group) = asked();
+        let [owner, group] = [format!("--owner={owner}"), format!("--group={group}")];
+        let folder = rig.path("outputs");
+        let out = format!("{folder}/out");
+        let to: &[&str] = match self {
+            Self::File => &["--out", &out],
+            Self::Tree => &["--out-dir", &folder, &keep, "--out=/a=a.json", "--out=/b=b.json"],
+        };
+        let flags = [&*mode, &owner, &group, "--check", &check, "--exec", &exec, "--verify", &verify];
+        rig.agent_of("a", &[to, &flags, &["--log-level=debug"]].concat())
     }
 }
 
@@ -119,11 +152,6 @@ fn version(id: &str) -> usize {
     id.split('.').nth(1).and_then(|text| text.parse().ok()).expect("a version")
 }
 
-fn out(rig: &Rig) -> usize {
-    let text = rig.read("out");
-    number(&text).unwrap_or_else(|| panic!("no state: {text:.60}"))
-}
-
 async fn rig() -> Rig {
     let rig = Rig::with(&model(1), &["--version-from=/n"]).await;
     rig.write(
@@ -136,11 +164,6 @@ async fn rig() -> Rig {
     rig
 }
 
-fn agent(rig: &Rig) -> Agent {
-    let [check, exec, verify] = ["check", "exec", "verify"].map(|name| rig.hook(name));
-    rig.agent(&["--mode=0640", "--check", &check, "--exec", &exec, "--verify", &verify, "--log-level=debug"])
-}
-
 /// The hooks have run to their end for what is out: the last three calls are of it.
 fn are_applied(rig: &Rig, n: usize) -> bool {
     let calls = rig.calls();
@@ -150,29 +173,41 @@ fn are_applied(rig: &Rig, n: usize) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn at_random_moments() {
+    killed_at_random_moments(Kind::File, KILLS).await;
+}
+
+/// The link leads to a whole tree all the time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn at_random_moments_while_a_tree_is_put_out() {
+    killed_at_random_moments(Kind::Tree, KILLS / 2).await;
+}
+
+async fn killed_at_random_moments(kind: Kind, kills: usize) {
     let rig = rig().await;
-    let mut running = agent(&rig);
-    until("the first one is out", async || (!rig.read("out").is_empty()).then_some(())).await;
-    let reader = Reader::start(rig.path("out").into(), 0o640);
+    let watched = Watched::start(kind.place(&rig));
+    let mut running = kind.agent(&rig);
+    until("held", async || (acknowledged(&rig).await == 1).then_some(())).await;
     let changes = Changes::start(&rig);
     let (mut rng, mut last, mut seen) = (Rng::with_seed(13), 0, BTreeSet::new());
-    for _ in 0..KILLS {
+    for _ in 0..kills {
         // The moment: nothing can be waited for, since it is to be any.
         tokio::time::sleep(Duration::from_millis(rng.u64(5..150))).await;
         let known = acknowledged(&rig).await;
         running.kill().await;
-        let is = out(&rig);
+        let is = kind.out(&rig);
         assert!(is >= known && is >= last, "{is} is out, {known} was acknowledged, {last} before");
         last = known.max(last);
         seen.insert(is);
-        running = agent(&rig);
+        running = kind.agent(&rig);
     }
     let newest = changes.stop().await;
     until("converged", async || (acknowledged(&rig).await == newest).then_some(())).await;
-    assert_eq!(out(&rig), newest);
+    assert_eq!(kind.out(&rig), newest);
     assert!(are_applied(&rig, newest), "{:?}", rig.calls().last_chunk::<6>());
-    assert!(seen.len() > KILLS / 10, "it comes on between two kills: {seen:?}");
-    reader.judge();
+    assert!(seen.len() > kills / 10, "it comes on between two kills: {seen:?}");
+    let (moves, numbers) = watched.judge();
+    assert!(numbers.is_sorted() && numbers.last() == Some(&newest), "{numbers:?} of {newest}");
+    assert!(moves >= seen.len(), "{moves} renames, {} states: {seen:?}", seen.len());
     clean(&rig);
 }
 
@@ -185,8 +220,9 @@ fn clean(rig: &Rig) {
         names.sort();
         names
     };
-    let beside: Vec<_> = names("").into_iter().filter(|name| name.contains("tidewait-")).collect();
-    assert_eq!(beside, <Vec<String>>::new());
+    let beside: Vec<_> = names("outputs").into_iter().filter(|name| name.contains(".tidewait-")).collect();
+    // Which trees are the agent's.
+    assert!(beside.iter().all(|name| name == ".tidewait-trees"), "{beside:?}");
     let kept: Vec<_> = names("state-a").into_iter().filter(|name| !name.starts_with("status")).collect();
     assert!(
         matches!(&kept[..], [body, held, lock] if body.starts_with("body-") && held == "held" && lock == "lock"),
@@ -200,9 +236,9 @@ fn clean(rig: &Rig) {
 async fn in_each_phase() {
     for phase in ["check", "exec", "verify", "rollback"] {
         let rig = rig().await;
-        let mut running = agent(&rig);
+        let (kind, watched) = (Kind::File, Watched::start(Kind::File.place(&rig)));
+        let mut running = kind.agent(&rig);
         until("held", async || (acknowledged(&rig).await == 1).then_some(())).await;
-        let reader = Reader::start(rig.path("out").into(), 0o640);
         let gate = rig.gate("gate");
         let waits = format!("read line < {gate}");
         if phase == "rollback" {
@@ -215,20 +251,20 @@ async fn in_each_phase() {
         let calls = || rig.calls().iter().filter(|line| line.starts_with(call)).count();
         let before = usize::from(phase != "rollback");
         until("it runs", async || (calls() > before).then_some(())).await;
-        assert_eq!(out(&rig), if ["check", "rollback"].contains(&phase) { 1 } else { 2 }, "{phase}");
+        assert_eq!(kind.out(&rig), if ["check", "rollback"].contains(&phase) { 1 } else { 2 }, "{phase}");
         running.kill().await;
         assert_eq!(acknowledged(&rig).await, 1, "{phase}");
         rig.write(if phase == "rollback" { "exec" } else { phase }, "");
-        let _running = agent(&rig);
+        let _running = kind.agent(&rig);
         if phase == "rollback" {
             until("rejected", async || rig.seen("a").await["rejects"].as_str().map(|id| assert_eq!(version(id), 2)))
                 .await;
-            assert_eq!((out(&rig), calls()), (1, 2));
+            assert_eq!((kind.out(&rig), calls()), (1, 2));
         } else {
             until("held", async || (acknowledged(&rig).await == 2).then_some(())).await;
-            assert_eq!((out(&rig), calls()), (2, before + 2), "{phase}: {:?}", rig.calls());
+            assert_eq!((kind.out(&rig), calls()), (2, before + 2), "{phase}: {:?}", rig.calls());
             clean(&rig);
         }
-        reader.judge();
+        watched.judge();
     }
 }
