@@ -18,7 +18,7 @@ fn deployed(name: &str) -> PathBuf {
 }
 
 /// Sees to it that the programs of Debian packages are there; installed on first use.
-async fn installed() {
+pub(crate) async fn installed() {
     const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/packaging/install");
     let output = Command::new(SCRIPT).stdin(Stdio::null()).output().await.expect("the script runs");
     let said = String::from_utf8_lossy(&output.stderr);
