@@ -251,6 +251,12 @@ impl Follower {
         let (path, policy) = terms.map(|terms| (terms.path, terms.policy)).unzip();
         let mut now = Upstream { path, policy: policy.flatten(), refusal: None, endpoint: status.endpoint.clone() };
         self.upstream.send_if_modified(|known| {
+            if now.path == Some(None) && (&now.path, &now.endpoint) != (&known.path, &known.endpoint) {
+                tracing::warn!(
+                    endpoint = now.endpoint,
+                    "the server sends no State-Path, as versions before relays do, so it counts as a root: update it, or a ring of relays through it is not noticed"
+                );
+            }
             now.refusal = refusal(status, known.refusal);
             let differs = *known != now;
             *known = now;
