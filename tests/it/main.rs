@@ -39,4 +39,5 @@ mod talk; // a client that sends any bytes, in pieces
 mod tidy; // rules about the source itself
 mod tls; // the built binary over TLS, and openssl and curl as its clients
 mod upstream; // the app as a source
+mod versions; // an agent and a server of the version before
 mod yaml; // what YAML means, and the YAML test suite
