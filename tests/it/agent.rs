@@ -19,6 +19,7 @@ mod admin;
 mod commands;
 mod faults;
 mod follows;
+mod idle;
 mod killed;
 mod once;
 mod signals;
