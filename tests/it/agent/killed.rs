@@ -106,8 +106,8 @@ impl Kind {
             Self::File => &["--out", &out],
             Self::Tree => &["--out-dir", &folder, &keep, "--out=/a=a.json", "--out=/b=b.json"],
         };
-        let options = [&*mode, &owner, &group, "--check", &check, "--exec", &exec, "--verify", &verify];
-        rig.agent_of("a", &[to, &options, &["--log-level=debug"]].concat())
+        let flags = [&*mode, &owner, &group, "--check", &check, "--exec", &exec, "--verify", &verify];
+        rig.agent_of("a", &[to, &flags, &["--log-level=debug"]].concat())
     }
 }
 

@@ -25,8 +25,8 @@ pub(super) async fn is_inside(test: &str) -> bool {
     command.args(["--user", "--map-root-user", "--net"]).arg(program).args(["--exact", test, "--nocapture"]);
     let output = command.env(INSIDE, "yes").stdin(Stdio::null()).kill_on_drop(true).output().await;
     let output = output.expect("unshare is there");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (stdout, stderr) = (said(&output.stdout), said(&output.stderr));
     assert!(output.status.success() && stdout.contains("1 passed"), "{test}: {stdout}\n{stderr}");
     false
 }

@@ -59,7 +59,7 @@ impl Scene {
         self.change(3);
         let tried: Vec<_> = self.fleet.polls().iter().zip(before).map(|(now, before)| now - before).collect();
         assert!(tried.iter().all(|tried| (1..=ATTEMPTS).contains(tried)), "{tried:?}");
-        let mean = tried.iter().sum::<u64>() as usize / tried.len();
+        let mean = tried.iter().sum::<u64>() / tried.len() as u64;
         assert!(mean <= 12, "{mean} attempts in the mean");
     }
 }

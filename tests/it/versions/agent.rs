@@ -24,6 +24,15 @@ async fn says(server: &Server, what: &str) -> String {
     .await
 }
 
+/// Waits until this model is served, and gives its id.
+async fn serves(server: &Server, n: usize) -> String {
+    until("it is served", async || {
+        let reply = server.get("/describe").await;
+        (reply.body == model(n).as_bytes()).then(|| reply.id().to_owned())
+    })
+    .await
+}
+
 fn verdict(n: usize) -> &'static str {
     if n == REJECTED { "rejects" } else { "holds" }
 }
@@ -66,7 +75,7 @@ async fn record(program: std::ffi::OsString, file: &ModelFile, server: &Server) 
         if model_n > 1 {
             n.send_replace(model_n);
             file.replace(&model(model_n));
-            server.metric_becomes("tidewait_state_changes_total{operation=\"describe\"}", model_n as f64).await;
+            serves(server, model_n).await;
         }
         ids.push(says(server, verdict(model_n)).await);
     }
@@ -85,12 +94,7 @@ async fn replay(file: &ModelFile, server: &Server) {
         while *now < to {
             *now += 1;
             file.replace(&model(*now));
-            let wanted = model(*now);
-            let served = until("it is served", async || {
-                let reply = server.get("/describe").await;
-                (reply.body == wanted.as_bytes()).then(|| reply.id().to_owned())
-            });
-            ids.push(served.await);
+            ids.push(serves(server, *now).await);
         }
     };
     let said = wire::read("agent");

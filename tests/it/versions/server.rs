@@ -34,8 +34,8 @@ async fn it_is_followed() {
     assert_eq!(second.patch().map(|patch| &*patch.base), Some(first.id()));
     reports.held(second.id());
     parks(&reports, second.id()).await;
-    let mut status = reports.status();
-    let waited = status.wait_for(|status| status.counters.unchanged > 0);
+    let mut seen = reports.status();
+    let waited = seen.wait_for(|status| status.counters.unchanged > 0);
     tokio::time::timeout(STEP, waited).await.expect("in time").expect("it runs");
     before.change(3);
     let third = takes(&mut states, 3).await;
@@ -43,12 +43,12 @@ async fn it_is_followed() {
     let applies = |status: &tidewait::client::Status| {
         status.doing == Doing::Polling && status.applying.as_deref() == Some(third.id())
     };
-    tokio::time::timeout(STEP, status.wait_for(applies)).await.expect("in time").expect("it runs");
+    tokio::time::timeout(STEP, seen.wait_for(applies)).await.expect("in time").expect("it runs");
     reports.rejected(third.id(), "mtu 1400");
     let rejects = |status: &tidewait::client::Status| {
         status.doing == Doing::Polling && status.rejected.as_deref() == Some(third.id())
     };
-    tokio::time::timeout(STEP, status.wait_for(rejects)).await.expect("in time").expect("it runs");
+    tokio::time::timeout(STEP, seen.wait_for(rejects)).await.expect("in time").expect("it runs");
     before.change(4);
     let fourth = takes(&mut states, 4).await;
     reports.held(fourth.id());
