@@ -129,7 +129,7 @@ async fn a_relay_that_is_cut_off_serves_on_and_says_so_after_half_a_minute() {
     assert_eq!((reply.status, reply.id()), (204, &*id));
     let told: u64 = reply.field("state-age").parse().expect("seconds");
     assert!((28..50).contains(&told), "{told}");
-    let endpoint = format!("http://{}/describe", root_at);
+    let endpoint = format!("http://{root_at}/describe");
     let state = relay.admin("/state").await.json();
     let shown = &state["operations"][0]["relay"];
     assert_eq!((&shown["endpoint"], &shown["cutOff"]), (&endpoint.clone().into(), &"cut off from its server".into()));
