@@ -10,6 +10,7 @@ use crate::server::until;
 mod daemonset; // the manifest, and the real API server
 mod notify; // what the built binary says to a socket of systemd's
 mod recipes; // nftables, nginx, a script
+mod relay; // the manifest of relays
 mod unit; // the unit, and systemd's own judgement of it
 
 /// A file of the folder deploy.
