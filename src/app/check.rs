@@ -13,11 +13,13 @@ use crate::access::tokens::InvalidTokens;
 use crate::authentication::issuer::Keys;
 use crate::authentication::users::{InvalidUsers, Users};
 use crate::bounds::CHECK_MISTAKES;
-use crate::config::{Config, Problems};
+use crate::client::Settings;
+use crate::config::{Config, Problems, Source};
 use crate::telemetry::chain;
 use crate::tls::pair;
 
 const CA: Kind = Kind { what: "certificates that vouch for an issuer", nobody: "leave ca out" };
+const SERVERS: Kind = Kind { what: "certificates that vouch for a server", nobody: "leave ca out" };
 const ISSUERS: &str = "access.issuers";
 
 /// What is wrong with files that the configuration names.
@@ -51,7 +53,29 @@ pub fn check(config: &Config) -> Problems {
             problems.push(origin, message);
         }
     }
+    for operation in &config.operations {
+        if let Source::Describe(settings) = &operation.source {
+            of_server(&mut problems, &operation.name, settings);
+        }
+    }
     problems
+}
+
+/// Notes what is wrong with the files by which a relay knows its server, and shows who it is.
+fn of_server(problems: &mut Problems, operation: &str, settings: &Settings) {
+    let origin = |field: &str| format!("source.describe.{field} of operation {operation}");
+    if let Some(ca) = &settings.ca {
+        note(problems, &origin("ca"), access_file::read(ca, SERVERS, pair::authorities));
+    }
+    let pair = settings.certificate.iter().flat_map(|(certificate, key)| [("certificate", certificate), ("key", key)]);
+    for (field, path) in pair.chain(settings.token_file.iter().map(|path| ("tokenFile", path))) {
+        let message = match std::fs::read(path) {
+            Ok(bytes) if bytes.iter().all(u8::is_ascii_whitespace) => "it is empty".to_owned(),
+            Ok(_) => continue,
+            Err(error) => error.to_string(),
+        };
+        problems.push(origin(field), format!("{}: name a file that can be used: {message}", path.display()));
+    }
 }
 
 /// Notes what is wrong with each line of a file.

@@ -28,6 +28,7 @@ fn one(name: &str, names: &[String]) -> Problem {
     let known = names.iter().map(|known| &known[PREFIX.len()..]);
     let meant = match nearest(&name[PREFIX.len()..], known) {
         Some(near) => format!("did you mean {PREFIX}{near}?"),
+        None if name.starts_with("TIDEWAIT_AGENT_") => "docs/agent.md lists those of the agent".to_owned(),
         None => "tidewait serve --help lists them".to_owned(),
     };
     Problem { origin: name.to_owned(), message: format!("no setting has this name, it is not read: {meant}") }

@@ -120,6 +120,12 @@ impl Way {
         self.path.contains(instance)
     }
 
+    /// Whether it is known where the states come from.
+    #[must_use]
+    pub fn is_rooted(&self) -> bool {
+        self.path.is_rooted()
+    }
+
     /// Why nobody may be served.
     #[must_use]
     pub fn refusal(&self) -> Option<Unfit> {

@@ -10,6 +10,8 @@ use tokio::time::Instant;
 use super::keeper::Keeper;
 use super::settings::Settings;
 use super::{Applied, Facts, Operation, Published, Status};
+use crate::bounds::RELAY_TOLD_WITHIN;
+use crate::hub::Who;
 use crate::model::{Content, Offer, StateId, Store};
 use crate::sources::describe::Relayed;
 use crate::sources::disk::{Disk, KeptState};
@@ -36,6 +38,8 @@ pub struct Run {
     store: Store,
     /// The newest state that the source gave.
     applied: Option<Applied>,
+    /// What waits for its turn is older than what is published: the source was restored.
+    goes_back: bool,
     /// The health of the source.
     status: Status,
     /// The settings in effect; newer ones may wait in the operation.
@@ -52,6 +56,7 @@ impl Run {
         Self {
             store: Store::new(settings.rules()),
             applied: None,
+            goes_back: false,
             status: Status::default(),
             operation,
             settings,
@@ -257,6 +262,7 @@ impl Run {
             Offer::Changed { restored: true } => {
                 tracing::warn!(operation = %name, %epoch, version, "the source went back to an older version, which is accepted");
                 self.operation.metrics.restored.inc();
+                self.goes_back = true;
             }
             Offer::VersionOnly => {
                 if let Some(published) = self.store.published() {
@@ -296,6 +302,10 @@ impl Run {
         self.operation.begins(before, id.epoch);
         self.operation.metrics.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
         let unmade = self.operation.hub.publish(&publication);
+        if std::mem::take(&mut self.goes_back) {
+            // They hold a newer one, so it does not release them. They are to ask again soon, and are told the truth then.
+            self.operation.hub.tell(Who::All, RELAY_TOLD_WITHIN);
+        }
         self.update();
         let parked = self.operation.hub.parked();
         tracing::info!(operation = %self.operation.name, %id, bytes, parked, "published");

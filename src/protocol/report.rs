@@ -61,7 +61,7 @@ impl Report {
             lagging: number("lagging")?,
             rejecting: number("rejecting")?,
             applying: number("applying")?,
-            oldest_lag_seconds: count(&members, "oldestLagSeconds")?,
+            oldest_lag_seconds: number("oldestLagSeconds")?,
             worst: worst(&members)?,
         };
         let sum = report.converged + report.lagging + report.rejecting;
@@ -144,7 +144,8 @@ fn state(members: &Map<String, Value>) -> Result<Option<String>, InvalidParamete
 
 fn count(members: &Map<String, Value>, name: &'static str) -> Result<u64, InvalidParameter> {
     let value = members.get(name);
-    value.and_then(Value::as_u64).ok_or_else(|| invalid(name, &shown(value), "give a whole number"))
+    let remedy = if value.is_none() { "it is missing: give a whole number" } else { "give a whole number" };
+    value.and_then(Value::as_u64).ok_or_else(|| invalid(name, &shown(value), remedy))
 }
 
 fn within(name: &'static str, number: u64, most: u64) -> Result<u64, InvalidParameter> {

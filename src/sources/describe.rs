@@ -130,7 +130,11 @@ pub async fn run(
     reports: Reports,
 ) {
     let DescribeSource { feed, status, confirmer, held } = source;
-    let reads = answer_reads(confirmer, reader, status.clone(), reports.clone());
+    let only = match &feed {
+        Feed::Client(..) => None,
+        Feed::Agent(held) => Some(held.clone()),
+    };
+    let reads = answer_reads(confirmer, reader, (status.clone(), only), reports.clone());
     let follows = Follower { served, upstream, newest: held, contact: Contact::None };
     tokio::select! {
         () = follows.run(feed, status, reports) => {}
@@ -282,8 +286,14 @@ impl Follower {
     }
 }
 
-/// Asks the server whenever a client may hold a newer state than is served here.
-async fn answer_reads(mut confirmer: Confirmer, mut reader: Reader, status: watch::Receiver<Status>, reports: Reports) {
+/// Asks the server whenever a client may hold a newer state than is served here. `only`: what an agent holds, where nothing
+/// else is served, however new it is.
+async fn answer_reads(
+    mut confirmer: Confirmer,
+    mut reader: Reader,
+    (status, only): (watch::Receiver<Status>, Option<watch::Receiver<Option<State>>>),
+    reports: Reports,
+) {
     loop {
         reader.requested().await;
         let next = Instant::now() + RELAY_READ_EVERY;
@@ -291,12 +301,14 @@ async fn answer_reads(mut confirmer: Confirmer, mut reader: Reader, status: watc
         let url = status.borrow().url;
         let asked = timeout(CATCH_UP, ask(&mut confirmer, url, &read.held)).await;
         let report = match asked {
-            Ok(Ok(Some(draft))) => Relayed::Holds { draft, age: None, read: Some(read.number) },
+            Ok(Ok(Some(draft))) if may_serve(only.as_ref(), &draft) => {
+                Relayed::Holds { draft, age: None, read: Some(read.number) }
+            }
             Ok(Err(why)) => {
                 tracing::info!(why, "a client may hold a newer state, and the server did not say whether");
                 Relayed::ReadFailed(read.number)
             }
-            Ok(Ok(None)) | Err(_) => Relayed::ReadFailed(read.number),
+            Ok(Ok(Some(_) | None)) | Err(_) => Relayed::ReadFailed(read.number),
         };
         if reports.send(report.into()).await.is_err() {
             return;
@@ -309,6 +321,13 @@ impl From<Relayed> for Report {
     fn from(relayed: Relayed) -> Self {
         Self::Relayed(relayed)
     }
+}
+
+/// Whether a state may be served: an agent serves what it holds.
+fn may_serve(only: Option<&watch::Receiver<Option<State>>>, draft: &Draft) -> bool {
+    let Some(only) = only else { return true };
+    let held = only.borrow().as_ref().and_then(|state| StateId::parse(state.id()));
+    held.is_some_and(|held| held.epoch == draft.epoch && held.digest == draft.content.digest())
 }
 
 /// What the server has, while clients hold these states.

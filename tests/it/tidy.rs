@@ -106,6 +106,7 @@ const ARROWS: [(&str, &[&str]); 29] = [
             "authorization",
             "reviews",
             "bounds",
+            "client",
             "config",
             "controller",
             "http",

@@ -13,7 +13,7 @@ pub fn relay(listen: &str, config: Option<&ConfigFile>, settings: &client::Setti
     flags.add("listen", "--serve", listen);
     flags.add("path", "--operation", path(settings));
     let contents = config.map(|config| file::read(config, &mut problems)).unwrap_or_default();
-    if let Some(config) = config.filter(|_| !matches!(contents.operations, OperationsField::Absent)) {
+    if let Some(config) = config.filter(|_| matches!(contents.operations, OperationsField::Listed(_))) {
         let message = "is of no use here: the agent serves the operation that it polls: leave it out";
         problems.push(format!("{}: operations", config.name), message);
     }

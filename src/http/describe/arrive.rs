@@ -69,10 +69,12 @@ pub struct ParkedAgent {
     pub place: AgentParkPermit,
 }
 
-/// A poll of the part of the model that its caller may see (absent: all); none: it selects something else.
+/// A poll of the part of the model that its caller may see (absent: all); none: it selects something else. A relay that selects
+/// nothing would take the part for the whole, and show it as that.
 #[must_use]
 pub fn narrow(request: PollRequest, part: Option<Selection>) -> Option<PollRequest> {
     match (part, &request.select) {
+        (Some(part), None) if request.relay.is_some() && !part.is_whole() => None,
         (Some(part), Some(select)) => part.covers(select).then_some(request),
         (Some(part), None) => Some(PollRequest { select: Some(part), ..request }),
         (None, _) => Some(request),
@@ -128,7 +130,13 @@ impl Asking {
         let Self { operation, subscription, request, caller } = self;
         relayed(operation, request)?;
         let served = current.map_err(|missing| nothing(operation, missing))?;
-        let arrival = decision::at_arrival(request, &served.snapshot.id, consistency);
+        let arrival = match decision::at_arrival(request, &served.snapshot.id, consistency) {
+            // It refuses what has no root, and is to learn that now.
+            Arrival::Park(_) if request.relay.is_some() && !operation.lineage.way().is_rooted() => {
+                Arrival::Answer(decision::at_end(request, &served.snapshot.id))
+            }
+            arrival @ (Arrival::Park(_) | Arrival::Answer(_)) => arrival,
+        };
         let gives = arrival == Arrival::Answer(Decision::State);
         // What is only asked acknowledges nothing.
         let key = AgentKey::of(caller.identity(), report.agent.as_deref()).filter(|_| !request.is_a_question());

@@ -50,7 +50,11 @@ async fn an_agent_serves_what_it_holds_and_nothing_that_it_rejects() {
     // A client that has it from elsewhere is not taken back.
     let newer = serves(&root, 3).await;
     let reply = Client::connect(edge.listen).await.get(&format!("/describe?since={newer}&wait=1"), &[]).await;
-    assert_ne!(reply.body, model(2).as_bytes());
+    assert_eq!(reply.json()["type"], "https://tidewait.dev/problems/not-confirmed");
+    let ahead = format!("{}.99.{}", newer.split('.').next().expect("an epoch"), "0".repeat(32));
+    let reply = Client::connect(edge.listen).await.get(&format!("/describe?since={ahead}&wait=1"), &[]).await;
+    assert_eq!(reply.json()["type"], "https://tidewait.dev/problems/not-confirmed");
+    assert_eq!(edge.get("/describe").await.body, model(2).as_bytes(), "nobody can make it serve what it has rejected");
     rig.change(4);
     let newest = serves(&edge, 4).await;
     assert_eq!(root.get("/describe").await.id(), newest);

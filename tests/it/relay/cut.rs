@@ -83,7 +83,8 @@ async fn a_restored_source_is_the_truth_for_a_leaf_that_is_ahead() {
     leaf.send("GET", &format!("/describe?since={ahead}&wait=20"), &[]).await;
     rig.change(3);
     let restored = serves(&root, 3).await;
-    let reply = leaf.reply().await;
+    // Its wait would last longer: it is told to ask again.
+    let reply = tokio::time::timeout(std::time::Duration::from_secs(10), leaf.reply()).await.expect("soon");
     let reply =
         if reply.status == 200 { reply } else { leaf.get(&format!("/describe?since={ahead}&wait=20"), &[]).await };
     assert_eq!((reply.status, reply.id()), (200, &*restored));
@@ -174,6 +175,11 @@ async fn a_cold_relay_serves_what_it_kept_to_those_who_hold_nothing() {
     assert!(String::from_utf8_lossy(&ready.body).contains("no server has confirmed it yet"));
     let path = Client::connect(relay.listen).await.get("/describe", &[("Relay", "x")]).await;
     assert!(path.field("state-path").starts_with("unrooted, "), "{:?}", path.fields);
+    // A relay refuses what has no root, and does not have to wait for that.
+    let mut below = Client::connect(relay.listen).await;
+    let target = format!("/describe?since={id}&wait=50");
+    let asked = below.get(&target, &[("Relay", "x")]);
+    assert_eq!(tokio::time::timeout(std::time::Duration::from_secs(10), asked).await.expect("at once").status, 204);
 }
 
 /// What a client can take in a second of a slow line, here 50 kbit/s scaled up as the model is scaled down: it must not be
