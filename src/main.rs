@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rustix::process::{Signal, getpid, kill_process};
 use tidewait::access::tokens;
 use tidewait::admin::ask;
 use tidewait::agent::notify::{Given, Notify};
@@ -230,7 +231,12 @@ async fn run_relay(
     };
     let (mut served, mut run) = (std::pin::pin!(served), std::pin::pin!(run));
     tokio::select! {
-        failed = &mut served => failed.map(|()| Ok(exit::Exit::Failed)),
+        failed = &mut served => {
+            // The agent ends as it always does: a command that runs has a while left.
+            let _ = kill_process(getpid(), Signal::TERM);
+            run.await;
+            failed.map(|()| Ok(exit::Exit::Failed))
+        }
         exit = &mut run => match served.await {
             Ok(()) | Err(app::AppError::Aborted) => Ok(Ok(exit)),
             Err(error) => Err(error),

@@ -33,7 +33,9 @@ pub(super) fn head(status: StatusCode, fields: &HeaderMap) -> Result<Head, Failu
         Ok(AnswerHead::Unchanged(state) | AnswerHead::NotModified(state)) => Ok(Head::Same(state)),
         Ok(AnswerHead::Refused { status, retry_after }) if status.is_redirection() => {
             let _ = retry_after;
-            let to = field(fields, &header::LOCATION).unwrap_or("a place that it does not name");
+            // What stands in its query may be a secret.
+            let to = field(fields, &header::LOCATION).and_then(|to| to.split('?').next());
+            let to = to.unwrap_or("a place that it does not name");
             let text = format!("{status} leads to {to}, and redirects are not followed: name that URL as the endpoint");
             Err(Failure::untrue(&text))
         }

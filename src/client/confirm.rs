@@ -7,6 +7,8 @@ use super::line::Line;
 use super::poll::{Confirms, Ended, Outcome, Poll};
 use super::settings::{InvalidSetting, Settings};
 use super::state::{State, is_before};
+use super::status::Status;
+use crate::bounds::CLIENT_FAILURES;
 
 /// Asks servers, on a connection of its own, so that the parked poll goes on meanwhile.
 #[derive(Debug)]
@@ -21,13 +23,13 @@ impl Confirmer {
         Ok(Self { line: Line::new(settings, endpoints) })
     }
 
-    /// What the server at this URL (counted from 0) has, while somebody holds the state `since`: no older state of that
+    /// What the server has that a client with this status uses, while somebody holds the state `since`: no older state of that
     /// history, unless that is what the server's source has. It acknowledges nothing.
-    pub async fn newest(&mut self, url: usize, since: &str) -> Result<State, Failure> {
-        match self.ask(url, Confirms::Held(since.to_owned())).await? {
+    pub async fn newest(&mut self, status: &Status, since: &str) -> Result<State, Failure> {
+        match self.ask(status, Confirms::Held(since.to_owned())).await? {
             Outcome::State(state) => Ok(*state),
             // The client has what is current. Whoever answers next may be another server, with less.
-            Outcome::Same { id, .. } => match self.ask(url, Confirms::Whole).await? {
+            Outcome::Same { id, .. } => match self.ask(status, Confirms::Whole).await? {
                 Outcome::State(state) if !is_before(&state.id, &id) => Ok(*state),
                 Outcome::State(_) | Outcome::Same { .. } => {
                     let text = "it has an older state than it has just confirmed: ask one server, and not several under one URL";
@@ -39,9 +41,16 @@ impl Confirmer {
         }
     }
 
-    async fn ask(&mut self, url: usize, confirms: Confirms) -> Result<Outcome, Failure> {
+    async fn ask(&mut self, status: &Status, confirms: Confirms) -> Result<Outcome, Failure> {
+        let url = status.url;
+        let in_use = status.place.and_then(|place| place.address);
+        let mut addresses = match in_use {
+            Some(address) => vec![address],
+            None => self.line.look_up(url).await?,
+        };
         let mut last = None;
-        for address in self.line.look_up(url).await? {
+        addresses.truncate(CLIENT_FAILURES as usize);
+        for address in addresses {
             let place = Place { url, address: Some(address) };
             if let Err(failure) = self.line.open(place).await {
                 last = Some(failure);

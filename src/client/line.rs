@@ -45,6 +45,8 @@ pub(super) struct Line {
     wait: Duration,
     max_bytes: usize,
     relay: Option<Relay>,
+    /// The connection is new: a relay asks on it at once, or it would hear of a server that is back only at the end of a wait.
+    is_new: bool,
     trust: Trust,
     /// Of the files that were read for the last poll.
     stamps: Stamps,
@@ -65,6 +67,7 @@ impl Line {
             wait: settings.wait,
             max_bytes: settings.max_bytes,
             relay: settings.relay.clone(),
+            is_new: false,
             trust: Trust::new(settings.ca.clone(), settings.certificate.clone()),
             stamps: Stamps::default(),
             kept: None,
@@ -102,6 +105,7 @@ impl Line {
         let goes_on = goes_on(&response);
         about.terms = self.terms(&response)?;
         let outcome = self.answer(response, poll).await?;
+        self.is_new = false;
         if goes_on {
             (self.kept, about.keeps) = (Some((place, connection)), true);
         }
@@ -143,6 +147,11 @@ impl Line {
         Ok(Some(terms))
     }
 
+    /// Whether a poll is one that would be parked, and is to be answered at once.
+    fn asks_at_once(&self, poll: &Poll) -> bool {
+        self.relay.is_some() && self.is_new && poll.since.is_some()
+    }
+
     async fn stamps_now(&self) -> Stamps {
         let paths: Vec<_> = self.token_file.as_deref().into_iter().chain(self.trust.paths()).collect();
         Stamps::of(&paths).await
@@ -156,7 +165,7 @@ impl Line {
                 since: poll.since.as_ref().map(|state| state.id.clone()),
                 rejected: poll.rejected.as_ref().map(|rejected| rejected.id.clone()),
                 applying: poll.applying.clone(),
-                wait: Some(self.wait),
+                wait: Some(if self.asks_at_once(poll) { Duration::ZERO } else { self.wait }),
                 select,
             },
             Some(confirms) => {
@@ -235,6 +244,7 @@ impl Network for Line {
         };
         let connection = Connection::open(&self.endpoints[place.url], address, &mut self.trust).await?;
         self.kept = Some((place, connection));
+        self.is_new = true;
         Ok(())
     }
 

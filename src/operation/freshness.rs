@@ -19,8 +19,8 @@ pub struct Freshness {
     contact: AtomicI64,
     /// The same, or [`LIVE`].
     confirmed: AtomicI64,
-    /// Whether it is live, for those who wait until that turns.
-    turns: watch::Sender<bool>,
+    /// Counts how often it has become live, and ceased to be.
+    turns: watch::Sender<u64>,
 }
 
 /// What is not live is never said to be as fresh as what is: a relay would take it for that.
@@ -31,7 +31,7 @@ impl Freshness {
     #[must_use]
     pub fn new(started: Instant) -> Self {
         let (contact, confirmed) = (AtomicI64::new(0), AtomicI64::new(0));
-        Self { started, polled: AtomicBool::new(false), contact, confirmed, turns: watch::Sender::new(false) }
+        Self { started, polled: AtomicBool::new(false), contact, confirmed, turns: watch::Sender::new(0) }
     }
 
     /// Whether the source is asked from time to time and not watched, so that the age counts from its last answer.
@@ -68,14 +68,18 @@ impl Freshness {
         self.turn(false);
     }
 
-    /// Whether it is live, as that turns.
+    /// How often it has become live, and ceased to be: odd while it is.
     #[must_use]
-    pub fn turns(&self) -> watch::Receiver<bool> {
+    pub fn turns(&self) -> watch::Receiver<u64> {
         self.turns.subscribe()
     }
 
     fn turn(&self, live: bool) {
-        self.turns.send_if_modified(|known| std::mem::replace(known, live) != live);
+        self.turns.send_if_modified(|count| {
+            let turns = (*count % 2 == 1) != live;
+            *count += u64::from(turns);
+            turns
+        });
     }
 
     /// Whether the source confirms the state at every moment.
@@ -133,9 +137,11 @@ mod tests {
         let freshness = Freshness::new(Instant::now());
         let turns = freshness.turns();
         freshness.live();
-        assert!(*turns.borrow());
+        assert_eq!(*turns.borrow(), 1);
+        freshness.live();
         freshness.lost();
-        assert!(!*turns.borrow());
+        freshness.lost();
+        assert_eq!(*turns.borrow(), 2);
         assert_eq!(freshness.age(), Duration::from_secs(1), "a relay must not take it for live");
         freshness.aged(Duration::from_secs(7));
         tokio::time::advance(Duration::from_secs(3)).await;

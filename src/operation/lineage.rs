@@ -8,6 +8,7 @@ use http::HeaderValue;
 use super::Operation;
 use crate::bounds::{CATCH_UP, RELAY_HOP};
 use crate::config::{self, Relays, Source};
+use crate::model::StateId;
 use crate::protocol::relay::{Relay, Unfit};
 use crate::protocol::{Instance, RelayPolicy, StatePath};
 use crate::sources::describe::Upstream;
@@ -198,8 +199,9 @@ impl Operation {
     }
 
     /// Waits until this state is served, or another one of which it is no news.
-    pub async fn serves(&self, id: crate::model::StateId) {
-        self.hub.wait_for(|current| current.is_same_state(&id.into())).await;
+    pub async fn serves(&self, id: StateId) {
+        let is_news = |current: &StateId| !current.is_same_state(&id.into()) && !id.is_before(&(*current).into());
+        self.hub.wait_for(|current| !is_news(current)).await;
     }
 }
 

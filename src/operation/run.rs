@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use super::keeper::Keeper;
 use super::settings::Settings;
+use super::tell::spread;
 use super::{Applied, Facts, Operation, Published, Status};
-use crate::bounds::RELAY_TOLD_WITHIN;
 use crate::hub::Who;
 use crate::model::{Content, Offer, StateId, Store};
 use crate::sources::describe::Relayed;
@@ -221,6 +221,12 @@ impl Run {
                 }
             }
             Relayed::StillHolds { age } => self.confirmed_above(age, feed),
+            Relayed::Behind { reason } => {
+                self.operation.contact.answered();
+                self.operation.freshness.lost();
+                self.set_status(Status::Lost(reason));
+                self.update();
+            }
             Relayed::ReadFailed(number) => self.operation.reads.complete(number, false),
         }
     }
@@ -304,7 +310,7 @@ impl Run {
         let unmade = self.operation.hub.publish(&publication);
         if std::mem::take(&mut self.goes_back) {
             // They hold a newer one, so it does not release them. They are to ask again soon, and are told the truth then.
-            self.operation.hub.tell(Who::All, RELAY_TOLD_WITHIN);
+            self.operation.hub.tell(Who::All, spread(self.operation.hub.parked()));
         }
         self.update();
         let parked = self.operation.hub.parked();

@@ -19,10 +19,10 @@ impl Operation {
 
     async fn tell_relays(&self) {
         let mut turns = self.freshness.turns();
-        let mut told = *turns.borrow();
-        // The sender lives in `self`.
-        while turns.wait_for(|live| *live != told).await.is_ok() {
-            told = !told;
+        let mut seen = *turns.borrow();
+        // The sender lives in `self`. One that turns twice is told too: who was answered in between knows the other.
+        while turns.wait_for(|count| *count != seen).await.is_ok() {
+            seen = *turns.borrow();
             self.hub.tell(Who::Relays, RELAY_TOLD_WITHIN);
             sleep(RELAY_TOLD_EVERY).await;
         }
@@ -49,7 +49,7 @@ impl Operation {
 }
 
 /// Over how long so many answers are spread: who is told may poll again at once.
-fn spread(parked: usize) -> Duration {
+pub(super) fn spread(parked: usize) -> Duration {
     let seconds = u64::try_from(parked.div_ceil(RELEASES_A_SECOND)).unwrap_or(u64::MAX);
     Duration::from_secs(seconds).max(RELAY_TOLD_WITHIN)
 }

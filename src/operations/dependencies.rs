@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::bounds::RELAY_REPORT_PAUSE;
 use crate::client::{self, Reporter};
 use crate::config::{self, Source};
-use crate::model::Content;
+use crate::model::{Content, Epoch};
 use crate::operation::{Operation, lineage};
 use crate::sources::describe::{self, DescribeSource, Holdings, Upstream};
 use crate::sources::resource::trigger::{self, TriggerObject};
@@ -194,14 +194,15 @@ async fn tell_of_agents(
     status: watch::Receiver<client::Status>,
     operation: Arc<Operation>,
 ) {
-    let instance = lineage::instance().as_str();
-    let (said, reports) = watch::channel(operation.report(instance));
+    // Two operations of one process may relay one of the server, and each has its own agents.
+    let instance = format!("{}.{}", lineage::instance(), Epoch::of(&["report", &operation.name]));
+    let (said, reports) = watch::channel(operation.report(&instance));
     // The settings were good for the client.
     let Ok(_reporter) = Reporter::start(&settings, status, reports) else { return std::future::pending().await };
     let mut look = tokio::time::interval(RELAY_REPORT_PAUSE);
     loop {
         look.tick().await;
-        let report = operation.report(instance);
+        let report = operation.report(&instance);
         said.send_if_modified(|before| {
             let differs = *before != report;
             *before = report;

@@ -87,8 +87,9 @@ impl State {
     fn read(fields: &HeaderMap) -> Result<Self, InvalidAnswer> {
         let id = id(&STATE_ID, required(fields, &STATE_ID)?)?;
         let age = required(fields, &STATE_AGE)?;
-        let seconds = age.parse().map_err(|_| invalid(&STATE_AGE, &age, "whole seconds"))?;
-        Ok(Self { id, age: Duration::from_secs(seconds) })
+        let seconds: u64 = age.parse().map_err(|_| invalid(&STATE_AGE, &age, "whole seconds"))?;
+        // Ages are added up.
+        Ok(Self { id, age: Duration::from_secs(seconds.min(u64::from(u32::MAX))) })
     }
 }
 

@@ -14,15 +14,18 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::Instant;
 
 use super::reads::{Number, Reader};
 use super::{Draft, Report, Reports};
-use crate::bounds::{CATCH_UP, RELAY_READ_EVERY};
 use crate::client::{self, Client, Confirmer, FailureKind, InvalidSetting, State, States, Status, is_same};
-use crate::model::{Provenance, Since, SourceRevisions, StateId};
+use crate::model::{Provenance, SourceRevisions, StateId};
 use crate::protocol::relay::Unfit;
 use crate::protocol::{RelayPolicy, StatePath};
+
+mod reads;
+
+use reads::answer_reads;
 
 /// Waits until a state of this id is served, or what it was replaced by.
 pub type Served = Box<dyn Fn(StateId) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
@@ -84,6 +87,11 @@ pub enum Relayed {
     StillHolds {
         /// `State-Age` of the answer.
         age: Duration,
+    },
+    /// It holds something else, which is not held here yet.
+    Behind {
+        /// What, for logs and `/state`.
+        reason: String,
     },
     /// A read was not answered.
     ReadFailed(Number),
@@ -149,15 +157,19 @@ impl Feed {
             Self::Client(states, _) => states.next().await,
             Self::Agent(held) => {
                 let other = |held: &Option<State>| held.as_ref().is_some_and(|state| Some(state.id()) != known);
-                held.wait_for(other).await.ok().and_then(|held| held.clone())
+                match held.wait_for(other).await.map(|held| held.clone()) {
+                    Ok(held) => held,
+                    // The agent has ended; what it held is served until the port has drained.
+                    Err(_) => std::future::pending().await,
+                }
             }
         }
     }
 
     /// How long ago a state that has come was confirmed; none: this does not say that it is.
-    fn age(&self, state: &State, status: &Status) -> Option<Duration> {
-        let Self::Agent(_) = self else { return Some(state.age()) };
-        // It may have taken long until it was held, or have been held since before the start.
+    fn age(state: &State, status: &Status) -> Option<Duration> {
+        // The server may be gone by now; and an agent may have taken long until it held it, or have held it since before the
+        // start.
         let is_newest = status.newest.as_deref().is_some_and(|id| is_same(id, state.id()));
         match contact(status) {
             Contact::Answered(_, age) if is_newest => Some(age),
@@ -184,7 +196,9 @@ impl Feed {
         match self {
             // It is on its way, with its own age.
             Self::Client(..) => None,
-            Self::Agent(_) => Some(Report::Lost { reason: format!("the server has {id}, which is not held here") }),
+            Self::Agent(_) => {
+                Some(Relayed::Behind { reason: format!("the server has {id}, which is not held here") }.into())
+            }
         }
     }
 }
@@ -200,11 +214,11 @@ struct Follower {
 
 impl Follower {
     async fn run(mut self, mut feed: Feed, mut client: watch::Receiver<Status>, reports: Reports) {
-        let mut unserved = None;
+        let mut unserved: Option<(StateId, String)> = None;
         loop {
             let is_served = async {
-                match unserved {
-                    Some(id) => (self.served)(id).await,
+                match &unserved {
+                    Some((id, _)) => (self.served)(*id).await,
                     None => std::future::pending().await,
                 }
             };
@@ -213,18 +227,18 @@ impl Follower {
                 () = reports.closed() => return,
                 () = is_served => {
                     // A relay holds what it serves.
-                    unserved = None;
-                    if let Some(state) = &self.newest {
-                        feed.held(state.id());
+                    if let Some((_, given)) = unserved.take() {
+                        feed.held(&given);
                     }
                     None
                 }
                 state = feed.next(known.as_deref()) => {
                     let Some(state) = state else { return };
-                    unserved = StateId::parse(state.id());
+                    // By the id that it was given with: a newer version of it may be known until it is served.
+                    unserved = StateId::parse(state.id()).map(|id| (id, state.id().to_owned()));
                     match draft(&state) {
                         Ok(draft) => {
-                            let age = feed.age(&state, &client.borrow());
+                            let age = Feed::age(&state, &client.borrow());
                             self.newest = Some(state);
                             Some(Relayed::Holds { draft, age, read: None }.into())
                         }
@@ -286,59 +300,10 @@ impl Follower {
     }
 }
 
-/// Asks the server whenever a client may hold a newer state than is served here. `only`: what an agent holds, where nothing
-/// else is served, however new it is.
-async fn answer_reads(
-    mut confirmer: Confirmer,
-    mut reader: Reader,
-    (status, only): (watch::Receiver<Status>, Option<watch::Receiver<Option<State>>>),
-    reports: Reports,
-) {
-    loop {
-        reader.requested().await;
-        let next = Instant::now() + RELAY_READ_EVERY;
-        let read = reader.begin_read();
-        let url = status.borrow().url;
-        let asked = timeout(CATCH_UP, ask(&mut confirmer, url, &read.held)).await;
-        let report = match asked {
-            Ok(Ok(Some(draft))) if may_serve(only.as_ref(), &draft) => {
-                Relayed::Holds { draft, age: None, read: Some(read.number) }
-            }
-            Ok(Err(why)) => {
-                tracing::info!(why, "a client may hold a newer state, and the server did not say whether");
-                Relayed::ReadFailed(read.number)
-            }
-            Ok(Ok(Some(_) | None)) | Err(_) => Relayed::ReadFailed(read.number),
-        };
-        if reports.send(report.into()).await.is_err() {
-            return;
-        }
-        sleep_until(next).await;
-    }
-}
-
 impl From<Relayed> for Report {
     fn from(relayed: Relayed) -> Self {
         Self::Relayed(relayed)
     }
-}
-
-/// Whether a state may be served: an agent serves what it holds.
-fn may_serve(only: Option<&watch::Receiver<Option<State>>>, draft: &Draft) -> bool {
-    let Some(only) = only else { return true };
-    let held = only.borrow().as_ref().and_then(|state| StateId::parse(state.id()));
-    held.is_some_and(|held| held.epoch == draft.epoch && held.digest == draft.content.digest())
-}
-
-/// What the server has, while clients hold these states.
-async fn ask(confirmer: &mut Confirmer, url: usize, held: &[Since]) -> Result<Option<Draft>, String> {
-    let mut found = None;
-    for since in held {
-        let state = confirmer.newest(url, &since.to_string()).await.map_err(|failure| failure.text)?;
-        let draft = draft(&state)?;
-        found = Some(Draft { provenance: Provenance::Read, ..draft });
-    }
-    Ok(found)
 }
 
 async fn has_changed(status: &mut watch::Receiver<Status>, known: &Contact) {
