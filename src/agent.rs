@@ -12,6 +12,7 @@ mod age;
 pub mod apply;
 mod around;
 pub mod commands;
+mod deadline;
 pub mod dry_run;
 pub mod exit;
 pub mod hooks;

@@ -120,14 +120,11 @@ fn agent(options: &AgentOptions) -> ExitCode {
         }
     };
     match run_agent(config, serving) {
-        Ok(Ok((exit, text))) => print_out(&text, exit.code()),
-        Ok(Err(error)) => {
-            complain(&format!("tidewait: {}", escape::lines(&chain(&error))));
-            if error.is_misconfigured() { ExitCode::from(2) } else { ExitCode::FAILURE }
-        }
+        Ok((exit, text)) => print_out(&text, exit.code()),
         Err(error) => {
             complain(&format!("tidewait: {}", escape::lines(&chain(&*error))));
-            ExitCode::FAILURE
+            let is_wrong = error.downcast_ref().is_some_and(setup::SetupError::is_misconfigured);
+            if is_wrong { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -166,7 +163,7 @@ fn print_out(text: &str, code: u8) -> ExitCode {
 fn run_agent(
     mut config: config::agent::Agent,
     serving: Option<Config>,
-) -> Result<Result<(exit::Exit, String), setup::SetupError>, Box<dyn Error>> {
+) -> Result<(exit::Exit, String), Box<dyn Error>> {
     threads::check()?;
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     // Little is to be done, but the output is written on one thread while the other one polls.
@@ -183,18 +180,18 @@ fn run_agent(
         Given { socket: socket.as_deref(), watchdog: watchdog.as_deref(), watchdog_pid: watchdog_pid.as_deref() };
     let notify = Notify::new(given)?;
     let done = if config.dry_run {
-        runtime.block_on(dry_run::run(&config, cli::variable))
+        runtime.block_on(dry_run::run(&config, cli::variable)).map_err(Into::into)
     } else if let Some(serving) = serving {
         config.source.relay = serving.operations.first().map(|operation| lineage::relay(operation, &serving.access));
         let start = || run::start(&config, notify, cli::variable);
-        runtime.block_on(run_relay(start, serving, &telemetry))?.map(|exit| (exit, String::new()))
+        runtime.block_on(run_relay(start, serving, &telemetry)).map(|exit| (exit, String::new()))
     } else {
         let run = async { Ok(run::start(&config, notify, cli::variable)?.run().await) };
         runtime.block_on(run).map(|exit| (exit, String::new()))
     };
     runtime.shutdown_timeout(LAST_THREADS);
     telemetry.finish();
-    Ok(done)
+    done
 }
 
 /// Runs an agent and the port at which it serves what it holds. The port goes on while the agent ends, and then drains.
@@ -202,13 +199,10 @@ async fn run_relay(
     start: impl FnOnce() -> Result<run::Started, setup::SetupError>,
     serving: Config,
     telemetry: &telemetry::Telemetry,
-) -> Result<Result<exit::Exit, setup::SetupError>, app::AppError> {
+) -> Result<exit::Exit, Box<dyn Error>> {
     // First, so that nothing is touched where another process listens.
     let app = App::bind(serving).await?;
-    let started = match start() {
-        Ok(started) => started,
-        Err(error) => return Ok(Err(error)),
-    };
+    let started = start()?;
     let app = app.of_agent(started.holdings());
     let (ends, ended) = oneshot::channel();
     let mut ended = Some(ended);
@@ -235,11 +229,11 @@ async fn run_relay(
             // The agent ends as it always does: a command that runs has a while left.
             let _ = kill_process(getpid(), Signal::TERM);
             run.await;
-            failed.map(|()| Ok(exit::Exit::Failed))
+            failed.map(|()| exit::Exit::Failed).map_err(Into::into)
         }
         exit = &mut run => match served.await {
-            Ok(()) | Err(app::AppError::Aborted) => Ok(Ok(exit)),
-            Err(error) => Err(error),
+            Ok(()) | Err(app::AppError::Aborted) => Ok(exit),
+            Err(error) => Err(error.into()),
         },
     }
 }

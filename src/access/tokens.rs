@@ -2,7 +2,7 @@
 //! gives nobody a token: a token has at least 128 random bits (`tidewait token` makes 256), which no hash gives back.
 
 use std::collections::HashMap;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
@@ -139,10 +139,7 @@ impl fmt::Debug for Tokens {
 /// The line of a token.
 #[must_use]
 pub fn line(token: &str, name: &str, groups: &[String]) -> String {
-    let digest = Sha256::digest(token).iter().fold(String::new(), |mut hex, byte| {
-        write!(hex, "{byte:02x}").expect("a String takes all");
-        hex
-    });
+    let digest = format!("{:x}", Sha256::digest(token));
     let groups = if groups.is_empty() { String::new() } else { format!(" {}", groups.join(",")) };
     format!("{SHA256}{digest} {name}{groups}")
 }

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
+use crate::agent::deadline::at;
 use crate::client::Status;
 
 /// Says in the environment of commands that what is held is too old.
@@ -80,13 +81,6 @@ fn stale(status: &Status, since: Instant, most: Duration, now: Instant) -> (bool
     }
     // Beyond, not at.
     (false, (!status.is_live()).then(|| now + most.saturating_sub(age) + Duration::from_millis(1)))
-}
-
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => std::future::pending().await,
-    }
 }
 
 #[cfg(test)]

@@ -353,7 +353,8 @@ fn machine(fault: &Fault) -> Verdict {
     Verdict::Later(Later::Machine(fault.to_string()))
 }
 
-fn rendered(state: &State) -> render::State<'_> {
+/// A state as the output takes it.
+pub(super) fn rendered(state: &State) -> render::State<'_> {
     render::State { id: state.id(), bytes: state.bytes(), document: state.document() }
 }
 

@@ -3,12 +3,13 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::admin::Heart;
 use super::age::Age;
 use super::commands::Commands;
+use super::deadline::at;
 use super::hooks::{Ends, Orphans};
 use super::notify::Notify;
 use super::setup::SetupError;
@@ -166,13 +167,6 @@ pub(super) fn every(time: Duration) -> Interval {
     let mut ticks = interval(time);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
-}
-
-async fn at(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
-    }
 }
 
 async fn tick(ticks: Option<&mut Interval>) {

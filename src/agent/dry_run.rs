@@ -2,9 +2,10 @@
 //! nothing, so that nobody takes it for the agent, and ends before a second poll could say what it does.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::admin::Heart;
+use super::apply::rendered;
 use super::around::{Around, Interrupt};
 use super::commands::Commands;
 use super::exit::Exit;
@@ -65,7 +66,7 @@ struct Would<'a> {
 
 impl Would<'_> {
     async fn apply(&self, state: &State, temporary: &Path) -> (Exit, String) {
-        let shown = render::State { id: state.id(), bytes: state.bytes(), document: state.document() };
+        let shown = rendered(state);
         let previewed = tokio::task::block_in_place(|| self.output.preview(shown));
         let text = match previewed {
             Ok(text) => text,
@@ -119,7 +120,7 @@ impl Would<'_> {
                 return Outcome::Done;
             }
         };
-        let before: PathBuf = self.output.path().to_owned();
+        let before = self.output.before();
         let call = Call {
             action: Action::Apply,
             operation: self.operation,
@@ -127,7 +128,7 @@ impl Would<'_> {
             previous_id: self.held,
             file: staged.path(),
             target: self.output.path(),
-            previous_file: before.exists().then_some(&*before),
+            previous_file: before.as_deref(),
             patch_file: None,
             reason: None,
             is_stale: false,

@@ -18,7 +18,7 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 pub use self::command::{Command, InvalidCommand};
@@ -28,6 +28,7 @@ pub use self::orphans::Orphans;
 pub use self::outcome::Outcome;
 pub use self::output::Printed;
 use self::process::{Process, Signal};
+use crate::agent::deadline::at;
 use crate::bounds::{HOOK_KILLED, HOOK_PIPES};
 
 mod command;
@@ -171,11 +172,4 @@ async fn end(
         process.signal(Signal::KILL);
     }
     (early, have_pipes_ended)
-}
-
-async fn at(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
-    }
 }

@@ -1,8 +1,9 @@
 //! Lets states settle (`--settle MIN[:MAX]`): a new one is given once no newer one has come for a while, and no later than
 //! some time after the first of them.
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
+use crate::agent::deadline::at;
 use crate::client::{State, States};
 use crate::config::agent::Settle;
 
@@ -74,13 +75,6 @@ impl Settling {
     /// The state that settles is not to be given any more: its id.
     pub(super) fn withdraw(&mut self) -> Option<String> {
         self.waiting.take().map(|waiting| waiting.state.id().to_owned())
-    }
-}
-
-async fn at(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until(due).await,
-        None => std::future::pending().await,
     }
 }
 

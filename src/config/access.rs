@@ -1,6 +1,5 @@
 //! Who may poll, as it is configured.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use sha2::{Digest as _, Sha256};
@@ -61,10 +60,7 @@ impl Access {
         };
         let text =
             serde_json::json!({ "anonymous": self.policy.anonymous, "judge": judge, "rules": rules }).to_string();
-        Sha256::digest(text.as_bytes()).iter().fold(String::new(), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+        format!("{:x}", Sha256::digest(text.as_bytes()))
     }
 
     /// Whether clients are asked for a credential.

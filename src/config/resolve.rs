@@ -40,7 +40,7 @@ pub fn resolve(layers: &Layers) -> Result<Config, Problems> {
     let contents = layers.file.as_ref().map(|file| file::read(file, &mut problems)).unwrap_or_default();
 
     let mut reader = Reader { layers: vec![&flags, &environment, &contents.settings], problems: &mut problems };
-    let process = process(&mut reader, &contents.settings);
+    let process = process(&mut reader, &contents.settings, WHO);
     let mut reader = Reader { layers: vec![&flags, &environment], problems: &mut problems };
     let needed = reader.given("operations").is_none();
     let operations = match &contents.operations {
@@ -59,11 +59,11 @@ pub fn resolve(layers: &Layers) -> Result<Config, Problems> {
 }
 
 /// Everything but the operations.
-fn process(reader: &mut Reader<'_>, file: &Layer) -> Option<Config> {
+fn process(reader: &mut Reader<'_>, file: &Layer, remedy: &str) -> Option<Config> {
     let admin_access = reader.setting("admin-access", value::switch);
     let access = access::access(reader, file, admin_access == Some(true));
     let tls = tls::of_clients(reader);
-    let (listen, admin) = addresses(reader, access.as_ref());
+    let (listen, admin) = addresses(reader, access.as_ref(), remedy);
     let upstream = upstream(reader, listen);
     let trusted_proxies = reader.list("trusted-proxies", value::network);
     let connections = number(reader, "max-connections", &ranges::COUNT);
@@ -120,18 +120,27 @@ fn number(reader: &mut Reader<'_>, flag: &str, bounds: &std::ops::RangeInclusive
     reader.setting(flag, |text| value::number(text, bounds))
 }
 
-/// Where it listens, and whether it may.
-fn addresses(reader: &mut Reader<'_>, access: Option<&Access>) -> (Option<SocketAddr>, Option<SocketAddr>) {
+/// What to do where a port that others reach asks nobody who they are.
+const WHO: &str = "give --access-tokens FILE or another way to know clients (--access-users, --access-kubernetes, \
+                   --access-issuer, --tls-client-ca), or --allow-anonymous if anyone who reaches the port may read the model";
+
+/// Where it listens, and whether it may; `remedy`: what to do where it may not.
+fn addresses(
+    reader: &mut Reader<'_>,
+    access: Option<&Access>,
+    remedy: &str,
+) -> (Option<SocketAddr>, Option<SocketAddr>) {
     let listen = reader.setting("listen", value::address);
     let admin = reader.setting("admin", value::address);
     let asks_nobody = access.is_some_and(|access| !access.policy.anonymous && !access.asks());
     if let (Some(address), true, Some(given)) = (listen, asks_nobody, reader.given("listen"))
         && !address.ip().to_canonical().is_loopback()
     {
-        let message = "is reached from other machines, and Tidewait asks nobody who they are: \
-                       give --access-tokens FILE or another way to know clients (--access-users, --access-kubernetes, --access-issuer, --tls-client-ca), or --allow-anonymous if anyone who reaches the port may read the model, \
-                       or listen on a loopback address such as 127.0.0.1:8480";
-        reader.wrong(given, message);
+        let message = format!(
+            "is reached from other machines, and Tidewait asks nobody who they are: {remedy}, or listen on a loopback \
+             address such as 127.0.0.1:8480"
+        );
+        reader.wrong(given, &message);
     }
     let given = reader.given("admin").or_else(|| reader.given("listen"));
     if let (Some(one), Some(other), Some(given)) = (listen, admin, given)

@@ -59,11 +59,7 @@ impl Families {
             registry.register(Box::new(counter.clone()))?;
             Ok(counter)
         };
-        let gauge = |name: &str, help: &str| -> prometheus::Result<IntGaugeVec> {
-            let gauge = IntGaugeVec::new(Opts::new(name, help), &["operation"])?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok(gauge)
-        };
+        let gauge = |name: &str, help: &str| gauges(registry, name, help, &["operation"]);
         let seconds = |name: &str, help: &str| -> prometheus::Result<GaugeVec> {
             let gauge = GaugeVec::new(Opts::new(name, help), &["operation"])?;
             registry.register(Box::new(gauge.clone()))?;
@@ -144,6 +140,12 @@ impl Families {
             let _ = self.failures.remove_label_values(&[operation, kind]);
         }
     }
+}
+
+fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+    let gauges = IntGaugeVec::new(Opts::new(name, help), labels)?;
+    registry.register(Box::new(gauges.clone()))?;
+    Ok(gauges)
 }
 
 impl Metrics {

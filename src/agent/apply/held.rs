@@ -23,7 +23,7 @@ impl Applier {
             self.output.stage(rendered(&held))?.publish()?;
             self.output.settle()
         })?;
-        Ok(differences.iter().map(|one| format!("{}: {}", one.path.display(), one.what)).collect())
+        Ok(differences.iter().map(ToString::to_string).collect())
     }
 
     /// Runs the commands for what is held. Why they failed, if they did.

@@ -79,12 +79,8 @@ pub(super) fn folder(root: &Path, rendered: &[Rendered], settings: &Settings) ->
     let mut folders = vec![PathBuf::new()];
     while let Some(inner) = folders.pop() {
         let path = root.join(&inner);
-        let entries = match fs::read_dir(&path) {
-            Ok(entries) => entries,
-            // Its files are missed already.
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => continue,
-            Err(error) => return Err(failed("read", &path)(error).into()),
-        };
+        // Without the folder its files are missed already.
+        let Some(entries) = entries(&path)? else { continue };
         for entry in entries {
             let name = inner.join(entry.map_err(failed("read", &path))?.file_name());
             if rendered.iter().any(|known| known.file != name && known.file.starts_with(&name)) {
@@ -97,4 +93,13 @@ pub(super) fn folder(root: &Path, rendered: &[Rendered], settings: &Settings) ->
         }
     }
     Ok(differences)
+}
+
+/// What is in a folder; none: there is no such folder.
+pub(super) fn entries(path: &Path) -> Result<Option<fs::ReadDir>, Fault> {
+    match fs::read_dir(path) {
+        Ok(entries) => Ok(Some(entries)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(failed("read", path)(error).into()),
+    }
 }

@@ -1,7 +1,6 @@
 //! What would change in the output, for people: a unified diff of each file of text.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -84,11 +83,7 @@ fn files_below(root: &Path) -> Result<Vec<PathBuf>, Fault> {
     let (mut files, mut folders) = (Vec::new(), vec![PathBuf::new()]);
     while let Some(inner) = folders.pop() {
         let path = root.join(&inner);
-        let entries = match fs::read_dir(&path) {
-            Ok(entries) => entries,
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => continue,
-            Err(error) => return Err(failed("read", &path)(error).into()),
-        };
+        let Some(entries) = compare::entries(&path)? else { continue };
         for entry in entries {
             let entry = entry.map_err(failed("read", &path))?;
             let kind = entry.file_type().map_err(failed("read", &path))?;

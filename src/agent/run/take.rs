@@ -5,11 +5,12 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::Running;
+use super::tell::has_newest;
 use crate::agent::apply::{Later, Verdict};
 use crate::agent::around::Interrupt;
 use crate::agent::exit::Exit;
 use crate::bounds::{AGENT_AGAIN, AGENT_MACHINE};
-use crate::client::{State, Status, doubled, is_same};
+use crate::client::{State, Status, doubled};
 
 /// What ends a pause before a state is tried again.
 enum Paused {
@@ -97,9 +98,7 @@ impl Running {
         loop {
             self.report(Some(why));
             let (mut status, held) = (self.status.clone(), self.applier.held_id());
-            let is_held = |status: &Status| {
-                held.as_deref().zip(status.newest.as_deref()).is_some_and(|(held, newest)| is_same(held, newest))
-            };
+            let is_held = |status: &Status| has_newest(status, held.as_deref());
             tokio::select! {
                 newer = self.states.next() => return newer.map_or(Paused::End(Exit::Failed), Paused::Newer),
                 interrupt = self.around.attend() => match interrupt {

@@ -96,9 +96,13 @@ impl Running {
 
     /// Whether the server is known to have what is held.
     pub(super) fn holds_newest(&self) -> bool {
-        let (status, held) = (self.status.borrow(), self.applier.held_id());
-        held.as_deref().zip(status.newest.as_deref()).is_some_and(|(held, newest)| is_same(held, newest))
+        has_newest(&self.status.borrow(), self.applier.held_id().as_deref())
     }
+}
+
+/// Whether the server is known to have the state of this id.
+pub(super) fn has_newest(status: &Status, held: Option<&str>) -> bool {
+    held.zip(status.newest.as_deref()).is_some_and(|(held, newest)| is_same(held, newest))
 }
 
 /// Why the last poll brought no state.

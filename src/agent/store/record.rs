@@ -98,10 +98,7 @@ fn head(json: &[u8]) -> String {
 
 /// The sha256 of bytes.
 pub(in crate::agent) fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
-        text.extend([byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0')));
-        text
-    })
+    format!("{:x}", Sha256::digest(bytes))
 }
 
 /// `held`.

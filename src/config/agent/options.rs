@@ -21,7 +21,7 @@ pub struct StatusOptions {
     /// Ask the agent at its admin port instead
     #[arg(long, value_name = "URL", help = "Ask the agent at its --admin instead, such as http://127.0.0.1:8482")]
     pub admin: Option<String>,
-    /// What is a failure: stopped, rejected, stale, empty, denied [default: all of them]
+    /// What is a failure: stopped, failed, rejected, stale, empty, denied [default: all of them]
     #[arg(long, value_name = "WORD[,WORD]", value_delimiter = ',')]
     pub fail_if: Vec<String>,
     /// Print it as JSON
@@ -174,10 +174,10 @@ pub struct AgentOptions {
     #[arg(long, value_name = "IP:PORT", help_heading = RUN)]
     pub admin: Option<String>,
     /// Serve what is held to others at this address, with the same ids: this agent is a relay
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", help_heading = RUN)]
     pub serve: Option<String>,
     /// Who may poll there, TLS and limits: a file as `tidewait serve --config` reads it, without operations
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = RUN)]
     pub serve_config: Option<String>,
     /// Form of the log: text or json [default: text]
     #[arg(long, value_name = "FORMAT", help_heading = RUN)]

@@ -1,9 +1,13 @@
 //! PURE. What an agent serves below (`--serve`): what it holds, as a relay of the operation that it polls.
 
-use super::{Config, ConfigFile, Layer, Problems, Reader, file, operation, process, value};
+use super::{Config, ConfigFile, Layer, Problems, Reader, file, operation, process};
 use crate::client;
 use crate::config::Source;
 use crate::config::file::OperationsField;
+
+/// What to do where a port that others reach asks nobody who they are.
+const WHO: &str =
+    "name a file with --serve-config that says who may poll (access), or that anybody may (allowAnonymous: true)";
 
 /// The configuration of the port that an agent serves at: `listen` is where, `file` has everything but operations, and the one
 /// operation is that of these settings.
@@ -18,15 +22,7 @@ pub fn relay(listen: &str, config: Option<&ConfigFile>, settings: &client::Setti
         problems.push(format!("{}: operations", config.name), message);
     }
     let mut reader = Reader { layers: vec![&flags, &contents.settings], problems: &mut problems };
-    let is_far = value::address(listen).is_ok_and(|address| !address.ip().to_canonical().is_loopback());
-    if let (true, None, Some(given)) = (is_far, config, reader.given("listen")) {
-        let message = "is reached from other machines, and nobody is asked who they are: name a file with --serve-config \
-                       that says who may poll (access), or that anybody may (allowAnonymous: true), or serve at a loopback \
-                       address such as 127.0.0.1:8480";
-        reader.wrong(given, message);
-        return Err(problems);
-    }
-    let process = process(&mut reader, &contents.settings);
+    let process = process(&mut reader, &contents.settings, WHO);
     let operation = operation(&mut reader, Some(Source::Describe(Box::new(settings.clone()))));
     match (process, operation) {
         (Some(process), Some(operation)) if problems.is_empty() => {
@@ -76,12 +72,15 @@ mod tests {
         assert_eq!(told("0.0.0.0:1", Some("access: {tokens: t}")), Vec::<String>::new());
     }
 
+    const FAR: &str = "--serve: \"0.0.0.0:1\" is reached from other machines, and Tidewait asks nobody who they are: name a \
+                       file with --serve-config";
+
     #[test]
     fn what_cannot_be_served_is_told_with_its_remedy() {
         for (listen, text, expected) in [
-            ("0.0.0.0:1", None, "--serve: \"0.0.0.0:1\" is reached from other machines"),
+            ("0.0.0.0:1", None, FAR),
             ("here", None, "--serve: \"here\" is not an IP address with a port"),
-            ("0.0.0.0:1", Some(""), "--serve: \"0.0.0.0:1\" is reached from other machines"),
+            ("0.0.0.0:1", Some(""), FAR),
             (
                 "127.0.0.1:1",
                 Some("operations: [{path: /x, source: {file: {path: y}}}]"),

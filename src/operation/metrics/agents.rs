@@ -50,11 +50,7 @@ pub struct Metrics {
 impl Families {
     /// Registers them.
     pub(super) fn register(registry: &Registry) -> prometheus::Result<Self> {
-        let gauge = |name: &str, help: &str, labels: &[&str]| -> prometheus::Result<IntGaugeVec> {
-            let gauge = IntGaugeVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok(gauge)
-        };
+        let gauge = |name: &str, help: &str, labels: &[&str]| super::gauges(registry, name, help, labels);
         let counter = |name: &str, help: &str| -> prometheus::Result<IntCounterVec> {
             let counter = IntCounterVec::new(Opts::new(name, help), &["operation"])?;
             registry.register(Box::new(counter.clone()))?;

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use prometheus::{IntGaugeVec, Opts, Registry};
+use prometheus::{IntGaugeVec, Registry};
 
 use crate::operation::lineage::Relayed;
 
@@ -26,11 +26,7 @@ pub struct Metrics {
 impl Families {
     /// Registers them.
     pub(super) fn register(registry: &Registry) -> prometheus::Result<Self> {
-        let gauge = |name: &str, help: &str, labels: &[&str]| -> prometheus::Result<IntGaugeVec> {
-            let gauge = IntGaugeVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok(gauge)
-        };
+        let gauge = |name: &str, help: &str, labels: &[&str]| super::gauges(registry, name, help, labels);
         Ok(Self {
             cut_off: gauge(
                 "tidewait_relay_cut_off",

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 
 use super::once::{answers, nowhere};
 use super::{Rig, model, until};
@@ -78,13 +79,15 @@ async fn a_tree_is_told_by_its_files() {
     std::os::unix::fs::symlink("old", rig.path("tree/current")).expect("a link");
     rig.write("tree/old/a.txt", "old\n");
     rig.write("tree/old/c.txt", "gone\n");
+    let before = all(&rig);
     let (code, printed, log) =
         dry_run(&rig, &url, &["--out-dir", &tree, "--out", "/a=a.txt", "--out", "/b=b.txt"]).await;
     assert_eq!(code, Some(0), "{log}");
     for expected in ["-old\n+new", "+++ /dev/null\n@@ -1 +0,0 @@\n-gone", "--- /dev/null\n"] {
         assert!(printed.contains(expected), "{expected}: {printed}");
     }
-    assert!(!rig.path("tree/new").is_empty() && rig.read("tree/current/a.txt") == "old\n");
+    assert_eq!(all(&rig), before);
+    assert_eq!(fs::read_link(rig.path("tree/current")).expect("a link"), Path::new("old"));
 }
 
 #[tokio::test]

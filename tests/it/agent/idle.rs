@@ -1,5 +1,7 @@
 //! What an agent costs while nothing happens.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::time::Duration;
 
@@ -22,11 +24,12 @@ fn status(path: &str, name: &str) -> u64 {
     line.map_or(0, |line| line.trim().trim_end_matches(" kB").parse().expect("a number"))
 }
 
-/// How often any of its threads has begun to run.
-fn wakes(agent: &Agent) -> u64 {
+/// How often each of its threads has begun to run. One that ends takes its count with it.
+fn wakes(agent: &Agent) -> BTreeMap<OsString, u64> {
     let tasks = fs::read_dir(format!("/proc/{}/task", agent.child.id().expect("it runs"))).expect("it runs");
     let of_thread = |path: &str| status(path, "voluntary_ctxt_switches") + status(path, "nonvoluntary_ctxt_switches");
-    tasks.map(|task| of_thread(task.expect("a thread").path().join("status").to_str().expect("UTF-8"))).sum()
+    let tasks = tasks.map(|task| task.expect("a thread"));
+    tasks.map(|task| (task.file_name(), of_thread(task.path().join("status").to_str().expect("UTF-8")))).collect()
 }
 
 #[tokio::test]
@@ -45,7 +48,8 @@ async fn a_parked_agent_holds_little_and_wakes_only_for_its_poll() {
     // Nothing is to happen meanwhile, so there is nothing to wait for.
     let before = wakes(&agent);
     tokio::time::sleep(WATCHED).await;
-    let woken = wakes(&agent).saturating_sub(before);
+    let since = |(thread, now): (OsString, u64)| now.saturating_sub(before.get(&thread).copied().unwrap_or(0));
+    let woken: u64 = wakes(&agent).into_iter().map(since).sum();
     assert!(woken <= WAKES, "{woken} wakes in {WATCHED:?}");
     let path = format!("/proc/{}/status", agent.child.id().expect("it runs"));
     let own = status(&path, "RssAnon");

@@ -47,13 +47,9 @@ async fn the_last_good_state_is_put_out_at_once_without_a_server() {
     agent.kill().await;
 }
 
-/// What was under way is finished without a server, and is not done twice when there is one.
-#[tokio::test]
-async fn what_was_under_way_is_finished_without_a_server() {
-    let rig = Rig::new().await;
-    let nowhere = format!("http://127.0.0.1:{}", crate::control_plane::free_port());
-    let url = format!("http://{}", rig.server.listen);
-    let mut agent = start(&rig, &url, &[]);
+/// An agent that holds the first model, and is killed while its command runs for the second one.
+async fn killed_under_way(rig: &Rig, url: &str) {
+    let mut agent = start(rig, url, &[]);
     rig.holds("a", 1).await;
     let gate = rig.gate("gate");
     rig.write("exec", &format!("read line < {gate}"));
@@ -61,6 +57,15 @@ async fn what_was_under_way_is_finished_without_a_server() {
     rig.called("exec apply 1 {\"n\":2}").await;
     agent.kill().await;
     rig.write("exec", "");
+}
+
+/// What was under way is finished without a server, and is not done twice when there is one.
+#[tokio::test]
+async fn what_was_under_way_is_finished_without_a_server() {
+    let rig = Rig::new().await;
+    let nowhere = format!("http://127.0.0.1:{}", crate::control_plane::free_port());
+    let url = format!("http://{}", rig.server.listen);
+    killed_under_way(&rig, &url).await;
     let mut agent = start(&rig, &nowhere, &[]);
     agent.logged("the state is applied").await;
     assert_eq!((rig.calls().len(), rig.read("out")), (3, model(2)));
@@ -88,14 +93,7 @@ async fn what_was_under_way_is_finished_without_a_server() {
 async fn what_was_under_way_and_was_taken_back_meanwhile_does_not_stay() {
     let rig = Rig::new().await;
     let url = format!("http://{}", rig.server.listen);
-    let mut agent = start(&rig, &url, &[]);
-    rig.holds("a", 1).await;
-    let gate = rig.gate("gate");
-    rig.write("exec", &format!("read line < {gate}"));
-    rig.change(2).await;
-    rig.called("exec apply 1 {\"n\":2}").await;
-    agent.kill().await;
-    rig.write("exec", "");
+    killed_under_way(&rig, &url).await;
     rig.change(1).await;
     let mut agent = start(&rig, &url, &[]);
     agent.logged("the state is applied").await;

@@ -12,32 +12,47 @@ async fn age(server: &crate::server::Server) -> u64 {
     server.get("/describe").await.field("state-age").parse().expect("seconds")
 }
 
-/// Lets bytes through from the second connection on; the answers of the first are held back while `holds`.
-async fn holder(to: std::net::SocketAddr, holds: watch::Receiver<bool>) -> std::net::SocketAddr {
+/// What a server in between does with a piece of an answer before it passes it on; given the number of the connection.
+type Delay = std::sync::Arc<dyn Fn(usize) -> futures::future::BoxFuture<'static, ()> + Send + Sync>;
+
+/// A way to a server, on which answers come in pieces of so many bytes at most, each after a delay.
+async fn way(to: std::net::SocketAddr, piece: usize, delay: Delay) -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
     tokio::spawn(async move {
-        let mut is_first = true;
+        let mut number = 0;
         while let Ok((client, _)) = listener.accept().await {
             let server = TcpStream::connect(to).await.expect("the server listens");
             let (mut from_client, mut to_client) = client.into_split();
             let (mut from_server, mut to_server) = server.into_split();
             tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_server).await });
-            let mut holds = std::mem::replace(&mut is_first, false).then(|| holds.clone());
+            let delay = std::sync::Arc::clone(&delay);
             tokio::spawn(async move {
-                let mut bytes = vec![0; 16 * 1024];
+                let mut bytes = vec![0; piece];
                 while let Ok(read @ 1..) = from_server.read(&mut bytes).await {
-                    if let Some(holds) = &mut holds {
-                        let _ = holds.wait_for(|holds| !holds).await;
-                    }
+                    delay(number).await;
                     if to_client.write_all(&bytes[..read]).await.is_err() {
                         return;
                     }
                 }
             });
+            number += 1;
         }
     });
     address
+}
+
+/// Holds the answers of the first connection back while `holds`; further ones pass.
+async fn holder(to: std::net::SocketAddr, holds: watch::Receiver<bool>) -> std::net::SocketAddr {
+    let delay: Delay = std::sync::Arc::new(move |number| {
+        let mut holds = holds.clone();
+        Box::pin(async move {
+            if number == 0 {
+                let _ = holds.wait_for(|holds| !holds).await;
+            }
+        })
+    });
+    way(to, 16 * 1024, delay).await
 }
 
 #[tokio::test]
@@ -182,30 +197,11 @@ async fn a_cold_relay_serves_what_it_kept_to_those_who_hold_nothing() {
     assert_eq!(tokio::time::timeout(std::time::Duration::from_secs(10), asked).await.expect("at once").status, 204);
 }
 
-/// What a client can take in a second of a slow line, here 50 kbit/s scaled up as the model is scaled down: it must not be
-/// taken for silence, or the same state would be begun again and again.
+/// A slow line, here 50 kbit/s scaled up as the model is scaled down: it must not be taken for silence, or the same state
+/// would be begun again and again.
 async fn slow(to: std::net::SocketAddr, bytes_a_second: usize) -> std::net::SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("bound");
-    tokio::spawn(async move {
-        while let Ok((client, _)) = listener.accept().await {
-            let server = TcpStream::connect(to).await.expect("the server listens");
-            let (mut from_client, mut to_client) = client.into_split();
-            let (mut from_server, mut to_server) = server.into_split();
-            tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_server).await });
-            tokio::spawn(async move {
-                let mut bytes = vec![0; bytes_a_second / 10];
-                let mut tenths = tokio::time::interval(std::time::Duration::from_millis(100));
-                while let Ok(read @ 1..) = from_server.read(&mut bytes).await {
-                    tenths.tick().await;
-                    if to_client.write_all(&bytes[..read]).await.is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-    });
-    address
+    let tenth = std::time::Duration::from_millis(100);
+    way(to, bytes_a_second / 10, std::sync::Arc::new(move |_| Box::pin(tokio::time::sleep(tenth)))).await
 }
 
 /// The line takes 16 s for the model, longer than the wait (2 s) and the skew (10 s).
