@@ -174,7 +174,7 @@ impl Operations {
         let name = &config.name;
         let hub = Hub::new(config.parked, config.limits, self.hubs.of(name));
         let operation = Arc::new(Operation::new(config.clone(), hub, self.families.of(name)));
-        operation.lineage.allow(operation::lineage::policy(config, &self.dependencies.access));
+        operation.lineage.allow(&operation::lineage::policy(config, &self.dependencies.access));
         let run = Run::new(Arc::clone(&operation), disk);
         let (wanted, goes_by) = watch::channel(config.clone());
         let end = CancellationToken::new();
@@ -228,7 +228,7 @@ impl Running {
             tracing::info!(operation = %config.name, "operation changed");
             let has_other_rules = self.operation.config().access != config.access;
             self.operation.change(config.clone());
-            self.operation.lineage.allow(operation::lineage::policy(config, &dependencies.access));
+            self.operation.lineage.allow(&operation::lineage::policy(config, &dependencies.access));
             if has_other_rules {
                 dependencies.rules.send_modify(|count| *count += 1);
             }

@@ -42,8 +42,7 @@ impl Confirmer {
     }
 
     async fn ask(&mut self, status: &Status, confirms: Confirms) -> Result<Outcome, Failure> {
-        let url = status.url;
-        let in_use = status.place.and_then(|place| place.address);
+        let Place { url, address: in_use } = status.place.unwrap_or(Place { url: 0, address: None });
         let mut addresses = match in_use {
             Some(address) => vec![address],
             None => self.line.look_up(url).await?,

@@ -45,8 +45,9 @@ pub(super) struct Line {
     wait: Duration,
     max_bytes: usize,
     relay: Option<Relay>,
-    /// The connection is new: a relay asks on it at once, or it would hear of a server that is back only at the end of a wait.
-    is_new: bool,
+    /// The place that answered the last poll as it should be. A relay is answered at once by any other one, or it would hear of
+    /// a server that is back only at the end of a wait.
+    answered: Option<Place>,
     trust: Trust,
     /// Of the files that were read for the last poll.
     stamps: Stamps,
@@ -67,7 +68,7 @@ impl Line {
             wait: settings.wait,
             max_bytes: settings.max_bytes,
             relay: settings.relay.clone(),
-            is_new: false,
+            answered: None,
             trust: Trust::new(settings.ca.clone(), settings.certificate.clone()),
             stamps: Stamps::default(),
             kept: None,
@@ -105,7 +106,7 @@ impl Line {
         let goes_on = goes_on(&response);
         about.terms = self.terms(&response)?;
         let outcome = self.answer(response, poll).await?;
-        self.is_new = false;
+        self.answered = Some(place);
         if goes_on {
             (self.kept, about.keeps) = (Some((place, connection)), true);
         }
@@ -149,7 +150,7 @@ impl Line {
 
     /// Whether a poll is one that would be parked, and is to be answered at once.
     fn asks_at_once(&self, poll: &Poll) -> bool {
-        self.relay.is_some() && self.is_new && poll.since.is_some()
+        self.relay.is_some() && self.answered != Some(poll.place) && poll.since.is_some()
     }
 
     async fn stamps_now(&self) -> Stamps {
@@ -242,9 +243,9 @@ impl Network for Line {
         let Some(address) = place.address else {
             return Err(Failure::new(FailureKind::Unreachable, "no address is known"));
         };
-        let connection = Connection::open(&self.endpoints[place.url], address, &mut self.trust).await?;
+        let opened = Connection::open(&self.endpoints[place.url], address, &mut self.trust).await;
+        let connection = opened.inspect_err(|_| self.answered = None)?;
         self.kept = Some((place, connection));
-        self.is_new = true;
         Ok(())
     }
 
@@ -254,7 +255,10 @@ impl Network for Line {
         self.received = 0;
         let outcome = match self.try_exchange(poll, &mut about).await {
             Ok(outcome) => outcome,
-            Err(failure) => Outcome::Failed(failure),
+            Err(failure) => {
+                self.answered = None;
+                Outcome::Failed(failure)
+            }
         };
         let About { keeps, within, terms } = about;
         Ended { outcome, keeps, within, terms, bytes: self.received }

@@ -264,8 +264,12 @@ impl Machine {
     }
 
     fn succeeded(&mut self, age: Duration, now: Instant) {
+        let answered = self.endpoints.current();
         self.endpoints.succeeded(now, &mut self.random);
-        self.endpoints.aged(age, now, &mut self.random);
+        // Not of the first URL, if the way back to that was taken just now.
+        if self.endpoints.current() == answered {
+            self.endpoints.aged(age, now, &mut self.random);
+        }
         self.pace.succeeded();
         (self.failure, self.denied, self.is_answered, self.at_once) = (None, None, false, 0);
         self.confirmed = Some((age, now));

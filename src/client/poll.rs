@@ -18,7 +18,7 @@ pub(super) struct Poll {
     pub(super) applying: Option<String>,
     /// Whether a patch would do.
     pub(super) takes_patches: bool,
-    /// It is about this id of somebody else, and not held: the answer says whether that is the newest.
+    /// A question for somebody else, which is answered at once; none: it is the user's own poll.
     pub(super) confirms: Option<Confirms>,
 }
 

@@ -161,7 +161,7 @@ impl<C: Carrier> Driver<C> {
             return Next::Wait { until: Some(until), news: false };
         }
         match &self.taken {
-            Some((report, at, when)) if *at == place && *report == *self.reports.borrow() => {
+            Some((report, at, when)) if *at == place && !self.reports.borrow().is_news(report) => {
                 let until = *when + self.renew;
                 if until > now { Next::Wait { until: Some(until), news: true } } else { Next::Send(place) }
             }
@@ -182,11 +182,15 @@ impl<C: Carrier> Driver<C> {
         tokio::select! {
             () = over => true,
             moved = client.wait_for(|status| status.place != place) => moved.is_ok(),
-            said = reports.wait_for(|report| Some(report) != last), if news => said.is_ok(),
+            said = reports.wait_for(|report| last.is_none_or(|last| report.is_news(last))), if news => said.is_ok(),
         }
     }
 
     async fn send(&mut self, place: Place) {
+        // Another server has nothing to do with the failures of the one before.
+        if self.tried.is_some_and(|(tried, ..)| tried != place) {
+            self.pace = Pace::default();
+        }
         let report = self.reports.borrow().clone();
         let seq = NUMBER.fetch_add(1, Ordering::Relaxed);
         let bytes = Report { seq, ..report.clone() }.write();
@@ -206,7 +210,6 @@ impl<C: Carrier> Driver<C> {
             }
             Err(NotTaken::Unknown(failure)) => {
                 let failure = failure.of(&self.carrier.name(place));
-                log(&failure);
                 if let Some(left) = self.left.get_mut(place.url) {
                     *left = Some(over + CLIENT_LEFT);
                 }
@@ -230,13 +233,14 @@ impl<C: Carrier> Driver<C> {
                 asked.unwrap_or(own).max(RELAY_REPORT_PAUSE)
             }
         };
-        if self.tried.is_some_and(|(tried, ..)| tried != place) {
-            self.pace = Pace::default();
-        }
         self.tried = Some((place, over, pause));
     }
 
+    /// Told once, until a report is taken again.
     fn failed(&self, failure: Failure, at: Instant) {
+        if self.told.borrow().failure.is_none() {
+            log(&failure);
+        }
         self.tell(|reporting| {
             (reporting.failures, reporting.failure) = (reporting.failures + 1, Some((failure, at)));
         });
@@ -247,7 +251,7 @@ impl<C: Carrier> Driver<C> {
     }
 }
 
-/// Says once in ten minutes that a server does not take reports.
+/// Says that a server does not take reports.
 #[cfg(feature = "server")]
 fn log(failure: &Failure) {
     tracing::warn!(reason = %failure.text, "reports are not taken here: the agents below do not count there");

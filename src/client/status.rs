@@ -11,8 +11,6 @@ use crate::protocol::relay::Terms;
 pub struct Status {
     /// The endpoint in use, with the address of its host where that is known.
     pub endpoint: String,
-    /// Which of the URLs that is, counted from 0.
-    pub url: usize,
     /// The same, as [`Reporter`](super::Reporter) is told; none: the client has not begun.
     pub(super) place: Option<Place>,
     /// What the client does.

@@ -58,7 +58,7 @@ pub struct State {
     /// The seconds of a `Prefer: wait` that was followed.
     pub preferred_wait: Option<u64>,
     /// `State-Path` and `Relay-Policy`; absent: the client is no relay.
-    pub way: Option<(HeaderValue, HeaderValue)>,
+    pub terms: Option<(HeaderValue, HeaderValue)>,
 }
 
 /// A body.
@@ -94,7 +94,7 @@ impl State {
             age,
             reconnect_within,
             preferred_wait: request.preferred_wait,
-            way: None,
+            terms: None,
         }
     }
 }
@@ -221,7 +221,7 @@ pub fn retry_after(seconds: u32, chance: f64) -> u32 {
 
 impl State {
     fn fields(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
-        let (path, policy) = self.way.clone().unzip();
+        let (path, policy) = self.terms.clone().unzip();
         let preference = self.preferred_wait.map(|seconds| (PREFERENCE_APPLIED, preference_applied(seconds)));
         [
             Some((STATE_ID, self.id.clone())),

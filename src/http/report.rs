@@ -12,7 +12,7 @@ use http_body_util::BodyExt as _;
 use tokio::time::timeout;
 
 use super::access::{Access, Admitted};
-use super::describe::{Asking, narrow, nothing};
+use super::describe::{Asking, loss, narrow, nothing};
 use super::request_body::RequestBody;
 use super::unwanted;
 use crate::access::Connection;
@@ -94,10 +94,6 @@ fn take(
     bytes: &[u8],
 ) -> Result<ReportResult, (ReportResult, Problem)> {
     let refused = |problem| (ReportResult::Refused, problem);
-    // The body may have taken its time.
-    if let Some(loss) = caller.lost() {
-        return Err(refused(access.lost(loss)));
-    }
     let report = understood(bytes).map_err(|invalid| refused(invalid.into()))?;
     let config = operation.config();
     let asked =
@@ -106,6 +102,10 @@ fn take(
     let Some(asked) = narrow(asked, part) else { return Err(refused(access.forbid())) };
     let identity = caller.identity().map(Arc::clone);
     let asking = Asking::new(Arc::clone(operation), Arc::new(asked), caller).map_err(refused)?;
+    // The body may have taken its time.
+    if let Some(loss) = loss(access, &asking) {
+        return Err(refused(access.lost(loss)));
+    }
     match operation.take_report(identity, report, &asking.subscription, Arc::clone(connection)) {
         Ok(Reported::Taken) => Ok(ReportResult::Taken),
         Ok(Reported::Older) => Ok(ReportResult::Older),

@@ -27,7 +27,7 @@ impl Operation {
     }
 
     /// How many agents stand where to `current`, the state that its [`Facts`](super::Facts) name; those below relays
-    /// included. Looks at each agent: for a scrape, or a status every other second.
+    /// included. Looks at each agent: for a scrape, a status every other second, or a relay's report each second.
     #[must_use]
     pub fn totals(&self, current: Option<&StateId>) -> Totals {
         let now = Instant::now().into_std();

@@ -1,28 +1,31 @@
 //! Where the states of an operation come from, as relays below are told: `State-Path` and `Relay-Policy`.
 
-use std::sync::{Arc, LazyLock, PoisonError, RwLock};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use arc_swap::{ArcSwap, Guard};
 use http::HeaderValue;
 
 use super::Operation;
 use crate::bounds::{CATCH_UP, RELAY_HOP};
 use crate::config::{self, Relays, Source};
-use crate::model::StateId;
+use crate::model::{Selection, StateId};
 use crate::protocol::relay::{Relay, Unfit};
 use crate::protocol::{Instance, RelayPolicy, StatePath};
-use crate::sources::describe::Upstream;
+use crate::sources::describe::Server;
 
 /// What relays are told with the states of an operation.
 #[derive(Debug)]
 pub struct Lineage {
-    now: RwLock<Arc<Way>>,
+    now: ArcSwap<Way>,
 }
 
 /// Which way states come, and who may be served them below.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Way {
     path: StatePath,
+    /// The part that a relay holds; none: the whole, or it is no relay.
+    part: Option<Selection>,
     /// Whom this process lets relays serve.
     own: RelayPolicy,
     /// Whom the server that it polls does.
@@ -35,7 +38,7 @@ pub struct Way {
 
 /// How a relay stands with its server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Relayed {
+pub struct RelayStatus {
     /// The URL that it polls.
     pub endpoint: String,
     /// `State-Path` of its own answers.
@@ -44,7 +47,7 @@ pub struct Relayed {
     pub policy: String,
     /// Processes between the source and this one, which count as 0 while nobody knows.
     pub hops: usize,
-    /// Why it is not ready; none: its server answers.
+    /// Why it is not ready; none: it is.
     pub cut_off: Option<&'static str>,
     /// Why it serves nobody; none: it may.
     pub refusal: Option<Unfit>,
@@ -61,16 +64,16 @@ impl Lineage {
     /// That of an operation with this source.
     #[must_use]
     pub fn new(config: &config::Operation) -> Self {
-        let (own, above, refusal) = (RelayPolicy::Open, None, None);
-        Self {
-            now: RwLock::new(Arc::new(Way { path: first_path(config), own, above, refusal, endpoint: String::new() })),
-        }
+        let (path, part) = (first_path(config), part(config));
+        let endpoint = String::new();
+        let way = Way { path, part, own: RelayPolicy::Open, above: None, refusal: None, endpoint };
+        Self { now: ArcSwap::from_pointee(way) }
     }
 
     /// What holds now.
     #[must_use]
-    pub fn way(&self) -> Arc<Way> {
-        Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner))
+    pub fn way(&self) -> Guard<Arc<Way>> {
+        self.now.load()
     }
 
     /// Another source begins.
@@ -81,32 +84,33 @@ impl Lineage {
                 String::new()
             }
         };
-        let path = first_path(config);
-        self.change(|way| Way { path, own: way.own.clone(), above: None, refusal: None, endpoint });
+        let (path, part) = (first_path(config), part(config));
+        let begins = Way { path, part, own: RelayPolicy::Open, above: None, refusal: None, endpoint };
+        self.now.rcu(|way| Way { own: way.own.clone(), ..begins.clone() });
     }
 
     /// Whom this process lets relays serve.
-    pub fn allow(&self, own: RelayPolicy) {
-        self.change(|way| Way { own, ..way.clone() });
+    pub fn allow(&self, own: &RelayPolicy) {
+        self.now.rcu(|way| Way { own: own.clone(), ..Way::clone(way) });
     }
 
     /// The server that is polled has answered, or has not.
-    pub fn follow(&self, upstream: &Upstream) {
-        let Some(above) = &upstream.path else {
-            let (refusal, endpoint) = (upstream.refusal, upstream.endpoint.clone());
-            return self.change(|way| Way { refusal, endpoint, ..way.clone() });
-        };
-        let path = StatePath::below(above.as_ref(), instance().clone());
-        let (above, refusal, endpoint) = (upstream.policy.clone(), upstream.refusal, upstream.endpoint.clone());
-        self.change(|way| Way { path, own: way.own.clone(), above, refusal, endpoint });
+    pub fn follow(&self, server: &Server) {
+        self.now.rcu(|way| {
+            let (refusal, endpoint) = (server.refusal, server.endpoint.clone());
+            let asked = Way { refusal, endpoint, ..Way::clone(way) };
+            match &server.path {
+                None => asked,
+                Some(above) => {
+                    let path = StatePath::below(above.as_ref(), instance().clone());
+                    Way { path, above: server.policy.clone(), ..asked }
+                }
+            }
+        });
     }
 
-    fn change(&self, change: impl FnOnce(&Way) -> Way) {
-        let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
-        *now = Arc::new(change(&now));
-    }
-
-    /// How long a request may wait while it is found out whether its client is ahead: the servers above need the rest.
+    /// How long a request may wait while it is found out whether its client is ahead: the deeper a relay is, the less, so that a
+    /// chain of them stays within what a client waits.
     #[must_use]
     pub fn time_to_catch_up(&self) -> Duration {
         let above = u32::try_from(self.way().path.hops().saturating_sub(1)).unwrap_or(u32::MAX);
@@ -127,6 +131,12 @@ impl Way {
         self.path.is_rooted()
     }
 
+    /// The part that a relay holds; none: it is whole, or it is no relay.
+    #[must_use]
+    pub fn part(&self) -> Option<&Selection> {
+        self.part.as_ref()
+    }
+
     /// Why nobody may be served.
     #[must_use]
     pub fn refusal(&self) -> Option<Unfit> {
@@ -144,6 +154,12 @@ impl Way {
     fn policy(&self) -> RelayPolicy {
         self.above.as_ref().map_or_else(|| self.own.clone(), |above| above.stricter(&self.own))
     }
+}
+
+/// The part that is held of an operation which is relayed.
+fn part(config: &config::Operation) -> Option<Selection> {
+    let Source::Describe(settings) = &config.source else { return None };
+    Selection::parse(&settings.select, usize::MAX).ok().filter(|part| !part.is_whole())
 }
 
 /// The path of an operation before anything is known of its source.
@@ -182,13 +198,13 @@ impl Operation {
 
     /// How it stands with its server; none: it is no relay.
     #[must_use]
-    pub fn relayed(&self) -> Option<Relayed> {
+    pub fn relayed(&self) -> Option<RelayStatus> {
         if !matches!(self.config().source, Source::Describe(_)) {
             return None;
         }
         let way = self.lineage.way();
         let hops = if way.path.is_rooted() { way.path.hops().saturating_sub(1) } else { 0 };
-        Some(Relayed {
+        Some(RelayStatus {
             endpoint: way.endpoint.clone(),
             path: way.path.to_string(),
             policy: way.policy().to_string(),
@@ -225,7 +241,7 @@ mod tests {
         assert_eq!(lineage.way().fields().0, format!("unrooted, {me}"));
         let path = StatePath::parse("a, b");
         let same = RelayPolicy::Same { rules: "1f".to_owned() };
-        let answered = Upstream { path: Some(path), policy: Some(same), ..Upstream::default() };
+        let answered = Server { path: Some(path), policy: Some(same), ..Server::default() };
         lineage.follow(&answered);
         let way = lineage.way();
         assert_eq!(
@@ -240,9 +256,9 @@ mod tests {
         );
         assert_eq!(lineage.time_to_catch_up() + 2 * RELAY_HOP, CATCH_UP);
         // What is known of the way stays while the server does not answer.
-        lineage.follow(&Upstream { refusal: Some(Unfit::Forbidden), ..Upstream::default() });
+        lineage.follow(&Server { refusal: Some(Unfit::Forbidden), ..Server::default() });
         assert_eq!((lineage.way().fields().0, lineage.way().refusal()), (way.fields().0, Some(Unfit::Forbidden)));
-        lineage.allow(RelayPolicy::None);
+        lineage.allow(&RelayPolicy::None);
         assert_eq!(lineage.way().fields().1, "none");
     }
 }

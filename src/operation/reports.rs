@@ -84,7 +84,7 @@ impl Operation {
             rejecting,
             applying: totals.applying,
             oldest_lag_seconds: totals.oldest_lag.unwrap_or_default().as_secs(),
-            worst: self.worst_agents(facts.state_id()),
+            worst: if lagging + rejecting == 0 { Vec::new() } else { self.worst_agents(facts.state_id()) },
         }
     }
 

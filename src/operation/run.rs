@@ -11,6 +11,7 @@ use super::keeper::Keeper;
 use super::settings::Settings;
 use super::tell::spread;
 use super::{Applied, Facts, Operation, Published, Status};
+use crate::bounds::CLIENT_STALE;
 use crate::hub::Who;
 use crate::model::{Content, Offer, StateId, Store};
 use crate::sources::describe::Relayed;
@@ -240,7 +241,12 @@ impl Run {
             return;
         }
         self.operation.freshness.aged(age);
-        self.set_status(Status::Lost("the server that is polled has lost its own source".to_owned()));
+        // A server that asks its source at intervals is that old between two answers.
+        if age < CLIENT_STALE {
+            self.set_status(Status::Live);
+        } else if !matches!(self.status, Status::Lost(_)) {
+            self.set_status(Status::Lost("the server that is polled has lost its own source".to_owned()));
+        }
         self.update();
     }
 

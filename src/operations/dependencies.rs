@@ -14,7 +14,7 @@ use crate::client::{self, Reporter};
 use crate::config::{self, Source};
 use crate::model::{Content, Epoch};
 use crate::operation::{Operation, lineage};
-use crate::sources::describe::{self, DescribeSource, Holdings, Upstream};
+use crate::sources::describe::{self, DescribeSource, Holdings, Server};
 use crate::sources::resource::trigger::{self, TriggerObject};
 use crate::sources::{Reports, configmap, file, kubernetes, resource, upstream};
 
@@ -138,9 +138,9 @@ impl Dependencies {
             None => DescribeSource::start(&settings, held(operation)),
         };
         let source = source.map_err(|invalid| SourceError::Settings(config.source.to_string(), invalid))?;
-        let (upstream, mut followed) = watch::channel(Upstream::default());
+        let (server, mut followed) = watch::channel(Server::default());
         let (of_path, of_served) = (Arc::clone(operation), Arc::clone(operation));
-        let served: describe::Served = Box::new(move |id| {
+        let until_served: describe::Served = Box::new(move |id| {
             let operation = Arc::clone(&of_served);
             Box::pin(async move { operation.serves(id).await })
         });
@@ -157,7 +157,7 @@ impl Dependencies {
         let tells = tell_of_agents(settings.clone(), source.status(), Arc::clone(operation));
         Ok(Box::pin(async move {
             tokio::select! {
-                () = describe::run(source, reader, served, upstream, reports) => {}
+                () = describe::run(source, reader, until_served, server, reports) => {}
                 () = follow => {}
                 () = tells => {}
             }
@@ -202,12 +202,7 @@ async fn tell_of_agents(
     let mut look = tokio::time::interval(RELAY_REPORT_PAUSE);
     loop {
         look.tick().await;
-        let report = operation.report(&instance);
-        said.send_if_modified(|before| {
-            let differs = *before != report;
-            *before = report;
-            differs
-        });
+        said.send_replace(operation.report(&instance));
     }
 }
 

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::InvalidParameter;
+use super::{Instance, InvalidParameter};
 use crate::bounds::{
     ID_BYTES, REJECTED_REASON_CHARACTERS, RELAY_AGENT_CHARACTERS, RELAY_AGENTS, RELAY_INSTANCE_BYTES,
     RELAY_REPORT_BYTES, RELAY_REPORT_WORST,
@@ -76,6 +76,12 @@ impl Report {
         Ok(report)
     }
 
+    /// Whether it says something that `before` did not, but for the time that has passed: whoever has that report knows so much.
+    #[must_use]
+    pub fn is_news(&self, before: &Self) -> bool {
+        *self != Self { oldest_lag_seconds: self.oldest_lag_seconds, ..before.clone() }
+    }
+
     /// Its bytes, at most [`RELAY_REPORT_BYTES`]: the last of the worst agents are left out where they do not fit.
     #[must_use]
     pub fn write(&self) -> Vec<u8> {
@@ -122,12 +128,10 @@ impl WorstAgent {
 }
 
 fn instance(members: &Map<String, Value>) -> Result<String, InvalidParameter> {
-    let is_of_one = |byte: u8| byte.is_ascii_alphanumeric() || b"._~:-".contains(&byte);
-    let is_one = |text: &str| (1..=RELAY_INSTANCE_BYTES).contains(&text.len()) && text.bytes().all(is_of_one);
     match members.get("instance") {
-        Some(Value::String(text)) if is_one(text) => Ok(text.clone()),
+        Some(Value::String(text)) if Instance::parse(text).is_some() => Ok(text.clone()),
         other => {
-            let remedy = format!("use 1 to {RELAY_INSTANCE_BYTES} characters of A-Z a-z 0-9 . _ ~ : -");
+            let remedy = format!("use 1 to {RELAY_INSTANCE_BYTES} characters of A-Z a-z 0-9 . _ -");
             Err(invalid("instance", &shown(other), &remedy))
         }
     }
@@ -175,7 +179,7 @@ mod tests {
     fn report() -> Report {
         let worst = ["a", "relay/b"].map(|agent| WorstAgent { agent: agent.to_owned(), reason: None }).to_vec();
         Report {
-            instance: "5f0a:edge-2".to_owned(),
+            instance: "5f0a.edge-2".to_owned(),
             seq: 7,
             state: Some("e.1.d".to_owned()),
             total: 6,
@@ -186,6 +190,13 @@ mod tests {
             oldest_lag_seconds: 12,
             worst,
         }
+    }
+
+    #[test]
+    fn the_time_that_passes_is_no_news() {
+        let before = Report { lagging: 1, total: 1, oldest_lag_seconds: 3, ..Report::default() };
+        assert!(!Report { oldest_lag_seconds: 9, ..before.clone() }.is_news(&before));
+        assert!(Report { oldest_lag_seconds: 9, lagging: 2, total: 2, ..before.clone() }.is_news(&before));
     }
 
     #[test]

@@ -242,11 +242,8 @@ impl<V> Relays<V> {
     /// each those first of whose relay it is said for longest.
     #[must_use]
     pub fn worst(&self, limit: usize, current: Option<&StateId>, now: Instant) -> Vec<Reportedly> {
-        let mut worst: Vec<_> =
-            self.alive(now).flat_map(|(key, entry)| entry.worst(key, current, self.silence, now)).collect();
-        worst.sort_by(|one, other| one.rank().cmp(&other.rank()));
-        worst.truncate(limit);
-        worst
+        let worst = self.alive(now).flat_map(|(key, entry)| entry.worst(key, current, self.silence, now)).collect();
+        super::first(limit, worst, |one: &Reportedly, other| one.rank().cmp(&other.rank()))
     }
 
     fn alive(&self, now: Instant) -> impl Iterator<Item = (&RelayKey, &Entry<V>)> {
@@ -299,6 +296,11 @@ impl<V> Entry<V> {
         self.basis.ended().is_none() && (self.selected.is_some() || is_current())
     }
 
+    /// Whether its counts hold: they are of what is current, and it has not fallen silent.
+    fn is_said(&self, current: Option<&StateId>, silence: Duration, now: Instant) -> bool {
+        self.holds(current) && now < self.gone_at(silence)
+    }
+
     /// When it is gone, if it does not report before. Behind some proxies a connection ends with each request: so its end
     /// says something only once a report is overdue.
     fn gone_at(&self, silence: Duration) -> Instant {
@@ -313,7 +315,7 @@ impl<V> Entry<V> {
     }
 
     fn counts(&self, current: Option<&StateId>, silence: Duration, now: Instant) -> RelayCounts {
-        let is_said = self.holds(current) && now < self.gone_at(silence);
+        let is_said = self.is_said(current, silence, now);
         if is_said { self.report.counts } else { self.report.counts.all_lag() }
     }
 
@@ -321,7 +323,7 @@ impl<V> Entry<V> {
         let RelayCounts { converged, lagging, rejecting, .. } = self.report.counts;
         let since = |at: Instant| now.saturating_duration_since(at);
         let said = (lagging > 0 || rejecting > 0).then(|| self.report.oldest_lag.saturating_add(since(self.seen)));
-        let is_said = self.holds(current) && now < self.gone_at(silence);
+        let is_said = self.is_said(current, silence, now);
         let others = (converged > 0 && !is_said)
             .then(|| since(self.basis.ended().unwrap_or_else(|| self.gone_at(silence).min(now))));
         said.max(others)
@@ -330,7 +332,7 @@ impl<V> Entry<V> {
     fn worst(&self, key: &RelayKey, current: Option<&StateId>, silence: Duration, now: Instant) -> Vec<Reportedly> {
         let Some(lag) = self.oldest_lag(current, silence, now) else { return Vec::new() };
         let instance = &key.instance;
-        if !self.holds(current) || now >= self.gone_at(silence) {
+        if !self.is_said(current, silence, now) {
             return vec![Reportedly { name: format!("{instance}/*"), reason: None, lag }];
         }
         let one = |WorstAgent { agent, reason }: &WorstAgent| Reportedly {

@@ -17,7 +17,7 @@ pub const AGES: [(&str, Duration); 4] = [
 /// How many agents stand where to one state: of one operation, or of several replicas together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AgentCounts {
-    /// Agents that hold the state, by their own polls.
+    /// Agents that hold the state, by their own polls or by the report of their relay.
     pub converged: u64,
     /// Agents that do not, or of which nobody knows.
     pub lagging: u64,

@@ -1,6 +1,6 @@
 //! A model that another Tidewait serves: this process is a relay. Its states are taken with their ids, and never named anew.
 //!
-//! One poll is parked upstream, by the client that agents use. What requests of clients ask for beside it, because they may
+//! One poll is parked server, by the client that agents use. What requests of clients ask for beside it, because they may
 //! hold a newer state, goes on a connection of its own: [`Confirmer`].
 //!
 //! ```text
@@ -33,7 +33,7 @@ pub type Served = Box<dyn Fn(StateId) -> Pin<Box<dyn Future<Output = ()> + Send>
 /// A source that is an operation of another Tidewait.
 #[derive(Debug)]
 pub struct DescribeSource {
-    feed: Feed,
+    holder: Holder,
     status: watch::Receiver<Status>,
     confirmer: Confirmer,
     /// What is served already.
@@ -49,9 +49,9 @@ pub struct Holdings {
     pub status: watch::Receiver<Status>,
 }
 
-/// Where states come from.
+/// Whose states are served.
 #[derive(Debug)]
-enum Feed {
+enum Holder {
     /// A client of its own: what is served is held.
     Client(States, client::Reports),
     /// An agent: what it holds is served.
@@ -60,7 +60,7 @@ enum Feed {
 
 /// What the server of a relay is to it.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Upstream {
+pub struct Server {
     /// `State-Path` of its last answer, once one came in this run; within: none, it sent none.
     pub path: Option<Option<StatePath>>,
     /// `Relay-Policy` of that answer; none: it sent none.
@@ -99,7 +99,7 @@ pub enum Relayed {
 
 /// What the last answer said of the age of the state.
 #[derive(Debug, Clone, PartialEq)]
-enum Contact {
+enum LastAnswer {
     /// None came yet, and none failed.
     None,
     /// One came, at this time, and the state was so old.
@@ -113,7 +113,7 @@ impl DescribeSource {
     pub fn start(settings: &client::Settings, held: Option<State>) -> Result<Self, InvalidSetting> {
         let (given, reports) = Client::start(settings, held.clone())?;
         let status = reports.status();
-        Ok(Self { feed: Feed::Client(given, reports), status, confirmer: Confirmer::new(settings)?, held })
+        Ok(Self { holder: Holder::Client(given, reports), status, confirmer: Confirmer::new(settings)?, held })
     }
 
     /// How the client is doing.
@@ -125,32 +125,32 @@ impl DescribeSource {
     /// Serves what an agent holds that has these settings.
     pub fn of_agent(settings: &client::Settings, holdings: Holdings) -> Result<Self, InvalidSetting> {
         let Holdings { held, status } = holdings;
-        Ok(Self { feed: Feed::Agent(held), status, confirmer: Confirmer::new(settings)?, held: None })
+        Ok(Self { holder: Holder::Agent(held), status, confirmer: Confirmer::new(settings)?, held: None })
     }
 }
 
-/// Follows the server until its reports are no longer received. `upstream` is kept current.
+/// Follows the server until its reports are no longer received. `server` is kept current.
 pub async fn run(
     source: DescribeSource,
     reader: Reader,
-    served: Served,
-    upstream: watch::Sender<Upstream>,
+    until_served: Served,
+    server: watch::Sender<Server>,
     reports: Reports,
 ) {
-    let DescribeSource { feed, status, confirmer, held } = source;
-    let only = match &feed {
-        Feed::Client(..) => None,
-        Feed::Agent(held) => Some(held.clone()),
+    let DescribeSource { holder, status, confirmer, held } = source;
+    let only = match &holder {
+        Holder::Client(..) => None,
+        Holder::Agent(held) => Some(held.clone()),
     };
     let reads = answer_reads(confirmer, reader, (status.clone(), only), reports.clone());
-    let follows = Follower { served, upstream, newest: held, contact: Contact::None };
+    let follows = Follower { until_served, server, newest: held, contact: LastAnswer::None };
     tokio::select! {
-        () = follows.run(feed, status, reports) => {}
+        () = follows.run(holder, status, reports) => {}
         () = reads => {}
     }
 }
 
-impl Feed {
+impl Holder {
     /// The next state, if `known` is the last one; none: there will be no more.
     async fn next(&mut self, known: Option<&str>) -> Option<State> {
         match self {
@@ -172,8 +172,8 @@ impl Feed {
         // start.
         let is_newest = status.newest.as_deref().is_some_and(|id| is_same(id, state.id()));
         match contact(status) {
-            Contact::Answered(_, age) if is_newest => Some(age),
-            Contact::Answered(..) | Contact::Failed(_) | Contact::None => None,
+            LastAnswer::Answered(_, age) if is_newest => Some(age),
+            LastAnswer::Answered(..) | LastAnswer::Failed(_) | LastAnswer::None => None,
         }
     }
 
@@ -205,20 +205,20 @@ impl Feed {
 
 /// Takes what the parked poll brings.
 struct Follower {
-    served: Served,
-    upstream: watch::Sender<Upstream>,
+    until_served: Served,
+    server: watch::Sender<Server>,
     /// The state that was reported last, with the newest id of it.
     newest: Option<State>,
-    contact: Contact,
+    contact: LastAnswer,
 }
 
 impl Follower {
-    async fn run(mut self, mut feed: Feed, mut client: watch::Receiver<Status>, reports: Reports) {
+    async fn run(mut self, mut holder: Holder, mut client: watch::Receiver<Status>, reports: Reports) {
         let mut unserved: Option<(StateId, String)> = None;
         loop {
             let is_served = async {
                 match &unserved {
-                    Some((id, _)) => (self.served)(*id).await,
+                    Some((id, _)) => (self.until_served)(*id).await,
                     None => std::future::pending().await,
                 }
             };
@@ -227,30 +227,30 @@ impl Follower {
                 () = reports.closed() => return,
                 () = is_served => {
                     // A relay holds what it serves.
-                    if let Some((_, given)) = unserved.take() {
-                        feed.held(&given);
+                    if let Some((_, id)) = unserved.take() {
+                        holder.held(&id);
                     }
                     None
                 }
-                state = feed.next(known.as_deref()) => {
+                state = holder.next(known.as_deref()) => {
                     let Some(state) = state else { return };
                     // By the id that it was given with: a newer version of it may be known until it is served.
                     unserved = StateId::parse(state.id()).map(|id| (id, state.id().to_owned()));
                     match draft(&state) {
                         Ok(draft) => {
-                            let age = Feed::age(&state, &client.borrow());
+                            let age = Holder::age(&state, &client.borrow());
                             self.newest = Some(state);
                             Some(Relayed::Holds { draft, age, read: None }.into())
                         }
                         Err(why) => {
-                            feed.rejected(state.id(), &why);
+                            holder.rejected(state.id(), &why);
                             Some(Report::Lost { reason: why })
                         }
                     }
                 }
                 () = has_changed(&mut client, &self.contact) => {
                     let now = client.borrow().clone();
-                    self.said(&now, &feed)
+                    self.said(&now, &holder)
                 }
             };
             if let Some(report) = report
@@ -262,12 +262,12 @@ impl Follower {
     }
 
     /// What the status of the client says of the server, and of what it serves.
-    fn said(&mut self, status: &Status, feed: &Feed) -> Option<Report> {
+    fn said(&mut self, status: &Status, holder: &Holder) -> Option<Report> {
         self.contact = contact(status);
         let terms = status.terms.clone();
         let (path, policy) = terms.map(|terms| (terms.path, terms.policy)).unzip();
-        let mut now = Upstream { path, policy: policy.flatten(), refusal: None, endpoint: status.endpoint.clone() };
-        self.upstream.send_if_modified(|known| {
+        let mut now = Server { path, policy: policy.flatten(), refusal: None, endpoint: status.endpoint.clone() };
+        self.server.send_if_modified(|known| {
             if now.path == Some(None) && (&now.path, &now.endpoint) != (&known.path, &known.endpoint) {
                 tracing::warn!(
                     endpoint = now.endpoint,
@@ -280,12 +280,12 @@ impl Follower {
             differs
         });
         match &self.contact {
-            Contact::None => None,
-            Contact::Failed(why) => Some(Report::Lost { reason: why.clone() }),
-            Contact::Answered(_, age) => {
+            LastAnswer::None => None,
+            LastAnswer::Failed(why) => Some(Report::Lost { reason: why.clone() }),
+            LastAnswer::Answered(_, age) => {
                 let id = status.newest.as_deref()?;
                 let Some(known) = self.newest.as_ref().filter(|known| is_same(known.id(), id)) else {
-                    return feed.without(id);
+                    return holder.without(id);
                 };
                 if known.id() == id {
                     return Some(Relayed::StillHolds { age: *age }.into());
@@ -306,17 +306,17 @@ impl From<Relayed> for Report {
     }
 }
 
-async fn has_changed(status: &mut watch::Receiver<Status>, known: &Contact) {
+async fn has_changed(status: &mut watch::Receiver<Status>, known: &LastAnswer) {
     if status.wait_for(|status| contact(status) != *known).await.is_err() {
         std::future::pending::<()>().await;
     }
 }
 
-fn contact(status: &Status) -> Contact {
+fn contact(status: &Status) -> LastAnswer {
     match (&status.failure, status.confirmed) {
-        (Some((failure, _)), _) => Contact::Failed(failure.text.clone()),
-        (None, Some((age, at))) => Contact::Answered(at, age),
-        (None, None) => Contact::None,
+        (Some((failure, _)), _) => LastAnswer::Failed(failure.text.clone()),
+        (None, Some((age, at))) => LastAnswer::Answered(at, age),
+        (None, None) => LastAnswer::None,
     }
 }
 

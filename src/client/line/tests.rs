@@ -6,6 +6,7 @@ use tokio::time::{Instant, sleep};
 use super::*;
 use crate::client::holdings::Holdings;
 use crate::model::{Content, Document, Epoch, Snapshot};
+use crate::protocol::Instance;
 
 const SECS: fn(u64) -> Duration = Duration::from_secs;
 const PLACE: Place = Place { url: 0, address: None };
@@ -167,5 +168,26 @@ async fn a_connection_is_kept_only_where_the_server_keeps_it() {
             server.write_all(answer.as_bytes()).await.expect("it reads");
         });
         assert_eq!((ended.keeps, ended.within, line.kept.is_some()), (keeps, Some(SECS(9)), keeps));
+    }
+}
+
+/// Where a proxy ends each connection, every poll has a new one.
+#[tokio::test(start_paused = true)]
+async fn a_relay_asks_at_once_only_where_it_was_not_answered_last() {
+    let relay = Relay { instance: Instance::random(1), rules: String::new() };
+    let (mut line, mut server) = line(&Settings { relay: Some(relay), ..settings() }).await;
+    let id = snapshot("{}").id;
+    let unchanged = format!("HTTP/1.1 204 No Content\r\nState-Id: {id}\r\nState-Age: 0\r\nConnection: close\r\n\r\n");
+    for (wait, answer) in [("0", &*unchanged), ("7", &*unchanged), ("7", "nonsense\r\n\r\n"), ("0", &*unchanged)] {
+        let polled = poll(Some("{}"));
+        let (_, text) = tokio::join!(line.exchange(&polled), async {
+            let text = asked(&mut server).await;
+            server.write_all(answer.as_bytes()).await.expect("it reads");
+            text
+        });
+        assert!(text.starts_with(&format!("GET /describe?since={id}&wait={wait} ")), "{text}");
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        line.kept = Some((PLACE, Connection::over(ours).await.expect("it stands")));
+        server = theirs;
     }
 }

@@ -21,7 +21,6 @@ impl Machine {
         let Names { since, rejected, applying } = self.holdings.names();
         Status {
             endpoint: endpoint(self.endpoints.current()),
-            url: self.endpoints.current().url,
             place: Some(self.endpoints.current()),
             doing,
             failure: self.failure.as_ref().map(|(failure, place, at)| (failure.of(&endpoint(*place)), *at)),

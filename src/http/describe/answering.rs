@@ -81,10 +81,10 @@ impl Asking {
     }
 
     fn about(&self, served: &Served, coding: Option<Coding>) -> State {
-        let way = self.request.relay.as_ref().map(|_| self.operation.lineage.way().fields());
+        let terms = self.request.relay.as_ref().map(|_| self.operation.lineage.way().fields());
         let now = tokio::time::Instant::now().into_std();
         let times = (self.operation.freshness.age(), self.operation.hub.reconnect_within(now));
-        State { way, ..State::new(&self.request, served.fields(), coding, times) }
+        State { terms, ..State::new(&self.request, served.fields(), coding, times) }
     }
 
     /// The same state at the version that the client has it at, if that is newer.

@@ -8,7 +8,6 @@ use tokio::time::Instant;
 
 use crate::access::{Caller, Connection};
 use crate::bounds::RELAY_POLICY_RETRY;
-use crate::config::Source;
 use crate::describe::poll::Begin;
 use crate::describe::problem::Kind;
 use crate::describe::request::Report;
@@ -168,17 +167,12 @@ impl Asking {
 
 /// A relay that holds a part of a model answers for no other part: what it does not know is not nothing.
 fn held(operation: &Operation, select: Option<&Selection>) -> Result<(), Problem> {
-    let config = operation.config();
-    let Source::Describe(settings) = &config.source else { return Ok(()) };
-    let Some(part) = Selection::parse(&settings.select, usize::MAX).ok().filter(|part| !part.is_whole()) else {
-        return Ok(());
-    };
-    if select.is_some_and(|select| part.covers(select)) {
-        return Ok(());
-    }
+    let way = operation.lineage.way();
+    let Some(part) = way.part().filter(|part| !select.is_some_and(|select| part.covers(select))) else { return Ok(()) };
+    let names: Vec<_> = part.pointers().iter().map(ToString::to_string).collect();
     let detail = format!(
         "this relay holds {} alone: select that, or what is below it, or ask another endpoint for the rest",
-        settings.select.join(" and ")
+        names.join(" and ")
     );
     Err(Problem::new(Kind::NotHeld, detail))
 }

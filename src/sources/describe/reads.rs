@@ -57,7 +57,12 @@ async fn ask(confirmer: &mut Confirmer, status: &Status, held: &[Since]) -> Resu
         let id = StateId { epoch: draft.epoch, version: draft.version, digest: draft.content.digest() };
         // Only what is older than the state that it was asked about says that the source went back. The poll may have brought
         // a newer one meanwhile, which stays then.
-        let provenance = if id.is_before(since) { Provenance::Read } else { Provenance::Stream };
+        let is_known_to_go_back = found.as_ref().is_some_and(|found| {
+            let was = StateId { epoch: found.epoch, version: found.version, digest: found.content.digest() };
+            found.provenance == Provenance::Read && was == id
+        });
+        let goes_back = is_known_to_go_back || id.is_before(since);
+        let provenance = if goes_back { Provenance::Read } else { Provenance::Stream };
         let is_older = found.as_ref().is_some_and(|found| found.epoch == id.epoch && found.version > id.version);
         if !is_older {
             found = Some(Draft { provenance, ..draft });

@@ -15,7 +15,7 @@ use tidewait::http::access::Access;
 use tidewait::protocol::StatePath;
 use tidewait::protocol::relay::Unfit;
 use tidewait::sources::Report;
-use tidewait::sources::describe::Upstream;
+use tidewait::sources::describe::Server;
 use tidewait::{client, config};
 
 use super::judged::Slow;
@@ -379,7 +379,7 @@ async fn world(world: World) -> (Rig, Vec<Wire>) {
         World::Relaying | World::RelayForbidden => {
             let refusal = matches!(world, World::RelayForbidden).then_some(Unfit::Forbidden);
             let path = Some(StatePath::parse("root-1, relay-1"));
-            rig.operation.lineage.follow(&Upstream { path, refusal, ..Upstream::default() });
+            rig.operation.lineage.follow(&Server { path, refusal, ..Server::default() });
         }
         World::Full | World::Busy => {
             for _ in 0..3 {
