@@ -31,6 +31,7 @@ use crate::access::{Caller, Connection};
 use crate::bounds::ADMIN_BODY_BYTES;
 use crate::describe::Problem;
 use crate::describe::problem::Kind;
+use crate::exchange::Exchange;
 use crate::lifecycle::ready::{Missing, Readiness, ReadinessCheck};
 use crate::lifecycle::stop::Stop;
 use crate::operation::OperationRegistry;
@@ -53,6 +54,8 @@ pub const OPENAPI: &str = include_str!("admin/openapi.json");
 pub struct Admin {
     /// All operations.
     pub operations: Arc<OperationRegistry>,
+    /// All exchanges.
+    pub exchanges: Vec<Arc<Exchange>>,
     /// Whether the process is ready.
     pub readiness: ReadinessCheck,
     /// Files and issuers that say who may poll, and certificates.
@@ -97,7 +100,7 @@ impl Answers for Admin {
             Some(Route::Livez) => text(StatusCode::OK, "ok\n"),
             Some(Route::Readyz) => self.ready(),
             Some(Route::Metrics) => self.metrics(),
-            Some(Route::State) => json(state::of(&self.operations.all(), &self.followed).to_string()),
+            Some(Route::State) => json(state::of(&self.operations.all(), &self.exchanges, &self.followed).to_string()),
             Some(Route::Agents) => match agents::of(&self.operations.all(), head.uri.query().unwrap_or("")) {
                 Ok(page) => json(page.to_string()),
                 Err(problem) => refusal(&problem),
@@ -131,6 +134,7 @@ impl Admin {
         for operation in self.operations.all() {
             operation.scrape();
         }
+        self.exchanges.iter().for_each(|exchange| exchange.scrape());
         response::metrics(&self.registry.gather())
     }
 

@@ -1,7 +1,6 @@
 //! The composition root, and the only file that knows every module: bind (so that ports are
 //! known and refusals come early), then run until a stop signal.
 
-use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -34,8 +33,10 @@ use tls_files::{Follower, Port, Ready};
 
 mod access;
 mod access_file;
+mod banner;
 mod check;
 mod descriptors;
+mod exchanges;
 mod tls_files;
 
 pub use check::check;
@@ -54,6 +55,8 @@ pub struct App {
     admin: TcpListener,
     admin_address: SocketAddr,
     connections: usize,
+    /// The raw ports of exchanges, in their order.
+    raw: Vec<Option<TcpListener>>,
     holdings: Option<Holdings>,
 }
 
@@ -113,6 +116,7 @@ impl App {
         let (listener, listen) = bind(config.listen, "--listen")?;
         let (admin, admin_address) = bind(config.admin, "--admin")?;
         tracing::info!(%listen, admin = %admin_address, "listening");
+        let raw = exchanges::bind(&config)?;
         let client = match needs_cluster(&config) {
             Some(needed_for) => {
                 let connected = kubernetes::client::connect(config.kubeconfig.as_deref()).await;
@@ -132,6 +136,7 @@ impl App {
             admin,
             admin_address,
             connections,
+            raw,
             holdings,
         })
     }
@@ -140,41 +145,6 @@ impl App {
     #[must_use]
     pub fn of_agent(self, holdings: Holdings) -> Self {
         Self { holdings: Some(holdings), ..self }
-    }
-
-    /// For a person who has just started it: where it is and what to try.
-    #[must_use]
-    pub fn banner(&self) -> String {
-        let (listen, admin) = (self.listen, self.admin_address);
-        let scheme_of = |tls: &Option<_>| if tls.is_some() { "https" } else { "http" };
-        let scheme = scheme_of(&self.config.tls);
-        let mut text = String::new();
-        for operation in &self.config.operations {
-            let url = format!("{scheme}://{listen}{}", operation.path);
-            // Never to a file that may be served, and nothing where the answer is an error.
-            let _ = write!(
-                text,
-                "operation {name} at {url}{credential}\n\n  \
-                 curl -sf {url} -o copy.json -D head.txt && cat head.txt   # the model, and its State-Id\n  \
-                 curl -si \"{url}?since=$(sed -n 's/^state-id: //p' head.txt | tr -d '\\r')\"   # waits until it changes\n\n",
-                name = operation.name,
-                credential = match (self.config.access.asks(), self.config.access.policy.anonymous) {
-                    (true, true) => ", to clients with a good credential or with none",
-                    (true, false) => ", to clients with a credential",
-                    (false, _) => "",
-                },
-            );
-        }
-        if let Some(controller) = &self.config.controller {
-            let namespace = &controller.namespace;
-            let _ = writeln!(
-                text,
-                "operations come from the DescribeOperations of namespace {namespace}: kubectl get dop -n {namespace}\n"
-            );
-        }
-        let _ =
-            writeln!(text, "operators: curl {}://{admin}/state, /metrics, /readyz", scheme_of(&self.config.admin_tls));
-        text
     }
 
     /// Starts the operations of the configuration, and the controller that adds others.
@@ -312,9 +282,13 @@ impl App {
         let (access, others) = access::access(&self.config, self.files, client, shared, (&mut followed, &mut tasks))?;
         let front_metrics = metrics::Metrics::register(&registry)?;
         let (access_log, open) = (self.config.log.access, front_metrics.connections.clone());
-        let router = Arc::new(Router::new(Arc::clone(&table), access, proxy, stop.watch(), front_metrics, access_log));
+        let (shared, own) = ((&registry, &mut tasks), (connections.clone(), cut.clone()));
+        let exchanges = Arc::new(exchanges::start(&self.config, self.raw, &stop, shared, own)?);
+        let router = Router::new(Arc::clone(&table), access, proxy, stop.watch(), front_metrics, access_log);
+        let router = Arc::new(router.with_exchanges(Arc::clone(&exchanges)));
         let admin = Admin {
             operations: Arc::clone(&table),
+            exchanges: exchanges.all().to_vec(),
             followed,
             readiness: ReadinessCheck::new(stop.watch(), self.config.upstream.is_some()),
             stop: Arc::clone(&stop),

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::access::caller::{Caller, Known, Loss};
-use crate::access::policy::{Allowance, Policy, Rule, Verb};
+use crate::access::policy::{Allowance, ExchangeVerb, Policy, Rule, Verb};
 use crate::access::verdicts::{Lasts, Verdict};
 use crate::authentication::budgets::Budgets;
 use crate::authentication::inquiries::{Finding, Inquirer, Inquiries, Outcome};
@@ -33,6 +33,8 @@ pub trait Judge: fmt::Debug + Send + Sync {
 pub enum Action {
     /// Poll the operation with this name.
     Poll(Arc<str>),
+    /// Do this to the exchange with this name.
+    Exchange(ExchangeVerb, Arc<str>),
     /// Do this at this path of the admin port.
     AtPath(Verb, &'static str),
 }
@@ -175,6 +177,20 @@ impl Authorization {
         };
         if may {
             self.ask_judge(caller, || Action::AtPath(verb, path), None)
+        } else {
+            Decision::Now(Err(Denied::Forbidden))
+        }
+    }
+
+    /// Whether `caller` may do this to the exchange with this name.
+    #[must_use]
+    pub fn decide_exchange(&self, caller: Caller, verb: ExchangeVerb, name: &Arc<str>) -> Decision {
+        let may = match &caller {
+            Caller::Known(_) if !self.by_rules => true,
+            Caller::Known(_) | Caller::Anonymous => self.policy.allows_exchange(&caller, verb, name),
+        };
+        if may {
+            self.ask_judge(caller, || Action::Exchange(verb, Arc::clone(name)), None)
         } else {
             Decision::Now(Err(Denied::Forbidden))
         }

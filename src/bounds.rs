@@ -4,8 +4,10 @@
 use std::time::Duration;
 
 mod edge;
+mod exchange;
 
 pub use edge::*;
+pub use exchange::*;
 
 /// Levels of nesting in a model; a deeper one is refused at its source.
 pub const DOCUMENT_DEPTH: usize = 128;

@@ -16,6 +16,7 @@ mod access;
 pub mod agent;
 pub mod cli;
 mod environment;
+mod exchange;
 pub mod file;
 mod layer;
 pub mod problem;
@@ -28,6 +29,9 @@ mod value;
 
 pub use access::{Access, Judges};
 pub use cli::load;
+pub use exchange::{
+    BodyLimits, Chain, Exchange, Hold, Lease, PathPattern, QueueLimits, Repeat, ResultLimits, Transports,
+};
 pub use problem::{Problem, Problems};
 pub use resolve::custom::{Grants, custom};
 pub use source::{Objects, Refresh, Source};
@@ -75,6 +79,8 @@ pub struct Config {
     pub controller: Option<Controller>,
     /// The describe operations, with distinct names and paths; at least one where no others can come.
     pub operations: Vec<Operation>,
+    /// The exchanges, with distinct names, endpoints and paths.
+    pub exchanges: Vec<Exchange>,
 }
 
 /// How a port speaks TLS.

@@ -5,6 +5,7 @@
 //! | one whose head could be read in two ways, or is too large | [`head`]: 400, 405, 417, 431, 501, and on HTTP/1.1 the connection closes |
 //! | the path of an operation, byte for byte | [`describe`]: 200, 204, 304 or a problem |
 //! | the same, from a relay that reports | [`report`]: 204 or a problem |
+//! | the path of an exchange, or below its endpoint | [`exchange`]: what a worker answers, or 303, 202 or a problem |
 //! | any other path, with an app behind | [`proxy`]: whatever the app answers, or 502, 504 |
 //! | any other path | 404 |
 
@@ -25,6 +26,7 @@ pub mod access_log;
 pub mod connection;
 pub mod date;
 pub mod describe;
+pub mod exchange;
 pub mod forwarded;
 pub mod front;
 pub mod head;
@@ -60,6 +62,7 @@ pub struct Router {
     metrics: metrics::Metrics,
     access_log: bool,
     polls_by_hyper: bool,
+    exchanges: Arc<exchange::Exchanges>,
 }
 
 /// What a request came to.
@@ -101,7 +104,14 @@ impl Router {
         metrics: metrics::Metrics,
         access_log: bool,
     ) -> Self {
-        Self { operations, access, proxy, stop, metrics, access_log, polls_by_hyper: false }
+        let exchanges = Arc::default();
+        Self { operations, access, proxy, stop, metrics, access_log, polls_by_hyper: false, exchanges }
+    }
+
+    /// The same, with exchanges.
+    #[must_use]
+    pub fn with_exchanges(self, exchanges: Arc<exchange::Exchanges>) -> Self {
+        Self { exchanges, ..self }
     }
 
     /// The same, of which hyper serves plain polls too: for tests that compare both ways.
@@ -136,9 +146,9 @@ impl Router {
         self.operations.get(std::str::from_utf8(&head[plain.path.clone()]).ok()?)
     }
 
-    /// Whether an app is behind.
+    /// Whether something may be at a path that no operation has.
     fn has_app(&self) -> bool {
-        self.proxy.is_some() || self.polls_by_hyper
+        self.proxy.is_some() || self.polls_by_hyper || !self.exchanges.all().is_empty()
     }
 
     /// What a request for a path is for that no operation has, where no app is behind.
@@ -186,6 +196,21 @@ impl Router {
             return (Route::Refused, response(Answer::problem(&refused, fastrand::f64()), None), Duration::ZERO);
         }
         let operation = self.operations.get(parts.uri.path());
+        if let Some(asked) = self.exchanges.find(parts.uri.path()).filter(|_| operation.is_none()) {
+            return Box::pin(self.exchange(asked, parts, body, connection)).await;
+        }
+        self.serve(operation, parts, body, connection).await
+    }
+
+    /// Answers a request of an operation, or for the app.
+    async fn serve(
+        &self,
+        operation: Option<Arc<Operation>>,
+        parts: Parts,
+        body: RequestBody,
+        connection: &ConnectionState,
+    ) -> (Route, Response<Body>, Duration) {
+        let http2 = parts.version == Version::HTTP_2;
         // Who may not poll is not told which paths there are either.
         let may = if operation.is_some() || self.proxy.is_none() {
             let target = match &operation {
@@ -253,6 +278,33 @@ impl Router {
             }
         };
         (Route::App, response, sent.elapsed())
+    }
+
+    /// Answers a request to an exchange.
+    async fn exchange(
+        &self,
+        asked: exchange::Asked,
+        mut parts: Parts,
+        body: RequestBody,
+        connection: &ConnectionState,
+    ) -> (Route, Response<Body>, Duration) {
+        let http2 = parts.version == Version::HTTP_2;
+        let target = Target::Exchange(asked.verb(), asked.exchange.config().name.as_str().into());
+        let answered = match self.access.judge(&parts.headers, (&*connection.client).into(), &target).await {
+            Ok(admitted) => {
+                self.access.keep_back(&mut parts.headers);
+                let around = (connection, &self.stop);
+                exchange::answer(&self.exchanges, asked, admitted.caller, around, (parts, body)).await
+            }
+            Err(problem) => {
+                let is_read = unwanted::read(body, &parts).await;
+                let response = response(Answer::problem(&problem, fastrand::f64()), None);
+                exchange::Answered { response, is_read, held: Duration::ZERO }
+            }
+        };
+        let exchange::Answered { response, is_read, held } = answered;
+        let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        (Route::Exchange, ending(response, http2 || is_read || switches), held)
     }
 
     /// No operation has the path of a request, and no app is behind.

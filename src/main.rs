@@ -42,7 +42,11 @@ fn main() -> ExitCode {
                 complain(&variable.to_string());
             }
             let mistakes = if checked.without_files { config::Problems::default() } else { app::check(&config) };
-            let good = format!("the configuration is good, operations: {}\n", config.operations.len());
+            let exchanges = match config.exchanges.len() {
+                0 => String::new(),
+                count => format!(", exchanges: {count}"),
+            };
+            let good = format!("the configuration is good, operations: {}{exchanges}\n", config.operations.len());
             if mistakes.is_empty() { Ok(answer(&good)) } else { Err(mistakes) }
         }),
         cli::Command::Agent(options) => return agent(&options),

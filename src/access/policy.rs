@@ -16,6 +16,8 @@ use crate::bounds::ACCESS_NAME_BYTES;
 pub struct Policy {
     /// Any of them may allow a request; empty: all that have a credential may poll everything.
     pub rules: Vec<Rule>,
+    /// Any of them may allow a request to an exchange; empty, and no rule for operations: all that have a credential may do all.
+    pub exchanges: Vec<ExchangeRule>,
     /// Any of them may allow a request to the admin port; empty: none is.
     pub paths: Vec<PathRule>,
     /// Callers without a credential may poll everything.
@@ -31,6 +33,15 @@ pub enum Verb {
     Admin,
 }
 
+/// What a caller does with an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ExchangeVerb {
+    /// It sends requests that wait for workers.
+    Submit,
+    /// It takes them, as a worker.
+    Work,
+}
+
 /// Allows these callers to poll these operations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
@@ -40,6 +51,17 @@ pub struct Rule {
     pub operations: Vec<Pattern>,
     /// The parts of their models; empty: all of each.
     pub restrict: Vec<Template>,
+}
+
+/// Allows these callers to do this to these exchanges.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExchangeRule {
+    /// The callers.
+    pub subjects: Vec<Subject>,
+    /// What they may do.
+    pub verbs: Vec<ExchangeVerb>,
+    /// The exchanges, by their names.
+    pub exchanges: Vec<Pattern>,
 }
 
 /// Allows these callers to do this at these paths of the admin port.
@@ -97,6 +119,9 @@ pub enum InvalidRule {
     /// It is no verb.
     #[error("is no verb: write get, or admin for what changes something at the admin port")]
     Verb,
+    /// It is no verb of exchanges.
+    #[error("is no verb of exchanges: write submit for who sends requests, work for workers")]
+    ExchangeVerb,
     /// It is no path.
     #[error("is no path: write one such as /metrics, with * for any text")]
     Path,
@@ -108,7 +133,7 @@ impl Policy {
     pub fn allows(&self, own: &[Rule], caller: &Caller, operation: &str) -> Allowance {
         let is_open = match caller {
             Caller::Anonymous => self.anonymous,
-            Caller::Known(_) => self.rules.is_empty() && own.is_empty(),
+            Caller::Known(_) => !self.has_rules() && own.is_empty(),
         };
         if is_open {
             return Allowance::Whole;
@@ -149,6 +174,26 @@ impl Policy {
         rules
     }
 
+    /// Whether there is a rule for operations or exchanges: without any, whoever has a credential may do all with them.
+    fn has_rules(&self) -> bool {
+        !self.rules.is_empty() || !self.exchanges.is_empty()
+    }
+
+    /// Whether `caller` may do this to the exchange with this name.
+    #[must_use]
+    pub fn allows_exchange(&self, caller: &Caller, verb: ExchangeVerb, exchange: &str) -> bool {
+        let is_open = match caller {
+            Caller::Anonymous => self.anonymous,
+            Caller::Known(_) => !self.has_rules(),
+        };
+        is_open
+            || self.exchanges.iter().any(|rule| {
+                rule.verbs.contains(&verb)
+                    && rule.exchanges.iter().any(|pattern| pattern.matches(exchange))
+                    && are_about(&rule.subjects, caller)
+            })
+    }
+
     /// Whether `caller` may do this at this path of the admin port.
     #[must_use]
     pub fn allows_path(&self, caller: &Caller, verb: Verb, path: &str) -> bool {
@@ -164,7 +209,7 @@ impl Policy {
     pub fn allows_all(&self, caller: &Caller) -> bool {
         match caller {
             Caller::Anonymous if self.anonymous => true,
-            Caller::Known(_) if self.rules.is_empty() => true,
+            Caller::Known(_) if !self.has_rules() => true,
             Caller::Anonymous | Caller::Known(_) => self.rules.iter().any(|rule| rule.is_of_all_for(caller)),
         }
     }
@@ -189,6 +234,28 @@ impl Verb {
             Self::Get => "get",
             Self::Admin => "admin",
         }
+    }
+}
+
+impl ExchangeVerb {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Submit, Self::Work];
+
+    /// The word for it in rules, and for the API server.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Submit => "submit",
+            Self::Work => "work",
+        }
+    }
+}
+
+impl FromStr for ExchangeVerb {
+    type Err = InvalidRule;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRule> {
+        Self::ALL.into_iter().find(|verb| verb.as_str() == text).ok_or(InvalidRule::ExchangeVerb)
     }
 }
 
@@ -446,7 +513,12 @@ mod tests {
             (open(), "x", &[], Verb::Get, "/metrics", false),
         ] {
             // What is open to poll says nothing of the admin port, and rules of one kind nothing of the other.
-            let policy = Policy { paths, anonymous: true, rules: vec![self::rule("authenticated anonymous", "*")] };
+            let policy = Policy {
+                paths,
+                anonymous: true,
+                rules: vec![self::rule("authenticated anonymous", "*")],
+                exchanges: Vec::new(),
+            };
             let caller = if who == "nobody" { Caller::Anonymous } else { caller(who, groups) };
             assert_eq!(
                 policy.allows_path(&caller, verb, path),

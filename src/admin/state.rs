@@ -6,14 +6,16 @@ use serde_json::{Value, json};
 
 use super::followed::Followed;
 use crate::escape::escape;
+use crate::exchange::Exchange;
 use crate::operation::{Operation, Status};
 use crate::registry::Totals;
 
 /// All operations, by name, and what is followed beside them.
 #[must_use]
-pub fn of(operations: &[Arc<Operation>], followed: &Followed) -> Value {
+pub fn of(operations: &[Arc<Operation>], exchanges: &[Arc<Exchange>], followed: &Followed) -> Value {
     json!({
         "operations": operations.iter().map(|operation| one(operation)).collect::<Vec<_>>(),
+        "exchanges": exchanges.iter().map(|exchange| waiting(exchange)).collect::<Vec<_>>(),
         "files": followed.files(),
         "issuers": followed.issuers(),
     })
@@ -46,6 +48,27 @@ fn one(operation: &Operation) -> Value {
             "removedPercent": (held.removed_percent * 10.0).round() / 10.0,
             "limitPercent": held.limit_percent,
         })),
+    })
+}
+
+fn waiting(exchange: &Exchange) -> Value {
+    let (config, shown) = (exchange.config(), exchange.shown());
+    json!({
+        "name": config.name,
+        "path": config.path.as_str(),
+        "endpoint": config.endpoint,
+        // Workers that poll, and answers that are kept, are of this replica alone.
+        "backend": "memory",
+        "queued": shown.queued,
+        "oldestSeconds": shown.oldest.as_secs(),
+        "inFlight": shown.in_flight,
+        "freeSlots": shown.free,
+        "dead": shown.dead.iter().map(|dead| json!({
+            "item": dead.item,
+            "key": dead.key.as_deref().map(escape),
+            "attempts": dead.attempts,
+            "ageSeconds": dead.age.as_secs(),
+        })).collect::<Vec<_>>(),
     })
 }
 

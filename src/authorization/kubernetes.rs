@@ -20,6 +20,9 @@ pub const OPERATIONS: &str = "describeoperations";
 /// The subresource that stands for the state of an operation.
 pub const STATE: &str = "state";
 
+/// The resource that stands for exchanges.
+pub const EXCHANGES: &str = "exchanges";
+
 const AUTHENTICATED: &str = "system:authenticated";
 /// Names and groups that begin so are Kubernetes' own.
 const RESERVED: &str = "system:";
@@ -49,6 +52,15 @@ pub enum Attributes<'a> {
         namespace: &'a str,
         /// The name of the operation.
         operation: &'a str,
+    },
+    /// An exchange: whether or not there is such an object.
+    Exchange {
+        /// `submit` or `work`.
+        verb: &'a str,
+        /// The namespace of the exchange.
+        namespace: &'a str,
+        /// The name of the exchange.
+        exchange: &'a str,
     },
     /// A path that is no resource, such as `/metrics`.
     Path {
@@ -121,6 +133,9 @@ impl Judge for Namespace {
         };
         let attributes = match action {
             Action::Poll(operation) => Attributes::State { verb: Verb::Get.as_str(), namespace: &self.name, operation },
+            Action::Exchange(verb, exchange) => {
+                Attributes::Exchange { verb: verb.as_str(), namespace: &self.name, exchange }
+            }
             Action::AtPath(verb, path) => Attributes::Path { verb: verb.as_str(), path },
         };
         self.reviewer.allows(&subject, attributes).await
@@ -141,6 +156,17 @@ fn review(subject: &Subject, attributes: Attributes<'_>) -> SubjectAccessReview 
                 verb: Some(verb.to_owned()),
                 namespace: Some(namespace.to_owned()),
                 name: Some(operation.to_owned()),
+                ..ResourceAttributes::default()
+            };
+            (Some(resource), None)
+        }
+        Attributes::Exchange { verb, namespace, exchange } => {
+            let resource = ResourceAttributes {
+                group: Some(GROUP.to_owned()),
+                resource: Some(EXCHANGES.to_owned()),
+                verb: Some(verb.to_owned()),
+                namespace: Some(namespace.to_owned()),
+                name: Some(exchange.to_owned()),
                 ..ResourceAttributes::default()
             };
             (Some(resource), None)

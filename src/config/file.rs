@@ -16,12 +16,13 @@ use serde::Serialize;
 use serde_yaml::Value;
 
 use self::agent::AGENT;
-use self::fields::Kind::{Count, Duration, Exactly, Object, Switch, Text, Texts};
+use self::fields::Kind::{Bytes, Count, Duration, Exactly, Object, Switch, Text, Texts};
 use self::fields::{Fields, Kind, OPERATION, TOP};
 use super::layer::Layer;
 use super::problem::{self, Problems, quote};
 
 mod agent;
+mod exchange;
 mod fields;
 mod selector;
 mod values;
@@ -166,6 +167,10 @@ impl Walk<'_> {
             Text(setting) => (setting, text_of(value), "text is wanted: put it in quotes"),
             Duration(setting) => {
                 (setting, text_of(value).or_else(|| number_of(value)), "a duration is wanted: write one such as 25s")
+            }
+            Bytes(setting) => {
+                let text = text_of(value).or_else(|| number_of(value));
+                (setting, text, "a number of bytes is wanted: write one such as 8Mi")
             }
             Count(setting) => (setting, number_of(value), "a number is wanted: write one without quotes"),
             Switch(setting) => (setting, bool_of(value), "true or false is wanted: write one of them without quotes"),

@@ -33,6 +33,8 @@ pub(crate) const POINTERS: RangeInclusive<usize> = 1..=1024;
 pub(crate) const HISTORY_ENTRIES: RangeInclusive<usize> = 0..=4096;
 /// Bytes of them.
 pub(crate) const HISTORY_BYTES: RangeInclusive<usize> = 0..=1024 * 1024 * 1024;
+/// Bytes of bodies and answers of an exchange.
+pub(crate) const EXCHANGE_BYTES: RangeInclusive<usize> = 0..=1024 * 1024 * 1024;
 /// A part of the model.
 pub(crate) const PERCENT: RangeInclusive<usize> = 0..=100;
 

@@ -17,6 +17,7 @@ use super::{Access, Config, Controller, Limits, Log, Operation, Source, Upstream
 
 mod access;
 pub mod custom;
+mod exchange;
 pub mod relay;
 mod source;
 mod tls;
@@ -42,7 +43,8 @@ pub fn resolve(layers: &Layers) -> Result<Config, Problems> {
     let mut reader = Reader { layers: vec![&flags, &environment, &contents.settings], problems: &mut problems };
     let process = process(&mut reader, &contents.settings, WHO);
     let mut reader = Reader { layers: vec![&flags, &environment], problems: &mut problems };
-    let needed = reader.given("operations").is_none();
+    let listed = contents.settings.objects("exchanges");
+    let needed = reader.given("operations").is_none() && reader.given("exchange").is_none() && listed.is_none();
     let operations = match &contents.operations {
         OperationsField::Absent => Vec::from_iter(single(&mut reader, needed)),
         OperationsField::Unreadable => Vec::from_iter(single(&mut reader, false)),
@@ -52,8 +54,10 @@ pub fn resolve(layers: &Layers) -> Result<Config, Problems> {
             several(listed, app, &mut problems)
         }
     };
+    let mut reader = Reader { layers: vec![&flags, &environment], problems: &mut problems };
+    let exchanges = exchange::exchanges(&mut reader, listed, &operations);
     match process {
-        Some(process) if problems.is_empty() => Ok(Config { operations, ..process }),
+        Some(process) if problems.is_empty() => Ok(Config { operations, exchanges, ..process }),
         _ => Err(problems),
     }
 }
@@ -95,6 +99,7 @@ fn process(reader: &mut Reader<'_>, file: &Layer, remedy: &str) -> Option<Config
         file_roots,
         controller: controller(reader),
         operations: Vec::new(),
+        exchanges: Vec::new(),
     })
 }
 
@@ -204,7 +209,8 @@ fn single(reader: &mut Reader<'_>, needed: bool) -> Option<Operation> {
             if needed {
                 let message = "nothing to serve: name a model with --file PATH or --configmap NAMESPACE/NAME[:KEY], \
                                list operations in a configuration file and name that with --config FILE, \
-                               or name the namespace of DescribeOperations with --operations NAMESPACE";
+                               name the namespace of DescribeOperations with --operations NAMESPACE, or a path whose \
+                               requests wait for workers with --exchange PATH";
                 reader.problems.push("tidewait", message);
             }
             // Without a name there is no format by extension; the word is checked all the same.

@@ -51,6 +51,9 @@ pub struct Options {
     #[arg(long, value_name = "NUMBER", help_heading = OPERATION)]
     pub max_parked_per_agent: Option<String>,
 
+    /// Let requests for this path wait for workers that dial in; {key} may stand for a segment. Once for each path
+    #[arg(long, value_name = "PATH", help_heading = TRAFFIC)]
+    pub exchange: Vec<String>,
     /// Address for clients and for the traffic of the app
     #[arg(long, value_name = "IP:PORT", help_heading = TRAFFIC)]
     pub listen: Option<String>,
@@ -196,7 +199,7 @@ pub(super) struct Setting {
 }
 
 /// Every setting, in the order of [`Options`].
-pub(super) const SETTINGS: [Setting; 51] = [
+pub(super) const SETTINGS: [Setting; 52] = [
     process("config", Absent("none"), |o| o.config.as_slice()),
     operation("file", Absent("none"), |o| o.file.as_slice()),
     operation("configmap", Absent("none"), |o| o.configmap.as_slice()),
@@ -208,6 +211,7 @@ pub(super) const SETTINGS: [Setting; 51] = [
     operation("min-interval", Text("100ms"), |o| o.min_interval.as_slice()),
     operation("max-parked", Text("20000"), |o| o.max_parked.as_slice()),
     operation("max-parked-per-agent", Text("16"), |o| o.max_parked_per_agent.as_slice()),
+    process("exchange", Absent("none"), |o| &o.exchange),
     process("listen", Text("127.0.0.1:8480"), |o| o.listen.as_slice()),
     process("tls-certificate", Absent("none"), |o| o.tls_certificate.as_slice()),
     process("tls-key", Absent("none"), |o| o.tls_key.as_slice()),
@@ -263,7 +267,7 @@ const WITHOUT_FLAG: [(&str, &str); 6] = [
 ];
 
 /// Settings that are lists: with commas between the items in the environment.
-const LISTS: [&str; 3] = ["access-kubernetes", "trusted-proxies", "allow-file-root"];
+const LISTS: [&str; 4] = ["access-kubernetes", "trusted-proxies", "allow-file-root", "exchange"];
 
 /// Where spans go: the variables of OpenTelemetry, whose names everybody knows, and nothing else.
 pub(super) const COLLECTOR: [(&str, &str); 2] = [

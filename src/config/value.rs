@@ -35,6 +35,16 @@ pub(super) fn number(text: &str, bounds: &RangeInclusive<usize>) -> Parsed<usize
     })
 }
 
+/// A number of bytes, perhaps with a unit of Kubernetes: `65536`, `64Ki`.
+pub(super) fn bytes(text: &str, bounds: &RangeInclusive<usize>) -> Parsed<usize> {
+    let units = [("Ki", 10), ("Mi", 20), ("Gi", 30)];
+    let (digits, shift) =
+        units.iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift))).unwrap_or((text, 0));
+    let number = digits.parse::<usize>().ok().and_then(|number| number.checked_mul(1 << shift));
+    let number = number.ok_or_else(|| "is no number of bytes: write one such as 65536, 64Ki or 8Mi".to_owned())?;
+    self::number(&number.to_string(), bounds)
+}
+
 pub(super) fn switch(text: &str) -> Parsed<bool> {
     text.parse().map_err(|_| "is neither true nor false: write one of them".to_owned())
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use http::{HeaderMap, header};
 
-use crate::access::policy::Allowance;
+use crate::access::policy::{Allowance, ExchangeVerb};
 use crate::access::{Caller, Credential, Loss, Policy, Refusal, Tokens};
 use crate::authentication::{Answer, Authentication, Peer, Schemes, Withdrawals};
 use crate::authorization::{Allowed, Authorization, Decision, Denied};
@@ -41,6 +41,8 @@ pub struct Access {
 pub(in crate::http) enum Target {
     /// An operation.
     Operation(Arc<config::Operation>),
+    /// An exchange with this name, to which it does this.
+    Exchange(ExchangeVerb, Arc<str>),
     /// Nothing is at its path, which is this.
     Nothing(Box<str>),
     /// Not all operations are known yet, and none of those that are has its path.
@@ -184,6 +186,7 @@ impl Access {
         let known = caller.clone();
         let decision = match target {
             Target::Operation(operation) => self.authorization.decide(caller, &operation.name, &operation.access),
+            Target::Exchange(verb, name) => self.authorization.decide_exchange(caller, *verb, name),
             Target::Nothing(path) => self.authorization.decide_nothing(caller, path),
             // Its operation may come, and who is told 403 meanwhile would not try again.
             Target::NotKnownYet if caller != Caller::Anonymous || self.authorization.allows_anonymous() => {

@@ -9,6 +9,8 @@ use super::Outcome;
 pub enum Route {
     /// An operation.
     Describe,
+    /// An exchange.
+    Exchange,
     /// The app behind.
     App,
     /// Neither: 404, or 503 while not all operations are known.
@@ -19,13 +21,14 @@ pub enum Route {
 
 impl Route {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Describe, Self::App, Self::None, Self::Refused];
+    pub const ALL: [Self; 5] = [Self::Describe, Self::Exchange, Self::App, Self::None, Self::Refused];
 
     /// The metric label.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Describe => "describe",
+            Self::Exchange => "exchange",
             Self::App => "app",
             Self::None => "none",
             Self::Refused => "refused",
@@ -35,17 +38,17 @@ impl Route {
 
 /// Codes that are counted one by one; others by class.
 const CODES: [&str; EXACT + 4] = [
-    "200", "204", "304", "400", "401", "403", "404", "405", "413", "415", "417", "429", "431", "501", "502", "503",
-    "504", "1xx", "2xx", "3xx", "4xx",
+    "200", "202", "204", "303", "304", "400", "401", "403", "404", "405", "409", "410", "413", "415", "417", "422",
+    "426", "429", "431", "501", "502", "503", "504", "1xx", "2xx", "3xx", "4xx",
 ];
 /// How many come before the classes.
-const EXACT: usize = 17;
+const EXACT: usize = 23;
 
 /// The counters of the front, each resolved once.
 #[derive(Debug, Clone)]
 pub struct Metrics {
-    requests: [[IntCounter; CODES.len() + 1]; 4],
-    bytes: [IntCounter; 4],
+    requests: [[IntCounter; CODES.len() + 1]; 5],
+    bytes: [IntCounter; 5],
     /// Connections open.
     pub connections: IntGauge,
     /// Connections refused, since as many as are allowed are open.

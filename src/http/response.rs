@@ -7,8 +7,10 @@ use bytes::Bytes;
 use http::Response;
 use http_body::{Frame, SizeHint};
 
-use super::proxy::ProxyBody;
+use super::exchange::WorkerBody;
+use super::proxy::{BodyError, ProxyBody};
 use crate::describe::Answer;
+use crate::exchange::body::BodyError as ExchangeBodyError;
 use crate::hub::FanOutGuard;
 
 /// An answer of our own. `fan_out` is kept until the body is handed to the connection.
@@ -31,6 +33,17 @@ impl Body {
     }
 }
 
+/// Why the body of an answer ends early.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokenAnswer {
+    /// The app's did.
+    #[error("the answer of the app broke off")]
+    App(#[source] BodyError),
+    /// That of an exchange did.
+    #[error("the answer of an exchange broke off")]
+    Exchange(#[source] ExchangeBodyError),
+}
+
 /// The body of an answer.
 #[derive(Debug)]
 pub enum Body {
@@ -45,11 +58,13 @@ pub enum Body {
     },
     /// What the app answers, as it comes.
     App(ProxyBody),
+    /// What a worker answers, or what it is asked.
+    Exchange(WorkerBody),
 }
 
 impl http_body::Body for Body {
     type Data = Bytes;
-    type Error = <ProxyBody as http_body::Body>::Error;
+    type Error = BrokenAnswer;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
@@ -58,7 +73,12 @@ impl http_body::Body for Body {
         match &mut *self {
             Self::Empty => Poll::Ready(None),
             Self::Whole { bytes, .. } => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::App(body) => Pin::new(body).poll_frame(cx),
+            Self::App(body) => {
+                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(BrokenAnswer::App)))
+            }
+            Self::Exchange(body) => {
+                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(BrokenAnswer::Exchange)))
+            }
         }
     }
 
@@ -67,6 +87,7 @@ impl http_body::Body for Body {
             Self::Empty => true,
             Self::Whole { bytes, .. } => bytes.is_none(),
             Self::App(body) => body.is_end_stream(),
+            Self::Exchange(body) => body.is_end_stream(),
         }
     }
 
@@ -75,6 +96,7 @@ impl http_body::Body for Body {
             Self::Empty => SizeHint::with_exact(0),
             Self::Whole { bytes, .. } => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Self::App(body) => body.size_hint(),
+            Self::Exchange(body) => body.size_hint(),
         }
     }
 }

@@ -28,3 +28,35 @@ pub const RELAY: HeaderName = HeaderName::from_static("relay");
 pub const STATE_PATH: HeaderName = HeaderName::from_static("state-path");
 /// In answers to relays: who may be served below.
 pub const RELAY_POLICY: HeaderName = HeaderName::from_static("relay-policy");
+/// To workers that poll: the claim.
+pub const EXCHANGE_CLAIM: HeaderName = HeaderName::from_static("exchange-claim");
+/// The item that a consumer's request is.
+pub const EXCHANGE_ITEM: HeaderName = HeaderName::from_static("exchange-item");
+/// To workers that poll: the method of the request.
+pub const EXCHANGE_METHOD: HeaderName = HeaderName::from_static("exchange-method");
+/// To workers that poll: the path and query of the request.
+pub const EXCHANGE_TARGET: HeaderName = HeaderName::from_static("exchange-target");
+/// To workers: which attempt it is, from 1.
+pub const EXCHANGE_ATTEMPT: HeaderName = HeaderName::from_static("exchange-attempt");
+/// To workers that poll: whole seconds that a touch keeps the claim.
+pub const EXCHANGE_LEASE: HeaderName = HeaderName::from_static("exchange-lease");
+/// To workers: whole seconds until the head of the answer must be there.
+pub const EXCHANGE_TIME_LEFT: HeaderName = HeaderName::from_static("exchange-time-left");
+/// From workers that poll: the status of the answer.
+pub const EXCHANGE_STATUS: HeaderName = HeaderName::from_static("exchange-status");
+/// From workers that dial in: how many requests they take at once.
+pub const EXCHANGE_SLOTS: HeaderName = HeaderName::from_static("exchange-slots");
+/// To workers: `no` where the answer must not be a redirect to a place that can be read once alone.
+pub const EXCHANGE_REDIRECT: HeaderName = HeaderName::from_static("exchange-redirect");
+/// To who pushes: how many consumers got it.
+pub const EXCHANGE_COMPLETED: HeaderName = HeaderName::from_static("exchange-completed");
+/// From consumers: names a request, so that a repeated one is the same.
+pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// From consumers: the urgency (RFC 9218).
+pub const PRIORITY: HeaderName = HeaderName::from_static("priority");
+/// To consumers: where the state of the work is.
+pub const OPERATION_LOCATION: HeaderName = HeaderName::from_static("operation-location");
+/// Names a request in logs.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The protocol that is spoken after an upgrade to `ptth`.
+pub const ALPN: HeaderName = HeaderName::from_static("alpn");

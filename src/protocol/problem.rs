@@ -26,6 +26,19 @@
 //! | too-many-connections | 503 | the client: tries again, elsewhere if it can; the operator: the limit named |
 //! | relay-policy | 503 | the operator: rules of access at a relay and at its server, or a policy that lets no relay serve |
 //! | overloaded | 503 | the client: tries again, elsewhere if it can; the operator: the limit named |
+//! | exchange-full | 503 | the consumer: tries again after `Retry-After`; the operator: more workers, or the limit named |
+//! | too-many-queued | 429 | the consumer: waits for one of its requests to end |
+//! | no-worker | 503 | the consumer: tries again; the operator: why no worker dials in |
+//! | not-claimed | 503 | the consumer: may repeat the request, nothing was done; the operator: more workers |
+//! | worker-too-slow | 504 | the consumer: the work may have been done; the operator: the worker, or the limit named |
+//! | worker-broke | 502 | the consumer: the work may have been done; the operator: the log of the worker |
+//! | worker-malformed | 502 | the author of the worker: its answer breaks HTTP |
+//! | key-reused | 422 | the author of the consumer: another key for another request |
+//! | result-gone | 410 | the consumer: asks anew; the answer was read, was too old, or the request was deleted |
+//! | claim-gone | 410 | the worker: stops its work, and polls again |
+//! | already-completed | 409 | the author of the worker: one answer for a claim |
+//! | superseded | 409 | the author of the worker: one poll for a slot |
+//! | upgrade-required | 426 | the author of the worker: `Upgrade: ptth` over HTTP/1.1 |
 //! | loop | 508 | the operator: relays that ask each other |
 //! | loopback-only | 403 | the operator, on the admin port: asks from the same host |
 
@@ -123,6 +136,32 @@ kinds! {
     RelayPolicy = SERVICE_UNAVAILABLE "relay-policy" "This relay may not serve the operation";
     /// A relay asks for states that come through it (RFC 5842, section 7.2).
     Loop = LOOP_DETECTED "loop" "The states come through the relay that asks";
+    /// As many requests are queued as are allowed.
+    ExchangeFull = SERVICE_UNAVAILABLE "exchange-full" "Too many requests wait for workers";
+    /// As many requests of this client are queued as are allowed.
+    TooManyQueued = TOO_MANY_REQUESTS "too-many-queued" "Too many requests of this client wait for workers";
+    /// No worker was there for long.
+    NoWorker = SERVICE_UNAVAILABLE "no-worker" "There is no worker";
+    /// No worker took the request in time.
+    NotClaimed = SERVICE_UNAVAILABLE "not-claimed" "No worker took the request in time";
+    /// A worker took the request, and its answer did not come in time.
+    WorkerTooSlow = GATEWAY_TIMEOUT "worker-too-slow" "The worker did not answer in time";
+    /// The worker is gone, which may have begun.
+    WorkerBroke = BAD_GATEWAY "worker-broke" "The worker broke off";
+    /// What the worker answered is not HTTP.
+    WorkerMalformed = BAD_GATEWAY "worker-malformed" "The worker's answer cannot be read";
+    /// The `Idempotency-Key` stands for another request.
+    KeyReused = UNPROCESSABLE_ENTITY "key-reused" "The Idempotency-Key stands for another request";
+    /// The answer is not there any more.
+    ResultGone = GONE "result-gone" "The answer is not here any more";
+    /// The claim is over.
+    ClaimGone = GONE "claim-gone" "The claim is over";
+    /// The answer of the claim has come already.
+    AlreadyCompleted = CONFLICT "already-completed" "The claim has its answer already";
+    /// A newer poll has come from the same slot.
+    Superseded = CONFLICT "superseded" "A newer poll of the same slot has come";
+    /// Only by another protocol.
+    UpgradeRequired = UPGRADE_REQUIRED "upgrade-required" "Another protocol is needed here";
     /// Refused for load, before parking.
     Overloaded = SERVICE_UNAVAILABLE "overloaded" "Too many requests are parked";
 }

@@ -180,6 +180,13 @@ fn every_page_says_first_for_whom_it_is() {
     }
 }
 
+/// How many items a list has that stands last in a configuration.
+fn listed(text: &str, field: &str) -> usize {
+    let Some((_, listed)) = text.split_once(&format!("\n{field}:\n")) else { return 0 };
+    let item = &listed[..=listed.find('-').expect("there is one")];
+    listed.lines().filter(|line| line.starts_with(item)).count()
+}
+
 /// Every configuration that a document shows is one, and they show one.
 #[tokio::test]
 async fn every_configuration_that_is_shown_is_good() {
@@ -197,10 +204,11 @@ async fn every_configuration_that_is_shown_is_good() {
         let output =
             crate::server::tidewait(&["check", "--without-files", "--config", path]).output().await.expect("it runs");
         assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{text}");
-        let listed = text.split_once("\noperations:\n").expect("they stand last").1;
-        let item = &listed[..=listed.find('-').expect("there is one")];
-        let operations = listed.lines().filter(|line| line.starts_with(item)).count();
-        let expected = format!("the configuration is good, operations: {operations}\n");
+        let exchanges = match listed(&text, "exchanges") {
+            0 => String::new(),
+            count => format!(", exchanges: {count}"),
+        };
+        let expected = format!("the configuration is good, operations: {}{exchanges}\n", listed(&text, "operations"));
         assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{text}");
     }
 }
@@ -219,7 +227,9 @@ fn the_pages_list_every_problem() {
     let clients = Kind::ALL.iter().filter(|kind| kind.slug() != OF_THE_ADMIN_PORT);
     let expected: BTreeSet<_> =
         clients.map(|kind| (kind.slug().to_owned(), kind.status().as_str().to_owned())).collect();
-    assert_eq!(problems("docs/clients.md"), expected);
+    let of_exchanges = problems("docs/exchange.md");
+    assert!(of_exchanges.is_disjoint(&problems("docs/clients.md")));
+    assert_eq!(&problems("docs/clients.md") | &of_exchanges, expected);
     let code = read("src/http/proxy/error.rs");
     let slugs = code.split("pub fn slug").nth(1).and_then(|rest| rest.split("\n    }").next()).expect("the types");
     let slugs: BTreeSet<_> = slugs.split('"').skip(1).step_by(2).map(str::to_owned).collect();

@@ -22,6 +22,7 @@ mod copies; // the clients of deploy/clients
 mod crd; // the API types and the real API server
 mod documents; // the pages lead somewhere and are true
 mod example; // the example model is made by the code
+mod exchange; // requests that wait for workers, and the workers
 mod faults; // killed, stopped, out of disk
 mod fleet; // some hundred clients of the library, outages, and states that cannot be applied
 mod hostile; // requests that no sane client sends, and clients that are slow, many or gone

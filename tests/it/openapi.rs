@@ -110,7 +110,21 @@ fn methods(kind: Kind) -> &'static [&'static str] {
         | Kind::TooManyConnections
         | Kind::TransferCodingNotOffered
         | Kind::LoopbackOnly
-        | Kind::NotFound => &[],
+        | Kind::NotFound
+        // Of exchanges.
+        | Kind::ExchangeFull
+        | Kind::TooManyQueued
+        | Kind::NoWorker
+        | Kind::NotClaimed
+        | Kind::WorkerTooSlow
+        | Kind::WorkerBroke
+        | Kind::WorkerMalformed
+        | Kind::KeyReused
+        | Kind::ResultGone
+        | Kind::ClaimGone
+        | Kind::AlreadyCompleted
+        | Kind::Superseded
+        | Kind::UpgradeRequired => &[],
     }
 }
 

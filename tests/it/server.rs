@@ -49,6 +49,8 @@ pub(crate) struct Client<S = TcpStream> {
     pub(crate) stream: BufReader<S>,
     /// The server said that it closes.
     pub(crate) closed: bool,
+    /// The last request was HEAD, whose answer has no body.
+    is_head: bool,
 }
 
 /// `tidewait` with these arguments and none of this process's settings.
@@ -223,20 +225,20 @@ impl Reply {
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         let stream = tokio::time::timeout(STEP, TcpStream::connect(address)).await.expect("in time");
-        Self { stream: BufReader::new(stream.expect("it listens")), closed: false }
+        Self { stream: BufReader::new(stream.expect("it listens")), closed: false, is_head: false }
     }
 
     /// Connects; none when nobody listens.
     pub(crate) async fn try_connect(address: SocketAddr) -> Option<Self> {
         let stream = TcpStream::connect(address).await.ok()?;
-        Some(Self { stream: BufReader::new(stream), closed: false })
+        Some(Self { stream: BufReader::new(stream), closed: false, is_head: false })
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// One on a stream of its own.
     pub(crate) fn on(stream: S) -> Self {
-        Self { stream: BufReader::new(stream), closed: false }
+        Self { stream: BufReader::new(stream), closed: false, is_head: false }
     }
 
     /// Sends a GET and reads its answer.
@@ -262,12 +264,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             head += &format!("{name}: {value}\r\n");
         }
         head += "\r\n";
+        self.is_head = method == "HEAD";
         self.stream.get_mut().write_all(head.as_bytes()).await
     }
 
     /// Reads one answer to a GET, however long it is held (the longest wait and some).
     pub(crate) async fn reply(&mut self) -> Reply {
         tokio::time::timeout(STEP * 3, self.try_reply()).await.expect("an answer in time").expect("a whole answer")
+    }
+
+    /// A chunked body; none when the connection ends first.
+    async fn chunks(&mut self) -> Option<Vec<u8>> {
+        let mut body = Vec::new();
+        loop {
+            let mut line = String::new();
+            self.stream.read_line(&mut line).await.ok()?;
+            let length = usize::from_str_radix(line.trim_end(), 16).ok()?;
+            let mut chunk = vec![0; length + 2];
+            self.stream.read_exact(&mut chunk).await.ok()?;
+            if length == 0 {
+                return Some(body);
+            }
+            body.extend_from_slice(&chunk[..length]);
+        }
     }
 
     /// Reads one answer; none when the connection ends first.
@@ -284,7 +303,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
         let mut reply = Reply { status, fields, body: Vec::new() };
         self.closed = reply.field("connection").eq_ignore_ascii_case("close");
-        if !matches!(status, 100..200 | 204 | 304) {
+        if reply.field("transfer-encoding").eq_ignore_ascii_case("chunked") {
+            reply.body = self.chunks().await?;
+        } else if !self.is_head && !matches!(status, 100..200 | 204 | 304) {
             let length = reply.field("content-length").parse().ok()?;
             reply.body = vec![0; length];
             self.stream.read_exact(&mut reply.body).await.ok()?;

@@ -73,7 +73,7 @@ mod tests {
                     _ => "log-level",
                 })),
                 Exactly(..) => {}
-                Kind::Selector(_) | Kind::OperationsField | Kind::Objects(..) | Kind::AtMost(..) => {
+                Kind::Bytes(_) | Kind::Selector(_) | Kind::OperationsField | Kind::Objects(..) | Kind::AtMost(..) => {
                     panic!("it has none of these")
                 }
             }

@@ -1,6 +1,7 @@
 //! PURE. Every field that a configuration file knows, and the setting that each gives.
 
-use crate::bounds::{ACCESS_OWN_RULES, ACCESS_RULE_ITEMS, ACCESS_RULES};
+use super::exchange::EXCHANGE;
+use crate::bounds::{ACCESS_OWN_RULES, ACCESS_RULE_ITEMS, ACCESS_RULES, EXCHANGES};
 
 /// What a field may hold, and the setting that it gives.
 pub(super) enum Kind {
@@ -8,6 +9,8 @@ pub(super) enum Kind {
     Text(&'static str),
     /// Text; a number too, so that the reader of durations can name the missing unit.
     Duration(&'static str),
+    /// Text or a number, of bytes.
+    Bytes(&'static str),
     /// A number.
     Count(&'static str),
     /// true or false.
@@ -111,6 +114,7 @@ pub(super) const TOP: Fields = &[
         ),
     ),
     ("operations", Kind::OperationsField),
+    ("exchanges", AtMost(EXCHANGES, &Objects("exchanges", EXCHANGE))),
 ];
 
 /// An operation in a file, and the spec of a `DescribeOperation` (which has no namespaces and no name).
@@ -159,6 +163,7 @@ const RULE: Fields = &[
     ("subjects", AtMost(ACCESS_RULE_ITEMS, &Texts("subjects"))),
     ("verbs", AtMost(ACCESS_RULE_ITEMS, &Texts("verbs"))),
     ("operations", AtMost(ACCESS_RULE_ITEMS, &Texts("operations"))),
+    ("exchanges", AtMost(ACCESS_RULE_ITEMS, &Texts("exchanges"))),
     ("restrict", AtMost(ACCESS_RULE_ITEMS, &Texts("restrict"))),
     ("paths", AtMost(ACCESS_RULE_ITEMS, &Texts("paths"))),
 ];

@@ -5,7 +5,7 @@ use super::super::problem::Problems;
 use super::super::reader::Reader;
 use super::super::{Access, Judges, value};
 use super::tls;
-use crate::access::policy::{PathRule, Rule, Verb};
+use crate::access::policy::{ExchangeRule, PathRule, Rule, Verb};
 use crate::access::{IdentityFields, Policy, fields};
 use crate::bounds::ACCESS_NAME_BYTES;
 
@@ -39,10 +39,14 @@ pub(super) fn access(reader: &mut Reader<'_>, file: &Layer, on_admin: bool) -> O
         );
     }
     let is_of_path = |layer: &&Layer| layer.contains("paths");
-    let (of_paths, of_operations): (Vec<_>, Vec<_>) = layers.unwrap_or_default().iter().partition(is_of_path);
+    let (of_paths, others): (Vec<_>, Vec<_>) = layers.unwrap_or_default().iter().partition(is_of_path);
+    let (of_exchanges, of_operations): (Vec<_>, Vec<_>) =
+        others.into_iter().partition(|layer| layer.contains("exchanges"));
     let rules = rules(reader.problems, &of_operations, Of::Process);
     let paths = of_paths.into_iter().map(|layer| path_rule(reader.problems, layer, on_admin)).collect();
-    if layers.is_some() && (!of_operations.is_empty() || !asks_on_admin) && !asks {
+    let exchanges: Vec<_> = of_exchanges.into_iter().map(|layer| exchange_rule(reader.problems, layer)).collect();
+    let of_clients = !of_operations.is_empty() || !exchanges.is_empty();
+    if layers.is_some() && (of_clients || !asks_on_admin) && !asks {
         reader.problems.push(
             "access.rules",
             "are of no use where nobody is known: give access.tokens, access.users, access.kubernetes, access.issuers or \
@@ -64,7 +68,7 @@ pub(super) fn access(reader: &mut Reader<'_>, file: &Layer, on_admin: bool) -> O
     {
         reader.wrong(given, "leaves access.rules without use: write both, or leave the rules out");
     }
-    let policy = Policy { rules, paths, anonymous: anonymous? };
+    let policy = Policy { rules, exchanges, paths, anonymous: anonymous? };
     Some(Access {
         tokens,
         users,
@@ -120,7 +124,11 @@ fn rules(problems: &mut Problems, layers: &[&Layer], of: Of) -> Vec<Rule> {
         let mut of_rule = Reader { layers: vec![layer], problems };
         needs(&mut of_rule, &["subjects", "verbs"]);
         if of == Of::Process && of_rule.given("operations").is_none() {
-            let or = if of_rule.contains("restrict") { "" } else { ", or paths of the admin port in their place" };
+            let or = if of_rule.contains("restrict") {
+                ""
+            } else {
+                ", or paths of the admin port or exchanges in their place"
+            };
             of_rule.wrong_field("operations", &format!("is missing or empty: list at least one{or}"));
         }
         let subjects = of_rule.list("subjects", |text| text.parse().map_err(|error| format!("{error}")));
@@ -138,11 +146,29 @@ fn rules(problems: &mut Problems, layers: &[&Layer], of: Of) -> Vec<Rule> {
     rules
 }
 
+/// A rule about exchanges.
+fn exchange_rule(problems: &mut Problems, layer: &Layer) -> ExchangeRule {
+    let mut of_rule = Reader { layers: vec![layer], problems };
+    needs(&mut of_rule, &["subjects", "verbs", "exchanges"]);
+    for field in ["operations", "restrict"] {
+        if of_rule.contains(field) {
+            of_rule.wrong_field(
+                field,
+                "is of no use beside exchanges: a rule is about operations or about exchanges, so write two",
+            );
+        }
+    }
+    let subjects = of_rule.list("subjects", |text| text.parse().map_err(|error| format!("{error}")));
+    let verbs = of_rule.list("verbs", |text| text.parse().map_err(|error| format!("{error}")));
+    let exchanges = of_rule.list("exchanges", |text| text.parse().map_err(|error| format!("{error}")));
+    ExchangeRule { subjects, verbs, exchanges }
+}
+
 /// A rule about paths of the admin port. `asks`: other hosts are asked there who they are.
 fn path_rule(problems: &mut Problems, layer: &Layer, asks: bool) -> PathRule {
     let mut of_rule = Reader { layers: vec![layer], problems };
     needs(&mut of_rule, &["subjects", "verbs", "paths"]);
-    for field in ["operations", "restrict"] {
+    for field in ["operations", "exchanges", "restrict"] {
         if of_rule.contains(field) {
             of_rule.wrong_field(
                 field,

@@ -52,6 +52,7 @@ fn the_defaults_are_a_configuration() {
         otlp_endpoint: None,
         file_roots: Vec::new(),
         controller: None,
+        exchanges: Vec::new(),
         operations: vec![Operation::example("describe", "/describe")],
     };
     assert_eq!(config, expected);

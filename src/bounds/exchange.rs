@@ -1,0 +1,47 @@
+//! Bounds of exchanges, as far as they are no settings.
+
+use std::time::Duration;
+
+/// Exchanges of one configuration file.
+pub const EXCHANGES: usize = 64;
+/// Items of one exchange that failed after all attempts and are shown to operators.
+pub const EXCHANGE_DEAD: usize = 100;
+/// Ended items of one exchange that are still known.
+pub const EXCHANGE_ENDED: usize = 10_000;
+/// Claims of workers that poll whose answer has come, of which one exchange still knows that.
+pub const EXCHANGE_COMPLETED: usize = 1024;
+/// So many times a claim may be untouched before that counts as an attempt.
+pub const EXCHANGE_UNTOUCHED: u32 = 3;
+/// How much longer than its `Retry-After` an item is kept for a consumer that was told to come back.
+pub const EXCHANGE_GRACE: Duration = Duration::from_secs(30);
+/// Bytes of the key in a path.
+pub const EXCHANGE_KEY_BYTES: usize = 253;
+/// How long an answer of a worker waits for a consumer that does not read it; then the consumer is cut off, and the worker's
+/// work is cancelled where none is left.
+pub const EXCHANGE_STALLED: Duration = Duration::from_secs(20);
+/// Bytes of answers that one exchange keeps beyond what consumers are about to read; with more, an answer is not kept.
+pub const EXCHANGE_KEPT_BYTES: usize = 256 * 1024 * 1024;
+/// The part of `Retry-After` that is added to it at random at most.
+pub const EXCHANGE_JITTER: f64 = 0.2;
+/// How long a body may take that is stored before a worker has the request.
+pub const EXCHANGE_BODY: Duration = Duration::from_secs(30);
+/// The longest hold of a worker's poll.
+pub const EXCHANGE_POLL: Duration = Duration::from_secs(55);
+/// How long before the end of its lease a held beat is answered.
+pub const EXCHANGE_BEAT: Duration = Duration::from_secs(10);
+/// Slots of one connection of a worker.
+pub const EXCHANGE_SLOTS: usize = 256;
+/// A connection of a worker that is asked by HTTP/1.1 is closed when it was idle for so long.
+pub const EXCHANGE_IDLE: Duration = Duration::from_secs(45);
+/// How long a connection of HTTP/1.1 may take to be free again after an answer.
+pub const EXCHANGE_SETTLE: Duration = Duration::from_secs(10);
+/// How often a worker that is asked by HTTP/2 gets a PING, and how long its answer may take.
+pub const EXCHANGE_PING: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
+/// Bytes of an answer that a worker may send on a stream of HTTP/2 before they are read; on a connection, that for each slot.
+pub const EXCHANGE_WINDOW: u32 = 256 * 1024;
+/// Connections of workers at one raw port; further ones wait.
+pub const EXCHANGE_RAW_CONNECTIONS: usize = 1024;
+/// At a raw port: how long a connection is idle before the kernel asks whether its other end lives, how often it asks then, how
+/// many times, and how long what was sent may stay unacknowledged.
+pub const EXCHANGE_RAW_KEEPALIVE: (Duration, Duration, u32, Duration) =
+    (Duration::from_secs(1), Duration::from_secs(2), 3, Duration::from_secs(10));

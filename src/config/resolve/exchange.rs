@@ -1,0 +1,318 @@
+//! PURE. Exchanges: those of the configuration file, and those that `--exchange` names by their paths alone.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use http::Method;
+
+use super::{Layer, Problems, Reader};
+use crate::config::problem::quote;
+use crate::config::{
+    BodyLimits, Chain, Exchange, Hold, Lease, Operation, PathPattern, QueueLimits, Repeat, ResultLimits, Transports,
+    ranges, value,
+};
+
+/// All exchanges: `flags` has the paths of `--exchange`.
+pub(super) fn exchanges(flags: &mut Reader<'_>, listed: Option<&[Layer]>, operations: &[Operation]) -> Vec<Exchange> {
+    let mut found: Vec<(String, Exchange)> = Vec::new();
+    let given: Vec<_> = flags
+        .layers
+        .iter()
+        .find(|layer| layer.contains("exchange"))
+        .map_or(&[][..], |layer| layer.all("exchange"))
+        .to_vec();
+    let of_flags = given.into_iter().map(|given| {
+        let mut layer = Layer::new("--exchange");
+        layer.add("exchange.path", given.origin, given.text);
+        layer
+    });
+    let of_flags: Vec<_> = of_flags.collect();
+    for layer in listed.unwrap_or_default().iter().chain(&of_flags) {
+        let mut reader = Reader { layers: vec![layer], problems: flags.problems };
+        if let Some(exchange) = exchange(&mut reader) {
+            found.push((layer.origin.clone(), exchange));
+        }
+    }
+    distinct(&found, operations, flags.problems);
+    found.into_iter().map(|(_, exchange)| exchange).collect()
+}
+
+/// No two exchanges, and no exchange and operation, are at one path.
+fn distinct(found: &[(String, Exchange)], operations: &[Operation], problems: &mut Problems) {
+    for (at, (origin, exchange)) in found.iter().enumerate() {
+        for (other_origin, other) in &found[..at] {
+            if exchange.name == other.name {
+                let message =
+                    format!("{} is also the name of {other_origin}: give each exchange its own", quote(&exchange.name));
+                problems.push(format!("{origin}.name"), message);
+            } else if exchange.endpoint == other.endpoint {
+                let message =
+                    format!("{} is also the endpoint of {other_origin}: give each its own", quote(&exchange.endpoint));
+                problems.push(format!("{origin}.endpoint"), message);
+            } else if exchange.path.overlaps(&other.path) {
+                let message = format!(
+                    "{} and the path of {other_origin} have paths in common: tell them apart",
+                    quote(exchange.path.as_str())
+                );
+                problems.push(format!("{origin}.path"), message);
+            }
+        }
+        let below = |path: &str| path == exchange.endpoint || path.starts_with(&format!("{}/", exchange.endpoint));
+        for operation in operations {
+            if exchange.path.matches(&operation.path).is_some() || below(&operation.path) {
+                let message =
+                    format!("{} is the path of operation {}: choose another", quote(&operation.path), operation.name);
+                problems.push(format!("{origin}.path"), message);
+            }
+        }
+        if found.iter().any(|(_, other)| {
+            let path = &other.path;
+            below(path.as_str()) || path.matches(&exchange.endpoint).is_some()
+        }) {
+            problems.push(
+                format!("{origin}.endpoint"),
+                format!("{} is at or above the path of an exchange: choose another", quote(&exchange.endpoint)),
+            );
+        }
+    }
+}
+
+fn exchange(reader: &mut Reader<'_>) -> Option<Exchange> {
+    if !reader.contains("exchange.path") {
+        reader.wrong_field("path", "is missing: write the path of the requests that wait for workers");
+    }
+    let path = reader.optional("exchange.path", PathPattern::parse);
+    let name = reader.optional("exchange.name", value::operation_name);
+    let endpoint = reader.optional("exchange.endpoint", endpoint);
+    let methods = reader.list("exchange.methods", method);
+    let hold = hold(reader);
+    let queue = QueueLimits {
+        length: number(reader, "queue.length", 1000),
+        per_client: number(reader, "queue.perClient", 16),
+        age: duration(reader, "queue.age", Duration::from_secs(300)),
+        async_age: duration(reader, "queue.asyncAge", Duration::from_secs(600)),
+    };
+    let lease = Lease { first: duration(reader, "lease.first", Duration::from_secs(10)), length: lease(reader) };
+    let result = ResultLimits {
+        keep: duration(reader, "result.keep", Duration::from_secs(60)),
+        bytes: bytes(reader, "result.bytes", 8 << 20),
+        window: bytes(reader, "result.window", 256 << 10),
+    };
+    let body =
+        BodyLimits { bytes: bytes(reader, "body.bytes", 1 << 20), replay: bytes(reader, "body.replay", 64 << 10) };
+    let attempts = reader.optional("exchange.attempts", |text| value::number(text, &(1..=100)));
+    let chain = Chain {
+        hops: reader
+            .optional("exchange.chain.hops", |text| value::number(text, &(0..=100)))
+            .map_or(3, |hops| u32::try_from(hops).unwrap_or(u32::MAX)),
+        hold: duration(reader, "chain.hold", Duration::from_secs(20)).min(hold.max),
+    };
+    let path = path?;
+    let name = name.unwrap_or_else(|| name_of(&path));
+    Some(Exchange {
+        endpoint: endpoint.unwrap_or_else(|| format!("/exchange/{name}")),
+        name,
+        path,
+        methods,
+        queue,
+        hold,
+        deadline: duration(reader, "deadline", Duration::from_secs(600)),
+        lease,
+        attempts: attempts.map_or(3, |attempts| u32::try_from(attempts).unwrap_or(u32::MAX)),
+        repeat: reader.optional("exchange.repeat", repeat).unwrap_or(Repeat::Idempotent),
+        share: reader.optional("exchange.share", share).unwrap_or(false),
+        result,
+        body,
+        transports: transports(reader),
+        raw: raw(reader),
+        refuse_after: refuse_after(reader),
+        chain,
+    })
+}
+
+/// The last word of a path, as it is where rules of access can name it.
+fn name_of(path: &PathPattern) -> String {
+    let word = path.last_word();
+    let is_plain = word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    if is_plain { word.to_owned() } else { value::name_of_path(&format!("/{word}")) }
+}
+
+fn duration(reader: &mut Reader<'_>, field: &str, default: Duration) -> Duration {
+    let bounds: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(24);
+    reader.optional(&format!("exchange.{field}"), |text| value::duration(text, &bounds)).unwrap_or(default)
+}
+
+fn number(reader: &mut Reader<'_>, field: &str, default: usize) -> usize {
+    reader.optional(&format!("exchange.{field}"), |text| value::number(text, &ranges::COUNT)).unwrap_or(default)
+}
+
+fn bytes(reader: &mut Reader<'_>, field: &str, default: usize) -> usize {
+    reader.optional(&format!("exchange.{field}"), |text| value::bytes(text, &ranges::EXCHANGE_BYTES)).unwrap_or(default)
+}
+
+/// A default that nobody chose gives way to a shorter maximum.
+fn hold(reader: &mut Reader<'_>) -> Hold {
+    let of = |reader: &mut Reader<'_>, field: &str| {
+        reader.optional(&format!("exchange.hold.{field}"), |text| value::duration(text, &ranges::DEFAULT_WAIT))
+    };
+    let (default, max) = (of(reader, "default"), of(reader, "max"));
+    let longest = max.unwrap_or(Duration::from_secs(55));
+    if let (Some(default), Some(given)) = (default, reader.given("exchange.hold.default"))
+        && default > longest
+    {
+        let message = format!("is longer than the longest hold, {}: lower it, or raise that", value::brief(longest));
+        reader.wrong(given, &message);
+    }
+    Hold { default: default.unwrap_or(Duration::from_secs(25)).min(longest), max: longest }
+}
+
+/// A lease is longer than the time before its end at which a held beat is answered.
+fn lease(reader: &mut Reader<'_>) -> Duration {
+    let bounds = Duration::from_secs(2)..=Duration::from_hours(1);
+    reader.optional("exchange.lease.length", |text| value::duration(text, &bounds)).unwrap_or(Duration::from_secs(30))
+}
+
+fn endpoint(text: &str) -> Result<String, String> {
+    let path = value::operation_path(text)?;
+    if path == "/" || path.ends_with('/') {
+        return Err("ends with a slash: write a path such as /exchange/cameras".to_owned());
+    }
+    Ok(path)
+}
+
+fn method(text: &str) -> Result<Method, String> {
+    let method = Method::from_bytes(text.as_bytes()).ok();
+    let method = method.filter(|method| *method != Method::CONNECT && *method != Method::TRACE);
+    method.ok_or_else(|| "is no method that an exchange takes: write one such as GET or POST".to_owned())
+}
+
+fn repeat(text: &str) -> Result<Repeat, String> {
+    match text {
+        "idempotent" => Ok(Repeat::Idempotent),
+        "always" => Ok(Repeat::Always),
+        "never" => Ok(Repeat::Never),
+        _ => Err("does not say what is repeated: write idempotent, always or never".to_owned()),
+    }
+}
+
+fn share(text: &str) -> Result<bool, String> {
+    match text {
+        "identicalGets" => Ok(true),
+        "none" => Ok(false),
+        _ => Err("does not say what is shared: write identicalGets or none".to_owned()),
+    }
+}
+
+fn transports(reader: &mut Reader<'_>) -> Transports {
+    if !reader.contains("exchange.workers.transports") {
+        return Transports { claims: true, http1: true, http2: true };
+    }
+    let known = |text: &str| match text {
+        "claims" | "http1" | "http2" => Ok(text.to_owned()),
+        _ => Err("is no transport: write claims, http1 or http2".to_owned()),
+    };
+    let listed = reader.list("exchange.workers.transports", known);
+    let has = |name: &str| listed.iter().any(|listed| listed == name);
+    Transports { claims: has("claims"), http1: has("http1"), http2: has("http2") }
+}
+
+/// Nobody shows there who it is, so it is on this host unless that is said otherwise.
+fn raw(reader: &mut Reader<'_>) -> Option<SocketAddr> {
+    let anywhere = reader.optional("exchange.workers.allowRawFromAnywhere", value::switch) == Some(true);
+    let address = reader.optional("exchange.workers.raw", value::address)?;
+    if let Some(given) = reader.given("exchange.workers.raw")
+        && !anywhere
+        && !address.ip().to_canonical().is_loopback()
+    {
+        let message = "is reached from other machines, and workers show nobody there who they are: write a loopback address such as \
+                       127.0.0.1:4040, or allowRawFromAnywhere: true where the network is trusted";
+        reader.wrong(given, message);
+    }
+    Some(address)
+}
+
+fn refuse_after(reader: &mut Reader<'_>) -> Option<Duration> {
+    let refuses = reader.optional("exchange.noWorker.action", |text| match text {
+        "wait" => Ok(false),
+        "refuse" => Ok(true),
+        _ => Err("does not say what to do: write wait or refuse".to_owned()),
+    });
+    let after = duration(reader, "noWorker.after", Duration::from_secs(30));
+    if let (Some(given), true) = (reader.given("exchange.noWorker.after"), refuses != Some(true)) {
+        reader.wrong(given, "is of no use without action: refuse: write that too, or leave this out");
+    }
+    (refuses == Some(true)).then_some(after)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::file::ConfigFile;
+    use crate::config::resolve::{Layers, resolve};
+    use crate::config::settings::Options;
+    use crate::config::{Exchange, Transports};
+
+    fn resolved(flags: &[&str], yaml: &str) -> Result<Vec<Exchange>, String> {
+        let head = "apiVersion: tidewait.dev/v1alpha1\nkind: ServeConfig\n";
+        let file = (!yaml.is_empty()).then(|| ConfigFile { name: "f".to_owned(), text: Ok(format!("{head}{yaml}")) });
+        let exchange = flags.iter().map(|path| (*path).to_owned()).collect();
+        let config =
+            resolve(&Layers { flags: Options { exchange, ..Options::default() }, environment: Vec::new(), file });
+        config.map(|config| config.exchanges).map_err(|problems| problems.to_string())
+    }
+
+    #[test]
+    fn a_path_is_enough_for_an_exchange() {
+        let all = resolved(&["/start_work", "/cameras/{key}/logs"], "").expect("good");
+        let names: Vec<_> = all.iter().map(|exchange| (&*exchange.name, &*exchange.endpoint)).collect();
+        assert_eq!(names, [("start_work", "/exchange/start_work"), ("logs", "/exchange/logs")]);
+        assert_eq!((all[0].queue.length, all[0].attempts, all[0].chain.hops), (1000, 3, 3));
+    }
+
+    #[test]
+    fn all_fields_of_the_file_are_read() {
+        let yaml = "exchanges: [{name: cameras, path: '/cameras/{key}/logs', methods: [GET], share: identicalGets, \
+                    hold: {default: 5s, max: 10s}, queue: {length: 7, perClient: 2, age: 9s, asyncAge: 8s}, deadline: 90s, \
+                    lease: {first: 3s, length: 4s}, attempts: 2, repeat: always, endpoint: /x, \
+                    result: {keep: 6s, bytes: 1Mi, window: 64Ki}, body: {bytes: 2Ki, replay: 1Ki}, \
+                    workers: {transports: [claims, http2], raw: '127.0.0.1:4040'}, \
+                    noWorker: {action: refuse, after: 11s}, chain: {hops: 1, hold: 2s}}]";
+        let all = resolved(&[], yaml).expect("good");
+        let one = &all[0];
+        assert_eq!(one.transports, Transports { claims: true, http1: false, http2: true });
+        assert_eq!(
+            (one.result.bytes, one.result.window, one.body.bytes, one.body.replay),
+            (1 << 20, 65536, 2048, 1024)
+        );
+        assert!(one.share && one.raw.is_some() && one.refuse_after.is_some_and(|after| after.as_secs() == 11));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_by_its_field() {
+        for (flags, yaml, expected) in [
+            (&["x"][..], "", "--exchange: \"x\" is no path: write one such as /start_work"),
+            (&["/a", "/b/a"], "", "\"a\" is also the name of --exchange: give each exchange its own"),
+            (&["/a/{key}"], "exchanges: [{name: n, path: /a/b}]", "have paths in common: tell them apart"),
+            (&[], "exchanges: [{name: n}]", "f: exchanges[0].path: is missing: write the path"),
+            (&[], "exchanges: [{path: /a, hold: {default: 60s}}]", "is longer than the longest hold, 55s"),
+            (
+                &[],
+                "exchanges: [{path: /a, repeat: once}]",
+                "f: exchanges[0].repeat: \"once\" does not say what is repeated",
+            ),
+            (&[], "exchanges: [{path: /a, workers: {raw: '0.0.0.0:1'}}]", "is reached from other machines"),
+            (&[], "exchanges: [{path: /a, noWorker: {after: 5s}}]", "is of no use without action: refuse"),
+            (&[], "exchanges: [{path: /a, result: {bytes: 8MB}}]", "\"8MB\" is no number of bytes"),
+            (&[], "exchanges: [{path: /a, methods: [TRACE]}]", "\"TRACE\" is no method that an exchange takes"),
+            (&[], "exchanges: [{path: /exchange/a/x, name: a}]", "is at or above the path of an exchange"),
+            (
+                &["/describe"],
+                "operations: [{path: /describe, source: {file: {path: x}}}]",
+                "\"/describe\" is the path of operation describe: choose another",
+            ),
+        ] {
+            let told = resolved(flags, yaml).expect_err(expected);
+            assert!(told.contains(expected), "{flags:?} {yaml}: {told}");
+        }
+    }
+}

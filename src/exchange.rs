@@ -1,0 +1,299 @@
+//! An exchange: consumers' requests wait for workers that dial in.
+//!
+//! ```text
+//!  a consumer's request                                   a worker with a free slot
+//!        |  submit                                              |  offer
+//!        v                                                      v
+//!      Exchange  --- one lock ---  core::Core (PURE: who gets what, and when it is over)
+//!        |                                                      |
+//!        |  Entry: the request, and its outcome                 |  Job: the claim on an item
+//!        v                                                      v
+//!  the consumer waits for Entry::ended                    the transport sends the request to the worker,
+//!  and reads the body from a result::Reader  <----------  and writes its answer to the result::Buffer
+//! ```
+//! The ports that consumers and workers use are in `http::exchange`.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use aws_lc_rs::rand;
+use bytes::Bytes;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::bounds::EXCHANGE_KEPT_BYTES;
+use crate::config;
+
+pub mod body;
+mod consumer;
+pub mod core;
+pub mod entry;
+pub mod id;
+pub mod job;
+pub mod metrics;
+pub mod registry;
+pub mod result;
+mod shown;
+mod slot;
+
+use self::core::{Core, Effect, Key, Lost, Over, Pending, Rules};
+pub use consumer::Consumer;
+use entry::{Answer, Entry};
+use id::{ClaimId, ItemId};
+use job::Job;
+use metrics::Metrics;
+use result::{Budget, Buffer};
+pub use shown::Shown;
+pub use slot::{Given, Seated, Slot};
+
+/// An exchange.
+#[derive(Debug)]
+pub struct Exchange {
+    config: config::Exchange,
+    state: Mutex<State>,
+    /// Something is due earlier than before.
+    earlier: Notify,
+    budget: Arc<Budget>,
+    metrics: Metrics,
+    /// Consumers that still read what has ended.
+    lingering: TaskTracker,
+}
+
+#[derive(Debug)]
+struct State {
+    core: Core,
+    entries: HashMap<ItemId, Arc<Entry>>,
+    /// Who waits for what becomes of an offer.
+    offers: HashMap<ClaimId, oneshot::Sender<Given>>,
+    /// What ends the work on a claim.
+    cancels: HashMap<ClaimId, CancellationToken>,
+    /// Claims of workers that poll, between their requests.
+    held: HashMap<ClaimId, Job>,
+    /// When the task that keeps the time wakes.
+    wakes: Option<std::time::Instant>,
+}
+
+impl Exchange {
+    /// An exchange without items and workers.
+    #[must_use]
+    pub fn new(config: config::Exchange, metrics: Metrics) -> Arc<Self> {
+        let core = Core::new(Rules::of(&config), Instant::now().into_std());
+        let state = State {
+            core,
+            entries: HashMap::new(),
+            offers: HashMap::new(),
+            cancels: HashMap::new(),
+            held: HashMap::new(),
+            wakes: None,
+        };
+        let budget = Budget::new(EXCHANGE_KEPT_BYTES);
+        let (earlier, lingering) = (Notify::new(), TaskTracker::new());
+        Arc::new(Self { config, state: Mutex::new(state), earlier, budget, metrics, lingering })
+    }
+
+    /// How it is configured.
+    #[must_use]
+    pub fn config(&self) -> &config::Exchange {
+        &self.config
+    }
+
+    /// Its metrics.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Does what is due, when it is due; without end.
+    pub async fn keep_time(self: Arc<Self>) {
+        loop {
+            let next = {
+                let mut state = self.state();
+                state.wakes = state.core.next();
+                state.wakes
+            };
+            let due = async {
+                match next {
+                    Some(at) => sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = due => self.act(Core::tick),
+                () = self.earlier.notified() => {}
+            }
+        }
+    }
+
+    /// What is told of an item that has not ended.
+    #[must_use]
+    pub fn pending(&self, id: ItemId) -> Option<Pending> {
+        self.state().core.pending(id)
+    }
+
+    /// Whether a worker has an item.
+    #[must_use]
+    pub fn is_claimed(&self, id: ItemId) -> bool {
+        self.state().core.is_claimed(id)
+    }
+
+    /// The answer to all shared requests of a key that wait: how many consumers wait for it.
+    pub fn push(self: &Arc<Self>, key: Option<&Key>, bytes: &Bytes, answer: impl Fn(Arc<Buffer>) -> Answer) -> u32 {
+        let ended = self.act_with(|state, now| {
+            let State { core, entries, .. } = state;
+            core.complete_shared(now, key, |id| entries.get(&id).map(Arc::clone))
+        });
+        let mut consumers = 0;
+        for (entry, count) in ended {
+            let body = Buffer::whole(Arc::clone(&self.budget), bytes.clone(), self.config.result.bytes);
+            entry.answer(answer(body));
+            self.metrics.done();
+            consumers += count;
+        }
+        consumers
+    }
+
+    pub(in crate::exchange) fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+
+    /// The head of an answer is here; whether its body is to be kept.
+    fn head(&self, claim: ClaimId) -> Result<bool, Over> {
+        self.state().core.head(claim)
+    }
+
+    fn finish(self: &Arc<Self>, claim: ClaimId) {
+        let took = self.act_with(|state, now| {
+            state.forget_claim(claim);
+            state.core.finish(now, claim)
+        });
+        if let Some(took) = took {
+            self.metrics.service_seconds.observe(took.as_secs_f64());
+            self.metrics.done();
+        }
+    }
+
+    fn lost(self: &Arc<Self>, claim: ClaimId, entry: &Entry, how: Lost) {
+        let is_replayable = entry.request.body.is_replayable();
+        let dead = self.act_with(|state, now| {
+            state.forget_claim(claim);
+            if !is_replayable {
+                state.core.not_replayable(entry.id);
+            }
+            state.core.lost(now, claim, how)
+        });
+        self.metrics.dead.inc_by(u64::from(dead));
+    }
+
+    /// Nobody reads the answer of a claim.
+    fn unread(self: &Arc<Self>, claim: ClaimId) {
+        self.act(|core, now| core.unread(now, claim));
+    }
+
+    /// Consumers still read an answer that has ended.
+    fn linger(&self, answer: Arc<Buffer>) {
+        self.lingering.spawn(async move { answer.drained().await });
+    }
+
+    fn act<T>(self: &Arc<Self>, event: impl FnOnce(&mut Core, std::time::Instant) -> T) -> T {
+        self.act_with(|state, now| event(&mut state.core, now))
+    }
+
+    /// Lets something happen, and does what follows from it.
+    fn act_with<T>(self: &Arc<Self>, event: impl FnOnce(&mut State, std::time::Instant) -> T) -> T {
+        let mut state = self.state();
+        let result = event(&mut state, Instant::now().into_std());
+        let mut dropped = Vec::new();
+        for effect in state.core.effects() {
+            self.apply(&mut state, effect, &mut dropped);
+        }
+        let (queued, in_flight) = (state.core.queued(), state.core.in_flight());
+        self.metrics.queued.set(i64::try_from(queued).unwrap_or(i64::MAX));
+        self.metrics.in_flight.set(i64::try_from(in_flight).unwrap_or(i64::MAX));
+        let next = state.core.next();
+        let is_earlier = next.is_some_and(|next| state.wakes.is_none_or(|wakes| next < wakes));
+        if is_earlier {
+            state.wakes = next;
+        }
+        drop(state);
+        if is_earlier {
+            self.earlier.notify_one();
+        }
+        // Claims that nobody took, or that are over: their end needs the lock.
+        drop(dropped);
+        result
+    }
+
+    fn apply(self: &Arc<Self>, state: &mut State, effect: Effect, dropped: &mut Vec<Given>) {
+        match effect {
+            Effect::Assign { claim, item, attempt, queued } => {
+                self.metrics.queue_seconds.observe(queued.as_secs_f64());
+                let (Some(offer), Some(entry)) = (state.offers.remove(&claim), state.entries.get(&item)) else {
+                    return;
+                };
+                let job = Job::new(Arc::clone(self), claim, Arc::clone(entry), attempt);
+                state.cancels.insert(claim, job.cancelled().clone());
+                dropped.extend(offer.send(Given::Job(job)).err());
+            }
+            Effect::Superseded(claim) => {
+                if let Some(offer) = state.offers.remove(&claim) {
+                    dropped.extend(offer.send(Given::Superseded).err());
+                }
+            }
+            Effect::Cancel(claim) => {
+                if let Some(cancel) = state.cancels.remove(&claim) {
+                    cancel.cancel();
+                }
+                dropped.extend(state.held.remove(&claim).map(Given::Job));
+            }
+            Effect::PutBack(_, how) => self.metrics.put_back(how),
+            Effect::End(item, failure) => {
+                self.metrics.failed(failure);
+                if let Some(entry) = state.entries.get(&item) {
+                    entry.fail(failure);
+                }
+            }
+            Effect::Forget(item) => {
+                state.entries.remove(&item);
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn forget_claim(&mut self, claim: ClaimId) {
+        self.cancels.remove(&claim);
+    }
+}
+
+/// 128 random bits.
+#[must_use]
+pub fn random() -> u128 {
+    let mut bytes = [0; 16];
+    // It fails only where the system gives no randomness at all; then no id may be made.
+    rand::fill(&mut bytes).expect("the system gives random bytes");
+    u128::from_be_bytes(bytes)
+}
+
+impl Rules {
+    fn of(config: &config::Exchange) -> Self {
+        Self {
+            queue_length: config.queue.length,
+            per_client: config.queue.per_client,
+            queue_age: config.queue.age,
+            async_age: config.queue.async_age,
+            deadline: config.deadline,
+            first_touch: config.lease.first,
+            lease: config.lease.length,
+            attempts: config.attempts,
+            repeat: config.repeat,
+            keep: config.result.keep,
+            refuse_after: config.refuse_after,
+        }
+    }
+}

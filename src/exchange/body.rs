@@ -1,0 +1,317 @@
+//! The body of a consumer's request, on its way to a worker: perhaps a second time, if the first worker is lost.
+//!
+//! Nothing of it is read before a worker has the request, or somebody wants to have it stored.
+
+use std::error::Error;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use http_body_util::combinators::UnsyncBoxBody;
+
+/// Why a body broke off.
+pub type BodyError = Box<dyn Error + Send + Sync>;
+
+/// A body as it comes from a consumer.
+pub type Incoming = UnsyncBoxBody<Bytes, BodyError>;
+
+/// The body of an item's request.
+#[derive(Debug)]
+pub struct RequestBody {
+    source: Mutex<Source>,
+    /// Bytes that are kept to send them again.
+    replay: usize,
+    /// How long it is, where its head says so.
+    length: Option<u64>,
+    /// The newest reader: an older one gets nothing more.
+    reader: AtomicU64,
+    replayable: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Source {
+    /// What was read.
+    read: Vec<Bytes>,
+    /// How much that is.
+    bytes: usize,
+    rest: Rest,
+    trailers: Option<HeaderMap>,
+    /// Who waits until it is stored.
+    waker: Option<Waker>,
+}
+
+/// What was not read yet.
+enum Rest {
+    /// Nothing.
+    None,
+    /// It comes from the consumer.
+    Coming(Incoming),
+    /// It is being stored.
+    Storing,
+    /// It broke off.
+    Broken,
+}
+
+/// Why a body is not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum NotStored {
+    /// It is longer than allowed.
+    #[error("the body is longer than {0} bytes")]
+    TooLarge(usize),
+    /// It broke off.
+    #[error("the body broke off")]
+    Broken(#[source] BodyError),
+    /// A worker reads it already.
+    #[error("a worker reads the body already")]
+    BeingRead,
+}
+
+impl RequestBody {
+    /// A body that comes from a consumer, of which `replay` bytes are kept when it is read.
+    #[must_use]
+    pub fn coming(body: Incoming, replay: usize) -> Self {
+        let length = body.size_hint().exact();
+        let rest = if body.is_end_stream() { Rest::None } else { Rest::Coming(body) };
+        Self::of(Vec::new(), rest, replay, length)
+    }
+
+    /// A body that is here.
+    #[must_use]
+    pub fn stored(bytes: Bytes) -> Self {
+        let length = Some(bytes.len() as u64);
+        let read = if bytes.is_empty() { Vec::new() } else { vec![bytes] };
+        Self::of(read, Rest::None, 0, length)
+    }
+
+    fn of(read: Vec<Bytes>, rest: Rest, replay: usize, length: Option<u64>) -> Self {
+        let bytes = read.iter().map(Bytes::len).sum();
+        let source = Mutex::new(Source { read, bytes, rest, trailers: None, waker: None });
+        Self { source, replay, length, reader: AtomicU64::new(0), replayable: AtomicBool::new(true) }
+    }
+
+    /// How long it is, where its head says so.
+    #[must_use]
+    pub fn length(&self) -> Option<u64> {
+        self.length
+    }
+
+    /// Whether all of it can be sent once more.
+    #[must_use]
+    pub fn is_replayable(&self) -> bool {
+        self.replayable.load(Ordering::Acquire)
+    }
+
+    /// Whether some of it is still to come from the consumer.
+    #[must_use]
+    pub fn is_coming(&self) -> bool {
+        matches!(self.source().rest, Rest::Coming(_) | Rest::Storing)
+    }
+
+    /// Reads the rest of it, so that the consumer is not needed for it any more.
+    pub async fn store(&self, most: usize) -> Result<(), NotStored> {
+        let mut storing = {
+            let mut source = self.source();
+            if matches!(source.rest, Rest::None) {
+                return Ok(());
+            }
+            if self.reader.load(Ordering::Acquire) > 0 {
+                return Err(NotStored::BeingRead);
+            }
+            match std::mem::replace(&mut source.rest, Rest::Storing) {
+                Rest::Coming(body) => Storing { of: self, body: Some(body) },
+                before @ (Rest::None | Rest::Storing | Rest::Broken) => {
+                    source.rest = before;
+                    return Err(NotStored::Broken("it broke off before".into()));
+                }
+            }
+        };
+        if storing.body.as_ref().is_some_and(|body| body.size_hint().lower() > most as u64) {
+            return Err(NotStored::TooLarge(most));
+        }
+        while let Some(frame) = match storing.body.as_mut() {
+            Some(body) => body.frame().await,
+            None => None,
+        } {
+            let frame = frame.map_err(|error| {
+                storing.body = None;
+                NotStored::Broken(error)
+            })?;
+            let mut source = self.source();
+            match frame.into_data() {
+                Ok(data) => {
+                    source.bytes += data.len();
+                    source.read.push(data);
+                }
+                Err(frame) => source.trailers = frame.into_trailers().ok(),
+            }
+            if source.bytes > most {
+                // The rest can still be streamed.
+                self.replayable.store(false, Ordering::Release);
+                return Err(NotStored::TooLarge(most));
+            }
+        }
+        storing.body = None;
+        let mut source = self.source();
+        source.rest = Rest::None;
+        source.wake();
+        Ok(())
+    }
+
+    /// What was stored, as one.
+    #[must_use]
+    pub fn bytes(&self) -> Bytes {
+        let source = self.source();
+        match &source.read[..] {
+            [] => Bytes::new(),
+            [one] => one.clone(),
+            many => many.concat().into(),
+        }
+    }
+
+    fn source(&self) -> MutexGuard<'_, Source> {
+        self.source.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Source {
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// A body that is being stored. Dropped before its end, it can still be read.
+struct Storing<'a> {
+    of: &'a RequestBody,
+    /// None: it broke off, or has ended.
+    body: Option<Incoming>,
+}
+
+impl Drop for Storing<'_> {
+    fn drop(&mut self) {
+        let mut source = self.of.source();
+        if matches!(source.rest, Rest::Storing) {
+            source.rest = self.body.take().map_or(Rest::Broken, Rest::Coming);
+            source.wake();
+        }
+    }
+}
+
+/// A worker reads a body.
+#[derive(Debug)]
+pub struct BodyReader {
+    body: Arc<RequestBody>,
+    number: u64,
+    /// How many of the pieces that were read before it has had.
+    at: usize,
+    ended: bool,
+}
+
+impl BodyReader {
+    /// From the start. Other readers get nothing more.
+    #[must_use]
+    pub fn new(body: &Arc<RequestBody>) -> Self {
+        let number = body.reader.fetch_add(1, Ordering::AcqRel) + 1;
+        Self { body: Arc::clone(body), number, at: 0, ended: false }
+    }
+}
+
+impl Body for BodyReader {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        if this.ended {
+            return Poll::Ready(None);
+        }
+        if this.body.reader.load(Ordering::Acquire) != this.number {
+            this.ended = true;
+            return Poll::Ready(Some(Err("another worker has the request by now".into())));
+        }
+        let mut source = this.body.source();
+        let source = &mut *source;
+        if let Some(piece) = source.read.get(this.at) {
+            this.at += 1;
+            return Poll::Ready(Some(Ok(Frame::data(piece.clone()))));
+        }
+        let frame = match &mut source.rest {
+            Rest::None => None,
+            Rest::Storing => {
+                source.waker = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            Rest::Broken => Some(Err("the consumer broke off its body".into())),
+            Rest::Coming(body) => {
+                let frame = std::task::ready!(Pin::new(&mut *body).poll_frame(cx));
+                // Who knows the length does not ask for the end.
+                if body.is_end_stream() && matches!(frame, Some(Ok(_))) {
+                    source.rest = Rest::None;
+                }
+                frame
+            }
+        };
+        match frame {
+            Some(Ok(frame)) => {
+                let frame = match frame.into_data() {
+                    Ok(data) => {
+                        let keeps = this.body.is_replayable() && source.bytes + data.len() <= this.body.replay;
+                        if keeps {
+                            source.bytes += data.len();
+                            source.read.push(data.clone());
+                            this.at += 1;
+                        } else if !data.is_empty() {
+                            this.body.replayable.store(false, Ordering::Release);
+                        }
+                        Frame::data(data)
+                    }
+                    Err(frame) => {
+                        source.trailers = frame.trailers_ref().cloned();
+                        source.rest = Rest::None;
+                        this.ended = true;
+                        frame
+                    }
+                };
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Err(error)) => {
+                source.rest = Rest::Broken;
+                this.ended = true;
+                Poll::Ready(Some(Err(error)))
+            }
+            None => {
+                source.rest = Rest::None;
+                this.ended = true;
+                Poll::Ready(source.trailers.clone().map(|trailers| Ok(Frame::trailers(trailers))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended || {
+            let source = self.body.source();
+            matches!(source.rest, Rest::None) && self.at >= source.read.len() && source.trailers.is_none()
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.length.filter(|_| self.at == 0).map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+impl std::fmt::Debug for Rest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::None => "None",
+            Self::Coming(_) => "Coming",
+            Self::Storing => "Storing",
+            Self::Broken => "Broken",
+        })
+    }
+}

@@ -1,0 +1,315 @@
+//! PURE. What becomes of items and claims: one owner calls it with what happens and with the time, and does what the effects
+//! say.
+//!
+//! ```text
+//!             claim                       head              end of body
+//!  queued -----------------> claimed ------> streaming ------------------> done --keep--> forgotten
+//!    |  ^--- put back ---------'  |  \            |
+//!    +--> expired     +--> cancelled <-+          '------> failed (kept like done)
+//! ```
+//! What always holds:
+//! - An item has one live claim at most, and a claim that has been followed by another never completes the item.
+//! - Each item ends once: as done, failed, expired or cancelled.
+//! - An item that nobody waits for, and that is neither asynchronous nor kept, is never given to a worker.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::id::{ClaimId, ItemId};
+use crate::bounds::{EXCHANGE_DEAD, EXCHANGE_ENDED, EXCHANGE_GRACE};
+use crate::config::Repeat;
+
+mod claims;
+mod ends;
+mod estimate;
+mod idle;
+mod item;
+mod queue;
+mod timers;
+mod types;
+
+use claims::Claim;
+pub use claims::{Lost, Offered, Over};
+pub use ends::{Dead, Ended, Failure, Pending};
+use estimate::Estimate;
+use idle::Idle;
+pub use idle::{Offer, Seat};
+use item::{Item, Phase};
+use queue::{Place, Queue};
+pub use types::{Client, Effect, Key, Leave, Once, Refused, Rules, Submission, Submitted};
+
+/// Items and claims of one exchange.
+#[derive(Debug)]
+pub struct Core {
+    rules: Rules,
+    items: HashMap<ItemId, Item>,
+    queue: Queue,
+    idle: Idle,
+    /// Live claims.
+    claims: HashMap<ClaimId, Claim>,
+    /// The newest offer or claim of each seat.
+    seats: HashMap<Seat, ClaimId>,
+    /// Claims of workers that poll whose answers are complete, the oldest first.
+    completed: VecDeque<ClaimId>,
+    shared: HashMap<Arc<str>, ItemId>,
+    once: HashMap<(Client, Arc<str>), ItemId>,
+    /// When each item is looked at next.
+    timers: BTreeSet<(Instant, ItemId)>,
+    /// Ended items that are still known, the oldest first.
+    ended: VecDeque<ItemId>,
+    dead: VecDeque<Dead>,
+    estimate: Estimate,
+    sequence: u64,
+    /// When a worker was there last.
+    worker_seen: Instant,
+    effects: Vec<Effect>,
+}
+
+impl Core {
+    /// An exchange without items and workers.
+    #[must_use]
+    pub fn new(rules: Rules, now: Instant) -> Self {
+        Self {
+            rules,
+            items: HashMap::new(),
+            queue: Queue::default(),
+            idle: Idle::default(),
+            claims: HashMap::new(),
+            seats: HashMap::new(),
+            completed: VecDeque::new(),
+            shared: HashMap::new(),
+            once: HashMap::new(),
+            timers: BTreeSet::new(),
+            ended: VecDeque::new(),
+            dead: VecDeque::new(),
+            estimate: Estimate::default(),
+            sequence: 0,
+            worker_seen: now,
+            effects: Vec::new(),
+        }
+    }
+
+    /// What is to be done since the last call of this.
+    pub fn effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    /// A consumer's request comes. Its consumer waits, unless the request is asynchronous.
+    pub fn submit(&mut self, now: Instant, submission: Submission) -> Result<Submitted, Refused> {
+        if let Some(found) = self.same(&submission)? {
+            self.attach(found, submission.is_async);
+            return Ok(Submitted::Attached(found));
+        }
+        let offer = self.idle.newest(submission.key.as_ref());
+        if offer.is_none() {
+            self.has_room(now, &submission)?;
+        }
+        let Submission { item: id, client, key, urgency, is_async, is_idempotent, once, share } = submission;
+        let may_repeat = match self.rules.repeat {
+            Repeat::Idempotent => is_idempotent || once.is_some(),
+            Repeat::Always => true,
+            Repeat::Never => false,
+        };
+        self.sequence += 1;
+        let urgency = urgency.min(7);
+        let place = Place { urgency, client, key, sequence: self.sequence };
+        if let Some(once) = &once {
+            self.once.insert((Arc::clone(&place.client), Arc::clone(&once.key)), id);
+        }
+        if let Some(share) = &share {
+            self.shared.insert(Arc::clone(share), id);
+        }
+        let age = if is_async { self.rules.async_age } else { self.rules.queue_age };
+        let item = Item {
+            place,
+            declared: urgency,
+            consumers: u32::from(!is_async),
+            kept_until: None,
+            is_async,
+            is_known: is_async || once.is_some(),
+            once,
+            share,
+            may_repeat,
+            submitted: now,
+            expires: now + age,
+            attempts: 0,
+            untouched: 0,
+            timer: None,
+            phase: Phase::Queued { since: now },
+        };
+        self.queue.push(&item.place, id);
+        self.items.insert(id, item);
+        self.schedule(id);
+        if let Some(claim) = offer {
+            self.assign(now, claim, id);
+        }
+        Ok(Submitted::New)
+    }
+
+    /// The item that a request shares, or repeats.
+    fn same(&self, submission: &Submission) -> Result<Option<ItemId>, Refused> {
+        if let Some(once) = &submission.once {
+            let Some(id) = self.once.get(&(Arc::clone(&submission.client), Arc::clone(&once.key))) else {
+                return Ok(None);
+            };
+            let is_same = self.items.get(id).is_some_and(|item| item.once.as_ref() == Some(once));
+            return if is_same { Ok(Some(*id)) } else { Err(Refused::KeyReused) };
+        }
+        Ok(submission.share.as_ref().and_then(|share| self.shared.get(share)).copied())
+    }
+
+    fn has_room(&self, now: Instant, submission: &Submission) -> Result<(), Refused> {
+        if let Some(after) = self.rules.refuse_after
+            && self.workers() == 0
+            && now.saturating_duration_since(self.worker_seen) >= after
+        {
+            return Err(Refused::NoWorker(now.saturating_duration_since(self.worker_seen)));
+        }
+        if self.queue.len() >= self.rules.queue_length {
+            return Err(Refused::Full(self.rules.queue_length));
+        }
+        if self.queue.of_client(&submission.client) >= self.rules.per_client {
+            return Err(Refused::OfClient(self.rules.per_client));
+        }
+        Ok(())
+    }
+
+    /// A consumer comes to wait for an item; false: nothing is known of it.
+    pub fn attach(&mut self, id: ItemId, is_async: bool) -> bool {
+        let Some(item) = self.items.get_mut(&id) else { return false };
+        if is_async {
+            item.is_async = true;
+            item.is_known = true;
+        } else {
+            item.consumers += 1;
+        }
+        self.schedule(id);
+        true
+    }
+
+    /// A consumer that waited for an item leaves.
+    pub fn leave(&mut self, now: Instant, id: ItemId, how: Leave) {
+        let Some(item) = self.items.get_mut(&id) else { return };
+        item.consumers = item.consumers.saturating_sub(1);
+        match how {
+            Leave::Gone => {}
+            Leave::Served => {
+                if let Phase::Streaming { is_served, .. } = &mut item.phase {
+                    *is_served = true;
+                }
+            }
+            Leave::Told(after) => {
+                item.is_known = true;
+                let until = now + after + EXCHANGE_GRACE;
+                item.kept_until = Some(item.kept_until.map_or(until, |before| before.max(until)));
+            }
+        }
+        self.look(now, id);
+    }
+
+    /// A consumer deletes an item; none: nothing is known of it; false: it had ended before.
+    pub fn delete(&mut self, now: Instant, id: ItemId) -> Option<bool> {
+        let is_live = !matches!(self.items.get(&id)?.phase, Phase::Ended { .. });
+        if is_live {
+            self.end(now, id, Ended::Failed(Failure::Deleted));
+        }
+        Some(is_live)
+    }
+
+    /// How many items are queued.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// How many items workers work on.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.claims.len()
+    }
+
+    /// How many slots wait for an item.
+    #[must_use]
+    pub fn free(&self) -> usize {
+        self.idle.len()
+    }
+
+    /// How many slots there are.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.idle.len() + self.claims.len()
+    }
+
+    /// Since when the oldest queued item waits.
+    #[must_use]
+    pub fn oldest(&self) -> Option<Instant> {
+        let queued = self.items.values().filter(|item| matches!(item.phase, Phase::Queued { .. }));
+        queued.map(|item| item.submitted).min()
+    }
+
+    /// Items that failed after all attempts, the newest last.
+    pub fn dead(&self) -> impl Iterator<Item = &Dead> {
+        self.dead.iter()
+    }
+
+    fn remember_dead(&mut self, dead: Dead) {
+        if self.dead.len() == EXCHANGE_DEAD {
+            self.dead.pop_front();
+        }
+        self.dead.push_back(dead);
+    }
+
+    /// Forgets an item.
+    fn forget(&mut self, id: ItemId) {
+        let Some(item) = self.items.remove(&id) else { return };
+        if let Some(at) = item.timer {
+            self.timers.remove(&(at, id));
+        }
+        self.release_names(id, &item);
+        self.effects.push(Effect::Forget(id));
+    }
+
+    /// No further request comes to this item.
+    fn release_names(&mut self, id: ItemId, item: &Item) {
+        self.release_share(id, item.share.as_ref());
+        if let Some(once) = &item.once {
+            let name = (Arc::clone(&item.place.client), Arc::clone(&once.key));
+            if self.once.get(&name) == Some(&id) {
+                self.once.remove(&name);
+            }
+        }
+    }
+
+    fn release_share(&mut self, id: ItemId, share: Option<&Arc<str>>) {
+        if let Some(share) = share
+            && self.shared.get(share) == Some(&id)
+        {
+            self.shared.remove(share);
+        }
+    }
+
+    /// Remembers an ended item, and forgets the oldest where there are too many.
+    fn remember(&mut self, id: ItemId) {
+        if self.ended.len() == EXCHANGE_ENDED
+            && let Some(oldest) = self.ended.pop_front()
+        {
+            self.forget(oldest);
+        }
+        self.ended.push_back(id);
+    }
+
+    /// Forgets the ended item that has been known for the longest time; false: there is none.
+    pub fn forget_oldest(&mut self) -> bool {
+        while let Some(oldest) = self.ended.pop_front() {
+            if self.items.contains_key(&oldest) {
+                self.forget(oldest);
+                return true;
+            }
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,271 @@
+//! PURE. Offers of workers, and what becomes of the claims that they turn into.
+
+use std::time::{Duration, Instant};
+
+use super::item::{Lease, Phase};
+use super::timers::urgency;
+use super::{Core, Dead, Effect, Ended, Failure, Offer, Seat};
+use crate::bounds::{EXCHANGE_COMPLETED, EXCHANGE_UNTOUCHED};
+use crate::exchange::id::{ClaimId, ItemId};
+
+/// A live claim.
+#[derive(Debug)]
+pub(super) struct Claim {
+    pub(super) item: ItemId,
+    /// Its worker polls.
+    pub(super) polls: bool,
+    pub(super) seat: Option<Seat>,
+}
+
+/// What an offer came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offered {
+    /// It waits, or has become a claim: the effects say which.
+    Taken,
+    /// Its seat has a claim that it never touched. The offer is not needed: the claim is given again.
+    Again {
+        /// That claim.
+        claim: ClaimId,
+        /// Its item.
+        item: ItemId,
+        /// Which attempt it is, from 1.
+        attempt: u32,
+    },
+}
+
+/// Why a claim ends without an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Lost {
+    /// The connection ended before anything of the request was written.
+    Unwritten,
+    /// The worker has given it back.
+    GivenBack,
+    /// The connection ended after some of the request was written, and before anything of the answer came.
+    Written,
+    /// The connection ended within the answer.
+    AfterHead,
+    /// The worker's answer is none of HTTP.
+    Malformed,
+    /// The worker did not touch it in time.
+    Untouched,
+    /// The worker did not touch it again in time.
+    LeaseOver,
+}
+
+/// A claim is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Over {
+    /// Its answer has come already.
+    #[error("the answer of this claim has come already")]
+    Completed,
+    /// It is another's by now, or nobody's.
+    #[error("this claim is over, or there never was such a one")]
+    Gone,
+}
+
+impl Core {
+    /// A slot of a worker is free.
+    pub fn offer(&mut self, now: Instant, offer: Offer) -> Offered {
+        self.worker_seen = now;
+        if let Some(seat) = &offer.seat
+            && let Some(before) = self.seats.get(seat).copied()
+        {
+            if let Some(again) = self.untouched(before) {
+                return again;
+            }
+            if self.idle.remove(before).is_some() {
+                self.effects.push(Effect::Superseded(before));
+            }
+        }
+        let (claim, key) = (offer.claim, offer.key.clone());
+        if let Some(seat) = &offer.seat {
+            self.seats.insert(seat.clone(), claim);
+        }
+        self.idle.add(offer);
+        while let Some(item) = self.queue.next(key.as_ref()) {
+            if self.items.get(&item).is_some_and(|found| found.is_wanted(now)) {
+                self.assign(now, claim, item);
+                break;
+            }
+            self.end(now, item, Ended::Failed(Failure::Abandoned));
+        }
+        Offered::Taken
+    }
+
+    fn untouched(&self, claim: ClaimId) -> Option<Offered> {
+        let id = self.claims.get(&claim)?.item;
+        let item = self.items.get(&id)?;
+        let is_untouched = matches!(item.phase, Phase::Claimed { lease: Lease::Untouched(_), .. });
+        is_untouched.then_some(Offered::Again { claim, item: id, attempt: item.attempts + 1 })
+    }
+
+    /// A slot is not free any more. Where it has become a claim, nothing of that was written.
+    pub fn withdraw(&mut self, now: Instant, claim: ClaimId) {
+        match self.idle.remove(claim) {
+            Some(offer) => {
+                self.worker_seen = now;
+                self.leave_seat(claim, offer.seat.as_ref());
+            }
+            None => {
+                self.lost(now, claim, Lost::Unwritten);
+            }
+        }
+    }
+
+    /// Gives a queued item to the worker of an offer.
+    pub(super) fn assign(&mut self, now: Instant, claim: ClaimId, id: ItemId) {
+        let Some(item) = self.items.get_mut(&id) else { return };
+        let Phase::Queued { since } = item.phase else { return };
+        let Some(offer) = self.idle.remove(claim) else { return };
+        self.queue.take(&item.place);
+        let lease = if offer.polls { Lease::Untouched(now + self.rules.first_touch) } else { Lease::OfConnection };
+        item.phase = Phase::Claimed { claim, since: now, lease };
+        let attempt = item.attempts + 1;
+        self.claims.insert(claim, Claim { item: id, polls: offer.polls, seat: offer.seat });
+        self.effects.push(Effect::Assign { claim, item: id, attempt, queued: now.saturating_duration_since(since) });
+        self.schedule(id);
+    }
+
+    /// A worker that polls touches its claim: how long it keeps it now.
+    pub fn touch(&mut self, now: Instant, claim: ClaimId) -> Result<Duration, Over> {
+        let id = self.item_of(claim)?;
+        let lease = self.rules.lease;
+        if let Some(item) = self.items.get_mut(&id)
+            && let Phase::Claimed { lease: lasts @ (Lease::Untouched(_) | Lease::Touched(_)), .. } = &mut item.phase
+        {
+            *lasts = Lease::Touched(now + lease);
+            self.schedule(id);
+        }
+        Ok(lease)
+    }
+
+    /// The head of a worker's answer is here. Whether its body is to be kept, for others or for later.
+    pub fn head(&mut self, claim: ClaimId) -> Result<bool, Over> {
+        let id = self.item_of(claim)?;
+        let item = self.items.get_mut(&id).ok_or(Over::Gone)?;
+        let Phase::Claimed { since, .. } = item.phase else { return Err(Over::Completed) };
+        item.phase = Phase::Streaming { claim, since, is_served: false };
+        let share = item.share.clone();
+        let keeps = item.is_known || share.is_some();
+        self.release_share(id, share.as_ref());
+        self.schedule(id);
+        Ok(keeps)
+    }
+
+    /// All of a worker's answer is here: how long that took since the claim; none: the claim is over.
+    pub fn finish(&mut self, now: Instant, claim: ClaimId) -> Option<Duration> {
+        let live = self.unclaim(now, claim)?;
+        if live.polls {
+            if self.completed.len() == EXCHANGE_COMPLETED {
+                self.completed.pop_front();
+            }
+            self.completed.push_back(claim);
+        }
+        let since = self.items.get(&live.item).and_then(|item| match item.phase {
+            Phase::Claimed { since, .. } | Phase::Streaming { since, .. } => Some(since),
+            Phase::Queued { .. } | Phase::Ended { .. } => None,
+        });
+        let took = since.map(|since| now.saturating_duration_since(since));
+        if let Some(took) = took {
+            self.estimate.took(took);
+        }
+        self.end(now, live.item, Ended::Done);
+        took
+    }
+
+    /// Nobody reads the answer of a claim.
+    pub fn unread(&mut self, now: Instant, claim: ClaimId) {
+        if let Ok(id) = self.item_of(claim) {
+            self.end(now, id, Ended::Failed(Failure::Abandoned));
+        }
+    }
+
+    /// A worker is lost to its claim. Whether its item has failed after all attempts.
+    pub fn lost(&mut self, now: Instant, claim: ClaimId, how: Lost) -> bool {
+        let Some(Claim { item: id, .. }) = self.unclaim(now, claim) else { return false };
+        let Some(item) = self.items.get_mut(&id) else { return false };
+        let may_repeat = item.may_repeat;
+        let counts = match how {
+            Lost::Unwritten | Lost::GivenBack => false,
+            Lost::Untouched => {
+                item.untouched += 1;
+                item.untouched.is_multiple_of(EXCHANGE_UNTOUCHED)
+            }
+            Lost::Written | Lost::LeaseOver | Lost::AfterHead | Lost::Malformed => true,
+        };
+        item.attempts += u32::from(counts);
+        let failure = match how {
+            Lost::AfterHead => Some(Failure::Cut),
+            Lost::Malformed => Some(Failure::Malformed),
+            Lost::Unwritten | Lost::GivenBack => None,
+            Lost::Written | Lost::LeaseOver | Lost::Untouched if !may_repeat => Some(Failure::Broke),
+            Lost::Written | Lost::LeaseOver | Lost::Untouched => {
+                (item.attempts >= self.rules.attempts).then_some(Failure::Broke)
+            }
+        };
+        let is_wanted = item.is_wanted(now);
+        let is_dead = failure == Some(Failure::Broke) && may_repeat;
+        if is_dead {
+            let dead = Dead { item: id, key: item.place.key.clone(), attempts: item.attempts, at: now };
+            self.remember_dead(dead);
+        }
+        match failure {
+            Some(failure) => self.end(now, id, Ended::Failed(failure)),
+            None if !is_wanted => self.end(now, id, Ended::Failed(Failure::Abandoned)),
+            None => self.put_back(now, id, how),
+        }
+        is_dead
+    }
+
+    fn put_back(&mut self, now: Instant, id: ItemId, how: Lost) {
+        let Some(item) = self.items.get_mut(&id) else { return };
+        item.phase = Phase::Queued { since: now };
+        item.place.urgency = urgency(item, now);
+        self.queue.put_back(&item.place, id);
+        let offer = self.idle.newest(item.place.key.as_ref());
+        self.effects.push(Effect::PutBack(id, how));
+        self.schedule(id);
+        if let Some(offer) = offer {
+            self.assign(now, offer, id);
+        }
+    }
+
+    /// Ends a claim; none: it has ended.
+    pub(super) fn unclaim(&mut self, now: Instant, claim: ClaimId) -> Option<Claim> {
+        let live = self.claims.remove(&claim)?;
+        self.worker_seen = now;
+        self.leave_seat(claim, live.seat.as_ref());
+        Some(live)
+    }
+
+    fn leave_seat(&mut self, claim: ClaimId, seat: Option<&Seat>) {
+        if let Some(seat) = seat
+            && self.seats.get(seat) == Some(&claim)
+        {
+            self.seats.remove(seat);
+        }
+    }
+
+    fn item_of(&self, claim: ClaimId) -> Result<ItemId, Over> {
+        self.claims.get(&claim).map(|live| live.item).ok_or_else(|| self.over(claim))
+    }
+
+    /// Why a claim that does not live is over.
+    #[must_use]
+    pub fn over(&self, claim: ClaimId) -> Over {
+        if self.completed.contains(&claim) { Over::Completed } else { Over::Gone }
+    }
+
+    /// Whether the worker of a claim has not touched it yet.
+    #[must_use]
+    pub fn is_untouched(&self, claim: ClaimId) -> bool {
+        self.untouched(claim).is_some()
+    }
+
+    /// The body of an item cannot be sent once more.
+    pub fn not_replayable(&mut self, id: ItemId) {
+        if let Some(item) = self.items.get_mut(&id) {
+            item.may_repeat = false;
+        }
+    }
+}

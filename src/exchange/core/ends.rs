@@ -1,0 +1,159 @@
+//! PURE. How items end, and what is told of those that have not.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::item::Phase;
+use super::{Core, Effect, Key};
+use crate::exchange::id::ItemId;
+
+/// How an item ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// A worker's answer is complete.
+    Done,
+    /// It has no answer, or a part of one.
+    Failed(Failure),
+}
+
+/// Why an item has no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Failure {
+    /// No worker took it in time: nothing was done.
+    NotClaimed,
+    /// There is no worker: nothing was done.
+    NoWorker,
+    /// A worker took it, and its answer did not come in time.
+    TooSlow,
+    /// Its worker is gone, which may have begun.
+    Broke,
+    /// What its worker answered is not HTTP.
+    Malformed,
+    /// Its worker is gone within the answer.
+    Cut,
+    /// A consumer has deleted it.
+    Deleted,
+    /// Nobody waits for it any more.
+    Abandoned,
+}
+
+impl Failure {
+    /// How metrics call the end of such an item.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotClaimed | Self::NoWorker => "expired",
+            Self::TooSlow | Self::Broke | Self::Malformed | Self::Cut => "failed",
+            Self::Deleted | Self::Abandoned => "cancelled",
+        }
+    }
+}
+
+/// An item that failed after all attempts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dead {
+    /// The item.
+    pub item: ItemId,
+    /// The key in its path.
+    pub key: Option<Key>,
+    /// How often a worker may have begun it.
+    pub attempts: u32,
+    /// When it failed.
+    pub at: Instant,
+}
+
+/// What is told of an item that has not ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pending {
+    /// `queued`, `claimed` or `streaming`.
+    pub state: &'static str,
+    /// Its position in the queue, from 1; 0: it is not queued.
+    pub position: usize,
+    /// Whole seconds after which it is likely to be done.
+    pub retry_after: u32,
+}
+
+impl Core {
+    /// What is told of an item; none: it has ended, or nothing is known of it.
+    #[must_use]
+    pub fn pending(&self, id: ItemId) -> Option<Pending> {
+        let item = self.items.get(&id)?;
+        let (state, position) = match item.phase {
+            Phase::Queued { .. } => ("queued", self.queue.position(&item.place)),
+            Phase::Claimed { .. } => ("claimed", 0),
+            Phase::Streaming { .. } => ("streaming", 0),
+            Phase::Ended { .. } => return None,
+        };
+        Some(Pending { state, position, retry_after: self.estimate.retry_after(position, self.workers()) })
+    }
+
+    /// Whether a worker has this item, and nobody else may be given it now.
+    #[must_use]
+    pub fn is_claimed(&self, id: ItemId) -> bool {
+        self.items.get(&id).is_some_and(|item| item.claim().is_some())
+    }
+
+    /// Ends an item, if it has not ended. A live claim on it is cancelled.
+    pub(super) fn end(&mut self, now: Instant, id: ItemId, how: Ended) {
+        let Some(item) = self.items.get_mut(&id) else { return };
+        let claim = item.claim();
+        match item.phase {
+            Phase::Ended { .. } => return,
+            Phase::Queued { .. } => self.queue.remove(&item.place),
+            Phase::Claimed { .. } | Phase::Streaming { .. } => {}
+        }
+        item.phase = Phase::Ended { until: now + self.rules.keep };
+        let (share, is_known) = (item.share.clone(), item.is_known);
+        self.release_share(id, share.as_ref());
+        if let Some(claim) = claim
+            && self.unclaim(now, claim).is_some()
+        {
+            self.effects.push(Effect::Cancel(claim));
+        }
+        if let Ended::Failed(failure) = how {
+            self.effects.push(Effect::End(id, failure));
+        }
+        if is_known {
+            self.remember(id);
+            self.schedule(id);
+        } else {
+            self.forget(id);
+        }
+    }
+
+    /// Ends all shared items with this key that have no answer yet, since the answer is here: those items, each as `shown` and
+    /// with how many consumers wait for it.
+    pub fn complete_shared<T>(
+        &mut self,
+        now: Instant,
+        key: Option<&Key>,
+        shown: impl Fn(ItemId) -> Option<T>,
+    ) -> Vec<(T, u32)> {
+        let waits = |phase: &Phase| matches!(phase, Phase::Queued { .. } | Phase::Claimed { .. });
+        let mut found: Vec<_> = self
+            .items
+            .iter()
+            .filter(|(_, item)| item.share.is_some() && item.place.key.as_ref() == key && waits(&item.phase))
+            .map(|(id, item)| (item.place.sequence, *id, item.consumers))
+            .collect();
+        found.sort_unstable_by_key(|(sequence, ..)| *sequence);
+        let mut ended = Vec::with_capacity(found.len());
+        for (_, id, consumers) in found {
+            ended.extend(shown(id).map(|shown| (shown, consumers)));
+            self.end(now, id, Ended::Done);
+        }
+        ended
+    }
+
+    /// How many ended items are known.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.items.values().filter(|item| matches!(item.phase, Phase::Ended { .. })).count()
+    }
+
+    /// The request that this item is of, for operators.
+    #[must_use]
+    pub fn client_of(&self, id: ItemId) -> Option<Arc<str>> {
+        self.items.get(&id).map(|item| Arc::clone(&item.place.client))
+    }
+}

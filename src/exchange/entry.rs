@@ -1,0 +1,96 @@
+//! An item, as its consumers and its worker share it: the request, and what comes of it.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Method, StatusCode};
+use tokio::sync::watch;
+
+use super::body::RequestBody;
+use super::core::Failure;
+use super::id::ItemId;
+use super::result::Buffer;
+
+/// A consumer's request, as workers get it.
+#[derive(Debug)]
+pub struct Request {
+    /// Its method.
+    pub method: Method,
+    /// Its path and query, byte for byte.
+    pub target: String,
+    /// Its fields: those of one hop are taken off, and those about the consumer are added.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Arc<RequestBody>,
+}
+
+/// What comes of an item.
+#[derive(Debug, Clone, Default)]
+pub enum Outcome {
+    /// Nothing yet.
+    #[default]
+    Pending,
+    /// A worker's answer.
+    Answer(Arc<Answer>),
+    /// There is none, or it broke off.
+    Failed(Failure),
+}
+
+/// A worker's answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its fields, without those of one hop.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Arc<Buffer>,
+}
+
+/// An item.
+#[derive(Debug)]
+pub struct Entry {
+    /// Its id.
+    pub id: ItemId,
+    /// What the consumer asks for.
+    pub request: Request,
+    /// Its consumer does not wait.
+    pub is_async: bool,
+    /// Several may come for its answer: a worker is not to send them to where it can be read once alone.
+    pub answers_many: bool,
+    outcome: watch::Sender<Outcome>,
+}
+
+impl Entry {
+    pub(super) fn new(id: ItemId, request: Request, is_async: bool, answers_many: bool) -> Arc<Self> {
+        Arc::new(Self { id, request, is_async, answers_many, outcome: watch::Sender::default() })
+    }
+
+    /// What has come of it so far.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        self.outcome.borrow().clone()
+    }
+
+    /// Waits until it has an answer, or has failed.
+    pub async fn ended(&self) -> Outcome {
+        let mut outcome = self.outcome.subscribe();
+        // The sender lives as long as this.
+        match outcome.wait_for(|outcome| !matches!(outcome, Outcome::Pending)).await {
+            Ok(outcome) => outcome.clone(),
+            Err(_) => self.outcome(),
+        }
+    }
+
+    pub(super) fn answer(&self, answer: Answer) {
+        self.outcome.send_replace(Outcome::Answer(Arc::new(answer)));
+    }
+
+    /// It fails; where an answer has begun, that is cut.
+    pub(super) fn fail(&self, failure: Failure) {
+        if let Outcome::Answer(answer) = self.outcome() {
+            answer.body.cut();
+        } else {
+            self.outcome.send_replace(Outcome::Failed(failure));
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Slots of workers, and the claims of those that poll.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::core::{Key, Offer, Offered, Over, Seat};
+use super::id::ClaimId;
+use super::job::Job;
+use super::{Exchange, random};
+
+/// What becomes of an offer.
+#[derive(Debug)]
+pub enum Given {
+    /// It is a claim now.
+    Job(Job),
+    /// A newer offer has come from the same slot.
+    Superseded,
+}
+
+/// A slot that is offered. Dropped, the offer is withdrawn.
+#[derive(Debug)]
+pub struct Slot {
+    exchange: Arc<Exchange>,
+    claim: ClaimId,
+    given: oneshot::Receiver<Given>,
+    taken: bool,
+}
+
+/// What a worker that polls gets at once.
+#[derive(Debug)]
+pub enum Seated {
+    /// A slot that waits.
+    Waits(Slot),
+    /// The claim that it has already and never touched.
+    Again(ClaimId),
+}
+
+impl Exchange {
+    /// A slot of a worker is free.
+    #[must_use]
+    pub fn offer(self: &Arc<Self>, key: Option<Key>) -> Slot {
+        let claim = ClaimId::of(random());
+        let (give, given) = oneshot::channel();
+        self.act_with(|state, now| {
+            state.offers.insert(claim, give);
+            // Without a seat there is nothing that it could have already.
+            state.core.offer(now, Offer { claim, key, polls: false, seat: None });
+        });
+        Slot { exchange: Arc::clone(self), claim, given, taken: false }
+    }
+
+    /// A worker polls for an item.
+    #[must_use]
+    pub fn poll(self: &Arc<Self>, key: Option<Key>, seat: Option<Seat>) -> Seated {
+        let claim = ClaimId::of(random());
+        let (give, given) = oneshot::channel();
+        let offered = self.act_with(|state, now| {
+            state.offers.insert(claim, give);
+            let offered = state.core.offer(now, Offer { claim, key, polls: true, seat });
+            if matches!(offered, Offered::Again { .. }) {
+                state.offers.remove(&claim);
+            }
+            offered
+        });
+        match offered {
+            Offered::Taken => Seated::Waits(Slot { exchange: Arc::clone(self), claim, given, taken: false }),
+            Offered::Again { claim, .. } => Seated::Again(claim),
+        }
+    }
+
+    /// A worker that polls touches its claim.
+    pub fn touch(&self, claim: ClaimId) -> Result<std::time::Duration, Over> {
+        let mut state = self.state();
+        let now = Instant::now().into_std();
+        state.core.touch(now, claim)
+    }
+
+    /// Keeps a claim for a worker that polls, until its next request.
+    pub fn hold_job(self: &Arc<Self>, job: Job) {
+        let claim = job.claim();
+        let over =
+            self.act_with(
+                |state, _| {
+                    if state.cancels.contains_key(&claim) { state.held.insert(claim, job) } else { Some(job) }
+                },
+            );
+        drop(over);
+    }
+
+    /// The claim of a worker that polls, for its next request.
+    pub fn take_job(&self, claim: ClaimId) -> Result<Job, Over> {
+        let mut state = self.state();
+        match state.held.remove(&claim) {
+            Some(job) => Ok(job),
+            None if state.cancels.contains_key(&claim) => Err(Over::Completed),
+            None => Err(state.core.over(claim)),
+        }
+    }
+
+    /// A claim did not reach its worker.
+    pub fn not_handed(self: &Arc<Self>, claim: ClaimId) {
+        let job =
+            self.act_with(|state, _| if state.core.is_untouched(claim) { state.held.remove(&claim) } else { None });
+        // Dropped, it goes to another worker.
+        drop(job);
+    }
+
+    /// Is cancelled once a claim is over; none: it is.
+    #[must_use]
+    pub fn cancelled(&self, claim: ClaimId) -> Option<CancellationToken> {
+        self.state().cancels.get(&claim).cloned()
+    }
+}
+
+impl Slot {
+    /// Waits for what becomes of it.
+    pub async fn given(&mut self) -> Given {
+        let given = (&mut self.given).await;
+        self.taken = true;
+        // The exchange keeps the other end until it has given something.
+        given.unwrap_or(Given::Superseded)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if self.taken {
+            return;
+        }
+        let claim = self.claim;
+        self.exchange.act_with(|state, now| {
+            state.offers.remove(&claim);
+            state.core.withdraw(now, claim);
+        });
+    }
+}

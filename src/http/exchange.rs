@@ -1,0 +1,246 @@
+//! The ports of exchanges: consumers' requests, and what is below the endpoint of an exchange.
+//!
+//! | request | goes to |
+//! |---|---|
+//! | a consumer's, on the path of an exchange | [`consumer`]: the answer of a worker, or 303, 202, or a problem |
+//! | `<endpoint>/work/<item>` | [`work`]: the same for who comes back; `DELETE` |
+//! | `POST <endpoint>/claims`, `/claims/<claim>`, `/claims/<claim>/beat`, `/push` | [`claims`]: workers that poll |
+//! | `GET <endpoint>/reverse` | [`reverse`]: workers that dial in and are then asked by HTTP |
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use ipnet::IpNet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::connection::ConnectionState;
+use super::request_body::RequestBody;
+use super::response::{Body, response};
+use super::unwanted;
+use crate::access::policy::ExchangeVerb;
+use crate::access::{Caller, IdentityFields};
+use crate::describe::problem::Kind;
+use crate::describe::{Answer, Problem};
+use crate::exchange::Exchange;
+use crate::exchange::core::{Client, Key};
+use crate::exchange::registry::{ExchangeRegistry, Found};
+use crate::lifecycle::stop;
+
+mod address;
+mod bodies;
+mod claims;
+mod consumer;
+mod handed;
+mod message;
+mod outcome;
+mod plain;
+mod prefer;
+pub mod raw;
+mod request;
+mod reverse;
+mod work;
+
+pub use bodies::WorkerBody;
+
+/// All exchanges, and what their requests need.
+#[derive(Debug, Default)]
+pub struct Exchanges {
+    registry: ExchangeRegistry,
+    trusted: Box<[IpNet]>,
+    identity: Arc<IdentityFields>,
+    /// Where connections of workers run.
+    tasks: TaskTracker,
+    /// Ends them at once.
+    cut: CancellationToken,
+}
+
+/// What a request to an exchange is.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    pub(super) exchange: Arc<Exchange>,
+    at: At,
+}
+
+/// Where it goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum At {
+    /// The path of consumers.
+    Path(Option<Key>),
+    /// Below the endpoint.
+    Endpoint(Box<str>),
+}
+
+/// A request, and all that is known of who sends it.
+struct Arrived<'a> {
+    exchange: &'a Arc<Exchange>,
+    exchanges: &'a Exchanges,
+    caller: Caller,
+    connection: &'a ConnectionState,
+    stop: &'a stop::Watch,
+    parts: Parts,
+}
+
+/// An answer, and whether all of the request was read.
+pub(super) struct Answered {
+    pub(super) response: Response<Body>,
+    pub(super) is_read: bool,
+    pub(super) held: Duration,
+}
+
+impl Exchanges {
+    /// These exchanges. Forwarding fields of peers within `trusted` count; workers learn who sends a request by the fields in
+    /// `identity`. Connections of workers run on `tasks`, and end at once when `cut` is cancelled.
+    #[must_use]
+    pub fn new(
+        registry: ExchangeRegistry,
+        trusted: &[IpNet],
+        identity: IdentityFields,
+        tasks: TaskTracker,
+        cut: CancellationToken,
+    ) -> Self {
+        Self { registry, trusted: trusted.into(), identity: Arc::new(identity), tasks, cut }
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> &[Arc<Exchange>] {
+        self.registry.all()
+    }
+
+    /// The exchange that a path belongs to.
+    pub(super) fn find(&self, path: &str) -> Option<Asked> {
+        Some(match self.registry.find(path)? {
+            Found::Path(exchange, key) => Asked { exchange: Arc::clone(exchange), at: At::Path(key) },
+            Found::Endpoint(exchange, rest) => Asked { exchange: Arc::clone(exchange), at: At::Endpoint(rest.into()) },
+        })
+    }
+}
+
+impl Asked {
+    /// What its sender does.
+    pub(super) fn verb(&self) -> ExchangeVerb {
+        match &self.at {
+            At::Path(_) => ExchangeVerb::Submit,
+            At::Endpoint(rest) if rest.starts_with("work/") => ExchangeVerb::Submit,
+            At::Endpoint(_) => ExchangeVerb::Work,
+        }
+    }
+}
+
+/// Answers a request whose caller may do this.
+pub(super) async fn answer(
+    exchanges: &Exchanges,
+    Asked { exchange, at }: Asked,
+    caller: Caller,
+    (connection, stop): (&ConnectionState, &stop::Watch),
+    (parts, body): (Parts, RequestBody),
+) -> Answered {
+    let arrived = Arrived { exchange: &exchange, exchanges, caller, connection, stop, parts };
+    let rest = match at {
+        At::Path(key) => return consumer::answer(arrived, key, body).await,
+        At::Endpoint(rest) => rest,
+    };
+    let steps: Vec<_> = rest.split('/').collect();
+    let transports = exchange.config().transports;
+    match &steps[..] {
+        ["work", item] => work::answer(arrived, item, body).await,
+        ["claims"] if transports.claims => claims::poll(arrived, body).await,
+        ["claims", claim] if transports.claims => claims::result(arrived, claim, body).await,
+        ["claims", claim, "beat"] if transports.claims => claims::beat(arrived, claim, body).await,
+        ["push"] if transports.claims => claims::push(arrived, body).await,
+        ["reverse"] if transports.http1 || transports.http2 => reverse::answer(arrived, body).await,
+        _ => {
+            let detail = format!(
+                "nothing of exchange {} is here: below {} there are work/ITEM, claims, push and reverse, as far as its \
+                 transports allow it",
+                exchange.config().name,
+                exchange.config().endpoint
+            );
+            arrived.refuse(Problem::new(Kind::NotFound, detail), body).await
+        }
+    }
+}
+
+impl Arrived<'_> {
+    /// Whose turn it is: its identity, or its address.
+    fn client(&self) -> Client {
+        if let Some(identity) = self.caller.identity() {
+            return Arc::clone(identity);
+        }
+        let peer = self.connection.client.peer.ip();
+        address::of_client(&self.parts.headers, peer, &self.exchanges.trusted).to_string().into()
+    }
+
+    /// The answer to a request that is not looked at further.
+    async fn refuse(&self, problem: Problem, body: RequestBody) -> Answered {
+        let is_read = unwanted::read(body, &self.parts).await;
+        Answered { response: problem_response(&problem), is_read, held: Duration::ZERO }
+    }
+
+    /// 405.
+    async fn refuse_method(&self, allow: &'static str, detail: String, body: RequestBody) -> Answered {
+        let mut answered = self.refuse(Problem::new(Kind::MethodNotAllowed, detail), body).await;
+        answered.response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+        answered
+    }
+
+    /// Waits until the process drains, or closes.
+    async fn drained(&self) -> stop::Phase {
+        let mut stop = self.stop.clone();
+        stop.left(stop::Phase::default()).await
+    }
+}
+
+impl Answered {
+    /// An answer to a request of which nothing is left to be read.
+    fn of(response: Response<Body>) -> Self {
+        Self { response, is_read: true, held: Duration::ZERO }
+    }
+}
+
+fn problem_response(problem: &Problem) -> Response<Body> {
+    response(Answer::problem(problem, fastrand::f64()), None)
+}
+
+/// An answer of our own without a body.
+fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    // All of these come from a head that was checked, or are made of letters and digits.
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// A parameter of the query, decoded.
+fn parameter(parts: &Parts, name: &str) -> Option<String> {
+    let query = parts.uri.query()?;
+    query.split('&').find_map(|pair| {
+        let (found, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (found == name).then(|| percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned())
+    })
+}
+
+/// The seconds of `wait`, at most `most`.
+fn wait(parts: &Parts, default: Duration, most: Duration) -> Result<Duration, Problem> {
+    match parameter(parts, "wait") {
+        None => Ok(default.min(most)),
+        Some(text) => match text.parse() {
+            Ok(seconds) => Ok(Duration::from_secs(seconds).min(most)),
+            Err(_) => Err(Problem::parameter("wait", &text, "give whole seconds, as wait=25")),
+        },
+    }
+}
+
+/// Whether a method is GET or HEAD.
+fn is_read_only(method: &Method) -> bool {
+    *method == Method::GET || *method == Method::HEAD
+}

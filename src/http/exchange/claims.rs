@@ -1,0 +1,229 @@
+//! Workers that poll: a poll becomes a claim, which is touched, given back or answered.
+
+use http::{Method, Response, StatusCode};
+use http_body_util::BodyExt as _;
+use tokio::time::{Duration, Instant, sleep, timeout};
+
+use super::consumer::slot_of;
+use super::plain::{self, Form};
+use super::reverse;
+use super::{Answered, Arrived, empty, insert, parameter, problem_response, unwanted, wait};
+use crate::bounds::{EXCHANGE_BEAT, EXCHANGE_POLL};
+use crate::describe::Problem;
+use crate::describe::problem::Kind;
+use crate::exchange::core::{Key, Lost, Over, Seat};
+use crate::exchange::entry::Answer;
+use crate::exchange::id::ClaimId;
+use crate::exchange::job::Job;
+use crate::exchange::{Given, Seated};
+use crate::http::request_body::RequestBody;
+use crate::http::response::Body;
+use crate::protocol::fields::{AGENT_ID, EXCHANGE_COMPLETED};
+
+/// How long a poll is held that asks for no time.
+const WAIT: Duration = Duration::from_secs(25);
+
+/// Answers a poll.
+pub(super) async fn poll(arrived: Arrived<'_>, body: RequestBody) -> Answered {
+    if arrived.parts.method != Method::POST {
+        let detail = format!("{} is not for claims: send POST", arrived.parts.method);
+        return arrived.refuse_method("POST", detail, body).await;
+    }
+    let is_read = unwanted::read(body, &arrived.parts).await;
+    let begun = Instant::now();
+    let response = match poll_of(&arrived) {
+        Ok((wait, key, seat)) => poll_for(&arrived, wait, key, seat).await,
+        Err(problem) => problem_response(&problem),
+    };
+    Answered { response, is_read, held: begun.elapsed() }
+}
+
+type Poll = (Duration, Option<Key>, Option<Seat>);
+
+fn poll_of(arrived: &Arrived<'_>) -> Result<Poll, Problem> {
+    let parts = &arrived.parts;
+    let wait = wait(parts, WAIT, EXCHANGE_POLL)?;
+    let key = key_of(arrived)?;
+    let agent = parts.headers.get(AGENT_ID).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let slot = parameter(parts, "slot").unwrap_or_else(|| "0".to_owned());
+    if slot.len() > 64 {
+        return Err(Problem::parameter("slot", &slot, "give at most 64 characters, such as slot=0"));
+    }
+    let seat = agent.map(|agent| Seat { client: arrived.client(), agent: agent.into(), slot: slot.into() });
+    Ok((wait, key, seat))
+}
+
+/// The key of a worker's request.
+pub(super) fn key_of(arrived: &Arrived<'_>) -> Result<Option<Key>, Problem> {
+    match parameter(&arrived.parts, "key") {
+        Some(key) if !arrived.exchange.config().path.has_key() => {
+            Err(Problem::parameter("key", &key, "the path of this exchange has no {key}: leave it out"))
+        }
+        key => Ok(key.map(Key::from)),
+    }
+}
+
+async fn poll_for(arrived: &Arrived<'_>, wait: Duration, key: Option<Key>, seat: Option<Seat>) -> Response<Body> {
+    let form = Form::of(&arrived.parts.headers);
+    let mut slot = match arrived.exchange.poll(key, seat) {
+        Seated::Waits(slot) => slot,
+        Seated::Again(claim) => return again(arrived, claim, form),
+    };
+    let _waits = arrived.exchange.metrics().poll();
+    tokio::select! {
+        biased;
+        given = slot.given() => match given {
+            Given::Job(job) => plain::claim(arrived.exchange, job, form),
+            Given::Superseded => {
+                let detail = "a newer poll has come with the same Agent-Id and slot: let each slot send one at a time";
+                problem_response(&Problem::new(Kind::Superseded, detail))
+            }
+        },
+        // Its poller is gone.
+        () = arrived.connection.half_closed() => empty(StatusCode::NO_CONTENT),
+        () = async { tokio::time::sleep_until(slot_of(arrived.drained().await)).await } => empty(StatusCode::NO_CONTENT),
+        () = sleep(wait) => empty(StatusCode::NO_CONTENT),
+    }
+}
+
+/// The claim that a slot has already and never touched.
+fn again(arrived: &Arrived<'_>, claim: ClaimId, form: Form) -> Response<Body> {
+    match arrived.exchange.take_job(claim) {
+        Ok(job) => plain::claim(arrived.exchange, job, form),
+        Err(over) => problem_response(&problem(over)),
+    }
+}
+
+/// Renews a claim; with `wait`, also tells when it is over.
+pub(super) async fn beat(arrived: Arrived<'_>, claim: &str, body: RequestBody) -> Answered {
+    if arrived.parts.method != Method::POST {
+        let detail = format!("{} is not for a beat: send POST", arrived.parts.method);
+        return arrived.refuse_method("POST", detail, body).await;
+    }
+    let is_read = unwanted::read(body, &arrived.parts).await;
+    let begun = Instant::now();
+    let response = match held_beat(&arrived, claim).await {
+        Ok(()) => empty(StatusCode::NO_CONTENT),
+        Err(problem) => problem_response(&problem),
+    };
+    Answered { response, is_read, held: begun.elapsed() }
+}
+
+async fn held_beat(arrived: &Arrived<'_>, claim: &str) -> Result<(), Problem> {
+    let claim = ClaimId::parse(claim).ok_or_else(|| problem(Over::Gone))?;
+    let wait = wait(&arrived.parts, Duration::ZERO, EXCHANGE_POLL)?;
+    let lease = arrived.exchange.touch(claim).map_err(problem)?;
+    // Answered before the lease is over, so that the next one comes in time.
+    let wait = wait.min(lease.saturating_sub(EXCHANGE_BEAT));
+    let Some(cancelled) = arrived.exchange.cancelled(claim) else { return Err(problem(Over::Gone)) };
+    tokio::select! {
+        biased;
+        () = cancelled.cancelled() => Err(problem(Over::Gone)),
+        () = arrived.connection.half_closed() => Ok(()),
+        () = async { tokio::time::sleep_until(slot_of(arrived.drained().await)).await } => Ok(()),
+        () = sleep(wait) => Ok(()),
+    }
+}
+
+/// The answer of a claim, or its end.
+pub(super) async fn result(arrived: Arrived<'_>, claim: &str, body: RequestBody) -> Answered {
+    let method = arrived.parts.method.clone();
+    if method != Method::POST && method != Method::DELETE {
+        let detail = format!("{method} is not for a claim: send POST with the answer, or DELETE to give it back");
+        return arrived.refuse_method("POST, DELETE", detail, body).await;
+    }
+    let claim = ClaimId::parse(claim);
+    // What is not wanted is not read: a late answer may be long.
+    let job = match claim.ok_or(Over::Gone).and_then(|claim| arrived.exchange.take_job(claim)) {
+        Ok(job) => job,
+        Err(over) => return Answered { is_read: false, ..Answered::of(problem_response(&problem(over))) },
+    };
+    if method == Method::DELETE {
+        job.lost(Lost::GivenBack);
+        let is_read = unwanted::read(body, &arrived.parts).await;
+        return Answered { is_read, ..Answered::of(empty(StatusCode::NO_CONTENT)) };
+    }
+    let begun = Instant::now();
+    let (response, is_read) = match posted(&arrived, job, body).await {
+        Ok(()) => (empty(StatusCode::NO_CONTENT), true),
+        Err(problem) => (problem_response(&problem), false),
+    };
+    Answered { response, is_read, held: begun.elapsed() }
+}
+
+async fn posted(arrived: &Arrived<'_>, mut job: Job, mut body: RequestBody) -> Result<(), Problem> {
+    if plain::is_message(&arrived.parts.headers) {
+        return reverse::message(job, body, &arrived.exchanges.tasks).await;
+    }
+    let (status, headers) = match plain::head(&arrived.parts.headers) {
+        Ok(head) => head,
+        Err(problem) => {
+            // The worker may send a better one.
+            arrived.exchange.hold_job(job);
+            return Err(problem);
+        }
+    };
+    job.answer(status, headers).map_err(problem)?;
+    while let Some(frame) = body.frame().await {
+        // Dropped, the claim is lost within its answer.
+        let frame = frame.map_err(|_| Problem::new(Kind::MalformedRequest, "the answer broke off: send all of it"))?;
+        if let Ok(data) = frame.into_data() {
+            job.write(data).await.map_err(|_| problem(Over::Gone))?;
+        }
+    }
+    job.finish(None);
+    Ok(())
+}
+
+/// An answer without a claim, for all who share a request for its key.
+pub(super) async fn push(arrived: Arrived<'_>, body: RequestBody) -> Answered {
+    if arrived.parts.method != Method::POST {
+        let detail = format!("{} is not for a push: send POST", arrived.parts.method);
+        return arrived.refuse_method("POST", detail, body).await;
+    }
+    match pushed(&arrived, body).await {
+        Ok(consumers) => {
+            let mut response = empty(StatusCode::NO_CONTENT);
+            insert(response.headers_mut(), EXCHANGE_COMPLETED, &consumers.to_string());
+            Answered::of(response)
+        }
+        Err(problem) => Answered { is_read: false, ..Answered::of(problem_response(&problem)) },
+    }
+}
+
+async fn pushed(arrived: &Arrived<'_>, body: RequestBody) -> Result<u32, Problem> {
+    let config = arrived.exchange.config();
+    let key = key_of(arrived)?;
+    if key.is_none() && config.path.has_key() {
+        return Err(Problem::parameter("key", "", "say whose answer this is, as key=cam-7"));
+    }
+    let (status, headers) = plain::head(&arrived.parts.headers)?;
+    let most = config.result.bytes;
+    let all = http_body_util::Limited::new(body, most).collect();
+    let malformed = |why: &str| Problem::new(Kind::MalformedRequest, why);
+    let bytes = match timeout(crate::bounds::EXCHANGE_BODY, all).await {
+        Ok(Ok(all)) => all.to_bytes(),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+            let detail = format!("the answer is longer than {most} bytes (result.bytes): push a shorter one");
+            return Err(Problem::new(Kind::BodyTooLarge, detail));
+        }
+        Ok(Err(_)) => return Err(malformed("the answer broke off: send all of it")),
+        Err(_) => return Err(malformed("the answer did not come in time: send it at once")),
+    };
+    Ok(arrived.exchange.push(key.as_ref(), &bytes, |body| Answer { status, headers: headers.clone(), body }))
+}
+
+/// Why a claim is of no use.
+pub(super) fn problem(over: Over) -> Problem {
+    match over {
+        Over::Completed => {
+            Problem::new(Kind::AlreadyCompleted, format!("{over}: a claim has one answer; poll for the next one"))
+        }
+        Over::Gone => Problem::new(
+            Kind::ClaimGone,
+            format!(
+                "{over}: its lease ended, its consumer left, or another worker has it; stop its work, and poll again"
+            ),
+        ),
+    }
+}

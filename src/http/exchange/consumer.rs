@@ -1,0 +1,225 @@
+//! A consumer's request on the path of an exchange: it is held until a worker answers, for a time, and is then told to come
+//! back. Nothing of its body is read before a worker has it, unless it has to be stored.
+
+use std::sync::Arc;
+
+use http::{HeaderValue, Method, Response, header};
+use http_body::Body as _;
+use tokio::time::{Duration, Instant, sleep_until, timeout};
+
+use super::outcome::{Back, Wants, applied, come_back, ended, gone};
+use super::prefer::Preferences;
+use super::{Answered, Arrived, problem_response, request};
+use crate::bounds::EXCHANGE_BODY;
+use crate::describe::Problem;
+use crate::describe::problem::Kind;
+use crate::exchange::body::{self, NotStored};
+use crate::exchange::core::{Key, Refused, Submission};
+use crate::exchange::entry::Entry;
+use crate::exchange::id::ItemId;
+use crate::exchange::{Consumer, random};
+use crate::http::describe::slot;
+use crate::http::request_body::RequestBody;
+use crate::http::response::Body;
+use crate::lifecycle::stop;
+use crate::protocol::fields::IDEMPOTENCY_KEY;
+
+/// How often it is looked again whether a worker has read a body, without which the hold cannot end.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Answers it.
+pub(super) async fn answer(arrived: Arrived<'_>, key: Option<Key>, body: RequestBody) -> Answered {
+    let config = arrived.exchange.config();
+    if !config.methods.is_empty() && !config.methods.contains(&arrived.parts.method) {
+        return not_listed(&arrived, body).await;
+    }
+    let preferences = Preferences::of(&arrived.parts.headers);
+    let has_body = !body.is_end_stream();
+    let is_keyed = arrived.parts.headers.contains_key(IDEMPOTENCY_KEY);
+    let coming = body::RequestBody::coming(request::incoming(body), config.body.replay);
+    if (preferences.respond_async || is_keyed)
+        && let Err(problem) = store(&coming, config.body.bytes).await
+    {
+        return Answered { is_read: false, ..Answered::of(problem_response(&problem)) };
+    }
+    let item = ItemId::of(random());
+    let submission = Submission {
+        key,
+        once: if is_keyed { request::once(&arrived.parts, &coming.bytes()) } else { None },
+        share: (config.share && request::may_share(&arrived.parts, has_body) && !preferences.respond_async)
+            .then(|| request::share(&arrived.parts)),
+        ..request::submission(&arrived, item, preferences.respond_async)
+    };
+    let begun = Instant::now();
+    let request = request::request(&arrived, item, coming);
+    let consumer = match arrived.exchange.submit(submission, request) {
+        Ok(consumer) => consumer,
+        Err(refused) => {
+            let problem = problem(&arrived, refused);
+            return Answered { is_read: !has_body, ..Answered::of(problem_response(&problem)) };
+        }
+    };
+    let entry = Arc::clone(consumer.entry());
+    let wait = preferences.wait.map(|wait| wait.min(config.hold.max.as_secs()));
+    let time = match (wait, preferences.respond_async) {
+        (Some(wait), _) => Duration::from_secs(wait),
+        (None, true) => Duration::ZERO,
+        (None, false) => config.hold.default,
+    };
+    let response = hold(&arrived, consumer, begun + time, preferences.respond_async).await;
+    let answered = Answered { response, is_read: !entry.request.body.is_coming(), held: begun.elapsed() };
+    applied(answered, wait, preferences.respond_async)
+}
+
+/// Holds a consumer until its item has an outcome, or until then.
+async fn hold(arrived: &Arrived<'_>, consumer: Consumer, mut until: Instant, is_async: bool) -> Response<Body> {
+    let (exchange, entry) = (arrived.exchange, Arc::clone(consumer.entry()));
+    let latest = Instant::now() + exchange.config().hold.max;
+    let mut drains_at = None;
+    loop {
+        tokio::select! {
+            // An answer that is here is worth more than the end of the hold.
+            biased;
+            outcome = entry.ended() => return answer_of(arrived, consumer, outcome),
+            // Most clients that send a FIN are gone.
+            () = arrived.connection.half_closed(), if !is_async => return problem_response(&gone()),
+            phase = arrived.drained(), if drains_at.is_none() => drains_at = Some(slot_of(phase)),
+            () = at(drains_at), if drains_at.is_some_and(|at| at > Instant::now()) => {}
+            () = sleep_until(until) => match end_of_hold(arrived, &entry, latest).await {
+                End::Told => break,
+                End::HoldOn(longer) => { until = longer; continue }
+                End::Expired => return problem_response(&not_claimed("its body is too long to be stored")),
+            },
+        }
+        if drains_at.is_some_and(|at| at <= Instant::now()) && !exchange.is_claimed(entry.id) {
+            return problem_response(&not_claimed("this server stops"));
+        }
+        if drains_at.is_some_and(|at| at <= Instant::now()) {
+            // A worker has it, which ends within the grace period.
+            drains_at = Some(Instant::now() + LOOK_AGAIN);
+        }
+    }
+    match exchange.pending(entry.id) {
+        Some(pending) => {
+            let location = format!("{}/work/{}?n=1", exchange.config().endpoint, entry.id);
+            come_back(consumer, pending, Back { location, accepted: is_async, is_async })
+        }
+        None => answer_of(arrived, consumer, entry.outcome()),
+    }
+}
+
+/// The answer to a consumer, if it still may.
+pub(super) fn answer_of(
+    arrived: &Arrived<'_>,
+    consumer: Consumer,
+    outcome: crate::exchange::entry::Outcome,
+) -> Response<Body> {
+    let wants = if arrived.parts.method == Method::HEAD { Wants::Head } else { Wants::All };
+    ended(consumer, outcome, wants)
+}
+
+/// How a hold ends.
+enum End {
+    /// The consumer is told to come back.
+    Told,
+    /// A worker reads the body, or it is too long to be stored: the consumer is needed.
+    HoldOn(Instant),
+    /// Nobody took it in all the time that there is.
+    Expired,
+}
+
+async fn end_of_hold(arrived: &Arrived<'_>, entry: &Entry, latest: Instant) -> End {
+    let body = &entry.request.body;
+    if !body.is_coming() {
+        return End::Told;
+    }
+    if !arrived.exchange.is_claimed(entry.id) {
+        let most = arrived.exchange.config().body.bytes;
+        match timeout(EXCHANGE_BODY, body.store(most)).await {
+            Ok(Ok(())) => return End::Told,
+            Ok(Err(NotStored::TooLarge(_) | NotStored::BeingRead | NotStored::Broken(_))) | Err(_) => {}
+        }
+    }
+    let now = Instant::now();
+    if arrived.exchange.is_claimed(entry.id) {
+        End::HoldOn(now + LOOK_AGAIN)
+    } else if now < latest {
+        End::HoldOn(latest.min(now + LOOK_AGAIN))
+    } else {
+        End::Expired
+    }
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// When a held consumer is answered, as the process stops.
+pub(super) fn slot_of(phase: stop::Phase) -> Instant {
+    Instant::from_std(slot(phase))
+}
+
+/// Nothing was done.
+pub(super) fn not_claimed(why: &str) -> Problem {
+    Problem::retry(
+        Kind::NotClaimed,
+        1,
+        format!("no worker has taken the request, and {why}: nothing was done, send it again"),
+    )
+}
+
+async fn store(body: &body::RequestBody, most: usize) -> Result<(), Problem> {
+    let malformed = |why: String| Problem::new(Kind::MalformedRequest, why);
+    match timeout(EXCHANGE_BODY, body.store(most)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(NotStored::TooLarge(most))) => {
+            let detail = format!(
+                "the body is longer than {most} bytes (body.bytes), which is the most that is stored for respond-async or an \
+                 Idempotency-Key: send a shorter one, or leave these out"
+            );
+            Err(Problem::new(Kind::BodyTooLarge, detail))
+        }
+        Ok(Err(NotStored::Broken(_) | NotStored::BeingRead)) => {
+            Err(malformed("the body broke off: send all of it".to_owned()))
+        }
+        Err(_) => {
+            Err(malformed(format!("the body did not come within {} s: send it at once", EXCHANGE_BODY.as_secs())))
+        }
+    }
+}
+
+fn problem(arrived: &Arrived<'_>, refused: Refused) -> Problem {
+    let name = &arrived.exchange.config().name;
+    match refused {
+        Refused::Full(_) => {
+            let detail = format!("{refused} (queue.length of exchange {name}): try again, or let more workers dial in");
+            Problem::retry(Kind::ExchangeFull, 5, detail)
+        }
+        Refused::OfClient(_) => {
+            let detail = format!("{refused} (queue.perClient of exchange {name}): wait for one of them to end");
+            Problem::retry(Kind::TooManyQueued, 5, detail)
+        }
+        Refused::NoWorker(_) => {
+            let detail = format!("{refused} (noWorker of exchange {name}): let one dial in, and try again");
+            Problem::retry(Kind::NoWorker, 5, detail)
+        }
+        Refused::KeyReused => {
+            Problem::new(Kind::KeyReused, format!("{refused}: send another key with another request"))
+        }
+    }
+}
+
+async fn not_listed(arrived: &Arrived<'_>, body: RequestBody) -> Answered {
+    let methods: Vec<_> = arrived.exchange.config().methods.iter().map(Method::as_str).collect();
+    let allow = methods.join(", ");
+    let name = &arrived.exchange.config().name;
+    let detail = format!("{} is no method of exchange {name}: send {allow}", arrived.parts.method);
+    let mut answered = arrived.refuse(Problem::new(Kind::MethodNotAllowed, detail), body).await;
+    if let Ok(allow) = HeaderValue::from_str(&allow) {
+        answered.response.headers_mut().insert(header::ALLOW, allow);
+    }
+    answered
+}

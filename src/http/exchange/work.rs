@@ -1,0 +1,109 @@
+//! The work resource of an item: its answer for who comes back, each time held for a while; `DELETE` ends it.
+
+use std::sync::Arc;
+
+use http::{Method, Response, StatusCode};
+use tokio::time::{Duration, Instant, sleep};
+
+use super::consumer::{answer_of, not_claimed, slot_of};
+use super::outcome::{Back, Wants, come_back, ended, gone};
+use super::prefer::Preferences;
+use super::{Answered, Arrived, empty, is_read_only, parameter, problem_response, unwanted, wait};
+use crate::bounds::EXCHANGE_GRACE;
+use crate::describe::Problem;
+use crate::describe::problem::Kind;
+use crate::exchange::Consumer;
+use crate::exchange::entry::Outcome;
+use crate::exchange::id::ItemId;
+use crate::http::request_body::RequestBody;
+use crate::http::response::Body;
+
+/// Answers a request for an item.
+pub(super) async fn answer(arrived: Arrived<'_>, item: &str, body: RequestBody) -> Answered {
+    let method = arrived.parts.method.clone();
+    if !is_read_only(&method) && method != Method::DELETE {
+        let detail = format!(
+            "{method} is not for the work resource: send GET. A client that follows the redirect with {method} was told to, as \
+             curl is by -X {method}: let it send the first request with -d alone"
+        );
+        return arrived.refuse_method("GET, HEAD, DELETE", detail, body).await;
+    }
+    let is_read = unwanted::read(body, &arrived.parts).await;
+    let begun = Instant::now();
+    let response = match ItemId::parse(item) {
+        None => problem_response(&unknown(&arrived)),
+        Some(item) if method == Method::DELETE => match arrived.exchange.delete(item) {
+            Some(true) => empty(StatusCode::NO_CONTENT),
+            Some(false) => problem_response(&gone()),
+            None => problem_response(&unknown(&arrived)),
+        },
+        Some(item) => match arrived.exchange.attach(item) {
+            None => problem_response(&unknown(&arrived)),
+            Some(consumer) if method == Method::HEAD => head(&arrived, consumer),
+            Some(consumer) => get(&arrived, consumer).await,
+        },
+    };
+    Answered { response, is_read, held: begun.elapsed() }
+}
+
+/// It never waits.
+fn head(arrived: &Arrived<'_>, consumer: Consumer) -> Response<Body> {
+    match consumer.entry().outcome() {
+        Outcome::Pending => told(arrived, consumer, hop(arrived)),
+        outcome @ (Outcome::Answer(_) | Outcome::Failed(_)) => ended(consumer, outcome, Wants::Head),
+    }
+}
+
+async fn get(arrived: &Arrived<'_>, mut consumer: Consumer) -> Response<Body> {
+    let config = arrived.exchange.config();
+    let entry = Arc::clone(consumer.entry());
+    // Where its connection breaks, the item stays for who comes back.
+    consumer.stays(EXCHANGE_GRACE);
+    let prefers = Preferences::of(&arrived.parts.headers).wait.map(Duration::from_secs);
+    let default = if entry.is_async { Duration::ZERO } else { config.chain.hold };
+    let hold = match wait(&arrived.parts, prefers.unwrap_or(default), config.hold.max) {
+        Ok(hold) => hold,
+        Err(problem) => return problem_response(&problem),
+    };
+    tokio::select! {
+        biased;
+        outcome = entry.ended() => return answer_of(arrived, consumer, outcome),
+        () = arrived.connection.half_closed() => return problem_response(&gone()),
+        phase = arrived.drained() => {
+            tokio::time::sleep_until(slot_of(phase)).await;
+            if !arrived.exchange.is_claimed(entry.id) {
+                return problem_response(&not_claimed("this server stops"));
+            }
+        }
+        () = sleep(hold) => {}
+    }
+    match entry.outcome() {
+        Outcome::Pending => told(arrived, consumer, hop(arrived)),
+        outcome @ (Outcome::Answer(_) | Outcome::Failed(_)) => answer_of(arrived, consumer, outcome),
+    }
+}
+
+/// Which hop a request is.
+fn hop(arrived: &Arrived<'_>) -> u32 {
+    parameter(&arrived.parts, "n").and_then(|text| text.parse().ok()).unwrap_or(1)
+}
+
+/// Tells a consumer to come back: elsewhere, as long as clients follow that many redirects.
+fn told(arrived: &Arrived<'_>, consumer: Consumer, hop: u32) -> Response<Body> {
+    let (config, entry) = (arrived.exchange.config(), Arc::clone(consumer.entry()));
+    let Some(pending) = arrived.exchange.pending(entry.id) else {
+        return answer_of(arrived, consumer, entry.outcome());
+    };
+    let accepted = entry.is_async || hop >= config.chain.hops;
+    let next = if accepted { hop } else { hop + 1 };
+    let location = format!("{}/work/{}?n={next}", config.endpoint, entry.id);
+    come_back(consumer, pending, Back { location, accepted, is_async: entry.is_async })
+}
+
+fn unknown(arrived: &Arrived<'_>) -> Problem {
+    let detail = format!(
+        "exchange {} knows no such item: it was never here, has been forgotten, or is of another replica; send the request anew",
+        arrived.exchange.config().name
+    );
+    Problem::new(Kind::NotFound, detail)
+}
