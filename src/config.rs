@@ -16,6 +16,7 @@ mod access;
 pub mod agent;
 pub mod cli;
 mod environment;
+pub mod fetch;
 pub mod file;
 mod layer;
 pub mod problem;

@@ -31,6 +31,8 @@ pub mod describe;
 #[cfg(feature = "client")]
 pub mod escape;
 #[cfg(feature = "server")]
+pub mod fetch;
+#[cfg(feature = "server")]
 pub mod files;
 #[cfg(feature = "server")]
 pub mod http;
