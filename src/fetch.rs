@@ -14,6 +14,7 @@ use crate::bounds::{CLIENT_PROBLEM_BYTES, FETCH_BODY_BYTES};
 use crate::client::fetch::{FetchError, Fetched, Pause};
 use crate::config::fetch::{Data, Fetching};
 use crate::escape::escape;
+use crate::files::whole::is_special;
 
 mod output;
 mod problem;
@@ -102,13 +103,16 @@ pub fn run(mut fetching: Fetching) -> Exit {
 
 /// Fetches, unless a signal comes first.
 async fn until_signalled(fetching: &Fetching) -> Result<Result<Exit, Ended>, SignalKind> {
-    // They end the process at once where there is nothing to remove.
+    // They end the process at once where there is nothing to remove; a pipe is waited for as it is opened.
     let Some(path) = &fetching.output else { return Ok(fetch(fetching, Output::Standard).await) };
+    let fetched = async { fetch(fetching, Output::file(path)?).await };
+    if is_special(path) {
+        return Ok(fetched.await);
+    }
     let signalled = match signalled() {
         Ok(signalled) => signalled,
         Err(error) => return Ok(Err(failed(format!("signals cannot be followed: {error}")))),
     };
-    let fetched = async { fetch(fetching, Output::file(path)?).await };
     tokio::select! {
         biased;
         signal = signalled => Err(signal),
@@ -142,11 +146,11 @@ async fn fetch(fetching: &Fetching, mut output: Output) -> Result<Exit, Ended> {
     };
     let mut fetched = fetching.fetch.send(told).await?;
     if fetching.include {
-        output::print(&head(&fetched))?;
+        output::print(&head(&fetched)).await?;
     }
     if fetched.status.is_success() {
         while let Some(bytes) = fetched.chunk().await? {
-            output.write(&bytes)?;
+            output.write(&bytes).await?;
         }
         output.finish()?;
         return Ok(Exit::Good);
@@ -155,7 +159,7 @@ async fn fetch(fetching: &Fetching, mut output: Output) -> Result<Exit, Ended> {
     drop(output);
     let mut beginning = Vec::new();
     while let Some(bytes) = fetched.chunk().await? {
-        output::print(&bytes)?;
+        output::print(&bytes).await?;
         let room = CLIENT_PROBLEM_BYTES - beginning.len();
         beginning.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }

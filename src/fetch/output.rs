@@ -1,7 +1,8 @@
 //! Where the body goes: to standard output as it comes, or to a file that stands in its place once it is whole.
 
-use std::io::{self, Write as _};
 use std::path::Path;
+
+use tokio::io::{AsyncWriteExt as _, stdout};
 
 use super::{Ended, failed};
 use crate::files::FileError;
@@ -22,9 +23,9 @@ impl Output {
         Whole::begin(path, fastrand::u64(..)).map(Self::File).map_err(|error| unwritten(&error))
     }
 
-    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), Ended> {
+    pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), Ended> {
         match self {
-            Self::Standard => print(bytes),
+            Self::Standard => print(bytes).await,
             Self::File(whole) => whole.write(bytes).map_err(|error| unwritten(&error)),
         }
     }
@@ -38,11 +39,14 @@ impl Output {
     }
 }
 
-/// Writes to standard output, where it is read at once.
-pub(super) fn print(bytes: &[u8]) -> Result<(), Ended> {
-    let mut output = io::stdout();
-    let written = output.write_all(bytes).and_then(|()| output.flush());
-    written.map_err(|error| failed(format!("standard output cannot be written: {error}")))
+/// Writes to standard output, where it can be read at once. While nobody reads there, signals still count.
+pub(super) async fn print(bytes: &[u8]) -> Result<(), Ended> {
+    let mut output = stdout();
+    let written = async {
+        output.write_all(bytes).await?;
+        output.flush().await
+    };
+    written.await.map_err(|error| failed(format!("standard output cannot be written: {error}")))
 }
 
 fn unwritten(error: &FileError) -> Ended {

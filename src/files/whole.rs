@@ -18,6 +18,12 @@ pub struct Whole {
     temporary: Option<PathBuf>,
 }
 
+/// Whether a path leads to a device, a pipe or a folder: something that no file takes the place of.
+#[must_use]
+pub fn is_special(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|there| !there.is_file())
+}
+
 impl Whole {
     /// Begins one at a path, which follows links. It has the permissions of the file before, or else those that the process
     /// gives its files. `mark` makes the name of the temporary file one that nobody else has.

@@ -5,14 +5,14 @@ use std::time::SystemTime;
 use http::Response;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::asked::{Progress, progress};
 use super::chain::{At, Broken, Chain, Head, How, Next, Step, seconds};
 use super::dial::Dial;
 use super::error::FetchError;
 use super::fetched::Fetched;
-use super::request::request;
+use super::request::{has_key, request};
 use super::target::{Origin, Target};
 use super::{Cause, Fetch, Pause};
 use crate::bounds::{CLIENT_PROBLEM_BYTES, FETCH_ASIDE};
@@ -44,7 +44,7 @@ pub(super) async fn run(
 ) -> Result<Fetched, FetchError> {
     let deadline = Instant::now() + fetch.deadline;
     let mut line = Line { fetch, dial, deadline, random, kept: None };
-    let mut chain = Chain::new(target, fetch.method.clone(), fetch.idempotency_key.is_some());
+    let mut chain = Chain::new(target, fetch.method.clone(), has_key(fetch));
     loop {
         let step = chain.step().clone();
         let Ok(answered) = timeout_at(line.deadline, line.ask(&step)).await else {
@@ -158,7 +158,8 @@ impl<D: Dial> Line<'_, D> {
             }
             true
         };
-        let is_whole = timeout(FETCH_ASIDE, reading).await.unwrap_or(false);
+        let until = (Instant::now() + FETCH_ASIDE).min(self.deadline);
+        let is_whole = timeout_at(until, reading).await.unwrap_or(false);
         if !is_whole {
             return Progress::default();
         }

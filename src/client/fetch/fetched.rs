@@ -1,5 +1,7 @@
 //! The last answer: its head, and its body as it comes.
 
+use std::fmt;
+
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, Version};
 use http_body_util::BodyExt as _;
@@ -11,7 +13,6 @@ use crate::client::connection::Connection;
 use crate::client::credentials::chain;
 
 /// The last answer. Its body comes piece by piece.
-#[derive(Debug)]
 pub struct Fetched {
     /// Any but those after which a fetch comes back.
     pub status: StatusCode,
@@ -27,6 +28,13 @@ pub struct Fetched {
     pub(super) deadline: Instant,
     /// Bytes of the body so far.
     pub(super) received: u64,
+}
+
+/// Without its fields, which may hold a secret.
+impl fmt::Debug for Fetched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fetched").field("status", &self.status).field("url", &self.url).finish_non_exhaustive()
+    }
 }
 
 impl Fetched {

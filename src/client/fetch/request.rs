@@ -44,6 +44,11 @@ fn is_of_body(name: &HeaderName) -> bool {
     name.as_str().starts_with("content-") || matches!(name.as_str(), "digest" | "last-modified" | "repr-digest")
 }
 
+/// A server does what is asked for once, however often it gets it.
+pub(super) fn has_key(fetch: &Fetch) -> bool {
+    fetch.idempotency_key.is_some() || fetch.fields.contains_key(&IDEMPOTENCY_KEY)
+}
+
 /// The request of a step; the authorization is that of the token file, at home.
 pub(super) fn request(fetch: &Fetch, step: &Step, authorization: Option<HeaderValue>) -> Request<Full<Bytes>> {
     let body = if step.is_original { fetch.body.clone() } else { Bytes::new() };
@@ -68,9 +73,9 @@ fn fields(fetch: &Fetch, step: &Step, authorization: Option<HeaderValue>) -> Hea
     fields.insert(header::USER_AGENT, HeaderValue::from_static(concat!("tidewait/", env!("CARGO_PKG_VERSION"))));
     fields.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
     for name in fetch.fields.keys() {
-        let is_of_body = is_of_body(name);
-        let may_leave = is_of_body || HARMLESS.contains(&name.as_str());
-        if (is_of_body && !step.is_original) || (!may_leave && !step.is_home) {
+        let is_of_original = is_of_body(name) || name == IDEMPOTENCY_KEY;
+        let may_leave = is_of_original || HARMLESS.contains(&name.as_str());
+        if (is_of_original && !step.is_original) || (!may_leave && !step.is_home) {
             continue;
         }
         fields.remove(name);
@@ -109,6 +114,7 @@ mod tests {
             ("content-language", "en"),
             ("accept", "text/plain"),
             ("traceparent", "x"),
+            ("idempotency-key", "j"),
         ] {
             fetch.fields.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
@@ -137,6 +143,7 @@ mod tests {
             assert_eq!(found, expected, "original: {is_original}, home: {is_home}");
             assert_eq!(request.headers()["host"], if is_home { "x" } else { "b:8" });
             assert_eq!(request.headers()["accept"], "text/plain");
+            assert_eq!(request.headers().get("idempotency-key").is_some_and(|key| key == "k"), is_original);
             let prefer: Vec<_> = request.headers().get_all("prefer").iter().collect();
             assert_eq!(prefer, ["respond-async", "wait=9"]);
             if is_home {
@@ -144,6 +151,14 @@ mod tests {
             }
             assert_eq!((request.uri().to_string().as_str(), request.method()), ("/x?y", &method));
         }
+    }
+
+    #[test]
+    fn a_key_is_one_wherever_it_is_given() {
+        let mut fetch = Fetch::new("https://a/");
+        assert!(!has_key(&fetch));
+        fetch.fields.insert(IDEMPOTENCY_KEY, HeaderValue::from_static("k"));
+        assert!(has_key(&fetch));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What comes while it comes: pieces, signals, and an output that nobody reads.
 
 use std::fs::{self, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -72,6 +73,34 @@ async fn signals_end_it_at_once_and_leave_no_file() {
             assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1, "{arguments:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn signals_end_it_where_nobody_reads_what_it_writes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pipe = folder.path().join("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).expect("a pipe");
+    let server = Work::start(|_, _| says(200, &[], &"x".repeat(1024 * 1024))).await;
+    let url = server.url("/");
+    let (file, pipe) = (folder.path().join("file"), pipe.to_str().expect("UTF-8"));
+    let problem = Work::start(|_, _| says(404, &[], &"x".repeat(1024 * 1024))).await;
+    let file = file.to_str().expect("UTF-8");
+    let missing = problem.url("/");
+    for (arguments, work) in
+        [(&["-o", file, &*missing][..], &problem), (&[&*url], &server), (&["-o", pipe, &*url], &server)]
+    {
+        let before = work.asked().len();
+        // Their other ends are open, and nobody reads there.
+        let (_reader, stdout) = std::io::pipe().expect("a pipe");
+        let at_once = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).expect("a flag");
+        let _other = OpenOptions::new().read(true).custom_flags(at_once).open(pipe).expect("a pipe");
+        let mut child = start(arguments, stdout.into());
+        until("asked", async || (work.asked().len() > before).then_some(())).await;
+        signal(&child, Signal::TERM);
+        let status = tokio::time::timeout(STEP, child.wait()).await.expect("at once").expect("a status");
+        assert_eq!(status.signal(), Some(15), "{arguments:?}: {status:?}");
+    }
+    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1, "the pipe alone");
 }
 
 #[tokio::test]
