@@ -210,7 +210,8 @@ impl Chain {
         let text = broken.text.clone();
         let is_repeatable = self.step.method.is_idempotent() || (self.step.is_original && self.has_key);
         match broken.how {
-            How::Malformed => return Err(FetchError::Malformed(text)),
+            How::Malformed if self.step.method.is_safe() => return Err(FetchError::Malformed(text)),
+            How::Malformed => return Err(FetchError::Malformed(format!("{text}; the work may have begun"))),
             // At once, as people expect: it is a wrong name, more often than one that is away for a moment.
             How::Unsent if !self.has_met => return Err(FetchError::Unreachable(text)),
             How::Sent if !is_repeatable => {
