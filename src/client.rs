@@ -36,6 +36,7 @@ mod credentials;
 mod driver;
 mod endpoints;
 mod failure;
+pub mod fetch;
 mod handles;
 mod holdings;
 mod line;

@@ -17,6 +17,7 @@ pub mod agent;
 pub mod cli;
 mod environment;
 mod exchange;
+pub mod fetch;
 pub mod file;
 mod layer;
 pub mod problem;

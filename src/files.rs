@@ -41,6 +41,8 @@ macro_rules! step {
     };
 }
 
+pub mod whole;
+
 /// What was tried and where, to a cause.
 pub fn failed<'p>(action: &'static str, path: &'p Path) -> impl Fn(io::Error) -> FileError + 'p {
     move |source| FileError { action, path: path.to_owned(), source }

@@ -15,7 +15,9 @@ use tidewait::agent::{dry_run, exit, run, setup, status};
 use tidewait::app::{self, App};
 use tidewait::bounds::LOG_END;
 use tidewait::config::agent::{AgentCommand, AgentOptions, StatusOptions};
+use tidewait::config::fetch::FetchOptions;
 use tidewait::config::{self, Config, LogFormat, cli};
+use tidewait::fetch;
 use tidewait::lifecycle::stop::Signals;
 use tidewait::lifecycle::threads;
 use tidewait::operation::lineage;
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
             if mistakes.is_empty() { Ok(answer(&good)) } else { Err(mistakes) }
         }),
         cli::Command::Agent(options) => return agent(&options),
+        cli::Command::Fetch(options) => return fetch(&options),
         cli::Command::Token(options) => Ok(token(&options)),
         cli::Command::Crd => Ok(answer(&crd::documents())),
         cli::Command::Drain(options) => cli::load_drain(&options).map(|wanted| drain(&wanted)),
@@ -129,6 +132,17 @@ fn agent(options: &AgentOptions) -> ExitCode {
             complain(&format!("tidewait: {}", escape::lines(&chain(&*error))));
             let is_wrong = error.downcast_ref().is_some_and(setup::SetupError::is_misconfigured);
             if is_wrong { ExitCode::from(2) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+/// The exit code of a fetch says what has come of it: docs/fetch.md.
+fn fetch(options: &FetchOptions) -> ExitCode {
+    match config::fetch::resolve(options) {
+        Ok(fetching) => ExitCode::from(fetch::run(fetching).code()),
+        Err(problems) => {
+            complain(&problems.to_string());
+            ExitCode::from(2)
         }
     }
 }

@@ -142,3 +142,17 @@ pub const RELAY_REPORT_RENEW: Duration = Duration::from_secs(15);
 pub const RELAY_REPORT_BODY: Duration = Duration::from_secs(5);
 /// How long a relay waits for the answer to a report, with the connection that it may need.
 pub const RELAY_REPORT_ANSWER: Duration = Duration::from_secs(10);
+/// Redirects in a row without `Retry-After` that a fetch follows; with one more it fails.
+pub const FETCH_REDIRECTS: u32 = 20;
+/// The shortest pause of a fetch that was asked to come back, also where `Retry-After` is 0 or has passed.
+pub const FETCH_PAUSE_LEAST: Duration = Duration::from_millis(500);
+/// First and longest pause before a fetch looks again at work whose answers do not say when.
+pub const FETCH_LOOK: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// How long a fetch reads the body of an answer that is not the last one, for the place in the queue.
+pub const FETCH_ASIDE: Duration = Duration::from_secs(1);
+/// Characters of a state, or of a `Location`, as a fetch tells it; a longer one is cut.
+pub const FETCH_SHOWN: usize = 200;
+/// Shortest and longest deadline of a fetch.
+pub const FETCH_DEADLINE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(86_400));
+/// Bytes of the body that a fetch sends, which it holds in memory to send it again; a longer one is refused.
+pub const FETCH_BODY_BYTES: u64 = 64 * 1024 * 1024;

@@ -80,13 +80,29 @@ impl Connection {
 
     /// Sends a request, and gives the head of its answer.
     pub(super) async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure> {
-        let error = match self.sender.send_request(request).await {
+        self.ask(request).await.map_err(|unanswered| match unanswered.why {
+            Why::Malformed => {
+                let text = format!("the answer is no HTTP/1.1 ({}): name the port of a server", unanswered.text);
+                Failure::untrue(&text)
+            }
+            Why::Ended(remedy) => {
+                let remedy = remedy.unwrap_or("asked again");
+                let text = format!("the connection ended before an answer ({}): {remedy}", unanswered.text);
+                Failure::new(FailureKind::Lost, &text)
+            }
+        })
+    }
+
+    /// The same; an error says what of the request the server may have.
+    pub(super) async fn ask(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Unanswered> {
+        let mut failed = match self.sender.try_send_request(request).await {
             Ok(response) => return Ok(response),
-            Err(error) => error,
+            Err(failed) => failed,
         };
+        let is_unsent = failed.take_message().is_some();
+        let error = failed.into_error();
         if error.is_parse() {
-            let text = format!("the answer is no HTTP/1.1 ({}): name the port of a server", chain(&error));
-            return Err(Failure::untrue(&text));
+            return Err(Unanswered { is_unsent, why: Why::Malformed, text: chain(&error) });
         }
         // It had ended before the request, by an alert of TLS perhaps: why is told where its bytes were moved.
         let ended = if error.is_canceled() { self.io.join_next().await } else { None };
@@ -94,10 +110,27 @@ impl Connection {
             Some(Ok(Err(before))) => before,
             Some(Ok(Ok(())) | Err(_)) | None => error,
         };
-        let remedy = credentials::remedy(&error).unwrap_or("asked again");
-        let text = format!("the connection ended before an answer ({}): {remedy}", chain(&error));
-        Err(Failure::new(FailureKind::Lost, &text))
+        Err(Unanswered { is_unsent, why: Why::Ended(credentials::remedy(&error)), text: chain(&error) })
     }
+}
+
+/// A request without an answer.
+#[derive(Debug)]
+pub(super) struct Unanswered {
+    /// Nothing of the request was written.
+    pub(super) is_unsent: bool,
+    pub(super) why: Why,
+    /// The causes.
+    pub(super) text: String,
+}
+
+/// What came instead of an answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Why {
+    /// The connection ended; with a remedy where the other side has said why.
+    Ended(Option<&'static str>),
+    /// What is no head of HTTP/1.1, or one over the bound.
+    Malformed,
 }
 
 fn unreachable(text: &str) -> Failure {

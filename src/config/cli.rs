@@ -13,6 +13,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use super::agent::{self, Agent, AgentOptions, Serve, Surroundings, layers};
 use super::environment::unread;
+use super::fetch::FetchOptions;
 use super::file::ConfigFile;
 use super::problem::{Problem, Problems};
 use super::reader::Reader;
@@ -43,6 +44,8 @@ pub enum Command {
     Check(CheckOptions),
     /// Keep files on this machine as a model says that a server has, and run commands when they change
     Agent(Box<AgentOptions>),
+    /// Ask any endpoint that asks to come back (303, 202, 429, 503 with Retry-After), until there is an answer
+    Fetch(Box<FetchOptions>),
     /// Make a token, and print it with its line for the file of --access-tokens; it is stored nowhere
     Token(TokenOptions),
     /// Print the custom resource definitions: kubectl apply --server-side -f -
@@ -227,15 +230,27 @@ pub fn reference() -> String {
 /// Every option of `tidewait agent` as a table in Markdown, for docs/agent.md.
 #[must_use]
 pub fn agent_reference() -> String {
+    options_of("agent")
+}
+
+/// Every option of `tidewait fetch` as a table in Markdown, for docs/fetch.md.
+#[must_use]
+pub fn fetch_reference() -> String {
+    options_of("fetch")
+}
+
+fn options_of(name: &str) -> String {
     let mut table = "| option | meaning |\n|---|---|\n".to_owned();
     let command = Cli::command();
-    let agent = command.find_subcommand("agent").into_iter().flat_map(clap::Command::get_arguments);
-    for (argument, flag) in agent.filter_map(|argument| Some((argument, argument.get_long()?))) {
+    let all = command.find_subcommand(name).into_iter().flat_map(clap::Command::get_arguments);
+    for (argument, flag) in all.filter_map(|argument| Some((argument, argument.get_long()?))) {
         let takes_value =
             argument.get_action().takes_values() && argument.get_num_args().is_none_or(|n| n.min_values() > 0);
         let value = argument.get_value_names().filter(|_| takes_value).map(|names| format!(" {}", names.join(" ")));
+        let value = value.unwrap_or_default();
+        let short = argument.get_short().map(|short| format!("`-{short}{value}`, ")).unwrap_or_default();
         let meaning = argument.get_help().map(ToString::to_string).unwrap_or_default();
-        let cells = [format!("`--{flag}{}`", value.unwrap_or_default()), meaning].map(|cell| cell.replace('|', "\\|"));
+        let cells = [format!("{short}`--{flag}{value}`"), meaning].map(|cell| cell.replace('|', "\\|"));
         writeln!(table, "| {} |", cells.join(" | ")).expect("a String takes all");
     }
     table
@@ -312,7 +327,9 @@ mod tests {
     fn options(arguments: &[&str]) -> Options {
         match parsed(arguments).expect("flags").command {
             Command::Serve(options) | Command::Check(CheckOptions { options, .. }) => options,
-            Command::Agent(_) | Command::Drain(_) | Command::Crd | Command::Token(_) => panic!("serve or check"),
+            Command::Agent(_) | Command::Drain(_) | Command::Crd | Command::Fetch(_) | Command::Token(_) => {
+                panic!("serve or check")
+            }
         }
     }
 
@@ -326,7 +343,7 @@ mod tests {
             assert_eq!(flags, SETTINGS.map(|setting| setting.flag), "{name}");
         }
         let names: BTreeSet<_> = command.get_subcommands().map(clap::Command::get_name).collect();
-        assert_eq!(names, BTreeSet::from(["agent", "check", "crd", "drain", "serve", "token"]));
+        assert_eq!(names, BTreeSet::from(["agent", "check", "crd", "drain", "fetch", "serve", "token"]));
     }
 
     #[test]
@@ -354,6 +371,9 @@ mod tests {
             (&[], 2),
             (&["drain", "--listen=x"], 2),
             (&["token"], 2),
+            (&["fetch"], 2),
+            (&["fetch", "http://a", "http://b"], 2),
+            (&["fetch", "--help"], 0),
             (&["token", "a b"], 2),
             (&["token", "a", "--groups=b,,c"], 2),
             (&["serve", "--help"], 0),

@@ -50,12 +50,14 @@ const SHARED: [&str; 11] = [
 ];
 
 /// What a client that polls is built of beside them.
-const POLLING: [&str; 11] = [
+const POLLING: [&str; 13] = [
     "fastrand",
     "flate2",
     "http-body-util",
+    "httpdate",
     "hyper",
     "hyper-util",
+    "iri-string",
     "rustls",
     "rustls-native-certs",
     "socket2",
@@ -84,11 +86,18 @@ async fn a_client_that_polls_is_built_without_a_server_and_without_kubernetes() 
     let (direct, all) = crates(&["--features", "client"]).await;
     let expected = SHARED.into_iter().chain(POLLING).map(str::to_owned).collect();
     assert_eq!(direct, expected, "what only the server needs is behind the feature `server`");
-    // `httpdate` and `httparse` are of hyper; the server of hyper alone needs the first of them.
-    let of_the_server =
-        ["kube", "k8s-openapi", "prometheus", "h2", "clap", "httpdate", "x509-parser", "tracing-subscriber"];
+    let of_the_server = ["kube", "k8s-openapi", "prometheus", "h2", "clap", "x509-parser", "tracing-subscriber"];
     let wrong = among(&all, &of_the_server);
     assert!(wrong.is_empty(), "{wrong:?} are in {all:?}");
+    // The crate is the same, with or without its server.
+    let tree = ["tree", "--edges", "normal,build", "--prefix", "none", "--format", "{p} {f}", "--features", "client"];
+    let tree = cargo(&tree).await;
+    let of_hyper: Vec<_> = tree.lines().filter(|line| line.starts_with("hyper v")).collect();
+    // Name, version, features; and a mark where it has come before.
+    let features = |line: &str| line.split(' ').nth(2).unwrap_or_default().split(',').map(str::to_owned).collect();
+    let all: Vec<BTreeSet<String>> = of_hyper.iter().map(|line| features(line)).collect();
+    assert!(!all.is_empty() && all.iter().all(|features| features.contains("client")), "{of_hyper:?}");
+    assert!(all.iter().all(|features| !features.contains("server")), "{of_hyper:?}");
 }
 
 #[tokio::test]
@@ -97,14 +106,18 @@ async fn clients_compile_without_a_warning() {
     cargo(&["check", "--quiet", "--features", "client"]).await;
 }
 
-/// What docs/clients.md shows is compiled: it stands in tests/client, line by line.
+/// What the pages show is compiled: it stands in tests/client, line by line.
 #[test]
-fn the_example_of_the_page_is_what_is_compiled() {
+fn the_examples_of_the_pages_are_what_is_compiled() {
     let read = |path: &str| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("a file");
-    let page = read("docs/clients.md");
-    let example = page.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
-    let indented: String =
-        example.lines().map(|line| if line.is_empty() { "\n".to_owned() } else { format!("    {line}\n") }).collect();
-    assert!(read("tests/client/src/lib.rs").contains(&indented), "{indented}");
-    assert!(example.lines().count() <= 15, "it is short");
+    for page in ["docs/clients.md", "docs/fetch.md"] {
+        let text = read(page);
+        let example = text.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+        let indented: String = example
+            .lines()
+            .map(|line| if line.is_empty() { "\n".to_owned() } else { format!("    {line}\n") })
+            .collect();
+        assert!(read("tests/client/src/lib.rs").contains(&indented), "{page}: {indented}");
+        assert!(example.lines().count() <= 15, "{page}: it is short");
+    }
 }

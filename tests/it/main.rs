@@ -24,6 +24,7 @@ mod documents; // the pages lead somewhere and are true
 mod example; // the example model is made by the code
 mod exchange; // requests that wait for workers, and the workers
 mod faults; // killed, stopped, out of disk
+mod fetch; // `tidewait fetch`, the built binary, against servers that ask to come back
 mod fleet; // some hundred clients of the library, outages, and states that cannot be applied
 mod hostile; // requests that no sane client sends, and clients that are slow, many or gone
 mod http; // describe through the real router, answer by answer

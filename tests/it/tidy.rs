@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which modules each module may name. What is absent is a wrong arrow.
-const ARROWS: [(&str, &[&str]); 30] = [
+const ARROWS: [(&str, &[&str]); 31] = [
     (
         "agent",
         &[
@@ -25,6 +25,7 @@ const ARROWS: [(&str, &[&str]); 30] = [
         ],
     ),
     ("exchange", &["bounds", "config"]),
+    ("fetch", &["bounds", "client", "config", "escape", "files"]),
     ("files", &[]),
     ("access", &["bounds"]),
     ("authentication", &["access", "bounds", "reviews", "sources", "telemetry"]),
@@ -286,6 +287,11 @@ fn the_page_of_settings_lists_every_flag() {
 #[test]
 fn the_page_of_the_agent_lists_every_option() {
     holds("docs/agent.md", "options", &tidewait::config::cli::agent_reference());
+}
+
+#[test]
+fn the_page_of_fetch_lists_every_option() {
+    holds("docs/fetch.md", "options", &tidewait::config::cli::fetch_reference());
 }
 
 /// Names of the constants of src/bounds.rs.

@@ -39,3 +39,21 @@ pub async fn follow(file: &std::path::Path) -> Result<(), tidewait::client::Inva
     }
     Ok(())
 }
+
+/// What has come of work that was asked for: the example of docs/fetch.md.
+#[cfg(feature = "client")]
+pub async fn fetch(url: &str) -> Result<(http::StatusCode, Vec<u8>), tidewait::client::fetch::FetchError> {
+    use tidewait::client::fetch::Fetch;
+
+    let mut fetch = Fetch::new(url);
+    fetch.method = http::Method::POST;
+    fetch.body = "{}".into();
+    fetch.deadline = std::time::Duration::from_secs(60);
+
+    let mut fetched = fetch.send(|pause| eprintln!("{pause}")).await?;
+    let mut body = Vec::new();
+    while let Some(bytes) = fetched.chunk().await? {
+        body.extend_from_slice(&bytes);
+    }
+    Ok((fetched.status, body))
+}
