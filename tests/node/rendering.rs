@@ -12,6 +12,7 @@ use crate::chart::{POD, Space, chart, combined_output};
 use crate::node::{Node, script};
 
 mod access;
+mod exchange;
 
 /// The files of values under ci/, by their names.
 fn cases() -> BTreeMap<String, String> {
@@ -162,7 +163,7 @@ fn sources(spec: &Value, volume: &str) -> Vec<String> {
 #[tokio::test]
 async fn prometheus_takes_the_alerts_and_the_queries_of_the_dashboard() {
     let mut led = 0;
-    for (case, count) in [("inject-everything", 9), ("agent-everything", 5)] {
+    for (case, count) in [("inject-everything", 13), ("agent-everything", 5)] {
         let rendered = render(&["--values", &cases()[case], "--show-only=templates/around/metrics.yaml"]).await;
         let rule = rendered.split("---\n").find(|part| part.contains("kind: PrometheusRule")).expect("a rule");
         let rule: Value = serde_yaml::from_str(rule).expect("YAML");
@@ -175,7 +176,7 @@ async fn prometheus_takes_the_alerts_and_the_queries_of_the_dashboard() {
         };
         led += rules.iter().filter(|rule| rule["annotations"]["runbook_url"] == url(rule)).count();
     }
-    assert_eq!(led, 14, "each leads to its section (tests/it/chart.rs: which is there)");
+    assert_eq!(led, 18, "each leads to its section (tests/it/chart.rs: which is there)");
     let dashboard = fs::read_to_string(chart().join("files/dashboard.json")).expect("text");
     let dashboard: Value = serde_json::from_str(&dashboard).expect("JSON");
     let panels = dashboard["panels"].as_array().expect("panels").iter().filter(|panel| panel["type"] != "row");
@@ -473,6 +474,8 @@ fn changes() -> Vec<(&'static str, Value, &'static str)> {
         ("serviceMonitor.endpoint", json!({"bearerTokenFile": "/token"}), everything),
         ("prometheusRule.enabled", json!(true), inject),
         ("prometheusRule.labels", json!({"a": "b"}), everything),
+        ("prometheusRule.queuedSeconds", json!(7), everything),
+        ("exchanges", json!([{"path": "/other"}]), everything),
         ("prometheusRule.runbooks", json!("https://runbooks.example/tidewait"), of_agent),
         ("prometheusRule.staleSeconds", json!(7), everything),
         ("prometheusRule.unconvergedSeconds", json!(7), everything),

@@ -45,8 +45,11 @@
 {{- $_ := set $access "issuers" (append ($access.issuers | default list) $issuer) }}
 {{- end }}
 {{- with .Values.access.rules }}{{ $_ := set $access "rules" . }}{{ end }}
-{{- with $access }}
-{{- dict "apiVersion" "tidewait.dev/v1alpha1" "kind" "ServeConfig" "access" . | toYaml }}
+{{- $config := dict }}
+{{- with $access }}{{ $_ := set $config "access" . }}{{ end }}
+{{- with .Values.exchanges }}{{ $_ := set $config "exchanges" . }}{{ end }}
+{{- with $config }}
+{{- merge (dict "apiVersion" "tidewait.dev/v1alpha1" "kind" "ServeConfig") . | toYaml }}
 {{- end }}
 {{- end }}
 
