@@ -4,8 +4,10 @@
 use std::time::Duration;
 
 mod edge;
+mod worker;
 
 pub use edge::*;
+pub use worker::*;
 
 /// Levels of nesting in a model; a deeper one is refused at its source.
 pub const DOCUMENT_DEPTH: usize = 128;

@@ -20,6 +20,7 @@ use super::resolve::relay::relay;
 use super::resolve::{Layers, resolve};
 pub use super::settings::Options;
 use super::settings::{COLLECTOR, SETTINGS, Setting, Unset, environment_name, from_environment, from_flags};
+use super::worker::{self, Worker, WorkerOptions};
 use super::{Config, ranges, value};
 use crate::access::tokens::is_name;
 use crate::bounds::CONFIG_BYTES;
@@ -43,6 +44,8 @@ pub enum Command {
     Check(CheckOptions),
     /// Keep files on this machine as a model says that a server has, and run commands when they change
     Agent(Box<AgentOptions>),
+    /// Dial an exchange, and have a server answer the requests that wait there
+    Worker(Box<WorkerOptions>),
     /// Make a token, and print it with its line for the file of --access-tokens; it is stored nowhere
     Token(TokenOptions),
     /// Print the custom resource definitions: kubectl apply --server-side -f -
@@ -126,6 +129,13 @@ pub fn load_agent(options: &AgentOptions, host: &str) -> Result<Agent, Problems>
     });
     let file = config.as_deref().map(read);
     agent::resolve(options, &Surroundings { variables, file, state_directory: state_directory(), host })
+}
+
+/// Reads what `options` of a worker do not hold, the environment, and resolves both.
+pub fn load_worker(options: &WorkerOptions, host: &str) -> Result<Worker, Problems> {
+    let named = worker::layers::SETTINGS.map(worker::layers::variable);
+    let variables: Vec<_> = named.into_iter().filter_map(|name| variable(&name).map(|value| (name, value))).collect();
+    worker::resolve(options, &variables, host)
 }
 
 /// The configuration of what an agent serves, whose file is read here.
@@ -227,10 +237,20 @@ pub fn reference() -> String {
 /// Every option of `tidewait agent` as a table in Markdown, for docs/agent.md.
 #[must_use]
 pub fn agent_reference() -> String {
+    options_of("agent")
+}
+
+/// Every option of `tidewait worker` as a table in Markdown, for docs/worker.md.
+#[must_use]
+pub fn worker_reference() -> String {
+    options_of("worker")
+}
+
+fn options_of(subcommand: &str) -> String {
     let mut table = "| option | meaning |\n|---|---|\n".to_owned();
     let command = Cli::command();
-    let agent = command.find_subcommand("agent").into_iter().flat_map(clap::Command::get_arguments);
-    for (argument, flag) in agent.filter_map(|argument| Some((argument, argument.get_long()?))) {
+    let arguments = command.find_subcommand(subcommand).into_iter().flat_map(clap::Command::get_arguments);
+    for (argument, flag) in arguments.filter_map(|argument| Some((argument, argument.get_long()?))) {
         let takes_value =
             argument.get_action().takes_values() && argument.get_num_args().is_none_or(|n| n.min_values() > 0);
         let value = argument.get_value_names().filter(|_| takes_value).map(|names| format!(" {}", names.join(" ")));
@@ -312,7 +332,9 @@ mod tests {
     fn options(arguments: &[&str]) -> Options {
         match parsed(arguments).expect("flags").command {
             Command::Serve(options) | Command::Check(CheckOptions { options, .. }) => options,
-            Command::Agent(_) | Command::Drain(_) | Command::Crd | Command::Token(_) => panic!("serve or check"),
+            Command::Agent(_) | Command::Worker(_) | Command::Drain(_) | Command::Crd | Command::Token(_) => {
+                panic!("serve or check")
+            }
         }
     }
 

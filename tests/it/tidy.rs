@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which modules each module may name. What is absent is a wrong arrow.
-const ARROWS: [(&str, &[&str]); 29] = [
+const ARROWS: [(&str, &[&str]); 31] = [
     (
         "agent",
         &[
@@ -21,9 +21,28 @@ const ARROWS: [(&str, &[&str]); 29] = [
             "model",
             "sockets",
             "sources",
+            "systemd",
             "telemetry",
         ],
     ),
+    (
+        "worker",
+        &[
+            "access",
+            "admin",
+            "bounds",
+            "client",
+            "config",
+            "describe",
+            "escape",
+            "lifecycle",
+            "protocol",
+            "sockets",
+            "systemd",
+            "telemetry",
+        ],
+    ),
+    ("systemd", &["escape"]),
     ("files", &[]),
     ("access", &["bounds"]),
     ("authentication", &["access", "bounds", "reviews", "sources", "telemetry"]),
@@ -283,9 +302,15 @@ fn the_page_of_the_agent_lists_every_option() {
     holds("docs/agent.md", "options", &tidewait::config::cli::agent_reference());
 }
 
+#[test]
+fn the_page_of_the_worker_lists_every_option() {
+    holds("docs/worker.md", "options", &tidewait::config::cli::worker_reference());
+}
+
 /// Names of the constants of src/bounds.rs.
 fn constants() -> BTreeSet<String> {
-    let text = ["src/bounds.rs", "src/bounds/edge.rs"].map(|file| read(&root().join(file))).concat();
+    let text =
+        ["src/bounds.rs", "src/bounds/edge.rs", "src/bounds/worker.rs"].map(|file| read(&root().join(file))).concat();
     let named = text.lines().filter_map(|line| line.strip_prefix("pub const "));
     named.filter_map(|line| line.split(':').next()).map(str::to_owned).collect()
 }
