@@ -52,9 +52,9 @@ pub(super) enum Answer {
 
 impl Context {
     /// Has the server answer a request whose fields are those for the server. Dropping the future lets go of the server.
-    pub(super) async fn work(&self, request: Request<Upload>) -> Work {
+    pub(super) async fn work(&self, mut taken: Taken, request: Request<Upload>) -> Work {
         let redirect = self.redirect.as_ref().filter(|_| may_redirect(request.method(), request.headers()));
-        let taken = self.slots.take().await;
+        self.slots.turn(&mut taken).await;
         let answer = self.server.send(request).await.map(|response| match redirect {
             Some(redirect) if is_kept(&response) => {
                 let (location, fetch) = redirect.keep(response);

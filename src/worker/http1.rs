@@ -53,8 +53,10 @@ pub(super) async fn serve(
     let count = AtomicU64::new(0);
     let service = service_fn(|request: Request<Incoming>| {
         count.fetch_add(1, Ordering::Relaxed);
-        let busy = counted.standing.begin();
-        answer(Arc::clone(context), busy, keeps.clone(), kept.clone(), request)
+        // In this order: who sees the connection busy sees the request, too.
+        let taken = context.slots.begin();
+        let held = (taken, counted.standing.begin());
+        answer(Arc::clone(context), held, keeps.clone(), kept.clone(), request)
     });
     let mut builder = Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(WORKER_IDLE).max_buf_size(WORKER_HEAD_BYTES);
@@ -84,7 +86,7 @@ pub(super) async fn serve(
 
 async fn answer(
     context: Arc<Context>,
-    busy: Busy,
+    (taken, busy): (Taken, Busy),
     keeps: mpsc::Sender<Kept>,
     kept: CancellationToken,
     request: Request<Incoming>,
@@ -95,7 +97,7 @@ async fn answer(
     let body = body.map_err(|error| Box::<dyn Error + Send + Sync>::from(error)).boxed_unsync();
     // Dropped with the connection, where the exchange has taken it back.
     let mut unless_answered = Cancelled(Some(Arc::clone(&context)));
-    let Work { taken, answer } = context.work(Request::from_parts(head, body)).await;
+    let Work { taken, answer } = context.work(taken, Request::from_parts(head, body)).await;
     unless_answered.0 = None;
     match answer {
         Ok(Answer::Through(response)) => {

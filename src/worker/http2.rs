@@ -56,8 +56,10 @@ pub(super) async fn serve(
                 Some(Ok((_, mut respond))) if is_ending => respond.send_reset(Reason::REFUSED_STREAM),
                 Some(Ok((request, respond))) => {
                     count += 1;
-                    let busy = counted.standing.begin();
-                    exchanges.spawn(exchange::run(Arc::clone(context), busy, kept.clone(), request, respond));
+                    // In this order: who sees the connection busy sees the request, too.
+                    let taken = context.slots.begin();
+                    let held = (taken, counted.standing.begin());
+                    exchanges.spawn(exchange::run(Arc::clone(context), held, kept.clone(), request, respond));
                 }
                 Some(Err(error)) => break Some(error.to_string()),
                 None => break None,

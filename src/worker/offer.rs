@@ -129,7 +129,7 @@ mod tests {
         let busy = watch::Sender::new(0);
         let mut over = Box::pin(first.over(busy.subscribe()));
         assert!(soon(&mut over).await.is_none());
-        let _taken = slots.take().await;
+        let _taken = slots.begin();
         busy.send_replace(1);
         assert!(soon(&mut over).await.is_none());
         assert!(soon(terms.offer()).await.is_none(), "the gates were not looked at since");

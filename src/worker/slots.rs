@@ -22,12 +22,12 @@ pub(super) struct Running {
     pub(super) since: BTreeMap<u64, Instant>,
 }
 
-/// A slot that is taken, until this is dropped.
+/// A request that runs, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Taken {
     number: u64,
     running: watch::Sender<Running>,
-    _permit: OwnedSemaphorePermit,
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Slots {
@@ -35,20 +35,21 @@ impl Slots {
         Self { permits: Arc::new(Semaphore::new(most)), running: watch::Sender::new(Running::default()) }
     }
 
-    /// Takes a slot; waits for one where several exchanges have been offered the same.
-    pub(super) async fn take(&self) -> Taken {
-        let permit = match Arc::clone(&self.permits).acquire_owned().await {
-            Ok(permit) => permit,
-            // Nobody closes it.
-            Err(_) => std::future::pending().await,
-        };
+    /// A request begins: at once for who looks at what runs.
+    pub(super) fn begin(&self) -> Taken {
         let mut number = 0;
         self.running.send_modify(|running| {
             running.begun += 1;
             number = running.begun;
             running.since.insert(number, Instant::now());
         });
-        Taken { number, running: self.running.clone(), _permit: permit }
+        Taken { number, running: self.running.clone(), permit: None }
+    }
+
+    /// Waits for the turn of a request, where several exchanges have been offered the same slot.
+    pub(super) async fn turn(&self, taken: &mut Taken) {
+        // Nobody closes it.
+        taken.permit = Arc::clone(&self.permits).acquire_owned().await.ok();
     }
 
     /// Sees what runs.
@@ -82,13 +83,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn no_more_run_than_may_and_one_that_waits_is_next() {
         let slots = Slots::new(1);
-        let first = slots.take().await;
-        assert_eq!((slots.busy(), slots.begun()), (1, 1));
-        assert!(tokio::time::timeout(std::time::Duration::from_secs(1), slots.take()).await.is_err());
-        assert_eq!((slots.busy(), slots.begun()), (1, 1), "what gave up has not begun");
+        let [mut first, mut second] = [slots.begin(), slots.begin()];
+        assert_eq!((slots.busy(), slots.begun()), (2, 2), "at once");
+        slots.turn(&mut first).await;
+        assert!(tokio::time::timeout(std::time::Duration::from_secs(1), slots.turn(&mut second)).await.is_err());
         drop(first);
-        assert_eq!(slots.busy(), 0);
-        let _second = slots.take().await;
-        assert_eq!((slots.busy(), slots.begun()), (1, 2));
+        slots.turn(&mut second).await;
+        assert_eq!(slots.busy(), 1);
+        drop(second);
+        assert_eq!((slots.busy(), slots.begun()), (0, 2));
     }
 }

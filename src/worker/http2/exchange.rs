@@ -23,18 +23,19 @@ use crate::worker::context::{Answer, Context, Work};
 use crate::worker::fields;
 use crate::worker::metrics::Ended;
 use crate::worker::server::{Failed, Upload};
+use crate::worker::slots::Taken;
 use crate::worker::standing::Busy;
 
 /// Has a request answered. `kept` is cancelled where the answer stays here.
 pub(super) async fn run(
     context: Arc<Context>,
-    busy: Busy,
+    (taken, busy): (Taken, Busy),
     kept: CancellationToken,
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
 ) {
     let (request, interim) = outbound(request);
-    let Some(Work { taken, answer }) = work(&context, request, interim, &mut respond).await else {
+    let Some(Work { taken, answer }) = work(&context, (taken, request), interim, &mut respond).await else {
         return context.metrics.ended(Ended::Cancelled);
     };
     let how = match answer {
@@ -92,11 +93,11 @@ fn outbound(request: Request<RecvStream>) -> (Request<Upload>, mpsc::Receiver<Re
 /// What came of it; none: the exchange has taken it back, and the server is let go of.
 async fn work(
     context: &Context,
-    request: Request<Upload>,
+    (taken, request): (Taken, Request<Upload>),
     mut interim: mpsc::Receiver<Response<()>>,
     respond: &mut SendResponse<Bytes>,
 ) -> Option<Work> {
-    let mut working = pin!(context.work(request));
+    let mut working = pin!(context.work(taken, request));
     loop {
         tokio::select! {
             biased;
