@@ -348,7 +348,7 @@ mod tests {
             assert_eq!(flags, SETTINGS.map(|setting| setting.flag), "{name}");
         }
         let names: BTreeSet<_> = command.get_subcommands().map(clap::Command::get_name).collect();
-        assert_eq!(names, BTreeSet::from(["agent", "check", "crd", "drain", "serve", "token"]));
+        assert_eq!(names, BTreeSet::from(["agent", "check", "crd", "drain", "serve", "token", "worker"]));
     }
 
     #[test]

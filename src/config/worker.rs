@@ -163,13 +163,13 @@ fn redirect(reader: &mut Reader<'_>) -> Option<Redirect> {
 mod tests {
     use super::*;
 
-    fn given(text: &str) -> Option<String> {
-        Some(text.to_owned())
+    fn given(text: &str) -> String {
+        text.to_owned()
     }
 
     fn options() -> WorkerOptions {
         let exchange = vec!["http://hub:8480/exchange/work".to_owned()];
-        WorkerOptions { to: given("http://127.0.0.1:8080"), exchange, ..WorkerOptions::default() }
+        WorkerOptions { to: Some(given("http://127.0.0.1:8080")), exchange, ..WorkerOptions::default() }
     }
 
     #[test]
@@ -188,7 +188,7 @@ mod tests {
             let (name, value) = pair.split_once('=').expect("a variable");
             (format!("TIDEWAIT_WORKER_{name}"), value.into())
         });
-        let options = WorkerOptions { exchange: Vec::new(), slots: given("2"), ..options() };
+        let options = WorkerOptions { exchange: Vec::new(), slots: Some(given("2")), ..options() };
         let worker = resolve(&options, &variables, "a").expect("good");
         assert_eq!((worker.slots, worker.grace, worker.key), (2, Duration::from_secs(5), None));
         assert_eq!(worker.exchange.endpoints, ["http://a", "http://b"]);
@@ -199,10 +199,10 @@ mod tests {
         let wrong = WorkerOptions {
             to: None,
             exchange: vec!["http://hub/x?key=a".to_owned()],
-            slots: given("0"),
-            advertise: given("http://h"),
-            cgroup: given("/sys"),
-            certificate: given("c"),
+            slots: Some(given("0")),
+            advertise: Some(given("http://h")),
+            cgroup: Some(given("/sys")),
+            certificate: Some(given("c")),
             ..WorkerOptions::default()
         };
         let problems = resolve(&wrong, &[], "a").expect_err("wrong").to_string();
@@ -216,7 +216,7 @@ mod tests {
         ] {
             assert!(problems.contains(expected), "{expected:?} is not in\n{problems}");
         }
-        let far = WorkerOptions { token_file: given("t"), ..options() };
+        let far = WorkerOptions { token_file: Some(given("t")), ..options() };
         let problems = resolve(&far, &[], "a").expect_err("wrong").to_string();
         assert!(problems.starts_with("--exchange: ") && problems.contains("--allow-clear-credentials"), "{problems}");
     }

@@ -35,8 +35,9 @@ pub(super) struct Unreached {
 }
 
 impl Unreached {
-    fn new(why: String) -> Self {
-        Self { why, retry_after: None }
+    fn new(why: &str) -> Self {
+        // The client speaks of its settings; whoever runs a worker knows them by its options.
+        Self { why: why.replace("(ca)", "(--ca)"), retry_after: None }
     }
 }
 
@@ -48,10 +49,10 @@ pub(super) async fn dial(
     slots: usize,
 ) -> Result<Upgraded, Unreached> {
     let request = request(context, dialer, slots).await?;
-    let stream = dialer.connect(address).await.map_err(|failure| Unreached::new(failure.text))?;
+    let stream = dialer.connect(address).await.map_err(|failure| Unreached::new(&failure.text))?;
     let upgrade = async {
         let lost = |error: hyper::Error| {
-            Unreached::new(format!(
+            Unreached::new(&format!(
                 "there is no answer to the upgrade ({}): name the port of an exchange",
                 chain(&error)
             ))
@@ -70,7 +71,7 @@ pub(super) async fn dial(
     };
     let Ok(upgraded) = timeout(WORKER_UPGRADE, upgrade).await else {
         let text = format!("there is no answer to the upgrade within {WORKER_UPGRADE:?}: see what stands in between");
-        return Err(Unreached::new(text));
+        return Err(Unreached::new(&text));
     };
     upgraded
 }
@@ -86,7 +87,7 @@ async fn request(context: &Context, dialer: &Dialer, slots: usize) -> Result<Req
     let key = context.key.as_ref().map(|key| format!("?key={}", utf8_percent_encode(key, NON_ALPHANUMERIC)));
     let target = format!("{}{}", dialer.path(), key.unwrap_or_default());
     let mut request = Request::new(Empty::new());
-    let unusable = |what: &str| Unreached::new(format!("{what} cannot be sent: write it in ASCII"));
+    let unusable = |what: &str| Unreached::new(&format!("{what} cannot be sent: write it in ASCII"));
     *request.uri_mut() = target.parse().map_err(|_| unusable("the path of --exchange"))?;
     let fields = request.headers_mut();
     fields.insert(HOST, HeaderValue::from_str(dialer.host()).map_err(|_| unusable("the host of --exchange"))?);
@@ -98,7 +99,7 @@ async fn request(context: &Context, dialer: &Dialer, slots: usize) -> Result<Req
     if let Some(id) = &context.agent_id {
         fields.insert(AGENT_ID, HeaderValue::from_str(id).map_err(|_| unusable("--agent-id"))?);
     }
-    let authorization = dialer.authorization().await.map_err(|failure| Unreached::new(failure.text))?;
+    let authorization = dialer.authorization().await.map_err(|failure| Unreached::new(&failure.text))?;
     fields.extend(authorization.map(|value| (AUTHORIZATION, value)));
     Ok(request)
 }
@@ -118,7 +119,7 @@ fn is_agreed(fields: &HeaderMap, protocol: Protocol) -> Result<(), Unreached> {
         String::from_utf8_lossy(asked.as_bytes()),
         escape(&said)
     );
-    Err(Unreached::new(text))
+    Err(Unreached::new(&text))
 }
 
 async fn refused(response: Response<Incoming>) -> Unreached {

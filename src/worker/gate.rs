@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::Uri;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use self::readings::{Free, Readings};
 use super::metrics::Metrics;
@@ -50,7 +50,7 @@ impl Kind {
 /// The gates of a worker.
 #[derive(Debug)]
 pub(super) struct Gates {
-    gates: Vec<Gate>,
+    all: Vec<Gate>,
     /// What the kernel says; none: no gate is about that.
     readings: Option<Readings>,
     slots: Arc<Slots>,
@@ -72,7 +72,7 @@ enum How {
     /// Bytes.
     Memory(u64),
     Command(outside::Command),
-    Url(outside::Url),
+    Url(Box<outside::Url>),
 }
 
 impl How {
@@ -98,7 +98,7 @@ impl Gates {
             worker::Gate::Cpu(cores) => How::Cpu(*cores),
             worker::Gate::Memory(bytes) => How::Memory(*bytes),
             worker::Gate::Command(text) => How::Command(outside::Command::new(text)),
-            worker::Gate::Url(url) => How::Url(outside::Url::new(Uri::clone(url))),
+            worker::Gate::Url(url) => How::Url(Box::new(outside::Url::new(Uri::clone(url)))),
         };
         let gates: Vec<_> = gates.iter().map(|gate| Gate { how: how(gate), was_open: None }).collect();
         if gates.is_empty() {
@@ -106,7 +106,7 @@ impl Gates {
         }
         let reads = gates.iter().any(|gate| matches!(gate.how, How::Cpu(_) | How::Memory(_)));
         let readings = reads.then(|| Readings::new(cgroup));
-        Some(Self { gates, readings, slots, metrics, verdict: watch::Sender::new(Verdict::default()) })
+        Some(Self { all: gates, readings, slots, metrics, verdict: watch::Sender::new(Verdict::default()) })
     }
 
     /// What they say, as that changes.
@@ -121,9 +121,10 @@ impl Gates {
             let begun = self.slots.begun();
             let is_open = self.look().await;
             self.verdict.send_replace(Verdict { is_open, begun });
+            let next = Instant::now() + WORKER_GATE;
             sleep(WORKER_GATE_LEAST).await;
             tokio::select! {
-                () = sleep(WORKER_GATE - WORKER_GATE_LEAST) => {}
+                () = sleep_until(next) => {}
                 seen = running.wait_for(|running| running.begun > begun) => if seen.is_err() { return },
             }
         }
@@ -136,9 +137,9 @@ impl Gates {
             None => Free::default(),
         };
         let mut are_open = true;
-        for at in 0..self.gates.len() {
+        for at in 0..self.all.len() {
             let is_open = self.is_open(at, &free).await;
-            let gate = &mut self.gates[at];
+            let gate = &mut self.all[at];
             let kind = gate.how.kind();
             if gate.was_open.replace(is_open) != Some(is_open) {
                 tracing::debug!(gate = kind.name(), is_open, "a gate");
@@ -147,7 +148,7 @@ impl Gates {
         }
         // Several of a kind are one in metrics: open where all of them are.
         for kind in [Kind::Cpu, Kind::Memory, Kind::Command, Kind::Url] {
-            let mut of_kind = self.gates.iter().filter(|gate| gate.how.kind() == kind).peekable();
+            let mut of_kind = self.all.iter().filter(|gate| gate.how.kind() == kind).peekable();
             if of_kind.peek().is_some() {
                 self.metrics.gate(kind, of_kind.all(|gate| gate.was_open == Some(true)));
             }
@@ -160,7 +161,7 @@ impl Gates {
         let running: Vec<_> = self.slots.watch().borrow().since.values().copied().collect();
         let now = Instant::now();
         let ages: Vec<_> = running.iter().map(|since| now.saturating_duration_since(*since)).collect();
-        match &mut self.gates[at].how {
+        match &mut self.all[at].how {
             How::Cpu(cores) => rule::admits(f64::from(*cores) / 1000.0, free.cores, &ages),
             How::Memory(bytes) => rule::admits(exact(*bytes), free.bytes.map(exact), &ages),
             How::Command(command) => command.says_free().await,

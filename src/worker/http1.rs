@@ -27,7 +27,7 @@ use super::seat::Served;
 use super::server::Failed;
 use super::slots::Taken;
 use super::standing::{Busy, Counted};
-use crate::bounds::{WORKER_HEAD_BYTES, WORKER_IDLE};
+use crate::bounds::{UPSTREAM_FIELDS, WORKER_HEAD_BYTES, WORKER_IDLE};
 use crate::telemetry::chain;
 
 type Download = UnsyncBoxBody<Bytes, hyper::Error>;
@@ -60,6 +60,7 @@ pub(super) async fn serve(
     });
     let mut builder = Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(WORKER_IDLE).max_buf_size(WORKER_HEAD_BYTES);
+    builder.max_headers(UPSTREAM_FIELDS);
     let mut connection = Box::pin(builder.serve_connection(io, service));
     let mut over = pin!(over);
     let ended = tokio::select! {
@@ -94,7 +95,7 @@ async fn answer(
     let (mut head, body) = request.into_parts();
     let is_repeatable = fields::is_repeatable(&head.method, &head.headers);
     fields::to_server(&mut head.headers, None);
-    let body = body.map_err(|error| Box::<dyn Error + Send + Sync>::from(error)).boxed_unsync();
+    let body = body.map_err(Box::<dyn Error + Send + Sync>::from).boxed_unsync();
     // Dropped with the connection, where the exchange has taken it back.
     let mut unless_answered = Cancelled(Some(Arc::clone(&context)));
     let Work { taken, answer } = context.work(taken, Request::from_parts(head, body)).await;

@@ -88,7 +88,9 @@ impl Metrics {
         ];
         all.into_iter().try_for_each(|metric| registry.register(metric))?;
         // A series that begins with its first request would lose it in rates.
-        Ended::ALL.iter().for_each(|ended| requests.with_label_values(&[ended.label()]).inc_by(0));
+        for ended in Ended::ALL {
+            requests.with_label_values(&[ended.label()]).inc_by(0);
+        }
         let [open, busy] = ["open", "busy"].map(|state| slots.with_label_values(&[state]));
         Ok(Self { registry, connections, open, busy, requests, server_up, gate_open, closed })
     }

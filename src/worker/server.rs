@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Request, Response, StatusCode, Uri, Version};
+use http::{Method, Request, Response, StatusCode, Uri, Version};
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 use super::fields;
 use super::metrics::Metrics;
 use super::pause::Pause;
-use crate::bounds::{WORKER_CONNECT, WORKER_HEAD_BYTES, WORKER_KEEP_ALIVE, WORKER_SERVER};
+use crate::bounds::{UPSTREAM_FIELDS, WORKER_CONNECT, WORKER_HEAD_BYTES, WORKER_KEEP_ALIVE, WORKER_SERVER};
 use crate::sockets;
 use crate::telemetry::chain;
 
@@ -55,7 +55,10 @@ impl Server {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(WORKER_KEEP_ALIVE)
             .http1_max_buf_size(WORKER_HEAD_BYTES)
-            .http1_preserve_header_case(true)
+            .http1_max_headers(UPSTREAM_FIELDS)
+            // As towards the app (RFC 9112, sections 5.1 and 5.2).
+            .http1_allow_spaces_after_header_name_in_responses(true)
+            .http1_allow_obsolete_multiline_headers_in_responses(true)
             .build(connector);
         Self { client, authority, up: watch::Sender::new(false), metrics }
     }
@@ -63,6 +66,10 @@ impl Server {
     /// Sends a request, whose fields are those for the server, and gives the head of its answer with the fields for the exchange.
     /// Dropping the future, or the answer before its end, ends the connection.
     pub(super) async fn send(&self, mut request: Request<Upload>) -> Result<Response<Incoming>, Failed> {
+        if *request.method() == Method::CONNECT {
+            tracing::warn!("a tunnel is asked for, which no exchange hands out");
+            return Err(Failed::Malformed);
+        }
         let target = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         let parts = Uri::builder().scheme(Scheme::HTTP).authority(self.authority.clone()).path_and_query(target);
         *request.uri_mut() = parts.build().map_err(|_| Failed::Malformed)?;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use h2::client::{Builder, ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
 use http::{Request, Response};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -16,6 +16,7 @@ use crate::agent::Agent;
 use crate::server::{STEP, tidewait};
 
 mod admin;
+mod dial;
 mod ends;
 mod faults;
 mod gates;
@@ -44,7 +45,7 @@ pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 }
 
 /// Reads a head, and nothing after it.
-pub(crate) async fn head(stream: &mut TcpStream) -> String {
+pub(crate) async fn head<S: AsyncRead + Unpin>(stream: &mut S) -> String {
     let read = async {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -55,7 +56,7 @@ pub(crate) async fn head(stream: &mut TcpStream) -> String {
     soon("a head", read).await
 }
 
-pub(crate) async fn write(stream: &mut TcpStream, text: &str) {
+pub(crate) async fn write<S: AsyncWrite + Unpin>(stream: &mut S, text: &str) {
     soon("room", stream.write_all(text.as_bytes())).await.expect("the other side is there");
 }
 
@@ -88,14 +89,7 @@ impl Port {
     /// A worker's connection once its upgrade was answered; `alpn` is what begins then.
     pub(crate) async fn upgraded(&self, alpn: &str) -> (TcpStream, String) {
         let mut stream = self.accept().await;
-        let asked = head(&mut stream).await;
-        write(
-            &mut stream,
-            &format!(
-                "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: ptth\r\nALPN: {alpn}\r\n\r\n"
-            ),
-        )
-        .await;
+        let asked = upgrade(&mut stream, alpn).await;
         (stream, asked)
     }
 
@@ -145,6 +139,14 @@ pub(crate) async fn whole(response: Response<RecvStream>) -> Result<String, h2::
         bytes.extend_from_slice(&data);
     }
     Ok(String::from_utf8(bytes).expect("text"))
+}
+
+/// Answers a worker's upgrade, and gives its head.
+pub(crate) async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, alpn: &str) -> String {
+    let asked = head(stream).await;
+    let fields = format!("Connection: upgrade\r\nUpgrade: ptth\r\nALPN: {alpn}");
+    write(stream, &format!("HTTP/1.1 101 Switching Protocols\r\n{fields}\r\n\r\n")).await;
+    asked
 }
 
 /// A worker between the two.

@@ -11,8 +11,8 @@ pub struct WorkerOptions {
     /// Server that answers the requests: the URL of its port, in the clear
     #[arg(long, value_name = "URL", help_heading = WORK)]
     pub to: Option<String>,
-    /// URL of the exchange's endpoint, such as http://tidewait:8480/exchange/work; several times for several
-    #[arg(long, value_name = "URL", help_heading = WORK)]
+    /// URL of the exchange's endpoint; several times for several
+    #[arg(long, value_name = "URL", help_heading = WORK, help = "URL of the exchange's endpoint, such as http://tidewait:8480/exchange/work; several times for several")]
     pub exchange: Vec<String>,
     /// Take only requests of this key
     #[arg(long, value_name = "KEY", help_heading = WORK)]
@@ -43,8 +43,8 @@ pub struct WorkerOptions {
     /// Requests at a time at most (1 to 256) [default: 1; with --gate 64]
     #[arg(long, value_name = "NUMBER", help_heading = SLOTS)]
     pub slots: Option<String>,
-    /// Offer one more slot only while this is free: cpu=1, memory=512Mi, command='exit 0', url=http://127.0.0.1:8080/free; several times: while all are
-    #[arg(long, value_name = "KIND=VALUE", help_heading = SLOTS)]
+    /// Offer one more slot only while this is free; several times: while all are
+    #[arg(long, value_name = "KIND=VALUE", help_heading = SLOTS, help = "Offer one more slot only while this is free: cpu=1, memory=512Mi, command='exit 0', url=http://127.0.0.1:8080/free; several times: while all are")]
     pub gate: Vec<String>,
     /// Folder of the control group (v2) that the gates cpu and memory read [default: that of this process]
     #[arg(long, value_name = "DIR", help_heading = SLOTS)]

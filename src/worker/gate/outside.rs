@@ -25,7 +25,7 @@ pub(super) struct Command {
 /// A URL.
 #[derive(Debug)]
 pub(super) struct Url {
-    url: Uri,
+    place: Uri,
     client: Client<HttpConnector, Empty<Bytes>>,
     told: Told,
 }
@@ -88,13 +88,13 @@ impl Url {
             .pool_idle_timeout(WORKER_KEEP_ALIVE)
             .http1_max_buf_size(WORKER_HEAD_BYTES)
             .build(connector);
-        Self { url, client, told: Told::default() }
+        Self { place: url, client, told: Told::default() }
     }
 
     /// Whether it answers 2xx.
     pub(super) async fn says_free(&mut self) -> bool {
         let mut request = Request::new(Empty::new());
-        *request.uri_mut() = self.url.clone();
+        *request.uri_mut() = self.place.clone();
         match timeout(WORKER_GATE_LIMIT, self.client.request(request)).await {
             Ok(Ok(response)) => {
                 self.told.0 = false;

@@ -53,9 +53,10 @@ impl Readings {
             let cpu = read(&group.join("cpu.max")).is_ok_and(|text| kernel::cpu_max(&text).is_some());
             cpu || read(&group.join("memory.max")).is_ok_and(|text| kernel::memory_max(&text).is_some())
         };
-        match groups.iter().find(|group| has_limit(group)) {
-            Some(group) => tracing::info!(group = %group.display(), "gates read this control group, and the machine"),
-            None => tracing::info!("there is no control group (v2) with a limit: gates read the machine"),
+        if let Some(group) = groups.iter().find(|group| has_limit(group)) {
+            tracing::info!(group = %group.display(), "gates read this control group, and the machine");
+        } else {
+            tracing::info!("there is no control group (v2) with a limit: gates read the machine");
         }
         Self(Arc::new(Mutex::new(Known { groups, before: None, cores: None })))
     }

@@ -70,7 +70,7 @@ mod tests {
         let mut writer = Patient::new(writer, limit);
         let slowly = async {
             for _ in 0..3 {
-                tokio::time::sleep(limit - Duration::from_secs(1)).await;
+                tokio::time::sleep(limit.mul_f64(0.9)).await;
                 reader.read_u8().await.expect("a byte");
             }
         };

@@ -4,7 +4,6 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use h2::Reason;
-use rustix::process::Signal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 use tokio::time::{Instant, timeout};
@@ -182,37 +181,4 @@ async fn nonsense_of_an_exchange_ends_its_connection_and_a_large_head_its_reques
     head(&mut app).await;
     write(&mut app, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
     assert_eq!(whole(soon("an answer", response).await.expect("one")).await.expect("whole"), "ok");
-}
-
-#[tokio::test]
-async fn an_exchange_that_refuses_says_why_in_the_log_and_is_left_alone_as_long_as_it_asks() {
-    let (exchange, server) = (Port::new().await, Port::new().await);
-    let mut worker = worker(&exchange, &server, &[]);
-    found(&server).await;
-    let answers = [
-        ("404 Not Found", "", "give the URL of the exchange's endpoint (--exchange)"),
-        ("403 Forbidden", "", "give a credential that may work there (--token-file)"),
-        ("200 OK", "ALPN: h2\r\n", "give the URL of an exchange's endpoint"),
-        (
-            "101 Switching Protocols",
-            "Connection: upgrade\r\nUpgrade: websocket\r\n",
-            "asked for ptth over h2 and answers with nothing",
-        ),
-        ("503 Service Unavailable", "Retry-After: 2\r\n", "(many at work): tried again"),
-    ];
-    for (status, fields, expected) in answers {
-        let mut stream = exchange.accept().await;
-        head(&mut stream).await;
-        let body = r#"{"detail":"many at work"}"#;
-        let length =
-            if status.starts_with("101") { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
-        let body = if length.is_empty() { "" } else { body };
-        write(&mut stream, &format!("HTTP/1.1 {status}\r\n{fields}{length}\r\n{body}")).await;
-        worker.logged(expected).await;
-    }
-    let since = Instant::now();
-    let _hub = exchange.hub().await;
-    assert!(since.elapsed() > Duration::from_millis(1800), "{:?}", since.elapsed());
-    worker.signal(Signal::TERM);
-    assert_eq!(worker.ended().await, Some(0));
 }

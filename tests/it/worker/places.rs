@@ -25,7 +25,10 @@ fn worker(hosts: &NamedTempFile, exchange: &str, server: &Port, more: &[&str]) -
 }
 
 fn names(hosts: &NamedTempFile, addresses: &[&Port]) {
-    let lines: String = addresses.iter().map(|port| format!("{} hub.test\n", port.address.ip())).collect();
+    let mut lines = String::new();
+    for port in addresses {
+        lines += &format!("{} hub.test\n", port.address.ip());
+    }
     // In place: what is mounted is the file, not its name.
     fs::write(hosts.path(), lines).expect("it can be written");
 }
