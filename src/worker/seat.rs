@@ -73,7 +73,7 @@ impl Seat {
                     }
                     match served.lost {
                         Some(why) => {
-                            tracing::warn!(exchange = self.name(), why, "a connection to an exchange was lost");
+                            self.lost(&why);
                             pause.next()
                         }
                         None if is_steady => Duration::ZERO,
@@ -113,6 +113,12 @@ impl Seat {
         self.context.reached.send_replace(true);
         if self.told.becomes("") {
             tracing::info!(exchange = self.name(), slots = self.slots, "connected");
+        }
+    }
+
+    fn lost(&self, why: &str) {
+        if self.told.becomes(why) {
+            tracing::warn!(exchange = self.name(), why, "a connection to an exchange was lost: dialled again");
         }
     }
 
