@@ -16,7 +16,6 @@ mod deadline;
 pub mod dry_run;
 pub mod exit;
 pub mod hooks;
-pub mod notify;
 pub mod output;
 pub mod run;
 mod settle;

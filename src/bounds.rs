@@ -5,9 +5,11 @@ use std::time::Duration;
 
 mod edge;
 mod exchange;
+mod worker;
 
 pub use edge::*;
 pub use exchange::*;
+pub use worker::*;
 
 /// Levels of nesting in a model; a deeper one is refused at its source.
 pub const DOCUMENT_DEPTH: usize = 128;

@@ -33,6 +33,8 @@ mod body;
 mod confirm;
 mod connection;
 mod credentials;
+#[cfg(feature = "server")]
+mod dial;
 mod driver;
 mod endpoints;
 mod failure;
@@ -51,6 +53,8 @@ mod state;
 mod status;
 
 pub use confirm::Confirmer;
+#[cfg(feature = "server")]
+pub(crate) use dial::Dialer;
 pub use failure::{Failure, FailureKind};
 pub use handles::{Client, Reports, States};
 #[cfg(feature = "server")]

@@ -27,6 +27,7 @@ pub mod resolve;
 mod settings;
 mod source;
 mod value;
+pub mod worker;
 
 pub use access::{Access, Judges};
 pub use cli::load;

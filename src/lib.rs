@@ -59,7 +59,11 @@ pub mod sockets;
 #[cfg(feature = "server")]
 pub mod sources;
 #[cfg(feature = "server")]
+pub mod systemd;
+#[cfg(feature = "server")]
 pub mod telemetry;
 #[cfg(feature = "server")]
 pub mod tls;
+#[cfg(feature = "server")]
+pub mod worker;
 pub mod yaml;

@@ -10,20 +10,21 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustix::process::{Signal, getpid, kill_process};
 use tidewait::access::tokens;
 use tidewait::admin::ask;
-use tidewait::agent::notify::{Given, Notify};
 use tidewait::agent::{dry_run, exit, run, setup, status};
 use tidewait::app::{self, App};
 use tidewait::bounds::LOG_END;
 use tidewait::config::agent::{AgentCommand, AgentOptions, StatusOptions};
 use tidewait::config::fetch::FetchOptions;
+use tidewait::config::worker::{Worker, WorkerOptions};
 use tidewait::config::{self, Config, LogFormat, cli};
 use tidewait::fetch;
 use tidewait::lifecycle::stop::Signals;
 use tidewait::lifecycle::threads;
 use tidewait::operation::lineage;
+use tidewait::systemd::{Given, Notify};
 use tidewait::telemetry::writer::{Target, Writer};
 use tidewait::telemetry::{self, chain};
-use tidewait::{crd, escape};
+use tidewait::{crd, escape, worker};
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         }),
         cli::Command::Agent(options) => return agent(&options),
         cli::Command::Fetch(options) => return fetch(&options),
+        cli::Command::Worker(options) => return worker(&options),
         cli::Command::Token(options) => Ok(token(&options)),
         cli::Command::Crd => Ok(answer(&crd::documents())),
         cli::Command::Drain(options) => cli::load_drain(&options).map(|wanted| drain(&wanted)),
@@ -147,6 +149,52 @@ fn fetch(options: &FetchOptions) -> ExitCode {
     }
 }
 
+/// The exit code of a worker says whether requests were cut: docs/worker.md.
+fn worker(options: &WorkerOptions) -> ExitCode {
+    let config = match cli::load_worker(options, &setup::host()) {
+        Ok(config) => config,
+        Err(problems) => {
+            complain(&problems.to_string());
+            return ExitCode::from(2);
+        }
+    };
+    match run_worker(&config) {
+        Ok(exit) => ExitCode::from(exit.code()),
+        Err(error) => {
+            complain(&format!("tidewait: {}", escape::lines(&chain(&*error))));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_worker(config: &Worker) -> Result<worker::exit::Exit, Box<dyn Error>> {
+    threads::check()?;
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = Builder::new_multi_thread().worker_threads(threads::workers()).enable_all().build()?;
+    let telemetry = {
+        let _inside = runtime.enter();
+        telemetry::start(&config.log, None)?
+    };
+    for variable in cli::unread_variables() {
+        tracing::warn!("{variable}");
+    }
+    let notify = notify()?;
+    let done = runtime.block_on(worker::run::run(config, &notify));
+    runtime.shutdown_timeout(LAST_THREADS);
+    telemetry.finish();
+    Ok(done?)
+}
+
+/// What systemd has told this process of itself.
+fn notify() -> io::Result<Notify> {
+    let [socket, watchdog, watchdog_pid] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"].map(cli::variable);
+    Notify::new(Given {
+        socket: socket.as_deref(),
+        watchdog: watchdog.as_deref(),
+        watchdog_pid: watchdog_pid.as_deref(),
+    })
+}
+
 fn agent_status(options: &StatusOptions, environment: Option<&str>) -> ExitCode {
     let request = match config::agent::resolve_status(options, environment) {
         Ok(request) => request,
@@ -193,10 +241,7 @@ fn run_agent(
     for variable in cli::unread_variables() {
         tracing::warn!("{variable}");
     }
-    let [socket, watchdog, watchdog_pid] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"].map(cli::variable);
-    let given =
-        Given { socket: socket.as_deref(), watchdog: watchdog.as_deref(), watchdog_pid: watchdog_pid.as_deref() };
-    let notify = Notify::new(given)?;
+    let notify = notify()?;
     let done = if config.dry_run {
         runtime.block_on(dry_run::run(&config, cli::variable)).map_err(Into::into)
     } else if let Some(serving) = serving {

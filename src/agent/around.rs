@@ -11,11 +11,11 @@ use super::age::Age;
 use super::commands::Commands;
 use super::deadline::at;
 use super::hooks::{Ends, Orphans};
-use super::notify::Notify;
 use super::setup::SetupError;
 use super::signals::{Asked, Signals};
 use crate::client::Reports;
 use crate::config::agent::Agent;
+use crate::systemd::Notify;
 
 /// What goes on beside the states.
 pub(super) struct Around {

@@ -10,7 +10,6 @@ use super::around::{Around, Interrupt};
 use super::commands::Commands;
 use super::exit::Exit;
 use super::hooks::{Action, Call, Outcome};
-use super::notify::Notify;
 use super::output::fault::Fault;
 use super::output::{Output, render};
 use super::run::failure;
@@ -19,6 +18,7 @@ use super::store::held_id;
 use super::wording::in_options;
 use crate::client::{self, Client, State};
 use crate::config::agent::Agent;
+use crate::systemd::Notify;
 
 /// What comes of it: how it ends, and the difference, for standard output. `inherited` gives the variables of the environment.
 pub async fn run(config: &Agent, inherited: impl Fn(&str) -> Option<OsString>) -> Result<(Exit, String), SetupError> {

@@ -14,7 +14,6 @@ use super::apply::{Applier, is_renamed};
 use super::around::{Around, Interrupt, every};
 use super::exit::Exit;
 use super::hooks::Action;
-use super::notify::Notify;
 use super::settle::Settling;
 use super::setup::{SetupError, setup};
 use super::status::Journal;
@@ -23,6 +22,7 @@ use crate::bounds::{AGENT_ENFORCE, AGENT_NEWER, CLIENT_FAILURES};
 use crate::client::{Client, Reports, State, Status, is_same};
 use crate::config::agent::{Agent, OnStale, OnStart};
 use crate::sources::describe::Holdings;
+use crate::systemd::Notify;
 
 mod held;
 mod take;

@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -32,31 +32,7 @@ pub(super) struct Connection {
 impl Connection {
     /// Connects to an address of an endpoint.
     pub(super) async fn open(endpoint: &Endpoint, address: SocketAddr, trust: &mut Trust) -> Result<Self, Failure> {
-        let Ok(opened) = timeout(CLIENT_CONNECT, Self::connect(endpoint, address, trust)).await else {
-            let text = format!(
-                "no connection came about within {CLIENT_CONNECT:?}: see that it runs, and what stands in between"
-            );
-            return Err(unreachable(&text));
-        };
-        opened
-    }
-
-    async fn connect(endpoint: &Endpoint, address: SocketAddr, trust: &mut Trust) -> Result<Self, Failure> {
-        let config = match &endpoint.tls {
-            Some(name) => Some((trust.config().await?, name.clone())),
-            None => None,
-        };
-        let connecting = TcpStream::connect(address).await;
-        let stream = connecting.map_err(|error| unreachable(&format!("{error}: see that it listens there")))?;
-        sockets::tune(&stream).map_err(|error| unreachable(&format!("the socket cannot be set up ({error})")))?;
-        let Some((config, name)) = config else { return Self::over(stream).await };
-        let handshake = TlsConnector::from(Arc::clone(&config)).connect(name, stream).await;
-        let stream = handshake.map_err(|error| {
-            let remedy = "see that the certificate names this host, that its authority is trusted (ca), and that this port speaks TLS";
-            let remedy = credentials::remedy(&error).unwrap_or(remedy);
-            unreachable(&format!("the TLS handshake failed ({}): {remedy}", chain(&error)))
-        })?;
-        Self::over(stream).await
+        Self::over(stream(endpoint, address, trust).await?).await
     }
 
     /// One on a stream that stands.
@@ -133,6 +109,55 @@ pub(super) enum Why {
     Malformed,
 }
 
-fn unreachable(text: &str) -> Failure {
+/// Bytes both ways, in the clear or over TLS.
+pub(crate) type Stream = Box<dyn Bytestream>;
+
+/// What a [`Stream`] can do.
+pub(crate) trait Bytestream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Bytestream for S {}
+
+/// Connects to an address of an endpoint, and shakes hands where it speaks TLS.
+pub(super) async fn stream(endpoint: &Endpoint, address: SocketAddr, trust: &mut Trust) -> Result<Stream, Failure> {
+    let Ok(connected) = timeout(CLIENT_CONNECT, connect(endpoint, address, trust)).await else {
+        let text =
+            format!("no connection came about within {CLIENT_CONNECT:?}: see that it runs, and what stands in between");
+        return Err(unreachable(&text));
+    };
+    connected
+}
+
+async fn connect(endpoint: &Endpoint, address: SocketAddr, trust: &mut Trust) -> Result<Stream, Failure> {
+    let config = match &endpoint.tls {
+        Some(name) => Some((trust.config().await?, name.clone())),
+        None => None,
+    };
+    let connecting = TcpStream::connect(address).await;
+    let stream = connecting.map_err(|error| unreachable(&format!("{error}: see that it listens there")))?;
+    sockets::tune(&stream).map_err(|error| unreachable(&format!("the socket cannot be set up ({error})")))?;
+    let Some((config, name)) = config else { return Ok(Box::new(stream)) };
+    let handshake = TlsConnector::from(Arc::clone(&config)).connect(name, stream).await;
+    let stream = handshake.map_err(|error| {
+        let remedy = "see that the certificate names this host, that its authority is trusted (ca), and that this port speaks TLS";
+        let remedy = credentials::remedy(&error).unwrap_or(remedy);
+        unreachable(&format!("the TLS handshake failed ({}): {remedy}", chain(&error)))
+    })?;
+    Ok(Box::new(stream))
+}
+
+/// The addresses of the host of an endpoint, at least one.
+pub(super) async fn addresses(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, Failure> {
+    let Endpoint { host, port, .. } = endpoint;
+    let failed = |why: &str| {
+        unreachable(&format!("the name {host} is not known ({why}): see that it is right, and the resolver"))
+    };
+    let Ok(found) = timeout(CLIENT_CONNECT, lookup_host((&**host, *port))).await else {
+        return Err(failed("no answer"));
+    };
+    let found: Vec<_> = found.map_err(|error| failed(&error.to_string()))?.collect();
+    if found.is_empty() { Err(failed("it has no address")) } else { Ok(found) }
+}
+
+pub(super) fn unreachable(text: &str) -> Failure {
     Failure::new(FailureKind::Unreachable, text)
 }

@@ -8,12 +8,11 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use tokio::net::lookup_host;
 use tokio::time::{sleep, timeout};
 
 use super::answer::{self, Head};
 use super::body;
-use super::connection::Connection;
+use super::connection::{self, Connection};
 use super::credentials::{self, Stamps, Trust};
 use super::driver::Network;
 use super::endpoints::Place;
@@ -210,16 +209,7 @@ impl Network for Line {
     }
 
     async fn look_up(&self, url: usize) -> Result<Vec<SocketAddr>, Failure> {
-        let Endpoint { host, port, .. } = &self.endpoints[url];
-        let failed = |why: &str| {
-            let text = format!("the name {host} is not known ({why}): see that it is right, and the resolver");
-            Failure::new(FailureKind::Unreachable, &text)
-        };
-        let Ok(found) = timeout(CLIENT_CONNECT, lookup_host((&**host, *port))).await else {
-            return Err(failed("no answer"));
-        };
-        let found: Vec<_> = found.map_err(|error| failed(&error.to_string()))?.collect();
-        if found.is_empty() { Err(failed("it has no address")) } else { Ok(found) }
+        connection::addresses(&self.endpoints[url]).await
     }
 
     fn drop_connection(&mut self) {

@@ -21,6 +21,7 @@ mod values;
 
 pub use options::{AgentCommand, AgentOptions, StatusOptions};
 pub use status::{Fault, StatusAt, StatusRequest, resolve_status};
+pub(super) use values::of_host;
 
 fn state_dir(given: Option<&str>, environment: Option<&str>, problems: &mut Problems) -> PathBuf {
     let state_dir = given.or_else(|| environment?.split(':').next()).unwrap_or_default();

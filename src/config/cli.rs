@@ -21,6 +21,7 @@ use super::resolve::relay::relay;
 use super::resolve::{Layers, resolve};
 pub use super::settings::Options;
 use super::settings::{COLLECTOR, SETTINGS, Setting, Unset, environment_name, from_environment, from_flags};
+use super::worker::{self, Worker, WorkerOptions};
 use super::{Config, ranges, value};
 use crate::access::tokens::is_name;
 use crate::bounds::CONFIG_BYTES;
@@ -46,6 +47,8 @@ pub enum Command {
     Agent(Box<AgentOptions>),
     /// Ask any endpoint that asks to come back (303, 202, 429, 503 with Retry-After), until there is an answer
     Fetch(Box<FetchOptions>),
+    /// Dial an exchange, and have a server answer the requests that wait there
+    Worker(Box<WorkerOptions>),
     /// Make a token, and print it with its line for the file of --access-tokens; it is stored nowhere
     Token(TokenOptions),
     /// Print the custom resource definitions: kubectl apply --server-side -f -
@@ -129,6 +132,13 @@ pub fn load_agent(options: &AgentOptions, host: &str) -> Result<Agent, Problems>
     });
     let file = config.as_deref().map(read);
     agent::resolve(options, &Surroundings { variables, file, state_directory: state_directory(), host })
+}
+
+/// Reads what `options` of a worker do not hold, the environment, and resolves both.
+pub fn load_worker(options: &WorkerOptions, host: &str) -> Result<Worker, Problems> {
+    let named = worker::layers::SETTINGS.map(worker::layers::variable);
+    let variables: Vec<_> = named.into_iter().filter_map(|name| variable(&name).map(|value| (name, value))).collect();
+    worker::resolve(options, &variables, host)
 }
 
 /// The configuration of what an agent serves, whose file is read here.
@@ -239,11 +249,17 @@ pub fn fetch_reference() -> String {
     options_of("fetch")
 }
 
-fn options_of(name: &str) -> String {
+/// Every option of `tidewait worker` as a table in Markdown, for docs/worker.md.
+#[must_use]
+pub fn worker_reference() -> String {
+    options_of("worker")
+}
+
+fn options_of(subcommand: &str) -> String {
     let mut table = "| option | meaning |\n|---|---|\n".to_owned();
     let command = Cli::command();
-    let all = command.find_subcommand(name).into_iter().flat_map(clap::Command::get_arguments);
-    for (argument, flag) in all.filter_map(|argument| Some((argument, argument.get_long()?))) {
+    let arguments = command.find_subcommand(subcommand).into_iter().flat_map(clap::Command::get_arguments);
+    for (argument, flag) in arguments.filter_map(|argument| Some((argument, argument.get_long()?))) {
         let takes_value =
             argument.get_action().takes_values() && argument.get_num_args().is_none_or(|n| n.min_values() > 0);
         let value = argument.get_value_names().filter(|_| takes_value).map(|names| format!(" {}", names.join(" ")));
@@ -327,7 +343,12 @@ mod tests {
     fn options(arguments: &[&str]) -> Options {
         match parsed(arguments).expect("flags").command {
             Command::Serve(options) | Command::Check(CheckOptions { options, .. }) => options,
-            Command::Agent(_) | Command::Drain(_) | Command::Crd | Command::Fetch(_) | Command::Token(_) => {
+            Command::Agent(_)
+            | Command::Worker(_)
+            | Command::Drain(_)
+            | Command::Crd
+            | Command::Fetch(_)
+            | Command::Token(_) => {
                 panic!("serve or check")
             }
         }
@@ -343,7 +364,7 @@ mod tests {
             assert_eq!(flags, SETTINGS.map(|setting| setting.flag), "{name}");
         }
         let names: BTreeSet<_> = command.get_subcommands().map(clap::Command::get_name).collect();
-        assert_eq!(names, BTreeSet::from(["agent", "check", "crd", "drain", "fetch", "serve", "token"]));
+        assert_eq!(names, BTreeSet::from(["agent", "check", "crd", "drain", "fetch", "serve", "token", "worker"]));
     }
 
     #[test]

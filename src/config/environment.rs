@@ -3,13 +3,17 @@
 use super::agent::layers;
 use super::problem::{Problem, nearest};
 use super::settings::{SETTINGS, environment_name};
+use super::worker;
 
 const PREFIX: &str = "TIDEWAIT_";
 
 /// A line for each variable with our prefix that no setting reads, but for those of Kubernetes.
 pub(super) fn unread<'a>(environment: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<Problem> {
     let of_serve = SETTINGS.iter().map(|setting| environment_name(setting.flag));
-    let names: Vec<_> = of_serve.chain(layers::SETTINGS.map(layers::variable)).collect();
+    let names: Vec<_> = of_serve
+        .chain(layers::SETTINGS.map(layers::variable))
+        .chain(worker::layers::SETTINGS.map(worker::layers::variable))
+        .collect();
     let unread = |name: &str, value: &str| {
         name.starts_with(PREFIX)
             // As everywhere, what is empty is not set.
@@ -29,6 +33,7 @@ fn one(name: &str, names: &[String]) -> Problem {
     let meant = match nearest(&name[PREFIX.len()..], known) {
         Some(near) => format!("did you mean {PREFIX}{near}?"),
         None if name.starts_with("TIDEWAIT_AGENT_") => "docs/agent.md lists those of the agent".to_owned(),
+        None if name.starts_with("TIDEWAIT_WORKER_") => "docs/worker.md lists those of the worker".to_owned(),
         None => "tidewait serve --help lists them".to_owned(),
     };
     Problem { origin: name.to_owned(), message: format!("no setting has this name, it is not read: {meant}") }

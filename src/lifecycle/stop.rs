@@ -163,7 +163,7 @@ impl Signals {
                 _ = self.term.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
                 _ = self.hangup.recv() => tracing::warn!(
-                    "SIGHUP is ignored: models are followed without it, a changed --config needs a restart, SIGTERM stops"
+                    "SIGHUP is ignored: what can change is followed without it, options and --config need a restart, SIGTERM stops"
                 ),
             }
         }

@@ -42,4 +42,5 @@ mod tidy; // rules about the source itself
 mod tls; // the built binary over TLS, and openssl and curl as its clients
 mod upstream; // the app as a source
 mod versions; // an agent and a server of the version before
+mod worker; // `tidewait worker`, between an exchange and a server
 mod yaml; // what YAML means, and the YAML test suite

@@ -12,6 +12,7 @@ mod notify; // what the built binary says to a socket of systemd's
 mod recipes; // nftables, nginx, a script
 mod relay; // the manifest of relays
 mod unit; // the unit, and systemd's own judgement of it
+mod worker; // the same for workers
 
 /// A file of the folder deploy.
 fn deployed(name: &str) -> PathBuf {

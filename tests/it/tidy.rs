@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which modules each module may name. What is absent is a wrong arrow.
-const ARROWS: [(&str, &[&str]); 31] = [
+const ARROWS: [(&str, &[&str]); 33] = [
     (
         "agent",
         &[
@@ -21,11 +21,30 @@ const ARROWS: [(&str, &[&str]); 31] = [
             "model",
             "sockets",
             "sources",
+            "systemd",
             "telemetry",
         ],
     ),
     ("exchange", &["bounds", "config"]),
     ("fetch", &["bounds", "client", "config", "escape", "files"]),
+    (
+        "worker",
+        &[
+            "access",
+            "admin",
+            "bounds",
+            "client",
+            "config",
+            "describe",
+            "escape",
+            "lifecycle",
+            "protocol",
+            "sockets",
+            "systemd",
+            "telemetry",
+        ],
+    ),
+    ("systemd", &["escape"]),
     ("files", &[]),
     ("access", &["bounds"]),
     ("authentication", &["access", "bounds", "reviews", "sources", "telemetry"]),
@@ -294,10 +313,16 @@ fn the_page_of_fetch_lists_every_option() {
     holds("docs/fetch.md", "options", &tidewait::config::cli::fetch_reference());
 }
 
+#[test]
+fn the_page_of_the_worker_lists_every_option() {
+    holds("docs/worker.md", "options", &tidewait::config::cli::worker_reference());
+}
+
 /// Names of the constants of src/bounds.rs.
 fn constants() -> BTreeSet<String> {
-    let text =
-        ["src/bounds.rs", "src/bounds/edge.rs", "src/bounds/exchange.rs"].map(|file| read(&root().join(file))).concat();
+    let text = ["src/bounds.rs", "src/bounds/edge.rs", "src/bounds/exchange.rs", "src/bounds/worker.rs"]
+        .map(|file| read(&root().join(file)))
+        .concat();
     let named = text.lines().filter_map(|line| line.strip_prefix("pub const "));
     named.filter_map(|line| line.split(':').next()).map(str::to_owned).collect()
 }

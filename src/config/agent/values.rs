@@ -46,7 +46,7 @@ pub(super) fn on_start(text: &str) -> Result<OnStart, String> {
 }
 
 /// An `Agent-Id` of the host's name; none: it has characters that no `Agent-Id` has.
-pub(super) fn of_host(host: &str) -> Option<String> {
+pub(in crate::config) fn of_host(host: &str) -> Option<String> {
     let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
     let fits = (1..=AGENT_ID_BYTES).contains(&host.len()) && host.bytes().all(is_good);
     fits.then(|| host.to_owned())

@@ -185,3 +185,19 @@ async fn over_http2_a_consumer_that_leaves_resets_its_stream_alone() {
     assert_eq!(consumer.reply().await.status, 200);
     driven.abort();
 }
+
+#[tokio::test]
+async fn what_a_worker_has_sent_before_it_left_reaches_its_consumer() {
+    let server = start(&[]).await;
+    for _ in 0..10 {
+        let mut worker = dial(&server, 1).await;
+        let mut consumer = send(server.listen, "GET", "/work", &[], "").await;
+        let (_request, mut respond) = worker.accept().await.expect("a stream").expect("good");
+        let mut stream = respond.send_response(Response::new(()), false).expect("open");
+        stream.send_data(Bytes::from(vec![b'x'; 200_000]), true).expect("open");
+        worker.graceful_shutdown();
+        let left = async { while worker.accept().await.is_some() {} };
+        let (reply, ()) = tokio::join!(consumer.reply(), left);
+        assert_eq!((reply.status, reply.body.len()), (200, 200_000));
+    }
+}

@@ -66,7 +66,7 @@ where
     let (limits, limit) = watch::channel(0);
     let shared = Shared { worker, sender: sender.clone(), limit, closing: CancellationToken::new() };
     let all: FuturesUnordered<_> = (0..slots).map(|index| slot(&shared, index)).collect();
-    let all = all.collect::<()>();
+    let mut all = std::pin::pin!(all.collect::<()>());
     tokio::select! {
         biased;
         ended = drive(connection, sender.clone(), &shared.closing) => {
@@ -74,9 +74,12 @@ where
                 tracing::debug!(%error, "a worker's connection broke");
             }
         }
-        () = pings(ping, (sender, slots), limits) => tracing::debug!("a worker does not answer PING"),
-        () = all => {}
+        () = pings(ping, (sender, slots), limits) => return tracing::debug!("a worker does not answer PING"),
+        () = &mut all => return,
     }
+    // A worker that has said GOAWAY closes behind its last answer, which has come but may not be read yet.
+    shared.closing.cancel();
+    all.await;
 }
 
 /// Drives a connection to its end, and says when its worker takes nothing more (GOAWAY).

@@ -1,5 +1,5 @@
-//! Tells systemd how the agent is (`sd_notify(3)`): one datagram to the socket that it names, and nothing where it names none.
-//! Nobody waits for an answer, and what cannot be said is not: the agent is no worse for it.
+//! Tells systemd how the process is (`sd_notify(3)`): one datagram to the socket that it names, and nothing where it names none.
+//! Nobody waits for an answer, and what cannot be said is not: the process is no worse for it.
 
 use std::ffi::OsStr;
 use std::io;
@@ -52,7 +52,7 @@ impl Notify {
         self.watchdog.map(|time| time / 2)
     }
 
-    /// The output is whole: what is ordered after the agent may start.
+    /// What is ordered after the process may start.
     pub fn ready(&self, status: &str) {
         self.send(&format!("READY=1\n{}", status_line(status)));
     }
