@@ -14,7 +14,7 @@ use crate::process::serve;
 use crate::server::{STEP, Server, collect, tidewait};
 
 /// The folder of `tests/clients/build.sh`, made on first use.
-async fn tools() -> PathBuf {
+pub(crate) async fn tools() -> PathBuf {
     const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/build.sh");
     let output = Command::new(SCRIPT).stderr(Stdio::inherit()).output().await.expect("the script runs");
     assert!(output.status.success(), "tests/clients/build.sh failed: run it and see why");

@@ -2,6 +2,7 @@
 
 mod claims; // workers that poll
 mod consumers; // what consumers are told
+mod demos; // the lines of docs/exchange.md, as they stand
 mod reverse; // workers that dial in
 
 use std::net::SocketAddr;
