@@ -120,7 +120,10 @@ impl Exchange {
                 }
             };
             tokio::select! {
-                () = due => self.act(Core::tick),
+                () = due => self.act_with(|state, now| {
+                    let State { core, entries, .. } = state;
+                    core.tick(now, |id| entries.get(&id).is_some_and(|entry| entry.request.body.is_replayable()));
+                }),
                 () = self.earlier.notified() => {}
             }
         }

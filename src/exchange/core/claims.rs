@@ -145,9 +145,8 @@ impl Core {
         let item = self.items.get_mut(&id).ok_or(Over::Gone)?;
         let Phase::Claimed { since, .. } = item.phase else { return Err(Over::Completed) };
         item.phase = Phase::Streaming { claim, since, is_served: false };
-        let share = item.share.clone();
-        let keeps = item.is_known || share.is_some();
-        self.release_share(id, share.as_ref());
+        let keeps = item.is_known || item.share.is_some();
+        self.release_share(id);
         self.schedule(id);
         Ok(keeps)
     }
@@ -184,7 +183,8 @@ impl Core {
     pub fn lost(&mut self, now: Instant, claim: ClaimId, how: Lost) -> bool {
         let Some(Claim { item: id, .. }) = self.unclaim(now, claim) else { return false };
         let Some(item) = self.items.get_mut(&id) else { return false };
-        let may_repeat = item.may_repeat;
+        let may_repeat = item.may_repeat && item.is_replayable;
+        let has_begun = matches!(item.phase, Phase::Streaming { .. });
         let counts = match how {
             Lost::Unwritten | Lost::GivenBack => false,
             Lost::Untouched => {
@@ -195,8 +195,11 @@ impl Core {
         };
         item.attempts += u32::from(counts);
         let failure = match how {
-            Lost::AfterHead => Some(Failure::Cut),
             Lost::Malformed => Some(Failure::Malformed),
+            Lost::AfterHead => Some(Failure::Cut),
+            // Its consumers have some of that answer.
+            _ if has_begun => Some(Failure::Cut),
+            _ if !item.is_replayable => Some(Failure::Broke),
             Lost::Unwritten | Lost::GivenBack => None,
             Lost::Written | Lost::LeaseOver | Lost::Untouched if !may_repeat => Some(Failure::Broke),
             Lost::Written | Lost::LeaseOver | Lost::Untouched => {
@@ -262,10 +265,10 @@ impl Core {
         self.untouched(claim).is_some()
     }
 
-    /// The body of an item cannot be sent once more.
+    /// The body of an item cannot be sent once more: no other worker is given it.
     pub fn not_replayable(&mut self, id: ItemId) {
         if let Some(item) = self.items.get_mut(&id) {
-            item.may_repeat = false;
+            item.is_replayable = false;
         }
     }
 }
