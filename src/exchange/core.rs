@@ -266,6 +266,7 @@ impl Core {
         if self.dead.len() == EXCHANGE_DEAD {
             self.dead.pop_front();
         }
+        self.effects.push(Effect::Dead(dead.item));
         self.dead.push_back(dead);
     }
 

@@ -106,9 +106,7 @@ impl Core {
                 self.worker_seen = now;
                 self.leave_seat(claim, offer.seat.as_ref());
             }
-            None => {
-                self.lost(now, claim, Lost::Unwritten);
-            }
+            None => self.lost(now, claim, Lost::Unwritten),
         }
     }
 
@@ -179,10 +177,10 @@ impl Core {
         }
     }
 
-    /// A worker is lost to its claim. Whether its item has failed after all attempts.
-    pub fn lost(&mut self, now: Instant, claim: ClaimId, how: Lost) -> bool {
-        let Some(Claim { item: id, .. }) = self.unclaim(now, claim) else { return false };
-        let Some(item) = self.items.get_mut(&id) else { return false };
+    /// A worker is lost to its claim.
+    pub fn lost(&mut self, now: Instant, claim: ClaimId, how: Lost) {
+        let Some(Claim { item: id, .. }) = self.unclaim(now, claim) else { return };
+        let Some(item) = self.items.get_mut(&id) else { return };
         let may_repeat = item.may_repeat && item.is_replayable;
         let has_begun = matches!(item.phase, Phase::Streaming { .. });
         let counts = match how {
@@ -207,8 +205,7 @@ impl Core {
             }
         };
         let is_wanted = item.is_wanted(now);
-        let is_dead = failure == Some(Failure::Broke) && may_repeat;
-        if is_dead {
+        if failure == Some(Failure::Broke) && may_repeat {
             let dead = Dead { item: id, key: item.place.key.clone(), attempts: item.attempts, at: now };
             self.remember_dead(dead);
         }
@@ -217,7 +214,6 @@ impl Core {
             None if !is_wanted => self.end(now, id, Ended::Failed(Failure::Abandoned)),
             None => self.put_back(now, id, how),
         }
-        is_dead
     }
 
     fn put_back(&mut self, now: Instant, id: ItemId, how: Lost) {

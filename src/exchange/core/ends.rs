@@ -88,6 +88,15 @@ impl Core {
         Some(Pending { state, position, retry_after: self.estimate.retry_after(position, self.workers()) })
     }
 
+    /// The same, for a consumer that is about to be told where to come back: from now on somebody knows the item.
+    pub fn tell(&mut self, id: ItemId) -> Option<Pending> {
+        let pending = self.pending(id)?;
+        if let Some(item) = self.items.get_mut(&id) {
+            item.is_known = true;
+        }
+        Some(pending)
+    }
+
     /// Whether a worker has this item, and nobody else may be given it now.
     #[must_use]
     pub fn is_claimed(&self, id: ItemId) -> bool {

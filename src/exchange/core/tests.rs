@@ -85,9 +85,12 @@ impl Run {
     fn assigned(&mut self) -> Vec<(ClaimId, ItemId, u32)> {
         let assigned = |effect| match effect {
             Effect::Assign { claim, item, attempt, .. } => Some((claim, item, attempt)),
-            Effect::Superseded(_) | Effect::Cancel(_) | Effect::PutBack(..) | Effect::End(..) | Effect::Forget(_) => {
-                None
-            }
+            Effect::Superseded(_)
+            | Effect::Cancel(_)
+            | Effect::PutBack(..)
+            | Effect::Dead(_)
+            | Effect::End(..)
+            | Effect::Forget(_) => None,
         };
         self.core.effects().into_iter().filter_map(assigned).collect()
     }
@@ -99,6 +102,7 @@ impl Run {
             | Effect::Superseded(_)
             | Effect::Cancel(_)
             | Effect::PutBack(..)
+            | Effect::Dead(_)
             | Effect::Forget(_) => None,
         };
         self.core.effects().into_iter().filter_map(failed).collect()
@@ -422,7 +426,8 @@ fn what_cannot_be_sent_again_is_not_put_back_however_its_worker_was_lost() {
         let claim = run.offer(true);
         run.core.effects();
         run.core.not_replayable(item);
-        assert!(!run.core.lost(run.now, claim, how), "it is no repeated failure");
+        run.core.lost(run.now, claim, how);
         assert_eq!(run.failures(), [(item, Failure::Broke)], "{how:?}");
+        assert_eq!(run.core.dead().count(), 0, "it is no repeated failure");
     }
 }

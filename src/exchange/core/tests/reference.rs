@@ -11,6 +11,7 @@ pub(super) enum Did {
     Superseded(u64),
     Cancel(u64),
     PutBack(u64, Lost),
+    Dead(u64),
     End(u64, Failure),
     Forget(u64),
 }
@@ -259,6 +260,13 @@ impl Reference {
         true
     }
 
+    pub(super) fn tell(&mut self, id: u64) -> bool {
+        let Some(item) = self.of(id) else { return false };
+        let has_ended = matches!(item.state, State::Ended { .. });
+        item.is_known |= !has_ended;
+        !has_ended
+    }
+
     pub(super) fn leave(&mut self, now: Duration, id: u64, how: Leave) {
         let Some(item) = self.of(id) else { return };
         item.consumers = item.consumers.saturating_sub(1);
@@ -432,9 +440,8 @@ impl Reference {
         self.of(id).into_iter().for_each(|item| item.is_replayable = false);
     }
 
-    /// Whether its item is dead.
-    pub(super) fn lost(&mut self, now: Duration, claim: u64, how: Lost) -> bool {
-        let (rules, Some((_, id))) = (self.rules.clone(), self.unclaim(now, claim)) else { return false };
+    pub(super) fn lost(&mut self, now: Duration, claim: u64, how: Lost) {
+        let (rules, Some((_, id))) = (self.rules.clone(), self.unclaim(now, claim)) else { return };
         let item = self.of(id).expect("a claim has an item");
         item.untouched += u32::from(how == Lost::Untouched);
         let is_third = item.untouched % 3 == 0;
@@ -457,8 +464,8 @@ impl Reference {
             Some(Failure::Abandoned)
         };
         if failure.is_some() {
-            self.end(now, id, failure);
-            return failure == Some(Failure::Broke) && may_repeat;
+            self.did.extend((failure == Some(Failure::Broke) && may_repeat).then_some(Did::Dead(id)));
+            return self.end(now, id, failure);
         }
         (item.state, item.urgency) = (State::Queued { since: now }, item.urgency_at(now));
         let item = item.clone();
@@ -467,7 +474,6 @@ impl Reference {
         if let Some(offer) = self.offers.iter().rfind(|offer| offer.key.is_none() || offer.key == item.key).copied() {
             self.assign(now, offer, id);
         }
-        false
     }
 
     // The time.

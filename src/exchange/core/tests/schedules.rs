@@ -13,6 +13,7 @@ use crate::bounds::EXCHANGE_COMPLETED;
 enum Event {
     Submit(Submit),
     Attach(usize),
+    Tell(usize),
     Leave(usize, Leave),
     Delete(usize),
     Offer {
@@ -82,6 +83,7 @@ fn any_event() -> impl Strategy<Value = Event> {
     prop_oneof![
         8 => any_submit().prop_map(Event::Submit),
         1 => at().prop_map(Event::Attach),
+        1 => at().prop_map(Event::Tell),
         3 => (at(), leave).prop_map(|(at, how)| Event::Leave(at, how)),
         1 => at().prop_map(Event::Delete),
         6 => offer.prop_map(|(key, polls, seat)| Event::Offer { key, polls, seat: seat.filter(|_| polls) }),
@@ -181,6 +183,9 @@ impl Beside {
             Event::Attach(back) => {
                 prop_assert_eq!(core.attach(item_id(item(*back)), false), reference.attach(item(*back), false));
             }
+            Event::Tell(back) => {
+                prop_assert_eq!(core.tell(item_id(item(*back))).is_some(), reference.tell(item(*back)));
+            }
             Event::Leave(back, how) => {
                 core.leave(at, item_id(item(*back)), *how);
                 reference.leave(now, item(*back), *how);
@@ -212,8 +217,8 @@ impl Beside {
                 }
             }
             Event::Lost(back, how) => {
-                let is_dead = core.lost(at, claim_id(claim(*back)), *how);
-                prop_assert_eq!(is_dead, reference.lost(now, claim(*back), *how));
+                core.lost(at, claim_id(claim(*back)), *how);
+                reference.lost(now, claim(*back), *how);
             }
             Event::Unread(back) => {
                 core.unread(at, claim_id(claim(*back)));
@@ -320,6 +325,7 @@ impl Beside {
                 Effect::Superseded(claim) => Did::Superseded(self.claim_of(claim)),
                 Effect::Cancel(claim) => Did::Cancel(self.claim_of(claim)),
                 Effect::PutBack(item, how) => Did::PutBack(self.item_of(item), how),
+                Effect::Dead(item) => Did::Dead(self.item_of(item)),
                 Effect::End(item, failure) => Did::End(self.item_of(item), failure),
                 Effect::Forget(item) => Did::Forget(self.item_of(item)),
             })
@@ -339,7 +345,7 @@ impl Beside {
                 Did::Assign { claim, item, .. } => self.is_next(claim, item, is_put_back)?,
                 Did::End(item, _) => self.ended(item),
                 Did::Forget(item) => self.taken.entry(item).or_default().1 += 1,
-                Did::Superseded(_) | Did::Cancel(_) | Did::PutBack(..) => {}
+                Did::Superseded(_) | Did::Cancel(_) | Did::PutBack(..) | Did::Dead(_) => {}
             }
         }
         Ok(())
