@@ -153,7 +153,9 @@ impl Exchange {
             }
             ended
         });
-        ended.iter().for_each(|_| self.metrics.done());
+        for _ in &ended {
+            self.metrics.done();
+        }
         ended.iter().map(|(_, consumers)| consumers).sum()
     }
 

@@ -238,6 +238,17 @@ impl BodyReader {
         Self { body: Arc::clone(body), number, at: 0, lacks, ended: false }
     }
 
+    /// Why it gets nothing more.
+    fn broken(&self, source: &Source) -> Option<&'static str> {
+        if source.reader != self.number {
+            Some("another worker has the request by now")
+        } else if self.lacks {
+            Some("a part of the body is not here any more")
+        } else {
+            None
+        }
+    }
+
     /// Which reader of its body it is.
     #[must_use]
     pub fn number(&self) -> u64 {
@@ -256,14 +267,8 @@ impl Body for BodyReader {
         }
         let mut source = this.body.source();
         let source = &mut *source;
-        if source.reader != this.number || this.lacks {
+        if let Some(why) = this.broken(source) {
             this.ended = true;
-            let is_older = source.reader != this.number;
-            let why = if is_older {
-                "another worker has the request by now"
-            } else {
-                "a part of the body is not here any more"
-            };
             return Poll::Ready(Some(Err(why.into())));
         }
         if let Some(piece) = source.read.get(this.at) {

@@ -35,7 +35,7 @@ pub use ends::{Dead, Ended, Failure, Pending};
 use estimate::Estimate;
 use idle::Idle;
 pub use idle::{Offer, Seat};
-use item::{Item, Phase};
+use item::{Again, Item, Phase};
 use queue::{Place, Queue};
 pub use types::{Client, Effect, Key, Leave, Once, Refused, Rules, Submission, Submitted};
 
@@ -134,8 +134,7 @@ impl Core {
             is_known: is_async || once.is_some(),
             once,
             share,
-            may_repeat,
-            is_replayable: true,
+            again: if may_repeat { Again::Always } else { Again::UnlessBegun },
             submitted: now,
             expires: now + age,
             attempts: 0,
@@ -276,11 +275,8 @@ impl Core {
         if let Some(at) = item.timer {
             self.timers.remove(&(at, id));
         }
-        if let Some(once) = &item.once {
-            let name = (Arc::clone(&item.place.client), Arc::clone(&once.key));
-            if self.once.get(&name) == Some(&id) {
-                self.once.remove(&name);
-            }
+        if let Some(once) = item.once {
+            self.once.remove(&(item.place.client, once.key));
         }
         self.effects.push(Effect::Forget(id));
         while self.ended.front().is_some_and(|oldest| !self.items.contains_key(oldest)) {

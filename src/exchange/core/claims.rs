@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::item::{Lease, Phase};
+use super::item::{Again, Lease, Phase};
 use super::timers::urgency;
 use super::{Core, Dead, Effect, Ended, Failure, Offer, Seat};
 use crate::bounds::{EXCHANGE_COMPLETED, EXCHANGE_UNTOUCHED};
@@ -181,7 +181,7 @@ impl Core {
     pub fn lost(&mut self, now: Instant, claim: ClaimId, how: Lost) {
         let Some(Claim { item: id, .. }) = self.unclaim(now, claim) else { return };
         let Some(item) = self.items.get_mut(&id) else { return };
-        let may_repeat = item.may_repeat && item.is_replayable;
+        let again = item.again;
         let has_begun = matches!(item.phase, Phase::Streaming { .. });
         let counts = match how {
             Lost::Unwritten | Lost::GivenBack => false,
@@ -197,15 +197,15 @@ impl Core {
             Lost::AfterHead => Some(Failure::Cut),
             // Its consumers have some of that answer.
             _ if has_begun => Some(Failure::Cut),
-            _ if !item.is_replayable => Some(Failure::Broke),
+            _ if again == Again::Never => Some(Failure::Broke),
             Lost::Unwritten | Lost::GivenBack => None,
-            Lost::Written | Lost::LeaseOver | Lost::Untouched if !may_repeat => Some(Failure::Broke),
+            Lost::Written | Lost::LeaseOver | Lost::Untouched if again != Again::Always => Some(Failure::Broke),
             Lost::Written | Lost::LeaseOver | Lost::Untouched => {
                 (item.attempts >= self.rules.attempts).then_some(Failure::Broke)
             }
         };
         let is_wanted = item.is_wanted(now);
-        if failure == Some(Failure::Broke) && may_repeat {
+        if failure == Some(Failure::Broke) && again == Again::Always {
             let dead = Dead { item: id, key: item.place.key.clone(), attempts: item.attempts, at: now };
             self.remember_dead(dead);
         }
@@ -264,7 +264,7 @@ impl Core {
     /// The body of an item cannot be sent once more: no other worker is given it.
     pub fn not_replayable(&mut self, id: ItemId) {
         if let Some(item) = self.items.get_mut(&id) {
-            item.is_replayable = false;
+            item.again = Again::Never;
         }
     }
 }

@@ -114,6 +114,12 @@ impl Core {
         }
         item.phase = Phase::Ended { until: now + self.rules.keep };
         let is_known = item.is_known;
+        // Nothing was done: who sends the request again, with the same key, is to have it done.
+        if matches!(how, Ended::Failed(Failure::NotClaimed | Failure::NoWorker))
+            && let Some(once) = item.once.take()
+        {
+            self.once.remove(&(Arc::clone(&item.place.client), once.key));
+        }
         self.release_share(id);
         if let Some(claim) = claim
             && self.unclaim(now, claim).is_some()

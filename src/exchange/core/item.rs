@@ -22,10 +22,7 @@ pub(super) struct Item {
     pub(super) is_known: bool,
     pub(super) once: Option<Once>,
     pub(super) share: Option<Arc<str>>,
-    /// Another worker may be given it after one may have begun.
-    pub(super) may_repeat: bool,
-    /// All of its body can be sent again.
-    pub(super) is_replayable: bool,
+    pub(super) again: Again,
     pub(super) submitted: Instant,
     pub(super) expires: Instant,
     /// Attempts that are over and count.
@@ -64,6 +61,17 @@ pub(super) enum Lease {
     Untouched(Instant),
     /// Until then, unless it touches the claim again.
     Touched(Instant),
+}
+
+/// Whether another worker may be given an item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Again {
+    /// Also after one may have begun.
+    Always,
+    /// As long as none may have begun.
+    UnlessBegun,
+    /// No: its body cannot be sent once more.
+    Never,
 }
 
 /// For how long an answer is of use to anybody.

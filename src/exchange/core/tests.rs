@@ -431,3 +431,19 @@ fn what_cannot_be_sent_again_is_not_put_back_however_its_worker_was_lost() {
         assert_eq!(run.core.dead().count(), 0, "it is no repeated failure");
     }
 }
+
+#[test]
+fn what_nobody_took_may_be_sent_again_with_its_key() {
+    for refuse_after in [None, Some(Duration::from_secs(300))] {
+        let mut run = Run::with(Rules { refuse_after, ..rules() });
+        let keyed =
+            |run: &mut Run| Submission { once: Some(Once { key: "k".into(), digest: [1; 32] }), ..run.submission("a") };
+        let submission = keyed(&mut run);
+        let item = run.submit(submission);
+        run.later(300);
+        assert_eq!(run.failures().first().map(|(failed, _)| *failed), Some(item));
+        run.offer(false);
+        let again = keyed(&mut run);
+        assert_ne!(run.submit(again), item);
+    }
+}

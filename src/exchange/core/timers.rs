@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::item::{Item, Lease, Phase, Wanted};
+use super::item::{Again, Item, Lease, Phase, Wanted};
 use super::{Core, Ended, Failure, Lost, Rules};
 use crate::exchange::id::ItemId;
 
@@ -36,7 +36,9 @@ impl Core {
             self.timers.pop_first();
             if let Some(item) = self.items.get_mut(&id) {
                 item.timer = None;
-                item.is_replayable &= is_replayable(id);
+                if !is_replayable(id) {
+                    item.again = Again::Never;
+                }
             }
             self.look(now, id);
         }

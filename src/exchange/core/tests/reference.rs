@@ -25,6 +25,7 @@ pub(super) enum State {
 }
 
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "as plain as can be")]
 pub(super) struct Item {
     pub(super) id: u64,
     pub(super) client: u8,
@@ -100,7 +101,7 @@ impl Item {
     }
 
     fn urgency_at(&self, now: Duration) -> u8 {
-        self.declared.saturating_sub(u8::try_from((now - self.submitted).as_secs() / 10).unwrap_or(u8::MAX))
+        self.declared.saturating_sub(u8::try_from(now.saturating_sub(self.submitted).as_secs() / 10).unwrap_or(u8::MAX))
     }
 
     /// When the time does something to it.
@@ -203,7 +204,7 @@ impl Reference {
 
     // Consumers.
 
-    pub(super) fn submit(&mut self, now: Duration, item: Item, is_idempotent: bool) -> Result<Option<u64>, Refused> {
+    pub(super) fn submit(&mut self, now: Duration, item: &Item, is_idempotent: bool) -> Result<Option<u64>, Refused> {
         let same = match item.once {
             Some((name, _)) => {
                 let mut all = self.items.iter();
@@ -221,7 +222,7 @@ impl Reference {
         }
         let offer = self.offers.iter().rfind(|offer| offer.key.is_none() || offer.key == item.key).copied();
         if offer.is_none() {
-            let since = now - self.worker_seen;
+            let since = now.saturating_sub(self.worker_seen);
             let has_worker = !self.offers.is_empty() || !self.claims.is_empty();
             if !has_worker && self.rules.refuse_after.is_some_and(|after| since >= after) {
                 return Err(Refused::NoWorker(since));
@@ -243,7 +244,7 @@ impl Reference {
             self.names.retain(|(name, _)| *name != share);
             self.names.push((share, item.id));
         }
-        let item = Item { is_lost_with_worker: !may_repeat, ..item };
+        let item = Item { is_lost_with_worker: !may_repeat, ..item.clone() };
         self.items.push(item.clone());
         self.enter(&item, false);
         if let Some(offer) = offer {
@@ -293,7 +294,9 @@ impl Reference {
         let waits = |item: &&Item| matches!(item.state, State::Queued { .. } | State::Claimed { .. });
         let of_key = self.items.iter().filter(waits).filter(|item| item.share.is_some() && item.key == key);
         let found: Vec<_> = of_key.map(|item| (item.id, item.consumers)).collect();
-        found.iter().for_each(|(id, _)| self.end(now, *id, None));
+        for (id, _) in &found {
+            self.end(now, *id, None);
+        }
         found
     }
 
@@ -316,6 +319,9 @@ impl Reference {
             }
         }
         self.names.retain(|(_, named)| *named != id);
+        if matches!(failure, Some(Failure::NotClaimed | Failure::NoWorker)) {
+            self.of(id).expect("it is there").once = None;
+        }
         self.did.extend(failure.map(|failure| Did::End(id, failure)));
         self.ended.push(id);
         if !item.is_known {
@@ -331,7 +337,9 @@ impl Reference {
 
     pub(super) fn forget_oldest(&mut self) -> bool {
         let oldest = self.ended.first().copied();
-        oldest.into_iter().for_each(|id| self.forget(id));
+        if let Some(id) = oldest {
+            self.forget(id);
+        }
         oldest.is_some()
     }
 
@@ -377,7 +385,12 @@ impl Reference {
         self.leave_queue(&item, true);
         self.offers.retain(|other| other.claim != offer.claim);
         self.claims.push((offer, id));
-        self.did.push(Did::Assign { claim: offer.claim, item: id, attempt: item.attempts + 1, queued: now - since });
+        self.did.push(Did::Assign {
+            claim: offer.claim,
+            item: id,
+            attempt: item.attempts + 1,
+            queued: now.saturating_sub(since),
+        });
     }
 
     fn unclaim(&mut self, now: Duration, claim: u64) -> Option<(Offer, u64)> {
@@ -427,7 +440,7 @@ impl Reference {
             State::Queued { .. } | State::Ended { .. } => None,
         };
         self.end(now, id, None);
-        since.map(|since| now - since)
+        since.map(|since| now.saturating_sub(since))
     }
 
     pub(super) fn unread(&mut self, now: Duration, claim: u64) {
@@ -437,14 +450,16 @@ impl Reference {
     }
 
     pub(super) fn not_replayable(&mut self, id: u64) {
-        self.of(id).into_iter().for_each(|item| item.is_replayable = false);
+        if let Some(item) = self.of(id) {
+            item.is_replayable = false;
+        }
     }
 
     pub(super) fn lost(&mut self, now: Duration, claim: u64, how: Lost) {
         let (rules, Some((_, id))) = (self.rules.clone(), self.unclaim(now, claim)) else { return };
         let item = self.of(id).expect("a claim has an item");
         item.untouched += u32::from(how == Lost::Untouched);
-        let is_third = item.untouched % 3 == 0;
+        let is_third = item.untouched.is_multiple_of(3);
         item.attempts += u32::from(match how {
             Lost::Unwritten | Lost::GivenBack => false,
             Lost::Untouched => is_third,

@@ -206,16 +206,7 @@ impl Beside {
                 prop_assert_eq!(keeps, reference.head(claim(*back)));
                 prop_assert!(keeps.is_err() || self.newest.values().any(|newest| *newest == claim(*back)));
             }
-            Event::Finish(back) => {
-                let took = core.finish(at, claim_id(claim(*back)));
-                prop_assert_eq!(took, reference.finish(now, claim(*back)));
-                if took.is_some() {
-                    let claim = claim(*back);
-                    let item = self.newest.iter().find(|(_, newest)| **newest == claim).map(|(item, _)| *item);
-                    let item = item.expect("a claim that another has followed completes nothing");
-                    self.ended(item);
-                }
-            }
+            Event::Finish(back) => return self.finish(claim(*back)),
             Event::Lost(back, how) => {
                 core.lost(at, claim_id(claim(*back)), *how);
                 reference.lost(now, claim(*back), *how);
@@ -233,15 +224,29 @@ impl Beside {
                 let expected = reference.complete_shared(now, *key);
                 let expected_ids: Vec<_> = expected.iter().map(|(item, count)| (item_id(*item), *count)).collect();
                 prop_assert!(ended == expected_ids, "{expected:?}");
-                expected.iter().for_each(|(item, _)| self.ended(*item));
+                for (item, _) in &expected {
+                    self.ended(*item);
+                }
             }
             Event::ForgetOldest => prop_assert_eq!(core.forget_oldest(), reference.forget_oldest()),
             Event::Sleep(millis) => self.now += Duration::from_millis(*millis),
-            Event::Wait(millis) => {
-                self.now += Duration::from_millis(*millis);
-                core.tick(self.start + self.now, |_| true);
-                reference.tick(self.now);
-            }
+            Event::Wait(millis) => self.wait(*millis),
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, millis: u64) {
+        self.now += Duration::from_millis(millis);
+        self.core.tick(self.at(), |_| true);
+        self.reference.tick(self.now);
+    }
+
+    fn finish(&mut self, claim: u64) -> Result<(), TestCaseError> {
+        let took = self.core.finish(self.at(), claim_id(claim));
+        prop_assert_eq!(took, self.reference.finish(self.now, claim));
+        if took.is_some() {
+            let item = self.newest.iter().find(|(_, newest)| **newest == claim).map(|(item, _)| *item);
+            self.ended(item.expect("a claim that another has followed completes nothing"));
         }
         Ok(())
     }
@@ -286,7 +291,7 @@ impl Beside {
             state: State::Queued { since: now },
         };
         let submitted = self.core.submit(at, submission);
-        let expected = self.reference.submit(now, item, is_idempotent);
+        let expected = self.reference.submit(now, &item, is_idempotent);
         if submitted == Ok(Submitted::New) {
             self.taken.insert(self.items, (0, 0));
         }
