@@ -120,16 +120,19 @@ impl Exchange {
                 }
             };
             tokio::select! {
-                () = due => self.act(Core::tick),
+                () = due => self.act_with(|state, now| {
+                    let State { core, entries, .. } = state;
+                    core.tick(now, |id| entries.get(&id).is_some_and(|entry| entry.request.body.is_replayable()));
+                }),
                 () = self.earlier.notified() => {}
             }
         }
     }
 
-    /// What is told of an item that has not ended.
+    /// What is told of an item that has not ended. Its answer is kept from now on, also if it comes before the consumer has left.
     #[must_use]
-    pub fn pending(&self, id: ItemId) -> Option<Pending> {
-        self.state().core.pending(id)
+    pub fn tell(&self, id: ItemId) -> Option<Pending> {
+        self.state().core.tell(id)
     }
 
     /// Whether a worker has an item.
@@ -142,16 +145,18 @@ impl Exchange {
     pub fn push(self: &Arc<Self>, key: Option<&Key>, bytes: &Bytes, answer: impl Fn(Arc<Buffer>) -> Answer) -> u32 {
         let ended = self.act_with(|state, now| {
             let State { core, entries, .. } = state;
-            core.complete_shared(now, key, |id| entries.get(&id).map(Arc::clone))
+            let ended = core.complete_shared(now, key, |id| entries.get(&id).map(Arc::clone));
+            // Before anybody can see that they have ended.
+            for (entry, _) in &ended {
+                let body = Buffer::whole(Arc::clone(&self.budget), bytes.clone(), self.config.result.bytes);
+                entry.answer(answer(body));
+            }
+            ended
         });
-        let mut consumers = 0;
-        for (entry, count) in ended {
-            let body = Buffer::whole(Arc::clone(&self.budget), bytes.clone(), self.config.result.bytes);
-            entry.answer(answer(body));
+        for _ in &ended {
             self.metrics.done();
-            consumers += count;
         }
-        consumers
+        ended.iter().map(|(_, consumers)| consumers).sum()
     }
 
     pub(in crate::exchange) fn budget(&self) -> &Arc<Budget> {
@@ -159,8 +164,8 @@ impl Exchange {
     }
 
     /// The head of an answer is here; whether its body is to be kept.
-    fn head(&self, claim: ClaimId) -> Result<bool, Over> {
-        self.state().core.head(claim)
+    fn head(self: &Arc<Self>, claim: ClaimId) -> Result<bool, Over> {
+        self.act(|core, _| core.head(claim))
     }
 
     fn finish(self: &Arc<Self>, claim: ClaimId) {
@@ -176,14 +181,13 @@ impl Exchange {
 
     fn lost(self: &Arc<Self>, claim: ClaimId, entry: &Entry, how: Lost) {
         let is_replayable = entry.request.body.is_replayable();
-        let dead = self.act_with(|state, now| {
+        self.act_with(|state, now| {
             state.forget_claim(claim);
             if !is_replayable {
                 state.core.not_replayable(entry.id);
             }
-            state.core.lost(now, claim, how)
+            state.core.lost(now, claim, how);
         });
-        self.metrics.dead.inc_by(u64::from(dead));
     }
 
     /// Nobody reads the answer of a claim.
@@ -192,8 +196,10 @@ impl Exchange {
     }
 
     /// Consumers still read an answer that has ended.
-    fn linger(&self, answer: Arc<Buffer>) {
-        self.lingering.spawn(async move { answer.drained().await });
+    fn linger(&self, answer: &Arc<Buffer>) {
+        if let Some(drained) = answer.drained() {
+            self.lingering.spawn(drained);
+        }
     }
 
     fn act<T>(self: &Arc<Self>, event: impl FnOnce(&mut Core, std::time::Instant) -> T) -> T {
@@ -248,6 +254,7 @@ impl Exchange {
                 dropped.extend(state.held.remove(&claim).map(Given::Job));
             }
             Effect::PutBack(_, how) => self.metrics.put_back(how),
+            Effect::Dead(_) => self.metrics.dead.inc(),
             Effect::End(item, failure) => {
                 self.metrics.failed(failure);
                 if let Some(entry) = state.entries.get(&item) {
@@ -297,3 +304,6 @@ impl Rules {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@
 
 use std::error::Error;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -28,8 +28,7 @@ pub struct RequestBody {
     replay: usize,
     /// How long it is, where its head says so.
     length: Option<u64>,
-    /// The newest reader: an older one gets nothing more.
-    reader: AtomicU64,
+    /// Nothing was given to a reader that was not kept.
     replayable: AtomicBool,
 }
 
@@ -41,7 +40,9 @@ struct Source {
     bytes: usize,
     rest: Rest,
     trailers: Option<HeaderMap>,
-    /// Who waits until it is stored.
+    /// The number of the newest reader, from 1: an older one gets nothing more.
+    reader: u64,
+    /// The reader that waits.
     waker: Option<Waker>,
 }
 
@@ -90,8 +91,8 @@ impl RequestBody {
 
     fn of(read: Vec<Bytes>, rest: Rest, replay: usize, length: Option<u64>) -> Self {
         let bytes = read.iter().map(Bytes::len).sum();
-        let source = Mutex::new(Source { read, bytes, rest, trailers: None, waker: None });
-        Self { source, replay, length, reader: AtomicU64::new(0), replayable: AtomicBool::new(true) }
+        let source = Mutex::new(Source { read, bytes, rest, trailers: None, reader: 0, waker: None });
+        Self { source, replay, length, replayable: AtomicBool::new(true) }
     }
 
     /// How long it is, where its head says so.
@@ -112,6 +113,12 @@ impl RequestBody {
         matches!(self.source().rest, Rest::Coming(_) | Rest::Storing)
     }
 
+    /// How many readers it has had: the number of the newest.
+    #[must_use]
+    pub fn readers(&self) -> u64 {
+        self.source().reader
+    }
+
     /// Reads the rest of it, so that the consumer is not needed for it any more.
     pub async fn store(&self, most: usize) -> Result<(), NotStored> {
         let mut storing = {
@@ -119,7 +126,7 @@ impl RequestBody {
             if matches!(source.rest, Rest::None) {
                 return Ok(());
             }
-            if self.reader.load(Ordering::Acquire) > 0 {
+            if source.reader > 0 {
                 return Err(NotStored::BeingRead);
             }
             match std::mem::replace(&mut source.rest, Rest::Storing) {
@@ -143,15 +150,11 @@ impl RequestBody {
             })?;
             let mut source = self.source();
             match frame.into_data() {
-                Ok(data) => {
-                    source.bytes += data.len();
-                    source.read.push(data);
-                }
+                Ok(data) => source.keep(&data),
                 Err(frame) => source.trailers = frame.into_trailers().ok(),
             }
             if source.bytes > most {
                 // The rest can still be streamed.
-                self.replayable.store(false, Ordering::Release);
                 return Err(NotStored::TooLarge(most));
             }
         }
@@ -179,6 +182,13 @@ impl RequestBody {
 }
 
 impl Source {
+    fn keep(&mut self, data: &Bytes) {
+        if !data.is_empty() {
+            self.bytes += data.len();
+            self.read.push(data.clone());
+        }
+    }
+
     fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
@@ -210,6 +220,8 @@ pub struct BodyReader {
     number: u64,
     /// How many of the pieces that were read before it has had.
     at: usize,
+    /// Some of it is not here any more.
+    lacks: bool,
     ended: bool,
 }
 
@@ -217,8 +229,30 @@ impl BodyReader {
     /// From the start. Other readers get nothing more.
     #[must_use]
     pub fn new(body: &Arc<RequestBody>) -> Self {
-        let number = body.reader.fetch_add(1, Ordering::AcqRel) + 1;
-        Self { body: Arc::clone(body), number, at: 0, ended: false }
+        let mut source = body.source();
+        source.reader += 1;
+        // An older one learns of it.
+        source.wake();
+        let (number, lacks) = (source.reader, !body.is_replayable());
+        drop(source);
+        Self { body: Arc::clone(body), number, at: 0, lacks, ended: false }
+    }
+
+    /// Why it gets nothing more.
+    fn broken(&self, source: &Source) -> Option<&'static str> {
+        if source.reader != self.number {
+            Some("another worker has the request by now")
+        } else if self.lacks {
+            Some("a part of the body is not here any more")
+        } else {
+            None
+        }
+    }
+
+    /// Which reader of its body it is.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
     }
 }
 
@@ -231,12 +265,12 @@ impl Body for BodyReader {
         if this.ended {
             return Poll::Ready(None);
         }
-        if this.body.reader.load(Ordering::Acquire) != this.number {
-            this.ended = true;
-            return Poll::Ready(Some(Err("another worker has the request by now".into())));
-        }
         let mut source = this.body.source();
         let source = &mut *source;
+        if let Some(why) = this.broken(source) {
+            this.ended = true;
+            return Poll::Ready(Some(Err(why.into())));
+        }
         if let Some(piece) = source.read.get(this.at) {
             this.at += 1;
             return Poll::Ready(Some(Ok(Frame::data(piece.clone()))));
@@ -249,7 +283,10 @@ impl Body for BodyReader {
             }
             Rest::Broken => Some(Err("the consumer broke off its body".into())),
             Rest::Coming(body) => {
-                let frame = std::task::ready!(Pin::new(&mut *body).poll_frame(cx));
+                let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) else {
+                    source.waker = Some(cx.waker().clone());
+                    return Poll::Pending;
+                };
                 // Who knows the length does not ask for the end.
                 if body.is_end_stream() && matches!(frame, Some(Ok(_))) {
                     source.rest = Rest::None;
@@ -262,11 +299,12 @@ impl Body for BodyReader {
                 let frame = match frame.into_data() {
                     Ok(data) => {
                         let keeps = this.body.is_replayable() && source.bytes + data.len() <= this.body.replay;
-                        if keeps {
-                            source.bytes += data.len();
-                            source.read.push(data.clone());
+                        if data.is_empty() {
+                            // Not worth to be kept.
+                        } else if keeps {
+                            source.keep(&data);
                             this.at += 1;
-                        } else if !data.is_empty() {
+                        } else {
                             this.body.replayable.store(false, Ordering::Release);
                         }
                         Frame::data(data)
@@ -296,7 +334,10 @@ impl Body for BodyReader {
     fn is_end_stream(&self) -> bool {
         self.ended || {
             let source = self.body.source();
-            matches!(source.rest, Rest::None) && self.at >= source.read.len() && source.trailers.is_none()
+            let is_read =
+                matches!(source.rest, Rest::None) && self.at >= source.read.len() && source.trailers.is_none();
+            // What is left for an older one, or after a part that was not kept, is no end.
+            is_read && !self.lacks && source.reader == self.number
         }
     }
 
@@ -315,3 +356,6 @@ impl std::fmt::Debug for Rest {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

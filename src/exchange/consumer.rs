@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::Exchange;
 use super::core::{Leave, Refused, Submission, Submitted};
-use super::entry::{Entry, Request};
+use super::entry::{Answer, Entry, Request};
 use super::id::ItemId;
+use super::result::Reader;
 
 /// A consumer that waits for an item. Dropped, the consumer is gone.
 #[derive(Debug)]
@@ -79,6 +80,15 @@ impl Consumer {
     #[must_use]
     pub fn entry(&self) -> &Arc<Entry> {
         &self.entry
+    }
+
+    /// Reads an answer from its start; none: that is not here any more. Where the worker has sent all of it, nobody else cuts off
+    /// a consumer that stalls.
+    #[must_use]
+    pub fn read(&self, answer: &Answer) -> Option<Reader> {
+        let reader = answer.body.read();
+        self.exchange.linger(&answer.body);
+        reader
     }
 
     /// It is told to come back after so long.

@@ -12,7 +12,7 @@
 //! - Each item ends once: as done, failed, expired or cancelled.
 //! - An item that nobody waits for, and that is neither asynchronous nor kept, is never given to a worker.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -35,7 +35,7 @@ pub use ends::{Dead, Ended, Failure, Pending};
 use estimate::Estimate;
 use idle::Idle;
 pub use idle::{Offer, Seat};
-use item::{Item, Phase};
+use item::{Again, Item, Phase};
 use queue::{Place, Queue};
 pub use types::{Client, Effect, Key, Leave, Once, Refused, Rules, Submission, Submitted};
 
@@ -53,6 +53,8 @@ pub struct Core {
     /// Claims of workers that poll whose answers are complete, the oldest first.
     completed: VecDeque<ClaimId>,
     shared: HashMap<Arc<str>, ItemId>,
+    /// Shared items that have no answer yet, by their key and in the order in which they came.
+    unanswered: HashMap<Option<Key>, BTreeMap<u64, ItemId>>,
     once: HashMap<(Client, Arc<str>), ItemId>,
     /// When each item is looked at next.
     timers: BTreeSet<(Instant, ItemId)>,
@@ -79,6 +81,7 @@ impl Core {
             seats: HashMap::new(),
             completed: VecDeque::new(),
             shared: HashMap::new(),
+            unanswered: HashMap::new(),
             once: HashMap::new(),
             timers: BTreeSet::new(),
             ended: VecDeque::new(),
@@ -119,6 +122,7 @@ impl Core {
         }
         if let Some(share) = &share {
             self.shared.insert(Arc::clone(share), id);
+            self.unanswered.entry(place.key.clone()).or_default().insert(place.sequence, id);
         }
         let age = if is_async { self.rules.async_age } else { self.rules.queue_age };
         let item = Item {
@@ -130,7 +134,7 @@ impl Core {
             is_known: is_async || once.is_some(),
             once,
             share,
-            may_repeat,
+            again: if may_repeat { Again::Always } else { Again::UnlessBegun },
             submitted: now,
             expires: now + age,
             attempts: 0,
@@ -205,7 +209,11 @@ impl Core {
                 item.kept_until = Some(item.kept_until.map_or(until, |before| before.max(until)));
             }
         }
-        self.look(now, id);
+        if item.is_wanted(now) {
+            self.schedule(id);
+        } else {
+            self.end(now, id, Ended::Failed(Failure::Abandoned));
+        }
     }
 
     /// A consumer deletes an item; none: nothing is known of it; false: it had ended before.
@@ -257,6 +265,7 @@ impl Core {
         if self.dead.len() == EXCHANGE_DEAD {
             self.dead.pop_front();
         }
+        self.effects.push(Effect::Dead(dead.item));
         self.dead.push_back(dead);
     }
 
@@ -266,26 +275,27 @@ impl Core {
         if let Some(at) = item.timer {
             self.timers.remove(&(at, id));
         }
-        self.release_names(id, &item);
+        if let Some(once) = item.once {
+            self.once.remove(&(item.place.client, once.key));
+        }
         self.effects.push(Effect::Forget(id));
-    }
-
-    /// No further request comes to this item.
-    fn release_names(&mut self, id: ItemId, item: &Item) {
-        self.release_share(id, item.share.as_ref());
-        if let Some(once) = &item.once {
-            let name = (Arc::clone(&item.place.client), Arc::clone(&once.key));
-            if self.once.get(&name) == Some(&id) {
-                self.once.remove(&name);
-            }
+        while self.ended.front().is_some_and(|oldest| !self.items.contains_key(oldest)) {
+            self.ended.pop_front();
         }
     }
 
-    fn release_share(&mut self, id: ItemId, share: Option<&Arc<str>>) {
-        if let Some(share) = share
-            && self.shared.get(share) == Some(&id)
-        {
+    /// No further request shares this item.
+    fn release_share(&mut self, id: ItemId) {
+        let Some(item) = self.items.get(&id) else { return };
+        let Some(share) = &item.share else { return };
+        if self.shared.get(share) == Some(&id) {
             self.shared.remove(share);
+        }
+        if let Some(of_key) = self.unanswered.get_mut(&item.place.key) {
+            of_key.remove(&item.place.sequence);
+            if of_key.is_empty() {
+                self.unanswered.remove(&item.place.key);
+            }
         }
     }
 

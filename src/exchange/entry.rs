@@ -81,16 +81,29 @@ impl Entry {
         }
     }
 
-    pub(super) fn answer(&self, answer: Answer) {
-        self.outcome.send_replace(Outcome::Answer(Arc::new(answer)));
+    /// The head of an answer is here; false: the item has failed, or has an answer already.
+    pub(super) fn answer(&self, answer: Answer) -> bool {
+        self.outcome.send_if_modified(|outcome| {
+            let is_pending = matches!(outcome, Outcome::Pending);
+            if is_pending {
+                *outcome = Outcome::Answer(Arc::new(answer));
+            }
+            is_pending
+        })
     }
 
     /// It fails; where an answer has begun, that is cut.
     pub(super) fn fail(&self, failure: Failure) {
-        if let Outcome::Answer(answer) = self.outcome() {
-            answer.body.cut();
-        } else {
-            self.outcome.send_replace(Outcome::Failed(failure));
-        }
+        self.outcome.send_if_modified(|outcome| {
+            match outcome {
+                Outcome::Pending => *outcome = Outcome::Failed(failure),
+                Outcome::Answer(answer) => {
+                    answer.body.cut();
+                    return false;
+                }
+                Outcome::Failed(_) => return false,
+            }
+            true
+        });
     }
 }

@@ -93,8 +93,8 @@ impl Job {
         let body = Buffer::new(Arc::clone(self.exchange.budget()), limits.window, keeps.then_some(limits.bytes));
         self.stage = Stage::Answered;
         self.answer = Some(Arc::clone(&body));
-        self.entry.answer(Answer { status, headers, body });
-        Ok(())
+        // Between the two its consumer may have left, or have deleted it.
+        if self.entry.answer(Answer { status, headers, body }) { Ok(()) } else { Err(Over::Gone) }
     }
 
     /// Some of the answer's body.
@@ -118,7 +118,7 @@ impl Job {
         self.exchange.finish(self.claim);
         if let Some(answer) = self.answer.take() {
             answer.finish(trailers);
-            self.exchange.linger(answer);
+            self.exchange.linger(&answer);
         }
     }
 
@@ -131,6 +131,10 @@ impl Job {
         if self.stage != Stage::Over {
             self.stage = Stage::Over;
             self.exchange.lost(self.claim, &self.entry, how);
+            // Nobody else ends it, if the claim was over before.
+            if let Some(answer) = self.answer.take() {
+                answer.cut();
+            }
         }
     }
 }

@@ -3,18 +3,20 @@
 //! It is kept for those who come later as long as it is short enough; else the writer waits for the slowest reader.
 
 use std::collections::VecDeque;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http_body::{Body, Frame, SizeHint};
 use slab::Slab;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::bounds::EXCHANGE_STALLED;
+
+mod reader;
+
+pub use reader::Reader;
 
 /// How many bytes of answers an exchange keeps.
 #[derive(Debug)]
@@ -44,8 +46,10 @@ struct State {
     keeps: bool,
     ending: Option<Ending>,
     readers: Slab<Place>,
-    /// Counts what readers have taken.
-    progress: u64,
+    /// When a reader left last.
+    left: Instant,
+    /// Somebody waits until all readers have had it.
+    drains: bool,
     writer: Option<Waker>,
 }
 
@@ -62,6 +66,8 @@ struct Place {
     /// How many bytes, and how many pieces, it has had.
     at: u64,
     pieces: usize,
+    /// When it took something last, or came.
+    moved: Instant,
     waker: Option<Waker>,
     is_cut: bool,
 }
@@ -101,7 +107,8 @@ impl Buffer {
             keeps: keep.is_some(),
             ending: None,
             readers: Slab::new(),
-            progress: 0,
+            left: Instant::now(),
+            drains: false,
             writer: None,
         };
         Arc::new(Self { state: Mutex::new(state), budget, window, keep: keep.unwrap_or(0) })
@@ -127,7 +134,8 @@ impl Buffer {
         if state.start > 0 {
             return None;
         }
-        let key = state.readers.insert(Place { at: 0, pieces: 0, waker: None, is_cut: false });
+        let moved = Instant::now();
+        let key = state.readers.insert(Place { at: 0, pieces: 0, moved, waker: None, is_cut: false });
         drop(state);
         Some(Reader { buffer: Arc::clone(self), key, ended: false })
     }
@@ -141,13 +149,14 @@ impl Buffer {
 
     /// Adds bytes, once there is room. Readers that stall for long are cut off; an error: none is left.
     pub async fn write(&self, data: Bytes) -> Result<(), Unread> {
+        let begun = Instant::now();
         loop {
-            let progress = self.state().progress;
+            let patience = self.state().patience(begun);
             let room = std::future::poll_fn(|cx| self.poll_room(cx));
-            if timeout(EXCHANGE_STALLED, room).await.is_ok() {
+            if timeout_at(patience, room).await.is_ok() {
                 break;
             }
-            if self.state().progress == progress && !self.cut_slowest() {
+            if !self.cut_stalled(begun) {
                 return Err(Unread);
             }
         }
@@ -187,28 +196,36 @@ impl Buffer {
         }
     }
 
-    /// Waits until all readers have had it; those that stall are cut off.
-    pub async fn drained(&self) {
-        loop {
-            let progress = self.state().progress;
-            let drained = std::future::poll_fn(|cx| {
-                let mut state = self.state();
-                if state.readers.is_empty() {
-                    return Poll::Ready(());
-                }
-                state.writer = Some(cx.waker().clone());
-                Poll::Pending
-            });
-            if timeout(EXCHANGE_STALLED, drained).await.is_ok() {
-                return;
-            }
-            if self.state().progress == progress {
-                let mut state = self.state();
-                state.readers.iter_mut().for_each(|(_, place)| place.is_cut = true);
-                state.wake();
-                return;
-            }
+    /// Waits until all readers have had it; those that stall are cut off. None: there is nobody to wait for, or somebody does so
+    /// already, or more of it may come.
+    pub fn drained(self: &Arc<Self>) -> Option<impl Future<Output = ()> + Send + 'static> {
+        let mut state = self.state();
+        if state.drains || state.ending.is_none() || state.slowest().is_none() {
+            return None;
         }
+        state.drains = true;
+        let this = Arc::clone(self);
+        Some(async move {
+            let begun = Instant::now();
+            loop {
+                let patience = this.state().patience(begun);
+                let drained = std::future::poll_fn(|cx| this.poll_drained(cx));
+                if timeout_at(patience, drained).await.is_ok() {
+                    return;
+                }
+                this.cut_stalled(begun);
+            }
+        })
+    }
+
+    fn poll_drained(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.state();
+        if state.slowest().is_none() {
+            state.drains = false;
+            return Poll::Ready(());
+        }
+        state.writer = Some(cx.waker().clone());
+        Poll::Pending
     }
 
     fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
@@ -241,16 +258,17 @@ impl Buffer {
         }
     }
 
-    /// Cuts off the readers that hold the writer up; false: none is left.
-    fn cut_slowest(&self) -> bool {
+    /// Cuts off the readers that have held the writer up for too long, since it waits; false: nobody reads it any more.
+    fn cut_stalled(&self, begun: Instant) -> bool {
         let mut state = self.state();
-        let slowest = state.slowest();
-        for (_, place) in &mut state.readers {
-            place.is_cut |= Some(place.at) == slowest;
+        let now = Instant::now();
+        for place in state.slowest_places() {
+            place.is_cut = stalled_at(place.moved, begun) <= now;
         }
         self.fit(&mut state);
         state.wake();
-        state.slowest().is_some()
+        let is_read = state.slowest().is_some();
+        is_read || state.readers.is_empty() && now < stalled_at(state.left, begun)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -276,6 +294,18 @@ impl State {
         self.readers.iter().filter(|(_, place)| !place.is_cut).map(|(_, place)| place.at).min()
     }
 
+    /// The readers that are the furthest behind.
+    fn slowest_places(&mut self) -> impl Iterator<Item = &mut Place> {
+        let slowest = self.slowest();
+        self.readers.iter_mut().map(|(_, place)| place).filter(move |place| !place.is_cut && Some(place.at) == slowest)
+    }
+
+    /// How long a writer waits that began then: until those who hold it up have stalled for long, or nobody has come to read.
+    fn patience(&mut self, begun: Instant) -> Instant {
+        let stalls = self.slowest_places().map(|place| stalled_at(place.moved, begun)).min();
+        stalls.unwrap_or_else(|| stalled_at(self.left, begun))
+    }
+
     fn wake(&mut self) {
         for (_, place) in &mut self.readers {
             if let Some(waker) = place.waker.take() {
@@ -285,169 +315,16 @@ impl State {
     }
 
     fn wake_writer(&mut self) {
-        self.progress += 1;
         if let Some(waker) = self.writer.take() {
             waker.wake();
         }
     }
 }
 
-/// A consumer reads a body.
-#[derive(Debug)]
-pub struct Reader {
-    buffer: Arc<Buffer>,
-    key: usize,
-    ended: bool,
-}
-
-impl Body for Reader {
-    type Data = Bytes;
-    type Error = CutOff;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
-        let this = &mut *self;
-        if this.ended {
-            return Poll::Ready(None);
-        }
-        let mut guard = this.buffer.state();
-        let state = &mut *guard;
-        let place = &mut state.readers[this.key];
-        if place.is_cut {
-            this.ended = true;
-            return Poll::Ready(Some(Err(CutOff)));
-        }
-        // What it has not had is still here.
-        if let Some(piece) = place.pieces.checked_sub(state.dropped).and_then(|at| state.pieces.get(at)).cloned() {
-            place.at += piece.len() as u64;
-            place.pieces += 1;
-            this.buffer.fit(state);
-            state.wake_writer();
-            return Poll::Ready(Some(Ok(Frame::data(piece))));
-        }
-        match &state.ending {
-            None => {
-                state.readers[this.key].waker = Some(cx.waker().clone());
-                Poll::Pending
-            }
-            Some(Ending::Cut) => {
-                this.ended = true;
-                Poll::Ready(Some(Err(CutOff)))
-            }
-            Some(Ending::Whole(trailers)) => {
-                this.ended = true;
-                Poll::Ready(trailers.clone().map(|trailers| Ok(Frame::trailers(trailers))))
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        let state = self.buffer.state();
-        let has_all = state.readers[self.key].at == state.end && !state.readers[self.key].is_cut;
-        self.ended || has_all && matches!(state.ending, Some(Ending::Whole(None)))
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let state = self.buffer.state();
-        let left = state.end - state.readers[self.key].at;
-        match state.ending {
-            Some(Ending::Whole(_)) => SizeHint::with_exact(left),
-            Some(Ending::Cut) | None => SizeHint::default(),
-        }
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        let mut state = self.buffer.state();
-        state.readers.remove(self.key);
-        state.wake_writer();
-    }
+/// When a reader that moved last at this time stalls, for a writer that has waited since then.
+fn stalled_at(moved: Instant, begun: Instant) -> Instant {
+    moved.max(begun) + EXCHANGE_STALLED
 }
 
 #[cfg(test)]
-mod tests {
-    use http_body_util::BodyExt as _;
-    use tokio::time::Instant;
-
-    use super::*;
-
-    fn buffer(window: usize, keep: Option<usize>) -> Arc<Buffer> {
-        Buffer::new(Budget::new(1000), window, keep)
-    }
-
-    async fn all(reader: Reader) -> Result<Bytes, CutOff> {
-        Ok(reader.collect().await?.to_bytes())
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_short_body_is_read_again_and_again_and_a_long_one_once() {
-        let short = buffer(4, Some(10));
-        for _ in 0..5 {
-            short.write("ab".into()).await.expect("it is kept");
-        }
-        short.finish(None);
-        for _ in 0..2 {
-            assert_eq!(all(short.read().expect("its start")).await.expect("whole"), "ababababab");
-        }
-        assert_eq!(short.budget.held(), 10);
-        let long = buffer(4, Some(3));
-        let reader = long.read().expect("its start");
-        let writer = async {
-            for _ in 0..5 {
-                long.write("ab".into()).await.expect("it is read");
-            }
-            long.finish(None);
-        };
-        let (read, ()) = tokio::join!(all(reader), writer);
-        assert_eq!(read.expect("whole"), "ababababab");
-        assert!(long.read().is_none());
-        assert_eq!(long.budget.held(), 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_nobody_reads_stops_the_writer_and_is_given_up_after_a_while() {
-        let body = buffer(4, None);
-        for _ in 0..2 {
-            body.write("ab".into()).await.expect("room");
-        }
-        let begun = Instant::now();
-        assert_eq!(body.write("ab".into()).await, Err(Unread));
-        assert_eq!(begun.elapsed(), EXCHANGE_STALLED);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_reader_that_stalls_is_cut_off_and_the_others_get_all() {
-        let body = buffer(4, None);
-        let (mut stalled, reader) = (body.read().expect("its start"), body.read().expect("its start"));
-        let writer = async {
-            for _ in 0..5 {
-                body.write("ab".into()).await.expect("one reads");
-            }
-            body.finish(None);
-        };
-        let (read, ()) = tokio::join!(all(reader), writer);
-        assert_eq!(read.expect("whole"), "ababababab");
-        assert_eq!(stalled.frame().await.map(Result::err), Some(Some(CutOff)));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_is_cut_is_never_taken_for_whole() {
-        let body = buffer(4, Some(10));
-        body.write("ab".into()).await.expect("room");
-        body.cut();
-        body.finish(None);
-        assert_eq!(all(body.read().expect("its start")).await, Err(CutOff));
-        assert!(!body.is_whole());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn where_too_much_is_kept_a_body_is_not() {
-        let budget = Budget::new(5);
-        let (one, two) = (Buffer::new(Arc::clone(&budget), 4, Some(10)), Buffer::new(Arc::clone(&budget), 4, Some(10)));
-        one.write("abcd".into()).await.expect("room");
-        two.write("abcd".into()).await.expect("room");
-        assert_eq!(budget.held(), 4);
-        drop(one);
-        assert_eq!(budget.held(), 0);
-    }
-}
+mod tests;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::core::{Key, Offer, Offered, Over, Seat};
@@ -72,10 +71,9 @@ impl Exchange {
     }
 
     /// A worker that polls touches its claim.
-    pub fn touch(&self, claim: ClaimId) -> Result<std::time::Duration, Over> {
-        let mut state = self.state();
-        let now = Instant::now().into_std();
-        state.core.touch(now, claim)
+    pub fn touch(self: &Arc<Self>, claim: ClaimId) -> Result<std::time::Duration, Over> {
+        // A lease may be shorter than the time to the first touch: then something is due earlier than before.
+        self.act(|core, now| core.touch(now, claim))
     }
 
     /// Keeps a claim for a worker that polls, until its next request.
@@ -100,10 +98,13 @@ impl Exchange {
         }
     }
 
-    /// A claim did not reach its worker.
-    pub fn not_handed(self: &Arc<Self>, claim: ClaimId) {
-        let job =
-            self.act_with(|state, _| if state.core.is_untouched(claim) { state.held.remove(&claim) } else { None });
+    /// A claim did not reach its worker, with this reader of its request. Where its worker has asked for it again since, it is on
+    /// its way with another.
+    pub fn not_handed(self: &Arc<Self>, claim: ClaimId, reader: u64) {
+        let job = self.act_with(|state, _| {
+            let is_newest = state.held.get(&claim).is_some_and(|job| job.entry().request.body.readers() == reader);
+            if is_newest && state.core.is_untouched(claim) { state.held.remove(&claim) } else { None }
+        });
         // Dropped, it goes to another worker.
         drop(job);
     }

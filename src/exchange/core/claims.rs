@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::item::{Lease, Phase};
+use super::item::{Again, Lease, Phase};
 use super::timers::urgency;
 use super::{Core, Dead, Effect, Ended, Failure, Offer, Seat};
 use crate::bounds::{EXCHANGE_COMPLETED, EXCHANGE_UNTOUCHED};
@@ -106,9 +106,7 @@ impl Core {
                 self.worker_seen = now;
                 self.leave_seat(claim, offer.seat.as_ref());
             }
-            None => {
-                self.lost(now, claim, Lost::Unwritten);
-            }
+            None => self.lost(now, claim, Lost::Unwritten),
         }
     }
 
@@ -145,9 +143,8 @@ impl Core {
         let item = self.items.get_mut(&id).ok_or(Over::Gone)?;
         let Phase::Claimed { since, .. } = item.phase else { return Err(Over::Completed) };
         item.phase = Phase::Streaming { claim, since, is_served: false };
-        let share = item.share.clone();
-        let keeps = item.is_known || share.is_some();
-        self.release_share(id, share.as_ref());
+        let keeps = item.is_known || item.share.is_some();
+        self.release_share(id);
         self.schedule(id);
         Ok(keeps)
     }
@@ -180,11 +177,12 @@ impl Core {
         }
     }
 
-    /// A worker is lost to its claim. Whether its item has failed after all attempts.
-    pub fn lost(&mut self, now: Instant, claim: ClaimId, how: Lost) -> bool {
-        let Some(Claim { item: id, .. }) = self.unclaim(now, claim) else { return false };
-        let Some(item) = self.items.get_mut(&id) else { return false };
-        let may_repeat = item.may_repeat;
+    /// A worker is lost to its claim.
+    pub fn lost(&mut self, now: Instant, claim: ClaimId, how: Lost) {
+        let Some(Claim { item: id, .. }) = self.unclaim(now, claim) else { return };
+        let Some(item) = self.items.get_mut(&id) else { return };
+        let again = item.again;
+        let has_begun = matches!(item.phase, Phase::Streaming { .. });
         let counts = match how {
             Lost::Unwritten | Lost::GivenBack => false,
             Lost::Untouched => {
@@ -195,17 +193,19 @@ impl Core {
         };
         item.attempts += u32::from(counts);
         let failure = match how {
-            Lost::AfterHead => Some(Failure::Cut),
             Lost::Malformed => Some(Failure::Malformed),
+            Lost::AfterHead => Some(Failure::Cut),
+            // Its consumers have some of that answer.
+            _ if has_begun => Some(Failure::Cut),
+            _ if again == Again::Never => Some(Failure::Broke),
             Lost::Unwritten | Lost::GivenBack => None,
-            Lost::Written | Lost::LeaseOver | Lost::Untouched if !may_repeat => Some(Failure::Broke),
+            Lost::Written | Lost::LeaseOver | Lost::Untouched if again != Again::Always => Some(Failure::Broke),
             Lost::Written | Lost::LeaseOver | Lost::Untouched => {
                 (item.attempts >= self.rules.attempts).then_some(Failure::Broke)
             }
         };
         let is_wanted = item.is_wanted(now);
-        let is_dead = failure == Some(Failure::Broke) && may_repeat;
-        if is_dead {
+        if failure == Some(Failure::Broke) && again == Again::Always {
             let dead = Dead { item: id, key: item.place.key.clone(), attempts: item.attempts, at: now };
             self.remember_dead(dead);
         }
@@ -214,7 +214,6 @@ impl Core {
             None if !is_wanted => self.end(now, id, Ended::Failed(Failure::Abandoned)),
             None => self.put_back(now, id, how),
         }
-        is_dead
     }
 
     fn put_back(&mut self, now: Instant, id: ItemId, how: Lost) {
@@ -262,10 +261,10 @@ impl Core {
         self.untouched(claim).is_some()
     }
 
-    /// The body of an item cannot be sent once more.
+    /// The body of an item cannot be sent once more: no other worker is given it.
     pub fn not_replayable(&mut self, id: ItemId) {
         if let Some(item) = self.items.get_mut(&id) {
-            item.may_repeat = false;
+            item.again = Again::Never;
         }
     }
 }

@@ -1,5 +1,6 @@
 //! PURE. How items end, and what is told of those that have not.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -87,6 +88,15 @@ impl Core {
         Some(Pending { state, position, retry_after: self.estimate.retry_after(position, self.workers()) })
     }
 
+    /// The same, for a consumer that is about to be told where to come back: from now on somebody knows the item.
+    pub fn tell(&mut self, id: ItemId) -> Option<Pending> {
+        let pending = self.pending(id)?;
+        if let Some(item) = self.items.get_mut(&id) {
+            item.is_known = true;
+        }
+        Some(pending)
+    }
+
     /// Whether a worker has this item, and nobody else may be given it now.
     #[must_use]
     pub fn is_claimed(&self, id: ItemId) -> bool {
@@ -103,8 +113,14 @@ impl Core {
             Phase::Claimed { .. } | Phase::Streaming { .. } => {}
         }
         item.phase = Phase::Ended { until: now + self.rules.keep };
-        let (share, is_known) = (item.share.clone(), item.is_known);
-        self.release_share(id, share.as_ref());
+        let is_known = item.is_known;
+        // Nothing was done: who sends the request again, with the same key, is to have it done.
+        if matches!(how, Ended::Failed(Failure::NotClaimed | Failure::NoWorker))
+            && let Some(once) = item.once.take()
+        {
+            self.once.remove(&(Arc::clone(&item.place.client), once.key));
+        }
+        self.release_share(id);
         if let Some(claim) = claim
             && self.unclaim(now, claim).is_some()
         {
@@ -129,16 +145,11 @@ impl Core {
         key: Option<&Key>,
         shown: impl Fn(ItemId) -> Option<T>,
     ) -> Vec<(T, u32)> {
-        let waits = |phase: &Phase| matches!(phase, Phase::Queued { .. } | Phase::Claimed { .. });
-        let mut found: Vec<_> = self
-            .items
-            .iter()
-            .filter(|(_, item)| item.share.is_some() && item.place.key.as_ref() == key && waits(&item.phase))
-            .map(|(id, item)| (item.place.sequence, *id, item.consumers))
-            .collect();
-        found.sort_unstable_by_key(|(sequence, ..)| *sequence);
+        let of_key = self.unanswered.get(&key.cloned());
+        let found: Vec<_> = of_key.into_iter().flat_map(BTreeMap::values).copied().collect();
         let mut ended = Vec::with_capacity(found.len());
-        for (_, id, consumers) in found {
+        for id in found {
+            let consumers = self.items.get(&id).map_or(0, |item| item.consumers);
             ended.extend(shown(id).map(|shown| (shown, consumers)));
             self.end(now, id, Ended::Done);
         }

@@ -80,3 +80,11 @@ impl Idle {
         Some(offer)
     }
 }
+
+#[cfg(test)]
+impl Idle {
+    /// Whether nothing of earlier offers is left in it.
+    pub(super) fn holds_nothing(&self) -> bool {
+        self.offers.is_empty() && self.of_any_key.is_empty() && self.of_key.is_empty()
+    }
+}

@@ -22,8 +22,7 @@ pub(super) struct Item {
     pub(super) is_known: bool,
     pub(super) once: Option<Once>,
     pub(super) share: Option<Arc<str>>,
-    /// Another worker may be given it after one may have begun.
-    pub(super) may_repeat: bool,
+    pub(super) again: Again,
     pub(super) submitted: Instant,
     pub(super) expires: Instant,
     /// Attempts that are over and count.
@@ -64,14 +63,46 @@ pub(super) enum Lease {
     Touched(Instant),
 }
 
+/// Whether another worker may be given an item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Again {
+    /// Also after one may have begun.
+    Always,
+    /// As long as none may have begun.
+    UnlessBegun,
+    /// No: its body cannot be sent once more.
+    Never,
+}
+
+/// For how long an answer is of use to anybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// Until its item has ended.
+    Yes,
+    /// Until then, unless a consumer comes.
+    Until(Instant),
+    /// Not any more.
+    No,
+}
+
 impl Item {
     /// Whether its answer is of use to anybody.
     pub(super) fn is_wanted(&self, now: Instant) -> bool {
-        self.consumers > 0
-            || self.is_async
-            || self.once.is_some()
-            || self.kept_until.is_some_and(|until| now < until)
-            || matches!(self.phase, Phase::Streaming { is_served: true, .. })
+        match self.wanted() {
+            Wanted::Yes => true,
+            Wanted::Until(until) => now < until,
+            Wanted::No => false,
+        }
+    }
+
+    /// For how long its answer is of use to anybody, if nobody comes or goes.
+    pub(super) fn wanted(&self) -> Wanted {
+        let is_served = matches!(self.phase, Phase::Streaming { is_served: true, .. });
+        match self.kept_until {
+            _ if self.consumers > 0 || self.is_async || self.once.is_some() || is_served => Wanted::Yes,
+            Some(until) => Wanted::Until(until),
+            None => Wanted::No,
+        }
     }
 
     /// The live claim.

@@ -25,6 +25,7 @@ pub(super) struct Place {
 
 /// Queued items.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Queue {
     all: Turns,
     /// The same by key, for workers that take those of one key alone.
@@ -35,10 +36,12 @@ pub(super) struct Queue {
 
 /// The items that some workers may take, by urgency.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
 struct Turns([Level; URGENCIES]);
 
 /// The items of one urgency.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
 struct Level {
     /// Clients, in the order of their turns.
     ring: BTreeMap<i64, Client>,
@@ -50,6 +53,7 @@ struct Level {
 
 /// The items of one client at one urgency, in the order in which they came.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 struct Waiting {
     turn: i64,
     items: BTreeMap<u64, ItemId>,
@@ -211,6 +215,15 @@ impl Level {
         self.ring.remove(&waiting.turn);
         waiting.turn = turn;
         self.ring.insert(turn, Arc::clone(client));
+    }
+}
+
+#[cfg(test)]
+impl Queue {
+    /// Whether nothing of earlier items is left in it.
+    pub(super) fn holds_nothing(&self) -> bool {
+        let levels = self.all.0.iter().all(|level| level.ring.is_empty() && level.clients.is_empty());
+        self.is_empty() && self.all.is_empty() && levels && self.keys.is_empty() && self.of_client.is_empty()
     }
 }
 

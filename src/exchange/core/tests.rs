@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use super::*;
 
+mod reference;
+mod schedules;
+
 /// A core, and the time.
 struct Run {
     core: Core,
@@ -75,16 +78,19 @@ impl Run {
 
     fn later(&mut self, seconds: u64) {
         self.now += Duration::from_secs(seconds);
-        self.core.tick(self.now);
+        self.core.tick(self.now, |_| true);
     }
 
     /// What was assigned since the effects were looked at last.
     fn assigned(&mut self) -> Vec<(ClaimId, ItemId, u32)> {
         let assigned = |effect| match effect {
             Effect::Assign { claim, item, attempt, .. } => Some((claim, item, attempt)),
-            Effect::Superseded(_) | Effect::Cancel(_) | Effect::PutBack(..) | Effect::End(..) | Effect::Forget(_) => {
-                None
-            }
+            Effect::Superseded(_)
+            | Effect::Cancel(_)
+            | Effect::PutBack(..)
+            | Effect::Dead(_)
+            | Effect::End(..)
+            | Effect::Forget(_) => None,
         };
         self.core.effects().into_iter().filter_map(assigned).collect()
     }
@@ -96,6 +102,7 @@ impl Run {
             | Effect::Superseded(_)
             | Effect::Cancel(_)
             | Effect::PutBack(..)
+            | Effect::Dead(_)
             | Effect::Forget(_) => None,
         };
         self.core.effects().into_iter().filter_map(failed).collect()
@@ -382,4 +389,61 @@ fn waiting_makes_an_item_more_urgent() {
     assert_eq!(run.assigned(), [(claim, patient, 1)]);
     let claim = run.offer(false);
     assert_eq!(run.assigned(), [(claim, item, 1)]);
+}
+
+#[test]
+fn an_answer_that_was_read_to_its_end_is_not_looked_at_for_ever_when_the_time_to_come_back_is_over() {
+    let mut run = Run::new();
+    let item = run.item("a");
+    let claim = run.offer(false);
+    run.core.leave(run.now, item, Leave::Told(Duration::from_secs(5)));
+    run.core.head(claim).expect("it lives");
+    assert!(run.core.attach(item, false));
+    run.core.leave(run.now, item, Leave::Served);
+    run.later(35);
+    assert!(run.core.next().is_none_or(|next| next > run.now));
+    assert!(run.core.finish(run.now, claim).is_some());
+}
+
+#[test]
+fn what_has_begun_to_be_answered_is_never_given_to_another_worker() {
+    for how in [Lost::Unwritten, Lost::GivenBack, Lost::Written] {
+        let mut run = Run::new();
+        let item = run.item("a");
+        let claim = run.offer(false);
+        run.core.head(claim).expect("it lives");
+        run.core.effects();
+        run.core.lost(run.now, claim, how);
+        assert_eq!(run.failures(), [(item, Failure::Cut)], "{how:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_sent_again_is_not_put_back_however_its_worker_was_lost() {
+    for how in [Lost::Unwritten, Lost::GivenBack, Lost::Written] {
+        let mut run = Run::with(Rules { repeat: Repeat::Always, ..rules() });
+        let item = run.item("a");
+        let claim = run.offer(true);
+        run.core.effects();
+        run.core.not_replayable(item);
+        run.core.lost(run.now, claim, how);
+        assert_eq!(run.failures(), [(item, Failure::Broke)], "{how:?}");
+        assert_eq!(run.core.dead().count(), 0, "it is no repeated failure");
+    }
+}
+
+#[test]
+fn what_nobody_took_may_be_sent_again_with_its_key() {
+    for refuse_after in [None, Some(Duration::from_secs(300))] {
+        let mut run = Run::with(Rules { refuse_after, ..rules() });
+        let keyed =
+            |run: &mut Run| Submission { once: Some(Once { key: "k".into(), digest: [1; 32] }), ..run.submission("a") };
+        let submission = keyed(&mut run);
+        let item = run.submit(submission);
+        run.later(300);
+        assert_eq!(run.failures().first().map(|(failed, _)| *failed), Some(item));
+        run.offer(false);
+        let again = keyed(&mut run);
+        assert_ne!(run.submit(again), item);
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::item::{Item, Lease, Phase};
+use super::item::{Again, Item, Lease, Phase, Wanted};
 use super::{Core, Ended, Failure, Lost, Rules};
 use crate::exchange::id::ItemId;
 
@@ -23,8 +23,8 @@ impl Core {
         Some(self.worker_seen + after)
     }
 
-    /// It is now later.
-    pub fn tick(&mut self, now: Instant) {
+    /// It is now later. Whether the body of an item can be sent again, the owner knows.
+    pub fn tick(&mut self, now: Instant, is_replayable: impl Fn(ItemId) -> bool) {
         if self.refuses_at().is_some_and(|at| at <= now) {
             while let Some(id) = self.queue.next(None) {
                 self.end(now, id, Ended::Failed(Failure::NoWorker));
@@ -36,13 +36,16 @@ impl Core {
             self.timers.pop_first();
             if let Some(item) = self.items.get_mut(&id) {
                 item.timer = None;
+                if !is_replayable(id) {
+                    item.again = Again::Never;
+                }
             }
             self.look(now, id);
         }
     }
 
-    /// Does to an item what the time, or the leave of a consumer, does.
-    pub(super) fn look(&mut self, now: Instant, id: ItemId) {
+    /// Does to an item what the time does.
+    fn look(&mut self, now: Instant, id: ItemId) {
         let Some(item) = self.items.get_mut(&id) else { return };
         let is_wanted = item.is_wanted(now);
         match item.phase {
@@ -101,8 +104,11 @@ pub(super) fn urgency(item: &Item, now: Instant) -> u8 {
 }
 
 fn next(item: &Item, rules: &Rules) -> Option<Instant> {
-    let is_kept_by_time = item.consumers == 0 && !item.is_async && item.once.is_none();
-    let unwanted = item.kept_until.filter(|_| is_kept_by_time);
+    let unwanted = match item.wanted() {
+        Wanted::Until(until) => Some(until),
+        // What nobody wants ends at once.
+        Wanted::Yes | Wanted::No => None,
+    };
     let of_phase = match item.phase {
         Phase::Queued { .. } => {
             let steps = u32::from(item.declared - item.place.urgency) + 1;

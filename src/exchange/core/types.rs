@@ -128,6 +128,8 @@ pub enum Effect {
     Cancel(ClaimId),
     /// An item is in the queue again.
     PutBack(ItemId, Lost),
+    /// An item has failed after all attempts.
+    Dead(ItemId),
     /// An item has ended without an answer, or its answer is broken.
     End(ItemId, Failure),
     /// Nothing is known of an item any more.

@@ -99,7 +99,7 @@ async fn hold(arrived: &Arrived<'_>, consumer: Consumer, mut until: Instant, is_
             drains_at = Some(Instant::now() + LOOK_AGAIN);
         }
     }
-    match exchange.pending(entry.id) {
+    match exchange.tell(entry.id) {
         Some(pending) => {
             let location = format!("{}/work/{}?n=1", exchange.config().endpoint, entry.id);
             come_back(consumer, pending, Back { location, accepted: is_async, is_async })

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 
 use crate::exchange::Exchange;
-use crate::exchange::body::BodyError;
+use crate::exchange::body::{BodyError, BodyReader};
 use crate::exchange::id::ClaimId;
 
 /// A claim on its way to its worker. Dropped before all of the request was written, the claim goes back.
@@ -15,11 +15,13 @@ use crate::exchange::id::ClaimId;
 pub struct Handed {
     exchange: Arc<Exchange>,
     claim: Option<ClaimId>,
+    /// Which reader of the request's body it is.
+    reader: u64,
 }
 
 impl Handed {
-    pub(super) fn new(exchange: &Arc<Exchange>, claim: ClaimId) -> Self {
-        Self { exchange: Arc::clone(exchange), claim: Some(claim) }
+    pub(super) fn new(exchange: &Arc<Exchange>, claim: ClaimId, body: &BodyReader) -> Self {
+        Self { exchange: Arc::clone(exchange), claim: Some(claim), reader: body.number() }
     }
 
     /// The same, of a body that has perhaps ended.
@@ -41,7 +43,7 @@ impl Handed {
 impl Drop for Handed {
     fn drop(&mut self) {
         if let Some(claim) = self.claim {
-            self.exchange.not_handed(claim);
+            self.exchange.not_handed(claim, self.reader);
         }
     }
 }

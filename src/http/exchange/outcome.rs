@@ -34,7 +34,7 @@ pub(super) fn ended(mut consumer: Consumer, outcome: Outcome, wants: Wants) -> R
             consumer.served();
             Body::Empty
         }
-        Wants::All => match answer.body.read() {
+        Wants::All => match consumer.read(&answer) {
             Some(reader) => {
                 let reading = Waits::new(consumer, length(answer.status, &answer.headers));
                 Body::Exchange(WorkerBody::Answer(reader, Box::new(reading)))

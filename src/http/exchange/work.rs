@@ -91,7 +91,7 @@ fn hop(arrived: &Arrived<'_>) -> u32 {
 /// Tells a consumer to come back: elsewhere, as long as clients follow that many redirects.
 fn told(arrived: &Arrived<'_>, consumer: Consumer, hop: u32) -> Response<Body> {
     let (config, entry) = (arrived.exchange.config(), Arc::clone(consumer.entry()));
-    let Some(pending) = arrived.exchange.pending(entry.id) else {
+    let Some(pending) = arrived.exchange.tell(entry.id) else {
         return answer_of(arrived, consumer, entry.outcome());
     };
     let accepted = entry.is_async || hop >= config.chain.hops;
