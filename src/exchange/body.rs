@@ -4,9 +4,9 @@
 
 use std::error::Error;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -30,7 +30,6 @@ pub struct RequestBody {
     length: Option<u64>,
     /// The newest reader: an older one gets nothing more.
     reader: AtomicU64,
-    replayable: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -40,8 +39,10 @@ struct Source {
     /// How much that is.
     bytes: usize,
     rest: Rest,
+    /// Some of it was read and not kept, or it broke off: it cannot be sent once more.
+    is_gone: bool,
     trailers: Option<HeaderMap>,
-    /// Who waits until it is stored.
+    /// Who waits for the next of it, or until it is stored.
     waker: Option<Waker>,
 }
 
@@ -90,20 +91,14 @@ impl RequestBody {
 
     fn of(read: Vec<Bytes>, rest: Rest, replay: usize, length: Option<u64>) -> Self {
         let bytes = read.iter().map(Bytes::len).sum();
-        let source = Mutex::new(Source { read, bytes, rest, trailers: None, waker: None });
-        Self { source, replay, length, reader: AtomicU64::new(0), replayable: AtomicBool::new(true) }
+        let source = Mutex::new(Source { read, bytes, rest, is_gone: false, trailers: None, waker: None });
+        Self { source, replay, length, reader: AtomicU64::new(0) }
     }
 
     /// How long it is, where its head says so.
     #[must_use]
     pub fn length(&self) -> Option<u64> {
         self.length
-    }
-
-    /// Whether all of it can be sent once more.
-    #[must_use]
-    pub fn is_replayable(&self) -> bool {
-        self.replayable.load(Ordering::Acquire)
     }
 
     /// Whether some of it is still to come from the consumer.
@@ -130,7 +125,8 @@ impl RequestBody {
                 }
             }
         };
-        if storing.body.as_ref().is_some_and(|body| body.size_hint().lower() > most as u64) {
+        let left = storing.body.as_ref().map_or(0, |body| body.size_hint().lower());
+        if left.saturating_add(self.source().bytes as u64) > most as u64 {
             return Err(NotStored::TooLarge(most));
         }
         while let Some(frame) = match storing.body.as_mut() {
@@ -151,7 +147,6 @@ impl RequestBody {
             }
             if source.bytes > most {
                 // The rest can still be streamed.
-                self.replayable.store(false, Ordering::Release);
                 return Err(NotStored::TooLarge(most));
             }
         }
@@ -179,6 +174,69 @@ impl RequestBody {
 }
 
 impl Source {
+    /// The next of it for a reader that has had so many of the pieces that are kept.
+    fn poll_next(
+        &mut self,
+        replay: usize,
+        (at, is_ahead): (&mut usize, &mut bool),
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(piece) = self.read.get(*at) {
+            *at += 1;
+            return Poll::Ready(Some(Ok(Frame::data(piece.clone()))));
+        }
+        if self.is_gone && !*is_ahead {
+            return Poll::Ready(Some(Err("what comes next went to another worker, and was not kept".into())));
+        }
+        let frame = match &mut self.rest {
+            Rest::None => None,
+            Rest::Storing => {
+                self.waker = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            Rest::Broken => Some(Err("the consumer broke off its body".into())),
+            Rest::Coming(body) => {
+                let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) else {
+                    self.waker = Some(cx.waker().clone());
+                    return Poll::Pending;
+                };
+                // Who knows the length does not ask for the end.
+                if body.is_end_stream() && matches!(frame, Some(Ok(_))) {
+                    self.rest = Rest::None;
+                }
+                frame
+            }
+        };
+        Poll::Ready(match frame {
+            Some(Ok(frame)) => Some(Ok(match frame.into_data() {
+                Ok(data) => {
+                    if !self.is_gone && self.bytes + data.len() <= replay {
+                        self.bytes += data.len();
+                        self.read.push(data.clone());
+                        *at += 1;
+                    } else if !data.is_empty() {
+                        (self.is_gone, *is_ahead) = (true, true);
+                    }
+                    Frame::data(data)
+                }
+                Err(frame) => {
+                    self.trailers = frame.trailers_ref().cloned();
+                    self.rest = Rest::None;
+                    frame
+                }
+            })),
+            Some(Err(error)) => {
+                self.rest = Rest::Broken;
+                (self.is_gone, *is_ahead) = (true, true);
+                Some(Err(error))
+            }
+            None => {
+                self.rest = Rest::None;
+                self.trailers.clone().map(|trailers| Ok(Frame::trailers(trailers)))
+            }
+        })
+    }
+
     fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
@@ -204,21 +262,55 @@ impl Drop for Storing<'_> {
 }
 
 /// A worker reads a body.
-#[derive(Debug)]
 pub struct BodyReader {
     body: Arc<RequestBody>,
     number: u64,
     /// How many of the pieces that were read before it has had.
     at: usize,
+    /// It has had what was not kept.
+    is_ahead: bool,
     ended: bool,
+    /// Is told before the worker gets what is not kept, or that the body broke off.
+    gone: Box<dyn Fn(Gone) + Send + Sync>,
+}
+
+/// Why a body cannot be sent once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gone {
+    /// Some of it was not kept.
+    NotKept,
+    /// The consumer broke it off.
+    Broken,
+}
+
+/// Which reading of a body it is.
+#[derive(Debug)]
+pub struct Reading {
+    body: Arc<RequestBody>,
+    number: u64,
+}
+
+impl Reading {
+    /// Whether nobody has begun to read the body since.
+    #[must_use]
+    pub fn is_newest(&self) -> bool {
+        self.body.reader.load(Ordering::Acquire) == self.number
+    }
 }
 
 impl BodyReader {
-    /// From the start. Other readers get nothing more.
+    /// From the start. Other readers get nothing more. `gone` is told once the body cannot be sent once more.
     #[must_use]
-    pub fn new(body: &Arc<RequestBody>) -> Self {
+    pub fn new(body: &Arc<RequestBody>, gone: impl Fn(Gone) + Send + Sync + 'static) -> Self {
         let number = body.reader.fetch_add(1, Ordering::AcqRel) + 1;
-        Self { body: Arc::clone(body), number, at: 0, ended: false }
+        body.source().wake();
+        Self { body: Arc::clone(body), number, at: 0, is_ahead: false, ended: false, gone: Box::new(gone) }
+    }
+
+    /// Which reading it is.
+    #[must_use]
+    pub fn reading(&self) -> Reading {
+        Reading { body: Arc::clone(&self.body), number: self.number }
     }
 }
 
@@ -236,72 +328,34 @@ impl Body for BodyReader {
             return Poll::Ready(Some(Err("another worker has the request by now".into())));
         }
         let mut source = this.body.source();
-        let source = &mut *source;
-        if let Some(piece) = source.read.get(this.at) {
-            this.at += 1;
-            return Poll::Ready(Some(Ok(Frame::data(piece.clone()))));
+        let was_gone = source.is_gone;
+        let frame = ready!(source.poll_next(this.body.replay, (&mut this.at, &mut this.is_ahead), cx));
+        let is_gone = source.is_gone && !was_gone;
+        drop(source);
+        if is_gone {
+            (this.gone)(if matches!(frame, Some(Err(_))) { Gone::Broken } else { Gone::NotKept });
         }
-        let frame = match &mut source.rest {
-            Rest::None => None,
-            Rest::Storing => {
-                source.waker = Some(cx.waker().clone());
-                return Poll::Pending;
-            }
-            Rest::Broken => Some(Err("the consumer broke off its body".into())),
-            Rest::Coming(body) => {
-                let frame = std::task::ready!(Pin::new(&mut *body).poll_frame(cx));
-                // Who knows the length does not ask for the end.
-                if body.is_end_stream() && matches!(frame, Some(Ok(_))) {
-                    source.rest = Rest::None;
-                }
-                frame
-            }
-        };
-        match frame {
-            Some(Ok(frame)) => {
-                let frame = match frame.into_data() {
-                    Ok(data) => {
-                        let keeps = this.body.is_replayable() && source.bytes + data.len() <= this.body.replay;
-                        if keeps {
-                            source.bytes += data.len();
-                            source.read.push(data.clone());
-                            this.at += 1;
-                        } else if !data.is_empty() {
-                            this.body.replayable.store(false, Ordering::Release);
-                        }
-                        Frame::data(data)
-                    }
-                    Err(frame) => {
-                        source.trailers = frame.trailers_ref().cloned();
-                        source.rest = Rest::None;
-                        this.ended = true;
-                        frame
-                    }
-                };
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Some(Err(error)) => {
-                source.rest = Rest::Broken;
-                this.ended = true;
-                Poll::Ready(Some(Err(error)))
-            }
-            None => {
-                source.rest = Rest::None;
-                this.ended = true;
-                Poll::Ready(source.trailers.clone().map(|trailers| Ok(Frame::trailers(trailers))))
-            }
-        }
+        // Trailers are the end, too.
+        this.ended = !matches!(&frame, Some(Ok(frame)) if frame.is_data());
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
         self.ended || {
             let source = self.body.source();
-            matches!(source.rest, Rest::None) && self.at >= source.read.len() && source.trailers.is_none()
+            let is_short = source.is_gone && !self.is_ahead;
+            matches!(source.rest, Rest::None) && !is_short && self.at >= source.read.len() && source.trailers.is_none()
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         self.body.length.filter(|_| self.at == 0).map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+impl std::fmt::Debug for BodyReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BodyReader").field("body", &self.body).field("at", &self.at).finish_non_exhaustive()
     }
 }
 

@@ -131,6 +131,7 @@ impl Core {
             once,
             share,
             may_repeat,
+            is_replayable: true,
             submitted: now,
             expires: now + age,
             attempts: 0,

@@ -76,7 +76,8 @@ impl Job {
     /// The body of the request, from its start.
     #[must_use]
     pub fn body(&self) -> BodyReader {
-        BodyReader::new(&self.entry.request.body)
+        let (exchange, item) = (Arc::clone(&self.exchange), self.entry.id);
+        BodyReader::new(&self.entry.request.body, move |why| exchange.body_gone(item, why))
     }
 
     /// From now on the worker may have begun.
@@ -130,7 +131,7 @@ impl Job {
     fn end(&mut self, how: Lost) {
         if self.stage != Stage::Over {
             self.stage = Stage::Over;
-            self.exchange.lost(self.claim, &self.entry, how);
+            self.exchange.lost(self.claim, how);
         }
     }
 }

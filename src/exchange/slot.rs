@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::core::{Key, Offer, Offered, Over, Seat};
+use super::core::{Key, Lost, Offer, Offered, Over, Seat};
 use super::id::ClaimId;
 use super::job::Job;
 use super::{Exchange, random};
@@ -79,8 +79,10 @@ impl Exchange {
     }
 
     /// Keeps a claim for a worker that polls, until its next request.
-    pub fn hold_job(self: &Arc<Self>, job: Job) {
+    pub fn hold_job(self: &Arc<Self>, mut job: Job) {
         let claim = job.claim();
+        // Only who knows that it was not handed over may say so.
+        job.written();
         let over =
             self.act_with(
                 |state, _| {
@@ -104,8 +106,9 @@ impl Exchange {
     pub fn not_handed(self: &Arc<Self>, claim: ClaimId) {
         let job =
             self.act_with(|state, _| if state.core.is_untouched(claim) { state.held.remove(&claim) } else { None });
-        // Dropped, it goes to another worker.
-        drop(job);
+        if let Some(job) = job {
+            job.lost(Lost::Unwritten);
+        }
     }
 
     /// Is cancelled once a claim is over; none: it is.

@@ -2,6 +2,7 @@
 
 mod claims; // workers that poll
 mod consumers; // what consumers are told
+mod faults; // what happens when something goes wrong
 mod reverse; // workers that dial in
 
 use std::net::SocketAddr;

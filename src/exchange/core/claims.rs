@@ -197,6 +197,12 @@ impl Core {
         let failure = match how {
             Lost::AfterHead => Some(Failure::Cut),
             Lost::Malformed => Some(Failure::Malformed),
+            // Another worker would get a part of the body.
+            Lost::Unwritten | Lost::GivenBack | Lost::Written | Lost::LeaseOver | Lost::Untouched
+                if !item.is_replayable =>
+            {
+                Some(Failure::Broke)
+            }
             Lost::Unwritten | Lost::GivenBack => None,
             Lost::Written | Lost::LeaseOver | Lost::Untouched if !may_repeat => Some(Failure::Broke),
             Lost::Written | Lost::LeaseOver | Lost::Untouched => {
@@ -204,7 +210,7 @@ impl Core {
             }
         };
         let is_wanted = item.is_wanted(now);
-        let is_dead = failure == Some(Failure::Broke) && may_repeat;
+        let is_dead = failure == Some(Failure::Broke) && may_repeat && item.is_replayable;
         if is_dead {
             let dead = Dead { item: id, key: item.place.key.clone(), attempts: item.attempts, at: now };
             self.remember_dead(dead);
@@ -262,10 +268,15 @@ impl Core {
         self.untouched(claim).is_some()
     }
 
+    /// The consumer of an item has broken off its body, so nobody can answer it.
+    pub fn broken_off(&mut self, now: Instant, id: ItemId) {
+        self.end(now, id, Ended::Failed(Failure::BodyBroke));
+    }
+
     /// The body of an item cannot be sent once more.
     pub fn not_replayable(&mut self, id: ItemId) {
         if let Some(item) = self.items.get_mut(&id) {
-            item.may_repeat = false;
+            item.is_replayable = false;
         }
     }
 }

@@ -24,6 +24,8 @@ pub(super) struct Item {
     pub(super) share: Option<Arc<str>>,
     /// Another worker may be given it after one may have begun.
     pub(super) may_repeat: bool,
+    /// All of its body can be sent once more.
+    pub(super) is_replayable: bool,
     pub(super) submitted: Instant,
     pub(super) expires: Instant,
     /// Attempts that are over and count.

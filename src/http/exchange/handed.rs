@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 
 use crate::exchange::Exchange;
-use crate::exchange::body::BodyError;
+use crate::exchange::body::{BodyError, Reading};
 use crate::exchange::id::ClaimId;
 
 /// A claim on its way to its worker. Dropped before all of the request was written, the claim goes back.
@@ -15,11 +15,12 @@ use crate::exchange::id::ClaimId;
 pub struct Handed {
     exchange: Arc<Exchange>,
     claim: Option<ClaimId>,
+    reading: Reading,
 }
 
 impl Handed {
-    pub(super) fn new(exchange: &Arc<Exchange>, claim: ClaimId) -> Self {
-        Self { exchange: Arc::clone(exchange), claim: Some(claim) }
+    pub(super) fn new(exchange: &Arc<Exchange>, claim: ClaimId, reading: Reading) -> Self {
+        Self { exchange: Arc::clone(exchange), claim: Some(claim), reading }
     }
 
     /// The same, of a body that has perhaps ended.
@@ -40,7 +41,8 @@ impl Handed {
 
 impl Drop for Handed {
     fn drop(&mut self) {
-        if let Some(claim) = self.claim {
+        // Its worker may have polled again, and get the same claim by another connection.
+        if let Some(claim) = self.claim.filter(|_| self.reading.is_newest()) {
             self.exchange.not_handed(claim);
         }
     }

@@ -63,6 +63,11 @@ pub(super) fn gone() -> Problem {
     Problem::new(Kind::ResultGone, detail)
 }
 
+/// The request is not whole.
+pub(super) fn broken() -> Problem {
+    Problem::new(Kind::MalformedRequest, "the body broke off: send all of it")
+}
+
 /// Why there is no answer.
 fn problem(failure: Failure) -> Problem {
     match failure {
@@ -89,6 +94,7 @@ fn problem(failure: Failure) -> Problem {
         Failure::Cut => {
             Problem::new(Kind::WorkerBroke, "the worker broke off within its answer: the work may have been done")
         }
+        Failure::BodyBroke => broken(),
         Failure::Deleted | Failure::Abandoned => gone(),
     }
 }

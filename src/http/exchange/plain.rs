@@ -85,7 +85,7 @@ pub(super) fn claim(exchange: &Arc<Exchange>, job: Job, form: Form) -> Response<
     insert(headers, EXCHANGE_TARGET, &entry.request.target);
     insert(headers, EXCHANGE_LEASE, &config.lease.length.as_secs().to_string());
     let body = job.body();
-    let handed = Handed::new(exchange, id);
+    let handed = Handed::new(exchange, id, body.reading());
     *response.body_mut() = Body::Exchange(match form {
         Form::Plain => {
             let handed = handed.of(&body);
