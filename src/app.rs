@@ -16,6 +16,7 @@ use crate::admin::followed::Followed;
 use crate::admin::{self, Admin};
 use crate::config::{Config, Judges};
 use crate::controller;
+use crate::exchange::Exchange;
 use crate::http::{Router, listen, metrics, proxy};
 use crate::hub;
 use crate::lifecycle::ready::ReadinessCheck;
@@ -315,7 +316,7 @@ impl App {
             fatal = tasks.first_exit() => return Err(fatal.into()),
             signal = stops() => tracing::info!(signal, grace = ?stop.grace(), "stopping"),
         }
-        let drained = drain(&stop, &table, &connections, &open);
+        let drained = drain(&stop, (&table, exchanges.all()), &connections, &open);
         tokio::select! {
             () = drained => {}
             _ = stops() => return Err(AppError::Aborted),
@@ -346,12 +347,21 @@ fn needs_cluster(config: &Config) -> Option<String> {
 }
 
 /// Answers what is parked, then closes connections, within the grace period.
-async fn drain(stop: &Stop, operations: &OperationRegistry, connections: &TaskTracker, open: &IntGauge) {
+async fn drain(
+    stop: &Stop,
+    (operations, exchanges): (&OperationRegistry, &[Arc<Exchange>]),
+    connections: &TaskTracker,
+    open: &IntGauge,
+) {
     let deadline = Instant::now() + stop.grace();
     let drain = stop.drain();
     let emptied = async {
         for operation in operations.all() {
             operation.hub.emptied().await;
+        }
+        // A worker that polls posts its answer on another connection.
+        for exchange in exchanges {
+            exchange.emptied().await;
         }
     };
     // Who comes after the slots is answered at once when the process closes.

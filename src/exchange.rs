@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::rand;
 use bytes::Bytes;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -57,6 +57,8 @@ pub struct Exchange {
     earlier: Notify,
     budget: Arc<Budget>,
     metrics: Metrics,
+    /// How many requests workers work on.
+    in_flight: watch::Sender<usize>,
     /// Consumers that still read what has ended.
     lingering: TaskTracker,
 }
@@ -90,7 +92,8 @@ impl Exchange {
         };
         let budget = Budget::new(EXCHANGE_KEPT_BYTES);
         let (earlier, lingering) = (Notify::new(), TaskTracker::new());
-        Arc::new(Self { config, state: Mutex::new(state), earlier, budget, metrics, lingering })
+        let in_flight = watch::Sender::default();
+        Arc::new(Self { config, state: Mutex::new(state), earlier, budget, metrics, in_flight, lingering })
     }
 
     /// How it is configured.
@@ -127,6 +130,12 @@ impl Exchange {
                 () = self.earlier.notified() => {}
             }
         }
+    }
+
+    /// Waits until no worker works on a request.
+    pub async fn emptied(&self) {
+        // The sender lives as long as this.
+        let _ = self.in_flight.subscribe().wait_for(|count| *count == 0).await;
     }
 
     /// What is told of an item that has not ended. Its answer is kept from now on, also if it comes before the consumer has left.
@@ -179,6 +188,11 @@ impl Exchange {
         }
     }
 
+    /// The consumer of an item has broken off its body.
+    fn broken_off(self: &Arc<Self>, item: ItemId) {
+        self.act(|core, now| core.broken_off(now, item));
+    }
+
     fn lost(self: &Arc<Self>, claim: ClaimId, entry: &Entry, how: Lost) {
         let is_replayable = entry.request.body.is_replayable();
         self.act_with(|state, now| {
@@ -217,6 +231,7 @@ impl Exchange {
         let (queued, in_flight) = (state.core.queued(), state.core.in_flight());
         self.metrics.queued.set(i64::try_from(queued).unwrap_or(i64::MAX));
         self.metrics.in_flight.set(i64::try_from(in_flight).unwrap_or(i64::MAX));
+        self.in_flight.send_if_modified(|before| std::mem::replace(before, in_flight) != in_flight);
         let next = state.core.next();
         let is_earlier = next.is_some_and(|next| state.wakes.is_none_or(|wakes| next < wakes));
         if is_earlier {

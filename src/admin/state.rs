@@ -61,6 +61,7 @@ fn waiting(exchange: &Exchange) -> Value {
         "backend": "memory",
         "queued": shown.queued,
         "oldestSeconds": shown.oldest.as_secs(),
+        "consumers": shown.consumers,
         "inFlight": shown.in_flight,
         "freeSlots": shown.free,
         "dead": shown.dead.iter().map(|dead| json!({

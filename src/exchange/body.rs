@@ -14,6 +14,9 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
 
+use super::Exchange;
+use super::id::ItemId;
+
 /// Why a body broke off.
 pub type BodyError = Box<dyn Error + Send + Sync>;
 
@@ -223,6 +226,10 @@ pub struct BodyReader {
     /// Some of it is not here any more.
     lacks: bool,
     ended: bool,
+    /// The consumer has just broken it off.
+    broke: bool,
+    /// Who is told of that: the exchange, of which item it is.
+    tells: Option<(Arc<Exchange>, ItemId)>,
 }
 
 impl BodyReader {
@@ -235,7 +242,13 @@ impl BodyReader {
         source.wake();
         let (number, lacks) = (source.reader, !body.is_replayable());
         drop(source);
-        Self { body: Arc::clone(body), number, at: 0, lacks, ended: false }
+        Self { body: Arc::clone(body), number, at: 0, lacks, ended: false, broke: false, tells: None }
+    }
+
+    /// The same, that tells an exchange when the consumer breaks the body off, before the worker learns of it.
+    #[must_use]
+    pub(super) fn telling(self, exchange: &Arc<Exchange>, item: ItemId) -> Self {
+        Self { tells: Some((Arc::clone(exchange), item)), ..self }
     }
 
     /// Why it gets nothing more.
@@ -254,14 +267,9 @@ impl BodyReader {
     pub fn number(&self) -> u64 {
         self.number
     }
-}
 
-impl Body for BodyReader {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = &mut *self;
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self;
         if this.ended {
             return Poll::Ready(None);
         }
@@ -320,7 +328,7 @@ impl Body for BodyReader {
             }
             Some(Err(error)) => {
                 source.rest = Rest::Broken;
-                this.ended = true;
+                (this.ended, this.broke) = (true, true);
                 Poll::Ready(Some(Err(error)))
             }
             None => {
@@ -329,6 +337,22 @@ impl Body for BodyReader {
                 Poll::Ready(source.trailers.clone().map(|trailers| Ok(Frame::trailers(trailers))))
             }
         }
+    }
+}
+
+impl Body for BodyReader {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = self.poll_next(cx);
+        // The lock of the body is not held any more.
+        if std::mem::take(&mut self.broke)
+            && let Some((exchange, item)) = &self.tells
+        {
+            exchange.broken_off(*item);
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

@@ -231,6 +231,12 @@ impl Core {
         self.queue.len()
     }
 
+    /// How many consumers wait: several may share an item.
+    #[must_use]
+    pub fn consumers(&self) -> u64 {
+        self.items.values().map(|item| u64::from(item.consumers)).sum()
+    }
+
     /// How many items workers work on.
     #[must_use]
     pub fn in_flight(&self) -> usize {

@@ -1,6 +1,6 @@
 //! An item, as its consumers and its worker share it: the request, and what comes of it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::{HeaderMap, Method, StatusCode};
 use tokio::sync::watch;
@@ -58,21 +58,33 @@ pub struct Entry {
     /// Several may come for its answer: a worker is not to send them to where it can be read once alone.
     pub answers_many: bool,
     outcome: watch::Sender<Outcome>,
+    /// Why it has failed, also within its answer.
+    failure: OnceLock<Failure>,
 }
 
 impl Entry {
     pub(super) fn new(id: ItemId, request: Request, is_async: bool, answers_many: bool) -> Arc<Self> {
-        Arc::new(Self { id, request, is_async, answers_many, outcome: watch::Sender::default() })
+        Arc::new(Self {
+            id,
+            request,
+            is_async,
+            answers_many,
+            outcome: watch::Sender::default(),
+            failure: OnceLock::new(),
+        })
     }
 
-    /// What has come of it so far.
+    /// What has come of it so far: of an answer that broke off nothing is given to who comes after that.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
-        self.outcome.borrow().clone()
+        self.failure.get().map_or_else(|| self.outcome.borrow().clone(), |failure| Outcome::Failed(*failure))
     }
 
     /// Waits until it has an answer, or has failed.
     pub async fn ended(&self) -> Outcome {
+        if let Some(failure) = self.failure.get() {
+            return Outcome::Failed(*failure);
+        }
         let mut outcome = self.outcome.subscribe();
         // The sender lives as long as this.
         match outcome.wait_for(|outcome| !matches!(outcome, Outcome::Pending)).await {
@@ -105,5 +117,7 @@ impl Entry {
             }
             true
         });
+        // An item ends once.
+        let _ = self.failure.set(failure);
     }
 }

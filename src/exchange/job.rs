@@ -76,7 +76,7 @@ impl Job {
     /// The body of the request, from its start.
     #[must_use]
     pub fn body(&self) -> BodyReader {
-        BodyReader::new(&self.entry.request.body)
+        BodyReader::new(&self.entry.request.body).telling(&self.exchange, self.entry.id)
     }
 
     /// From now on the worker may have begun.

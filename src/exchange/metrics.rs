@@ -185,7 +185,7 @@ impl Metrics {
         self.ended_as(failure.as_str());
         let by = match failure {
             Failure::Deleted => "delete",
-            Failure::Abandoned => "consumer",
+            Failure::Abandoned | Failure::BodyBroke => "consumer",
             Failure::NotClaimed
             | Failure::NoWorker
             | Failure::TooSlow

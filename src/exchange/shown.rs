@@ -13,6 +13,8 @@ pub struct Shown {
     pub queued: usize,
     /// How long the oldest of them has waited.
     pub oldest: Duration,
+    /// Consumers that wait, also for what workers work on; several may share a request.
+    pub consumers: u64,
     /// Requests that workers work on.
     pub in_flight: usize,
     /// Slots that wait for a request.
@@ -50,6 +52,7 @@ impl Exchange {
         Shown {
             queued: core.queued(),
             oldest: core.oldest().map_or(Duration::ZERO, |since| now.saturating_duration_since(since)),
+            consumers: core.consumers(),
             in_flight: core.in_flight(),
             free: core.free(),
             dead: dead.collect(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::core::{Key, Offer, Offered, Over, Seat};
+use super::core::{Key, Lost, Offer, Offered, Over, Seat};
 use super::id::ClaimId;
 use super::job::Job;
 use super::{Exchange, random};
@@ -77,8 +77,10 @@ impl Exchange {
     }
 
     /// Keeps a claim for a worker that polls, until its next request.
-    pub fn hold_job(self: &Arc<Self>, job: Job) {
+    pub fn hold_job(self: &Arc<Self>, mut job: Job) {
         let claim = job.claim();
+        // Only who knows that it was not handed over may say so.
+        job.written();
         let over =
             self.act_with(
                 |state, _| {
@@ -105,8 +107,9 @@ impl Exchange {
             let is_newest = state.held.get(&claim).is_some_and(|job| job.entry().request.body.readers() == reader);
             if is_newest && state.core.is_untouched(claim) { state.held.remove(&claim) } else { None }
         });
-        // Dropped, it goes to another worker.
-        drop(job);
+        if let Some(job) = job {
+            job.lost(Lost::Unwritten);
+        }
     }
 
     /// Is cancelled once a claim is over; none: it is.

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Context;
 
 use futures::task::AtomicWaker;
-use tokio::sync::Notify;
 use tokio::time::{Duration, Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use crate::access;
 
@@ -18,7 +18,7 @@ pub struct ConnectionState {
     state: Mutex<State>,
     /// The task that serves it, where that waits for the last answer.
     task: AtomicWaker,
-    half_closed: Notify,
+    half_closed: CancellationToken,
 }
 
 #[derive(Debug)]
@@ -30,7 +30,6 @@ struct State {
     writing: u32,
     /// Since when there is none.
     idle_since: Instant,
-    half_closed: bool,
     /// Bytes of another request are here.
     more: bool,
 }
@@ -72,15 +71,8 @@ impl ConnectionState {
     /// A connection whose first request is about to be passed on.
     #[must_use]
     pub fn new(client: Arc<access::Connection>) -> Self {
-        let state = State {
-            phase: Phase::Idle,
-            requests: 0,
-            writing: 0,
-            idle_since: Instant::now(),
-            half_closed: false,
-            more: false,
-        };
-        Self { client, state: Mutex::new(state), task: AtomicWaker::new(), half_closed: Notify::new() }
+        let state = State { phase: Phase::Idle, requests: 0, writing: 0, idle_since: Instant::now(), more: false };
+        Self { client, state: Mutex::new(state), task: AtomicWaker::new(), half_closed: CancellationToken::new() }
     }
 
     /// A request has come.
@@ -97,18 +89,19 @@ impl ConnectionState {
     /// Waits until the client has closed its sending side (a FIN). Its earlier requests are
     /// answered; a parked one at once, since most clients that send a FIN are gone.
     pub async fn half_closed(&self) {
-        let mut half_closed = std::pin::pin!(self.half_closed.notified());
-        // Registered before the look, or a FIN in between would be missed.
-        half_closed.as_mut().enable();
-        if !self.is_half_closed() {
-            half_closed.await;
-        }
+        self.half_closed.cancelled().await;
+    }
+
+    /// Is cancelled then, for who outlives the request.
+    #[must_use]
+    pub fn end(&self) -> &CancellationToken {
+        &self.half_closed
     }
 
     /// Whether it has.
     #[must_use]
     pub fn is_half_closed(&self) -> bool {
-        self.state().half_closed
+        self.half_closed.is_cancelled()
     }
 
     /// Whether the request that is being answered is the last one that the client has sent so far.
@@ -179,8 +172,7 @@ impl ConnectionState {
     }
 
     pub(super) fn has_half_closed(&self) {
-        self.state().half_closed = true;
-        self.half_closed.notify_waiters();
+        self.half_closed.cancel();
     }
 
     /// What is left to do; wakes the task that asks once that changes.

@@ -261,6 +261,11 @@ impl Core {
         self.untouched(claim).is_some()
     }
 
+    /// The consumer of an item has broken off its body, so nobody can answer it.
+    pub fn broken_off(&mut self, now: Instant, id: ItemId) {
+        self.end(now, id, Ended::Failed(Failure::BodyBroke));
+    }
+
     /// The body of an item cannot be sent once more: no other worker is given it.
     pub fn not_replayable(&mut self, id: ItemId) {
         if let Some(item) = self.items.get_mut(&id) {

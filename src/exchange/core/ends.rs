@@ -36,6 +36,8 @@ pub enum Failure {
     Deleted,
     /// Nobody waits for it any more.
     Abandoned,
+    /// Its consumer broke off the body.
+    BodyBroke,
 }
 
 impl Failure {
@@ -45,7 +47,7 @@ impl Failure {
         match self {
             Self::NotClaimed | Self::NoWorker => "expired",
             Self::TooSlow | Self::Broke | Self::Malformed | Self::Cut => "failed",
-            Self::Deleted | Self::Abandoned => "cancelled",
+            Self::Deleted | Self::Abandoned | Self::BodyBroke => "cancelled",
         }
     }
 }

@@ -54,7 +54,10 @@ impl Core {
                 return self.end(now, id, Ended::Failed(Failure::Abandoned));
             }
             Phase::Queued { .. } if item.expires <= now => {
-                return self.end(now, id, Ended::Failed(Failure::NotClaimed));
+                // A worker that was lost to it may have begun.
+                let may_have_begun = item.attempts > 0 || item.untouched > 0;
+                let failure = if may_have_begun { Failure::Broke } else { Failure::NotClaimed };
+                return self.end(now, id, Ended::Failed(failure));
             }
             Phase::Queued { .. } => {
                 let urgency = urgency(item, now);

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::handed::Handed;
 use super::message::MessageBody;
@@ -28,14 +29,17 @@ pub enum WorkerBody {
 #[derive(Debug)]
 pub struct Waits {
     consumer: Consumer,
+    /// It has closed its sending side: most that do are gone.
+    leaves: Pin<Box<WaitForCancellationFutureOwned>>,
     /// How many bytes are still to come, if the head says it.
     left: Option<u64>,
 }
 
 impl Waits {
-    /// A consumer, and how long the answer is, if its head says so.
-    pub(super) fn new(consumer: Consumer, length: Option<u64>) -> Self {
-        let mut waits = Self { consumer, left: length };
+    /// A consumer, the end of what it sends, and how long the answer is, if its head says so.
+    pub(super) fn new(consumer: Consumer, end: &CancellationToken, length: Option<u64>) -> Self {
+        let leaves = Box::pin(end.clone().cancelled_owned());
+        let mut waits = Self { consumer, leaves, left: length };
         waits.look();
         waits
     }
@@ -69,6 +73,10 @@ impl Body for WorkerBody {
             Self::Answer(reader, waits) => {
                 let frame = Pin::new(reader).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Into::into)));
                 waits.took(&frame);
+                // While nothing comes, a write would not tell.
+                if frame.is_pending() && waits.leaves.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Some(Err("the consumer has left".into())));
+                }
                 frame
             }
             Self::Request(body, handed) => {

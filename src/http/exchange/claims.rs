@@ -153,7 +153,9 @@ pub(super) async fn result(arrived: Arrived<'_>, claim: &str, body: RequestBody)
 
 async fn posted(arrived: &Arrived<'_>, mut job: Job, mut body: RequestBody) -> Result<(), Problem> {
     if plain::is_message(&arrived.parts.headers) {
-        return reverse::message(job, body, &arrived.exchanges.tasks).await;
+        // To post is to touch; the head is still to come.
+        arrived.exchange.touch(job.claim()).map_err(problem)?;
+        return reverse::message(arrived.exchange, job, body, &arrived.exchanges.tasks).await;
     }
     let (status, headers) = match plain::head(&arrived.parts.headers) {
         Ok(head) => head,
@@ -164,7 +166,14 @@ async fn posted(arrived: &Arrived<'_>, mut job: Job, mut body: RequestBody) -> R
         }
     };
     job.answer(status, headers).map_err(problem)?;
-    while let Some(frame) = body.frame().await {
+    let cancelled = job.cancelled().clone();
+    loop {
+        let frame = tokio::select! {
+            biased;
+            () = cancelled.cancelled() => return Err(problem(Over::Gone)),
+            frame = body.frame() => frame,
+        };
+        let Some(frame) = frame else { break };
         // Dropped, the claim is lost within its answer.
         let frame = frame.map_err(|_| Problem::new(Kind::MalformedRequest, "the answer broke off: send all of it"))?;
         if let Ok(data) = frame.into_data() {

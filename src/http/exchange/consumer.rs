@@ -7,7 +7,7 @@ use http::{HeaderValue, Method, Response, header};
 use http_body::Body as _;
 use tokio::time::{Duration, Instant, sleep_until, timeout};
 
-use super::outcome::{Back, Wants, applied, come_back, ended, gone};
+use super::outcome::{Back, Wants, applied, broken, come_back, ended, gone};
 use super::prefer::Preferences;
 use super::{Answered, Arrived, problem_response, request};
 use crate::bounds::EXCHANGE_BODY;
@@ -85,11 +85,23 @@ async fn hold(arrived: &Arrived<'_>, consumer: Consumer, mut until: Instant, is_
             () = arrived.connection.half_closed(), if !is_async => return problem_response(&gone()),
             phase = arrived.drained(), if drains_at.is_none() => drains_at = Some(slot_of(phase)),
             () = at(drains_at), if drains_at.is_some_and(|at| at > Instant::now()) => {}
-            () = sleep_until(until) => match end_of_hold(arrived, &entry, latest).await {
-                End::Told => break,
-                End::HoldOn(longer) => { until = longer; continue }
-                End::Expired => return problem_response(&not_claimed("its body is too long to be stored")),
-            },
+            () = sleep_until(until) => {
+                let end = tokio::select! {
+                    biased;
+                    // As above, which then sees the same.
+                    _ = entry.ended() => continue,
+                    () = arrived.connection.half_closed(), if !is_async => continue,
+                    _ = arrived.drained(), if drains_at.is_none() => continue,
+                    () = at(drains_at), if drains_at.is_some_and(|at| at > Instant::now()) => continue,
+                    end = end_of_hold(arrived, &entry, latest) => end,
+                };
+                match end {
+                    End::Told => break,
+                    End::HoldOn(longer) => { until = longer; continue }
+                    End::Expired => return problem_response(&not_claimed("its body is too long to be stored")),
+                    End::Broken => return problem_response(&broken()),
+                }
+            }
         }
         if drains_at.is_some_and(|at| at <= Instant::now()) && !exchange.is_claimed(entry.id) {
             return problem_response(&not_claimed("this server stops"));
@@ -115,7 +127,7 @@ pub(super) fn answer_of(
     outcome: crate::exchange::entry::Outcome,
 ) -> Response<Body> {
     let wants = if arrived.parts.method == Method::HEAD { Wants::Head } else { Wants::All };
-    ended(consumer, outcome, wants)
+    ended(consumer, outcome, wants, arrived.connection.end())
 }
 
 /// How a hold ends.
@@ -126,6 +138,8 @@ enum End {
     HoldOn(Instant),
     /// Nobody took it in all the time that there is.
     Expired,
+    /// The consumer broke off its body.
+    Broken,
 }
 
 async fn end_of_hold(arrived: &Arrived<'_>, entry: &Entry, latest: Instant) -> End {
@@ -137,7 +151,8 @@ async fn end_of_hold(arrived: &Arrived<'_>, entry: &Entry, latest: Instant) -> E
         let most = arrived.exchange.config().body.bytes;
         match timeout(EXCHANGE_BODY, body.store(most)).await {
             Ok(Ok(())) => return End::Told,
-            Ok(Err(NotStored::TooLarge(_) | NotStored::BeingRead | NotStored::Broken(_))) | Err(_) => {}
+            Ok(Err(NotStored::Broken(_))) => return End::Broken,
+            Ok(Err(NotStored::TooLarge(_) | NotStored::BeingRead)) | Err(_) => {}
         }
     }
     let now = Instant::now();
@@ -182,9 +197,7 @@ async fn store(body: &body::RequestBody, most: usize) -> Result<(), Problem> {
             );
             Err(Problem::new(Kind::BodyTooLarge, detail))
         }
-        Ok(Err(NotStored::Broken(_) | NotStored::BeingRead)) => {
-            Err(malformed("the body broke off: send all of it".to_owned()))
-        }
+        Ok(Err(NotStored::Broken(_) | NotStored::BeingRead)) => Err(broken()),
         Err(_) => {
             Err(malformed(format!("the body did not come within {} s: send it at once", EXCHANGE_BODY.as_secs())))
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use tokio_util::sync::CancellationToken;
 
 use super::bodies::{Waits, WorkerBody};
 use super::{Answered, empty, insert, problem_response};
@@ -23,7 +24,7 @@ pub(super) enum Wants {
 }
 
 /// The answer to a consumer whose item has an outcome.
-pub(super) fn ended(mut consumer: Consumer, outcome: Outcome, wants: Wants) -> Response<Body> {
+pub(super) fn ended(mut consumer: Consumer, outcome: Outcome, wants: Wants, end: &CancellationToken) -> Response<Body> {
     let answer = match outcome {
         Outcome::Answer(answer) => answer,
         Outcome::Failed(failure) => return problem_response(&problem(failure)),
@@ -36,7 +37,7 @@ pub(super) fn ended(mut consumer: Consumer, outcome: Outcome, wants: Wants) -> R
         }
         Wants::All => match consumer.read(&answer) {
             Some(reader) => {
-                let reading = Waits::new(consumer, length(answer.status, &answer.headers));
+                let reading = Waits::new(consumer, end, length(answer.status, &answer.headers));
                 Body::Exchange(WorkerBody::Answer(reader, Box::new(reading)))
             }
             None => return problem_response(&gone()),
@@ -61,6 +62,11 @@ pub(super) fn gone() -> Problem {
     let detail =
         "the answer is not here any more: it was read, was kept for its time, or the request was deleted; ask anew";
     Problem::new(Kind::ResultGone, detail)
+}
+
+/// The request is not whole.
+pub(super) fn broken() -> Problem {
+    Problem::new(Kind::MalformedRequest, "the body broke off: send all of it")
 }
 
 /// Why there is no answer.
@@ -89,6 +95,7 @@ fn problem(failure: Failure) -> Problem {
         Failure::Cut => {
             Problem::new(Kind::WorkerBroke, "the worker broke off within its answer: the work may have been done")
         }
+        Failure::BodyBroke => broken(),
         Failure::Deleted | Failure::Abandoned => gone(),
     }
 }

@@ -50,7 +50,9 @@ pub(super) async fn answer(arrived: Arrived<'_>, item: &str, body: RequestBody) 
 fn head(arrived: &Arrived<'_>, consumer: Consumer) -> Response<Body> {
     match consumer.entry().outcome() {
         Outcome::Pending => told(arrived, consumer, hop(arrived)),
-        outcome @ (Outcome::Answer(_) | Outcome::Failed(_)) => ended(consumer, outcome, Wants::Head),
+        outcome @ (Outcome::Answer(_) | Outcome::Failed(_)) => {
+            ended(consumer, outcome, Wants::Head, arrived.connection.end())
+        }
     }
 }
 

@@ -519,7 +519,11 @@ impl Reference {
         match item.state {
             State::Ended { .. } => self.forget(id),
             _ if !item.is_wanted(now) => self.end(now, id, Some(Failure::Abandoned)),
-            State::Queued { .. } if item.expires <= now => self.end(now, id, Some(Failure::NotClaimed)),
+            State::Queued { .. } if item.expires <= now => {
+                // A worker that was lost to it may have begun.
+                let lost = item.attempts > 0 || item.untouched > 0;
+                self.end(now, id, Some(if lost { Failure::Broke } else { Failure::NotClaimed }));
+            }
             State::Claimed { since, .. } if since + deadline <= now => self.end(now, id, Some(Failure::TooSlow)),
             State::Queued { .. } => {
                 let mut risen = item.clone();

@@ -1,5 +1,7 @@
 //! A worker that is asked by HTTP/1.1: one request at a time, on its connection.
 
+use std::sync::Arc;
+
 use futures::TryStreamExt as _;
 use http::{Request, Version, header};
 use http_body::Body as _;
@@ -20,10 +22,10 @@ use super::pump::{self, Stopped};
 use crate::bounds::{EXCHANGE_IDLE, EXCHANGE_SETTLE, UPSTREAM_BUFFER, UPSTREAM_FIELDS};
 use crate::describe::Problem;
 use crate::describe::problem::Kind;
-use crate::exchange::Given;
 use crate::exchange::body::BodyReader;
 use crate::exchange::core::{Lost, Over};
 use crate::exchange::job::Job;
+use crate::exchange::{Exchange, Given};
 use crate::http::request_body::RequestBody;
 
 /// What drives a connection, until it ends or this is dropped.
@@ -96,6 +98,8 @@ where
 async fn ask(sender: &mut SendRequest<BodyReader>, mut job: Job, time_left: u64) -> Result<(), Stopped> {
     let request = request(&job, time_left);
     let cancelled = job.cancelled().clone();
+    // Unless hyper gives it back, below.
+    job.written();
     let answer = async {
         match sender.try_send_request(request).await {
             Ok(response) => Ok(response),
@@ -109,7 +113,6 @@ async fn ask(sender: &mut SendRequest<BodyReader>, mut job: Job, time_left: u64)
     };
     match answer {
         Ok(response) => {
-            job.written();
             let (parts, body) = response.into_parts();
             pump::pass(job, parts, body).await
         }
@@ -142,8 +145,29 @@ fn request(job: &Job, time_left: u64) -> Request<BodyReader> {
     request
 }
 
+/// A claim whose answer is being posted, and has no head yet. Where the request that carries it breaks off, the worker keeps
+/// the claim, and may post again.
+struct Kept<'a> {
+    exchange: &'a Arc<Exchange>,
+    job: Option<Job>,
+}
+
+impl Drop for Kept<'_> {
+    fn drop(&mut self) {
+        if let Some(job) = self.job.take() {
+            self.exchange.hold_job(job);
+        }
+    }
+}
+
+/// Whether the request that carries a message broke off.
+fn is_cut(error: &hyper::Error) -> bool {
+    !error.is_parse() && !error.is_incomplete_message()
+}
+
 /// Takes an answer that a worker posts as one message of HTTP/1.1: the same as if it came on a connection of its own.
 pub(in crate::http::exchange) async fn message(
+    exchange: &Arc<Exchange>,
     job: Job,
     body: RequestBody,
     tasks: &TaskTracker,
@@ -172,10 +196,14 @@ pub(in crate::http::exchange) async fn message(
     let mut request = Request::new(Empty::<bytes::Bytes>::new());
     *request.method_mut() = job.entry().request.method.clone();
     let cancelled = job.cancelled().clone();
+    let mut kept = Kept { exchange, job: Some(job) };
     let answer = tokio::select! {
         biased;
         () = cancelled.cancelled() => return Err(problem(Over::Gone)),
         answer = sender.send_request(request) => answer,
+    };
+    let Some(job) = kept.job.take_if(|_| !matches!(&answer, Err(error) if is_cut(error))) else {
+        return Err(malformed("it broke off"));
     };
     let passed = match answer {
         Ok(response) => {

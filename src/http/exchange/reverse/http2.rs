@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::request::{fields, uri};
 use super::Worker;
 use super::pump::{self, Stopped};
-use crate::bounds::{EXCHANGE_PING, EXCHANGE_WINDOW, UPSTREAM_BUFFER};
+use crate::bounds::{EXCHANGE_PING, EXCHANGE_SETTLE, EXCHANGE_WINDOW, UPSTREAM_BUFFER};
 use crate::exchange::Given;
 use crate::exchange::body::BodyReader;
 use crate::exchange::core::Lost;
@@ -66,25 +66,31 @@ where
     let (limits, limit) = watch::channel(0);
     let shared = Shared { worker, sender: sender.clone(), limit, closing: CancellationToken::new() };
     let all: FuturesUnordered<_> = (0..slots).map(|index| slot(&shared, index)).collect();
-    let mut all = std::pin::pin!(all.collect::<()>());
+    let mut all = Box::pin(all.collect::<()>());
     tokio::select! {
         biased;
-        ended = drive(connection, sender.clone(), &shared.closing) => {
+        ended = drive(&mut connection, sender.clone(), &shared.closing) => {
             if let Err(error) = ended {
                 tracing::debug!(%error, "a worker's connection broke");
             }
+            // Each stream knows how it has ended, which decides what becomes of its request.
+            shared.closing.cancel();
+            return all.await;
         }
         () = pings(ping, (sender, slots), limits) => return tracing::debug!("a worker does not answer PING"),
-        () = &mut all => return,
+        () = &mut all => {}
     }
-    // A worker that has said GOAWAY closes behind its last answer, which has come but may not be read yet.
-    shared.closing.cancel();
-    all.await;
+    // Nobody can ask any more, so h2 says GOAWAY and closes.
+    drop(all);
+    drop(shared);
+    if let Ok(Err(error)) = timeout(EXCHANGE_SETTLE, connection).await {
+        tracing::debug!(%error, "a worker's connection broke at its end");
+    }
 }
 
 /// Drives a connection to its end, and says when its worker takes nothing more (GOAWAY).
 async fn drive<S>(
-    mut connection: Connection<S, Bytes>,
+    connection: &mut Connection<S, Bytes>,
     mut sender: SendRequest<Bytes>,
     closing: &CancellationToken,
 ) -> Result<(), h2::Error>
@@ -92,7 +98,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     poll_fn(|cx| {
-        let ended = Pin::new(&mut connection).poll(cx);
+        let ended = Pin::new(&mut *connection).poll(cx);
         if matches!(sender.poll_ready(cx), Poll::Ready(Err(_))) {
             closing.cancel();
         }
