@@ -45,3 +45,5 @@ pub const EXCHANGE_RAW_CONNECTIONS: usize = 1024;
 /// many times, and how long what was sent may stay unacknowledged.
 pub const EXCHANGE_RAW_KEEPALIVE: (Duration, Duration, u32, Duration) =
     (Duration::from_secs(1), Duration::from_secs(2), 3, Duration::from_secs(10));
+/// How long a slot of a worker over HTTP/2 that has refused a request gets no other.
+pub const EXCHANGE_REFUSED: Duration = Duration::from_secs(1);

@@ -203,3 +203,31 @@ async fn what_a_worker_has_sent_before_it_left_reaches_its_consumer() {
         assert_eq!((reply.status, reply.body.len()), (200, 200_000));
     }
 }
+
+#[tokio::test]
+async fn a_worker_that_refuses_a_request_is_not_asked_again_at_once() {
+    const FREE: &str = r#"tidewait_exchange_slots{exchange="work",state="free"}"#;
+    let server = start(&[]).await;
+    // Each on a task: a connection has to be driven for the hub to see its SETTINGS.
+    let accepts = |mut worker: Serving| async move {
+        let (request, respond) = worker.accept().await.expect("a stream").expect("good");
+        (worker, request, respond)
+    };
+    let good = tokio::spawn(accepts(dial(&server, 1).await));
+    server.metric_becomes(FREE, 1.0).await;
+    let refuses = tokio::spawn(accepts(dial(&server, 1).await));
+    server.metric_becomes(FREE, 2.0).await;
+    // The newest slot is taken first.
+    let mut consumer = send(server.listen, "POST", "/work", &[], "x").await;
+    let (mut refuses, _request, mut respond) = refuses.await.expect("it is asked");
+    respond.send_reset(h2::Reason::REFUSED_STREAM);
+    let refusing = tokio::spawn(async move { refuses.accept().await.is_some() });
+    let (mut good, request, mut respond) = good.await.expect("it is asked");
+    assert_eq!(request.headers()["exchange-attempt"], "1", "nothing was begun");
+    respond.send_response(Response::new(()), true).expect("open");
+    let driven = tokio::spawn(async move { while good.accept().await.is_some() {} });
+    assert_eq!(consumer.reply().await.status, 200);
+    assert!(!refusing.is_finished(), "it was asked once");
+    driven.abort();
+    refusing.abort();
+}

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::request::{fields, uri};
 use super::Worker;
 use super::pump::{self, Stopped};
-use crate::bounds::{EXCHANGE_PING, EXCHANGE_SETTLE, EXCHANGE_WINDOW, UPSTREAM_BUFFER};
+use crate::bounds::{EXCHANGE_PING, EXCHANGE_REFUSED, EXCHANGE_SETTLE, EXCHANGE_WINDOW, UPSTREAM_BUFFER};
 use crate::exchange::Given;
 use crate::exchange::body::BodyReader;
 use crate::exchange::core::Lost;
@@ -142,20 +142,31 @@ async fn slot(shared: &Shared, index: usize) {
             Ok(_) = shuts.wait_for(|limit| *limit <= index) => continue,
         };
         let Given::Job(job) = given else { return };
-        ask(sender.clone(), job, worker.exchange.config().deadline.as_secs()).await;
+        if ask(sender.clone(), job, worker.exchange.config().deadline.as_secs()).await {
+            // Or it would be asked again at once, since the newest slot is taken first.
+            tokio::select! {
+                biased;
+                () = closing.cancelled() => return,
+                _ = &mut drains => return,
+                () = sleep(EXCHANGE_REFUSED) => {}
+            }
+        }
     }
 }
 
-/// Asks for one item.
-async fn ask(mut sender: SendRequest<Bytes>, mut job: Job, time_left: u64) {
+/// Asks for one item. Whether the worker would not take it.
+async fn ask(mut sender: SendRequest<Bytes>, mut job: Job, time_left: u64) -> bool {
     let body = job.body();
     if poll_fn(|cx| sender.poll_ready(cx)).await.is_err() {
         // Dropped, the job goes to another worker.
-        return;
+        return true;
     }
     let (mut answer, stream) = match sender.send_request(request(&job, time_left), body.is_end_stream()) {
         Ok(stream) => stream,
-        Err(error) => return tracing::debug!(%error, "a worker takes no further request"),
+        Err(error) => {
+            tracing::debug!(%error, "a worker takes no further request");
+            return true;
+        }
     };
     job.written();
     let cancelled = job.cancelled().clone();
@@ -165,12 +176,12 @@ async fn ask(mut sender: SendRequest<Bytes>, mut job: Job, time_left: u64) {
     let answer = loop {
         tokio::select! {
             biased;
-            () = cancelled.cancelled() => return,
+            () = cancelled.cancelled() => return false,
             answer = head(&mut answer) => break answer,
             uploaded = &mut upload, if uploads => {
                 uploads = false;
                 if uploaded.is_err() {
-                    return;
+                    return false;
                 }
             }
         }
@@ -179,7 +190,9 @@ async fn ask(mut sender: SendRequest<Bytes>, mut job: Job, time_left: u64) {
         Ok(response) => response,
         Err(error) => {
             tracing::debug!(%error, "a worker did not answer");
-            return job.lost(lost(&error));
+            let how = lost(&error);
+            job.lost(how);
+            return how == Lost::Unwritten;
         }
     };
     let (parts, received) = response.into_parts();
@@ -193,7 +206,7 @@ async fn ask(mut sender: SendRequest<Bytes>, mut job: Job, time_left: u64) {
                 if let Err(Stopped::Broke | Stopped::Malformed) = passed {
                     tracing::debug!("a worker broke off its answer");
                 }
-                return;
+                return false;
             }
             _ = &mut upload, if uploads => uploads = false,
         }
