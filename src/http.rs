@@ -294,7 +294,7 @@ impl Router {
             Ok(admitted) => {
                 self.access.keep_back(&mut parts.headers);
                 let around = (connection, &self.stop);
-                exchange::answer(&self.exchanges, asked, admitted.caller, around, (parts, body)).await
+                exchange::answer(&self.exchanges, asked, (&self.access, admitted.caller), around, (parts, body)).await
             }
             Err(problem) => {
                 let is_read = unwanted::read(body, &parts).await;

@@ -102,7 +102,7 @@ pub struct Options {
     /// Tell the app also the groups of who sends a request, with commas between them, by the header field of this name
     #[arg(long, value_name = "FIELD", help_heading = TRAFFIC)]
     pub forward_groups: Option<String>,
-    /// Let anyone who reaches the port read the model; needed where --listen is not loopback and nobody is asked for a token
+    /// Let anyone who reaches the port read the model, and send and take requests of exchanges; needed where --listen is not loopback and nobody is asked for a token
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = TRAFFIC)]
     pub allow_anonymous: Option<String>,
     /// Address for operators and the kubelet

@@ -16,6 +16,7 @@ use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::access::Access;
 use super::connection::ConnectionState;
 use super::request_body::RequestBody;
 use super::response::{Body, response};
@@ -77,6 +78,7 @@ enum At {
 struct Arrived<'a> {
     exchange: &'a Arc<Exchange>,
     exchanges: &'a Exchanges,
+    access: &'a Access,
     caller: Caller,
     connection: &'a ConnectionState,
     stop: &'a stop::Watch,
@@ -134,11 +136,11 @@ impl Asked {
 pub(super) async fn answer(
     exchanges: &Exchanges,
     Asked { exchange, at }: Asked,
-    caller: Caller,
+    (access, caller): (&Access, Caller),
     (connection, stop): (&ConnectionState, &stop::Watch),
     (parts, body): (Parts, RequestBody),
 ) -> Answered {
-    let arrived = Arrived { exchange: &exchange, exchanges, caller, connection, stop, parts };
+    let arrived = Arrived { exchange: &exchange, exchanges, access, caller, connection, stop, parts };
     let rest = match at {
         At::Path(key) => return consumer::answer(arrived, key, body).await,
         At::Endpoint(rest) => rest,
@@ -172,6 +174,11 @@ impl Arrived<'_> {
         }
         let peer = self.connection.client.peer.ip();
         address::of_client(&self.parts.headers, peer, &self.exchanges.trusted).to_string().into()
+    }
+
+    /// Why a request that has waited is given nothing: its caller was let in, and may no longer.
+    fn lost(&self) -> Option<Problem> {
+        self.caller.lost().map(|loss| self.access.lost(loss))
     }
 
     /// The answer to a request that is not looked at further.

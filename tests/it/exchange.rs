@@ -1,5 +1,6 @@
 //! The built binary with exchanges: consumers, and workers of each transport.
 
+mod access; // who may no longer
 mod claims; // workers that poll
 mod consumers; // what consumers are told
 mod demos; // the lines of docs/exchange.md, as they stand
@@ -56,9 +57,14 @@ struct Dialled {
 
 impl Dialled {
     async fn to(server: SocketAddr, target: &str) -> Self {
+        Self::with(server, target, "").await
+    }
+
+    /// With further lines in its head.
+    async fn with(server: SocketAddr, target: &str, lines: &str) -> Self {
         let mut stream = TcpStream::connect(server).await.expect("it listens");
         let head = format!(
-            "GET {target} HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: ptth\r\nALPN: http%2F1.1\r\nAgent-Id: w\r\n\r\n"
+            "GET {target} HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: ptth\r\nALPN: http%2F1.1\r\nAgent-Id: w\r\n{lines}\r\n"
         );
         stream.write_all(head.as_bytes()).await.expect("sent");
         let mut dialled = Self { stream, seen: Vec::new() };

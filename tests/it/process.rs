@@ -16,7 +16,7 @@ mod operators;
 mod output;
 mod permissions;
 mod start;
-mod tokens;
+pub(crate) mod tokens;
 mod traces;
 
 pub(crate) use operators::promtool;

@@ -73,7 +73,11 @@ async fn poll_for(arrived: &Arrived<'_>, wait: Duration, key: Option<Key>, seat:
     tokio::select! {
         biased;
         given = slot.given() => match given {
-            Given::Job(job) => plain::claim(arrived.exchange, job, form),
+            // Dropped, the job goes to another worker.
+            Given::Job(job) => match arrived.lost() {
+                Some(problem) => problem_response(&problem),
+                None => plain::claim(arrived.exchange, job, form),
+            },
             Given::Superseded => {
                 let detail = "a newer poll has come with the same Agent-Id and slot: let each slot send one at a time";
                 problem_response(&Problem::new(Kind::Superseded, detail))

@@ -126,6 +126,9 @@ pub(super) fn answer_of(
     consumer: Consumer,
     outcome: crate::exchange::entry::Outcome,
 ) -> Response<Body> {
+    if let Some(problem) = arrived.lost() {
+        return problem_response(&problem);
+    }
     let wants = if arrived.parts.method == Method::HEAD { Wants::Head } else { Wants::All };
     ended(consumer, outcome, wants, arrived.connection.end())
 }

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::reverse::{Worker, serve_http1};
+use crate::access::Caller;
 use crate::bounds::{EXCHANGE_RAW_CONNECTIONS, EXCHANGE_RAW_KEEPALIVE};
 use crate::exchange::Exchange;
 use crate::exchange::metrics::Transport;
@@ -44,8 +45,13 @@ pub async fn serve(
             tracing::debug!(%error, "a worker's connection cannot be set up");
             continue;
         }
-        let worker =
-            Worker { exchange: Arc::clone(&exchange), key: None, transport: Transport::Raw, stop: stop.clone() };
+        let worker = Worker {
+            exchange: Arc::clone(&exchange),
+            key: None,
+            transport: Transport::Raw,
+            caller: Caller::Anonymous,
+            stop: stop.clone(),
+        };
         let (own, cut) = (tasks.clone(), cut.clone());
         tasks.spawn(async move {
             cut.run_until_cancelled(serve_http1(stream, worker, &own)).await;

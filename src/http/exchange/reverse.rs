@@ -10,6 +10,7 @@ use hyper_util::rt::TokioIo;
 
 use super::claims::key_of;
 use super::{Answered, Arrived, empty};
+use crate::access::Caller;
 use crate::bounds::EXCHANGE_SLOTS;
 use crate::describe::Problem;
 use crate::describe::problem::Kind;
@@ -36,6 +37,8 @@ pub(super) struct Worker {
     /// It takes items of this key alone.
     pub(super) key: Option<Key>,
     pub(super) transport: Transport,
+    /// Who it is: it is asked for nothing once it may not work any more.
+    pub(super) caller: Caller,
     pub(super) stop: stop::Watch,
 }
 
@@ -55,7 +58,7 @@ pub(super) async fn answer(arrived: Arrived<'_>, body: RequestBody) -> Answered 
         }
     };
     let (exchanges, exchange) = (arrived.exchanges, Arc::clone(arrived.exchange));
-    let worker = Worker { exchange, key, transport, stop: arrived.stop.clone() };
+    let worker = Worker { exchange, key, transport, caller: arrived.caller.clone(), stop: arrived.stop.clone() };
     let mut request = Request::from_parts(arrived.parts, ());
     let upgraded = hyper::upgrade::on(&mut request);
     let (tasks, cut) = (exchanges.tasks.clone(), exchanges.cut.clone());

@@ -83,6 +83,10 @@ where
             () = sleep(EXCHANGE_IDLE) => return,
         };
         let Given::Job(job) = given else { return };
+        if worker.caller.lost().is_some() {
+            // Dropped, the job goes to another worker.
+            return;
+        }
         if ask(&mut sender, job, worker.exchange.config().deadline.as_secs()).await.is_err() {
             return;
         }

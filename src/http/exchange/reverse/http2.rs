@@ -142,6 +142,10 @@ async fn slot(shared: &Shared, index: usize) {
             Ok(_) = shuts.wait_for(|limit| *limit <= index) => continue,
         };
         let Given::Job(job) = given else { return };
+        if worker.caller.lost().is_some() {
+            // Dropped, the job goes to another worker; without slots the connection ends.
+            return;
+        }
         if ask(sender.clone(), job, worker.exchange.config().deadline.as_secs()).await {
             // Or it would be asked again at once, since the newest slot is taken first.
             tokio::select! {
