@@ -314,8 +314,13 @@ impl Router {
             let detail = format!("whether an operation has this path is not known yet: {unknown} has not been read");
             return Problem::retry(Kind::NoState, 1, detail);
         }
-        let paths = self.operations.paths().join(", ");
-        let detail = format!("no operation has this path, and no app is behind (--upstream): paths here are {paths}");
+        let mut paths = self.operations.paths();
+        for exchange in self.exchanges.all() {
+            let config = exchange.config();
+            paths.push(format!("{} (whose workers go to {})", config.path.as_str(), config.endpoint));
+        }
+        let paths = paths.join(", ");
+        let detail = format!("nothing has this path, and no app is behind (--upstream): paths here are {paths}");
         Problem::new(Kind::NotFound, detail)
     }
 }

@@ -38,7 +38,7 @@ pub const EXCHANGE_METHOD: HeaderName = HeaderName::from_static("exchange-method
 pub const EXCHANGE_TARGET: HeaderName = HeaderName::from_static("exchange-target");
 /// To workers: which attempt it is, from 1.
 pub const EXCHANGE_ATTEMPT: HeaderName = HeaderName::from_static("exchange-attempt");
-/// To workers that poll: whole seconds that a touch keeps the claim.
+/// To workers that poll: whole seconds within which the claim is to be touched, and touched again.
 pub const EXCHANGE_LEASE: HeaderName = HeaderName::from_static("exchange-lease");
 /// To workers: whole seconds until the head of the answer must be there.
 pub const EXCHANGE_TIME_LEFT: HeaderName = HeaderName::from_static("exchange-time-left");

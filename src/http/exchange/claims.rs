@@ -18,7 +18,7 @@ use crate::exchange::job::Job;
 use crate::exchange::{Given, Seated};
 use crate::http::request_body::RequestBody;
 use crate::http::response::Body;
-use crate::protocol::fields::{AGENT_ID, EXCHANGE_COMPLETED};
+use crate::protocol::fields::{AGENT_ID, EXCHANGE_COMPLETED, EXCHANGE_LEASE};
 
 /// How long a poll is held that asks for no time.
 const WAIT: Duration = Duration::from_secs(25);
@@ -107,7 +107,12 @@ pub(super) async fn beat(arrived: Arrived<'_>, claim: &str, body: RequestBody) -
     let is_read = unwanted::read(body, &arrived.parts).await;
     let begun = Instant::now();
     let response = match held_beat(&arrived, claim).await {
-        Ok(()) => empty(StatusCode::NO_CONTENT),
+        Ok(()) => {
+            let mut response = empty(StatusCode::NO_CONTENT);
+            let lease = arrived.exchange.config().lease.length.as_secs();
+            insert(response.headers_mut(), EXCHANGE_LEASE, &lease.to_string());
+            response
+        }
         Err(problem) => problem_response(&problem),
     };
     Answered { response, is_read, held: begun.elapsed() }

@@ -83,7 +83,8 @@ pub(super) fn claim(exchange: &Arc<Exchange>, job: Job, form: Form) -> Response<
     insert(headers, EXCHANGE_ITEM, &entry.id.to_string());
     insert(headers, EXCHANGE_METHOD, entry.request.method.as_str());
     insert(headers, EXCHANGE_TARGET, &entry.request.target);
-    insert(headers, EXCHANGE_LEASE, &config.lease.length.as_secs().to_string());
+    // Until it is touched; a beat tells how long that keeps it.
+    insert(headers, EXCHANGE_LEASE, &config.lease.first.as_secs().to_string());
     let body = job.body();
     let handed = Handed::new(exchange, id, &body);
     *response.body_mut() = Body::Exchange(match form {

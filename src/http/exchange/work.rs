@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::header::RETRY_AFTER;
 use http::{Method, Response, StatusCode};
 use tokio::time::{Duration, Instant, sleep};
 
@@ -39,8 +40,16 @@ pub(super) async fn answer(arrived: Arrived<'_>, item: &str, body: RequestBody) 
         },
         Some(item) => match arrived.exchange.attach(item) {
             None => problem_response(&unknown(&arrived)),
-            Some(consumer) if method == Method::HEAD => head(&arrived, consumer),
-            Some(consumer) => get(&arrived, consumer).await,
+            Some(consumer) => {
+                let entry = Arc::clone(consumer.entry());
+                let mut response =
+                    if method == Method::HEAD { head(&arrived, consumer) } else { get(&arrived, consumer).await };
+                if matches!(entry.outcome(), Outcome::Failed(_)) {
+                    // To ask here again does not help; to send the request anew may.
+                    response.headers_mut().remove(RETRY_AFTER);
+                }
+                response
+            }
         },
     };
     Answered { response, is_read, held: begun.elapsed() }

@@ -16,7 +16,7 @@ async fn a_poll_becomes_a_claim_and_its_answer_is_the_consumers() {
         ("exchange-method", "POST"),
         ("exchange-target", "/work?q=1"),
         ("exchange-attempt", "1"),
-        ("exchange-lease", "30"),
+        ("exchange-lease", "10"),
         ("exchange-time-left", "600"),
         ("content-type", "text/x"),
     ] {
@@ -24,7 +24,8 @@ async fn a_poll_becomes_a_claim_and_its_answer_is_the_consumers() {
     }
     assert!(!claim.fields.iter().any(|(name, _)| name == "cookie"));
     let location = claim.field("location").to_owned();
-    assert_eq!(ask(server.listen, "POST", &format!("{location}/beat"), &[], "").await.status, 204);
+    let beat = ask(server.listen, "POST", &format!("{location}/beat"), &[], "").await;
+    assert_eq!((beat.status, beat.field("exchange-lease")), (204, "30"));
     let answer = [("Exchange-Status", "418"), ("Content-Type", "text/y"), ("Retry-After", "9")];
     assert_eq!(ask(server.listen, "POST", &location, &answer, "teapot").await.status, 204);
     let reply = consumer.reply().await;

@@ -5,14 +5,17 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::process::Child;
+use tokio::process::{Child, Command};
 
 use super::*;
 use crate::server::until;
 
+/// Starts it as a shell in the foreground does: what a shell runs in the background ignores SIGINT, and so would this.
 fn start(arguments: &[&str], stdout: Stdio) -> Child {
-    let all: Vec<_> = ["fetch", "--quiet"].iter().chain(arguments).copied().collect();
-    tidewait(&all).stdout(stdout).stderr(Stdio::piped()).spawn().expect("it runs")
+    let mut command = Command::new("env");
+    command.args(["--default-signal=INT", env!("CARGO_BIN_EXE_tidewait"), "fetch", "--quiet"]).args(arguments);
+    command.kill_on_drop(true).stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
+    command.spawn().expect("it runs")
 }
 
 fn signal(child: &Child, signal: Signal) {

@@ -98,6 +98,7 @@ async fn what_nobody_takes_in_time_is_told_that_nothing_was_done() {
     assert!(!held.field("retry-after").is_empty());
     let later = ask(server.listen, "GET", told.field("location"), &[], "").await;
     assert!(text(&later).contains("not-claimed"), "{}", text(&later));
+    assert_eq!(later.field("retry-after"), "", "to ask there again does not help");
     server.metric_becomes(ENDED_AS_EXPIRED, 2.0).await;
     server.metric_becomes(QUEUED, 0.0).await;
 }
