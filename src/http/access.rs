@@ -284,7 +284,8 @@ impl Future for Judged {
 fn forbidden() -> Problem {
     Problem::new(
         Kind::Forbidden,
-        "you may not poll this, or there is nothing here: ask the operator for a rule that names you and the operation",
+        "you may not do this, or there is nothing here: ask the operator for a rule that names you and the operation (get) or the \
+         exchange (submit, work)",
     )
 }
 
