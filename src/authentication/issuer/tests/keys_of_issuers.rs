@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::super::follow::Follower;
@@ -82,7 +82,8 @@ fn a_key_is_known_by_its_name_and_its_material() {
 /// An issuer that publishes what it is told to, in paused time.
 struct Published {
     keys: RefCell<Result<Arc<Keys>, String>>,
-    takes: Cell<Duration>,
+    /// Whether it answers, or lets who asks wait.
+    answers: watch::Sender<bool>,
     fetches: RefCell<Vec<Instant>>,
     /// Another one has begun.
     fetched: Notify,
@@ -94,7 +95,7 @@ impl Published {
         let metrics = Metrics::register(&prometheus::Registry::new()).expect("metrics");
         Self {
             keys: RefCell::new(keys),
-            takes: Cell::new(Duration::from_millis(100)),
+            answers: watch::Sender::new(true),
             fetches: RefCell::default(),
             fetched: Notify::new(),
             follower: Follower::new(true, metrics.of(URL)),
@@ -106,8 +107,8 @@ impl Published {
         let fetch = || async {
             self.fetches.borrow_mut().push(Instant::now());
             self.fetched.notify_one();
-            // How long the issuer takes, by the clock of the test.
-            tokio::time::sleep(self.takes.get()).await;
+            // The sender is the test's own.
+            let _ = self.answers.subscribe().wait_for(|answers| *answers).await;
             self.keys.borrow().clone()
         };
         tokio::select! {
@@ -132,6 +133,11 @@ impl Published {
         }
     }
 
+    /// Waits until keys are there.
+    async fn until_held(&self) {
+        self.follower.keys().wait_for(Option::is_some).await.expect("the follower is there");
+    }
+
     /// Waits until the next fetch may begin as soon as it is asked for.
     async fn until_another_may(&self) {
         self.until_fetches(1).await;
@@ -154,9 +160,13 @@ fn why(unverified: Result<bool, Unverified>) -> String {
 #[tokio::test(start_paused = true)]
 async fn keys_are_there_with_the_first_fetch_and_fetched_again_every_few_minutes() {
     let issuer = Published::new(Ok(named("a")));
+    issuer.answers.send_replace(false);
     issuer
         .during(async {
-            assert_eq!(issuer.ask("a").await, Ok(true), "who comes before the first fetch waits for it");
+            let mut asked = Box::pin(issuer.ask("a"));
+            assert!(futures::poll!(&mut asked).is_pending(), "who comes before the first fetch waits for it");
+            issuer.answers.send_replace(true);
+            assert_eq!(asked.await, Ok(true));
             // Who has waited has asked for one more.
             issuer.until_fetches(2).await;
             let (before, begin) = (issuer.fetches(), Instant::now());
@@ -204,8 +214,8 @@ async fn who_asks_for_an_unknown_key_learns_that_it_does_not_exist_or_that_it_is
             let begin = Instant::now();
             let (known, unknown) = tokio::join!(issuer.ask("c"), issuer.ask("b"));
             assert_eq!((known, unknown), (Ok(true), Ok(false)), "who asks meanwhile waits for it");
-            assert_eq!(begin.elapsed(), ISSUER_FETCH_PAUSE, "100 ms of them had passed");
-            issuer.takes.set(ISSUER_KEY_WAIT * 2);
+            assert_eq!(begin.elapsed(), ISSUER_FETCH_PAUSE);
+            issuer.answers.send_replace(false);
             let begin = Instant::now();
             assert_eq!(why(issuer.ask("b").await), "the issuer has not given its keys within 12s");
             assert_eq!(begin.elapsed(), ISSUER_KEY_WAIT);
@@ -223,15 +233,22 @@ async fn an_issuer_that_is_away_keeps_its_keys_and_one_that_never_was_there_is_u
     let issuer = Published::new(Err("it is away".to_owned()));
     issuer
         .during(async {
-            tokio::time::sleep(Duration::from_secs(100)).await;
+            let begin = Instant::now();
+            issuer.until_fetches(5).await;
+            assert!(begin.elapsed() < Duration::from_secs(100), "{:?}", issuer.fetches);
+            issuer.until_fetches(11).await;
+            assert!(begin.elapsed() > Duration::from_secs(100), "pauses grow: {:?}", issuer.fetches);
             assert_eq!(issuer.ask("a").now_or_never().map(why).as_deref(), Some("it is away"));
-            let before = issuer.fetches();
-            assert!((5..=10).contains(&before), "pauses grow: {:?}", issuer.fetches);
             *issuer.keys.borrow_mut() = Ok(named("a"));
-            tokio::time::sleep(Duration::from_secs(65)).await;
+            let begin = Instant::now();
+            issuer.until_held().await;
+            assert!(begin.elapsed() <= Duration::from_secs(60), "the longest pause");
             assert_eq!(issuer.ask("a").now_or_never(), Some(Ok(true)));
             *issuer.keys.borrow_mut() = Err("it is away again".to_owned());
-            tokio::time::sleep(ISSUER_REFRESH * 10).await;
+            let begin = Instant::now();
+            while begin.elapsed() < ISSUER_REFRESH * 10 {
+                issuer.until_fetches(issuer.fetches() + 1).await;
+            }
             assert_eq!(issuer.ask("a").now_or_never(), Some(Ok(true)));
             // As soon as it may be asked about another key: by itself it is asked after at least 30 s.
             issuer.until_another_may().await;
@@ -261,7 +278,7 @@ async fn a_key_that_was_replaced_under_its_name_is_fetched_as_an_unknown_one_is(
     let issuer = Issuer::new(IssuerConfig { keys: KeySource::Discovery, ..config() }, &metrics);
     let published = RefCell::new(parse(&[one.jwk()]));
     let fetches = serving(&issuer, &published, async {
-        tokio::time::sleep(Duration::from_secs(60)).await;
+        issuer.keys().wait_for(Option::is_some).await.expect("the follower is there");
         assert!(check(&issuer, &one.token(&claims())).is_ok(), "without a fetch");
         *published.borrow_mut() = parse(&[other.jwk()]);
         let token = other.token(&claims());
