@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::super::{Dialled, ask, send, start, text};
 use super::{CLAIMS, FREE, Frames, IN_FLIGHT, LINKS, Link, POLLS, QUEUED, REVERSE, Rig, Worker};
@@ -106,12 +106,15 @@ async fn a_posted_message_that_breaks_off_before_its_head_is_whole_can_be_posted
     let mut consumer = send(rig.server.listen, "POST", "/work", &[], "x").await;
     let claim = claim(&rig).await;
     let mut post = Client::connect(rig.server.listen).await;
-    let fields = [("Content-Type", "message/http"), ("Content-Length", "100")];
+    let fields = [("Content-Type", "message/http"), ("Content-Length", "100"), ("Expect", "100-continue")];
     post.send("POST", claim.field("location"), &fields).await;
+    // It has the claim by the time that its body is asked for: while it is posted, another post is one too many.
+    let mut asked = [0; 25];
+    post.stream.read_exact(&mut asked).await.expect("read");
+    assert_eq!(&asked, b"HTTP/1.1 100 Continue\r\n\r\n");
     post.stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\nX-A:").await.expect("sent");
-    // It is there by the time that the next is looked at: while it is posted, another post is one too many.
     let second = async || ask(rig.server.listen, "POST", claim.field("location"), &[], "whole").await;
-    crate::server::until("posted", async || (second().await.status == 409).then_some(())).await;
+    assert_eq!(second().await.status, 409);
     drop(post);
     let taken = crate::server::until("free again", async || {
         let taken = second().await;
