@@ -30,6 +30,7 @@ pub mod body;
 mod consumer;
 pub mod core;
 pub mod entry;
+pub mod fields;
 pub mod id;
 pub mod job;
 pub mod metrics;
@@ -253,6 +254,7 @@ impl Exchange {
                 let (Some(offer), Some(entry)) = (state.offers.remove(&claim), state.entries.get(&item)) else {
                     return;
                 };
+                entry.take();
                 let job = Job::new(Arc::clone(self), claim, Arc::clone(entry), attempt);
                 state.cancels.insert(claim, job.cancelled().clone());
                 dropped.extend(offer.send(Given::Job(job)).err());

@@ -16,6 +16,7 @@ use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use tokio::time::{Duration, Instant};
 
 use crate::access::Connection;
+use crate::authentication::Peer;
 use crate::describe::problem::{self, Kind};
 use crate::describe::{Answer, Problem};
 use crate::lifecycle::stop;
@@ -85,6 +86,22 @@ pub struct Record {
     trace: Option<Box<trace::Trace>>,
 }
 
+/// A request to an exchange with which an event loop has begun.
+#[derive(Debug)]
+struct Begun {
+    progress: Progress,
+    record: Record,
+}
+
+/// How far a request to an exchange has come.
+#[derive(Debug)]
+enum Progress {
+    /// Who sends it is known, or will be.
+    Judged(exchange::Asked, access::Judged),
+    /// It was parked.
+    Parked(exchange::ParkedRequest),
+}
+
 impl Outcome {
     /// [`Self::held`] in milliseconds.
     #[must_use]
@@ -122,10 +139,24 @@ impl Router {
 
     /// Answers a request that came on `connection`. That of HTTP/1.1 has passed [`head`].
     pub async fn handle(&self, request: Request<RequestBody>, connection: &ConnectionState) -> Response<Body> {
+        self.handle_begun(request, connection, None).await
+    }
+
+    /// The same; some: an event loop has begun with it.
+    async fn handle_begun(
+        &self,
+        request: Request<RequestBody>,
+        connection: &ConnectionState,
+        begun: Option<Begun>,
+    ) -> Response<Body> {
         let (parts, body) = request.into_parts();
-        let record = self.record(&parts, &connection.client);
+        let (progress, record) = begun.map(|begun| (begun.progress, begun.record)).unzip();
+        let record = record.unwrap_or_else(|| self.record(&parts, &connection.client));
         let http2 = parts.version == Version::HTTP_2;
-        let (route, mut response, held) = self.route(parts, body, connection).await;
+        let (route, mut response, held) = match progress {
+            Some(progress) => self.exchange(progress, parts, body, connection).await,
+            None => self.route(parts, body, connection).await,
+        };
         // HTTP/2 has GOAWAY for this; it has no Connection field (RFC 9113, section 8.2.2).
         let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         if !http2
@@ -195,10 +226,11 @@ impl Router {
         if http2 && let Err(refused) = head::check(&Head::of(&parts)) {
             return (Route::Refused, response(Answer::problem(&refused, fastrand::f64()), None), Duration::ZERO);
         }
-        let operation = self.operations.get(parts.uri.path());
-        if let Some(asked) = self.exchanges.find(parts.uri.path()).filter(|_| operation.is_none()) {
-            return Box::pin(self.exchange(asked, parts, body, connection)).await;
+        if let Some(asked) = self.exchange_at(parts.uri.path()) {
+            let judged = self.judge_exchange(&asked, &parts, (&*connection.client).into());
+            return Box::pin(self.exchange(Progress::Judged(asked, judged), parts, body, connection)).await;
         }
+        let operation = self.operations.get(parts.uri.path());
         self.serve(operation, parts, body, connection).await
     }
 
@@ -280,27 +312,42 @@ impl Router {
         (Route::App, response, sent.elapsed())
     }
 
+    /// What a request for a path asks of an exchange; none: it is for something else.
+    fn exchange_at(&self, path: &str) -> Option<exchange::Asked> {
+        self.exchanges.find(path).filter(|_| self.operations.get(path).is_none())
+    }
+
+    fn judge_exchange(&self, asked: &exchange::Asked, parts: &Parts, peer: Peer<'_>) -> access::Judged {
+        self.access.judge(&parts.headers, peer, &Target::Exchange(asked.verb(), asked.name().into()))
+    }
+
     /// Answers a request to an exchange.
     async fn exchange(
         &self,
-        asked: exchange::Asked,
+        progress: Progress,
         mut parts: Parts,
         body: RequestBody,
         connection: &ConnectionState,
     ) -> (Route, Response<Body>, Duration) {
         let http2 = parts.version == Version::HTTP_2;
-        let target = Target::Exchange(asked.verb(), asked.exchange.config().name.as_str().into());
-        let answered = match self.access.judge(&parts.headers, (&*connection.client).into(), &target).await {
-            Ok(admitted) => {
+        let around = (connection, &self.stop);
+        let answered = match progress {
+            Progress::Parked(parked) => {
                 self.access.keep_back(&mut parts.headers);
-                let around = (connection, &self.stop);
-                exchange::answer(&self.exchanges, asked, (&self.access, admitted.caller), around, (parts, body)).await
+                exchange::resume(&self.exchanges, parked, &self.access, around, (parts, body)).await
             }
-            Err(problem) => {
-                let is_read = unwanted::read(body, &parts).await;
-                let response = response(Answer::problem(&problem, fastrand::f64()), None);
-                exchange::Answered { response, is_read, held: Duration::ZERO }
-            }
+            Progress::Judged(asked, judged) => match judged.await {
+                Ok(admitted) => {
+                    self.access.keep_back(&mut parts.headers);
+                    let by = (&*self.access, admitted.caller);
+                    exchange::answer(&self.exchanges, asked, by, around, (parts, body)).await
+                }
+                Err(problem) => {
+                    let is_read = unwanted::read(body, &parts).await;
+                    let response = response(Answer::problem(&problem, fastrand::f64()), None);
+                    exchange::Answered { response, is_read, held: Duration::ZERO }
+                }
+            },
         };
         let exchange::Answered { response, is_read, held } = answered;
         let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;

@@ -6,16 +6,18 @@ use std::error::Error;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
 
 use super::Exchange;
 use super::id::ItemId;
+use source::{Rest, Source};
+
+mod source;
 
 /// Why a body broke off.
 pub type BodyError = Box<dyn Error + Send + Sync>;
@@ -33,32 +35,6 @@ pub struct RequestBody {
     length: Option<u64>,
     /// Nothing was given to a reader that was not kept.
     replayable: AtomicBool,
-}
-
-#[derive(Debug)]
-struct Source {
-    /// What was read.
-    read: Vec<Bytes>,
-    /// How much that is.
-    bytes: usize,
-    rest: Rest,
-    trailers: Option<HeaderMap>,
-    /// The number of the newest reader, from 1: an older one gets nothing more.
-    reader: u64,
-    /// The reader that waits.
-    waker: Option<Waker>,
-}
-
-/// What was not read yet.
-enum Rest {
-    /// Nothing.
-    None,
-    /// It comes from the consumer.
-    Coming(Incoming),
-    /// It is being stored.
-    Storing,
-    /// It broke off.
-    Broken,
 }
 
 /// Why a body is not stored.
@@ -80,8 +56,23 @@ impl RequestBody {
     #[must_use]
     pub fn coming(body: Incoming, replay: usize) -> Self {
         let length = body.size_hint().exact();
-        let rest = if body.is_end_stream() { Rest::None } else { Rest::Coming(body) };
+        Self::of(Vec::new(), Rest::of(body), replay, length)
+    }
+
+    /// A body of this length whose consumer's connection is not read before [`Self::comes`].
+    #[must_use]
+    pub fn awaited(length: Option<u64>, replay: usize) -> Self {
+        let rest = if length == Some(0) { Rest::None } else { Rest::Awaited };
         Self::of(Vec::new(), rest, replay, length)
+    }
+
+    /// What was awaited comes.
+    pub fn comes(&self, body: Incoming) {
+        let mut source = self.source();
+        if matches!(source.rest, Rest::Awaited) {
+            source.rest = Rest::of(body);
+            source.wake();
+        }
     }
 
     /// A body that is here.
@@ -113,7 +104,7 @@ impl RequestBody {
     /// Whether some of it is still to come from the consumer.
     #[must_use]
     pub fn is_coming(&self) -> bool {
-        matches!(self.source().rest, Rest::Coming(_) | Rest::Storing)
+        matches!(self.source().rest, Rest::Coming(_) | Rest::Awaited | Rest::Storing)
     }
 
     /// How many readers it has had: the number of the newest.
@@ -134,9 +125,9 @@ impl RequestBody {
             }
             match std::mem::replace(&mut source.rest, Rest::Storing) {
                 Rest::Coming(body) => Storing { of: self, body: Some(body) },
-                before @ (Rest::None | Rest::Storing | Rest::Broken) => {
+                before @ (Rest::None | Rest::Awaited | Rest::Storing | Rest::Broken) => {
                     source.rest = before;
-                    return Err(NotStored::Broken("it broke off before".into()));
+                    return Err(NotStored::Broken("it broke off before, or its connection is not read".into()));
                 }
             }
         };
@@ -154,7 +145,7 @@ impl RequestBody {
             let mut source = self.source();
             match frame.into_data() {
                 Ok(data) => source.keep(&data),
-                Err(frame) => source.trailers = frame.into_trailers().ok(),
+                Err(frame) => source.trailers = frame.into_trailers().ok().map(Box::new),
             }
             if source.bytes > most {
                 // The rest can still be streamed.
@@ -181,21 +172,6 @@ impl RequestBody {
 
     fn source(&self) -> MutexGuard<'_, Source> {
         self.source.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Source {
-    fn keep(&mut self, data: &Bytes) {
-        if !data.is_empty() {
-            self.bytes += data.len();
-            self.read.push(data.clone());
-        }
-    }
-
-    fn wake(&mut self) {
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
     }
 }
 
@@ -285,7 +261,7 @@ impl BodyReader {
         }
         let frame = match &mut source.rest {
             Rest::None => None,
-            Rest::Storing => {
+            Rest::Awaited | Rest::Storing => {
                 source.waker = Some(cx.waker().clone());
                 return Poll::Pending;
             }
@@ -318,7 +294,7 @@ impl BodyReader {
                         Frame::data(data)
                     }
                     Err(frame) => {
-                        source.trailers = frame.trailers_ref().cloned();
+                        source.trailers = frame.trailers_ref().cloned().map(Box::new);
                         source.rest = Rest::None;
                         this.ended = true;
                         frame
@@ -334,7 +310,7 @@ impl BodyReader {
             None => {
                 source.rest = Rest::None;
                 this.ended = true;
-                Poll::Ready(source.trailers.clone().map(|trailers| Ok(Frame::trailers(trailers))))
+                Poll::Ready(source.trailers.clone().map(|trailers| Ok(Frame::trailers(*trailers))))
             }
         }
     }
@@ -367,17 +343,6 @@ impl Body for BodyReader {
 
     fn size_hint(&self) -> SizeHint {
         self.body.length.filter(|_| self.at == 0).map_or_else(SizeHint::default, SizeHint::with_exact)
-    }
-}
-
-impl std::fmt::Debug for Rest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::None => "None",
-            Self::Coming(_) => "Coming",
-            Self::Storing => "Storing",
-            Self::Broken => "Broken",
-        })
     }
 }
 

@@ -43,7 +43,8 @@ pub use types::{Client, Effect, Key, Leave, Once, Refused, Rules, Submission, Su
 #[derive(Debug)]
 pub struct Core {
     rules: Rules,
-    items: HashMap<ItemId, Item>,
+    /// Boxed: a map has room for more than it holds.
+    items: HashMap<ItemId, Box<Item>>,
     queue: Queue,
     idle: Idle,
     /// Live claims.
@@ -143,7 +144,7 @@ impl Core {
             phase: Phase::Queued { since: now },
         };
         self.queue.push(&item.place, id);
-        self.items.insert(id, item);
+        self.items.insert(id, Box::new(item));
         self.schedule(id);
         if let Some(claim) = offer {
             self.assign(now, claim, id);

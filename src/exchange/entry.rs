@@ -1,12 +1,15 @@
 //! An item, as its consumers and its worker share it: the request, and what comes of it.
 
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use http::{HeaderMap, Method, StatusCode};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use super::body::RequestBody;
 use super::core::Failure;
+use super::fields::Fields;
 use super::id::ItemId;
 use super::result::Buffer;
 
@@ -16,9 +19,9 @@ pub struct Request {
     /// Its method.
     pub method: Method,
     /// Its path and query, byte for byte.
-    pub target: String,
+    pub target: Box<str>,
     /// Its fields: those of one hop are taken off, and those about the consumer are added.
-    pub headers: HeaderMap,
+    pub headers: Fields,
     /// Its body.
     pub body: Arc<RequestBody>,
 }
@@ -57,9 +60,14 @@ pub struct Entry {
     pub is_async: bool,
     /// Several may come for its answer: a worker is not to send them to where it can be read once alone.
     pub answers_many: bool,
-    outcome: watch::Sender<Outcome>,
+    /// A worker has it, or has had it.
+    taken: AtomicBool,
+    /// What came of it first: never that nothing has.
+    first: OnceLock<Outcome>,
     /// Why it has failed, also within its answer.
     failure: OnceLock<Failure>,
+    /// Tells those who wait that one of these has changed.
+    changed: Arc<Notify>,
 }
 
 impl Entry {
@@ -69,55 +77,79 @@ impl Entry {
             request,
             is_async,
             answers_many,
-            outcome: watch::Sender::default(),
+            taken: AtomicBool::new(false),
+            first: OnceLock::new(),
             failure: OnceLock::new(),
+            changed: Arc::default(),
         })
     }
 
     /// What has come of it so far: of an answer that broke off nothing is given to who comes after that.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
-        self.failure.get().map_or_else(|| self.outcome.borrow().clone(), |failure| Outcome::Failed(*failure))
+        match (self.failure.get(), self.first.get()) {
+            (Some(failure), _) => Outcome::Failed(*failure),
+            (None, Some(first)) => first.clone(),
+            (None, None) => Outcome::Pending,
+        }
+    }
+
+    /// Whether it has an answer, or has failed.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.first.get().is_some()
     }
 
     /// Waits until it has an answer, or has failed.
     pub async fn ended(&self) -> Outcome {
-        if let Some(failure) = self.failure.get() {
-            return Outcome::Failed(*failure);
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            // Before the look, so that nothing falls in between.
+            changed.as_mut().enable();
+            if self.has_ended() {
+                return self.outcome();
+            }
+            changed.await;
         }
-        let mut outcome = self.outcome.subscribe();
-        // The sender lives as long as this.
-        match outcome.wait_for(|outcome| !matches!(outcome, Outcome::Pending)).await {
-            Ok(outcome) => outcome.clone(),
-            Err(_) => self.outcome(),
-        }
+    }
+
+    /// Whether a worker has it, or has had it.
+    #[must_use]
+    pub fn is_taken(&self) -> bool {
+        self.taken.load(Ordering::Acquire)
+    }
+
+    /// Tells when it is taken, has an answer or has failed, perhaps for nothing.
+    #[must_use]
+    pub fn changed(&self) -> &Arc<Notify> {
+        &self.changed
+    }
+
+    /// A worker has it.
+    pub(super) fn take(&self) {
+        self.taken.store(true, Ordering::Release);
+        self.changed.notify_waiters();
     }
 
     /// The head of an answer is here; false: the item has failed, or has an answer already.
     pub(super) fn answer(&self, answer: Answer) -> bool {
-        self.outcome.send_if_modified(|outcome| {
-            let is_pending = matches!(outcome, Outcome::Pending);
-            if is_pending {
-                *outcome = Outcome::Answer(Arc::new(answer));
-            }
-            is_pending
-        })
+        let is_first = self.first.set(Outcome::Answer(Arc::new(answer))).is_ok();
+        if is_first {
+            self.changed.notify_waiters();
+        }
+        is_first
     }
 
     /// It fails; where an answer has begun, that is cut.
     pub(super) fn fail(&self, failure: Failure) {
-        self.outcome.send_if_modified(|outcome| {
-            match outcome {
-                Outcome::Pending => *outcome = Outcome::Failed(failure),
-                Outcome::Answer(answer) => {
-                    answer.body.cut();
-                    return false;
-                }
-                Outcome::Failed(_) => return false,
-            }
-            true
-        });
+        let is_first = self.first.set(Outcome::Failed(failure)).is_ok();
+        if !is_first && let Some(Outcome::Answer(answer)) = self.first.get() {
+            answer.body.cut();
+        }
         // An item ends once.
         let _ = self.failure.set(failure);
+        if is_first {
+            self.changed.notify_waiters();
+        }
     }
 }

@@ -1,6 +1,9 @@
 //! Slots of workers, and the claims of those that poll.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +28,8 @@ pub struct Slot {
     exchange: Arc<Exchange>,
     claim: ClaimId,
     given: oneshot::Receiver<Given>,
+    /// What has come of it, until somebody takes that.
+    came: Option<Given>,
     taken: bool,
 }
 
@@ -48,7 +53,7 @@ impl Exchange {
             // Without a seat there is nothing that it could have already.
             state.core.offer(now, Offer { claim, key, polls: false, seat: None });
         });
-        Slot { exchange: Arc::clone(self), claim, given, taken: false }
+        Slot { exchange: Arc::clone(self), claim, given, came: None, taken: false }
     }
 
     /// A worker polls for an item.
@@ -65,7 +70,9 @@ impl Exchange {
             offered
         });
         match offered {
-            Offered::Taken => Seated::Waits(Slot { exchange: Arc::clone(self), claim, given, taken: false }),
+            Offered::Taken => {
+                Seated::Waits(Slot { exchange: Arc::clone(self), claim, given, came: None, taken: false })
+            }
             Offered::Again { claim, .. } => Seated::Again(claim),
         }
     }
@@ -122,10 +129,24 @@ impl Exchange {
 impl Slot {
     /// Waits for what becomes of it.
     pub async fn given(&mut self) -> Given {
-        let given = (&mut self.given).await;
+        let came = poll_fn(|cx| self.poll_came(cx)).await;
         self.taken = true;
-        // The exchange keeps the other end until it has given something.
-        given.unwrap_or(Given::Superseded)
+        came
+    }
+
+    /// Whether something has become of it, which [`Self::given`] then gives at once.
+    pub fn poll_given(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let came = ready!(self.poll_came(cx));
+        self.came = Some(came);
+        Poll::Ready(())
+    }
+
+    fn poll_came(&mut self, cx: &mut Context<'_>) -> Poll<Given> {
+        match self.came.take() {
+            Some(came) => Poll::Ready(came),
+            // The exchange keeps the other end until it has given something.
+            None => Pin::new(&mut self.given).poll(cx).map(|given| given.unwrap_or(Given::Superseded)),
+        }
     }
 }
 

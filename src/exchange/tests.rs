@@ -46,7 +46,7 @@ fn submit(exchange: &Arc<Exchange>, is_idempotent: bool, body: &'static [u8]) ->
     let item = ItemId::of(random());
     let body = Full::new(Bytes::from_static(body)).map_err(|never| match never {}).boxed_unsync();
     let body = Arc::new(RequestBody::coming(body, exchange.config().body.replay));
-    let request = Request { method: Method::POST, target: "/x".to_owned(), headers: HeaderMap::new(), body };
+    let request = Request { method: Method::POST, target: "/x".into(), headers: (&HeaderMap::new()).into(), body };
     let submission = Submission {
         item,
         client: "c".into(),

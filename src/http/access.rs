@@ -269,6 +269,15 @@ impl Access {
     }
 }
 
+impl std::fmt::Debug for Judged {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Now(judged) => f.debug_tuple("Now").field(judged).finish(),
+            Self::Later(_) => f.debug_tuple("Later").finish(),
+        }
+    }
+}
+
 impl Future for Judged {
     type Output = Result<Admitted, Problem>;
 

@@ -7,22 +7,26 @@
 //! | `POST <endpoint>/claims`, `/claims/<claim>`, `/claims/<claim>/beat`, `/push` | [`claims`]: workers that poll |
 //! | `GET <endpoint>/reverse` | [`reverse`]: workers that dial in and are then asked by HTTP |
 
+use std::net::IpAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use ipnet::IpNet;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::access::Access;
 use super::connection::ConnectionState;
+use super::describe::slot;
 use super::request_body::RequestBody;
 use super::response::{Body, response};
 use super::unwanted;
 use crate::access::policy::ExchangeVerb;
-use crate::access::{Caller, IdentityFields};
+use crate::access::{Caller, IdentityFields, Scheme};
 use crate::describe::problem::Kind;
 use crate::describe::{Answer, Problem};
 use crate::exchange::Exchange;
@@ -37,6 +41,7 @@ mod consumer;
 mod handed;
 mod message;
 mod outcome;
+mod parked;
 mod plain;
 mod prefer;
 pub mod raw;
@@ -45,6 +50,7 @@ mod reverse;
 mod work;
 
 pub use bodies::WorkerBody;
+pub(super) use parked::{ParkedRequest, park, resume};
 
 /// All exchanges, and what their requests need.
 #[derive(Debug, Default)]
@@ -74,15 +80,30 @@ enum At {
     Endpoint(Box<str>),
 }
 
-/// A request, and all that is known of who sends it.
-struct Arrived<'a> {
+/// The head of a request, and who sends it.
+struct Received<'a> {
     exchange: &'a Arc<Exchange>,
     exchanges: &'a Exchanges,
-    access: &'a Access,
     caller: Caller,
+    peer: IpAddr,
+    scheme: Scheme,
+    parts: Parts,
+}
+
+/// A request on the connection that its answer goes to.
+struct Arrived<'a> {
+    received: Received<'a>,
+    access: &'a Access,
     connection: &'a ConnectionState,
     stop: &'a stop::Watch,
-    parts: Parts,
+}
+
+impl<'a> Deref for Arrived<'a> {
+    type Target = Received<'a>;
+
+    fn deref(&self) -> &Received<'a> {
+        &self.received
+    }
 }
 
 /// An answer, and whether all of the request was read.
@@ -112,6 +133,11 @@ impl Exchanges {
         self.registry.all()
     }
 
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.registry.all().is_empty()
+    }
+
     /// The exchange that a path belongs to.
     pub(super) fn find(&self, path: &str) -> Option<Asked> {
         Some(match self.registry.find(path)? {
@@ -122,6 +148,11 @@ impl Exchanges {
 }
 
 impl Asked {
+    /// The exchange's name.
+    pub(super) fn name(&self) -> &str {
+        &self.exchange.config().name
+    }
+
     /// What its sender does.
     pub(super) fn verb(&self) -> ExchangeVerb {
         match &self.at {
@@ -140,7 +171,7 @@ pub(super) async fn answer(
     (connection, stop): (&ConnectionState, &stop::Watch),
     (parts, body): (Parts, RequestBody),
 ) -> Answered {
-    let arrived = Arrived { exchange: &exchange, exchanges, access, caller, connection, stop, parts };
+    let arrived = Arrived::new((exchanges, &exchange), (access, caller), (connection, stop), parts);
     let rest = match at {
         At::Path(key) => return consumer::answer(arrived, key, body).await,
         At::Endpoint(rest) => rest,
@@ -166,14 +197,26 @@ pub(super) async fn answer(
     }
 }
 
-impl Arrived<'_> {
+impl Received<'_> {
     /// Whose turn it is: its identity, or its address.
     fn client(&self) -> Client {
         if let Some(identity) = self.caller.identity() {
             return Arc::clone(identity);
         }
-        let peer = self.connection.client.peer.ip();
-        address::of_client(&self.parts.headers, peer, &self.exchanges.trusted).to_string().into()
+        address::of_client(&self.parts.headers, self.peer, &self.exchanges.trusted).to_string().into()
+    }
+}
+
+impl<'a> Arrived<'a> {
+    fn new(
+        (exchanges, exchange): (&'a Exchanges, &'a Arc<Exchange>),
+        (access, caller): (&'a Access, Caller),
+        (connection, stop): (&'a ConnectionState, &'a stop::Watch),
+        parts: Parts,
+    ) -> Self {
+        let (peer, scheme) = (connection.client.peer.ip(), connection.client.scheme);
+        let received = Received { exchange, exchanges, caller, peer, scheme, parts };
+        Self { received, access, connection, stop }
     }
 
     /// Why a request that has waited is given nothing: its caller was let in, and may no longer.
@@ -194,10 +237,19 @@ impl Arrived<'_> {
         answered
     }
 
-    /// Waits until the process drains, or closes.
-    async fn drained(&self) -> stop::Phase {
+    /// Waits until the process drains, or closes: when it is answered then.
+    async fn drained(&self) -> Instant {
         let mut stop = self.stop.clone();
-        stop.left(stop::Phase::default()).await
+        Instant::from_std(slot(stop.left(stop::Phase::default()).await))
+    }
+
+    /// Waits until it is answered as the process stops: then, if that is known.
+    async fn drain_slot(&self, known: Option<Instant>) {
+        let at = match known {
+            Some(at) => at,
+            None => self.drained().await,
+        };
+        sleep_until(at).await;
     }
 }
 

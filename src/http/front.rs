@@ -5,6 +5,7 @@
 //!     |                                |  head::Reader judges each head on its own bytes
 //!     v                                v
 //!  Inbox --> EventLoop -- a plain poll (GET or HEAD of an operation's path, no body) --> polls --> answered, or Parked
+//!              ^    |  -- a request to an exchange that waits --------------------> exchange: parked until there is an answer
 //!              ^    |  -- a head that is refused ------------------------------------> refusal, then the connection ends
 //!              |    |  -- the preface of HTTP/2 -------------------------------------> http2, for good
 //!              |    +---- any other request, with all bytes behind it ---------------> http1: hyper, on a task of its own
@@ -31,6 +32,7 @@
 pub mod client;
 pub mod epoll;
 pub mod event_loop;
+mod exchange;
 pub mod inbox;
 mod known;
 mod lend;

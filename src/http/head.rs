@@ -186,6 +186,7 @@ pub fn parts(head: &[u8]) -> Option<Parts> {
     let (mut parts, ()) = Request::new(()).into_parts();
     parts.method = Method::from_bytes(request.method?.as_bytes()).ok()?;
     parts.uri = request.path?.parse().ok()?;
+    parts.version = if request.version? == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
     for field in request.headers {
         let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
         parts.headers.append(name, HeaderValue::from_bytes(field.value).ok()?);

@@ -2,7 +2,7 @@
 //! the connection ends or goes back to its event loop.
 
 use std::pin::{Pin, pin};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use http::{Request, Response, StatusCode};
@@ -13,12 +13,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::Router;
 use super::connection::{Answering, ConnectionState};
 use super::head::Passed;
 use super::request_body::RequestBody;
 use super::response::Body;
 use super::stream::{Back, ClientStream};
+use super::{Begun, Router};
 use crate::access;
 use crate::bounds::{CLOSING_IDLE, HEAD_BYTES, HEAD_FIELDS};
 use crate::lifecycle::stop;
@@ -36,6 +36,8 @@ pub struct Lent<S> {
     pub half_closed: bool,
     /// The connection.
     pub connection: Arc<access::Connection>,
+    /// What was done for its first request.
+    pub(super) begun: Option<Begun>,
 }
 
 /// Serves a connection until it ends, or (some) goes back.
@@ -48,12 +50,14 @@ where
     let (stream, back) =
         ClientStream::http1(lent.stream, read, lent.half_closed, Arc::clone(&router), Arc::clone(&connection));
     let served = Arc::clone(&connection);
+    let begun = Mutex::new(lent.begun);
     let service = service_fn(move |request: Request<Incoming>| {
         let (router, connection) = (Arc::clone(&router), Arc::clone(&served));
         // Here and not in the future: the stream must know before it is read further.
         let answering = connection.begin();
+        let begun = begun.lock().unwrap_or_else(PoisonError::into_inner).take();
         async move {
-            let response = router.handle(request.map(RequestBody::Http1), &connection).await;
+            let response = router.handle_begun(request.map(RequestBody::Http1), &connection, begun).await;
             Ok::<_, std::convert::Infallible>(timed(response, answering))
         }
     });

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use http::HeaderMap;
 use http_body_util::StreamBody;
 use proptest::prelude::*;
 use tokio::time::{sleep, timeout};

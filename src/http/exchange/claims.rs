@@ -2,12 +2,11 @@
 
 use http::{Method, Response, StatusCode};
 use http_body_util::BodyExt as _;
-use tokio::time::{Duration, Instant, sleep, timeout};
+use tokio::time::{Duration, Instant, sleep, sleep_until, timeout};
 
-use super::consumer::slot_of;
 use super::plain::{self, Form};
 use super::reverse;
-use super::{Answered, Arrived, empty, insert, parameter, problem_response, unwanted, wait};
+use super::{Answered, Arrived, Received, empty, insert, parameter, problem_response, unwanted, wait};
 use crate::bounds::{EXCHANGE_BEAT, EXCHANGE_POLL};
 use crate::describe::Problem;
 use crate::describe::problem::Kind;
@@ -15,13 +14,24 @@ use crate::exchange::core::{Key, Lost, Over, Seat};
 use crate::exchange::entry::Answer;
 use crate::exchange::id::ClaimId;
 use crate::exchange::job::Job;
-use crate::exchange::{Given, Seated};
+use crate::exchange::metrics::Counted;
+use crate::exchange::{Given, Seated, Slot};
 use crate::http::request_body::RequestBody;
 use crate::http::response::Body;
 use crate::protocol::fields::{AGENT_ID, EXCHANGE_COMPLETED, EXCHANGE_LEASE};
 
 /// How long a poll is held that asks for no time.
 const WAIT: Duration = Duration::from_secs(25);
+
+/// A poll that is held.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) slot: Slot,
+    begun: Instant,
+    /// The end of the hold.
+    pub(super) until: Instant,
+    _waits: Counted,
+}
 
 /// Answers a poll.
 pub(super) async fn poll(arrived: Arrived<'_>, body: RequestBody) -> Answered {
@@ -30,53 +40,61 @@ pub(super) async fn poll(arrived: Arrived<'_>, body: RequestBody) -> Answered {
         return arrived.refuse_method("POST", detail, body).await;
     }
     let is_read = unwanted::read(body, &arrived.parts).await;
-    let begun = Instant::now();
-    let response = match poll_of(&arrived) {
-        Ok((wait, key, seat)) => poll_for(&arrived, wait, key, seat).await,
-        Err(problem) => problem_response(&problem),
+    let answered = match seat(&arrived) {
+        Ok(Sat::Waits(held)) => answer_held(&arrived, held, None).await,
+        Ok(Sat::Again(claim)) => Answered::of(again(&arrived, claim, Form::of(&arrived.parts.headers))),
+        Err(problem) => Answered::of(problem_response(&problem)),
     };
-    Answered { response, is_read, held: begun.elapsed() }
+    Answered { is_read, ..answered }
 }
 
-type Poll = (Duration, Option<Key>, Option<Seat>);
+/// What a poll comes to at once.
+pub(super) enum Sat {
+    /// It is held.
+    Waits(Held),
+    /// The claim that its slot has already.
+    Again(ClaimId),
+}
 
-fn poll_of(arrived: &Arrived<'_>) -> Result<Poll, Problem> {
-    let parts = &arrived.parts;
+/// Offers the slot of a worker that polls.
+pub(super) fn seat(received: &Received<'_>) -> Result<Sat, Problem> {
+    let parts = &received.parts;
     let wait = wait(parts, WAIT, EXCHANGE_POLL)?;
-    let key = key_of(arrived)?;
+    let key = key_of(received)?;
     let agent = parts.headers.get(AGENT_ID).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let slot = parameter(parts, "slot").unwrap_or_else(|| "0".to_owned());
     if slot.len() > 64 {
         return Err(Problem::parameter("slot", &slot, "give at most 64 characters, such as slot=0"));
     }
-    let seat = agent.map(|agent| Seat { client: arrived.client(), agent: agent.into(), slot: slot.into() });
-    Ok((wait, key, seat))
+    let seat = agent.map(|agent| Seat { client: received.client(), agent: agent.into(), slot: slot.into() });
+    let begun = Instant::now();
+    Ok(match received.exchange.poll(key, seat) {
+        Seated::Waits(slot) => {
+            Sat::Waits(Held { slot, begun, until: begun + wait, _waits: received.exchange.metrics().poll() })
+        }
+        Seated::Again(claim) => Sat::Again(claim),
+    })
 }
 
 /// The key of a worker's request.
-pub(super) fn key_of(arrived: &Arrived<'_>) -> Result<Option<Key>, Problem> {
-    match parameter(&arrived.parts, "key") {
-        Some(key) if !arrived.exchange.config().path.has_key() => {
+pub(super) fn key_of(received: &Received<'_>) -> Result<Option<Key>, Problem> {
+    match parameter(&received.parts, "key") {
+        Some(key) if !received.exchange.config().path.has_key() => {
             Err(Problem::parameter("key", &key, "the path of this exchange has no {key}: leave it out"))
         }
         key => Ok(key.map(Key::from)),
     }
 }
 
-async fn poll_for(arrived: &Arrived<'_>, wait: Duration, key: Option<Key>, seat: Option<Seat>) -> Response<Body> {
-    let form = Form::of(&arrived.parts.headers);
-    let mut slot = match arrived.exchange.poll(key, seat) {
-        Seated::Waits(slot) => slot,
-        Seated::Again(claim) => return again(arrived, claim, form),
-    };
-    let _waits = arrived.exchange.metrics().poll();
-    tokio::select! {
+/// Answers a poll that was held until now, or is held from now on. `drains_at`: when it is answered as the process stops.
+pub(super) async fn answer_held(arrived: &Arrived<'_>, mut held: Held, drains_at: Option<Instant>) -> Answered {
+    let response = tokio::select! {
         biased;
-        given = slot.given() => match given {
+        given = held.slot.given() => match given {
             // Dropped, the job goes to another worker.
             Given::Job(job) => match arrived.lost() {
                 Some(problem) => problem_response(&problem),
-                None => plain::claim(arrived.exchange, job, form),
+                None => plain::claim(arrived.exchange, job, Form::of(&arrived.parts.headers)),
             },
             Given::Superseded => {
                 let detail = "a newer poll has come with the same Agent-Id and slot: let each slot send one at a time";
@@ -85,9 +103,10 @@ async fn poll_for(arrived: &Arrived<'_>, wait: Duration, key: Option<Key>, seat:
         },
         // Its poller is gone.
         () = arrived.connection.half_closed() => empty(StatusCode::NO_CONTENT),
-        () = async { tokio::time::sleep_until(slot_of(arrived.drained().await)).await } => empty(StatusCode::NO_CONTENT),
-        () = sleep(wait) => empty(StatusCode::NO_CONTENT),
-    }
+        () = arrived.drain_slot(drains_at) => empty(StatusCode::NO_CONTENT),
+        () = sleep_until(held.until) => empty(StatusCode::NO_CONTENT),
+    };
+    Answered { held: held.begun.elapsed(), ..Answered::of(response) }
 }
 
 /// The claim that a slot has already and never touched.
@@ -129,7 +148,7 @@ async fn held_beat(arrived: &Arrived<'_>, claim: &str) -> Result<(), Problem> {
         biased;
         () = cancelled.cancelled() => Err(problem(Over::Gone)),
         () = arrived.connection.half_closed() => Ok(()),
-        () = async { tokio::time::sleep_until(slot_of(arrived.drained().await)).await } => Ok(()),
+        () = arrived.drain_slot(None) => Ok(()),
         () = sleep(wait) => Ok(()),
     }
 }

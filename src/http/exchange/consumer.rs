@@ -9,7 +9,7 @@ use tokio::time::{Duration, Instant, sleep_until, timeout};
 
 use super::outcome::{Back, Wants, applied, broken, come_back, ended, gone};
 use super::prefer::Preferences;
-use super::{Answered, Arrived, problem_response, request};
+use super::{Answered, Arrived, Received, problem_response, request};
 use crate::bounds::EXCHANGE_BODY;
 use crate::describe::Problem;
 use crate::describe::problem::Kind;
@@ -18,64 +18,98 @@ use crate::exchange::core::{Key, Refused, Submission};
 use crate::exchange::entry::Entry;
 use crate::exchange::id::ItemId;
 use crate::exchange::{Consumer, random};
-use crate::http::describe::slot;
 use crate::http::request_body::RequestBody;
 use crate::http::response::Body;
-use crate::lifecycle::stop;
 use crate::protocol::fields::IDEMPOTENCY_KEY;
 
 /// How often it is looked again whether a worker has read a body, without which the hold cannot end.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
+/// A consumer whose request is held.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) consumer: Consumer,
+    begun: Instant,
+    /// The end of the hold.
+    pub(super) until: Instant,
+    /// The seconds that it prefers, as far as they are followed.
+    wait: Option<u64>,
+    is_async: bool,
+}
+
 /// Answers it.
 pub(super) async fn answer(arrived: Arrived<'_>, key: Option<Key>, body: RequestBody) -> Answered {
     let config = arrived.exchange.config();
-    if !config.methods.is_empty() && !config.methods.contains(&arrived.parts.method) {
+    if !is_listed(&arrived) {
         return not_listed(&arrived, body).await;
     }
     let preferences = Preferences::of(&arrived.parts.headers);
     let has_body = !body.is_end_stream();
-    let is_keyed = arrived.parts.headers.contains_key(IDEMPOTENCY_KEY);
     let coming = body::RequestBody::coming(request::incoming(body), config.body.replay);
-    if (preferences.respond_async || is_keyed)
+    if (preferences.respond_async || arrived.parts.headers.contains_key(IDEMPOTENCY_KEY))
         && let Err(problem) = store(&coming, config.body.bytes).await
     {
         return Answered { is_read: false, ..Answered::of(problem_response(&problem)) };
     }
-    let item = ItemId::of(random());
+    match submit(&arrived, key, coming, preferences) {
+        Ok(held) => answer_held(&arrived, held, None).await,
+        Err(problem) => Answered { is_read: !has_body, ..Answered::of(problem_response(&problem)) },
+    }
+}
+
+/// Whether the method of a request is one of the exchange.
+pub(super) fn is_listed(received: &Received<'_>) -> bool {
+    let methods = &received.exchange.config().methods;
+    methods.is_empty() || methods.contains(&received.parts.method)
+}
+
+/// Puts a request into the queue, or gives it to a worker.
+pub(super) fn submit(
+    received: &Received<'_>,
+    key: Option<Key>,
+    body: body::RequestBody,
+    preferences: Preferences,
+) -> Result<Held, Problem> {
+    let (config, parts) = (received.exchange.config(), &received.parts);
+    let (item, is_async) = (ItemId::of(random()), preferences.respond_async);
     let submission = Submission {
         key,
-        once: if is_keyed { request::once(&arrived.parts, &coming.bytes()) } else { None },
-        share: (config.share && request::may_share(&arrived.parts, has_body) && !preferences.respond_async)
-            .then(|| request::share(&arrived.parts)),
-        ..request::submission(&arrived, item, preferences.respond_async)
+        once: request::once(parts, || body.bytes()),
+        share: (config.share && request::may_share(parts, body.length() != Some(0)) && !is_async)
+            .then(|| request::share(parts)),
+        ..request::submission(received, item, is_async)
     };
     let begun = Instant::now();
-    let request = request::request(&arrived, item, coming);
-    let consumer = match arrived.exchange.submit(submission, request) {
-        Ok(consumer) => consumer,
-        Err(refused) => {
-            let problem = problem(&arrived, refused);
-            return Answered { is_read: !has_body, ..Answered::of(problem_response(&problem)) };
-        }
-    };
-    let entry = Arc::clone(consumer.entry());
+    let request = request::request(received, item, body);
+    let consumer = received.exchange.submit(submission, request).map_err(|refused| problem(&config.name, refused))?;
     let wait = preferences.wait.map(|wait| wait.min(config.hold.max.as_secs()));
-    let time = match (wait, preferences.respond_async) {
+    let time = match (wait, is_async) {
         (Some(wait), _) => Duration::from_secs(wait),
         (None, true) => Duration::ZERO,
         (None, false) => config.hold.default,
     };
-    let response = hold(&arrived, consumer, begun + time, preferences.respond_async).await;
-    let answered = Answered { response, is_read: !entry.request.body.is_coming(), held: begun.elapsed() };
-    applied(answered, wait, preferences.respond_async)
+    Ok(Held { consumer, begun, until: begun + time, wait, is_async })
 }
 
-/// Holds a consumer until its item has an outcome, or until then.
-async fn hold(arrived: &Arrived<'_>, consumer: Consumer, mut until: Instant, is_async: bool) -> Response<Body> {
+/// Answers a consumer that was held until now, or is held from now on. `drains_at`: when it is answered as the process stops.
+pub(super) async fn answer_held(arrived: &Arrived<'_>, held: Held, drains_at: Option<Instant>) -> Answered {
+    let Held { consumer, begun, until, wait, is_async } = held;
+    let entry = Arc::clone(consumer.entry());
+    let response = hold(arrived, consumer, (begun, until), drains_at, is_async).await;
+    let answered = Answered { response, is_read: !entry.request.body.is_coming(), held: begun.elapsed() };
+    applied(answered, wait, is_async)
+}
+
+/// Holds a consumer that has come at `begun` until its item has an outcome, or until then.
+async fn hold(
+    arrived: &Arrived<'_>,
+    consumer: Consumer,
+    (begun, mut until): (Instant, Instant),
+    mut drains_at: Option<Instant>,
+    is_async: bool,
+) -> Response<Body> {
     let (exchange, entry) = (arrived.exchange, Arc::clone(consumer.entry()));
-    let latest = Instant::now() + exchange.config().hold.max;
-    let mut drains_at = None;
+    let latest = begun + exchange.config().hold.max;
     loop {
         tokio::select! {
             // An answer that is here is worth more than the end of the hold.
@@ -83,8 +117,14 @@ async fn hold(arrived: &Arrived<'_>, consumer: Consumer, mut until: Instant, is_
             outcome = entry.ended() => return answer_of(arrived, consumer, outcome),
             // Most clients that send a FIN are gone.
             () = arrived.connection.half_closed(), if !is_async => return problem_response(&gone()),
-            phase = arrived.drained(), if drains_at.is_none() => drains_at = Some(slot_of(phase)),
-            () = at(drains_at), if drains_at.is_some_and(|at| at > Instant::now()) => {}
+            slot = arrived.drained(), if drains_at.is_none() => drains_at = Some(slot),
+            () = at(drains_at) => {
+                if !exchange.is_claimed(entry.id) {
+                    return problem_response(&not_claimed("this server stops"));
+                }
+                // A worker has it, which ends within the grace period.
+                drains_at = Some(Instant::now() + LOOK_AGAIN);
+            }
             () = sleep_until(until) => {
                 let end = tokio::select! {
                     biased;
@@ -92,23 +132,16 @@ async fn hold(arrived: &Arrived<'_>, consumer: Consumer, mut until: Instant, is_
                     _ = entry.ended() => continue,
                     () = arrived.connection.half_closed(), if !is_async => continue,
                     _ = arrived.drained(), if drains_at.is_none() => continue,
-                    () = at(drains_at), if drains_at.is_some_and(|at| at > Instant::now()) => continue,
+                    () = at(drains_at) => continue,
                     end = end_of_hold(arrived, &entry, latest) => end,
                 };
                 match end {
                     End::Told => break,
-                    End::HoldOn(longer) => { until = longer; continue }
+                    End::HoldOn(longer) => until = longer,
                     End::Expired => return problem_response(&not_claimed("its body is too long to be stored")),
                     End::Broken => return problem_response(&broken()),
                 }
             }
-        }
-        if drains_at.is_some_and(|at| at <= Instant::now()) && !exchange.is_claimed(entry.id) {
-            return problem_response(&not_claimed("this server stops"));
-        }
-        if drains_at.is_some_and(|at| at <= Instant::now()) {
-            // A worker has it, which ends within the grace period.
-            drains_at = Some(Instant::now() + LOOK_AGAIN);
         }
     }
     match exchange.tell(entry.id) {
@@ -175,11 +208,6 @@ async fn at(time: Option<Instant>) {
     }
 }
 
-/// When a held consumer is answered, as the process stops.
-pub(super) fn slot_of(phase: stop::Phase) -> Instant {
-    Instant::from_std(slot(phase))
-}
-
 /// Nothing was done.
 pub(super) fn not_claimed(why: &str) -> Problem {
     Problem::retry(
@@ -207,8 +235,7 @@ async fn store(body: &body::RequestBody, most: usize) -> Result<(), Problem> {
     }
 }
 
-fn problem(arrived: &Arrived<'_>, refused: Refused) -> Problem {
-    let name = &arrived.exchange.config().name;
+fn problem(name: &str, refused: Refused) -> Problem {
     match refused {
         Refused::Full(_) => {
             let detail = format!("{refused} (queue.length of exchange {name}): try again, or let more workers dial in");

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
 use http_body_util::BodyExt as _;
 
-use super::{Arrived, insert};
+use super::{Received, insert};
 use crate::exchange::body;
 use crate::exchange::core::{Once, Submission};
 use crate::exchange::entry::Request;
@@ -24,16 +25,15 @@ pub(super) fn incoming(body: RequestBody) -> body::Incoming {
 }
 
 /// What a request is to workers.
-pub(super) fn request(arrived: &Arrived<'_>, item: ItemId, body: body::RequestBody) -> Request {
-    let parts = &arrived.parts;
+pub(super) fn request(received: &Received<'_>, item: ItemId, body: body::RequestBody) -> Request {
+    let parts = &received.parts;
     let mut headers = parts.headers.clone();
     if parts.version == Version::HTTP_2 {
         let authority = parts.uri.authority().and_then(|found| HeaderValue::from_str(found.as_str()).ok());
         forwarded::from_http2(&mut headers, authority);
     }
-    let client = &arrived.connection.client;
-    let identity = CallerFields { names: Arc::clone(&arrived.exchanges.identity), caller: arrived.caller.clone() };
-    let peer = Peer::new(client.peer.ip(), client.scheme.as_str(), &arrived.exchanges.trusted, identity);
+    let identity = CallerFields { names: Arc::clone(&received.exchanges.identity), caller: received.caller.clone() };
+    let peer = Peer::new(received.peer, received.scheme.as_str(), &received.exchanges.trusted, identity);
     forwarded::to_app(&mut headers, &peer, None);
     // The 100 is sent by this hop, once a worker has the head.
     headers.remove(header::EXPECT);
@@ -43,14 +43,14 @@ pub(super) fn request(arrived: &Arrived<'_>, item: ItemId, body: body::RequestBo
         insert(&mut headers, X_REQUEST_ID, &item.to_string());
     }
     insert(&mut headers, EXCHANGE_ITEM, &item.to_string());
-    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
-    Request { method: parts.method.clone(), target, headers, body: Arc::new(body) }
+    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str()).into();
+    Request { method: parts.method.clone(), target, headers: (&headers).into(), body: Arc::new(body) }
 }
 
 /// The fields of a request in the hands of a worker.
 pub(super) fn fields(job: &Job, time_left: u64) -> HeaderMap {
     let entry = job.entry();
-    let mut headers = entry.request.headers.clone();
+    let mut headers = entry.request.headers.to_map();
     insert(&mut headers, EXCHANGE_ATTEMPT, &job.attempt().to_string());
     insert(&mut headers, EXCHANGE_TIME_LEFT, &time_left.to_string());
     if entry.answers_many {
@@ -65,13 +65,14 @@ pub(super) fn uri(request: &Request) -> Uri {
     request.target.parse().unwrap_or_default()
 }
 
-/// What makes a repeated request the same; an error: the key has no form.
-pub(super) fn once(parts: &Parts, body: &[u8]) -> Option<Once> {
+/// What makes a repeated request the same; none: it has no key.
+pub(super) fn once(parts: &Parts, body: impl FnOnce() -> Bytes) -> Option<Once> {
     let key = parts.headers.get(IDEMPOTENCY_KEY)?;
+    let body = body();
     let mut digest = blake3::Hasher::new();
     let content_type = parts.headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
-    for part in [parts.method.as_str().as_bytes(), target.as_bytes(), content_type, body] {
+    for part in [parts.method.as_str().as_bytes(), target.as_bytes(), content_type, &body] {
         digest.update(&(part.len() as u64).to_be_bytes()).update(part);
     }
     let key = String::from_utf8_lossy(key.as_bytes()).trim().trim_matches('"').into();
@@ -98,14 +99,14 @@ pub(super) fn may_share(parts: &Parts, has_body: bool) -> bool {
 }
 
 /// The rest of a submission.
-pub(super) fn submission(arrived: &Arrived<'_>, item: ItemId, is_async: bool) -> Submission {
+pub(super) fn submission(received: &Received<'_>, item: ItemId, is_async: bool) -> Submission {
     Submission {
         item,
-        client: arrived.client(),
+        client: received.client(),
         key: None,
-        urgency: super::prefer::urgency(&arrived.parts.headers),
+        urgency: super::prefer::urgency(&received.parts.headers),
         is_async,
-        is_idempotent: arrived.parts.method.is_idempotent(),
+        is_idempotent: received.parts.method.is_idempotent(),
         once: None,
         share: None,
     }

@@ -59,7 +59,7 @@ pub(super) async fn answer(arrived: Arrived<'_>, body: RequestBody) -> Answered 
     };
     let (exchanges, exchange) = (arrived.exchanges, Arc::clone(arrived.exchange));
     let worker = Worker { exchange, key, transport, caller: arrived.caller.clone(), stop: arrived.stop.clone() };
-    let mut request = Request::from_parts(arrived.parts, ());
+    let mut request = Request::from_parts(arrived.received.parts, ());
     let upgraded = hyper::upgrade::on(&mut request);
     let (tasks, cut) = (exchanges.tasks.clone(), exchanges.cut.clone());
     let serving = async move {

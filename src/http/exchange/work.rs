@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use http::header::RETRY_AFTER;
 use http::{Method, Response, StatusCode};
-use tokio::time::{Duration, Instant, sleep};
+use tokio::time::{Duration, Instant, sleep_until};
 
-use super::consumer::{answer_of, not_claimed, slot_of};
+use super::consumer::{answer_of, not_claimed};
 use super::outcome::{Back, Wants, come_back, ended, gone};
 use super::prefer::Preferences;
-use super::{Answered, Arrived, empty, is_read_only, parameter, problem_response, unwanted, wait};
+use super::{Answered, Arrived, Received, empty, is_read_only, parameter, problem_response, unwanted, wait};
 use crate::bounds::EXCHANGE_GRACE;
 use crate::describe::Problem;
 use crate::describe::problem::Kind;
@@ -40,19 +40,69 @@ pub(super) async fn answer(arrived: Arrived<'_>, item: &str, body: RequestBody) 
         },
         Some(item) => match arrived.exchange.attach(item) {
             None => problem_response(&unknown(&arrived)),
-            Some(consumer) => {
-                let entry = Arc::clone(consumer.entry());
-                let mut response =
-                    if method == Method::HEAD { head(&arrived, consumer) } else { get(&arrived, consumer).await };
-                if matches!(entry.outcome(), Outcome::Failed(_)) {
-                    // To ask here again does not help; to send the request anew may.
-                    response.headers_mut().remove(RETRY_AFTER);
-                }
-                response
-            }
+            Some(consumer) if method == Method::HEAD => answering(&arrived, consumer, head),
+            Some(consumer) => match hold(&arrived, consumer) {
+                Ok(held) => return Answered { is_read, ..answer_held(&arrived, held, None).await },
+                Err(problem) => problem_response(&problem),
+            },
         },
     };
     Answered { response, is_read, held: begun.elapsed() }
+}
+
+/// A consumer that has come back, and is held.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) consumer: Consumer,
+    begun: Instant,
+    /// The end of the hold.
+    pub(super) until: Instant,
+}
+
+/// Holds a consumer that has come back.
+pub(super) fn hold(received: &Received<'_>, mut consumer: Consumer) -> Result<Held, Problem> {
+    let (config, begun) = (received.exchange.config(), Instant::now());
+    // Where its connection breaks, the item stays for who comes back.
+    consumer.stays(EXCHANGE_GRACE);
+    let prefers = Preferences::of(&received.parts.headers).wait.map(Duration::from_secs);
+    let default = if consumer.entry().is_async { Duration::ZERO } else { config.chain.hold };
+    let time = wait(&received.parts, prefers.unwrap_or(default), config.hold.max)?;
+    Ok(Held { consumer, begun, until: begun + time })
+}
+
+/// Answers a consumer that was held until now, or is held from now on. `drains_at`: when it is answered as the process stops.
+pub(super) async fn answer_held(arrived: &Arrived<'_>, held: Held, drains_at: Option<Instant>) -> Answered {
+    let Held { consumer, begun, until } = held;
+    let entry = Arc::clone(consumer.entry());
+    let ends = tokio::select! {
+        biased;
+        _ = entry.ended() => None,
+        () = arrived.connection.half_closed() => Some(gone()),
+        () = arrived.drain_slot(drains_at) => {
+            (!arrived.exchange.is_claimed(entry.id)).then(|| not_claimed("this server stops"))
+        }
+        () = sleep_until(until) => None,
+    };
+    let response = match ends {
+        Some(problem) => problem_response(&problem),
+        None => answering(arrived, consumer, get),
+    };
+    Answered { held: begun.elapsed(), ..Answered::of(response) }
+}
+
+/// Answers a consumer, which asking here again does not help where the item has failed.
+fn answering(
+    arrived: &Arrived<'_>,
+    consumer: Consumer,
+    answer: impl FnOnce(&Arrived<'_>, Consumer) -> Response<Body>,
+) -> Response<Body> {
+    let entry = Arc::clone(consumer.entry());
+    let mut response = answer(arrived, consumer);
+    if matches!(entry.outcome(), Outcome::Failed(_)) {
+        // To send the request anew may help.
+        response.headers_mut().remove(RETRY_AFTER);
+    }
+    response
 }
 
 /// It never waits.
@@ -65,30 +115,8 @@ fn head(arrived: &Arrived<'_>, consumer: Consumer) -> Response<Body> {
     }
 }
 
-async fn get(arrived: &Arrived<'_>, mut consumer: Consumer) -> Response<Body> {
-    let config = arrived.exchange.config();
-    let entry = Arc::clone(consumer.entry());
-    // Where its connection breaks, the item stays for who comes back.
-    consumer.stays(EXCHANGE_GRACE);
-    let prefers = Preferences::of(&arrived.parts.headers).wait.map(Duration::from_secs);
-    let default = if entry.is_async { Duration::ZERO } else { config.chain.hold };
-    let hold = match wait(&arrived.parts, prefers.unwrap_or(default), config.hold.max) {
-        Ok(hold) => hold,
-        Err(problem) => return problem_response(&problem),
-    };
-    tokio::select! {
-        biased;
-        outcome = entry.ended() => return answer_of(arrived, consumer, outcome),
-        () = arrived.connection.half_closed() => return problem_response(&gone()),
-        phase = arrived.drained() => {
-            tokio::time::sleep_until(slot_of(phase)).await;
-            if !arrived.exchange.is_claimed(entry.id) {
-                return problem_response(&not_claimed("this server stops"));
-            }
-        }
-        () = sleep(hold) => {}
-    }
-    match entry.outcome() {
+fn get(arrived: &Arrived<'_>, consumer: Consumer) -> Response<Body> {
+    match consumer.entry().outcome() {
         Outcome::Pending => told(arrived, consumer, hop(arrived)),
         outcome @ (Outcome::Answer(_) | Outcome::Failed(_)) => answer_of(arrived, consumer, outcome),
     }

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::exchange::Parked;
 use super::place::Place;
 use crate::http::Record;
 use crate::http::head::Reader;
@@ -65,6 +66,8 @@ pub(super) enum Phase {
     Head,
     /// A poll waits.
     Poll(Waits),
+    /// A request to an exchange is parked.
+    Exchange(Box<Parked>),
     /// The client takes an answer slowly.
     Writing(Box<Unsent>),
     /// The last answer and a FIN are sent: what still comes is dropped.

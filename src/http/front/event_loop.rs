@@ -180,6 +180,7 @@ impl<P: Poller> EventLoop<P> {
         }
         if std::mem::take(&mut self.has_withdrawn) {
             self.polls.on_withdrawal(&self.router.access);
+            self.exchanges_withdrawn();
         }
         for change in std::mem::take(&mut self.changes) {
             self.polls.on_change(&change);
@@ -216,6 +217,7 @@ impl<P: Poller> EventLoop<P> {
             Message::Closed => self.accepts = false,
             Message::Returned(back) => self.returned(back),
             Message::Found(found) => self.found(found),
+            Message::Changed(client) => self.exchange_changed(client),
         }
     }
 
@@ -240,6 +242,7 @@ impl<P: Poller> EventLoop<P> {
         let keys: Vec<_> = self.clients.iter().filter_map(|(key, _)| u32::try_from(key).ok()).collect();
         for key in keys {
             self.await_head(key);
+            self.exchange_drains(key);
         }
     }
 
@@ -254,6 +257,7 @@ impl<P: Poller> EventLoop<P> {
                 self.close(key);
             }
             Phase::Lingering => self.close(key),
+            Phase::Exchange(_) => self.resume(key),
             // It has a deadline of its own, if any.
             Phase::Poll(_) => {}
         }
@@ -273,7 +277,7 @@ impl<P: Poller> EventLoop<P> {
             match client.phase {
                 Phase::Lingering => return self.drop_input(key),
                 Phase::Head => self.go_on(key),
-                Phase::Poll(_) | Phase::Writing(_) => {}
+                Phase::Poll(_) | Phase::Exchange(_) | Phase::Writing(_) => {}
             }
             self.read(key);
         }

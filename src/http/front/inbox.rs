@@ -8,7 +8,7 @@ use futures::task::AtomicWaker;
 
 use super::place::Place;
 use super::poller::Poller;
-use crate::http::polls::Found;
+use crate::http::polls::{ClientRef, Found};
 use crate::http::stream::Back;
 
 /// The messages that an event loop has not taken yet.
@@ -29,6 +29,8 @@ pub enum Message<P: Poller> {
     Returned(Option<Box<(Back<P::Socket>, Place)>>),
     /// A task has found something out for polls.
     Found(Found),
+    /// There may be something to do for the request of this client, which is parked.
+    Changed(ClientRef),
 }
 
 impl<P: Poller> Default for Inbox<P> {

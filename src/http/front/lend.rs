@@ -8,6 +8,7 @@ use super::event_loop::EventLoop;
 use super::inbox::{Inbox, Message};
 use super::place::Place;
 use super::poller::Poller;
+use crate::http::Begun;
 use crate::http::head::{Passed, Reader};
 use crate::http::http1::{self, Lent};
 use crate::http::http2;
@@ -41,15 +42,16 @@ impl<P: Poller> EventLoop<P> {
         Loan { inbox: Arc::clone(&self.inbox), back: None }
     }
 
-    /// Lends a connection of HTTP/1.1, of which `held` was read: it begins with a head that has passed.
-    pub(super) fn lend(&mut self, key: u32, held: Vec<u8>, passed: Passed) {
+    /// Lends a connection of HTTP/1.1, of which `held` was read: it begins with a head that has passed, and with whose request
+    /// this loop has perhaps begun.
+    pub(super) fn lend(&mut self, key: u32, held: Vec<u8>, passed: Passed, begun: Option<Begun>) {
         let Some((socket, mut place, half_closed)) = self.take_out(key) else { return };
         let (router, stop) = (Arc::clone(&self.router), self.stop.clone());
         let loan = self.loan();
         self.spawn(async move {
             let served = async {
                 let connection = place.connection();
-                let lent = Lent { stream: P::stream(socket)?, held, passed, half_closed, connection };
+                let lent = Lent { stream: P::stream(socket)?, held, passed, half_closed, connection, begun };
                 let Some(back) = http1::serve(lent, router, stop).await? else { return Ok::<_, Ended>(None) };
                 let Back { stream, held, half_closed, idle_since } = back;
                 Ok(Some(Back { stream: P::socket(stream)?, held, half_closed, idle_since }))

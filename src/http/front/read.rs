@@ -47,14 +47,20 @@ impl<P: Poller> EventLoop<P> {
                 self.write_on(key);
                 self.read(key);
             }
-            Phase::Head | Phase::Poll(_) => self.read(key),
+            Phase::Exchange(_) if ended => self.exchange_ended(key),
+            Phase::Head | Phase::Poll(_) | Phase::Exchange(_) => self.read(key),
         }
     }
 
     /// Reads some of what has come, as far as it may be kept, and looks at the heads in it.
     pub(super) fn read(&mut self, key: u32) {
         let Some(client) = self.clients.get_mut(key as usize) else { return };
-        let is_over = client.flags.half_closed || matches!(client.phase, Phase::Lingering);
+        let is_over = match &client.phase {
+            Phase::Lingering => true,
+            // Nothing of a body is read before somebody wants it.
+            Phase::Exchange(parked) => client.flags.half_closed || parked.has_body(),
+            Phase::Head | Phase::Poll(_) | Phase::Writing(_) => client.flags.half_closed,
+        };
         if is_over || !client.flags.unread || client.pending() >= HEAD_BYTES {
             return;
         }
@@ -199,8 +205,7 @@ impl<P: Poller> EventLoop<P> {
                 } else if self.is_refused_nothing(key, &bytes[..passed.length], &passed) {
                     *used += passed.length;
                 } else {
-                    *used += bytes.len();
-                    self.lend(key, bytes.to_vec(), passed);
+                    *used += self.park(key, bytes, passed);
                 }
             }
             Verdict::Refused(refused) => {
@@ -243,6 +248,7 @@ impl<P: Poller> EventLoop<P> {
         let Some(client) = self.clients.get(key as usize) else { return };
         match client.phase {
             Phase::Poll(Waits::Parked(parked)) => self.half_closes(parked),
+            Phase::Exchange(_) => self.resume(key),
             Phase::Head => self.go_on(key),
             Phase::Lingering => self.close(key),
             Phase::Poll(Waits::Judging(_) | Waits::Confirming(_) | Waits::Making(_)) | Phase::Writing(_) => {}

@@ -23,25 +23,38 @@ async fn whose_credential_is_withdrawn_gets_no_answer_and_no_request() {
     let server = Server::start(&["--exchange", "/work", "--access-tokens", file.to_str().expect("UTF-8")]).await;
     let bearer = |(token, _): &(String, String)| format!("Bearer {token}");
     let as_guest = bearer(&guest);
-    let mut refused = send(server.listen, "GET", "/work", &[("Authorization", &as_guest)], "").await;
+    let mut queued = send(server.listen, "GET", "/work", &[("Authorization", &as_guest)], "").await;
     server.metric_becomes(QUEUED, 1.0).await;
-    // A worker that polls, and one that has dialled in: both are to get nothing more.
     let as_gone = bearer(&gone);
     write(&[&user, &gone, &stays]);
-    server.metric_becomes("tidewait_access_tokens", 3.0).await;
+    let told = queued.reply().await;
+    assert_eq!(told.status, 401, "{}", text(&told));
+    server.metric_becomes(QUEUED, 0.0).await;
+    // One whose body a worker has.
+    write(&[&user, &guest, &gone, &stays]);
+    server.metric_becomes("tidewait_access_tokens", 4.0).await;
+    let mut refused = send(server.listen, "POST", "/work", &[("Authorization", &as_guest)], "x").await;
     let lines = format!("Authorization: {as_gone}\r\n");
     let mut worker = Dialled::with(server.listen, "/exchange/work/reverse", &lines).await;
-    assert!(worker.head().await.expect("a request").starts_with("GET /work"));
+    assert!(worker.head().await.expect("a request").starts_with("POST /work"));
+    assert_eq!(worker.body(1).await, "x");
+    write(&[&user, &gone, &stays]);
+    server.metric_becomes("tidewait_access_tokens", 3.0).await;
     worker.write("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret").await;
     let told = refused.reply().await;
     assert_eq!(told.status, 401, "{}", text(&told));
+    // What nobody reads may have ended its connection.
+    drop(worker);
+    // A worker that polls, and one that has dialled in: both are to get nothing more.
+    let mut worker = Dialled::with(server.listen, "/exchange/work/reverse", &lines).await;
     let target = "/exchange/work/claims?wait=20";
     let mut poll = send(server.listen, "POST", target, &[("Authorization", &as_gone)], "").await;
     server.metric_becomes(FREE, 2.0).await;
     write(&[&user, &stays]);
+    // Who waits for a request is told at once.
+    assert_eq!(poll.reply().await.status, 401);
     server.metric_becomes("tidewait_access_tokens", 2.0).await;
     let mut consumer = send(server.listen, "POST", "/work", &[("Authorization", &bearer(&user))], "x").await;
-    assert_eq!(poll.reply().await.status, 401);
     assert!(worker.head().await.is_none(), "its connection ends without a request");
     let lines = format!("Authorization: {}\r\n", bearer(&stays));
     let mut other = Dialled::with(server.listen, "/exchange/work/reverse", &lines).await;

@@ -20,14 +20,14 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use super::{Dialled, configured};
-use crate::server::{STEP, Server};
+use crate::server::{Client, STEP, Server};
 
 const CLAIMS: &str = "/exchange/work/claims";
 const REVERSE: &str = "/exchange/work/reverse";
-const QUEUED: &str = "tidewait_exchange_queued{exchange=\"work\"}";
+pub(super) const QUEUED: &str = "tidewait_exchange_queued{exchange=\"work\"}";
 const IN_FLIGHT: &str = "tidewait_exchange_in_flight{exchange=\"work\"}";
 const FREE: &str = "tidewait_exchange_slots{exchange=\"work\",state=\"free\"}";
-const POLLS: &str = "tidewait_exchange_polls{exchange=\"work\"}";
+pub(super) const POLLS: &str = "tidewait_exchange_polls{exchange=\"work\"}";
 const CANCELLED: &str = "tidewait_exchange_cancelled_total{by=\"consumer\",exchange=\"work\"}";
 
 /// How a worker comes whose connection is turned.
@@ -105,6 +105,18 @@ impl Drop for Streams {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// Begins to post to a claim, which the server has by the time that it asks for the body: while it is posted, another post is
+/// one too many.
+async fn begin_post(server: SocketAddr, target: &str, fields: &[(&str, &str)], part: &str) -> Client {
+    let mut post = Client::connect(server).await;
+    post.send("POST", target, &[fields, &[("Expect", "100-continue")]].concat()).await;
+    let mut asked = [0; 25];
+    post.stream.read_exact(&mut asked).await.expect("read");
+    assert_eq!(&asked, b"HTTP/1.1 100 Continue\r\n\r\n");
+    post.stream.get_mut().write_all(part.as_bytes()).await.expect("sent");
+    post
 }
 
 /// Turns a connection to HTTP/2; nothing of that is sent yet.

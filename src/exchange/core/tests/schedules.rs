@@ -454,7 +454,7 @@ impl Beside {
         let claimed = core.items.values().filter(|item| item.claim().is_some()).count();
         prop_assert_eq!(core.claims.len(), claimed);
         for (claim, live) in &core.claims {
-            prop_assert_eq!(core.items.get(&live.item).and_then(Item::claim), Some(*claim));
+            prop_assert_eq!(core.items.get(&live.item).and_then(|item| item.claim()), Some(*claim));
         }
         for (item, (ended, forgotten)) in &self.taken {
             let found = core.items.get(&item_id(*item));

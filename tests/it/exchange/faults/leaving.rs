@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use super::super::{ask, configured, send, start, text};
-use super::{CANCELLED, CLAIMS, FREE, IN_FLIGHT, LINKS, Link, QUEUED, Rig, Streams, Worker, resets};
+use super::{CANCELLED, CLAIMS, FREE, IN_FLIGHT, LINKS, Link, QUEUED, Rig, Streams, Worker, begin_post, resets};
 use crate::server::{Client, STEP, Server};
 
 /// How a consumer leaves.
@@ -139,19 +139,14 @@ async fn a_poller_is_told_at_its_next_touch() {
         let consumer = send(rig.server.listen, "POST", "/work", &[], "x").await;
         let claim = ask(rig.server.listen, "POST", CLAIMS, &[], "").await;
         let location = claim.field("location");
-        let mut post = Client::connect(rig.server.listen).await;
-        if streams {
-            post.send("POST", location, &[("Content-Length", "1000000")]).await;
-            post.stream.get_mut().write_all(b"part").await.expect("sent");
-            crate::server::until("streaming", async || {
-                let again = ask(rig.server.listen, "POST", location, &[], "").await;
-                (again.status == 409).then_some(())
-            })
-            .await;
-        }
+        let post = if streams {
+            Some(begin_post(rig.server.listen, location, &[("Content-Length", "1000000")], "part").await)
+        } else {
+            None
+        };
         drop(consumer);
         rig.becomes(0.0, 0.0).await;
-        if streams {
+        if let Some(mut post) = post {
             assert_eq!(post.reply().await.status, 410);
         }
         for (method, target) in

@@ -154,6 +154,8 @@ async fn one_that_is_killed_within_its_answer_cuts_it() {
         worker.says("taken").await;
         worker.go_on().await;
         worker.says("begun").await;
+        // The head, at the least, is here.
+        consumer.stream.fill_buf().await.expect("a part");
         worker.signal(Signal::KILL);
         assert!(consumer.try_reply().await.is_none(), "{link}");
         rig.becomes(0.0, 0.0).await;

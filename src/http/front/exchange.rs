@@ -1,0 +1,171 @@
+//! Requests to exchanges that an event loop parks, until hyper is to serve their connections.
+
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
+
+use super::client::{Client, Phase};
+use super::event_loop::EventLoop;
+use super::inbox::{Inbox, Message};
+use super::poller::Poller;
+use crate::http::access::{Admitted, Judged};
+use crate::http::exchange::{ParkedRequest, park};
+use crate::http::head::{self, Framing, Passed};
+use crate::http::polls::ClientRef;
+use crate::http::{Begun, Progress};
+use crate::lifecycle::stop;
+
+/// A request that is parked, and what hyper needs to serve it.
+#[derive(Debug)]
+pub(super) struct Parked {
+    request: ParkedRequest,
+    /// As it came.
+    head: Box<[u8]>,
+    passed: Passed,
+    waker: Waker,
+}
+
+/// Tells an event loop that there may be something to do for a client.
+struct Changed<P: Poller> {
+    inbox: Arc<Inbox<P>>,
+    client: ClientRef,
+}
+
+impl<P: Poller> Wake for Changed<P> {
+    fn wake(self: Arc<Self>) {
+        self.inbox.send(Message::Changed(self.client));
+    }
+}
+
+impl Parked {
+    /// Whether bytes of its body may come.
+    pub(super) fn has_body(&self) -> bool {
+        self.request.has_body()
+    }
+
+    fn is_ready(&mut self) -> bool {
+        self.request.poll_ready(&mut Context::from_waker(&self.waker)).is_ready()
+    }
+}
+
+impl<P: Poller> EventLoop<P> {
+    /// Parks the request that `bytes` begin with, if it is one to an exchange that waits; lends the connection otherwise, with
+    /// all bytes. Gives how many of them were used.
+    pub(super) fn park(&mut self, key: u32, bytes: &[u8], passed: Passed) -> usize {
+        let Some(progress) = self.begin_exchange(key, &bytes[..passed.length], &passed) else {
+            self.lend(key, bytes.to_vec(), passed, None);
+            return bytes.len();
+        };
+        let Some(client) = self.clients.get_mut(key as usize) else { return bytes.len() };
+        let waker = Changed { inbox: Arc::clone(&self.inbox), client: ClientRef { key, serial: client.serial } };
+        let (head, length) = (bytes[..passed.length].into(), passed.length);
+        let request = match progress {
+            Progress::Parked(request) => request,
+            judged @ Progress::Judged(..) => {
+                let record = client.record.take().map(|record| *record).unwrap_or_default();
+                self.lend(key, bytes.to_vec(), passed, Some(Begun { progress: judged, record }));
+                return bytes.len();
+            }
+        };
+        let mut parked = Box::new(Parked { request, head, passed, waker: Arc::new(waker).into() });
+        let (deadline, is_ready) = (parked.request.deadline(), parked.is_ready());
+        client.phase = Phase::Exchange(parked);
+        if is_ready {
+            let rest = bytes[length..].to_vec();
+            self.resume_with(key, &rest);
+            return bytes.len();
+        }
+        self.timers.set(key, Some(deadline));
+        length
+    }
+
+    /// Begins with a request to an exchange; none: it is for something else, or has to be served at once.
+    fn begin_exchange(&mut self, key: u32, head: &[u8], passed: &Passed) -> Option<Progress> {
+        if self.router.exchanges.is_empty() || self.phase != stop::Phase::default() {
+            return None;
+        }
+        let client = self.clients.get_mut(key as usize)?;
+        // No event tells once more of an end that came with the head, and behind a body it is not read.
+        if client.flags.half_closed || client.flags.ended && passed.body != Framing::Length(0) {
+            return None;
+        }
+        let mut parts = head::parts(passed.rewritten.as_deref().unwrap_or(head))?;
+        let asked = self.router.exchange_at(parts.uri.path())?;
+        if self.router.records() {
+            let connection = client.place.connection();
+            client.record = Some(Box::new(self.router.record(&parts, &connection)));
+        }
+        let (peer, scheme) = (client.place.peer().ip(), client.place.scheme());
+        let judged = self.router.judge_exchange(&asked, &parts, client.place.as_peer());
+        if let Judged::Now(Ok(Admitted { caller, .. })) = &judged {
+            self.router.access.keep_back(&mut parts.headers);
+            let sent = (parts, passed.body);
+            let parked = park(&self.router.exchanges, &asked, caller.clone(), (peer, scheme), sent);
+            if let Some(parked) = parked {
+                return Some(Progress::Parked(parked));
+            }
+        }
+        Some(Progress::Judged(asked, judged))
+    }
+
+    /// There may be something to do for a request that is parked.
+    pub(super) fn exchange_changed(&mut self, ClientRef { key, serial }: ClientRef) {
+        let client = self.clients.get_mut(key as usize).filter(|client| client.serial == serial);
+        if let Some(Client { phase: Phase::Exchange(parked), .. }) = client
+            && parked.is_ready()
+        {
+            self.resume(key);
+        }
+    }
+
+    /// The client has closed its sending side, or is gone: most that do so wait for nothing any more.
+    pub(super) fn exchange_ended(&mut self, key: u32) {
+        let Some(client) = self.clients.get_mut(key as usize) else { return };
+        let Phase::Exchange(parked) = &client.phase else { return };
+        if parked.has_body() {
+            client.flags.half_closed = true;
+            self.resume(key);
+        } else {
+            self.read(key);
+        }
+    }
+
+    /// The process drains, or closes.
+    pub(super) fn exchange_drains(&mut self, key: u32) {
+        let phase = self.phase;
+        if let Some(Client { phase: Phase::Exchange(parked), .. }) = self.clients.get_mut(key as usize) {
+            parked.request.on_phase(phase);
+            let deadline = parked.request.deadline();
+            self.timers.set(key, Some(deadline));
+        }
+    }
+
+    /// Credentials were withdrawn: those who have lost theirs are told so.
+    pub(super) fn exchanges_withdrawn(&mut self) {
+        let is_lost =
+            |client: &Client<P::Socket>| matches!(&client.phase, Phase::Exchange(parked) if parked.request.is_lost());
+        let lost: Vec<_> = self.clients.iter().filter(|(_, client)| is_lost(client)).map(|(key, _)| key).collect();
+        for key in lost.into_iter().filter_map(|key| u32::try_from(key).ok()) {
+            self.resume(key);
+        }
+    }
+
+    /// hyper serves a request that was parked.
+    pub(super) fn resume(&mut self, key: u32) {
+        let Some(client) = self.clients.get_mut(key as usize) else { return };
+        let rest = client.input.take().map(|input| input.bytes).unwrap_or_default();
+        self.resume_with(key, &rest);
+    }
+
+    fn resume_with(&mut self, key: u32, rest: &[u8]) {
+        let Some(client) = self.clients.get_mut(key as usize) else { return };
+        match std::mem::replace(&mut client.phase, Phase::Head) {
+            Phase::Exchange(parked) => {
+                let Parked { request, head, passed, .. } = *parked;
+                let record = client.record.take().map(|record| *record).unwrap_or_default();
+                let begun = Begun { progress: Progress::Parked(request), record };
+                self.lend(key, [&head, rest].concat(), passed, Some(begun));
+            }
+            other @ (Phase::Head | Phase::Poll(_) | Phase::Writing(_) | Phase::Lingering) => client.phase = other,
+        }
+    }
+}
