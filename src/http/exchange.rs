@@ -27,7 +27,9 @@ use crate::describe::problem::Kind;
 use crate::describe::{Answer, Problem};
 use crate::exchange::Exchange;
 use crate::exchange::core::{Client, Key};
+use crate::exchange::metrics::Transport;
 use crate::exchange::registry::{ExchangeRegistry, Found};
+use crate::exchange::workers::Comer;
 use crate::lifecycle::stop;
 
 mod address;
@@ -174,6 +176,11 @@ impl Arrived<'_> {
         }
         let peer = self.connection.client.peer.ip();
         address::of_client(&self.parts.headers, peer, &self.exchanges.trusted).to_string().into()
+    }
+
+    /// The worker that sends it, with so many slots.
+    fn comer(&self, transport: Transport, agent: Option<&Arc<str>>, slots: usize) -> Comer {
+        Comer::new(transport, (self.caller.identity(), agent), self.connection.client.peer, slots)
     }
 
     /// Why a request that has waited is given nothing: its caller was let in, and may no longer.

@@ -25,7 +25,7 @@ const ARROWS: [(&str, &[&str]); 33] = [
             "telemetry",
         ],
     ),
-    ("exchange", &["bounds", "config"]),
+    ("exchange", &["bounds", "config", "telemetry"]),
     ("fetch", &["bounds", "client", "config", "escape", "files"]),
     (
         "worker",

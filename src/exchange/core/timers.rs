@@ -54,9 +54,7 @@ impl Core {
                 return self.end(now, id, Ended::Failed(Failure::Abandoned));
             }
             Phase::Queued { .. } if item.expires <= now => {
-                // A worker that was lost to it may have begun.
-                let may_have_begun = item.attempts > 0 || item.untouched > 0;
-                let failure = if may_have_begun { Failure::Broke } else { Failure::NotClaimed };
+                let failure = if item.may_have_begun() { Failure::Broke } else { Failure::NotClaimed };
                 return self.end(now, id, Ended::Failed(failure));
             }
             Phase::Queued { .. } => {

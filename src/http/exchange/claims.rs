@@ -1,5 +1,7 @@
 //! Workers that poll: a poll becomes a claim, which is touched, given back or answered.
 
+use std::sync::Arc;
+
 use http::{Method, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use tokio::time::{Duration, Instant, sleep, timeout};
@@ -11,10 +13,11 @@ use super::{Answered, Arrived, empty, insert, parameter, problem_response, unwan
 use crate::bounds::{EXCHANGE_BEAT, EXCHANGE_POLL};
 use crate::describe::Problem;
 use crate::describe::problem::Kind;
-use crate::exchange::core::{Key, Lost, Over, Seat};
+use crate::exchange::core::{Cause, Key, Lost, Over, Seat};
 use crate::exchange::entry::Answer;
 use crate::exchange::id::ClaimId;
 use crate::exchange::job::Job;
+use crate::exchange::metrics::Transport;
 use crate::exchange::{Given, Seated};
 use crate::http::request_body::RequestBody;
 use crate::http::response::Body;
@@ -65,7 +68,8 @@ pub(super) fn key_of(arrived: &Arrived<'_>) -> Result<Option<Key>, Problem> {
 
 async fn poll_for(arrived: &Arrived<'_>, wait: Duration, key: Option<Key>, seat: Option<Seat>) -> Response<Body> {
     let form = Form::of(&arrived.parts.headers);
-    let mut slot = match arrived.exchange.poll(key, seat) {
+    let agent = seat.as_ref().map(|seat| Arc::clone(&seat.agent));
+    let mut slot = match arrived.exchange.poll(key, seat, &arrived.comer(Transport::Claims, agent.as_ref(), 1)) {
         Seated::Waits(slot) => slot,
         Seated::Again(claim) => return again(arrived, claim, form),
     };
@@ -119,15 +123,16 @@ pub(super) async fn beat(arrived: Arrived<'_>, claim: &str, body: RequestBody) -
 }
 
 async fn held_beat(arrived: &Arrived<'_>, claim: &str) -> Result<(), Problem> {
-    let claim = ClaimId::parse(claim).ok_or_else(|| problem(Over::Gone))?;
+    let claim = ClaimId::parse(claim).ok_or_else(|| problem(Over::Gone(Cause::Unknown)))?;
     let wait = wait(&arrived.parts, Duration::ZERO, EXCHANGE_POLL)?;
     let lease = arrived.exchange.touch(claim).map_err(problem)?;
     // Answered before the lease is over, so that the next one comes in time.
     let wait = wait.min(lease.saturating_sub(EXCHANGE_BEAT));
-    let Some(cancelled) = arrived.exchange.cancelled(claim) else { return Err(problem(Over::Gone)) };
+    let over = || Err(problem(arrived.exchange.over(claim)));
+    let Some(cancelled) = arrived.exchange.cancelled(claim) else { return over() };
     tokio::select! {
         biased;
-        () = cancelled.cancelled() => Err(problem(Over::Gone)),
+        () = cancelled.cancelled() => over(),
         () = arrived.connection.half_closed() => Ok(()),
         () = async { tokio::time::sleep_until(slot_of(arrived.drained().await)).await } => Ok(()),
         () = sleep(wait) => Ok(()),
@@ -143,7 +148,7 @@ pub(super) async fn result(arrived: Arrived<'_>, claim: &str, body: RequestBody)
     }
     let claim = ClaimId::parse(claim);
     // What is not wanted is not read: a late answer may be long.
-    let job = match claim.ok_or(Over::Gone).and_then(|claim| arrived.exchange.take_job(claim)) {
+    let job = match claim.ok_or(Over::Gone(Cause::Unknown)).and_then(|claim| arrived.exchange.take_job(claim)) {
         Ok(job) => job,
         Err(over) => return Answered { is_read: false, ..Answered::of(problem_response(&problem(over))) },
     };
@@ -175,18 +180,19 @@ async fn posted(arrived: &Arrived<'_>, mut job: Job, mut body: RequestBody) -> R
         }
     };
     job.answer(status, headers).map_err(problem)?;
-    let cancelled = job.cancelled().clone();
+    let (claim, cancelled) = (job.claim(), job.cancelled().clone());
+    let over = || problem(arrived.exchange.over(claim));
     loop {
         let frame = tokio::select! {
             biased;
-            () = cancelled.cancelled() => return Err(problem(Over::Gone)),
+            () = cancelled.cancelled() => return Err(over()),
             frame = body.frame() => frame,
         };
         let Some(frame) = frame else { break };
         // Dropped, the claim is lost within its answer.
         let frame = frame.map_err(|_| Problem::new(Kind::MalformedRequest, "the answer broke off: send all of it"))?;
         if let Ok(data) = frame.into_data() {
-            job.write(data).await.map_err(|_| problem(Over::Gone))?;
+            job.write(data).await.map_err(|_| over())?;
         }
     }
     job.finish(None);
@@ -237,11 +243,6 @@ pub(super) fn problem(over: Over) -> Problem {
         Over::Completed => {
             Problem::new(Kind::AlreadyCompleted, format!("{over}: a claim has one answer; poll for the next one"))
         }
-        Over::Gone => Problem::new(
-            Kind::ClaimGone,
-            format!(
-                "{over}: its lease ended, its consumer left, or another worker has it; stop its work, and poll again"
-            ),
-        ),
+        Over::Gone(_) => Problem::new(Kind::ClaimGone, format!("{over}: stop its work, and poll again")),
     }
 }

@@ -98,13 +98,15 @@ async fn hold(arrived: &Arrived<'_>, consumer: Consumer, mut until: Instant, is_
                 match end {
                     End::Told => break,
                     End::HoldOn(longer) => { until = longer; continue }
-                    End::Expired => return problem_response(&not_claimed("its body is too long to be stored")),
+                    End::Expired => {
+                        return problem_response(&not_claimed(arrived, entry.id, "its body is too long to be stored"));
+                    }
                     End::Broken => return problem_response(&broken()),
                 }
             }
         }
         if drains_at.is_some_and(|at| at <= Instant::now()) && !exchange.is_claimed(entry.id) {
-            return problem_response(&not_claimed("this server stops"));
+            return problem_response(&not_claimed(arrived, entry.id, "this server stops"));
         }
         if drains_at.is_some_and(|at| at <= Instant::now()) {
             // A worker has it, which ends within the grace period.
@@ -180,8 +182,14 @@ pub(super) fn slot_of(phase: stop::Phase) -> Instant {
     Instant::from_std(slot(phase))
 }
 
-/// Nothing was done.
-pub(super) fn not_claimed(why: &str) -> Problem {
+/// No worker has it, and none will: nothing was done, unless one had it before.
+pub(super) fn not_claimed(arrived: &Arrived<'_>, item: ItemId, why: &str) -> Problem {
+    if arrived.exchange.may_have_begun(item) {
+        let detail = format!(
+            "a worker that is gone may have begun the request, no other has taken it, and {why}: the work may have been done"
+        );
+        return Problem::new(Kind::WorkerBroke, detail);
+    }
     Problem::retry(
         Kind::NotClaimed,
         1,

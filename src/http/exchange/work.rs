@@ -83,7 +83,7 @@ async fn get(arrived: &Arrived<'_>, mut consumer: Consumer) -> Response<Body> {
         phase = arrived.drained() => {
             tokio::time::sleep_until(slot_of(phase)).await;
             if !arrived.exchange.is_claimed(entry.id) {
-                return problem_response(&not_claimed("this server stops"));
+                return problem_response(&not_claimed(arrived, entry.id, "this server stops"));
             }
         }
         () = sleep(hold) => {}
