@@ -40,7 +40,6 @@ pub mod proxy;
 mod report;
 pub mod request_body;
 pub mod response;
-mod room;
 pub mod stream;
 pub mod trace;
 mod unwanted;

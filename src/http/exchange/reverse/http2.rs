@@ -32,8 +32,8 @@ use crate::exchange::core::Lost;
 use crate::exchange::job::Job;
 use crate::exchange::workers::{self, Went};
 use crate::http::request_body::StreamBody;
-use crate::http::room::room;
 use crate::lifecycle::stop;
+use crate::room::room;
 
 /// A connection, as its slots know it.
 struct Shared {
