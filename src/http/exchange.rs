@@ -243,6 +243,28 @@ fn parameter(parts: &Parts, name: &str) -> Option<String> {
     })
 }
 
+/// Whether the query has no parameters but these, each once and with a value.
+fn only(parts: &Parts, known: &[&str]) -> Result<(), Problem> {
+    let mut seen: Vec<&str> = Vec::new();
+    for pair in parts.uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let Some(name) = known.iter().find(|known| **known == name) else {
+            let name: String = name.chars().take(64).collect();
+            let remedy = format!("there is no such parameter here: give {}", known.join(", "));
+            return Err(Problem::parameter(&name, value, &remedy));
+        };
+        if seen.contains(name) {
+            return Err(Problem::parameter(name, value, "it stands twice or more: give it once"));
+        }
+        // How long to wait is read by who knows the form.
+        if value.is_empty() && *name != "wait" {
+            return Err(Problem::parameter(name, value, "it has no value: give one, or leave it out"));
+        }
+        seen.push(name);
+    }
+    Ok(())
+}
+
 /// The seconds of `wait`, at most `most`.
 fn wait(parts: &Parts, default: Duration, most: Duration) -> Result<Duration, Problem> {
     match parameter(parts, "wait") {

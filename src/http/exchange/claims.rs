@@ -9,7 +9,7 @@ use tokio::time::{Duration, Instant, sleep, timeout};
 use super::consumer::slot_of;
 use super::plain::{self, Form};
 use super::reverse;
-use super::{Answered, Arrived, empty, insert, parameter, problem_response, unwanted, wait};
+use super::{Answered, Arrived, empty, insert, only, parameter, problem_response, unwanted, wait};
 use crate::bounds::{EXCHANGE_BEAT, EXCHANGE_POLL};
 use crate::describe::Problem;
 use crate::describe::problem::Kind;
@@ -45,6 +45,7 @@ type Poll = (Duration, Option<Key>, Option<Seat>);
 
 fn poll_of(arrived: &Arrived<'_>) -> Result<Poll, Problem> {
     let parts = &arrived.parts;
+    only(parts, &["wait", "key", "slot"])?;
     let wait = wait(parts, WAIT, EXCHANGE_POLL)?;
     let key = key_of(arrived)?;
     let agent = parts.headers.get(AGENT_ID).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
@@ -124,6 +125,7 @@ pub(super) async fn beat(arrived: Arrived<'_>, claim: &str, body: RequestBody) -
 
 async fn held_beat(arrived: &Arrived<'_>, claim: &str) -> Result<(), Problem> {
     let claim = ClaimId::parse(claim).ok_or_else(|| problem(Over::Gone(Cause::Unknown)))?;
+    only(&arrived.parts, &["wait"])?;
     let wait = wait(&arrived.parts, Duration::ZERO, EXCHANGE_POLL)?;
     let lease = arrived.exchange.touch(claim).map_err(problem)?;
     // Answered before the lease is over, so that the next one comes in time.
@@ -217,6 +219,7 @@ pub(super) async fn push(arrived: Arrived<'_>, body: RequestBody) -> Answered {
 
 async fn pushed(arrived: &Arrived<'_>, body: RequestBody) -> Result<u32, Problem> {
     let config = arrived.exchange.config();
+    only(&arrived.parts, &["key"])?;
     let key = key_of(arrived)?;
     if key.is_none() && config.path.has_key() {
         return Err(Problem::parameter("key", "", "say whose answer this is, as key=cam-7"));

@@ -9,7 +9,7 @@ use http_body::Body as _;
 use hyper_util::rt::TokioIo;
 
 use super::claims::key_of;
-use super::{Answered, Arrived, empty};
+use super::{Answered, Arrived, empty, only};
 use crate::access::Caller;
 use crate::bounds::EXCHANGE_SLOTS;
 use crate::describe::Problem;
@@ -103,6 +103,7 @@ fn wanted(arrived: &Arrived<'_>, is_plain: bool) -> Result<(Transport, Option<Ke
     };
     let upgrades =
         parts.version == Version::HTTP_11 && asks(header::CONNECTION, "upgrade") && asks(header::UPGRADE, PTTH);
+    only(parts, &["key"])?;
     if !upgrades || !is_plain {
         let detail = "a worker dials in by HTTP/1.1 with Connection: upgrade, Upgrade: ptth and without a body; a proxy in \
                       between has to pass these on";
