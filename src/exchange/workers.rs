@@ -273,3 +273,76 @@ impl Drop for Dialled {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::advance;
+
+    use super::*;
+
+    fn comer(transport: Transport, agent: &str, port: u16) -> Comer {
+        Comer::new(transport, (None, Some(&agent.into())), ([127, 0, 0, 1], port).into(), 1)
+    }
+
+    fn come(workers: &Workers, comer: &Comer, connections: usize) -> Option<Arc<Worker>> {
+        workers.come(comer, comer.name(), connections, || ())
+    }
+
+    async fn look_for(workers: &Workers, time: Duration, looks: u32) {
+        for _ in 0..looks {
+            advance(time / LOOKS).await;
+            workers.look();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_dials_in_again_at_once_or_polls_on_is_the_same_worker_and_who_does_not_is_gone() {
+        let workers = Workers::of("x");
+        assert!(workers.next_look().is_none());
+        let (dials, polls) = (comer(Transport::Http1, "a", 1), comer(Transport::Claims, "b", 2));
+        let first = come(&workers, &dials, 1).expect("there is room");
+        let waits = come(&workers, &polls, 0).expect("there is room");
+        assert!(workers.next_look().is_some());
+        workers.went(&dials.name(), Went::briefly("it was idle for long"));
+        let again = come(&workers, &comer(Transport::Http1, "a", 3), 1).expect("it is known");
+        assert!(Arc::ptr_eq(&first, &again), "whatever its port is");
+        drop((first, again));
+        look_for(&workers, EXCHANGE_WORKER_GONE, LOOKS).await;
+        assert_eq!(workers.all().len(), 2, "one is connected, the other one waits");
+        workers.went(&dials.name(), Went::briefly("it was idle for long"));
+        drop(waits);
+        look_for(&workers, EXCHANGE_WORKER_GONE, LOOKS - 1).await;
+        assert_eq!(workers.all().len(), 2, "not at once");
+        drop(come(&workers, &polls, 0));
+        look_for(&workers, EXCHANGE_WORKER_GONE, 1).await;
+        assert_eq!(workers.all().len(), 1, "who polls again has more time");
+        look_for(&workers, EXCHANGE_WORKER_GONE, LOOKS - 1).await;
+        assert!(workers.all().is_empty() && workers.next_look().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_whose_connections_broke_is_gone_with_the_last_of_them() {
+        let workers = Workers::of("x");
+        let both = comer(Transport::Http2, "a", 1);
+        for _ in 0..2 {
+            come(&workers, &both, 1).expect("there is room");
+        }
+        workers.went(&both.name(), Went::because("its connection broke"));
+        assert_eq!(workers.all().len(), 1);
+        workers.went(&both.name(), Went::because("its connection broke"));
+        assert!(workers.all().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn so_many_are_known_and_their_names_are_short() {
+        let workers = Workers::of("x");
+        for number in 0..EXCHANGE_WORKERS {
+            assert!(come(&workers, &comer(Transport::Claims, &number.to_string(), 1), 0).is_some());
+        }
+        assert!(come(&workers, &comer(Transport::Claims, "more", 1), 0).is_none());
+        let long = comer(Transport::Claims, &"a".repeat(10_000), 1);
+        assert_eq!(long.agent.as_deref().map(str::len), Some(AGENT_ID_BYTES));
+    }
+}

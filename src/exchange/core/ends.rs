@@ -71,7 +71,7 @@ pub fn reason(failure: Failure, lost: Option<Lost>) -> &'static str {
             "its worker did not take it, and its body cannot be sent again (body.replay)"
         }
         (Failure::Broke, Some(_)) => "the connection of its worker ended before the answer",
-        (Failure::Broke, None) => "its worker is gone, and no other took it in time (queue.age)",
+        (Failure::Broke, None) => "its worker is gone, and no other took it in time (queue.age, noWorker.after)",
     }
 }
 

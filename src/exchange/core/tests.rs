@@ -361,7 +361,12 @@ fn where_no_worker_has_been_seen_requests_are_refused_if_that_is_wanted() {
     assert_eq!(run.core.submit(run.now, late), Err(Refused::NoWorker(Duration::from_secs(30))));
     let claim = run.offer(false);
     run.core.withdraw(run.now, claim);
-    run.item("a");
+    let begun = run.item("a");
+    let claim = run.offer(false);
+    run.core.lost(run.now, claim, Lost::Written);
+    run.core.effects();
+    run.later(30);
+    assert_eq!(run.failures(), [(begun, Failure::Broke)], "not that nothing was done");
 }
 
 #[test]

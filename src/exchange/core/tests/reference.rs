@@ -548,7 +548,8 @@ impl Reference {
         let has_worker = !self.offers.is_empty() || !self.claims.is_empty();
         if !has_worker && self.rules.refuse_after.is_some_and(|after| self.worker_seen + after <= now) {
             while let Some(id) = self.next(None) {
-                self.end(now, id, Some(Failure::NoWorker));
+                let lost = self.get(id).is_some_and(|item| item.attempts > 0 || item.untouched > 0);
+                self.end(now, id, Some(if lost { Failure::Broke } else { Failure::NoWorker }));
             }
         }
         let due = |item: &Item, rules: &Rules| item.due(rules).filter(|due| *due <= now).map(|due| (due, item.id));

@@ -88,12 +88,16 @@ where
         }
         () = &mut all => {}
     }
-    let is_known = shared.worker.caller.lost().is_none();
+    let why = if shared.worker.caller.lost().is_some() {
+        "its credential is not good any more"
+    } else if shared.closing.is_cancelled() {
+        "it takes nothing more (GOAWAY)"
+    } else {
+        "this server stops"
+    };
     // Nobody can ask any more, so h2 says GOAWAY and closes.
     drop(all);
     drop(shared);
-    let why =
-        if is_known { "it takes nothing more, or this server stops" } else { "its credential is not good any more" };
     dialled.ends(Went::because(why));
     if let Ok(Err(error)) = timeout(EXCHANGE_SETTLE, connection).await {
         tracing::debug!(%error, "a worker's connection broke at its end");
