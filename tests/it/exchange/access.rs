@@ -35,6 +35,9 @@ async fn whose_credential_is_withdrawn_gets_no_answer_and_no_request() {
     worker.write("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret").await;
     let told = refused.reply().await;
     assert_eq!(told.status, 401, "{}", text(&told));
+    // Its answer may have been of use to nobody before it was whole, which ends the connection.
+    drop(worker);
+    let mut worker = Dialled::with(server.listen, "/exchange/work/reverse", &lines).await;
     let target = "/exchange/work/claims?wait=20";
     let mut poll = send(server.listen, "POST", target, &[("Authorization", &as_gone)], "").await;
     server.metric_becomes(FREE, 2.0).await;
