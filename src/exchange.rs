@@ -23,8 +23,9 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::bounds::EXCHANGE_KEPT_BYTES;
+use crate::bounds::{EXCHANGE_KEPT_BYTES, EXCHANGE_LOG};
 use crate::config;
+use crate::telemetry::seldom::Seldom;
 
 pub mod body;
 mod consumer;
@@ -34,10 +35,12 @@ pub mod fields;
 pub mod id;
 pub mod job;
 pub mod metrics;
+mod notes;
 pub mod registry;
 pub mod result;
 mod shown;
 mod slot;
+pub mod workers;
 
 use self::core::{Core, Effect, Key, Lost, Over, Pending, Rules};
 pub use consumer::Consumer;
@@ -45,9 +48,11 @@ use entry::{Answer, Entry};
 use id::{ClaimId, ItemId};
 use job::Job;
 use metrics::Metrics;
+use notes::Notes;
 use result::{Budget, Buffer};
-pub use shown::Shown;
+pub use shown::{Shown, ShownDead, ShownItem, ShownWorker};
 pub use slot::{Given, Seated, Slot};
+use workers::{Worker, Workers};
 
 /// An exchange.
 #[derive(Debug)]
@@ -62,6 +67,9 @@ pub struct Exchange {
     in_flight: watch::Sender<usize>,
     /// Consumers that still read what has ended.
     lingering: TaskTracker,
+    workers: Workers,
+    /// Lines of the log about requests that fail.
+    failures: Seldom,
 }
 
 #[derive(Debug)]
@@ -69,13 +77,32 @@ struct State {
     core: Core,
     entries: HashMap<ItemId, Arc<Entry>>,
     /// Who waits for what becomes of an offer.
-    offers: HashMap<ClaimId, oneshot::Sender<Given>>,
-    /// What ends the work on a claim.
-    cancels: HashMap<ClaimId, CancellationToken>,
+    offers: HashMap<ClaimId, Offered>,
+    /// Claims that workers work on.
+    live: HashMap<ClaimId, Live>,
+    /// Those that have just ended: who had them is still to be told.
+    over: Vec<(ClaimId, Live)>,
     /// Claims of workers that poll, between their requests.
     held: HashMap<ClaimId, Job>,
     /// When the task that keeps the time wakes.
     wakes: Option<std::time::Instant>,
+    /// The queue is full, and operators know it.
+    is_full: bool,
+}
+
+/// An offer.
+#[derive(Debug)]
+struct Offered {
+    give: oneshot::Sender<Given>,
+    worker: Option<Arc<Worker>>,
+}
+
+/// A claim.
+#[derive(Debug)]
+struct Live {
+    /// Ends the work on it.
+    cancel: CancellationToken,
+    worker: Option<Arc<Worker>>,
 }
 
 impl Exchange {
@@ -87,14 +114,18 @@ impl Exchange {
             core,
             entries: HashMap::new(),
             offers: HashMap::new(),
-            cancels: HashMap::new(),
+            live: HashMap::new(),
+            over: Vec::new(),
             held: HashMap::new(),
             wakes: None,
+            is_full: false,
         };
         let budget = Budget::new(EXCHANGE_KEPT_BYTES);
         let (earlier, lingering) = (Notify::new(), TaskTracker::new());
         let in_flight = watch::Sender::default();
-        Arc::new(Self { config, state: Mutex::new(state), earlier, budget, metrics, in_flight, lingering })
+        let (workers, failures) = (Workers::of(&config.name), Seldom::new(EXCHANGE_LOG));
+        let state = Mutex::new(state);
+        Arc::new(Self { config, state, earlier, budget, metrics, in_flight, lingering, workers, failures })
     }
 
     /// How it is configured.
@@ -117,17 +148,17 @@ impl Exchange {
                 state.wakes = state.core.next();
                 state.wakes
             };
-            let due = async {
-                match next {
-                    Some(at) => sleep_until(at.into()).await,
-                    None => std::future::pending().await,
-                }
+            let at = async |time: Option<Instant>| match time {
+                Some(time) => sleep_until(time).await,
+                None => std::future::pending().await,
             };
+            let (due, look) = (at(next.map(Into::into)), at(self.workers.next_look()));
             tokio::select! {
                 () = due => self.act_with(|state, now| {
                     let State { core, entries, .. } = state;
                     core.tick(now, |id| entries.get(&id).is_some_and(|entry| entry.request.body.is_replayable()));
                 }),
+                () = look => self.workers.look(),
                 () = self.earlier.notified() => {}
             }
         }
@@ -143,6 +174,24 @@ impl Exchange {
     #[must_use]
     pub fn tell(&self, id: ItemId) -> Option<Pending> {
         self.state().core.tell(id)
+    }
+
+    /// Whether a worker that is gone may have begun an item.
+    #[must_use]
+    pub fn may_have_begun(&self, id: ItemId) -> bool {
+        self.state().core.may_have_begun(id)
+    }
+
+    /// Why a claim is over.
+    #[must_use]
+    pub fn over(&self, claim: ClaimId) -> Over {
+        self.state().core.over(claim)
+    }
+
+    /// Whether a worker waits for a request, perhaps of another key.
+    #[must_use]
+    pub fn has_free_slot(&self) -> bool {
+        self.state().core.free() > 0
     }
 
     /// Whether a worker has an item.
@@ -180,7 +229,7 @@ impl Exchange {
 
     fn finish(self: &Arc<Self>, claim: ClaimId) {
         let took = self.act_with(|state, now| {
-            state.forget_claim(claim);
+            state.forget_claim(claim, |_| ());
             state.core.finish(now, claim)
         });
         if let Some(took) = took {
@@ -197,7 +246,7 @@ impl Exchange {
     fn lost(self: &Arc<Self>, claim: ClaimId, entry: &Entry, how: Lost) {
         let is_replayable = entry.request.body.is_replayable();
         self.act_with(|state, now| {
-            state.forget_claim(claim);
+            state.forget_claim(claim, |_| ());
             if !is_replayable {
                 state.core.not_replayable(entry.id);
             }
@@ -225,14 +274,16 @@ impl Exchange {
     fn act_with<T>(self: &Arc<Self>, event: impl FnOnce(&mut State, std::time::Instant) -> T) -> T {
         let mut state = self.state();
         let result = event(&mut state, Instant::now().into_std());
-        let mut dropped = Vec::new();
+        let mut notes = Notes::default();
         for effect in state.core.effects() {
-            self.apply(&mut state, effect, &mut dropped);
+            self.apply(&mut state, effect, &mut notes);
         }
+        state.over.clear();
         let (queued, in_flight) = (state.core.queued(), state.core.in_flight());
         self.metrics.queued.set(i64::try_from(queued).unwrap_or(i64::MAX));
         self.metrics.in_flight.set(i64::try_from(in_flight).unwrap_or(i64::MAX));
         self.in_flight.send_if_modified(|before| std::mem::replace(before, in_flight) != in_flight);
+        notes.queue = state.fills(queued, self.config.queue.length);
         let next = state.core.next();
         let is_earlier = next.is_some_and(|next| state.wakes.is_none_or(|wakes| next < wakes));
         if is_earlier {
@@ -243,11 +294,12 @@ impl Exchange {
             self.earlier.notify_one();
         }
         // Claims that nobody took, or that are over: their end needs the lock.
-        drop(dropped);
+        drop(std::mem::take(&mut notes.dropped));
+        self.tell_of(notes);
         result
     }
 
-    fn apply(self: &Arc<Self>, state: &mut State, effect: Effect, dropped: &mut Vec<Given>) {
+    fn apply(self: &Arc<Self>, state: &mut State, effect: Effect, notes: &mut Notes) {
         match effect {
             Effect::Assign { claim, item, attempt, queued } => {
                 self.metrics.queue_seconds.observe(queued.as_secs_f64());
@@ -256,26 +308,29 @@ impl Exchange {
                 };
                 entry.take();
                 let job = Job::new(Arc::clone(self), claim, Arc::clone(entry), attempt);
-                state.cancels.insert(claim, job.cancelled().clone());
-                dropped.extend(offer.send(Given::Job(job)).err());
+                state.live.insert(claim, Live { cancel: job.cancelled().clone(), worker: offer.worker });
+                notes.dropped.extend(offer.give.send(Given::Job(job)).err());
             }
             Effect::Superseded(claim) => {
                 if let Some(offer) = state.offers.remove(&claim) {
-                    dropped.extend(offer.send(Given::Superseded).err());
+                    self.metrics.superseded.inc();
+                    notes.dropped.extend(offer.give.send(Given::Superseded).err());
                 }
             }
             Effect::Cancel(claim) => {
-                if let Some(cancel) = state.cancels.remove(&claim) {
-                    cancel.cancel();
-                }
-                dropped.extend(state.held.remove(&claim).map(Given::Job));
+                state.forget_claim(claim, |live| live.cancel.cancel());
+                notes.dropped.extend(state.held.remove(&claim).map(Given::Job));
             }
             Effect::PutBack(_, how) => self.metrics.put_back(how),
-            Effect::Dead(_) => self.metrics.dead.inc(),
-            Effect::End(item, failure) => {
-                self.metrics.failed(failure);
-                if let Some(entry) = state.entries.get(&item) {
-                    entry.fail(failure);
+            Effect::Dead(item) => {
+                self.metrics.dead.inc();
+                notes.dead = Some(item);
+            }
+            Effect::End(failed) => {
+                self.metrics.failed(failed.failure);
+                notes.failed(failed, state);
+                if let Some(entry) = state.entries.get(&failed.item) {
+                    entry.fail(failed.failure);
                 }
             }
             Effect::Forget(item) => {
@@ -290,8 +345,11 @@ impl Exchange {
 }
 
 impl State {
-    fn forget_claim(&mut self, claim: ClaimId) {
-        self.cancels.remove(&claim);
+    fn forget_claim(&mut self, claim: ClaimId, how: impl FnOnce(&Live)) {
+        if let Some(live) = self.live.remove(&claim) {
+            how(&live);
+            self.over.push((claim, live));
+        }
     }
 }
 

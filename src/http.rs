@@ -41,7 +41,6 @@ pub mod proxy;
 mod report;
 pub mod request_body;
 pub mod response;
-mod room;
 pub mod stream;
 pub mod trace;
 mod unwanted;
@@ -175,6 +174,17 @@ impl Router {
         let plain = passed.plain.as_ref().filter(|_| !self.polls_by_hyper)?;
         let head = passed.rewritten.as_deref().unwrap_or(&bytes[..passed.length]);
         self.operations.get(std::str::from_utf8(&head[plain.path.clone()]).ok()?)
+    }
+
+    /// Whether a request with this head is for an event loop, since it may wait for long.
+    fn parks(&self, bytes: &[u8], passed: &head::Passed) -> bool {
+        self.operation(bytes, passed).is_some() || !self.exchanges.is_empty() && self.waits(bytes, passed).is_some()
+    }
+
+    /// Some: it waits for an exchange.
+    fn waits(&self, bytes: &[u8], passed: &head::Passed) -> Option<()> {
+        let parts = head::parts(passed.rewritten.as_deref().unwrap_or(&bytes[..passed.length]))?;
+        self.exchange_at(parts.uri.path())?.waits(&parts.method).then_some(())
     }
 
     /// Whether something may be at a path that no operation has.

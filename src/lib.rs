@@ -54,6 +54,8 @@ pub mod refusals;
 pub mod registry;
 #[cfg(feature = "server")]
 pub mod reviews;
+#[cfg(feature = "server")]
+pub mod room;
 #[cfg(feature = "client")]
 pub mod sockets;
 #[cfg(feature = "server")]

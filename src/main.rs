@@ -31,6 +31,10 @@ use tokio::sync::oneshot;
 /// A file system that hangs must not keep a stopped process from ending.
 const LAST_THREADS: Duration = Duration::from_secs(1);
 
+/// What is no mistake, and yet not what everybody expects.
+const OF_ONE_REPLICA: &str = "note: each replica has its own queue of an exchange: workers that poll, and consumers that come back for \
+                              an answer, have to reach the same one\n";
+
 const UNWRITTEN: &str = "standard output cannot be written";
 
 fn main() -> ExitCode {
@@ -49,7 +53,10 @@ fn main() -> ExitCode {
                 0 => String::new(),
                 count => format!(", exchanges: {count}"),
             };
-            let good = format!("the configuration is good, operations: {}{exchanges}\n", config.operations.len());
+            let mut good = format!("the configuration is good, operations: {}{exchanges}\n", config.operations.len());
+            if !config.exchanges.is_empty() {
+                good.push_str(OF_ONE_REPLICA);
+            }
             if mistakes.is_empty() { Ok(answer(&good)) } else { Err(mistakes) }
         }),
         cli::Command::Agent(options) => return agent(&options),

@@ -23,6 +23,7 @@ use crate::bounds::{
     KUBERNETES_REVIEW, KUBERNETES_REVIEW_BYTES, KUBERNETES_REVIEW_LOG, KUBERNETES_REVIEW_PAUSE, KUBERNETES_REVIEW_TURN,
     KUBERNETES_REVIEWS, KUBERNETES_REVIEWS_PENDING,
 };
+use crate::telemetry::seldom::Seldom;
 
 /// What is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,16 +44,8 @@ pub struct Reviews {
     places: Semaphore,
     /// None is sent before: the API server has asked for a pause.
     resume: Mutex<Option<Instant>>,
-    last_line: Mutex<LastLine>,
+    lines: Seldom,
     metrics: KindMetrics,
-}
-
-/// The last line of the log about a review without a verdict.
-#[derive(Default)]
-struct LastLine {
-    at: Option<Instant>,
-    /// How many had none since.
-    unsaid: u64,
 }
 
 /// How reviews end, and how long they take.
@@ -134,7 +127,7 @@ impl Reviews {
             turns: Semaphore::new(KUBERNETES_REVIEWS),
             places: Semaphore::new(KUBERNETES_REVIEWS_PENDING),
             resume: Mutex::default(),
-            last_line: Mutex::default(),
+            lines: Seldom::new((1, KUBERNETES_REVIEW_LOG)),
             metrics: metrics.of(kind),
         }
     }
@@ -226,16 +219,9 @@ impl Reviews {
     }
 
     fn log(&self, why: &str) {
-        let now = Instant::now();
-        let mut last = lock(&self.last_line);
-        if last.at.is_some_and(|at| now.duration_since(at) < KUBERNETES_REVIEW_LOG) {
-            last.unsaid += 1;
-            return;
+        if let Some(unsaid) = self.lines.next() {
+            tracing::warn!(reason = %why, before = unsaid, "a review has no verdict");
         }
-        let unsaid = std::mem::take(&mut last.unsaid);
-        last.at = Some(now);
-        drop(last);
-        tracing::warn!(reason = %why, before = unsaid, "a review has no verdict");
     }
 }
 

@@ -27,6 +27,7 @@ use crate::config::{self, Log, LogFormat};
 use crate::escape::{self, Escaping};
 
 mod otlp;
+pub mod seldom;
 pub mod writer;
 
 /// The target of spans that are exported. Logs do not take them up, so they cost nothing without traces.

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::followed::Followed;
 use crate::escape::escape;
-use crate::exchange::Exchange;
+use crate::exchange::workers::Worker;
+use crate::exchange::{Exchange, ShownItem};
 use crate::operation::{Operation, Status};
 use crate::registry::Totals;
 
@@ -64,12 +65,44 @@ fn waiting(exchange: &Exchange) -> Value {
         "consumers": shown.consumers,
         "inFlight": shown.in_flight,
         "freeSlots": shown.free,
+        "workers": shown.workers.iter().map(|shown| json!({
+            "worker": worker(&shown.worker),
+            "ageSeconds": shown.age.as_secs(),
+            "busySlots": shown.busy,
+            "freeSlots": shown.free,
+            "items": shown.items,
+        })).collect::<Vec<_>>(),
+        "oldestInFlight": shown.oldest_in_flight.iter().map(item).collect::<Vec<_>>(),
+        "oldestQueued": shown.oldest_queued.iter().map(item).collect::<Vec<_>>(),
         "dead": shown.dead.iter().map(|dead| json!({
             "item": dead.item,
             "key": dead.key.as_deref().map(escape),
             "attempts": dead.attempts,
+            "reason": dead.reason,
             "ageSeconds": dead.age.as_secs(),
         })).collect::<Vec<_>>(),
+    })
+}
+
+fn worker(worker: &Worker) -> Value {
+    json!({
+        "transport": worker.transport.as_str(),
+        "agentId": worker.agent.as_deref().map(escape),
+        "identity": worker.identity.as_deref().map(escape),
+        "peer": worker.peer.to_string(),
+    })
+}
+
+fn item(shown: &ShownItem) -> Value {
+    json!({
+        "item": shown.item,
+        "key": shown.key.as_deref().map(escape),
+        "client": escape(&shown.client),
+        "state": shown.state,
+        "attempt": shown.attempt,
+        "ageSeconds": shown.age.as_secs(),
+        "claimedSeconds": shown.claimed.map(|claimed| claimed.as_secs()),
+        "worker": shown.worker.as_deref().map(worker),
     })
 }
 

@@ -10,6 +10,18 @@ pub const EXCHANGE_DEAD: usize = 100;
 pub const EXCHANGE_ENDED: usize = 10_000;
 /// Claims of workers that poll whose answer has come, of which one exchange still knows that.
 pub const EXCHANGE_COMPLETED: usize = 1024;
+/// Claims of workers that poll to which no answer is of use, of which one exchange still knows why.
+pub const EXCHANGE_GONE: usize = 1024;
+/// Workers, requests that they have, and queued requests of one exchange that are shown to operators: so many of each, and so many
+/// requests of each worker.
+pub const EXCHANGE_SHOWN: usize = 100;
+/// Workers of one exchange that are known for operators, by their addresses and names.
+pub const EXCHANGE_WORKERS: usize = 4096;
+/// A worker whose connections come and go with its requests is gone when nothing of it was there for so long.
+pub const EXCHANGE_WORKER_GONE: Duration = Duration::from_secs(60);
+/// Lines of the log about failed requests of one exchange, and as many about workers that come and go, in such a time; further ones
+/// are counted in the next line.
+pub const EXCHANGE_LOG: (u32, Duration) = (10, Duration::from_secs(10));
 /// So many times a claim may be untouched before that counts as an attempt.
 pub const EXCHANGE_UNTOUCHED: u32 = 3;
 /// How much longer than its `Retry-After` an item is kept for a consumer that was told to come back.

@@ -2,6 +2,9 @@
 //! common. [`super::reader`] looks a setting up in several layers.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use super::problem::Problems;
 
 /// One value as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +29,32 @@ pub(super) struct Layer {
 impl Layer {
     pub(super) fn new(origin: impl Into<String>) -> Self {
         Self { origin: origin.into(), ..Self::default() }
+    }
+
+    /// What the environment gives of these settings, each with the name of its variable; in those of `lists`, items are separated by
+    /// commas. What is empty is not set, as everywhere.
+    pub(super) fn of_environment(
+        environment: &[(String, OsString)],
+        settings: impl IntoIterator<Item = (String, &'static str)>,
+        lists: &[&str],
+        problems: &mut Problems,
+    ) -> Self {
+        let mut layer = Self::new("");
+        for (name, setting) in settings {
+            let Some((_, value)) = environment.iter().find(|(given, _)| *given == name) else { continue };
+            match value.to_str() {
+                Some("") => {}
+                Some(text) if lists.contains(&setting) => {
+                    text.split(',').for_each(|text| layer.add(setting, &name, text));
+                }
+                Some(text) => layer.add(setting, &name, text),
+                None => {
+                    layer.mark(setting);
+                    problems.push(&name, "is not UTF-8: write it as UTF-8");
+                }
+            }
+        }
+        layer
     }
 
     /// Marks a setting as present.

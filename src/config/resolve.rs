@@ -56,6 +56,8 @@ pub fn resolve(layers: &Layers) -> Result<Config, Problems> {
     };
     let mut reader = Reader { layers: vec![&flags, &environment], problems: &mut problems };
     let exchanges = exchange::exchanges(&mut reader, listed, &operations);
+    exchange::ports(&exchanges, process.as_ref(), &mut problems);
+    let exchanges = exchanges.into_iter().map(|(_, exchange)| exchange).collect();
     match process {
         Some(process) if problems.is_empty() => Ok(Config { operations, exchanges, ..process }),
         _ => Err(problems),

@@ -317,23 +317,9 @@ pub(super) fn from_flags(options: &Options) -> Layer {
 
 /// The layer of the environment. What is empty is not set; what is not ours is ignored.
 pub(super) fn from_environment(environment: &[(String, OsString)], problems: &mut Problems) -> Layer {
-    let mut layer = Layer::new("");
     let ours = SETTINGS.iter().map(|setting| (environment_name(setting.flag), setting.flag));
-    for (name, setting) in ours.chain(COLLECTOR.map(|(name, _)| (name.to_owned(), name))) {
-        let Some((_, value)) = environment.iter().find(|(given, _)| *given == name) else { continue };
-        match value.to_str() {
-            Some("") => {}
-            Some(text) if LISTS.contains(&setting) => {
-                text.split(',').for_each(|text| layer.add(setting, &name, text));
-            }
-            Some(text) => layer.add(setting, &name, text),
-            None => {
-                layer.mark(setting);
-                problems.push(&name, "is not UTF-8: write it as UTF-8");
-            }
-        }
-    }
-    layer
+    let all = ours.chain(COLLECTOR.map(|(name, _)| (name.to_owned(), name)));
+    Layer::of_environment(environment, all, &LISTS, problems)
 }
 
 #[cfg(test)]

@@ -25,19 +25,21 @@ mod ends;
 mod estimate;
 mod idle;
 mod item;
+mod overview;
 mod queue;
 mod timers;
 mod types;
 
 use claims::Claim;
-pub use claims::{Lost, Offered, Over};
-pub use ends::{Dead, Ended, Failure, Pending};
+pub use claims::{Cause, Lost, Offered, Over};
+pub use ends::{Dead, Ended, Failure, Pending, reason};
 use estimate::Estimate;
 use idle::Idle;
 pub use idle::{Offer, Seat};
 use item::{Again, Item, Phase};
+pub use overview::Overview;
 use queue::{Place, Queue};
-pub use types::{Client, Effect, Key, Leave, Once, Refused, Rules, Submission, Submitted};
+pub use types::{Client, Effect, Failed, Key, Leave, Once, Refused, Rules, Submission, Submitted};
 
 /// Items and claims of one exchange.
 #[derive(Debug)]
@@ -53,6 +55,8 @@ pub struct Core {
     seats: HashMap<Seat, ClaimId>,
     /// Claims of workers that poll whose answers are complete, the oldest first.
     completed: VecDeque<ClaimId>,
+    /// Claims of workers that poll to which no answer is of use, the oldest first, and why.
+    gone: VecDeque<(ClaimId, ItemId, Cause)>,
     shared: HashMap<Arc<str>, ItemId>,
     /// Shared items that have no answer yet, by their key and in the order in which they came.
     unanswered: HashMap<Option<Key>, BTreeMap<u64, ItemId>>,
@@ -81,6 +85,7 @@ impl Core {
             claims: HashMap::new(),
             seats: HashMap::new(),
             completed: VecDeque::new(),
+            gone: VecDeque::new(),
             shared: HashMap::new(),
             unanswered: HashMap::new(),
             once: HashMap::new(),

@@ -94,7 +94,7 @@ impl Job {
         self.stage = Stage::Answered;
         self.answer = Some(Arc::clone(&body));
         // Between the two its consumer may have left, or have deleted it.
-        if self.entry.answer(Answer { status, headers, body }) { Ok(()) } else { Err(Over::Gone) }
+        if self.entry.answer(Answer { status, headers, body }) { Ok(()) } else { Err(self.exchange.over(self.claim)) }
     }
 
     /// Some of the answer's body.

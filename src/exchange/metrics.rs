@@ -30,6 +30,7 @@ pub struct Families {
     ended: IntCounterVec,
     refused: IntCounterVec,
     dead: IntCounterVec,
+    superseded: IntCounterVec,
 }
 
 /// The metrics of one exchange.
@@ -43,6 +44,7 @@ pub struct Metrics {
     pub(super) service_seconds: Histogram,
     pub(super) immediate: IntCounter,
     pub(super) dead: IntCounter,
+    pub(super) superseded: IntCounter,
 }
 
 /// Something that is counted until this is dropped.
@@ -63,7 +65,7 @@ impl Drop for Counted {
 }
 
 /// How a worker comes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Transport {
     /// By long polls.
     Claims,
@@ -144,6 +146,11 @@ impl Families {
                 &["exchange", "reason"],
             )?,
             dead: counters("tidewait_exchange_dead_total", "Requests that failed after all attempts", &["exchange"])?,
+            superseded: counters(
+                "tidewait_exchange_superseded_total",
+                "Polls of workers that a newer poll of the same slot has ended",
+                &["exchange"],
+            )?,
         })
     }
 
@@ -160,6 +167,7 @@ impl Families {
             service_seconds: self.service_seconds.with_label_values(label),
             immediate: self.immediate.with_label_values(label),
             dead: self.dead.with_label_values(label),
+            superseded: self.superseded.with_label_values(label),
         }
     }
 }

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::core::{Key, Lost, Offer, Offered, Over, Seat};
 use super::id::ClaimId;
 use super::job::Job;
+use super::workers::{Worker, WorkerDetails};
 use super::{Exchange, random};
 
 /// What becomes of an offer.
@@ -45,11 +46,11 @@ pub enum Seated {
 impl Exchange {
     /// A slot of a worker is free.
     #[must_use]
-    pub fn offer(self: &Arc<Self>, key: Option<Key>) -> Slot {
+    pub fn offer(self: &Arc<Self>, key: Option<Key>, worker: Option<Arc<Worker>>) -> Slot {
         let claim = ClaimId::of(random());
         let (give, given) = oneshot::channel();
         self.act_with(|state, now| {
-            state.offers.insert(claim, give);
+            state.offers.insert(claim, super::Offered { give, worker });
             // Without a seat there is nothing that it could have already.
             state.core.offer(now, Offer { claim, key, polls: false, seat: None });
         });
@@ -58,11 +59,12 @@ impl Exchange {
 
     /// A worker polls for an item.
     #[must_use]
-    pub fn poll(self: &Arc<Self>, key: Option<Key>, seat: Option<Seat>) -> Seated {
+    pub fn poll(self: &Arc<Self>, key: Option<Key>, seat: Option<Seat>, details: &WorkerDetails) -> Seated {
         let claim = ClaimId::of(random());
         let (give, given) = oneshot::channel();
+        let worker = self.polling(details);
         let offered = self.act_with(|state, now| {
-            state.offers.insert(claim, give);
+            state.offers.insert(claim, super::Offered { give, worker });
             let offered = state.core.offer(now, Offer { claim, key, polls: true, seat });
             if matches!(offered, Offered::Again { .. }) {
                 state.offers.remove(&claim);
@@ -91,7 +93,7 @@ impl Exchange {
         let over =
             self.act_with(
                 |state, _| {
-                    if state.cancels.contains_key(&claim) { state.held.insert(claim, job) } else { Some(job) }
+                    if state.live.contains_key(&claim) { state.held.insert(claim, job) } else { Some(job) }
                 },
             );
         drop(over);
@@ -102,7 +104,7 @@ impl Exchange {
         let mut state = self.state();
         match state.held.remove(&claim) {
             Some(job) => Ok(job),
-            None if state.cancels.contains_key(&claim) => Err(Over::Completed),
+            None if state.live.contains_key(&claim) => Err(Over::Completed),
             None => Err(state.core.over(claim)),
         }
     }
@@ -122,7 +124,7 @@ impl Exchange {
     /// Is cancelled once a claim is over; none: it is.
     #[must_use]
     pub fn cancelled(&self, claim: ClaimId) -> Option<CancellationToken> {
-        self.state().cancels.get(&claim).cloned()
+        self.state().live.get(&claim).map(|live| live.cancel.clone())
     }
 }
 

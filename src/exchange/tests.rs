@@ -10,6 +10,8 @@ use tokio::time::sleep;
 use super::body::RequestBody;
 use super::core::{Failure, Leave, Seat, Submission};
 use super::entry::{Outcome, Request};
+use super::metrics::Transport;
+use super::workers::WorkerDetails;
 use super::*;
 use crate::config::{BodyLimits, Chain, Hold, Lease, PathPattern, QueueLimits, Repeat, ResultLimits, Transports};
 
@@ -60,16 +62,20 @@ fn submit(exchange: &Arc<Exchange>, is_idempotent: bool, body: &'static [u8]) ->
     exchange.submit(submission, request).expect("there is room")
 }
 
+fn details() -> WorkerDetails {
+    WorkerDetails::new(Transport::Claims, (None, Some(&"w".into())), ([127, 0, 0, 1], 1).into(), 1)
+}
+
 async fn poll(exchange: &Arc<Exchange>) -> Job {
     let seat = Seat { client: "w".into(), agent: "w".into(), slot: "0".into() };
-    let Seated::Waits(mut slot) = exchange.poll(None, Some(seat)) else { panic!("it has a claim") };
+    let Seated::Waits(mut slot) = exchange.poll(None, Some(seat), &details()) else { panic!("it has a claim") };
     let Given::Job(job) = slot.given().await else { panic!("it is the only one") };
     job
 }
 
 fn holds_nothing(exchange: &Exchange) -> bool {
     let state = exchange.state();
-    let is_empty = state.offers.is_empty() && state.cancels.is_empty() && state.held.is_empty();
+    let is_empty = state.offers.is_empty() && state.live.is_empty() && state.over.is_empty() && state.held.is_empty();
     is_empty && state.entries.is_empty() && state.core.workers() == 0
 }
 
@@ -243,7 +249,7 @@ fn whoever_comes_and_goes_nothing_is_left_and_no_job_is_lost() {
             let exchange = Arc::clone(&exchange);
             runtime.spawn(async move {
                 for round in 0..500_u32 {
-                    let mut slot = exchange.offer(None);
+                    let mut slot = exchange.offer(None, None);
                     if (round + number) % 5 == 0 {
                         tokio::task::yield_now().await;
                         continue;

@@ -7,7 +7,7 @@
 //! | `POST <endpoint>/claims`, `/claims/<claim>`, `/claims/<claim>/beat`, `/push` | [`claims`]: workers that poll |
 //! | `GET <endpoint>/reverse` | [`reverse`]: workers that dial in and are then asked by HTTP |
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +31,9 @@ use crate::describe::problem::Kind;
 use crate::describe::{Answer, Problem};
 use crate::exchange::Exchange;
 use crate::exchange::core::{Client, Key};
+use crate::exchange::metrics::Transport;
 use crate::exchange::registry::{ExchangeRegistry, Found};
+use crate::exchange::workers::WorkerDetails;
 use crate::lifecycle::stop;
 
 mod address;
@@ -85,7 +87,7 @@ struct Received<'a> {
     exchange: &'a Arc<Exchange>,
     exchanges: &'a Exchanges,
     caller: Caller,
-    peer: IpAddr,
+    peer: SocketAddr,
     scheme: Scheme,
     parts: Parts,
 }
@@ -148,6 +150,14 @@ impl Exchanges {
 }
 
 impl Asked {
+    /// Whether a request with this method waits: one to which no worker can be given at once, or one for what is not here yet.
+    pub(super) fn waits(&self, method: &Method) -> bool {
+        match &self.at {
+            At::Path(_) => !self.exchange.has_free_slot(),
+            At::Endpoint(rest) => **rest == *"claims" && method == Method::POST || rest.starts_with("work/"),
+        }
+    }
+
     /// The exchange's name.
     pub(super) fn name(&self) -> &str {
         &self.exchange.config().name
@@ -203,7 +213,12 @@ impl Received<'_> {
         if let Some(identity) = self.caller.identity() {
             return Arc::clone(identity);
         }
-        address::of_client(&self.parts.headers, self.peer, &self.exchanges.trusted).to_string().into()
+        address::of_client(&self.parts.headers, self.peer.ip(), &self.exchanges.trusted).to_string().into()
+    }
+
+    /// The worker that sends it, with so many slots.
+    fn worker(&self, transport: Transport, agent: Option<&Arc<str>>, slots: usize) -> WorkerDetails {
+        WorkerDetails::new(transport, (self.caller.identity(), agent), self.peer, slots)
     }
 }
 
@@ -214,7 +229,7 @@ impl<'a> Arrived<'a> {
         (connection, stop): (&'a ConnectionState, &'a stop::Watch),
         parts: Parts,
     ) -> Self {
-        let (peer, scheme) = (connection.client.peer.ip(), connection.client.scheme);
+        let (peer, scheme) = (connection.client.peer, connection.client.scheme);
         let received = Received { exchange, exchanges, caller, peer, scheme, parts };
         Self { received, access, connection, stop }
     }
@@ -286,6 +301,28 @@ fn parameter(parts: &Parts, name: &str) -> Option<String> {
         let (found, value) = pair.split_once('=').unwrap_or((pair, ""));
         (found == name).then(|| percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned())
     })
+}
+
+/// Whether the query has no parameters but these, each once and with a value.
+fn only(parts: &Parts, known: &[&str]) -> Result<(), Problem> {
+    let mut seen: Vec<&str> = Vec::new();
+    for pair in parts.uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let Some(name) = known.iter().find(|known| **known == name) else {
+            let name: String = name.chars().take(64).collect();
+            let remedy = format!("there is no such parameter here: give {}", known.join(", "));
+            return Err(Problem::parameter(&name, value, &remedy));
+        };
+        if seen.contains(name) {
+            return Err(Problem::parameter(name, value, "it stands twice or more: give it once"));
+        }
+        // How long to wait is read by who knows the form.
+        if value.is_empty() && *name != "wait" {
+            return Err(Problem::parameter(name, value, "it has no value: give one, or leave it out"));
+        }
+        seen.push(name);
+    }
+    Ok(())
 }
 
 /// The seconds of `wait`, at most `most`.

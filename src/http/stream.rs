@@ -1,7 +1,7 @@
 //! The bytes of a client that is served by hyper, which sees judged heads and their bodies only, one request at a time.
 //!
 //! - A head waits here until it is whole and its turn has come: the answers before it are written. One that is not for
-//!   hyper (a poll, or a head that is refused) goes back to the event loop with the connection, and so does a connection
+//!   hyper (a poll, a request that waits for an exchange, or a head that is refused) goes back to the event loop with the connection, and so does a connection
 //!   that is idle: hyper is told that the client has closed.
 //! - A FIN is reported at once to the requests that wait for it ([`ConnectionState::half_closed`]), and to hyper once
 //!   nothing is being answered: hyper would drop the request.
@@ -217,7 +217,7 @@ impl<S: AsyncRead + Unpin> ClientStream<S> {
             let verdict = if self.held.is_empty() { Verdict::Partial } else { self.reader.judge(&self.held) };
             match verdict {
                 Verdict::Partial if !self.half_closed => {}
-                Verdict::Passes(passed) if self.router.operation(&self.held, &passed).is_none() => {
+                Verdict::Passes(passed) if !self.router.parks(&self.held, &passed) => {
                     self.pass(passed);
                     return Poll::Ready(Ok(()));
                 }

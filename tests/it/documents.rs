@@ -204,11 +204,16 @@ async fn every_configuration_that_is_shown_is_good() {
         let output =
             crate::server::tidewait(&["check", "--without-files", "--config", path]).output().await.expect("it runs");
         assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{text}");
-        let exchanges = match listed(&text, "exchanges") {
-            0 => String::new(),
-            count => format!(", exchanges: {count}"),
+        let (exchanges, note) = match listed(&text, "exchanges") {
+            0 => (String::new(), ""),
+            count => {
+                let note = "note: each replica has its own queue of an exchange: workers that poll, and consumers that come back \
+                            for an answer, have to reach the same one\n";
+                (format!(", exchanges: {count}"), note)
+            }
         };
-        let expected = format!("the configuration is good, operations: {}{exchanges}\n", listed(&text, "operations"));
+        let operations = listed(&text, "operations");
+        let expected = format!("the configuration is good, operations: {operations}{exchanges}\n{note}");
         assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{text}");
     }
 }

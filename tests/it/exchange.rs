@@ -5,6 +5,7 @@ mod claims; // workers that poll
 mod consumers; // what consumers are told
 mod demos; // the lines of docs/exchange.md, as they stand
 mod faults; // what happens when something goes wrong
+mod operators; // what operators are told
 mod parked; // what waits, and what it costs
 mod reverse; // workers that dial in
 

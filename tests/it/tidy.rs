@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which modules each module may name. What is absent is a wrong arrow.
-const ARROWS: [(&str, &[&str]); 33] = [
+const ARROWS: [(&str, &[&str]); 34] = [
     (
         "agent",
         &[
@@ -25,7 +25,7 @@ const ARROWS: [(&str, &[&str]); 33] = [
             "telemetry",
         ],
     ),
-    ("exchange", &["bounds", "config"]),
+    ("exchange", &["bounds", "config", "telemetry"]),
     ("fetch", &["bounds", "client", "config", "escape", "files"]),
     (
         "worker",
@@ -39,11 +39,13 @@ const ARROWS: [(&str, &[&str]); 33] = [
             "escape",
             "lifecycle",
             "protocol",
+            "room",
             "sockets",
             "systemd",
             "telemetry",
         ],
     ),
+    ("room", &[]),
     ("systemd", &["escape"]),
     ("files", &[]),
     ("access", &["bounds"]),
@@ -95,6 +97,7 @@ const ARROWS: [(&str, &[&str]); 33] = [
             "hub",
             "lifecycle",
             "operation",
+            "room",
             "sockets",
             "telemetry",
             "tls",

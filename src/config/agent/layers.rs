@@ -68,22 +68,8 @@ pub(in crate::config) fn variable(setting: &str) -> String {
 
 /// What the environment gives.
 pub(super) fn from_environment(environment: &[(String, OsString)], problems: &mut Problems) -> Layer {
-    let mut layer = Layer::new("");
-    for setting in SETTINGS {
-        let name = variable(setting);
-        let Some((_, value)) = environment.iter().find(|(given, _)| *given == name) else { continue };
-        match value.to_str() {
-            // As everywhere, what is empty is not set.
-            Some("") => {}
-            Some(text) if LISTS.contains(&setting) => text.split(',').for_each(|text| layer.add(setting, &name, text)),
-            Some(text) => layer.add(setting, &name, text),
-            None => {
-                layer.mark(setting);
-                problems.push(&name, "is not UTF-8: write it as UTF-8");
-            }
-        }
-    }
-    layer
+    let settings = SETTINGS.map(|setting| (variable(setting), setting));
+    Layer::of_environment(environment, settings, &LISTS, problems)
 }
 
 /// What the command line gives.

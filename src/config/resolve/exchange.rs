@@ -6,15 +6,19 @@ use std::time::Duration;
 
 use http::Method;
 
-use super::{Layer, Problems, Reader};
+use super::{Layer, Problems, Reader, collide};
 use crate::config::problem::quote;
 use crate::config::{
-    BodyLimits, Chain, Exchange, Hold, Lease, Operation, PathPattern, QueueLimits, Repeat, ResultLimits, Transports,
-    ranges, value,
+    BodyLimits, Chain, Config, Exchange, Hold, Lease, Operation, PathPattern, QueueLimits, Repeat, ResultLimits,
+    Transports, ranges, value,
 };
 
-/// All exchanges: `flags` has the paths of `--exchange`.
-pub(super) fn exchanges(flags: &mut Reader<'_>, listed: Option<&[Layer]>, operations: &[Operation]) -> Vec<Exchange> {
+/// All exchanges, each with its origin: `flags` has the paths of `--exchange`.
+pub(super) fn exchanges(
+    flags: &mut Reader<'_>,
+    listed: Option<&[Layer]>,
+    operations: &[Operation],
+) -> Vec<(String, Exchange)> {
     let mut found: Vec<(String, Exchange)> = Vec::new();
     let given: Vec<_> = flags
         .layers
@@ -35,7 +39,24 @@ pub(super) fn exchanges(flags: &mut Reader<'_>, listed: Option<&[Layer]>, operat
         }
     }
     distinct(&found, operations, flags.problems);
-    found.into_iter().map(|(_, exchange)| exchange).collect()
+    found
+}
+
+/// Each raw port is a port of its own.
+pub(super) fn ports(found: &[(String, Exchange)], process: Option<&Config>, problems: &mut Problems) {
+    let mut taken: Vec<(SocketAddr, String)> = Vec::new();
+    if let Some(process) = process {
+        taken.extend([(process.listen, "--listen".to_owned()), (process.admin, "--admin".to_owned())]);
+    }
+    for (origin, exchange) in found {
+        let Some(raw) = exchange.raw else { continue };
+        let field = format!("{origin}.workers.raw");
+        if let Some((_, other)) = taken.iter().find(|(other, _)| collide(raw, *other)) {
+            problems
+                .push(&field, format!("{} is also the port of {other}: give each its own", quote(&raw.to_string())));
+        }
+        taken.push((raw, field));
+    }
 }
 
 /// No two exchanges, and no exchange and operation, are at one path.
@@ -87,13 +108,15 @@ fn exchange(reader: &mut Reader<'_>) -> Option<Exchange> {
     let endpoint = reader.optional("exchange.endpoint", endpoint);
     let methods = reader.list("exchange.methods", method);
     let hold = hold(reader);
+    let deadline = duration(reader, "deadline", Duration::from_secs(600));
+    let (length, per_client) = places(reader);
     let queue = QueueLimits {
-        length: number(reader, "queue.length", 1000),
-        per_client: number(reader, "queue.perClient", 16),
+        length,
+        per_client,
         age: duration(reader, "queue.age", Duration::from_secs(300)),
         async_age: duration(reader, "queue.asyncAge", Duration::from_secs(600)),
     };
-    let lease = Lease { first: duration(reader, "lease.first", Duration::from_secs(10)), length: lease(reader) };
+    let lease = Lease { first: first_touch(reader, deadline), length: lease(reader) };
     let result = ResultLimits {
         keep: duration(reader, "result.keep", Duration::from_secs(60)),
         bytes: bytes(reader, "result.bytes", 8 << 20),
@@ -108,6 +131,7 @@ fn exchange(reader: &mut Reader<'_>) -> Option<Exchange> {
             .map_or(3, |hops| u32::try_from(hops).unwrap_or(u32::MAX)),
         hold: duration(reader, "chain.hold", Duration::from_secs(20)).min(hold.max),
     };
+    let (transports, raw) = (transports(reader), raw(reader));
     let path = path?;
     let name = name.unwrap_or_else(|| name_of(&path));
     Some(Exchange {
@@ -117,15 +141,15 @@ fn exchange(reader: &mut Reader<'_>) -> Option<Exchange> {
         methods,
         queue,
         hold,
-        deadline: duration(reader, "deadline", Duration::from_secs(600)),
+        deadline,
         lease,
         attempts: attempts.map_or(3, |attempts| u32::try_from(attempts).unwrap_or(u32::MAX)),
         repeat: reader.optional("exchange.repeat", repeat).unwrap_or(Repeat::Idempotent),
         share: reader.optional("exchange.share", share).unwrap_or(false),
         result,
         body,
-        transports: transports(reader),
-        raw: raw(reader),
+        transports,
+        raw,
         refuse_after: refuse_after(reader),
         chain,
     })
@@ -165,6 +189,30 @@ fn hold(reader: &mut Reader<'_>) -> Hold {
         reader.wrong(given, &message);
     }
     Hold { default: default.unwrap_or(Duration::from_secs(25)).min(longest), max: longest }
+}
+
+/// How many may be queued, and how many of one client. A default that nobody chose gives way.
+fn places(reader: &mut Reader<'_>) -> (usize, usize) {
+    let length = number(reader, "queue.length", 1000);
+    let per_client = number(reader, "queue.perClient", 16);
+    if let Some(given) = reader.given("exchange.queue.perClient")
+        && per_client > length
+    {
+        reader.wrong(given, &format!("is more than the whole queue has, {length}: lower it, or raise queue.length"));
+    }
+    (length, per_client.min(length))
+}
+
+/// How long a claim may be untouched: not longer than its answer may take. A default that nobody chose gives way.
+fn first_touch(reader: &mut Reader<'_>, deadline: Duration) -> Duration {
+    let first = duration(reader, "lease.first", Duration::from_secs(10));
+    if let Some(given) = reader.given("exchange.lease.first")
+        && first > deadline
+    {
+        let message = format!("is longer than the deadline, {}: lower it, or raise that", value::brief(deadline));
+        reader.wrong(given, &message);
+    }
+    first.min(deadline)
 }
 
 /// A lease is longer than the time before its end at which a held beat is answered.
@@ -212,6 +260,13 @@ fn transports(reader: &mut Reader<'_>) -> Transports {
         "claims" | "http1" | "http2" => Ok(text.to_owned()),
         _ => Err("is no transport: write claims, http1 or http2".to_owned()),
     };
+    let is_empty = reader.given("exchange.workers.transports").is_none();
+    if is_empty && !reader.contains("exchange.workers.raw") {
+        reader.wrong_field(
+            "workers.transports",
+            "is [], and there is no workers.raw, so that no worker could come: list claims, http1 or http2, or leave it out for all",
+        );
+    }
     let listed = reader.list("exchange.workers.transports", known);
     let has = |name: &str| listed.iter().any(|listed| listed == name);
     Transports { claims: has("claims"), http1: has("http1"), http2: has("http2") }
@@ -288,6 +343,15 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_chose_gives_way_and_a_raw_port_alone_is_a_way_in() {
+        let yaml =
+            "exchanges: [{path: /a, deadline: 5s, queue: {length: 4}, workers: {transports: [], raw: '127.0.0.1:0'}}]";
+        let one = resolved(&[], yaml).expect("good").remove(0);
+        assert_eq!((one.lease.first.as_secs(), one.queue.per_client), (5, 4));
+        assert_eq!(one.transports, Transports { claims: false, http1: false, http2: false });
+    }
+
+    #[test]
     fn what_is_wrong_is_told_by_its_field() {
         for (flags, yaml, expected) in [
             (&["x"][..], "", "--exchange: \"x\" is no path: write one such as /start_work"),
@@ -301,6 +365,32 @@ mod tests {
                 "f: exchanges[0].repeat: \"once\" does not say what is repeated",
             ),
             (&[], "exchanges: [{path: /a, workers: {raw: '0.0.0.0:1'}}]", "is reached from other machines"),
+            (
+                &[],
+                "exchanges: [{path: /a, workers: {transports: []}}]",
+                "f: exchanges[0].workers.transports: is [], and there is no workers.raw",
+            ),
+            (
+                &[],
+                "exchanges: [{path: /a, workers: {raw: '127.0.0.1:8480'}}]",
+                "f: exchanges[0].workers.raw: \"127.0.0.1:8480\" is also the port of --listen: give each its own",
+            ),
+            (&[], "exchanges: [{path: /a, workers: {raw: '127.0.0.1:8481'}}]", "is also the port of --admin"),
+            (
+                &[],
+                "exchanges: [{path: /a, workers: {raw: '127.0.0.1:1'}}, {path: /b, workers: {raw: '127.0.0.1:1'}}]",
+                "f: exchanges[1].workers.raw: \"127.0.0.1:1\" is also the port of f: exchanges[0].workers.raw",
+            ),
+            (
+                &[],
+                "exchanges: [{path: /a, deadline: 5s, lease: {first: 6s}}]",
+                "f: exchanges[0].lease.first: \"6s\" is longer than the deadline, 5s: lower it, or raise that",
+            ),
+            (
+                &[],
+                "exchanges: [{path: /a, queue: {length: 4, perClient: 5}}]",
+                "f: exchanges[0].queue.perClient: \"5\" is more than the whole queue has, 4: lower it, or raise queue.length",
+            ),
             (&[], "exchanges: [{path: /a, noWorker: {after: 5s}}]", "is of no use without action: refuse"),
             (&[], "exchanges: [{path: /a, result: {bytes: 8MB}}]", "\"8MB\" is no number of bytes"),
             (&[], "exchanges: [{path: /a, methods: [TRACE]}]", "\"TRACE\" is no method that an exchange takes"),

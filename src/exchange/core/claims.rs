@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::item::{Again, Lease, Phase};
 use super::timers::urgency;
 use super::{Core, Dead, Effect, Ended, Failure, Offer, Seat};
-use crate::bounds::{EXCHANGE_COMPLETED, EXCHANGE_UNTOUCHED};
+use crate::bounds::{EXCHANGE_COMPLETED, EXCHANGE_GONE, EXCHANGE_UNTOUCHED};
 use crate::exchange::id::{ClaimId, ItemId};
 
 /// A live claim.
@@ -58,9 +58,83 @@ pub enum Over {
     /// Its answer has come already.
     #[error("the answer of this claim has come already")]
     Completed,
-    /// It is another's by now, or nobody's.
-    #[error("this claim is over, or there never was such a one")]
-    Gone,
+    /// No answer to it is of use.
+    #[error("{0}")]
+    Gone(Cause),
+}
+
+/// Why no answer to a claim is of use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Cause {
+    /// Nothing is known of it.
+    #[error("the exchange knows no such claim: it never was one, is long over, or is of another replica")]
+    Unknown,
+    /// It was not touched in time.
+    #[error("the claim was not touched in time (lease.first)")]
+    Untouched,
+    /// It was not touched again in time.
+    #[error("the lease of the claim is over (lease.length)")]
+    LeaseOver,
+    /// After that another worker was given the request.
+    #[error("the lease of the claim is over, and another worker has the request")]
+    Another,
+    /// Its worker did not want it.
+    #[error("the claim was given back")]
+    GivenBack,
+    /// It did not reach its worker.
+    #[error("the claim did not reach its worker")]
+    Unwritten,
+    /// Its worker broke off.
+    #[error("the answer to the claim broke off")]
+    Broke,
+    /// Its answer was none.
+    #[error("the answer to the claim was not HTTP")]
+    Malformed,
+    /// Nobody waits for the answer, or nobody reads it.
+    #[error("its consumer has left")]
+    Left,
+    /// A consumer has deleted the request.
+    #[error("its consumer has deleted the request")]
+    Deleted,
+    /// A push has answered the request.
+    #[error("a push has answered the request")]
+    Pushed,
+    /// Its answer did not begin in time.
+    #[error("its answer did not begin in time (deadline)")]
+    TooSlow,
+    /// The request is not whole.
+    #[error("its consumer broke off the body of the request")]
+    BodyBroke,
+}
+
+impl Cause {
+    /// Why a live claim is over when its item ends.
+    pub(super) fn of(ended: Ended) -> Self {
+        match ended {
+            Ended::Done => Self::Pushed,
+            Ended::Failed(failure) => match failure {
+                Failure::Deleted => Self::Deleted,
+                Failure::TooSlow => Self::TooSlow,
+                Failure::BodyBroke => Self::BodyBroke,
+                Failure::Malformed => Self::Malformed,
+                Failure::Abandoned | Failure::NotClaimed | Failure::NoWorker => Self::Left,
+                Failure::Broke | Failure::Cut => Self::Broke,
+            },
+        }
+    }
+}
+
+impl From<Lost> for Cause {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::Unwritten => Self::Unwritten,
+            Lost::GivenBack => Self::GivenBack,
+            Lost::Written | Lost::AfterHead => Self::Broke,
+            Lost::Malformed => Self::Malformed,
+            Lost::Untouched => Self::Untouched,
+            Lost::LeaseOver => Self::LeaseOver,
+        }
+    }
 }
 
 impl Core {
@@ -140,7 +214,7 @@ impl Core {
     /// The head of a worker's answer is here. Whether its body is to be kept, for others or for later.
     pub fn head(&mut self, claim: ClaimId) -> Result<bool, Over> {
         let id = self.item_of(claim)?;
-        let item = self.items.get_mut(&id).ok_or(Over::Gone)?;
+        let item = self.items.get_mut(&id).ok_or(Over::Gone(Cause::Unknown))?;
         let Phase::Claimed { since, .. } = item.phase else { return Err(Over::Completed) };
         item.phase = Phase::Streaming { claim, since, is_served: false };
         let keeps = item.is_known || item.share.is_some();
@@ -151,7 +225,7 @@ impl Core {
 
     /// All of a worker's answer is here: how long that took since the claim; none: the claim is over.
     pub fn finish(&mut self, now: Instant, claim: ClaimId) -> Option<Duration> {
-        let live = self.unclaim(now, claim)?;
+        let live = self.unclaim(now, claim, None)?;
         if live.polls {
             if self.completed.len() == EXCHANGE_COMPLETED {
                 self.completed.pop_front();
@@ -179,7 +253,7 @@ impl Core {
 
     /// A worker is lost to its claim.
     pub fn lost(&mut self, now: Instant, claim: ClaimId, how: Lost) {
-        let Some(Claim { item: id, .. }) = self.unclaim(now, claim) else { return };
+        let Some(Claim { item: id, .. }) = self.unclaim(now, claim, Some(how.into())) else { return };
         let Some(item) = self.items.get_mut(&id) else { return };
         let again = item.again;
         let has_begun = matches!(item.phase, Phase::Streaming { .. });
@@ -206,11 +280,11 @@ impl Core {
         };
         let is_wanted = item.is_wanted(now);
         if failure == Some(Failure::Broke) && again == Again::Always {
-            let dead = Dead { item: id, key: item.place.key.clone(), attempts: item.attempts, at: now };
+            let dead = Dead { item: id, key: item.place.key.clone(), attempts: item.attempts, lost: how, at: now };
             self.remember_dead(dead);
         }
         match failure {
-            Some(failure) => self.end(now, id, Ended::Failed(failure)),
+            Some(failure) => self.end_with(now, id, Ended::Failed(failure), Some(how)),
             None if !is_wanted => self.end(now, id, Ended::Failed(Failure::Abandoned)),
             None => self.put_back(now, id, how),
         }
@@ -229,11 +303,17 @@ impl Core {
         }
     }
 
-    /// Ends a claim; none: it has ended.
-    pub(super) fn unclaim(&mut self, now: Instant, claim: ClaimId) -> Option<Claim> {
+    /// Ends a claim; none: it has ended. Of a worker that polls it is remembered why no answer to it is of use.
+    pub(super) fn unclaim(&mut self, now: Instant, claim: ClaimId, cause: Option<Cause>) -> Option<Claim> {
         let live = self.claims.remove(&claim)?;
         self.worker_seen = now;
         self.leave_seat(claim, live.seat.as_ref());
+        if let Some(cause) = cause.filter(|_| live.polls) {
+            if self.gone.len() == EXCHANGE_GONE {
+                self.gone.pop_front();
+            }
+            self.gone.push_back((claim, live.item, cause));
+        }
         Some(live)
     }
 
@@ -252,7 +332,15 @@ impl Core {
     /// Why a claim that does not live is over.
     #[must_use]
     pub fn over(&self, claim: ClaimId) -> Over {
-        if self.completed.contains(&claim) { Over::Completed } else { Over::Gone }
+        if self.completed.contains(&claim) {
+            return Over::Completed;
+        }
+        let found = self.gone.iter().rev().find(|(gone, ..)| *gone == claim);
+        Over::Gone(match found {
+            None => Cause::Unknown,
+            Some((_, item, Cause::Untouched | Cause::LeaseOver)) if self.is_claimed(*item) => Cause::Another,
+            Some((.., cause)) => *cause,
+        })
     }
 
     /// Whether the worker of a claim has not touched it yet.

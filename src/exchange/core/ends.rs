@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::claims::Cause;
 use super::item::Phase;
-use super::{Core, Effect, Key};
+use super::{Core, Effect, Failed, Key, Lost};
 use crate::exchange::id::ItemId;
 
 /// How an item ends.
@@ -52,6 +53,28 @@ impl Failure {
     }
 }
 
+/// Why an item has failed, in words for operators; `lost`: how its worker was.
+#[must_use]
+pub fn reason(failure: Failure, lost: Option<Lost>) -> &'static str {
+    match (failure, lost) {
+        (Failure::NotClaimed, _) => "no worker took it in time (queue.age)",
+        (Failure::NoWorker, _) => "no worker was there for long (noWorker.after)",
+        (Failure::TooSlow, _) => "its answer did not begin in time (deadline)",
+        (Failure::Malformed, _) => "what its worker answered is not HTTP",
+        (Failure::Cut, _) => "its worker broke off within the answer",
+        (Failure::Deleted, _) => "its consumer has deleted it",
+        (Failure::Abandoned, _) => "nobody waits for it any more",
+        (Failure::BodyBroke, _) => "its consumer broke off the body",
+        (Failure::Broke, Some(Lost::Untouched)) => "its worker did not touch the claim in time (lease.first)",
+        (Failure::Broke, Some(Lost::LeaseOver)) => "its worker did not touch the claim again in time (lease.length)",
+        (Failure::Broke, Some(Lost::Unwritten | Lost::GivenBack)) => {
+            "its worker did not take it, and its body cannot be sent again (body.replay)"
+        }
+        (Failure::Broke, Some(_)) => "the connection of its worker ended before the answer",
+        (Failure::Broke, None) => "its worker is gone, and no other took it in time (queue.age, noWorker.after)",
+    }
+}
+
 /// An item that failed after all attempts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dead {
@@ -61,6 +84,8 @@ pub struct Dead {
     pub key: Option<Key>,
     /// How often a worker may have begun it.
     pub attempts: u32,
+    /// How its last worker was lost.
+    pub lost: Lost,
     /// When it failed.
     pub at: Instant,
 }
@@ -105,8 +130,19 @@ impl Core {
         self.items.get(&id).is_some_and(|item| item.claim().is_some())
     }
 
+    /// Whether a worker may have begun an item that no worker has now.
+    #[must_use]
+    pub fn may_have_begun(&self, id: ItemId) -> bool {
+        self.items.get(&id).is_some_and(|item| item.may_have_begun())
+    }
+
     /// Ends an item, if it has not ended. A live claim on it is cancelled.
     pub(super) fn end(&mut self, now: Instant, id: ItemId, how: Ended) {
+        self.end_with(now, id, how, None);
+    }
+
+    /// The same; `lost`: how a worker was lost to it, with which it ends.
+    pub(super) fn end_with(&mut self, now: Instant, id: ItemId, how: Ended, lost: Option<Lost>) {
         let Some(item) = self.items.get_mut(&id) else { return };
         let claim = item.claim();
         match item.phase {
@@ -115,7 +151,7 @@ impl Core {
             Phase::Claimed { .. } | Phase::Streaming { .. } => {}
         }
         item.phase = Phase::Ended { until: now + self.rules.keep };
-        let is_known = item.is_known;
+        let (is_known, mut attempts) = (item.is_known, item.attempts);
         // Nothing was done: who sends the request again, with the same key, is to have it done.
         if matches!(how, Ended::Failed(Failure::NotClaimed | Failure::NoWorker))
             && let Some(once) = item.once.take()
@@ -124,12 +160,13 @@ impl Core {
         }
         self.release_share(id);
         if let Some(claim) = claim
-            && self.unclaim(now, claim).is_some()
+            && self.unclaim(now, claim, Some(Cause::of(how))).is_some()
         {
+            attempts += 1;
             self.effects.push(Effect::Cancel(claim));
         }
         if let Ended::Failed(failure) = how {
-            self.effects.push(Effect::End(id, failure));
+            self.effects.push(Effect::End(Failed { item: id, failure, lost, attempts, claim }));
         }
         if is_known {
             self.remember(id);
@@ -162,11 +199,5 @@ impl Core {
     #[must_use]
     pub fn kept(&self) -> usize {
         self.items.values().filter(|item| matches!(item.phase, Phase::Ended { .. })).count()
-    }
-
-    /// The request that this item is of, for operators.
-    #[must_use]
-    pub fn client_of(&self, id: ItemId) -> Option<Arc<str>> {
-        self.items.get(&id).map(|item| Arc::clone(&item.place.client))
     }
 }

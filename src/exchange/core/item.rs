@@ -105,6 +105,11 @@ impl Item {
         }
     }
 
+    /// Whether a worker that was lost to it may have begun.
+    pub(super) fn may_have_begun(&self) -> bool {
+        self.attempts > 0 || self.untouched > 0
+    }
+
     /// The live claim.
     pub(super) fn claim(&self) -> Option<ClaimId> {
         match self.phase {

@@ -89,7 +89,7 @@ impl Run {
             | Effect::Cancel(_)
             | Effect::PutBack(..)
             | Effect::Dead(_)
-            | Effect::End(..)
+            | Effect::End(_)
             | Effect::Forget(_) => None,
         };
         self.core.effects().into_iter().filter_map(assigned).collect()
@@ -97,7 +97,7 @@ impl Run {
 
     fn failures(&mut self) -> Vec<(ItemId, Failure)> {
         let failed = |effect| match effect {
-            Effect::End(item, failure) => Some((item, failure)),
+            Effect::End(failed) => Some((failed.item, failed.failure)),
             Effect::Assign { .. }
             | Effect::Superseded(_)
             | Effect::Cancel(_)
@@ -123,7 +123,11 @@ fn an_item_meets_a_worker_whichever_of_them_comes_first() {
     assert_eq!(run.core.head(claim), Ok(false));
     run.core.finish(run.now, claim);
     assert_eq!(run.core.effects(), [Effect::Forget(first)]);
-    assert_eq!(run.core.head(claim), Err(Over::Gone));
+    assert_eq!(
+        run.core.head(claim),
+        Err(Over::Gone(Cause::Unknown)),
+        "of a worker that polls alone more is remembered"
+    );
 }
 
 #[test]
@@ -170,7 +174,8 @@ fn who_leaves_is_not_worked_for_unless_it_comes_back() {
     assert_eq!(run.assigned(), [(claim, claimed, 1)]);
     run.core.leave(run.now, claimed, Leave::Gone);
     let effects = run.core.effects();
-    assert_eq!(effects, [Effect::Cancel(claim), Effect::End(claimed, Failure::Abandoned), Effect::Forget(claimed)]);
+    let failed = Failed { item: claimed, failure: Failure::Abandoned, lost: None, attempts: 1, claim: Some(claim) };
+    assert_eq!(effects, [Effect::Cancel(claim), Effect::End(failed), Effect::Forget(claimed)]);
 }
 
 #[test]
@@ -215,7 +220,7 @@ fn a_claim_that_is_not_touched_goes_to_another_worker_and_the_third_time_it_coun
         attempts.push(assigned[0].2);
         assert!(claims.insert(claim));
         run.later(10);
-        assert_eq!(run.core.touch(run.now, claim), Err(Over::Gone));
+        assert_eq!(run.core.touch(run.now, claim), Err(Over::Gone(Cause::Untouched)));
     }
     assert_eq!(attempts, [1, 1, 1, 2, 2, 2, 3, 3, 3]);
     assert_eq!(run.failures(), [(item, Failure::Broke)]);
@@ -235,7 +240,7 @@ fn a_lease_lasts_as_long_as_it_is_renewed_and_never_beyond_the_deadline() {
     run.core.effects();
     run.later(20);
     assert_eq!(run.failures(), [(item, Failure::TooSlow)]);
-    assert_eq!(run.core.touch(run.now, claim), Err(Over::Gone));
+    assert_eq!(run.core.touch(run.now, claim), Err(Over::Gone(Cause::TooSlow)));
 }
 
 #[test]
@@ -280,7 +285,7 @@ fn what_is_put_back_is_next_and_a_late_worker_cannot_complete_it() {
     run.core.effects();
     let claim = run.offer(true);
     assert_eq!(run.assigned(), [(claim, first, 2)]);
-    assert_eq!(run.core.head(late), Err(Over::Gone));
+    assert_eq!(run.core.head(late), Err(Over::Gone(Cause::Another)));
     assert_eq!(run.core.head(claim), Ok(false));
     assert_eq!(run.core.head(claim), Err(Over::Completed));
     run.core.finish(run.now, claim);
@@ -356,7 +361,12 @@ fn where_no_worker_has_been_seen_requests_are_refused_if_that_is_wanted() {
     assert_eq!(run.core.submit(run.now, late), Err(Refused::NoWorker(Duration::from_secs(30))));
     let claim = run.offer(false);
     run.core.withdraw(run.now, claim);
-    run.item("a");
+    let begun = run.item("a");
+    let claim = run.offer(false);
+    run.core.lost(run.now, claim, Lost::Written);
+    run.core.effects();
+    run.later(30);
+    assert_eq!(run.failures(), [(begun, Failure::Broke)], "not that nothing was done");
 }
 
 #[test]
@@ -373,7 +383,7 @@ fn one_answer_ends_all_shared_items_of_its_key() {
     let claim = run.offer(true);
     run.core.effects();
     assert_eq!(run.core.complete_shared(run.now, Some(&"cam".into()), Some), [(one, 2), (two, 1)]);
-    assert_eq!(run.core.touch(run.now, claim), Err(Over::Gone));
+    assert_eq!(run.core.touch(run.now, claim), Err(Over::Gone(Cause::Pushed)));
     assert!(run.core.pending(alone).is_some());
     assert_eq!(run.core.complete_shared(run.now, Some(&"cam".into()), Some), Vec::new());
 }
@@ -445,5 +455,47 @@ fn what_nobody_took_may_be_sent_again_with_its_key() {
         run.offer(false);
         let again = keyed(&mut run);
         assert_ne!(run.submit(again), item);
+    }
+}
+
+#[test]
+fn a_worker_that_comes_late_is_told_why_its_claim_is_over() {
+    type End = fn(&mut Run, ItemId, ClaimId);
+    let ends: [(Cause, End); 8] = [
+        (Cause::Left, |run, item, _| run.core.leave(run.now, item, Leave::Gone)),
+        (Cause::Left, |run, _, claim| run.core.unread(run.now, claim)),
+        (Cause::Deleted, |run, item, _| assert_eq!(run.core.delete(run.now, item), Some(true))),
+        (Cause::GivenBack, |run, _, claim| run.core.lost(run.now, claim, Lost::GivenBack)),
+        (Cause::Unwritten, |run, _, claim| run.core.withdraw(run.now, claim)),
+        (Cause::Malformed, |run, _, claim| run.core.lost(run.now, claim, Lost::Malformed)),
+        (Cause::Broke, |run, _, claim| run.core.lost(run.now, claim, Lost::AfterHead)),
+        (Cause::BodyBroke, |run, item, _| run.core.broken_off(run.now, item)),
+    ];
+    for (cause, end) in ends {
+        let mut run = Run::new();
+        let item = run.item("a");
+        let claim = run.offer(true);
+        end(&mut run, item, claim);
+        assert_eq!(run.core.touch(run.now, claim), Err(Over::Gone(cause)));
+    }
+    let mut run = Run::new();
+    run.item("a");
+    let late = run.offer(true);
+    run.later(10);
+    assert_eq!(run.core.over(late), Over::Gone(Cause::Untouched));
+    run.offer(true);
+    assert_eq!(run.core.over(late), Over::Gone(Cause::Another));
+}
+
+#[test]
+fn what_a_lost_worker_may_have_begun_is_known() {
+    for (how, expected) in
+        [(Lost::Unwritten, false), (Lost::GivenBack, false), (Lost::Untouched, true), (Lost::Written, true)]
+    {
+        let mut run = Run::new();
+        let item = run.item("a");
+        let claim = run.offer(true);
+        run.core.lost(run.now, claim, how);
+        assert_eq!((run.core.may_have_begun(item), run.core.is_claimed(item)), (expected, false), "{how:?}");
     }
 }

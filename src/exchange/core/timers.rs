@@ -27,7 +27,8 @@ impl Core {
     pub fn tick(&mut self, now: Instant, is_replayable: impl Fn(ItemId) -> bool) {
         if self.refuses_at().is_some_and(|at| at <= now) {
             while let Some(id) = self.queue.next(None) {
-                self.end(now, id, Ended::Failed(Failure::NoWorker));
+                let failure = if self.may_have_begun(id) { Failure::Broke } else { Failure::NoWorker };
+                self.end(now, id, Ended::Failed(failure));
             }
         }
         while let Some((at, id)) = self.timers.first().copied()
@@ -54,9 +55,7 @@ impl Core {
                 return self.end(now, id, Ended::Failed(Failure::Abandoned));
             }
             Phase::Queued { .. } if item.expires <= now => {
-                // A worker that was lost to it may have begun.
-                let may_have_begun = item.attempts > 0 || item.untouched > 0;
-                let failure = if may_have_begun { Failure::Broke } else { Failure::NotClaimed };
+                let failure = if item.may_have_begun() { Failure::Broke } else { Failure::NotClaimed };
                 return self.end(now, id, Ended::Failed(failure));
             }
             Phase::Queued { .. } => {

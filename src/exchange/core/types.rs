@@ -108,6 +108,21 @@ pub enum Leave {
     Told(Duration),
 }
 
+/// An item that has ended without a whole answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failed {
+    /// The item.
+    pub item: ItemId,
+    /// Why there is none.
+    pub failure: Failure,
+    /// How the last worker was lost to it; absent: the item did not end with a worker.
+    pub lost: Option<Lost>,
+    /// How often a worker may have begun it.
+    pub attempts: u32,
+    /// The claim on it that was live.
+    pub claim: Option<ClaimId>,
+}
+
 /// What the owner does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
@@ -131,7 +146,7 @@ pub enum Effect {
     /// An item has failed after all attempts.
     Dead(ItemId),
     /// An item has ended without an answer, or its answer is broken.
-    End(ItemId, Failure),
+    End(Failed),
     /// Nothing is known of an item any more.
     Forget(ItemId),
 }

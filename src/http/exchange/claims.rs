@@ -6,15 +6,15 @@ use tokio::time::{Duration, Instant, sleep, sleep_until, timeout};
 
 use super::plain::{self, Form};
 use super::reverse;
-use super::{Answered, Arrived, Received, empty, insert, parameter, problem_response, unwanted, wait};
+use super::{Answered, Arrived, Received, empty, insert, only, parameter, problem_response, unwanted, wait};
 use crate::bounds::{EXCHANGE_BEAT, EXCHANGE_POLL};
 use crate::describe::Problem;
 use crate::describe::problem::Kind;
-use crate::exchange::core::{Key, Lost, Over, Seat};
+use crate::exchange::core::{Cause, Key, Lost, Over, Seat};
 use crate::exchange::entry::Answer;
 use crate::exchange::id::ClaimId;
 use crate::exchange::job::Job;
-use crate::exchange::metrics::Counted;
+use crate::exchange::metrics::{Counted, Transport};
 use crate::exchange::{Given, Seated, Slot};
 use crate::http::request_body::RequestBody;
 use crate::http::response::Body;
@@ -59,6 +59,7 @@ pub(super) enum Sat {
 /// Offers the slot of a worker that polls.
 pub(super) fn seat(received: &Received<'_>) -> Result<Sat, Problem> {
     let parts = &received.parts;
+    only(parts, &["wait", "key", "slot"])?;
     let wait = wait(parts, WAIT, EXCHANGE_POLL)?;
     let key = key_of(received)?;
     let agent = parts.headers.get(AGENT_ID).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
@@ -68,7 +69,8 @@ pub(super) fn seat(received: &Received<'_>) -> Result<Sat, Problem> {
     }
     let seat = agent.map(|agent| Seat { client: received.client(), agent: agent.into(), slot: slot.into() });
     let begun = Instant::now();
-    Ok(match received.exchange.poll(key, seat) {
+    let worker = received.worker(Transport::Claims, seat.as_ref().map(|seat| &seat.agent), 1);
+    Ok(match received.exchange.poll(key, seat, &worker) {
         Seated::Waits(slot) => {
             Sat::Waits(Held { slot, begun, until: begun + wait, _waits: received.exchange.metrics().poll() })
         }
@@ -138,15 +140,17 @@ pub(super) async fn beat(arrived: Arrived<'_>, claim: &str, body: RequestBody) -
 }
 
 async fn held_beat(arrived: &Arrived<'_>, claim: &str) -> Result<(), Problem> {
-    let claim = ClaimId::parse(claim).ok_or_else(|| problem(Over::Gone))?;
+    let claim = ClaimId::parse(claim).ok_or_else(|| problem(Over::Gone(Cause::Unknown)))?;
+    only(&arrived.parts, &["wait"])?;
     let wait = wait(&arrived.parts, Duration::ZERO, EXCHANGE_POLL)?;
     let lease = arrived.exchange.touch(claim).map_err(problem)?;
     // Answered before the lease is over, so that the next one comes in time.
     let wait = wait.min(lease.saturating_sub(EXCHANGE_BEAT));
-    let Some(cancelled) = arrived.exchange.cancelled(claim) else { return Err(problem(Over::Gone)) };
+    let over = || Err(problem(arrived.exchange.over(claim)));
+    let Some(cancelled) = arrived.exchange.cancelled(claim) else { return over() };
     tokio::select! {
         biased;
-        () = cancelled.cancelled() => Err(problem(Over::Gone)),
+        () = cancelled.cancelled() => over(),
         () = arrived.connection.half_closed() => Ok(()),
         () = arrived.drain_slot(None) => Ok(()),
         () = sleep(wait) => Ok(()),
@@ -162,7 +166,7 @@ pub(super) async fn result(arrived: Arrived<'_>, claim: &str, body: RequestBody)
     }
     let claim = ClaimId::parse(claim);
     // What is not wanted is not read: a late answer may be long.
-    let job = match claim.ok_or(Over::Gone).and_then(|claim| arrived.exchange.take_job(claim)) {
+    let job = match claim.ok_or(Over::Gone(Cause::Unknown)).and_then(|claim| arrived.exchange.take_job(claim)) {
         Ok(job) => job,
         Err(over) => return Answered { is_read: false, ..Answered::of(problem_response(&problem(over))) },
     };
@@ -194,18 +198,19 @@ async fn posted(arrived: &Arrived<'_>, mut job: Job, mut body: RequestBody) -> R
         }
     };
     job.answer(status, headers).map_err(problem)?;
-    let cancelled = job.cancelled().clone();
+    let (claim, cancelled) = (job.claim(), job.cancelled().clone());
+    let over = || problem(arrived.exchange.over(claim));
     loop {
         let frame = tokio::select! {
             biased;
-            () = cancelled.cancelled() => return Err(problem(Over::Gone)),
+            () = cancelled.cancelled() => return Err(over()),
             frame = body.frame() => frame,
         };
         let Some(frame) = frame else { break };
         // Dropped, the claim is lost within its answer.
         let frame = frame.map_err(|_| Problem::new(Kind::MalformedRequest, "the answer broke off: send all of it"))?;
         if let Ok(data) = frame.into_data() {
-            job.write(data).await.map_err(|_| problem(Over::Gone))?;
+            job.write(data).await.map_err(|_| over())?;
         }
     }
     job.finish(None);
@@ -230,6 +235,7 @@ pub(super) async fn push(arrived: Arrived<'_>, body: RequestBody) -> Answered {
 
 async fn pushed(arrived: &Arrived<'_>, body: RequestBody) -> Result<u32, Problem> {
     let config = arrived.exchange.config();
+    only(&arrived.parts, &["key"])?;
     let key = key_of(arrived)?;
     if key.is_none() && config.path.has_key() {
         return Err(Problem::parameter("key", "", "say whose answer this is, as key=cam-7"));
@@ -256,11 +262,6 @@ pub(super) fn problem(over: Over) -> Problem {
         Over::Completed => {
             Problem::new(Kind::AlreadyCompleted, format!("{over}: a claim has one answer; poll for the next one"))
         }
-        Over::Gone => Problem::new(
-            Kind::ClaimGone,
-            format!(
-                "{over}: its lease ended, its consumer left, or another worker has it; stop its work, and poll again"
-            ),
-        ),
+        Over::Gone(_) => Problem::new(Kind::ClaimGone, format!("{over}: stop its work, and poll again")),
     }
 }

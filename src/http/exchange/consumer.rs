@@ -120,7 +120,7 @@ async fn hold(
             slot = arrived.drained(), if drains_at.is_none() => drains_at = Some(slot),
             () = at(drains_at) => {
                 if !exchange.is_claimed(entry.id) {
-                    return problem_response(&not_claimed("this server stops"));
+                    return problem_response(&not_claimed(arrived, entry.id, "this server stops"));
                 }
                 // A worker has it, which ends within the grace period.
                 drains_at = Some(Instant::now() + LOOK_AGAIN);
@@ -138,7 +138,7 @@ async fn hold(
                 match end {
                     End::Told => break,
                     End::HoldOn(longer) => until = longer,
-                    End::Expired => return problem_response(&not_claimed("its body is too long to be stored")),
+                    End::Expired => return problem_response(&not_claimed(arrived, entry.id, "its body is too long to be stored")),
                     End::Broken => return problem_response(&broken()),
                 }
             }
@@ -208,8 +208,14 @@ async fn at(time: Option<Instant>) {
     }
 }
 
-/// Nothing was done.
-pub(super) fn not_claimed(why: &str) -> Problem {
+/// No worker has it, and none will: nothing was done, unless one had it before.
+pub(super) fn not_claimed(arrived: &Arrived<'_>, item: ItemId, why: &str) -> Problem {
+    if arrived.exchange.may_have_begun(item) {
+        let detail = format!(
+            "a worker that is gone may have begun the request, no other has taken it, and {why}: the work may have been done"
+        );
+        return Problem::new(Kind::WorkerBroke, detail);
+    }
     Problem::retry(
         Kind::NotClaimed,
         1,

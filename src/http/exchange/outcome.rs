@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::bodies::{Waits, WorkerBody};
 use super::{Answered, empty, insert, problem_response};
-use crate::bounds::EXCHANGE_JITTER;
+use crate::bounds::{EXCHANGE_GRACE, EXCHANGE_JITTER};
 use crate::describe::Problem;
 use crate::describe::problem::Kind;
 use crate::exchange::Consumer;
@@ -20,7 +20,10 @@ use crate::protocol::fields::{EXCHANGE_ITEM, OPERATION_LOCATION, PREFERENCE_APPL
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wants {
     All,
+    /// Its head, and it is answered with that.
     Head,
+    /// Its head, to see how it is: the answer stays for who comes next.
+    Look,
 }
 
 /// The answer to a consumer whose item has an outcome.
@@ -33,6 +36,10 @@ pub(super) fn ended(mut consumer: Consumer, outcome: Outcome, wants: Wants, end:
     let body = match wants {
         Wants::Head => {
             consumer.served();
+            Body::Empty
+        }
+        Wants::Look => {
+            consumer.stays(EXCHANGE_GRACE);
             Body::Empty
         }
         Wants::All => match consumer.read(&answer) {

@@ -59,7 +59,7 @@ pub(in crate::http) fn park(
     exchanges: &Exchanges,
     Asked { exchange, at }: &Asked,
     caller: Caller,
-    (peer, scheme): (std::net::IpAddr, Scheme),
+    (peer, scheme): (std::net::SocketAddr, Scheme),
     (parts, framing): (Parts, Framing),
 ) -> Option<ParkedRequest> {
     let has_body = framing != Framing::Length(0);

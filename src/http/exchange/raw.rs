@@ -14,6 +14,7 @@ use crate::access::Caller;
 use crate::bounds::{EXCHANGE_RAW_CONNECTIONS, EXCHANGE_RAW_KEEPALIVE};
 use crate::exchange::Exchange;
 use crate::exchange::metrics::Transport;
+use crate::exchange::workers::WorkerDetails;
 use crate::lifecycle::stop;
 
 /// Accepts workers, until the process closes.
@@ -29,11 +30,11 @@ pub async fn serve(
     let mut drains = std::pin::pin!(drains);
     loop {
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return Ok(()) };
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             biased;
             _ = &mut drains => return Ok(()),
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, exchange = exchange.config().name, "a worker cannot be accepted");
                     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -48,7 +49,7 @@ pub async fn serve(
         let worker = Worker {
             exchange: Arc::clone(&exchange),
             key: None,
-            transport: Transport::Raw,
+            details: WorkerDetails::new(Transport::Raw, (None, None), peer, 1),
             caller: Caller::Anonymous,
             stop: stop.clone(),
         };

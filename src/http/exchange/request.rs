@@ -33,7 +33,7 @@ pub(super) fn request(received: &Received<'_>, item: ItemId, body: body::Request
         forwarded::from_http2(&mut headers, authority);
     }
     let identity = CallerFields { names: Arc::clone(&received.exchanges.identity), caller: received.caller.clone() };
-    let peer = Peer::new(received.peer, received.scheme.as_str(), &received.exchanges.trusted, identity);
+    let peer = Peer::new(received.peer.ip(), received.scheme.as_str(), &received.exchanges.trusted, identity);
     forwarded::to_app(&mut headers, &peer, None);
     // The 100 is sent by this hop, once a worker has the head.
     headers.remove(header::EXPECT);

@@ -9,7 +9,7 @@ use http_body::Body as _;
 use hyper_util::rt::TokioIo;
 
 use super::claims::key_of;
-use super::{Answered, Arrived, empty};
+use super::{Answered, Arrived, empty, only};
 use crate::access::Caller;
 use crate::bounds::EXCHANGE_SLOTS;
 use crate::describe::Problem;
@@ -17,9 +17,10 @@ use crate::describe::problem::Kind;
 use crate::exchange::Exchange;
 use crate::exchange::core::Key;
 use crate::exchange::metrics::Transport;
+use crate::exchange::workers::WorkerDetails;
 use crate::http::request_body::RequestBody;
 use crate::lifecycle::stop;
-use crate::protocol::fields::{ALPN, EXCHANGE_SLOTS as SLOTS};
+use crate::protocol::fields::{AGENT_ID, ALPN, EXCHANGE_SLOTS as SLOTS};
 
 mod http1;
 mod http2;
@@ -36,7 +37,7 @@ pub(super) struct Worker {
     pub(super) exchange: Arc<Exchange>,
     /// It takes items of this key alone.
     pub(super) key: Option<Key>,
-    pub(super) transport: Transport,
+    pub(super) details: WorkerDetails,
     /// Who it is: it is asked for nothing once it may not work any more.
     pub(super) caller: Caller,
     pub(super) stop: stop::Watch,
@@ -58,7 +59,9 @@ pub(super) async fn answer(arrived: Arrived<'_>, body: RequestBody) -> Answered 
         }
     };
     let (exchanges, exchange) = (arrived.exchanges, Arc::clone(arrived.exchange));
-    let worker = Worker { exchange, key, transport, caller: arrived.caller.clone(), stop: arrived.stop.clone() };
+    let agent = arrived.parts.headers.get(AGENT_ID).map(|value| String::from_utf8_lossy(value.as_bytes()).into());
+    let details = arrived.worker(transport, agent.as_ref(), slots);
+    let worker = Worker { exchange, key, details, caller: arrived.caller.clone(), stop: arrived.stop.clone() };
     let mut request = Request::from_parts(arrived.received.parts, ());
     let upgraded = hyper::upgrade::on(&mut request);
     let (tasks, cut) = (exchanges.tasks.clone(), exchanges.cut.clone());
@@ -100,6 +103,7 @@ fn wanted(arrived: &Arrived<'_>, is_plain: bool) -> Result<(Transport, Option<Ke
     };
     let upgrades =
         parts.version == Version::HTTP_11 && asks(header::CONNECTION, "upgrade") && asks(header::UPGRADE, PTTH);
+    only(parts, &["key"])?;
     if !upgrades || !is_plain {
         let detail = "a worker dials in by HTTP/1.1 with Connection: upgrade, Upgrade: ptth and without a body; a proxy in \
                       between has to pass these on";

@@ -79,7 +79,7 @@ pub(super) async fn answer_held(arrived: &Arrived<'_>, held: Held, drains_at: Op
         _ = entry.ended() => None,
         () = arrived.connection.half_closed() => Some(gone()),
         () = arrived.drain_slot(drains_at) => {
-            (!arrived.exchange.is_claimed(entry.id)).then(|| not_claimed("this server stops"))
+            (!arrived.exchange.is_claimed(entry.id)).then(|| not_claimed(arrived, entry.id, "this server stops"))
         }
         () = sleep_until(until) => None,
     };
@@ -109,10 +109,12 @@ fn answering(
 fn head(arrived: &Arrived<'_>, consumer: Consumer) -> Response<Body> {
     match consumer.entry().outcome() {
         Outcome::Pending => told(arrived, consumer, hop(arrived)),
-        outcome @ (Outcome::Answer(_) | Outcome::Failed(_)) => {
-            ended(consumer, outcome, Wants::Head, arrived.connection.end())
-        }
+        outcome @ (Outcome::Answer(_) | Outcome::Failed(_)) => look(arrived, consumer, outcome),
     }
+}
+
+fn look(arrived: &Arrived<'_>, consumer: Consumer, outcome: Outcome) -> Response<Body> {
+    ended(consumer, outcome, Wants::Look, arrived.connection.end())
 }
 
 fn get(arrived: &Arrived<'_>, consumer: Consumer) -> Response<Body> {
@@ -131,7 +133,8 @@ fn hop(arrived: &Arrived<'_>) -> u32 {
 fn told(arrived: &Arrived<'_>, consumer: Consumer, hop: u32) -> Response<Body> {
     let (config, entry) = (arrived.exchange.config(), Arc::clone(consumer.entry()));
     let Some(pending) = arrived.exchange.tell(entry.id) else {
-        return answer_of(arrived, consumer, entry.outcome());
+        let is_look = arrived.parts.method == Method::HEAD;
+        return if is_look { look } else { answer_of }(arrived, consumer, entry.outcome());
     };
     let accepted = entry.is_async || hop >= config.chain.hops;
     let next = if accepted { hop } else { hop + 1 };

@@ -94,7 +94,7 @@ impl<P: Poller> EventLoop<P> {
             let connection = client.place.connection();
             client.record = Some(Box::new(self.router.record(&parts, &connection)));
         }
-        let (peer, scheme) = (client.place.peer().ip(), client.place.scheme());
+        let (peer, scheme) = (client.place.peer(), client.place.scheme());
         let judged = self.router.judge_exchange(&asked, &parts, client.place.as_peer());
         if let Judged::Now(Ok(Admitted { caller, .. })) = &judged {
             self.router.access.keep_back(&mut parts.headers);

@@ -18,7 +18,7 @@ use crate::http::connection::{Answering, ConnectionState};
 use crate::http::date::Date;
 use crate::http::request_body::RequestBody;
 use crate::http::response::Body;
-use crate::http::room::room;
+use crate::room::room;
 
 /// The client has given the stream up, or is gone.
 struct GivenUp;

@@ -3,7 +3,6 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Poll, ready};
 
 use bytes::Bytes;
 use h2::server::SendResponse;
@@ -18,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::body::StreamBody;
 use crate::bounds::WORKER_INTERIM;
+use crate::room::room;
 use crate::worker::answer::{self, ended, failure};
 use crate::worker::context::{Answer, Context, Work};
 use crate::worker::fields;
@@ -171,20 +171,4 @@ async fn write(stream: &mut SendStream<Bytes>, mut data: Bytes, is_last: bool) -
         stream.send_data(part, is_last && data.is_empty())?;
     }
     Ok(())
-}
-
-/// Waits until there is room for some of `wanted` bytes, and says for how many; none: the stream is reset, or its connection is gone.
-async fn room(stream: &mut SendStream<Bytes>, wanted: usize) -> Option<usize> {
-    stream.reserve_capacity(wanted);
-    let room = poll_fn(|cx| {
-        while stream.poll_reset(cx).is_pending() {
-            match stream.capacity() {
-                0 if !matches!(ready!(stream.poll_capacity(cx)), Some(Ok(_))) => break,
-                0 => {}
-                room => return Poll::Ready(Some(room.min(wanted))),
-            }
-        }
-        Poll::Ready(None)
-    });
-    room.await
 }

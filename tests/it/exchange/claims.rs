@@ -129,6 +129,35 @@ async fn a_poll_of_one_key_takes_requests_of_that_key_and_a_push_ends_those_who_
 }
 
 #[tokio::test]
+async fn parameters_that_are_none_or_have_no_form_are_told_with_the_remedy() {
+    let (_folder, server) = configured("[{name: cameras, path: '/cameras/{key}/logs'}]").await;
+    let mut claim = send(server.listen, "POST", "/exchange/cameras/claims?key=a", &[], "").await;
+    let _consumer = send(server.listen, "GET", "/cameras/a/logs", &[], "").await;
+    let claim = claim.reply().await.field("location").to_owned();
+    let beat = format!("{claim}/beat?keep=1");
+    for (target, expected) in [
+        (
+            "/exchange/cameras/claims?kez=cam-7",
+            r#"kez is "cam-7": there is no such parameter here: give wait, key, slot"#,
+        ),
+        ("/exchange/cameras/claims?key=", r#"key is "": it has no value: give one, or leave it out"#),
+        ("/exchange/cameras/claims?key=a&wait=1&key=b", r#"key is "b": it stands twice or more: give it once"#),
+        ("/exchange/cameras/claims?wait=abc", r#"wait is "abc": give whole seconds, as wait=25"#),
+        ("/exchange/cameras/claims?wait", r#"wait is "": give whole seconds, as wait=25"#),
+        (&beat, r#"keep is "1": there is no such parameter here: give wait"#),
+        ("/exchange/cameras/push?key=a&n=1", r#"n is "1": there is no such parameter here: give key"#),
+    ] {
+        let told = ask(server.listen, "POST", target, &[], "").await;
+        assert_eq!(told.status, 400, "{target}");
+        let detail = told.json()["detail"].as_str().unwrap_or_default().to_owned();
+        assert!(detail.contains(expected), "{target}: {detail}");
+    }
+    let reverse = ask(server.listen, "GET", "/exchange/cameras/reverse?slots=1", &[], "").await;
+    assert_eq!(reverse.status, 400, "{}", text(&reverse));
+    assert_eq!(ask(server.listen, "POST", &claim, &[], "done").await.status, 204, "the claim lives");
+}
+
+#[tokio::test]
 async fn a_claim_that_is_not_touched_goes_to_another_worker_and_its_late_answer_is_410() {
     let (_folder, server) = configured("[{path: /work, lease: {first: 1s, length: 2s}}]").await;
     let mut consumer = send(server.listen, "GET", "/work", &[], "").await;

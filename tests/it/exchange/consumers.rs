@@ -1,6 +1,7 @@
 //! What consumers are told.
 
-use super::{ask, configured, send, start, text};
+use super::{Dialled, ask, configured, send, start, text};
+use crate::server::until;
 
 #[tokio::test]
 async fn who_is_not_answered_in_time_is_sent_on_and_gets_the_answer_there() {
@@ -51,6 +52,28 @@ async fn who_does_not_wait_gets_202_and_its_body_is_stored_first() {
     let post = ask(server.listen, "POST", told.field("location"), &[], "").await;
     assert_eq!((post.status, post.field("allow")), (405, "GET, HEAD, DELETE"));
     assert!(text(&post).contains("-X POST"));
+}
+
+#[tokio::test]
+async fn a_look_at_an_answer_that_comes_leaves_it_to_who_comes_next() {
+    // Too long to be kept, so that it is for one reader alone.
+    let (_folder, server) = configured("[{path: /work, result: {bytes: 4}}]").await;
+    let told = ask(server.listen, "GET", "/work", &[("Prefer", "wait=0")], "").await;
+    let mut worker = Dialled::to(server.listen, "/exchange/work/reverse").await;
+    worker.head().await.expect("a request");
+    worker.write("HTTP/1.1 200 OK\r\nX-A: b\r\nContent-Length: 10\r\n\r\n01234").await;
+    let location = told.field("location");
+    let head = until("answered", async || {
+        let head = ask(server.listen, "HEAD", location, &[], "").await;
+        (head.status == 200).then_some(head)
+    })
+    .await;
+    assert_eq!((head.field("x-a"), head.field("content-length")), ("b", "10"));
+    assert_eq!(ask(server.listen, "HEAD", location, &[], "").await.status, 200);
+    let mut consumer = send(server.listen, "GET", location, &[], "").await;
+    worker.write("56789").await;
+    let reply = consumer.reply().await;
+    assert_eq!((reply.status, text(&reply).as_str()), (200, "0123456789"));
 }
 
 #[tokio::test]

@@ -45,10 +45,13 @@ async fn who_waits_for_an_exchange_costs_little_memory() {
     let fields = "Host: x\r\nUser-Agent: curl/8.5.0\r\nAccept: */*\r\nPrefer: wait=55\r\n";
     let get = |_| format!("GET /work HTTP/1.1\r\n{fields}\r\n");
     let post = |_| format!("POST /work HTTP/1.1\r\n{fields}Content-Length: 10\r\n\r\n0123456789");
+    // One that has been answered, and polls again on its connection.
     let poll = |number| {
-        format!(
-            "POST /exchange/work/claims?wait=55 HTTP/1.1\r\nHost: x\r\nAgent-Id: w-{number}\r\nContent-Length: 0\r\n\r\n"
-        )
+        let poll = |wait| {
+            let target = format!("/exchange/work/claims?wait={wait}");
+            format!("POST {target} HTTP/1.1\r\nHost: x\r\nAgent-Id: w-{number}\r\nContent-Length: 0\r\n\r\n")
+        };
+        poll(0) + &poll(55)
     };
     for (kind, gauge, head) in [("GET", QUEUED, &get as Head<'_>), ("POST", QUEUED, &post), ("poll", POLLS, &poll)] {
         let (_folder, server) = server().await;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Failure, Leave, Lost, Over, Refused, Repeat, Rules};
+use super::{Cause, Failure, Leave, Lost, Over, Refused, Repeat, Rules};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Did {
@@ -12,7 +12,7 @@ pub(super) enum Did {
     Cancel(u64),
     PutBack(u64, Lost),
     Dead(u64),
-    End(u64, Failure),
+    End { item: u64, failure: Failure, lost: Option<Lost>, attempts: u32, claim: Option<u64> },
     Forget(u64),
 }
 
@@ -69,6 +69,8 @@ pub(super) struct Reference {
     /// The newest item of those that share a name.
     names: Vec<(u8, u64)>,
     completed: Vec<u64>,
+    /// Claims of workers that poll which are over, of which items, and why.
+    gone: Vec<(u64, u64, Cause)>,
     /// Ended items that are known, the oldest first.
     pub(super) ended: Vec<u64>,
     /// Which client is next, for each key (none: for workers that take all) and urgency.
@@ -127,6 +129,7 @@ impl Reference {
             seats: Vec::new(),
             names: Vec::new(),
             completed: Vec::new(),
+            gone: Vec::new(),
             ended: Vec::new(),
             turns: Vec::new(),
             worker_seen: Duration::ZERO,
@@ -302,10 +305,15 @@ impl Reference {
 
     /// Ends an item: with an answer, if there is no failure.
     fn end(&mut self, now: Duration, id: u64, failure: Option<Failure>) {
+        self.end_with(now, id, failure, None);
+    }
+
+    fn end_with(&mut self, now: Duration, id: u64, failure: Option<Failure>, lost: Option<Lost>) {
         let until = now + self.rules.keep;
         let Some(item) = self.of(id) else { return };
         let before = std::mem::replace(&mut item.state, State::Ended { until });
         let item = item.clone();
+        let (mut attempts, mut its) = (item.attempts, None);
         match before {
             State::Ended { .. } => {
                 self.of(id).expect("it is there").state = before;
@@ -313,8 +321,16 @@ impl Reference {
             }
             State::Queued { .. } => self.leave_queue(&item, false),
             State::Claimed { claim, .. } | State::Streaming { claim, .. } => {
-                if self.unclaim(now, claim).is_some() {
+                its = Some(claim);
+                let cause = match failure {
+                    None => Cause::Pushed,
+                    Some(Failure::Deleted) => Cause::Deleted,
+                    Some(Failure::TooSlow) => Cause::TooSlow,
+                    Some(_) => Cause::Left,
+                };
+                if self.unclaim(now, claim, Some(cause)).is_some() {
                     self.did.push(Did::Cancel(claim));
+                    attempts += 1;
                 }
             }
         }
@@ -322,7 +338,7 @@ impl Reference {
         if matches!(failure, Some(Failure::NotClaimed | Failure::NoWorker)) {
             self.of(id).expect("it is there").once = None;
         }
-        self.did.extend(failure.map(|failure| Did::End(id, failure)));
+        self.did.extend(failure.map(|failure| Did::End { item: id, failure, lost, attempts, claim: its }));
         self.ended.push(id);
         if !item.is_known {
             self.forget(id);
@@ -393,11 +409,26 @@ impl Reference {
         });
     }
 
-    fn unclaim(&mut self, now: Duration, claim: u64) -> Option<(Offer, u64)> {
+    fn unclaim(&mut self, now: Duration, claim: u64, cause: Option<Cause>) -> Option<(Offer, u64)> {
         let at = self.claims.iter().position(|(offer, _)| offer.claim == claim)?;
         self.worker_seen = now;
         self.seats.retain(|(_, newest)| *newest != claim);
-        Some(self.claims.remove(at))
+        let (offer, id) = self.claims.remove(at);
+        self.gone.extend(cause.filter(|_| offer.polls).map(|cause| (claim, id, cause)));
+        Some((offer, id))
+    }
+
+    /// Why a claim that does not live is over.
+    fn over(&self, claim: u64) -> Over {
+        if self.completed.contains(&claim) {
+            return Over::Completed;
+        }
+        let Some((_, id, cause)) = self.gone.iter().find(|(gone, ..)| *gone == claim) else {
+            return Over::Gone(Cause::Unknown);
+        };
+        let is_anothers = self.get(*id).is_some_and(|item| item.claim().is_some());
+        let by_time = matches!(cause, Cause::Untouched | Cause::LeaseOver);
+        Over::Gone(if by_time && is_anothers { Cause::Another } else { *cause })
     }
 
     pub(super) fn withdraw(&mut self, now: Duration, claim: u64) {
@@ -411,7 +442,7 @@ impl Reference {
     }
 
     fn live(&mut self, claim: u64) -> Result<&mut Item, Over> {
-        let over = if self.completed.contains(&claim) { Over::Completed } else { Over::Gone };
+        let over = self.over(claim);
         self.items.iter_mut().find(|item| item.claim() == Some(claim)).ok_or(over)
     }
 
@@ -433,7 +464,7 @@ impl Reference {
     }
 
     pub(super) fn finish(&mut self, now: Duration, claim: u64) -> Option<Duration> {
-        let (offer, id) = self.unclaim(now, claim)?;
+        let (offer, id) = self.unclaim(now, claim, None)?;
         self.completed.extend(offer.polls.then_some(claim));
         let since = match self.get(id)?.state {
             State::Claimed { since, .. } | State::Streaming { since, .. } => Some(since),
@@ -456,7 +487,15 @@ impl Reference {
     }
 
     pub(super) fn lost(&mut self, now: Duration, claim: u64, how: Lost) {
-        let (rules, Some((_, id))) = (self.rules.clone(), self.unclaim(now, claim)) else { return };
+        let cause = match how {
+            Lost::Unwritten => Cause::Unwritten,
+            Lost::GivenBack => Cause::GivenBack,
+            Lost::Written | Lost::AfterHead => Cause::Broke,
+            Lost::Malformed => Cause::Malformed,
+            Lost::Untouched => Cause::Untouched,
+            Lost::LeaseOver => Cause::LeaseOver,
+        };
+        let (rules, Some((_, id))) = (self.rules.clone(), self.unclaim(now, claim, Some(cause))) else { return };
         let item = self.of(id).expect("a claim has an item");
         item.untouched += u32::from(how == Lost::Untouched);
         let is_third = item.untouched.is_multiple_of(3);
@@ -480,7 +519,12 @@ impl Reference {
         };
         if failure.is_some() {
             self.did.extend((failure == Some(Failure::Broke) && may_repeat).then_some(Did::Dead(id)));
-            return self.end(now, id, failure);
+            return self.end_with(
+                now,
+                id,
+                failure,
+                failure.filter(|failure| *failure != Failure::Abandoned).map(|_| how),
+            );
         }
         (item.state, item.urgency) = (State::Queued { since: now }, item.urgency_at(now));
         let item = item.clone();
@@ -504,7 +548,8 @@ impl Reference {
         let has_worker = !self.offers.is_empty() || !self.claims.is_empty();
         if !has_worker && self.rules.refuse_after.is_some_and(|after| self.worker_seen + after <= now) {
             while let Some(id) = self.next(None) {
-                self.end(now, id, Some(Failure::NoWorker));
+                let lost = self.get(id).is_some_and(|item| item.attempts > 0 || item.untouched > 0);
+                self.end(now, id, Some(if lost { Failure::Broke } else { Failure::NoWorker }));
             }
         }
         let due = |item: &Item, rules: &Rules| item.due(rules).filter(|due| *due <= now).map(|due| (due, item.id));

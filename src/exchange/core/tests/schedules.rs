@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::reference::{self, Did, Reference, State};
 use super::*;
-use crate::bounds::EXCHANGE_COMPLETED;
+use crate::bounds::{EXCHANGE_COMPLETED, EXCHANGE_GONE};
 
 /// What may happen. Items and claims are counted back from the newest.
 #[derive(Debug, Clone)]
@@ -331,7 +331,13 @@ impl Beside {
                 Effect::Cancel(claim) => Did::Cancel(self.claim_of(claim)),
                 Effect::PutBack(item, how) => Did::PutBack(self.item_of(item), how),
                 Effect::Dead(item) => Did::Dead(self.item_of(item)),
-                Effect::End(item, failure) => Did::End(self.item_of(item), failure),
+                Effect::End(Failed { item, failure, lost, attempts, claim }) => Did::End {
+                    item: self.item_of(item),
+                    failure,
+                    lost,
+                    attempts,
+                    claim: claim.map(|claim| self.claim_of(claim)),
+                },
                 Effect::Forget(item) => Did::Forget(self.item_of(item)),
             })
             .collect();
@@ -348,7 +354,7 @@ impl Beside {
         for did in did {
             match did {
                 Did::Assign { claim, item, .. } => self.is_next(claim, item, is_put_back)?,
-                Did::End(item, _) => self.ended(item),
+                Did::End { item, .. } => self.ended(item),
                 Did::Forget(item) => self.taken.entry(item).or_default().1 += 1,
                 Did::Superseded(_) | Did::Cancel(_) | Did::PutBack(..) | Did::Dead(_) => {}
             }
@@ -467,7 +473,8 @@ impl Beside {
         prop_assert_eq!(core.once.len(), names(|item| item.once.is_some()));
         prop_assert!(core.shared.len() <= names(|item| item.share.is_some()));
         prop_assert!(core.seats.len() <= core.workers());
-        prop_assert!(core.completed.len() <= EXCHANGE_COMPLETED && core.dead.len() <= EXCHANGE_DEAD);
+        prop_assert!(core.completed.len() <= EXCHANGE_COMPLETED && core.gone.len() <= EXCHANGE_GONE);
+        prop_assert!(core.dead.len() <= EXCHANGE_DEAD);
         prop_assert!(core.ended.len() <= EXCHANGE_ENDED && core.ended.len() >= core.kept());
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! A worker that is asked by HTTP/1.1: one request at a time, on its connection.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use futures::TryStreamExt as _;
 use http::{Request, Version, header};
@@ -23,26 +23,44 @@ use crate::bounds::{EXCHANGE_IDLE, EXCHANGE_SETTLE, UPSTREAM_BUFFER, UPSTREAM_FI
 use crate::describe::Problem;
 use crate::describe::problem::Kind;
 use crate::exchange::body::BodyReader;
-use crate::exchange::core::{Lost, Over};
+use crate::exchange::core::Lost;
 use crate::exchange::job::Job;
+use crate::exchange::workers::{self, Went};
 use crate::exchange::{Exchange, Given};
 use crate::http::request_body::RequestBody;
+use crate::telemetry;
 
 /// What drives a connection, until it ends or this is dropped.
 struct Driven {
     ended: CancellationToken,
     cut: tokio_util::sync::DropGuard,
+    /// What it broke with.
+    broke: Arc<OnceLock<hyper::Error>>,
 }
 
 impl Driven {
-    fn spawn(connection: impl Future<Output = ()> + Send + 'static, tasks: &TaskTracker) -> Self {
+    fn spawn(connection: impl Future<Output = hyper::Result<()>> + Send + 'static, tasks: &TaskTracker) -> Self {
         let (ended, cut) = (CancellationToken::new(), CancellationToken::new());
-        let (tells, ends) = (ended.clone().drop_guard(), cut.clone());
+        let broke = Arc::new(OnceLock::new());
+        let (tells, ends, breaks) = (ended.clone().drop_guard(), cut.clone(), Arc::clone(&broke));
         tasks.spawn(async move {
             let _tells = tells;
-            ends.run_until_cancelled(connection).await;
+            if let Some(Err(error)) = ends.run_until_cancelled(connection).await {
+                tracing::debug!(%error, "a worker's connection, or a message that it has posted, broke off");
+                // There is one end.
+                let _ = breaks.set(error);
+            }
         });
-        Self { ended, cut: cut.drop_guard() }
+        Self { ended, cut: cut.drop_guard(), broke }
+    }
+
+    /// Why it has ended.
+    fn went(&self) -> Went {
+        match self.broke.get() {
+            Some(error) => Went::because(format!("its connection broke: {}", telemetry::chain(error))),
+            // The worker of a connection that is used once dials in again at once.
+            None => Went::briefly("it closed its connection"),
+        }
     }
 }
 
@@ -61,39 +79,46 @@ where
         Ok(made) => made,
         Err(error) => return tracing::debug!(%error, "a worker's connection cannot be used"),
     };
-    let _open = worker.exchange.metrics().worker(worker.transport);
-    let driven = Driven::spawn(
-        async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a worker's connection broke");
-            }
-        },
-        tasks,
-    );
+    let dialled = worker.exchange.dialled(&worker.details);
+    let driven = Driven::spawn(connection, tasks);
+    let went = ask_all(&mut sender, &worker, (&driven, dialled.worker())).await;
+    dialled.ends(went);
+}
+
+/// Asks for one item after the other, until the connection ends: why.
+async fn ask_all(
+    sender: &mut SendRequest<BodyReader>,
+    worker: &Worker,
+    (driven, known): (&Driven, Option<Arc<workers::Worker>>),
+) -> Went {
     let mut stop = worker.stop.clone();
     let drains = stop.left(crate::lifecycle::stop::Phase::default());
     let mut drains = std::pin::pin!(drains);
     loop {
-        let mut slot = worker.exchange.offer(worker.key.clone());
+        let mut slot = worker.exchange.offer(worker.key.clone(), known.clone());
         let given = tokio::select! {
             biased;
-            () = driven.ended.cancelled() => return,
-            _ = &mut drains => return,
+            () = driven.ended.cancelled() => return driven.went(),
+            _ = &mut drains => return Went::because("this server stops"),
             given = slot.given() => given,
-            () = sleep(EXCHANGE_IDLE) => return,
+            () = sleep(EXCHANGE_IDLE) => return Went::briefly("it was idle for long"),
         };
-        let Given::Job(job) = given else { return };
+        let Given::Job(job) = given else { return Went::because("it was superseded") };
         if worker.caller.lost().is_some() {
             // Dropped, the job goes to another worker.
-            return;
+            return Went::because("its credential is not good any more");
         }
-        if ask(&mut sender, job, worker.exchange.config().deadline.as_secs()).await.is_err() {
-            return;
+        match ask(sender, job, worker.exchange.config().deadline.as_secs()).await {
+            Ok(()) => {}
+            Err(Stopped::Useless) => return Went::briefly("its work was of no use any more"),
+            Err(Stopped::Broke) => return Went::because("it broke off a request"),
+            Err(Stopped::Malformed) => return Went::because("what it answered is not HTTP"),
         }
         // The rest of a request that was answered early may still be on its way.
         match timeout(EXCHANGE_SETTLE, sender.ready()).await {
             Ok(Ok(())) => {}
-            Ok(Err(_)) | Err(_) => return,
+            Ok(Err(_)) => return driven.went(),
+            Err(_) => return Went::because("it did not take the rest of a request"),
         }
     }
 }
@@ -188,22 +213,16 @@ pub(in crate::http::exchange) async fn message(
         Ok(made) => made,
         Err(error) => return Err(malformed(&error.to_string())),
     };
-    let driven = Driven::spawn(
-        async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a message that a worker has posted broke off");
-            }
-        },
-        tasks,
-    );
+    let driven = Driven::spawn(connection, tasks);
     // What hyper has to know of the request to read the answer.
     let mut request = Request::new(Empty::<bytes::Bytes>::new());
     *request.method_mut() = job.entry().request.method.clone();
-    let cancelled = job.cancelled().clone();
+    let (claim, cancelled) = (job.claim(), job.cancelled().clone());
+    let over = || problem(exchange.over(claim));
     let mut kept = Kept { exchange, job: Some(job) };
     let answer = tokio::select! {
         biased;
-        () = cancelled.cancelled() => return Err(problem(Over::Gone)),
+        () = cancelled.cancelled() => return Err(over()),
         answer = sender.send_request(request) => answer,
     };
     let Some(job) = kept.job.take_if(|_| !matches!(&answer, Err(error) if is_cut(error))) else {
@@ -221,7 +240,7 @@ pub(in crate::http::exchange) async fn message(
     };
     drop(driven.cut);
     passed.map_err(|stopped| match stopped {
-        Stopped::Useless => problem(Over::Gone),
+        Stopped::Useless => over(),
         Stopped::Broke => malformed("it broke off"),
         Stopped::Malformed => malformed("its status is none from 200 to 599, or its coding is not chunked"),
     })

@@ -5,6 +5,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
@@ -29,13 +30,15 @@ use crate::exchange::Given;
 use crate::exchange::body::BodyReader;
 use crate::exchange::core::Lost;
 use crate::exchange::job::Job;
+use crate::exchange::workers::{self, Went};
 use crate::http::request_body::StreamBody;
-use crate::http::room::room;
 use crate::lifecycle::stop;
+use crate::room::room;
 
 /// A connection, as its slots know it.
 struct Shared {
     worker: Worker,
+    known: Option<Arc<workers::Worker>>,
     sender: SendRequest<Bytes>,
     /// How many slots there are.
     limit: watch::Receiver<usize>,
@@ -61,28 +64,41 @@ where
         Ok(made) => made,
         Err(error) => return tracing::debug!(%error, "a worker's connection cannot be used"),
     };
-    let _open = worker.exchange.metrics().worker(worker.transport);
+    let dialled = worker.exchange.dialled(&worker.details);
     let Some(ping) = connection.ping_pong() else { return };
     let (limits, limit) = watch::channel(0);
-    let shared = Shared { worker, sender: sender.clone(), limit, closing: CancellationToken::new() };
+    let known = dialled.worker();
+    let shared = Shared { worker, known, sender: sender.clone(), limit, closing: CancellationToken::new() };
     let all: FuturesUnordered<_> = (0..slots).map(|index| slot(&shared, index)).collect();
     let mut all = Box::pin(all.collect::<()>());
     tokio::select! {
         biased;
         ended = drive(&mut connection, sender.clone(), &shared.closing) => {
-            if let Err(error) = ended {
-                tracing::debug!(%error, "a worker's connection broke");
-            }
+            dialled.ends(match ended {
+                Ok(()) => Went::because("it closed its connection"),
+                Err(error) => Went::because(format!("its connection broke: {error}")),
+            });
             // Each stream knows how it has ended, which decides what becomes of its request.
             shared.closing.cancel();
             return all.await;
         }
-        () = pings(ping, (sender, slots), limits) => return tracing::debug!("a worker does not answer PING"),
+        () = pings(ping, (sender, slots), limits) => {
+            // It is told before its requests go to others.
+            return dialled.ends(Went::because("it does not answer PING"));
+        }
         () = &mut all => {}
     }
+    let why = if shared.worker.caller.lost().is_some() {
+        "its credential is not good any more"
+    } else if shared.closing.is_cancelled() {
+        "it takes nothing more (GOAWAY)"
+    } else {
+        "this server stops"
+    };
     // Nobody can ask any more, so h2 says GOAWAY and closes.
     drop(all);
     drop(shared);
+    dialled.ends(Went::because(why));
     if let Ok(Err(error)) = timeout(EXCHANGE_SETTLE, connection).await {
         tracing::debug!(%error, "a worker's connection broke at its end");
     }
@@ -120,7 +136,7 @@ async fn pings(mut ping: PingPong, (sender, slots): (SendRequest<Bytes>, usize),
 
 /// Asks for one item after the other.
 async fn slot(shared: &Shared, index: usize) {
-    let Shared { worker, sender, limit, closing } = shared;
+    let Shared { worker, known, sender, limit, closing } = shared;
     let mut stop = worker.stop.clone();
     let drains = stop.left(stop::Phase::default());
     let mut drains = std::pin::pin!(drains);
@@ -133,7 +149,7 @@ async fn slot(shared: &Shared, index: usize) {
             // The sender lives as long as the connection.
             Ok(_) = opens.wait_for(|limit| *limit > index) => {}
         }
-        let mut slot = worker.exchange.offer(worker.key.clone());
+        let mut slot = worker.exchange.offer(worker.key.clone(), known.clone());
         let given = tokio::select! {
             biased;
             () = closing.cancelled() => return,

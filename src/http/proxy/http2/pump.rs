@@ -13,7 +13,7 @@ use super::pool::StreamPermit;
 use crate::http::proxy::body::BodyError;
 use crate::http::proxy::connect::Cut;
 use crate::http::proxy::upload::Upload;
-use crate::http::room::room;
+use crate::room::room;
 
 /// Why an upload ended early.
 enum UploadEnd {

@@ -49,6 +49,31 @@ async fn queued_consumers_are_told_that_nothing_was_done_whether_they_wait_the_f
 }
 
 #[tokio::test]
+async fn who_waits_for_what_a_lost_worker_may_have_begun_is_not_told_that_nothing_was_done() {
+    let server = start(&["--grace", "2s"]).await;
+    let told = ask(server.listen, "PUT", "/work", &[("Prefer", "wait=0")], "x").await;
+    let mut back = send(server.listen, "GET", told.field("location"), &[], "").await;
+    let mut worker = Dialled::to(server.listen, REVERSE).await;
+    worker.head().await.expect("a request");
+    let mut held = send(server.listen, "GET", "/work", &[], "").await;
+    let mut other = Dialled::to(server.listen, REVERSE).await;
+    other.head().await.expect("a request");
+    drop((worker, other));
+    server.metric_becomes(QUEUED, 2.0).await;
+    server.signal(Signal::TERM);
+    for consumer in [&mut back, &mut held] {
+        let reply = consumer.reply().await;
+        assert_eq!(reply.status, 502);
+        assert!(
+            text(&reply).contains("worker-broke") && text(&reply).contains("this server stops"),
+            "{}",
+            text(&reply)
+        );
+    }
+    ended(server).await;
+}
+
+#[tokio::test]
 async fn what_workers_have_that_dialled_in_finishes() {
     let server = start(&GRACE).await;
     let mut worker = Dialled::to(server.listen, REVERSE).await;

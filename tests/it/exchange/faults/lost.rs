@@ -54,6 +54,30 @@ async fn one_that_is_lost_before_its_answer_is_replaced_where_the_request_may_be
 }
 
 #[tokio::test]
+async fn the_log_says_who_came_and_went_and_what_failed_with_them() {
+    let rig = Rig::start().await;
+    let mut log = rig.server.log.clone();
+    for (link, transport) in [(Link::Http1, "http1"), (Link::Http2, "http2"), (Link::Raw, "raw")] {
+        let mut worker = rig.dial(link).await;
+        let mut consumer = send(rig.server.listen, "POST", "/work", &[], "abc").await;
+        let item = worker.head().await.lines().find_map(|line| Some(line.strip_prefix("exchange-item: ")?.to_owned()));
+        worker.reset();
+        broke(&consumer.reply().await);
+        let transport = format!("\"transport\":\"{transport}\"");
+        let item = format!("\"item\":\"{}\"", item.expect("the item"));
+        for texts in [
+            ["\"a worker has come\"", "\"slots\":1", &transport],
+            ["\"a request has failed\"", &item, &transport],
+            ["\"a worker is gone\"", "\"why\":", &transport],
+        ] {
+            let is_it = |line: &String| texts.iter().all(|text| line.contains(text));
+            let told = log.wait_for(|log| log.iter().any(is_it));
+            tokio::time::timeout(crate::server::STEP, told).await.expect("it is told").expect("it runs");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_every_worker_breaks_is_given_up_after_all_attempts_and_shown_as_dead() {
     let rig = Rig::start().await;
     let mut consumer = send(rig.server.listen, "GET", "/work", &[], "").await;
