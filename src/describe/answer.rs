@@ -149,6 +149,12 @@ impl Answer {
         Self::empty(StatusCode::NO_CONTENT)
     }
 
+    /// 204: no request has come for a worker that polls.
+    #[must_use]
+    pub fn no_request() -> Self {
+        Self::empty(StatusCode::NO_CONTENT)
+    }
+
     /// A problem. `chance` is in 0..1: it spreads `Retry-After`, so that clients that were refused
     /// together do not come back together.
     #[must_use]

@@ -27,7 +27,7 @@ const WAIT: Duration = Duration::from_secs(25);
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) slot: Slot,
-    begun: Instant,
+    pub(super) begun: Instant,
     /// The end of the hold.
     pub(super) until: Instant,
     _waits: Counted,

@@ -4,6 +4,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::Method;
 use http::request::Parts;
@@ -148,6 +149,12 @@ impl ParkedRequest {
             Err(_) => Instant::now(),
         };
         self.drains_at.map_or(until, |at| at.min(until)).into_std()
+    }
+
+    /// How long a poll of a worker was held whose time is over without a request for it; none: it is not over, or no poll.
+    pub(in crate::http) fn ended_poll(&self, now: std::time::Instant) -> Option<Duration> {
+        let Ok(Waits::Poll(held)) = &self.waits else { return None };
+        (self.deadline() <= now).then(|| held.begun.elapsed())
     }
 
     /// Whether bytes of its body may come.

@@ -257,7 +257,7 @@ impl<P: Poller> EventLoop<P> {
                 self.close(key);
             }
             Phase::Lingering => self.close(key),
-            Phase::Exchange(_) => self.resume(key),
+            Phase::Exchange(_) => self.exchange_over(key),
             // It has a deadline of its own, if any.
             Phase::Poll(_) => {}
         }

@@ -3,14 +3,21 @@
 use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 
+use http::Version;
+use http::header::CONNECTION;
+use http::request::Parts;
+
 use super::client::{Client, Phase};
 use super::event_loop::EventLoop;
 use super::inbox::{Inbox, Message};
 use super::poller::Poller;
+use super::written::Written;
+use crate::describe::Answer;
 use crate::http::access::{Admitted, Judged};
 use crate::http::exchange::{ParkedRequest, park};
 use crate::http::head::{self, Framing, Passed};
-use crate::http::polls::ClientRef;
+use crate::http::metrics::Route;
+use crate::http::polls::{ClientRef, Sending};
 use crate::http::{Begun, Progress};
 use crate::lifecycle::stop;
 
@@ -45,6 +52,13 @@ impl Parked {
     fn is_ready(&mut self) -> bool {
         self.request.poll_ready(&mut Context::from_waker(&self.waker)).is_ready()
     }
+}
+
+/// Whether the client closes the connection after the answer (RFC 9112, section 9.3).
+fn closes(parts: &Parts) -> bool {
+    let values = parts.headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let mut options = values.flat_map(|value| value.split(',')).map(str::trim);
+    parts.version == Version::HTTP_10 || options.any(|option| option.eq_ignore_ascii_case("close"))
 }
 
 impl<P: Poller> EventLoop<P> {
@@ -94,6 +108,7 @@ impl<P: Poller> EventLoop<P> {
             let connection = client.place.connection();
             client.record = Some(Box::new(self.router.record(&parts, &connection)));
         }
+        client.flags.closes = closes(&parts);
         let (peer, scheme) = (client.place.peer(), client.place.scheme());
         let judged = self.router.judge_exchange(&asked, &parts, client.place.as_peer());
         if let Judged::Now(Ok(Admitted { caller, .. })) = &judged {
@@ -147,6 +162,20 @@ impl<P: Poller> EventLoop<P> {
         for key in lost.into_iter().filter_map(|key| u32::try_from(key).ok()) {
             self.resume(key);
         }
+    }
+
+    /// The time of a request that is parked is over: a worker that polls is told that there is no request, which needs no hyper.
+    pub(super) fn exchange_over(&mut self, key: u32) {
+        let Some(client) = self.clients.get_mut(key as usize) else { return };
+        let Phase::Exchange(parked) = &mut client.phase else { return };
+        let Some(held) = parked.request.ended_poll(self.now).filter(|_| !parked.is_ready()) else {
+            return self.resume(key);
+        };
+        // Its slot is withdrawn.
+        client.phase = Phase::Head;
+        let ends = self.ends_with(key, Route::Exchange);
+        let written = Written::new(&Answer::no_request(), ends, self.polls.answers.date());
+        self.send_by(Route::Exchange, key, &written, Sending { held, ends, fan_out: None });
     }
 
     /// hyper serves a request that was parked.
