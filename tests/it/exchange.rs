@@ -6,6 +6,7 @@ mod consumers; // what consumers are told
 mod demos; // the lines of docs/exchange.md, as they stand
 mod faults; // what happens when something goes wrong
 mod parked; // what waits, and what it costs
+mod proxies; // behind nginx and haproxy
 mod reverse; // workers that dial in
 
 use std::net::SocketAddr;
