@@ -28,7 +28,7 @@ const DEFAULTS: &str =
     "defaults\n    mode http\n    timeout connect 5000\n    timeout client 50000\n    timeout server 50000\n";
 
 /// How often a worker has dialled in.
-const UPGRADES: &str = r#"tidewait_http_requests_total{code="101",route="exchange"}"#;
+const UPGRADES: &str = r#"tidewait_http_requests_total{code="1xx",route="exchange"}"#;
 
 /// A running haproxy; killed when dropped.
 struct Haproxy {
@@ -42,8 +42,8 @@ impl Haproxy {
     async fn before(server: SocketAddr, without: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let address = SocketAddr::from(([127, 0, 0, 1], port()));
-        let lines: Vec<_> = block("abortonclose").lines().map(str::to_owned).collect();
-        let lines: Vec<_> = lines.into_iter().filter(|line| without.is_empty() || !line.contains(without)).collect();
+        let page = block("abortonclose");
+        let lines: Vec<_> = page.lines().filter(|line| without.is_empty() || !line.contains(without)).collect();
         let lines = moved(&lines.join("\n"), address, server);
         let file = folder.path().join("haproxy.cfg");
         std::fs::write(&file, format!("global\n    maxconn 100\n{DEFAULTS}{lines}\n")).expect("written");
@@ -67,7 +67,7 @@ fn moved(lines: &str, proxy: SocketAddr, server: SocketAddr) -> String {
     lines.replace("0.0.0.0:80", &proxy.to_string()).replace("127.0.0.1:8480", &server.to_string())
 }
 
-/// A server with an exchange for each thing that happens at once.
+/// A server with an exchange for each thing that happens at once. It trusts the proxy, as the page wants.
 async fn served() -> Server {
     let paths = ["http2", "http1", "idle", "polled", "held", "left"].map(|name| format!("--exchange=/{name}"));
     let flags: Vec<_> = paths.iter().map(String::as_str).collect();
@@ -122,7 +122,14 @@ async fn idle(proxy: SocketAddr) {
 
 /// Behind a proxy in front of a hub that says nothing the same connection is cut: its timeout is this, and is in force.
 async fn silent(hub: &Port, proxy: SocketAddr, timeout: Duration) {
-    let (mut dialled, _hub) = tokio::join!(Dialled::to(proxy, "/exchange/idle/reverse"), hub.upgraded("http%2F1.1"));
+    let upgraded = async {
+        let mut stream = hub.accept().await;
+        head(&mut stream).await;
+        let fields = "connection: upgrade\r\nupgrade: ptth\r\nalpn: http%2F1.1";
+        write(&mut stream, &format!("HTTP/1.1 101 Switching Protocols\r\n{fields}\r\n\r\n")).await;
+        stream
+    };
+    let (mut dialled, _hub) = tokio::join!(Dialled::to(proxy, "/exchange/idle/reverse"), upgraded);
     let lived = lives(&mut dialled.stream).await;
     assert!(lived > timeout - Duration::from_secs(1) && lived < timeout + Duration::from_secs(9), "{lived:?}");
 }
