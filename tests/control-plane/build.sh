@@ -4,7 +4,7 @@
 #
 # The integration tests speak to a real kube-apiserver and a real etcd. Both come from the Go module proxy, at the
 # versions that go.mod and go.sum beside this script fix: no container engine and no download page is needed. nginx,
-# as a proxy in front and as the app, is the system's or that of Debian's package.
+# as a proxy in front and as the app, and haproxy are the system's or those of Debian's packages.
 #
 # usage: build.sh              the control plane. stdout: one line, the folder; stderr: progress
 #        build.sh node         what tests/node needs beside it, in a folder of its own: who needs only an API server
@@ -111,27 +111,53 @@ build_all() {
     done < <(programs)
 }
 
-# take_nginx INTO: the system's, or the one of Debian's package, taken out of it without installing anything.
-take_nginx() {
-    local into=$1 unpacked
-    if type -P nginx >/dev/null; then
-        ln -s -- "$(type -P nginx)" "$into/nginx"
+# bring PROGRAM: downloads and unpacks here its package, and those of the libraries that this system lacks.
+bring() {
+    local packages
+    # Only a simulation: it tells what is missing, and needs no root.
+    packages=$(apt-get install --simulate --no-install-recommends "$1" |
+        awk -v program="$1" '$1 == "Inst" && ($2 == program || $2 ~ /^lib/) { print $2 }') || return
+    xargs --no-run-if-empty apt-get download <<<"$packages" >&2 || return
+    for package in *.deb; do
+        dpkg-deb -x "$package" . || return
+    done
+}
+
+# take PROGRAM INTO: the system's, or the one of Debian's package, taken out of it without installing anything.
+take() {
+    local program=$1 into=$2 unpacked libraries
+    if type -P "$program" >/dev/null; then
+        ln -s -- "$(type -P "$program")" "$into/$program"
         return
     fi
     if ! command -v apt-get >/dev/null || ! command -v dpkg-deb >/dev/null; then
-        echo "tests/control-plane/build.sh needs nginx: install it with your system's packages, then run this again" >&2
+        echo "tests/control-plane/build.sh needs $program: install it with your system's packages, then run this" \
+            "again" >&2
         exit 1
     fi
-    unpacked=$(mktemp -d -- "$into/.nginx.XXXXXX")
+    unpacked=$(mktemp -d -- "$into/.$program.XXXXXX")
     (
         cd -- "$unpacked"
-        # A new machine has no package lists yet; bringing them needs root, as installing nginx would.
-        apt-get download nginx >&2 || { apt-get update >&2 && apt-get download nginx >&2; }
-        dpkg-deb -x nginx_*.deb .
+        # A new machine has no package lists yet; bringing them needs root, as installing the program would.
+        bring "$program" || { apt-get update >&2 && bring "$program"; }
     )
-    mv -- "$unpacked/usr/sbin/nginx" "$into/nginx"
+    mapfile -t libraries < <(find "$unpacked" -path '*/lib/*' -name 'lib*.so*')
+    if [[ ${#libraries[@]} == 0 ]]; then
+        mv -- "$unpacked/usr/sbin/$program" "$into/$program"
+    else
+        mkdir -- "$into/$program.d"
+        mv -- "$unpacked/usr/sbin/$program" "${libraries[@]}" "$into/$program.d"
+        cat >"$into/$program" <<END
+#!/bin/sh
+# $program with the libraries of its packages.
+LD_LIBRARY_PATH=\$(dirname -- "\$(readlink -f -- "\$0")")/$program.d
+export LD_LIBRARY_PATH
+exec "\$LD_LIBRARY_PATH/$program" "\$@"
+END
+        chmod 755 -- "$into/$program"
+    fi
     rm -rf -- "$unpacked"
-    say "took nginx out of its package"
+    say "took $program out of its package"
 }
 
 main() {
@@ -155,7 +181,10 @@ main() {
             # What a killed run left; nobody else is in here while the lock is held.
             rm -rf -- "$cache"/.building.*
             building=$(mktemp -d -- "$cache/.building.XXXXXX")
-            if [[ $set == control-plane ]]; then take_nginx "$building"; fi
+            if [[ $set == control-plane ]]; then
+                take nginx "$building"
+                take haproxy "$building"
+            fi
             build_all "$building"
             chmod 755 -- "$building"
             # The rename is what makes the folder complete: it is there with every program, or not at all.

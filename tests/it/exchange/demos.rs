@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use crate::server::{STEP, Server, until};
 
 /// The block of the page that has this text.
-fn block(has: &str) -> String {
+pub(super) fn block(has: &str) -> String {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/exchange.md")).expect("the page");
     let blocks = page.split("```").skip(1).step_by(2);
     let block = blocks.filter_map(|block| block.split_once('\n')).find(|(_, text)| text.contains(has));
@@ -77,7 +77,7 @@ impl App {
 }
 
 /// A port that is free now.
-fn port() -> u16 {
+pub(super) fn port() -> u16 {
     let probe = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     probe.local_addr().expect("bound").port()
 }

@@ -20,16 +20,21 @@ pub(crate) struct Nginx {
 impl Nginx {
     /// Starts nginx with one server, whose configuration follows `listen`.
     pub(crate) async fn start(http: &str, server: &str) -> Self {
+        Self::of(|address, root| format!("{http} server {{ listen {address}; root {root}; {server} }}")).await
+    }
+
+    /// Starts nginx with what this makes of its address and its folder.
+    pub(crate) async fn of(sites: impl FnOnce(SocketAddr, &str) -> String) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder can be made");
         let root = dir.path().display();
         let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = free.local_addr().expect("a bound listener has an address");
         drop(free);
+        let sites = sites(address, &root.to_string());
         let config = format!(
             "daemon off; master_process off; pid {root}/pid; error_log stderr crit; events {{}}
              http {{ access_log off; client_body_temp_path {root}/a; proxy_temp_path {root}/b; fastcgi_temp_path {root}/c;
-             uwsgi_temp_path {root}/d; scgi_temp_path {root}/e; {http}
-             server {{ listen {address}; root {root}; {server} }} }}"
+             uwsgi_temp_path {root}/d; scgi_temp_path {root}/e; {sites} }}"
         );
         std::fs::write(dir.path().join("nginx.conf"), config).expect("the folder is ours");
         std::fs::write(dir.path().join("file"), "0123456789").expect("the folder is ours");
