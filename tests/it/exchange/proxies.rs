@@ -27,6 +27,9 @@ const IDLE: Duration = Duration::from_secs(45);
 const DEFAULTS: &str =
     "defaults\n    mode http\n    timeout connect 5000\n    timeout client 50000\n    timeout server 50000\n";
 
+/// The timeout of nginx for reading, and the two of haproxy.
+const OWN: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(50)];
+
 /// How often a worker has dialled in.
 const UPGRADES: &str = r#"tidewait_http_requests_total{code="1xx",route="exchange"}"#;
 
@@ -113,11 +116,11 @@ async fn lives(stream: &mut TcpStream) -> Duration {
     since.elapsed()
 }
 
-/// An idle connection of HTTP/1.1 is closed by the server before a proxy does.
-async fn idle(proxy: SocketAddr) {
+/// An idle connection of HTTP/1.1 is closed by the server before a proxy with this timeout does.
+async fn idle(proxy: SocketAddr, timeout: Duration) {
     let mut dialled = Dialled::to(proxy, "/exchange/idle/reverse").await;
     let lived = lives(&mut dialled.stream).await;
-    assert!(lived + Duration::from_secs(1) > IDLE && lived < IDLE + Duration::from_secs(4), "{lived:?}");
+    assert!(lived > IDLE - Duration::from_secs(1) && lived < timeout, "{lived:?}");
 }
 
 /// Behind a proxy in front of a hub that says nothing the same connection is cut: its timeout is this, and is in force.
@@ -131,7 +134,7 @@ async fn silent(hub: &Port, proxy: SocketAddr, timeout: Duration) {
     };
     let (mut dialled, _hub) = tokio::join!(Dialled::to(proxy, "/exchange/idle/reverse"), upgraded);
     let lived = lives(&mut dialled.stream).await;
-    assert!(lived + Duration::from_secs(1) > timeout && lived < timeout + Duration::from_secs(9), "{lived:?}");
+    assert!(lived > timeout - Duration::from_secs(1) && lived < timeout + Duration::from_secs(9), "{lived:?}");
 }
 
 /// A poll of 25 s is empty, a consumer that waits longest is told to come back, and one that leaves is not waited for.
@@ -173,9 +176,9 @@ async fn behind_nginx_as_it_comes_workers_and_consumers_wait_for_longer_than_its
     let (http2, http1, (), (), ()) = tokio::join!(
         asked_late(&server, proxy.address, "http2"),
         asked_late(&other, before_other.address, "http1"),
-        idle(proxy.address),
+        idle(proxy.address, OWN[0]),
         waits(&other, before_other.address),
-        silent(&mute, before_mute.address, Duration::from_secs(60)),
+        silent(&mute, before_mute.address, OWN[0]),
     );
     // That of the idle connection is in the first.
     assert_eq!((http2, http1), (2.0, 2.0), "HTTP/2 dialled in once, and HTTP/1.1 again after the server closed it");
@@ -194,13 +197,12 @@ async fn behind_haproxy_as_it_comes_workers_and_consumers_wait_for_longer_than_i
     let (http2, http1, (), (), (), cut) = tokio::join!(
         asked_late(&server, proxy.address, "http2"),
         asked_late(&other, before_other.address, "http1"),
-        idle(proxy.address),
+        idle(proxy.address, OWN[1]),
         waits(&other, whole.address),
-        silent(&mute, before_mute.address, Duration::from_secs(50)),
+        silent(&mute, before_mute.address, OWN[1]),
         held(before_other.address),
     );
     assert_eq!((http2, http1), (2.0, 2.0), "HTTP/2 dialled in once, and HTTP/1.1 again after the server closed it");
     // Why the page has that line.
     assert_eq!(cut.0, 504);
-    assert!(cut.1 < Duration::from_secs(54), "{:?}", cut.1);
 }
