@@ -23,6 +23,8 @@ const LONGER: Duration = Duration::from_secs(70);
 /// Where the server closes an idle connection of HTTP/1.1.
 const IDLE: Duration = Duration::from_secs(45);
 
+const SECOND: Duration = Duration::from_secs(1);
+
 /// The timeouts of /etc/haproxy/haproxy.cfg, as Debian's package brings it.
 const DEFAULTS: &str =
     "defaults\n    mode http\n    timeout connect 5000\n    timeout client 50000\n    timeout server 50000\n";
@@ -120,7 +122,7 @@ async fn lives(stream: &mut TcpStream) -> Duration {
 async fn idle(proxy: SocketAddr, timeout: Duration) {
     let mut dialled = Dialled::to(proxy, "/exchange/idle/reverse").await;
     let lived = lives(&mut dialled.stream).await;
-    assert!(lived > IDLE - Duration::from_secs(1) && lived < timeout, "{lived:?}");
+    assert!(lived + SECOND > IDLE && lived < timeout, "{lived:?}");
 }
 
 /// Behind a proxy in front of a hub that says nothing the same connection is cut: its timeout is this, and is in force.
@@ -134,7 +136,7 @@ async fn silent(hub: &Port, proxy: SocketAddr, timeout: Duration) {
     };
     let (mut dialled, _hub) = tokio::join!(Dialled::to(proxy, "/exchange/idle/reverse"), upgraded);
     let lived = lives(&mut dialled.stream).await;
-    assert!(lived > timeout - Duration::from_secs(1) && lived < timeout + Duration::from_secs(9), "{lived:?}");
+    assert!(lived + SECOND > timeout && lived < timeout + 9 * SECOND, "{lived:?}");
 }
 
 /// A poll of 25 s is empty, a consumer that waits longest is told to come back, and one that leaves is not waited for.
