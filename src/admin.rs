@@ -31,7 +31,7 @@ use crate::access::{Caller, Connection};
 use crate::bounds::ADMIN_BODY_BYTES;
 use crate::describe::Problem;
 use crate::describe::problem::Kind;
-use crate::exchange::Exchange;
+use crate::exchange::registry::ExchangeRegistry;
 use crate::lifecycle::ready::{Missing, Readiness, ReadinessCheck};
 use crate::lifecycle::stop::Stop;
 use crate::operation::OperationRegistry;
@@ -55,7 +55,7 @@ pub struct Admin {
     /// All operations.
     pub operations: Arc<OperationRegistry>,
     /// All exchanges.
-    pub exchanges: Vec<Arc<Exchange>>,
+    pub exchanges: Arc<ExchangeRegistry>,
     /// Whether the process is ready.
     pub readiness: ReadinessCheck,
     /// Files and issuers that say who may poll, and certificates.
@@ -100,7 +100,9 @@ impl Answers for Admin {
             Some(Route::Livez) => text(StatusCode::OK, "ok\n"),
             Some(Route::Readyz) => self.ready(),
             Some(Route::Metrics) => self.metrics(),
-            Some(Route::State) => json(state::of(&self.operations.all(), &self.exchanges, &self.followed).to_string()),
+            Some(Route::State) => {
+                json(state::of(&self.operations.all(), &self.exchanges.all(), &self.followed).to_string())
+            }
             Some(Route::Agents) => match agents::of(&self.operations.all(), head.uri.query().unwrap_or("")) {
                 Ok(page) => json(page.to_string()),
                 Err(problem) => refusal(&problem),
@@ -120,7 +122,8 @@ impl Answers for Admin {
 
 impl Admin {
     fn ready(&self) -> Response<Full<Bytes>> {
-        let (snapshots, servers) = (self.operations.missing(), self.operations.cut_off());
+        let (mut snapshots, servers) = (self.operations.missing(), self.operations.cut_off());
+        snapshots.extend(self.exchanges.unknown().map(str::to_owned));
         let missing = Missing { snapshots, keys: self.followed.without_keys(), servers };
         match self.readiness.check(missing) {
             Readiness::Ready(missing) if missing.is_empty() => text(StatusCode::OK, "ok\n"),
@@ -134,7 +137,7 @@ impl Admin {
         for operation in self.operations.all() {
             operation.scrape();
         }
-        self.exchanges.iter().for_each(|exchange| exchange.scrape());
+        self.exchanges.all().iter().for_each(|exchange| exchange.scrape());
         response::metrics(&self.registry.gather())
     }
 

@@ -16,7 +16,7 @@ use crate::admin::followed::Followed;
 use crate::admin::{self, Admin};
 use crate::config::{Config, Judges};
 use crate::controller;
-use crate::exchange::Exchange;
+use crate::exchange::registry::ExchangeRegistry;
 use crate::http::{Router, listen, metrics, proxy};
 use crate::hub;
 use crate::lifecycle::ready::ReadinessCheck;
@@ -152,7 +152,8 @@ impl App {
     async fn start_operations(
         &self,
         registry: &Registry,
-        rules: Arc<watch::Sender<u64>>,
+        rules: &Arc<watch::Sender<u64>>,
+        exchanges: (Arc<ExchangeRegistry>, watch::Sender<crate::exchanges::Wanted>),
         tasks: &mut Tasks,
     ) -> Result<(Arc<OperationRegistry>, Option<controller::Dependencies>), AppError> {
         let dependencies = Dependencies {
@@ -163,7 +164,7 @@ impl App {
             app: self.config.upstream.clone(),
             holdings: self.holdings.clone(),
             access: self.config.access.clone(),
-            rules,
+            rules: Arc::clone(rules),
         };
         let requests = dependencies.cluster.clone();
         let families = operation::Families::register(registry)?;
@@ -181,7 +182,9 @@ impl App {
                     requests,
                     metrics: controller::Metrics::register(registry)?,
                 };
-                controller::start(&dependencies, &self.config, &table, wanted, tasks);
+                let (exchanges, wanted_exchanges) = exchanges;
+                let tables = controller::Tables { operations: Arc::clone(&table), exchanges };
+                controller::start(&dependencies, &self.config, &tables, (wanted, wanted_exchanges), tasks);
                 Some(dependencies)
             }
             (_, _) => None,
@@ -265,8 +268,10 @@ impl App {
         let stop = Arc::new(Stop::new(self.config.grace));
         let mut tasks = Tasks::default();
         let withdrawals = Arc::<watch::Sender<u64>>::default();
-        let (table, controller) = self.start_operations(&registry, Arc::clone(&withdrawals), &mut tasks).await?;
         let (connections, cut) = (TaskTracker::new(), CancellationToken::new());
+        let (exchanges, wanted) = exchanges::start(&mut self, &stop, (&registry, &mut tasks), (&connections, &cut))?;
+        let wanted = (Arc::clone(&exchanges), wanted);
+        let (table, controller) = self.start_operations(&registry, &withdrawals, wanted, &mut tasks).await?;
         let proxy = match &self.config.upstream {
             None => None,
             Some(upstream) => {
@@ -283,13 +288,12 @@ impl App {
         let (access, others) = access::access(&self.config, self.files, client, shared, (&mut followed, &mut tasks))?;
         let front_metrics = metrics::Metrics::register(&registry)?;
         let (access_log, open) = (self.config.log.access, front_metrics.connections.clone());
-        let (shared, own) = ((&registry, &mut tasks), (connections.clone(), cut.clone()));
-        let exchanges = Arc::new(exchanges::start(&self.config, self.raw, &stop, shared, own)?);
+        let port = exchanges::port(&self.config, &exchanges, connections.clone(), cut.clone());
         let router = Router::new(Arc::clone(&table), access, proxy, stop.watch(), front_metrics, access_log);
-        let router = Arc::new(router.with_exchanges(Arc::clone(&exchanges)));
+        let router = Arc::new(router.with_exchanges(Arc::new(port)));
         let admin = Admin {
             operations: Arc::clone(&table),
-            exchanges: exchanges.all().to_vec(),
+            exchanges: Arc::clone(&exchanges),
             followed,
             readiness: ReadinessCheck::new(stop.watch(), self.config.upstream.is_some()),
             stop: Arc::clone(&stop),
@@ -316,7 +320,7 @@ impl App {
             fatal = tasks.first_exit() => return Err(fatal.into()),
             signal = stops() => tracing::info!(signal, grace = ?stop.grace(), "stopping"),
         }
-        let drained = drain(&stop, (&table, exchanges.all()), &connections, &open);
+        let drained = drain(&stop, (&table, &exchanges), &connections, &open);
         tokio::select! {
             () = drained => {}
             _ = stops() => return Err(AppError::Aborted),
@@ -349,7 +353,7 @@ fn needs_cluster(config: &Config) -> Option<String> {
 /// Answers what is parked, then closes connections, within the grace period.
 async fn drain(
     stop: &Stop,
-    (operations, exchanges): (&OperationRegistry, &[Arc<Exchange>]),
+    (operations, exchanges): (&OperationRegistry, &ExchangeRegistry),
     connections: &TaskTracker,
     open: &IntGauge,
 ) {
@@ -360,7 +364,7 @@ async fn drain(
             operation.hub.emptied().await;
         }
         // A worker that polls posts its answer on another connection.
-        for exchange in exchanges {
+        for exchange in exchanges.all_and_leaving() {
             exchange.emptied().await;
         }
     };

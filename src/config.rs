@@ -32,10 +32,11 @@ pub mod worker;
 pub use access::{Access, Judges};
 pub use cli::load;
 pub use exchange::{
-    BodyLimits, Chain, Exchange, Hold, Lease, PathPattern, QueueLimits, Repeat, ResultLimits, Transports,
+    BodyLimits, Chain, Conflict, ConflictField, Exchange, Hold, Lease, PathPattern, QueueLimits, Repeat, ResultLimits,
+    Transports,
 };
 pub use problem::{Problem, Problems};
-pub use resolve::custom::{Grants, custom};
+pub use resolve::custom::{Grants, custom, custom_exchange};
 pub use source::{Objects, Refresh, Source};
 
 pub(crate) use value::brief;

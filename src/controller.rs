@@ -1,14 +1,14 @@
-//! `DescribeOperation`s become running operations, and what the replicas hold becomes their statuses.
+//! `DescribeOperation`s and `Exchange`s become what runs, and what the replicas hold becomes their statuses.
 //!
 //! ```text
-//!  DescribeOperations --watch--> read -> plan (PURE) --wanted--> operations (start, change, end)
-//!                                          |
-//!                                          v KnownOperations
-//!  own operations --report--> DescribeReplica --watch--> totals, status (PURE) --patch--> statuses, Events
+//!  DescribeOperations --watch--> objects --+
+//!  Exchanges ----------watch--> objects --+--> planning: plan (PURE) --wanted--> operations, exchanges (start, change, end)
+//!                                                    |
+//!                                                    v KnownObjects
+//!  what runs here --report--> DescribeReplica --watch--> totals, status (PURE) --patch--> statuses, Events
 //!                             (each its own)             (the holder of the Lease alone, within a term)
 //! ```
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,19 +16,24 @@ use std::time::Duration;
 use kube::Client;
 use tokio::sync::watch;
 
-use crate::config;
 use crate::crd::describe_operation::DescribeOperationStatus;
+use crate::crd::exchange::ExchangeStatus;
+use crate::exchange::registry::ExchangeRegistry;
 use crate::lifecycle::tasks::{TaskResult, Tasks};
 use crate::operation::OperationRegistry;
-use crate::operations::Wanted;
 use crate::sources::kubernetes::Metrics as Requests;
+use crate::{config, operations};
 
+mod exchange_status;
+mod exchanges;
+mod kinds;
 mod leader;
 pub mod lease;
 mod metrics;
-pub mod operations;
+mod objects;
 mod patch;
 pub mod plan;
+mod planning;
 pub mod report;
 mod reports;
 pub mod status;
@@ -39,7 +44,8 @@ mod writer;
 
 pub use metrics::Metrics;
 
-use plan::Verdict;
+use objects::ObjectWatch;
+use planning::{Known, Planning};
 
 /// Where the objects are, which of them, and who this replica is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,34 +86,48 @@ pub struct Dependencies {
     pub metrics: Metrics,
 }
 
-/// The `DescribeOperation`s as they are known.
+/// All objects as they are known.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct KnownOperations {
-    /// The verdict on each, by name.
-    pub verdicts: BTreeMap<String, Verdict>,
-    /// The version at which each was seen, and its status there.
-    pub stands: BTreeMap<String, (u64, Option<DescribeOperationStatus>)>,
+pub struct KnownObjects {
+    operations: Known<DescribeOperationStatus>,
+    exchanges: Known<ExchangeStatus>,
 }
 
 /// A watch on what is known.
-pub type Knows = watch::Receiver<Arc<KnownOperations>>;
+type Knows = watch::Receiver<Arc<KnownObjects>>;
 
-/// Starts the tasks: `wanted` receives what is to run beside the operations of `config`; what `table` holds is reported.
+/// Where what runs is found.
+#[derive(Debug, Clone)]
+pub struct Tables {
+    /// The operations.
+    pub operations: Arc<OperationRegistry>,
+    /// The exchanges.
+    pub exchanges: Arc<ExchangeRegistry>,
+}
+
+/// Starts the tasks: `wanted` receives what is to run beside what `config` has; what `tables` hold is reported.
 pub fn start(
     dependencies: &Dependencies,
     config: &config::Config,
-    table: &Arc<OperationRegistry>,
-    wanted: watch::Sender<Wanted>,
+    tables: &Tables,
+    wanted: (watch::Sender<operations::Wanted>, watch::Sender<crate::exchanges::Wanted>),
     tasks: &mut Tasks,
 ) {
-    let (says, knows) = watch::channel(Arc::default());
+    let (tells, knows) = watch::channel(Arc::default());
     let (until, term) = term::Term::new();
-    let operations =
-        operations::OperationWatch::new(dependencies.clone(), Arc::new(config.clone()), table, wanted, says);
-    let reporter = report::Reporter::new(dependencies.clone(), Arc::clone(table));
+    let (planner, config) = (planning::planner(config), Arc::new(config.clone()));
+    let (says_operations, operations) = watch::channel(None);
+    let (says_exchanges, exchanges) = watch::channel(None);
+    let planning = Planning { planner, operations, exchanges, wanted, known: tells };
+    planning.wait(&tables.operations, &tables.exchanges);
+    let operations = ObjectWatch::<kinds::Operations>::new(dependencies.clone(), Arc::clone(&config), says_operations);
+    let exchanges = ObjectWatch::<kinds::Exchanges>::new(dependencies.clone(), config, says_exchanges);
+    let reporter = report::Reporter::new(dependencies.clone(), tables.clone());
     let leader = leader::Leader::new(dependencies.clone(), until);
-    let statuses = statuses::Statuses::new(dependencies.clone(), Arc::clone(table), knows, term);
+    let statuses = statuses::Statuses::new(dependencies.clone(), Arc::clone(&tables.operations), knows, term);
     tasks.spawn("DescribeOperations", for_ever(operations.run()));
+    tasks.spawn("Exchanges", for_ever(exchanges.run()));
+    tasks.spawn("planning", for_ever(planning.run()));
     tasks.spawn("own report", for_ever(reporter.run()));
     tasks.spawn("Lease", for_ever(leader.run()));
     tasks.spawn("statuses", for_ever(statuses.run()));

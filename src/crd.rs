@@ -1,9 +1,9 @@
-//! The API types: what people write (`DescribeOperation`, `NetworkModel`) and what replicas say of themselves
+//! The API types: what people write (`DescribeOperation`, `NetworkModel`, `Exchange`) and what replicas say of themselves
 //! (`DescribeReplica`). Data only: nothing here asks the API server.
 //!
 //! The schemas are made of these types and of the bounds that the program itself keeps, so that the API server
 //! refuses what the program would; `tidewait crd` prints them. What their rules cannot say, [`DescribeOperation::operation`]
-//! does.
+//! and [`Exchange::exchange`] do.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, ValidationRule,
@@ -17,6 +17,7 @@ mod columns;
 pub mod condition;
 pub mod describe_operation;
 pub mod describe_replica;
+pub mod exchange;
 mod fields;
 pub mod network_model;
 mod schema;
@@ -24,6 +25,7 @@ pub mod selector;
 
 pub use describe_operation::DescribeOperation;
 pub use describe_replica::DescribeReplica;
+pub use exchange::Exchange;
 pub use network_model::NetworkModel;
 
 /// The API group.
@@ -35,22 +37,27 @@ pub const CONFIRM_REMOVAL: &str = "tidewait.dev/confirm-removal";
 
 /// Every definition, in the order in which people meet them.
 #[must_use]
-pub fn definitions() -> [CustomResourceDefinition; 3] {
-    let mut operation = DescribeOperation::crd();
-    for schema in schemas(&mut operation) {
+pub fn definitions() -> [CustomResourceDefinition; 4] {
+    let mut definitions = [
+        with_columns(named(DescribeOperation::crd()), &describe_operation::COLUMNS),
+        with_columns(NetworkModel::crd(), &network_model::COLUMNS),
+        with_columns(named(Exchange::crd()), &exchange::COLUMNS),
+        with_columns(DescribeReplica::crd(), &describe_replica::COLUMNS),
+    ];
+    definitions.iter_mut().flat_map(schemas).for_each(finish);
+    definitions
+}
+
+/// The same, of a kind whose name labels metrics.
+fn named(mut definition: CustomResourceDefinition) -> CustomResourceDefinition {
+    for schema in schemas(&mut definition) {
         schema.x_kubernetes_validations = Some(vec![ValidationRule {
             rule: format!("self.metadata.name.matches('{}')", schema::LABEL),
             message: Some("the name labels metrics: write at most 63 of a-z, 0-9 and -".to_owned()),
             ..ValidationRule::default()
         }]);
     }
-    let mut definitions = [
-        with_columns(operation, &describe_operation::COLUMNS),
-        with_columns(NetworkModel::crd(), &network_model::COLUMNS),
-        with_columns(DescribeReplica::crd(), &describe_replica::COLUMNS),
-    ];
-    definitions.iter_mut().flat_map(schemas).for_each(finish);
-    definitions
+    definition
 }
 
 /// Every definition as a file of YAML: its name below `deploy/crds`, and what it holds.

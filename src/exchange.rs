@@ -16,6 +16,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use arc_swap::ArcSwap;
 use aws_lc_rs::rand;
 use bytes::Bytes;
 use tokio::sync::{Notify, oneshot, watch};
@@ -40,6 +41,8 @@ pub mod registry;
 pub mod result;
 mod shown;
 mod slot;
+mod standing;
+mod tally;
 pub mod workers;
 
 use self::core::{Core, Effect, Key, Lost, Over, Pending, Rules};
@@ -52,12 +55,17 @@ use notes::Notes;
 use result::{Budget, Buffer};
 pub use shown::{Shown, ShownDead, ShownItem, ShownWorker};
 pub use slot::{Given, Seated, Slot};
+use standing::Standing;
+pub use tally::Tally;
 use workers::{Worker, Workers};
 
 /// An exchange.
 #[derive(Debug)]
 pub struct Exchange {
-    config: config::Exchange,
+    name: String,
+    config: ArcSwap<config::Exchange>,
+    /// Which workers it takes.
+    standing: watch::Sender<Standing>,
     state: Mutex<State>,
     /// Something is due earlier than before.
     earlier: Notify,
@@ -123,15 +131,34 @@ impl Exchange {
         let budget = Budget::new(EXCHANGE_KEPT_BYTES);
         let (earlier, lingering) = (Notify::new(), TaskTracker::new());
         let in_flight = watch::Sender::default();
+        let standing = watch::Sender::new(Standing::of(&config));
         let (workers, failures) = (Workers::of(&config.name), Seldom::new(EXCHANGE_LOG));
-        let state = Mutex::new(state);
-        Arc::new(Self { config, state, earlier, budget, metrics, in_flight, lingering, workers, failures })
+        let (name, config) = (config.name.clone(), ArcSwap::from_pointee(config));
+        Arc::new(Self {
+            name,
+            config,
+            standing,
+            state: Mutex::new(state),
+            earlier,
+            budget,
+            metrics,
+            in_flight,
+            lingering,
+            workers,
+            failures,
+        })
     }
 
-    /// How it is configured.
+    /// Its name, which stays.
     #[must_use]
-    pub fn config(&self) -> &config::Exchange {
-        &self.config
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How it is configured now.
+    #[must_use]
+    pub fn config(&self) -> Arc<config::Exchange> {
+        self.config.load_full()
     }
 
     /// Its metrics.
@@ -207,7 +234,7 @@ impl Exchange {
             let ended = core.complete_shared(now, key, |id| entries.get(&id).map(Arc::clone));
             // Before anybody can see that they have ended.
             for (entry, _) in &ended {
-                let body = Buffer::whole(Arc::clone(&self.budget), bytes.clone(), self.config.result.bytes);
+                let body = Buffer::whole(Arc::clone(&self.budget), bytes.clone(), self.config().result.bytes);
                 entry.answer(answer(body));
             }
             ended
@@ -273,7 +300,9 @@ impl Exchange {
     /// Lets something happen, and does what follows from it.
     fn act_with<T>(self: &Arc<Self>, event: impl FnOnce(&mut State, std::time::Instant) -> T) -> T {
         let mut state = self.state();
-        let result = event(&mut state, Instant::now().into_std());
+        let now = Instant::now().into_std();
+        let result = event(&mut state, now);
+        state.core.end_what_came_late(now);
         let mut notes = Notes::default();
         for effect in state.core.effects() {
             self.apply(&mut state, effect, &mut notes);
@@ -283,7 +312,7 @@ impl Exchange {
         self.metrics.queued.set(i64::try_from(queued).unwrap_or(i64::MAX));
         self.metrics.in_flight.set(i64::try_from(in_flight).unwrap_or(i64::MAX));
         self.in_flight.send_if_modified(|before| std::mem::replace(before, in_flight) != in_flight);
-        notes.queue = state.fills(queued, self.config.queue.length);
+        notes.queue = state.fills(queued, self.config().queue.length);
         let next = state.core.next();
         let is_earlier = next.is_some_and(|next| state.wakes.is_none_or(|wakes| next < wakes));
         if is_earlier {

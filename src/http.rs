@@ -189,12 +189,17 @@ impl Router {
 
     /// Whether something may be at a path that no operation has.
     fn has_app(&self) -> bool {
-        self.proxy.is_some() || self.polls_by_hyper || !self.exchanges.all().is_empty()
+        self.proxy.is_some() || self.polls_by_hyper || !self.exchanges.registry().is_empty()
     }
 
     /// What a request for a path is for that no operation has, where no app is behind.
     fn nothing_at(&self, path: &str) -> Target {
-        if self.operations.unknown().is_some() { Target::NotKnownYet } else { Target::Nothing(path.into()) }
+        if self.unknown().is_some() { Target::NotKnownYet } else { Target::Nothing(path.into()) }
+    }
+
+    /// What must be known before it is known which paths there are.
+    fn unknown(&self) -> Option<&'static str> {
+        self.operations.unknown().or_else(|| self.exchanges.registry().unknown())
     }
 
     /// Whether requests are logged.
@@ -367,12 +372,12 @@ impl Router {
     /// No operation has the path of a request, and no app is behind.
     fn nothing_here(&self) -> Problem {
         // A client that comes to a replica which has just started is not to take its endpoint for removed.
-        if let Some(unknown) = self.operations.unknown() {
+        if let Some(unknown) = self.unknown() {
             let detail = format!("whether an operation has this path is not known yet: {unknown} has not been read");
             return Problem::retry(Kind::NoState, 1, detail);
         }
         let mut paths = self.operations.paths();
-        for exchange in self.exchanges.all() {
+        for exchange in self.exchanges.registry().all() {
             let config = exchange.config();
             paths.push(format!("{} (whose workers go to {})", config.path.as_str(), config.endpoint));
         }

@@ -33,6 +33,8 @@ pub mod escape;
 #[cfg(feature = "server")]
 pub mod exchange;
 #[cfg(feature = "server")]
+pub mod exchanges;
+#[cfg(feature = "server")]
 pub mod fetch;
 #[cfg(feature = "server")]
 pub mod files;

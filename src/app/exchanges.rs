@@ -1,15 +1,18 @@
-//! The exchanges of the configuration: their ports, their tasks and their metrics.
+//! The exchanges of the configuration, and those that come later: their ports, their tasks and their metrics.
+
+use std::sync::Arc;
 
 use prometheus::Registry;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{AppError, sockets};
+use super::{App, AppError, sockets};
 use crate::config::Config;
-use crate::exchange::Exchange;
 use crate::exchange::metrics::Families;
 use crate::exchange::registry::ExchangeRegistry;
+use crate::exchanges::{self, Wanted};
 use crate::http::exchange::{Exchanges, raw};
 use crate::lifecycle::stop::Stop;
 use crate::lifecycle::tasks::Tasks;
@@ -26,41 +29,43 @@ pub(super) fn bind(config: &Config) -> Result<Vec<Option<TcpListener>>, AppError
     config.exchanges.iter().map(|exchange| exchange.raw.map(bind).transpose()).collect()
 }
 
-/// Starts all exchanges.
+/// Starts those of the configuration; what is then sent to the sender runs in their place.
 pub(super) fn start(
-    config: &Config,
-    ports: Vec<Option<TcpListener>>,
+    app: &mut App,
     stop: &Stop,
     (registry, tasks): (&Registry, &mut Tasks),
-    (connections, cut): (TaskTracker, CancellationToken),
-) -> Result<Exchanges, AppError> {
-    let mut all = Vec::with_capacity(config.exchanges.len());
-    if !config.exchanges.is_empty() {
-        let families = Families::register(registry)?;
-        for (exchange, port) in config.exchanges.iter().zip(ports) {
-            let exchange = Exchange::new(exchange.clone(), families.of(&exchange.name));
-            let name = &exchange.config().name;
-            let keeping = std::sync::Arc::clone(&exchange);
-            tasks.spawn(format!("exchange {name}"), async move {
-                keeping.keep_time().await;
-                Ok(())
+    (connections, cut): (&TaskTracker, &CancellationToken),
+) -> Result<(Arc<ExchangeRegistry>, watch::Sender<Wanted>), AppError> {
+    let (config, ports) = (&app.config, std::mem::take(&mut app.raw));
+    let (wanted, wants) = watch::channel(Wanted::all(config.exchanges.clone()));
+    if config.exchanges.is_empty() && config.controller.is_none() {
+        return Ok((Arc::default(), wanted));
+    }
+    let mut exchanges = exchanges::Exchanges::new(Families::register(registry)?, config.grace);
+    exchanges.reconcile(&config.exchanges);
+    let table = exchanges.registry();
+    for (exchange, port) in table.all().into_iter().zip(ports) {
+        if let Some(port) = port {
+            let name = exchange.config().name.clone();
+            let workers = raw::serve(port, exchange, stop.watch(), (connections.clone(), cut.clone()));
+            tasks.spawn(format!("raw port of exchange {name}"), async move {
+                workers.await?;
+                // On request: the owner of all tasks ends them.
+                std::future::pending().await
             });
-            if let Some(port) = port {
-                let workers = raw::serve(
-                    port,
-                    std::sync::Arc::clone(&exchange),
-                    stop.watch(),
-                    (connections.clone(), cut.clone()),
-                );
-                tasks.spawn(format!("raw port of exchange {name}"), async move {
-                    workers.await?;
-                    // On request: the owner of all tasks ends them.
-                    std::future::pending().await
-                });
-            }
-            all.push(exchange);
         }
     }
+    tasks.spawn("exchanges", exchanges.run(wants));
+    Ok((table, wanted))
+}
+
+/// What requests to them need.
+pub(super) fn port(
+    config: &Config,
+    table: &Arc<ExchangeRegistry>,
+    connections: TaskTracker,
+    cut: CancellationToken,
+) -> Exchanges {
     let identity = config.access.identity_fields.clone();
-    Ok(Exchanges::new(ExchangeRegistry::of(all), &config.trusted_proxies, identity, connections, cut))
+    Exchanges::new(Arc::clone(table), &config.trusted_proxies, identity, connections, cut)
 }

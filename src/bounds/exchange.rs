@@ -2,8 +2,16 @@
 
 use std::time::Duration;
 
-/// Exchanges of one configuration file.
+/// Exchanges of one process: of its configuration file, and of custom resources beside them.
 pub const EXCHANGES: usize = 64;
+/// Methods of the requests of one exchange, where they are listed.
+pub const EXCHANGE_METHODS: usize = 64;
+/// Endpoints that exchanges of one process had before, where those who were told of them may still come.
+pub const EXCHANGE_FORMER: usize = 64;
+/// Least time between two writes of numbers of an exchange into a report or a status.
+pub const EXCHANGE_STATUS: Duration = Duration::from_secs(10);
+/// Requests of an exchange that failed after all attempts, in a report or a status.
+pub const STATUS_DEAD: usize = 10;
 /// Items of one exchange that failed after all attempts and are shown to operators.
 pub const EXCHANGE_DEAD: usize = 100;
 /// Ended items of one exchange that are still known.

@@ -8,6 +8,10 @@ use percent_encoding::percent_decode_str;
 
 use crate::bounds::EXCHANGE_KEY_BYTES;
 
+mod conflict;
+
+pub use conflict::{Conflict, ConflictField};
+
 /// An exchange: requests of consumers that wait for workers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exchange {
@@ -194,6 +198,15 @@ impl PathPattern {
         let (ours, theirs): (Vec<_>, Vec<_>) = (self.text.split('/').collect(), other.text.split('/').collect());
         ours.len() == theirs.len()
             && ours.iter().zip(&theirs).all(|(one, other)| *one == KEY || *other == KEY || one == other)
+    }
+}
+
+#[cfg(test)]
+impl Exchange {
+    /// An exchange of this name, with the defaults.
+    pub(crate) fn example(name: &str) -> Self {
+        let spec = serde_json::json!({ "path": format!("/{name}") });
+        crate::config::custom_exchange(name, &spec).expect("a good spec")
     }
 }
 

@@ -16,6 +16,7 @@ use serde::Serialize;
 use serde_yaml::Value;
 
 use self::agent::AGENT;
+use self::exchange::EXCHANGE;
 use self::fields::Kind::{Bytes, Count, Duration, Exactly, Object, Switch, Text, Texts};
 use self::fields::{Fields, Kind, OPERATION, TOP};
 use super::layer::Layer;
@@ -97,9 +98,18 @@ fn contents(file: &ConfigFile, fields: Fields, problems: &mut Problems) -> Conte
 
 /// Reads the spec of a `DescribeOperation`, which is as an operation in a file; false where it is none.
 pub(super) fn read_spec(spec: &impl Serialize, layer: &mut Layer, problems: &mut Problems) -> bool {
+    read_object(spec, OPERATION, layer, problems)
+}
+
+/// Reads the spec of an `Exchange`, which is as an exchange in a file; false where it is none.
+pub(super) fn read_exchange(spec: &impl Serialize, layer: &mut Layer, problems: &mut Problems) -> bool {
+    read_object(spec, EXCHANGE, layer, problems)
+}
+
+fn read_object(spec: &impl Serialize, fields: Fields, layer: &mut Layer, problems: &mut Problems) -> bool {
     let mut walk = Walk { file: None, problems, operations: OperationsField::Absent };
     match serde_yaml::to_value(spec) {
-        Ok(spec) => walk.object(&spec, OPERATION, "spec", layer),
+        Ok(spec) => walk.object(&spec, fields, "spec", layer),
         Err(error) => {
             walk.push("spec", &format!("cannot be read: {error}: write it anew"));
             false

@@ -46,3 +46,11 @@ pub(crate) const FILE_PATH_BYTES: usize = 4096;
 pub(crate) const POINTER_BYTES: usize = 1024;
 /// Bytes of a format.
 pub(crate) const FORMAT_BYTES: usize = 128;
+/// Times of an exchange.
+pub(crate) const EXCHANGE_TIME: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(24);
+/// How long a touch keeps a claim: longer than the time before its end at which a held beat is answered.
+pub(crate) const EXCHANGE_LEASE: RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_hours(1);
+/// How often a request is given to a worker.
+pub(crate) const EXCHANGE_ATTEMPTS: RangeInclusive<usize> = 1..=100;
+/// Redirects of a consumer that comes back.
+pub(crate) const EXCHANGE_HOPS: RangeInclusive<usize> = 0..=100;

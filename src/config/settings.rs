@@ -154,7 +154,7 @@ pub struct Options {
     /// Kubeconfig file that names the API server
     #[arg(long, value_name = "PATH", help_heading = STATE)]
     pub kubeconfig: Option<String>,
-    /// Serve the DescribeOperations of a namespace: all of them, or those with these labels
+    /// Serve the DescribeOperations and Exchanges of a namespace: all of them, or those with these labels
     #[arg(long, value_name = "NAMESPACE[/LABEL-SELECTOR]", help_heading = STATE)]
     pub operations: Option<String>,
     /// Name of this replica in its DescribeReplica and in the Lease: the name of its pod

@@ -21,6 +21,8 @@ pub enum Written {
     Operation,
     /// The status of a `NetworkModel`.
     Model,
+    /// The status of an `Exchange`.
+    Exchange,
 }
 
 /// How a write ended.
@@ -57,6 +59,7 @@ impl Metrics {
             Written::Report => "DescribeReplica",
             Written::Operation => "DescribeOperation",
             Written::Model => "NetworkModel",
+            Written::Exchange => "Exchange",
         };
         let result = match result {
             WriteResult::Ok => "ok",

@@ -1,17 +1,17 @@
-//! PURE. From the `DescribeOperation`s that there are to the operations that run, and what is to be
+//! PURE. From the `DescribeOperation`s and `Exchange`s that there are to the operations and exchanges that run, and what is to be
 //! reported of each.
 //!
-//! The oldest object wins a path or a name, the same on every replica and after every restart;
-//! operations of the process's own configuration come before all objects. One whose spec cannot be
-//! used goes on with its last good one.
+//! The oldest object wins a path or a name, of whichever kind, the same on every replica and after every restart; what the process's
+//! own configuration has comes before all objects. One whose spec cannot be used goes on with its last good one.
 
 use std::collections::BTreeMap;
 
-use crate::config;
+use crate::bounds::EXCHANGES;
+use crate::config::{self, ConflictField};
 
-/// One `DescribeOperation`, as it was read.
-#[derive(Debug, Clone)]
-pub struct Asked {
+/// One object, as it was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Asked<C> {
     /// Tells it from another one that had its name before.
     pub uid: String,
     /// Seconds since the epoch; objects of the same second are in the order of their names.
@@ -19,10 +19,10 @@ pub struct Asked {
     /// Which spec it is.
     pub generation: i64,
     /// What it asks for, or all that is wrong with it.
-    pub config: Result<config::Operation, String>,
+    pub config: Result<C, String>,
 }
 
-/// The verdict on a `DescribeOperation`.
+/// The verdict on an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
     /// Of which object.
@@ -35,7 +35,7 @@ pub struct Verdict {
     pub runs: bool,
 }
 
-/// Why a `DescribeOperation` is not used as it is.
+/// Why an object is not used as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
     /// One word for programs, the reason of the condition.
@@ -47,80 +47,176 @@ pub struct Refused {
 /// What is to run, and why the rest does not.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
-    /// Names and paths are distinct.
-    pub wanted: Vec<config::Operation>,
-    /// By name.
-    pub verdicts: BTreeMap<String, Verdict>,
+    /// No two have a name or a path in common.
+    pub operations: Vec<config::Operation>,
+    /// The same, and none has a path of an operation.
+    pub exchanges: Vec<config::Exchange>,
+    /// On the `DescribeOperation`s, by name.
+    pub operation_verdicts: BTreeMap<String, Verdict>,
+    /// On the `Exchange`s, by name.
+    pub exchange_verdicts: BTreeMap<String, Verdict>,
 }
 
 /// Plans, and remembers the last good specs.
 #[derive(Debug, Default)]
 pub struct Planner {
-    fixed: Vec<config::Operation>,
-    /// By name: whose it is, and the spec.
-    good: BTreeMap<String, (String, config::Operation)>,
+    operations: Vec<config::Operation>,
+    exchanges: Vec<config::Exchange>,
+    good_operations: Good<config::Operation>,
+    good_exchanges: Good<config::Exchange>,
+}
+
+/// By name: whose it is, and the spec.
+type Good<C> = BTreeMap<String, (String, C)>;
+
+/// What has its place already.
+#[derive(Debug)]
+struct Taken {
+    operations: Vec<config::Operation>,
+    exchanges: Vec<config::Exchange>,
+    /// How many of the exchanges are of the process's own configuration: the first ones.
+    own_exchanges: usize,
+}
+
+/// What an object asks for.
+trait Place: Clone {
+    /// Why it cannot run beside what has its place already.
+    fn conflict(&self, taken: &Taken) -> Option<Refused>;
+    /// Where it is.
+    fn path(&self) -> &str;
+}
+
+enum Object<'a> {
+    Operation(&'a Asked<config::Operation>),
+    Exchange(&'a Asked<config::Exchange>),
 }
 
 impl Planner {
-    /// A planner for a process whose own configuration has these operations.
+    /// A planner for a process whose own configuration has these.
     #[must_use]
-    pub fn new(fixed: &[config::Operation]) -> Self {
-        Self { fixed: fixed.to_vec(), good: BTreeMap::new() }
+    pub fn new(operations: &[config::Operation], exchanges: &[config::Exchange]) -> Self {
+        Self { operations: operations.to_vec(), exchanges: exchanges.to_vec(), ..Self::default() }
     }
 
     /// What is to run when these are all there are.
-    pub fn plan(&mut self, asked: &BTreeMap<String, Asked>) -> Plan {
-        self.good.retain(|name, (uid, _)| asked.get(name).is_some_and(|asked| asked.uid == *uid));
-        let mut plan = Plan { wanted: self.fixed.clone(), verdicts: BTreeMap::new() };
-        let mut order: Vec<_> = asked.iter().collect();
-        order.sort_by_key(|(name, asked)| (asked.created, *name));
-        for (name, asked) in order {
-            let (config, refused) = self.choose(name, asked, &plan.wanted);
-            let verdict =
-                Verdict { uid: asked.uid.clone(), generation: asked.generation, refused, runs: config.is_some() };
-            plan.verdicts.insert(name.clone(), verdict);
-            plan.wanted.extend(config);
-        }
-        plan
-    }
-
-    fn choose(
+    pub fn plan(
         &mut self,
-        name: &str,
-        asked: &Asked,
-        taken: &[config::Operation],
-    ) -> (Option<config::Operation>, Option<Refused>) {
-        let refused = match &asked.config {
-            Ok(config) => match conflict(config, taken) {
-                None => {
-                    self.good.insert(name.to_owned(), (asked.uid.clone(), config.clone()));
-                    return (Some(config.clone()), None);
+        operations: &BTreeMap<String, Asked<config::Operation>>,
+        exchanges: &BTreeMap<String, Asked<config::Exchange>>,
+    ) -> Plan {
+        forget(&mut self.good_operations, operations);
+        forget(&mut self.good_exchanges, exchanges);
+        let mut taken = Taken {
+            operations: self.operations.clone(),
+            exchanges: self.exchanges.clone(),
+            own_exchanges: self.exchanges.len(),
+        };
+        let mut plan = Plan::default();
+        let of_operations = operations.iter().map(|(name, asked)| (asked.created, name, Object::Operation(asked)));
+        let of_exchanges = exchanges.iter().map(|(name, asked)| (asked.created, name, Object::Exchange(asked)));
+        // Those of one second and name stay in this order, operations first.
+        let mut order: Vec<_> = of_operations.chain(of_exchanges).collect();
+        order.sort_by_key(|(created, name, _)| (*created, *name));
+        for (_, name, object) in order {
+            match object {
+                Object::Operation(asked) => {
+                    let (config, verdict) = choose(&mut self.good_operations, name, asked, &taken);
+                    plan.operation_verdicts.insert(name.clone(), verdict);
+                    taken.operations.extend(config);
                 }
-                Some(refused) => refused,
-            },
-            Err(message) => Refused { reason: "InvalidSpec", message: message.clone() },
-        };
-        let good = self.good.get(name).map(|(_, config)| config).filter(|config| conflict(config, taken).is_none());
-        let message = match good {
-            Some(good) => format!("{}; it goes on at {} as it was", refused.message, good.path),
-            None => refused.message,
-        };
-        (good.cloned(), Some(Refused { message, ..refused }))
+                Object::Exchange(asked) => {
+                    let (config, verdict) = choose(&mut self.good_exchanges, name, asked, &taken);
+                    plan.exchange_verdicts.insert(name.clone(), verdict);
+                    taken.exchanges.extend(config);
+                }
+            }
+        }
+        Plan { operations: taken.operations, exchanges: taken.exchanges, ..plan }
     }
 }
 
-fn conflict(config: &config::Operation, taken: &[config::Operation]) -> Option<Refused> {
-    let whose = |other: &config::Operation| format!("operation {}, which is older", other.name);
-    if let Some(other) = taken.iter().find(|other| other.name == config.name) {
-        let message = format!(
-            "the name {} belongs to an operation of the sidecar's own configuration at {}: choose another",
-            config.name, other.path
-        );
-        return Some(Refused { reason: "NameConflict", message });
+/// Remembers nothing of objects that are gone.
+fn forget<C>(good: &mut Good<C>, asked: &BTreeMap<String, Asked<C>>) {
+    good.retain(|name, (uid, _)| asked.get(name).is_some_and(|asked| asked.uid == *uid));
+}
+
+/// What runs of an object, and the verdict on it.
+fn choose<C: Place>(good: &mut Good<C>, name: &str, asked: &Asked<C>, taken: &Taken) -> (Option<C>, Verdict) {
+    let verdict = |refused, runs| Verdict { uid: asked.uid.clone(), generation: asked.generation, refused, runs };
+    let refused = match &asked.config {
+        Ok(config) => match config.conflict(taken) {
+            None => {
+                good.insert(name.to_owned(), (asked.uid.clone(), config.clone()));
+                return (Some(config.clone()), verdict(None, true));
+            }
+            Some(refused) => refused,
+        },
+        Err(message) => Refused { reason: "InvalidSpec", message: message.clone() },
+    };
+    let good = good.get(name).map(|(_, config)| config).filter(|config| config.conflict(taken).is_none());
+    let message = match good {
+        Some(good) => format!("{}; it goes on at {} as it was", refused.message, good.path()),
+        None => refused.message,
+    };
+    (good.cloned(), verdict(Some(Refused { message, ..refused }), good.is_some()))
+}
+
+impl Taken {
+    /// How messages call an exchange that has its place already.
+    fn whose(&self, at: usize, exchange: &config::Exchange) -> String {
+        if at < self.own_exchanges {
+            format!("exchange {} of the sidecar's own configuration", exchange.name)
+        } else {
+            format!("exchange {}, which is older", exchange.name)
+        }
     }
-    let other = taken.iter().find(|other| other.path == config.path)?;
-    let message = format!("spec.path {} belongs to {}: choose another path", config.path, whose(other));
-    Some(Refused { reason: "PathConflict", message })
+}
+
+impl Place for config::Operation {
+    fn conflict(&self, taken: &Taken) -> Option<Refused> {
+        let whose = |other: &Self| format!("operation {}, which is older", other.name);
+        if let Some(other) = taken.operations.iter().find(|other| other.name == self.name) {
+            let message = format!(
+                "the name {} belongs to an operation of the sidecar's own configuration at {}: choose another",
+                self.name, other.path
+            );
+            return Some(Refused { reason: "NameConflict", message });
+        }
+        let operation = taken.operations.iter().find(|other| other.path == self.path).map(whose);
+        let mut exchanges = taken.exchanges.iter().enumerate();
+        let exchange = exchanges.find(|(_, other)| other.takes(&self.path)).map(|(at, other)| taken.whose(at, other));
+        let whose = operation.or(exchange)?;
+        let message = format!("spec.path {} belongs to {whose}: choose another path", self.path);
+        Some(Refused { reason: "PathConflict", message })
+    }
+
+    fn path(&self) -> &str {
+        &self.path
+    }
+}
+
+impl Place for config::Exchange {
+    fn conflict(&self, taken: &Taken) -> Option<Refused> {
+        let mut exchanges = taken.exchanges.iter().enumerate();
+        let exchange = exchanges.find_map(|(at, other)| self.conflict(other, &taken.whose(at, other)));
+        let mut operations = taken.operations.iter();
+        let operation = || operations.find_map(|other| self.conflict_with_operation(&other.name, &other.path));
+        if let Some(conflict) = exchange.or_else(operation) {
+            let (reason, of) = match conflict.field {
+                ConflictField::Name => ("NameConflict", "metadata"),
+                ConflictField::Path => ("PathConflict", "spec"),
+                ConflictField::Endpoint => ("EndpointConflict", "spec"),
+            };
+            let message = format!("{of}.{}: {}", conflict.field.as_str(), conflict.message);
+            return Some(Refused { reason, message });
+        }
+        let message = || format!("{EXCHANGES} exchanges are served already, which is the most: delete one of them");
+        (taken.exchanges.len() >= EXCHANGES).then(|| Refused { reason: "TooMany", message: message() })
+    }
+
+    fn path(&self) -> &str {
+        self.path.as_str()
+    }
 }
 
 #[cfg(test)]
@@ -133,89 +229,166 @@ mod tests {
         config::Operation::example(name, path)
     }
 
-    fn asked(name: &str, created: i64, path: &str) -> (String, Asked) {
+    fn asked(name: &str, created: i64, path: &str) -> (String, Asked<config::Operation>) {
         let config = Ok(operation(name, path));
         (name.to_owned(), Asked { uid: format!("uid of {name}"), created, generation: 1, config })
     }
 
-    fn broken((name, asked): (String, Asked)) -> (String, Asked) {
+    fn exchange(name: &str, created: i64, path: &str) -> (String, Asked<config::Exchange>) {
+        let path = config::PathPattern::parse(path).expect("a pattern");
+        let config = Ok(config::Exchange { path, ..config::Exchange::example(name) });
+        (name.to_owned(), Asked { uid: format!("uid of {name}"), created, generation: 1, config })
+    }
+
+    fn broken<C>((name, asked): (String, Asked<C>)) -> (String, Asked<C>) {
         (name, Asked { config: Err("spec.path is wrong".to_owned()), generation: 2, ..asked })
     }
 
     /// What runs, as `name at path`, and who is refused for what.
     fn short(plan: &Plan) -> (Vec<String>, Vec<(&str, &str)>) {
-        let runs = plan.wanted.iter().map(|config| format!("{} at {}", config.name, config.path)).collect();
-        let refused = plan.verdicts.iter().filter_map(|(name, it)| Some((&**name, it.refused.as_ref()?.reason)));
+        let runs = plan.operations.iter().map(|config| format!("{} at {}", config.name, config.path)).collect();
+        let refused =
+            plan.operation_verdicts.iter().filter_map(|(name, it)| Some((&**name, it.refused.as_ref()?.reason)));
         (runs, refused.collect())
     }
 
     #[test]
     fn the_oldest_wins_a_path() {
-        let mut planner = Planner::new(&[operation("fixed", "/fixed")]);
-        let plan = planner.plan(&BTreeMap::from([
-            asked("b", 1, "/x"),
-            asked("a", 2, "/x"),
-            asked("c", 1, "/x"),
-            asked("d", 0, "/fixed"),
-            asked("fixed", 0, "/y"),
-        ]));
+        let mut planner = Planner::new(&[operation("fixed", "/fixed")], &[]);
+        let plan = planner.plan(
+            &BTreeMap::from([
+                asked("b", 1, "/x"),
+                asked("a", 2, "/x"),
+                asked("c", 1, "/x"),
+                asked("d", 0, "/fixed"),
+                asked("fixed", 0, "/y"),
+            ]),
+            &BTreeMap::new(),
+        );
         let refused =
             vec![("a", "PathConflict"), ("c", "PathConflict"), ("d", "PathConflict"), ("fixed", "NameConflict")];
         assert_eq!(short(&plan), (vec!["fixed at /fixed".to_owned(), "b at /x".to_owned()], refused));
-        let message = &plan.verdicts["a"].refused.as_ref().expect("refused").message;
+        let message = &plan.operation_verdicts["a"].refused.as_ref().expect("refused").message;
         assert_eq!(message, "spec.path /x belongs to operation b, which is older: choose another path");
     }
 
     #[test]
     fn a_bad_spec_goes_on_with_the_last_good_one_of_the_same_object() {
-        let mut planner = Planner::new(&[]);
+        let mut planner = Planner::new(&[], &[]);
         let good = asked("a", 1, "/x");
-        planner.plan(&BTreeMap::from([good.clone()]));
-        let plan = planner.plan(&BTreeMap::from([broken(good.clone())]));
+        planner.plan(&BTreeMap::from([good.clone()]), &BTreeMap::new());
+        let plan = planner.plan(&BTreeMap::from([broken(good.clone())]), &BTreeMap::new());
         assert_eq!(short(&plan), (vec!["a at /x".to_owned()], vec![("a", "InvalidSpec")]));
-        let verdict = &plan.verdicts["a"];
+        let verdict = &plan.operation_verdicts["a"];
         assert!(verdict.runs && verdict.generation == 2);
         assert_eq!(
             verdict.refused.as_ref().expect("refused").message,
             "spec.path is wrong; it goes on at /x as it was"
         );
         let (name, anew) = broken(good.clone());
-        let plan = planner.plan(&BTreeMap::from([(name, Asked { uid: "another".to_owned(), ..anew })]));
-        assert!(plan.wanted.is_empty() && !plan.verdicts["a"].runs, "another object of the same name");
-        planner.plan(&BTreeMap::from([good.clone()]));
-        planner.plan(&BTreeMap::new());
+        let plan =
+            planner.plan(&BTreeMap::from([(name, Asked { uid: "another".to_owned(), ..anew })]), &BTreeMap::new());
+        assert!(plan.operations.is_empty() && !plan.operation_verdicts["a"].runs, "another object of the same name");
+        planner.plan(&BTreeMap::from([good.clone()]), &BTreeMap::new());
+        planner.plan(&BTreeMap::new(), &BTreeMap::new());
         assert!(
-            planner.plan(&BTreeMap::from([broken(good)])).wanted.is_empty(),
+            planner.plan(&BTreeMap::from([broken(good)]), &BTreeMap::new()).operations.is_empty(),
             "nothing is remembered of what is gone"
         );
     }
 
     #[test]
     fn the_last_good_spec_yields_to_an_older_object() {
-        let mut planner = Planner::new(&[]);
+        let mut planner = Planner::new(&[], &[]);
         let (older, younger) = (asked("older", 1, "/y"), asked("younger", 2, "/x"));
-        planner.plan(&BTreeMap::from([older, younger.clone()]));
-        let plan = planner.plan(&BTreeMap::from([asked("older", 1, "/x"), broken(younger)]));
+        planner.plan(&BTreeMap::from([older, younger.clone()]), &BTreeMap::new());
+        let plan = planner.plan(&BTreeMap::from([asked("older", 1, "/x"), broken(younger)]), &BTreeMap::new());
         assert_eq!(short(&plan), (vec!["older at /x".to_owned()], vec![("younger", "InvalidSpec")]));
+    }
+
+    /// Who is refused of the exchanges, and for what.
+    fn refused(plan: &Plan) -> Vec<(&str, &str, &str)> {
+        let refused = plan.exchange_verdicts.iter().filter_map(|(name, it)| Some((name, it.refused.as_ref()?)));
+        refused.map(|(name, refused)| (&**name, refused.reason, &*refused.message)).collect()
+    }
+
+    #[test]
+    fn the_oldest_wins_a_path_of_whichever_kind() {
+        let mut planner = Planner::new(&[operation("fixed", "/fixed")], &[config::Exchange::example("own")]);
+        let operations = BTreeMap::from([asked("a", 1, "/a"), asked("b", 3, "/work/1"), asked("c", 3, "/exchange/x")]);
+        let exchanges = BTreeMap::from([
+            exchange("a", 2, "/a"),
+            exchange("b", 0, "/fixed"),
+            exchange("own", 0, "/x"),
+            exchange("v", 4, "/work/{key}"),
+            exchange("w", 2, "/work/{key}"),
+            exchange("x", 2, "/b"),
+            exchange("y", 0, "/own"),
+        ]);
+        let plan = planner.plan(&operations, &exchanges);
+        assert_eq!(
+            short(&plan),
+            (
+                vec!["fixed at /fixed".to_owned(), "a at /a".to_owned()],
+                vec![("b", "PathConflict"), ("c", "PathConflict")]
+            )
+        );
+        let message = &plan.operation_verdicts["b"].refused.as_ref().expect("refused").message;
+        assert_eq!(message, "spec.path /work/1 belongs to exchange w, which is older: choose another path");
+        let names: Vec<_> = plan.exchanges.iter().map(|exchange| &*exchange.name).collect();
+        assert_eq!(names, ["own", "w", "x"]);
+        let told = refused(&plan);
+        for (at, name, reason, expected) in [
+            (0, "a", "PathConflict", "spec.path: \"/a\" is the path of operation a: choose another"),
+            (1, "b", "PathConflict", "spec.path: \"/fixed\" is the path of operation fixed: choose another"),
+            (2, "own", "NameConflict", "metadata.name: \"own\" is also the name of exchange own of the sidecar's own"),
+            (3, "v", "PathConflict", "the path of exchange w, which is older have paths in common"),
+            (
+                4,
+                "y",
+                "PathConflict",
+                "the path of exchange own of the sidecar's own configuration have paths in common",
+            ),
+        ] {
+            assert_eq!((told[at].0, told[at].1), (name, reason));
+            assert!(told[at].2.contains(expected), "{expected}: {}", told[at].2);
+        }
+        // Once the older one is gone.
+        let plan = planner.plan(&operations, &BTreeMap::from([exchange("v", 4, "/work/{key}")]));
+        assert_eq!(plan.operations.len(), 4);
+        assert!(refused(&plan)[0].2.contains("is the path of operation b"), "{:?}", refused(&plan));
+    }
+
+    #[test]
+    fn an_exchange_whose_spec_turns_bad_goes_on_and_there_are_only_so_many() {
+        let mut planner = Planner::new(&[], &[]);
+        let none = BTreeMap::new();
+        planner.plan(&none, &BTreeMap::from([exchange("a", 1, "/a")]));
+        let plan = planner.plan(&none, &BTreeMap::from([broken(exchange("a", 1, "/a"))]));
+        assert_eq!(refused(&plan), [("a", "InvalidSpec", "spec.path is wrong; it goes on at /a as it was")]);
+        assert!(plan.exchange_verdicts["a"].runs && plan.exchanges.len() == 1);
+        let many = (0..=EXCHANGES).map(|at| exchange(&format!("n{at:03}"), 1, &format!("/p{at}"))).collect();
+        let plan = planner.plan(&none, &many);
+        assert_eq!((plan.exchanges.len(), refused(&plan)[0].1), (EXCHANGES, "TooMany"));
     }
 
     proptest! {
         /// Names and paths never collide, whatever is asked in whatever order, and each object has its verdict.
         #[test]
         fn what_is_wanted_never_collides(rounds in prop::collection::vec(prop::collection::vec((0_u8..5, 0_u8..4, 0_i64..3, any::<bool>()), 0..6), 1..6)) {
-            let mut planner = Planner::new(&[operation("n0", "/p0")]);
+            let mut planner = Planner::new(&[operation("n0", "/p0")], &[]);
             for round in rounds {
                 let objects: BTreeMap<_, _> = round.into_iter().map(|(name, path, created, good)| {
                     let object = asked(&format!("n{name}"), created, &format!("/p{path}"));
                     if good { object } else { broken(object) }
                 }).collect();
-                let plan = planner.plan(&objects);
-                let names: std::collections::BTreeSet<_> = plan.wanted.iter().map(|config| &config.name).collect();
-                let paths: std::collections::BTreeSet<_> = plan.wanted.iter().map(|config| &config.path).collect();
-                prop_assert!(names.len() == plan.wanted.len() && paths.len() == plan.wanted.len());
-                prop_assert!(plan.verdicts.keys().eq(objects.keys()));
-                for (name, verdict) in &plan.verdicts {
-                    let runs = plan.wanted.iter().skip(1).any(|config| config.name == *name);
+                let plan = planner.plan(&objects, &BTreeMap::new());
+                let names: std::collections::BTreeSet<_> = plan.operations.iter().map(|config| &config.name).collect();
+                let paths: std::collections::BTreeSet<_> = plan.operations.iter().map(|config| &config.path).collect();
+                prop_assert!(names.len() == plan.operations.len() && paths.len() == plan.operations.len());
+                prop_assert!(plan.operation_verdicts.keys().eq(objects.keys()));
+                for (name, verdict) in &plan.operation_verdicts {
+                    let runs = plan.operations.iter().skip(1).any(|config| config.name == *name);
                     prop_assert_eq!(verdict.runs, runs);
                 }
             }

@@ -10,19 +10,20 @@ use kube::api::{DeleteParams, PostParams};
 use kube::core::ApiResource;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::Dependencies;
+use super::exchanges::{self, News};
 use super::metrics::{WriteResult, Written};
 use super::patch::{self, Meant, Unwritten};
+use super::{Dependencies, Tables};
 use crate::bounds::{
-    AGENT_SKEW, KUBERNETES_READ, LEAVE, REPLICA_OPERATIONS, REPORT_RENEW, STATUS_AGENT, STATUS_INTERVAL, STATUS_RETRY,
-    STATUS_TEXT, WORST_AGENTS,
+    AGENT_SKEW, EXCHANGE_STATUS, KUBERNETES_READ, LEAVE, REPLICA_OPERATIONS, REPORT_RENEW, STATUS_AGENT,
+    STATUS_INTERVAL, STATUS_RETRY, STATUS_TEXT, WORST_AGENTS,
 };
 use crate::crd::condition::{Agent, Reason, cut};
 use crate::crd::describe_replica::{
     AgentTotals, DescribeReplica, DescribeReplicaSpec, DescribeReplicaStatus, ReplicaTotals, Reported, SourceHealth,
 };
 use crate::escape::escape;
-use crate::operation::{Operation, OperationRegistry, Status};
+use crate::operation::{Operation, Status};
 use crate::registry::relays::Reportedly;
 use crate::registry::{AgentCounts, SyncStatus};
 use crate::sources::kubernetes::failure::{Failure, FailureKind};
@@ -35,27 +36,39 @@ const PARKED_SHARE: u64 = 20;
 /// Writes the object when there is news.
 pub(super) struct Reporter {
     dependencies: Dependencies,
-    table: Arc<OperationRegistry>,
+    tables: Tables,
     target: Target,
     /// The object's uid, once it is known to be there.
     uid: Option<String>,
     written: Option<DescribeReplicaStatus>,
     /// When it is written without anything new to say, so that others see that this replica is there.
     renew: Instant,
+    /// When it is written for other numbers of exchanges alone.
+    numbers: Instant,
     retry: Instant,
     failed: bool,
 }
 
 impl Reporter {
-    /// Reports what the operations of `table` hold.
-    pub(super) fn new(dependencies: Dependencies, table: Arc<OperationRegistry>) -> Self {
+    /// Reports what `tables` hold.
+    pub(super) fn new(dependencies: Dependencies, tables: Tables) -> Self {
         let target = Target {
             resource: ApiResource::erase::<DescribeReplica>(&()),
             namespace: Some(dependencies.settings.namespace.clone()),
             selector: Selector::Name(dependencies.settings.replica.clone()),
         };
         let now = Instant::now();
-        Self { dependencies, table, target, uid: None, written: None, renew: now, retry: now, failed: false }
+        Self {
+            dependencies,
+            tables,
+            target,
+            uid: None,
+            written: None,
+            renew: now,
+            numbers: now,
+            retry: now,
+            failed: false,
+        }
     }
 
     /// Reports for ever.
@@ -64,17 +77,28 @@ impl Reporter {
         turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             turn.tick().await;
-            let status = of(&self.table.all(), wall_clock());
-            let news = self.written.as_ref().is_none_or(|written| is_news(written, &status));
+            let at = wall_clock();
+            let exchanges = exchanges::reported(&self.tables.exchanges.all(), at);
+            let status = DescribeReplicaStatus { exchanges, ..of(&self.tables.operations.all(), at) };
             let now = Instant::now();
-            if (news || now >= self.renew) && now >= self.retry {
+            if (self.has_news(&status, now) || now >= self.renew) && now >= self.retry {
                 self.write(status).await;
             }
         }
     }
 
+    fn has_news(&self, status: &DescribeReplicaStatus, now: Instant) -> bool {
+        let Some(written) = &self.written else { return true };
+        let of_exchanges = match exchanges::news(&written.exchanges, &status.exchanges) {
+            News::None => false,
+            News::Numbers => now >= self.numbers,
+            News::AtOnce => true,
+        };
+        of_exchanges || is_news(written, status)
+    }
+
     async fn write(&mut self, status: DescribeReplicaStatus) {
-        let renew = Instant::now() + REPORT_RENEW;
+        let (renew, numbers) = (Instant::now() + REPORT_RENEW, Instant::now() + EXCHANGE_STATUS);
         let written = match self.uid.clone() {
             // Made without a status: that is written next.
             None => match self.find_or_create().await {
@@ -87,7 +111,7 @@ impl Reporter {
             Ok(()) => {
                 self.dependencies.metrics.wrote(Written::Report, WriteResult::Ok);
                 self.written = Some(status);
-                self.renew = renew;
+                (self.renew, self.numbers) = (renew, numbers);
                 self.failed = false;
             }
             Err((verb, failure)) => {
@@ -183,6 +207,7 @@ fn of(operations: &[Arc<Operation>], now: SystemTime) -> DescribeReplicaStatus {
         written_at: moment(now),
         totals: Some(totals),
         operations: all.into_iter().take(REPLICA_OPERATIONS).collect(),
+        exchanges: Vec::new(),
     }
 }
 
@@ -245,7 +270,8 @@ fn health(status: &Status) -> SourceHealth {
     SourceHealth { status: status.to_owned(), detail: detail.map(|detail| cut(&escape(detail), STATUS_TEXT)) }
 }
 
-fn moment(time: SystemTime) -> Option<Time> {
+/// A time as reports have it.
+pub(super) fn moment(time: SystemTime) -> Option<Time> {
     // To the second: what Kubernetes keeps of a time.
     let seconds = time.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
     jiff::Timestamp::from_second(i64::try_from(seconds).ok()?).ok().map(Time)

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::exchange_status::ExchangeReport;
 use super::report::state;
 use super::totals::{Report, ServedState, Worst};
 use crate::bounds::{REPORT_LOST, REPORT_SILENT};
@@ -59,7 +60,7 @@ impl Reports {
             }
             WatchEvent::Deleted(object) => self.set.deleted(&object.name, object.version, now),
             WatchEvent::Malformed(_) | WatchEvent::Live | WatchEvent::ReadCompleted(_) => {}
-            WatchEvent::Lost { reason } | WatchEvent::Denied { reason } => {
+            WatchEvent::Lost { reason, .. } | WatchEvent::Denied { reason } => {
                 tracing::warn!(%reason, "the reports of the replicas cannot be watched");
             }
         }
@@ -97,10 +98,20 @@ impl Reports {
         operations.map(|operation| (operation, self.of(operation, now))).collect()
     }
 
+    /// What the replicas that serve an exchange report of it.
+    pub(super) fn of_exchange(&self, exchange: &str, now: Instant) -> Vec<ExchangeReport> {
+        let of_one = |(replica, entry): (&String, &ObjectEntry<LastReport>)| {
+            let LastReport { status, seen, .. } = &entry.payload;
+            let says = status.as_ref()?.exchanges.iter().find(|says| says.name == exchange)?.clone();
+            Some(ExchangeReport { replica: replica.clone(), says, silent: silent(*seen, now) })
+        };
+        self.set.entries().iter().filter_map(of_one).collect()
+    }
+
     fn of(&self, operation: &str, now: Instant) -> Vec<Report> {
         let of_one = |(replica, entry): (&String, &ObjectEntry<LastReport>)| {
             let LastReport { status, seen, .. } = &entry.payload;
-            let silent = Some(now.saturating_duration_since(*seen)).filter(|silent| *silent >= REPORT_SILENT);
+            let silent = silent(*seen, now);
             let Some(status) = status else {
                 let why = "it has not reported yet, or its report cannot be read";
                 return Some(Report { silent, ..Report::unknown(replica, why) });
@@ -121,6 +132,11 @@ impl Reports {
         let lost = self.set.entries().iter().filter(|(name, entry)| *name != me && is_lost(&entry.payload));
         lost.map(|(name, entry)| Lost { name: name.clone(), uid: entry.uid.clone(), version: entry.version }).collect()
     }
+}
+
+/// For how long a report that was seen last then was not renewed, where that is too long.
+fn silent(seen: Instant, now: Instant) -> Option<Duration> {
+    Some(now.saturating_duration_since(seen)).filter(|silent| *silent >= REPORT_SILENT)
 }
 
 fn report(replica: &str, reported: &Reported, silent: Option<Duration>) -> Report {

@@ -11,7 +11,7 @@ use crate::crd::describe_operation::{DescribeOperationStatus, Totals};
 use crate::crd::network_model::NetworkModelStatus;
 
 /// The reason of what is as it is since another condition, Accepted, is false.
-const NOT_ACCEPTED: &str = "NotAccepted";
+pub(super) const NOT_ACCEPTED: &str = "NotAccepted";
 
 /// What this replica knows of an operation itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -167,7 +167,8 @@ pub fn newly_failing<'a>(old: &[Condition], new: &'a [Condition]) -> Vec<&'a Con
     new.iter().filter(|now| is_bad(now) && !was(now)).collect()
 }
 
-fn set(conditions: &mut Vec<Condition>, kind: &'static str, finding: &Finding, generation: i64, now: &Time) {
+/// Says a finding of an object of this generation.
+pub(super) fn set(conditions: &mut Vec<Condition>, kind: &'static str, finding: &Finding, generation: i64, now: &Time) {
     let truth = match finding.status {
         Some(true) => Truth::True,
         Some(false) => Truth::False,

@@ -1,4 +1,4 @@
-//! What the holder of the Lease writes: the statuses of operations and models, from what all replicas report.
+//! What the holder of the Lease writes: the statuses of operations, exchanges and models, from what all replicas report.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,11 +17,12 @@ use super::status::{self, Mine, Serving, Suppressed};
 use super::term::Term;
 use super::totals::{Report, ServedState};
 use super::writer::{Write, WriteOutcome, Writer};
-use super::{Dependencies, KnownOperations, Knows};
+use super::{Dependencies, KnownObjects, Knows};
 use crate::bounds::{KUBERNETES_READ, STATUS_INTERVAL, STATUS_TURN};
 use crate::config;
 use crate::crd::describe_operation::DescribeOperationStatus;
 use crate::crd::describe_replica::DescribeReplica;
+use crate::crd::exchange::ExchangeStatus;
 use crate::crd::network_model::NetworkModelStatus;
 use crate::crd::{CONFIRM_REMOVAL, DescribeOperation, NetworkModel};
 use crate::operation::{Operation, OperationRegistry, Status};
@@ -32,6 +33,8 @@ use crate::sources::reads::Reads;
 use crate::sources::wall_clock;
 use crate::sources::{SourceObject, SourceObjects};
 
+mod exchanges;
+
 /// Writes statuses while this replica leads.
 pub(super) struct Statuses {
     dependencies: Dependencies,
@@ -41,11 +44,20 @@ pub(super) struct Statuses {
     writer: Writer,
     operations: Newest<DescribeOperationStatus>,
     models: Newest<NetworkModelStatus>,
+    exchanges: Newest<ExchangeStatus>,
+    /// Until when an exchange is not written for other numbers alone, by its uid.
+    paces: BTreeMap<String, Instant>,
 }
 
 /// What objects say that were written or read here, by uid, until they are seen at that version or a newer one.
 #[derive(Debug)]
 struct Newest<S>(BTreeMap<String, (u64, Option<S>)>);
+
+impl<S> Default for Newest<S> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
 
 impl<S: Clone> Newest<S> {
     /// The newer one of what is seen of an object and what is known here.
@@ -76,8 +88,9 @@ impl Statuses {
     /// Writes within `term`, of the operations in `table` and of what `knows` says of them.
     pub(super) fn new(dependencies: Dependencies, table: Arc<OperationRegistry>, knows: Knows, term: Term) -> Self {
         let writer = Writer::new(dependencies.clone(), term.clone());
-        let (operations, models) = (Newest(BTreeMap::new()), Newest(BTreeMap::new()));
-        Self { dependencies, table, knows, term, writer, operations, models }
+        let (operations, models, exchanges) = (Newest::default(), Newest::default(), Newest::default());
+        let paces = BTreeMap::new();
+        Self { dependencies, table, knows, term, writer, operations, models, exchanges, paces }
     }
 
     /// Waits to lead, leads, for ever.
@@ -125,33 +138,41 @@ impl Statuses {
         let began = Instant::now();
         let is_over = || began.elapsed() >= STATUS_TURN;
         let lost = reports.lost(&self.dependencies.settings.replica, began.into_std());
-        let known: Arc<KnownOperations> = Arc::clone(&self.knows.borrow());
+        let known: Arc<KnownObjects> = Arc::clone(&self.knows.borrow());
         let namespace = &self.dependencies.settings.namespace;
         let all: Vec<_> = self.table.all().into_iter().map(|it| (it.name.clone(), mine(&it, namespace))).collect();
         let all: BTreeMap<_, _> = all.iter().map(|(name, mine)| (&**name, mine)).collect();
-        let names: BTreeSet<&str> = known.verdicts.keys().map(String::as_str).chain(all.keys().copied()).collect();
+        let names: BTreeSet<&str> =
+            known.operations.verdicts.keys().map(String::as_str).chain(all.keys().copied()).collect();
         let reported = reports.by_operation(names.into_iter(), began.into_std());
         let models = models(&all, &reported);
         let mut uids: BTreeSet<&str> = models.keys().copied().collect();
-        uids.extend(known.verdicts.values().map(|verdict| &*verdict.uid));
+        uids.extend(known.operations.verdicts.values().map(|verdict| &*verdict.uid));
+        uids.extend(known.exchanges.verdicts.values().map(|verdict| &*verdict.uid));
         uids.extend(lost.iter().map(|lost| &*lost.uid));
         self.writer.keep(&uids);
         self.operations.keep(&uids);
         self.models.keep(&uids);
+        self.exchanges.keep(&uids);
+        self.paces.retain(|uid, _| uids.contains(&**uid));
 
         let now = now();
         for lost in lost.iter().take_while(|_| !is_over()) {
             self.writer.remove(lost).await;
         }
-        for (name, verdict) in known.verdicts.iter().take_while(|_| !is_over()) {
+        for (name, verdict) in known.operations.verdicts.iter().take_while(|_| !is_over()) {
             let nothing = Mine::default();
             let mine = all.get(&**name).filter(|_| verdict.runs).map_or(&nothing, |(mine, _)| mine);
-            let stands = known.stands.get(name).cloned().unwrap_or_default();
+            let stands = known.operations.stands.get(name).cloned().unwrap_or_default();
             let (version, old) = self.operations.of(&verdict.uid, stands);
             let new = status::of_operation(old.as_ref(), verdict, mine, &reported[&**name], &now);
             if old.as_ref() != Some(&new) {
                 self.write_operation(name, verdict, (version, old), new).await;
             }
+        }
+        for (name, verdict) in known.exchanges.verdicts.iter().take_while(|_| !is_over()) {
+            let stands = known.exchanges.stands.get(name).cloned().unwrap_or_default();
+            self.exchange(name, verdict, stands, &reports.of_exchange(name, began.into_std())).await;
         }
         for Model { part, serving } in models.values().take_while(|_| !is_over()) {
             let seen = part.status.as_deref().and_then(|text| serde_json::from_str(text).ok());

@@ -218,7 +218,7 @@ pub fn followed(reports: &[Report]) -> Finding {
 }
 
 /// The first few names, and how many more there are.
-fn some(names: &[&str]) -> String {
+pub(super) fn some(names: &[&str]) -> String {
     const NAMED: usize = 3;
     let first = names[..names.len().min(NAMED)].join(", ");
     match names.len().saturating_sub(NAMED) {

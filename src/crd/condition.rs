@@ -11,10 +11,12 @@ use crate::escape;
 
 /// The spec is one that can be served; the message names each field that is not.
 pub const ACCEPTED: &str = "Accepted";
-/// Of an operation: it has a state and serves it.
+/// Of an operation: it has a state and serves it. Of an exchange: it is served.
 pub const READY: &str = "Ready";
 /// Of a model: an operation publishes it, as it is now.
 pub const SERVED: &str = "Served";
+/// Of an exchange: every sidecar that serves it has a worker.
+pub const HAS_WORKERS: &str = "HasWorkers";
 /// Every live agent holds the current state; Unknown where there are no agents.
 pub const CONVERGED: &str = "Converged";
 /// Of an operation: a newer state of the source is not published, since the operation is paused or its guard waits

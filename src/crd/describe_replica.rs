@@ -9,9 +9,10 @@ use serde_json::json;
 
 use super::columns::Column;
 use super::condition::{self, Agent};
+use super::exchange::{self, DeadRequest};
 use super::fields;
 use super::schema::list;
-use crate::bounds::REPLICA_OPERATIONS;
+use crate::bounds::{EXCHANGES, REPLICA_OPERATIONS};
 
 /// What `kubectl get` shows.
 pub(super) const COLUMNS: [Column; 8] = [
@@ -37,7 +38,7 @@ pub(super) const COLUMNS: [Column; 8] = [
     category = "tidewait",
     status = "DescribeReplicaStatus",
     derive = "PartialEq",
-    doc = "What one sidecar says of itself. It has the name of its Pod, is owned by it, and is written by that sidecar alone: at most every 2 s when something changed, and every 30 s when nothing did."
+    doc = "What one sidecar says of itself. It has the name of its Pod, is owned by it, and is written by that sidecar alone: at most every 2 s when something changed, every 10 s when only numbers of exchanges did, and every 30 s when nothing did."
 )]
 pub struct DescribeReplicaSpec {}
 
@@ -62,6 +63,10 @@ pub struct DescribeReplicaStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "reported")]
     pub operations: Vec<Reported>,
+    /// Its exchanges by name, at most 64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "reported_exchanges")]
+    pub exchanges: Vec<ReportedExchange>,
 }
 
 /// Sums over the operations of one sidecar.
@@ -122,6 +127,41 @@ pub struct Reported {
     pub worst_agents: Vec<Agent>,
 }
 
+/// What a sidecar says of one exchange.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReportedExchange {
+    /// Name of the `Exchange`.
+    #[schemars(schema_with = "fields::exchange_name")]
+    pub name: String,
+    /// Where consumers send their requests.
+    #[schemars(schema_with = "fields::reported_path")]
+    pub path: String,
+    /// Workers that are there, each by its transport, address, identity and Agent-Id.
+    #[schemars(schema_with = "fields::total")]
+    pub workers: u64,
+    /// Slots of workers.
+    #[schemars(schema_with = "fields::total")]
+    pub slots: u64,
+    /// Slots that work on a request.
+    #[schemars(schema_with = "fields::total")]
+    pub busy: u64,
+    /// Requests that wait for a worker.
+    #[schemars(schema_with = "fields::total")]
+    pub queued: u64,
+    /// Since when the oldest of them has waited, by the clock of the sidecar; absent: none waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "fields::moment")]
+    pub oldest: Option<Time>,
+    /// Requests that failed after all attempts, since the sidecar serves it.
+    #[schemars(schema_with = "fields::total")]
+    pub dead: u64,
+    /// The last of them, at most 10, the newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "exchange::last_dead")]
+    pub last_dead: Vec<DeadRequest>,
+}
+
 /// The health of a source.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -157,9 +197,18 @@ pub struct AgentTotals {
     pub evicted: u64,
 }
 
+/// What a replica reports of its exchanges, by name.
+fn reported_exchanges(generator: &mut SchemaGenerator) -> Schema {
+    by_name(EXCHANGES, &generator.subschema_for::<ReportedExchange>())
+}
+
 /// What a replica reports of its operations, by name.
 fn reported(generator: &mut SchemaGenerator) -> Schema {
-    let mut schema = list(REPLICA_OPERATIONS, &generator.subschema_for::<Reported>());
+    by_name(REPLICA_OPERATIONS, &generator.subschema_for::<Reported>())
+}
+
+fn by_name(length: usize, item: &Schema) -> Schema {
+    let mut schema = list(length, item);
     schema.insert("x-kubernetes-list-type".to_owned(), json!("map"));
     schema.insert("x-kubernetes-list-map-keys".to_owned(), json!(["name"]));
     schema

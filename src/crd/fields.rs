@@ -78,6 +78,22 @@ fields! {
     verb => json_schema!({ "type": "string", "enum": ["get"] });
     relays => json_schema!({ "type": "string", "enum": ["open", "same", "none"] });
     part => part_schema();
+    path_pattern => path_pattern_schema();
+    endpoint => endpoint_schema();
+    method => method_schema();
+    exchange_time => duration(&ranges::EXCHANGE_TIME);
+    lease => duration(&ranges::EXCHANGE_LEASE);
+    attempts => number(&ranges::EXCHANGE_ATTEMPTS);
+    hops => number(&ranges::EXCHANGE_HOPS);
+    exchange_bytes => matching(
+        16,
+        "^0*([0-9]{1,9}|10[0-6][0-9]{7}|[0-9]{1,6}Ki|10[0-3][0-9]{4}Ki|[0-9]{1,3}Mi|10[01][0-9]Mi|102[0-4]Mi|[01]Gi)$",
+        "write a number of bytes up to 1Gi, such as \"65536\", 64Ki or 8Mi",
+    );
+    repeat => json_schema!({ "type": "string", "enum": ["idempotent", "always", "never"] });
+    share => json_schema!({ "type": "string", "enum": ["none", "identicalGets"] });
+    transport => json_schema!({ "type": "string", "enum": ["claims", "http1", "http2"] });
+    no_worker => json_schema!({ "type": "string", "enum": ["wait", "refuse"] });
     operator => json_schema!({ "type": "string", "enum": ["In", "NotIn", "Exists", "DoesNotExist"] });
 }
 
@@ -88,6 +104,7 @@ fields! {
     sentence => text(STATUS_TEXT);
     of_agent => text(STATUS_AGENT);
     operation_name => text(63);
+    exchange_name => text(253);
     reported_path => text(ranges::PATH_BYTES);
     // No enumeration: replicas of a later version may have more to say.
     word => text(64);
@@ -100,6 +117,35 @@ pub(super) const REQUIREMENTS: usize = 16;
 const VALUES: usize = 16;
 const VALUE_HINT: &str = "write the value of a label: at most 63 of a-z, A-Z, 0-9, -, _ and .";
 const KEY_HINT: &str = "write the key of a label, such as tier or example.org/tier";
+
+fn path_pattern_schema() -> Schema {
+    let hint =
+        "write a path such as /start_work or /cameras/{key}/logs, with {key} at most once and as a whole segment";
+    let segment = "([-A-Za-z0-9._~!$&\\x27()*+,;=:@%]+|[{]key[}])";
+    let mut schema = matching(ranges::PATH_BYTES, &format!("^/({segment}(/{segment})*/?)?$"), hint);
+    also(&mut schema, rule("self.indexOf('{key}') == self.lastIndexOf('{key}')", hint));
+    schema
+}
+
+fn endpoint_schema() -> Schema {
+    let mut schema =
+        matching(ranges::PATH_BYTES, PATH, "write a path such as /exchange/cameras, percent-encoded, without ? and #");
+    also(
+        &mut schema,
+        rule("!self.endsWith('/')", "write the path without a slash at its end, such as /exchange/cameras"),
+    );
+    schema
+}
+
+fn method_schema() -> Schema {
+    let hint = "write a method such as GET or POST";
+    let mut schema = matching(32, &format!("^{TOKEN}$"), hint);
+    also(
+        &mut schema,
+        rule("!(self in ['CONNECT', 'TRACE'])", "an exchange takes neither CONNECT nor TRACE: leave it out"),
+    );
+    schema
+}
 
 fn labels_schema() -> Schema {
     json_schema!({

@@ -74,3 +74,22 @@ pub(super) fn not_longer(one: &str, other: &str) -> String {
         |field: &str| format!("!has(self.{field}) || !self.{field}.matches(r'{DURATION}') || self.{field}.size() == 0");
     format!("{} || {} || duration(self.{one}) <= duration(self.{other})", sound(one), sound(other))
 }
+
+/// That a duration which is longer than `limit` needs another field, whose default that is.
+pub(super) fn needs_longer(field: &str, limit: &str, other: &str) -> String {
+    format!(
+        "has(self.{other}) || !has(self.{field}) || !self.{field}.matches(r'{DURATION}') || self.{field}.size() == 0 || \
+         duration(self.{field}) <= duration('{limit}')"
+    )
+}
+
+/// That `lease.first` is not longer than `deadline`, which is 10m by default.
+pub(super) fn first_touch() -> String {
+    let unsound = |field: &str| format!("!self.{field}.matches(r'{DURATION}') || self.{field}.size() == 0");
+    format!(
+        "!has(self.lease) || !has(self.lease.first) || {} || (has(self.deadline) ? {} || duration(self.lease.first) <= \
+         duration(self.deadline) : duration(self.lease.first) <= duration('10m'))",
+        unsound("lease.first"),
+        unsound("deadline"),
+    )
+}

@@ -21,6 +21,7 @@ use crate::bounds::{EXCHANGE_DEAD, EXCHANGE_ENDED, EXCHANGE_GRACE};
 use crate::config::Repeat;
 
 mod claims;
+mod close;
 mod ends;
 mod estimate;
 mod idle;
@@ -70,6 +71,8 @@ pub struct Core {
     sequence: u64,
     /// When a worker was there last.
     worker_seen: Instant,
+    /// Nothing is queued any more.
+    is_closed: bool,
     effects: Vec<Effect>,
 }
 
@@ -95,6 +98,7 @@ impl Core {
             estimate: Estimate::default(),
             sequence: 0,
             worker_seen: now,
+            is_closed: false,
             effects: Vec::new(),
         }
     }

@@ -89,7 +89,7 @@ impl Job {
     /// The head of the answer is here.
     pub fn answer(&mut self, status: StatusCode, headers: HeaderMap) -> Result<(), Over> {
         let keeps = self.exchange.head(self.claim)?;
-        let limits = &self.exchange.config().result;
+        let limits = self.exchange.config().result;
         let body = Buffer::new(Arc::clone(self.exchange.budget()), limits.window, keeps.then_some(limits.bytes));
         self.stage = Stage::Answered;
         self.answer = Some(Arc::clone(&body));

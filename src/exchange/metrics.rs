@@ -1,7 +1,9 @@
 //! Metrics of exchanges: also what workers are scaled by.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
+use prometheus::core::{Collector as _, MetricVec, MetricVecBuilder};
 use prometheus::{
     GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
@@ -154,6 +156,23 @@ impl Families {
         })
     }
 
+    /// Removes those of the exchange with this name.
+    pub fn forget(&self, name: &str) {
+        for vec in
+            [&self.queued, &self.in_flight, &self.slots, &self.workers, &self.polls, &self.kept, &self.kept_bytes]
+        {
+            remove(vec, name);
+        }
+        for vec in [&self.immediate, &self.redelivered, &self.cancelled, &self.ended, &self.refused, &self.dead] {
+            remove(vec, name);
+        }
+        remove(&self.superseded, name);
+        for vec in [&self.queue_seconds, &self.service_seconds] {
+            remove(vec, name);
+        }
+        remove(&self.oldest, name);
+    }
+
     /// Those of the exchange with this name.
     #[must_use]
     pub fn of(&self, name: &str) -> Metrics {
@@ -168,6 +187,20 @@ impl Families {
             immediate: self.immediate.with_label_values(label),
             dead: self.dead.with_label_values(label),
             superseded: self.superseded.with_label_values(label),
+        }
+    }
+}
+
+/// Removes all of a family that are of this exchange, whatever else tells them apart.
+fn remove<T: MetricVecBuilder>(vec: &MetricVec<T>, name: &str) {
+    for family in vec.collect() {
+        for metric in family.get_metric() {
+            let labels: HashMap<&str, &str> =
+                metric.get_label().iter().map(|label| (label.name(), label.value())).collect();
+            if labels.get("exchange") == Some(&name) {
+                // It fails only where it is gone already.
+                let _ = vec.remove(&labels);
+            }
         }
     }
 }
@@ -196,6 +229,7 @@ impl Metrics {
             Failure::Abandoned | Failure::BodyBroke => "consumer",
             Failure::NotClaimed
             | Failure::NoWorker
+            | Failure::Removed
             | Failure::TooSlow
             | Failure::Broke
             | Failure::Malformed
@@ -215,7 +249,8 @@ impl Metrics {
     /// Counts a connection of a worker that comes so, until this is dropped.
     #[must_use]
     pub fn worker(&self, transport: Transport) -> Counted {
-        Counted::new(self.families.workers.with_label_values(&[self.name.as_str(), transport.as_str()]))
+        let gauge = self.families.workers.with_label_values(&[self.name.as_str(), transport.as_str()]);
+        Counted::new(gauge)
     }
 
     /// Counts a poll that waits, until this is dropped.

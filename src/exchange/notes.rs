@@ -61,7 +61,7 @@ impl State {
 
 impl Exchange {
     pub(super) fn tell_of(&self, notes: Notes) {
-        let exchange = self.config.name.as_str();
+        let exchange = self.name();
         for Note { failed, is_dead, worker } in notes.failed {
             let Some(before) = self.failures.next() else { continue };
             tracing::warn!(

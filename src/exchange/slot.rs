@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::core::{Key, Lost, Offer, Offered, Over, Seat};
 use super::id::ClaimId;
 use super::job::Job;
+use super::metrics::Transport;
 use super::workers::{Worker, WorkerDetails};
 use super::{Exchange, random};
 
@@ -21,6 +22,8 @@ pub enum Given {
     Job(Job),
     /// A newer offer has come from the same slot.
     Superseded,
+    /// The exchange does not take workers that poll any more.
+    Unwelcome,
 }
 
 /// A slot that is offered. Dropped, the offer is withdrawn.
@@ -64,6 +67,11 @@ impl Exchange {
         let (give, given) = oneshot::channel();
         let worker = self.polling(details);
         let offered = self.act_with(|state, now| {
+            if !self.takes(Transport::Claims) {
+                // Its other end is below.
+                let _ = give.send(Given::Unwelcome);
+                return Offered::Taken;
+            }
             state.offers.insert(claim, super::Offered { give, worker });
             let offered = state.core.offer(now, Offer { claim, key, polls: true, seat });
             if matches!(offered, Offered::Again { .. }) {

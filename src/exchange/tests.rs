@@ -15,6 +15,8 @@ use super::workers::WorkerDetails;
 use super::*;
 use crate::config::{BodyLimits, Chain, Hold, Lease, PathPattern, QueueLimits, Repeat, ResultLimits, Transports};
 
+mod standing;
+
 const SECOND: Duration = Duration::from_secs(1);
 
 fn config() -> config::Exchange {

@@ -107,6 +107,12 @@ impl WorkerDetails {
         Self { transport, identity: identity.cloned(), agent, peer, slots }
     }
 
+    /// How it comes.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        self.transport
+    }
+
     fn name(&self) -> Name {
         let Self { transport, identity, agent, peer, .. } = self.clone();
         Name { transport, address: peer.ip(), identity, agent }

@@ -57,7 +57,7 @@ pub(super) use parked::{ParkedRequest, park, resume};
 /// All exchanges, and what their requests need.
 #[derive(Debug, Default)]
 pub struct Exchanges {
-    registry: ExchangeRegistry,
+    registry: Arc<ExchangeRegistry>,
     trusted: Box<[IpNet]>,
     identity: Arc<IdentityFields>,
     /// Where connections of workers run.
@@ -120,7 +120,7 @@ impl Exchanges {
     /// `identity`. Connections of workers run on `tasks`, and end at once when `cut` is cancelled.
     #[must_use]
     pub fn new(
-        registry: ExchangeRegistry,
+        registry: Arc<ExchangeRegistry>,
         trusted: &[IpNet],
         identity: IdentityFields,
         tasks: TaskTracker,
@@ -129,22 +129,22 @@ impl Exchanges {
         Self { registry, trusted: trusted.into(), identity: Arc::new(identity), tasks, cut }
     }
 
-    /// All of them.
+    /// Which there are.
     #[must_use]
-    pub fn all(&self) -> &[Arc<Exchange>] {
-        self.registry.all()
+    pub fn registry(&self) -> &ExchangeRegistry {
+        &self.registry
     }
 
     /// Whether there is none.
     pub(super) fn is_empty(&self) -> bool {
-        self.registry.all().is_empty()
+        self.registry.is_empty()
     }
 
     /// The exchange that a path belongs to.
     pub(super) fn find(&self, path: &str) -> Option<Asked> {
         Some(match self.registry.find(path)? {
-            Found::Path(exchange, key) => Asked { exchange: Arc::clone(exchange), at: At::Path(key) },
-            Found::Endpoint(exchange, rest) => Asked { exchange: Arc::clone(exchange), at: At::Endpoint(rest.into()) },
+            Found::Path(exchange, key) => Asked { exchange, at: At::Path(key) },
+            Found::Endpoint(exchange, rest) => Asked { exchange, at: At::Endpoint(rest) },
         })
     }
 }
@@ -160,7 +160,7 @@ impl Asked {
 
     /// The exchange's name.
     pub(super) fn name(&self) -> &str {
-        &self.exchange.config().name
+        self.exchange.name()
     }
 
     /// What its sender does.
@@ -188,11 +188,13 @@ pub(super) async fn answer(
     };
     let steps: Vec<_> = rest.split('/').collect();
     let transports = exchange.config().transports;
+    // Who has a claim may answer it, also where nobody is to poll any more.
+    let has_claims = transports.claims || exchange.is_busy();
     match &steps[..] {
         ["work", item] => work::answer(arrived, item, body).await,
         ["claims"] if transports.claims => claims::poll(arrived, body).await,
-        ["claims", claim] if transports.claims => claims::result(arrived, claim, body).await,
-        ["claims", claim, "beat"] if transports.claims => claims::beat(arrived, claim, body).await,
+        ["claims", claim] if has_claims => claims::result(arrived, claim, body).await,
+        ["claims", claim, "beat"] if has_claims => claims::beat(arrived, claim, body).await,
         ["push"] if transports.claims => claims::push(arrived, body).await,
         ["reverse"] if transports.http1 || transports.http2 => reverse::answer(arrived, body).await,
         _ => {

@@ -75,6 +75,8 @@ pub enum WatchEvent {
     Lost {
         /// Why.
         reason: String,
+        /// The API server knows no such kind.
+        is_unknown: bool,
     },
     /// The API server refuses to be asked. Returned once; any other event ends it.
     Denied {
@@ -336,7 +338,12 @@ impl ListWatch {
 
     fn lost_by(&self, failure: &Failure, verb: &str) -> WatchEvent {
         let reason = failure.sentence(verb, &self.target);
-        if failure.kind.is_denial() { WatchEvent::Denied { reason } } else { WatchEvent::Lost { reason } }
+        if failure.kind.is_denial() {
+            return WatchEvent::Denied { reason };
+        }
+        // By name it may be the object that is not there.
+        let is_list = matches!(self.target.selector, Selector::Labels(_));
+        WatchEvent::Lost { reason, is_unknown: is_list && failure.kind == FailureKind::NotFound }
     }
 }
 

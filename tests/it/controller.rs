@@ -12,6 +12,7 @@ use crate::server::{Client, STEP, Server};
 
 mod access;
 mod aggregate;
+mod exchanges;
 mod leadership;
 mod models;
 mod quiet;

@@ -10,6 +10,7 @@ use tokio::sync::Mutex;
 use crate::control_plane::ControlPlane;
 
 mod examples;
+mod exchanges;
 mod manifests;
 mod models;
 mod shown;

@@ -33,7 +33,7 @@ async fn configured(exchanges: &str) -> (tempfile::TempDir, Server) {
 }
 
 /// Sends a request with a body on a connection of its own, which stays open.
-async fn send(to: SocketAddr, method: &str, target: &str, fields: &[(&str, &str)], body: &str) -> Client {
+pub(crate) async fn send(to: SocketAddr, method: &str, target: &str, fields: &[(&str, &str)], body: &str) -> Client {
     let mut client = Client::connect(to).await;
     let length = body.len().to_string();
     let mut all = vec![("Content-Length", length.as_str())];
@@ -44,27 +44,27 @@ async fn send(to: SocketAddr, method: &str, target: &str, fields: &[(&str, &str)
 }
 
 /// The same, and its answer.
-async fn ask(to: SocketAddr, method: &str, target: &str, fields: &[(&str, &str)], body: &str) -> Reply {
+pub(crate) async fn ask(to: SocketAddr, method: &str, target: &str, fields: &[(&str, &str)], body: &str) -> Reply {
     send(to, method, target, fields, body).await.reply().await
 }
 
-fn text(reply: &Reply) -> String {
+pub(crate) fn text(reply: &Reply) -> String {
     String::from_utf8_lossy(&reply.body).into_owned()
 }
 
 /// A worker that has dialled in by HTTP/1.1.
-struct Dialled {
+pub(crate) struct Dialled {
     stream: TcpStream,
     seen: Vec<u8>,
 }
 
 impl Dialled {
-    async fn to(server: SocketAddr, target: &str) -> Self {
+    pub(crate) async fn to(server: SocketAddr, target: &str) -> Self {
         Self::with(server, target, "").await
     }
 
     /// With further lines in its head.
-    async fn with(server: SocketAddr, target: &str, lines: &str) -> Self {
+    pub(crate) async fn with(server: SocketAddr, target: &str, lines: &str) -> Self {
         let mut stream = TcpStream::connect(server).await.expect("it listens");
         let head = format!(
             "GET {target} HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: ptth\r\nALPN: http%2F1.1\r\nAgent-Id: w\r\n{lines}\r\n"
@@ -78,7 +78,7 @@ impl Dialled {
     }
 
     /// The next head, with its empty line; none: the connection has ended.
-    async fn head(&mut self) -> Option<String> {
+    pub(crate) async fn head(&mut self) -> Option<String> {
         loop {
             if let Some(end) = self.seen.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
                 let rest = self.seen.split_off(end + 4);
@@ -94,7 +94,7 @@ impl Dialled {
     }
 
     /// So many bytes of a body.
-    async fn body(&mut self, length: usize) -> String {
+    pub(crate) async fn body(&mut self, length: usize) -> String {
         while self.seen.len() < length {
             let mut bytes = [0; 4096];
             let count = self.stream.read(&mut bytes).await.expect("read");
@@ -105,7 +105,7 @@ impl Dialled {
         String::from_utf8(std::mem::replace(&mut self.seen, rest)).expect("text")
     }
 
-    async fn write(&mut self, bytes: &str) {
+    pub(crate) async fn write(&mut self, bytes: &str) {
         self.stream.write_all(bytes.as_bytes()).await.expect("sent");
     }
 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which modules each module may name. What is absent is a wrong arrow.
-const ARROWS: [(&str, &[&str]); 34] = [
+const ARROWS: [(&str, &[&str]); 35] = [
     (
         "agent",
         &[
@@ -26,6 +26,7 @@ const ARROWS: [(&str, &[&str]); 34] = [
         ],
     ),
     ("exchange", &["bounds", "config", "telemetry"]),
+    ("exchanges", &["bounds", "config", "exchange", "lifecycle"]),
     ("fetch", &["bounds", "client", "config", "escape", "files"]),
     (
         "worker",
@@ -79,7 +80,20 @@ const ARROWS: [(&str, &[&str]); 34] = [
     ),
     (
         "controller",
-        &["bounds", "config", "crd", "escape", "registry", "lifecycle", "model", "operation", "operations", "sources"],
+        &[
+            "bounds",
+            "config",
+            "crd",
+            "escape",
+            "exchange",
+            "exchanges",
+            "registry",
+            "lifecycle",
+            "model",
+            "operation",
+            "operations",
+            "sources",
+        ],
     ),
     (
         "http",
@@ -136,6 +150,7 @@ const ARROWS: [(&str, &[&str]); 34] = [
             "config",
             "controller",
             "exchange",
+            "exchanges",
             "http",
             "hub",
             "lifecycle",

@@ -1,13 +1,14 @@
 //! PURE. The fields of an exchange in a configuration file.
 
 use super::fields::Fields;
-use super::fields::Kind::{Bytes, Count, Duration, Object, Switch, Text, Texts};
+use super::fields::Kind::{AtMost, Bytes, Count, Duration, Object, Switch, Text, Texts};
+use crate::bounds::EXCHANGE_METHODS;
 
 /// An exchange.
 pub(super) const EXCHANGE: Fields = &[
     ("name", Text("exchange.name")),
     ("path", Text("exchange.path")),
-    ("methods", Texts("exchange.methods")),
+    ("methods", AtMost(EXCHANGE_METHODS, &Texts("exchange.methods"))),
     ("endpoint", Text("exchange.endpoint")),
     (
         "queue",

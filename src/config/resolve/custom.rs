@@ -1,4 +1,4 @@
-//! PURE. From the spec of a `DescribeOperation` to an [`Operation`]. It is read by the tables of the configuration
+//! PURE. From the spec of a `DescribeOperation` to an [`Operation`], and from that of an `Exchange` to an [`Exchange`]. It is read by the tables of the configuration
 //! file, so that both forms mean the same, and is checked whole: whoever may write one may not be whom the schema of
 //! the API server kept from writing this one.
 
@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::exchange;
 use super::operation;
 use super::source;
 use crate::config::file;
@@ -13,7 +14,7 @@ use crate::config::layer::Layer;
 use crate::config::problem::{Problems, quote};
 use crate::config::reader::Reader;
 use crate::config::value;
-use crate::config::{Operation, Source};
+use crate::config::{Exchange, Operation, Source};
 
 /// What a process leaves to whoever writes a `DescribeOperation`, who else could serve any file of the sidecar, such
 /// as its own token.
@@ -61,6 +62,41 @@ pub fn custom(namespace: &str, name: &str, spec: &impl Serialize, grants: Grants
         .and_then(|source| granted(source, &mut reader, grants));
     let operation = operation(&mut reader, source);
     operation.filter(|_| problems.is_empty()).ok_or(problems)
+}
+
+/// What an `Exchange` does not have.
+const NOT_CUSTOM: [(&str, &str); 3] = [
+    ("name", "is no field here: the name of the object is the exchange's, leave it out"),
+    (
+        "workers.raw",
+        "is no field here: a port is one process's own, and workers show nobody there who they are; write the exchange into \
+         a configuration file (--config), or let workers dial in at the endpoint",
+    ),
+    ("workers.allowRawFromAnywhere", "is no field here: there is no raw port, leave it out"),
+];
+
+/// The exchange that an `Exchange` describes, or all that is wrong with it, by its fields.
+///
+/// `name` is the object's, `spec` is written as in its manifest. What else is there it does not know.
+pub fn custom_exchange(name: &str, spec: &impl Serialize) -> Result<Exchange, Problems> {
+    let mut problems = Problems::default();
+    let mut layer = Layer::new("spec");
+    if !file::read_exchange(spec, &mut layer, &mut problems) {
+        return Err(problems);
+    }
+    for (field, message) in NOT_CUSTOM {
+        if layer.contains(&format!("exchange.{field}")) {
+            problems.push(format!("spec.{field}"), message);
+        }
+    }
+    let mut metadata = Layer::new("metadata");
+    metadata.add("exchange.name", "metadata.name", name);
+    let mut reader = Reader { layers: vec![&layer, &metadata], problems: &mut problems };
+    let exchange = exchange::exchange(&mut reader);
+    if let Some(conflict) = exchange.as_ref().and_then(Exchange::conflict_with_itself) {
+        problems.push(format!("spec.{}", conflict.field.as_str()), conflict.message);
+    }
+    exchange.filter(|_| problems.is_empty()).ok_or(problems)
 }
 
 /// A file only below a root, and never by way of `..`.

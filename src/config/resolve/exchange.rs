@@ -1,7 +1,6 @@
 //! PURE. Exchanges: those of the configuration file, and those that `--exchange` names by their paths alone.
 
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use http::Method;
@@ -62,44 +61,17 @@ pub(super) fn ports(found: &[(String, Exchange)], process: Option<&Config>, prob
 /// No two exchanges, and no exchange and operation, are at one path.
 fn distinct(found: &[(String, Exchange)], operations: &[Operation], problems: &mut Problems) {
     for (at, (origin, exchange)) in found.iter().enumerate() {
-        for (other_origin, other) in &found[..at] {
-            if exchange.name == other.name {
-                let message =
-                    format!("{} is also the name of {other_origin}: give each exchange its own", quote(&exchange.name));
-                problems.push(format!("{origin}.name"), message);
-            } else if exchange.endpoint == other.endpoint {
-                let message =
-                    format!("{} is also the endpoint of {other_origin}: give each its own", quote(&exchange.endpoint));
-                problems.push(format!("{origin}.endpoint"), message);
-            } else if exchange.path.overlaps(&other.path) {
-                let message = format!(
-                    "{} and the path of {other_origin} have paths in common: tell them apart",
-                    quote(exchange.path.as_str())
-                );
-                problems.push(format!("{origin}.path"), message);
-            }
-        }
-        let below = |path: &str| path == exchange.endpoint || path.starts_with(&format!("{}/", exchange.endpoint));
-        for operation in operations {
-            if exchange.path.matches(&operation.path).is_some() || below(&operation.path) {
-                let message =
-                    format!("{} is the path of operation {}: choose another", quote(&operation.path), operation.name);
-                problems.push(format!("{origin}.path"), message);
-            }
-        }
-        if found.iter().any(|(_, other)| {
-            let path = &other.path;
-            below(path.as_str()) || path.matches(&exchange.endpoint).is_some()
-        }) {
-            problems.push(
-                format!("{origin}.endpoint"),
-                format!("{} is at or above the path of an exchange: choose another", quote(&exchange.endpoint)),
-            );
+        let others = found[..at].iter().filter_map(|(other_origin, other)| exchange.conflict(other, other_origin));
+        let operations = operations.iter();
+        let operations = operations.filter_map(|it| exchange.conflict_with_operation(&it.name, &it.path));
+        for conflict in others.chain(operations).chain(exchange.conflict_with_itself()) {
+            problems.push(format!("{origin}.{}", conflict.field.as_str()), conflict.message);
         }
     }
 }
 
-fn exchange(reader: &mut Reader<'_>) -> Option<Exchange> {
+/// One exchange, wherever it is described.
+pub(super) fn exchange(reader: &mut Reader<'_>) -> Option<Exchange> {
     if !reader.contains("exchange.path") {
         reader.wrong_field("path", "is missing: write the path of the requests that wait for workers");
     }
@@ -124,10 +96,10 @@ fn exchange(reader: &mut Reader<'_>) -> Option<Exchange> {
     };
     let body =
         BodyLimits { bytes: bytes(reader, "body.bytes", 1 << 20), replay: bytes(reader, "body.replay", 64 << 10) };
-    let attempts = reader.optional("exchange.attempts", |text| value::number(text, &(1..=100)));
+    let attempts = reader.optional("exchange.attempts", |text| value::number(text, &ranges::EXCHANGE_ATTEMPTS));
     let chain = Chain {
         hops: reader
-            .optional("exchange.chain.hops", |text| value::number(text, &(0..=100)))
+            .optional("exchange.chain.hops", |text| value::number(text, &ranges::EXCHANGE_HOPS))
             .map_or(3, |hops| u32::try_from(hops).unwrap_or(u32::MAX)),
         hold: duration(reader, "chain.hold", Duration::from_secs(20)).min(hold.max),
     };
@@ -163,8 +135,9 @@ fn name_of(path: &PathPattern) -> String {
 }
 
 fn duration(reader: &mut Reader<'_>, field: &str, default: Duration) -> Duration {
-    let bounds: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(24);
-    reader.optional(&format!("exchange.{field}"), |text| value::duration(text, &bounds)).unwrap_or(default)
+    reader
+        .optional(&format!("exchange.{field}"), |text| value::duration(text, &ranges::EXCHANGE_TIME))
+        .unwrap_or(default)
 }
 
 fn number(reader: &mut Reader<'_>, field: &str, default: usize) -> usize {
@@ -217,8 +190,8 @@ fn first_touch(reader: &mut Reader<'_>, deadline: Duration) -> Duration {
 
 /// A lease is longer than the time before its end at which a held beat is answered.
 fn lease(reader: &mut Reader<'_>) -> Duration {
-    let bounds = Duration::from_secs(2)..=Duration::from_hours(1);
-    reader.optional("exchange.lease.length", |text| value::duration(text, &bounds)).unwrap_or(Duration::from_secs(30))
+    let read = |text: &str| value::duration(text, &ranges::EXCHANGE_LEASE);
+    reader.optional("exchange.lease.length", read).unwrap_or(Duration::from_secs(30))
 }
 
 fn endpoint(text: &str) -> Result<String, String> {

@@ -117,7 +117,7 @@ impl Cause {
                 Failure::TooSlow => Self::TooSlow,
                 Failure::BodyBroke => Self::BodyBroke,
                 Failure::Malformed => Self::Malformed,
-                Failure::Abandoned | Failure::NotClaimed | Failure::NoWorker => Self::Left,
+                Failure::Abandoned | Failure::NotClaimed | Failure::NoWorker | Failure::Removed => Self::Left,
                 Failure::Broke | Failure::Cut => Self::Broke,
             },
         }

@@ -39,6 +39,8 @@ pub enum Failure {
     Abandoned,
     /// Its consumer broke off the body.
     BodyBroke,
+    /// Its exchange is no more, and no worker took it: nothing was done.
+    Removed,
 }
 
 impl Failure {
@@ -46,7 +48,7 @@ impl Failure {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::NotClaimed | Self::NoWorker => "expired",
+            Self::NotClaimed | Self::NoWorker | Self::Removed => "expired",
             Self::TooSlow | Self::Broke | Self::Malformed | Self::Cut => "failed",
             Self::Deleted | Self::Abandoned | Self::BodyBroke => "cancelled",
         }
@@ -72,6 +74,7 @@ pub fn reason(failure: Failure, lost: Option<Lost>) -> &'static str {
         }
         (Failure::Broke, Some(_)) => "the connection of its worker ended before the answer",
         (Failure::Broke, None) => "its worker is gone, and no other took it in time (queue.age, noWorker.after)",
+        (Failure::Removed, _) => "its exchange was removed",
     }
 }
 
@@ -153,7 +156,7 @@ impl Core {
         item.phase = Phase::Ended { until: now + self.rules.keep };
         let (is_known, mut attempts) = (item.is_known, item.attempts);
         // Nothing was done: who sends the request again, with the same key, is to have it done.
-        if matches!(how, Ended::Failed(Failure::NotClaimed | Failure::NoWorker))
+        if matches!(how, Ended::Failed(Failure::NotClaimed | Failure::NoWorker | Failure::Removed))
             && let Some(once) = item.once.take()
         {
             self.once.remove(&(Arc::clone(&item.place.client), once.key));

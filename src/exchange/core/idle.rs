@@ -45,6 +45,11 @@ impl Idle {
         self.offers.len()
     }
 
+    /// Those of workers that poll.
+    pub(super) fn polls(&self) -> Vec<ClaimId> {
+        self.offers.iter().filter(|(_, (_, offer))| offer.polls).map(|(claim, _)| *claim).collect()
+    }
+
     pub(super) fn add(&mut self, offer: Offer) {
         self.count += 1;
         let turns = match &offer.key {

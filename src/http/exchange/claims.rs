@@ -98,6 +98,7 @@ pub(super) async fn answer_held(arrived: &Arrived<'_>, mut held: Held, drains_at
                 Some(problem) => problem_response(&problem),
                 None => plain::claim(arrived.exchange, job, Form::of(&arrived.parts.headers)),
             },
+            Given::Unwelcome => empty(StatusCode::NO_CONTENT),
             Given::Superseded => {
                 let detail = "a newer poll has come with the same Agent-Id and slot: let each slot send one at a time";
                 problem_response(&Problem::new(Kind::Superseded, detail))

@@ -59,7 +59,8 @@ pub(super) async fn answer(arrived: Arrived<'_>, key: Option<Key>, body: Request
 
 /// Whether the method of a request is one of the exchange.
 pub(super) fn is_listed(received: &Received<'_>) -> bool {
-    let methods = &received.exchange.config().methods;
+    let config = received.exchange.config();
+    let methods = &config.methods;
     methods.is_empty() || methods.contains(&received.parts.method)
 }
 
@@ -262,9 +263,10 @@ fn problem(name: &str, refused: Refused) -> Problem {
 }
 
 async fn not_listed(arrived: &Arrived<'_>, body: RequestBody) -> Answered {
-    let methods: Vec<_> = arrived.exchange.config().methods.iter().map(Method::as_str).collect();
+    let config = arrived.exchange.config();
+    let methods: Vec<_> = config.methods.iter().map(Method::as_str).collect();
     let allow = methods.join(", ");
-    let name = &arrived.exchange.config().name;
+    let name = &config.name;
     let detail = format!("{} is no method of exchange {name}: send {allow}", arrived.parts.method);
     let mut answered = arrived.refuse(Problem::new(Kind::MethodNotAllowed, detail), body).await;
     if let Ok(allow) = HeaderValue::from_str(&allow) {

@@ -87,6 +87,11 @@ fn problem(failure: Failure) -> Problem {
         Failure::NoWorker => {
             Problem::retry(Kind::NoWorker, 5, "no worker has been here for long (noWorker.after): send it again")
         }
+        Failure::Removed => Problem::retry(
+            Kind::NotClaimed,
+            5,
+            "the exchange was removed before a worker took the request: nothing was done, it may be sent elsewhere",
+        ),
         Failure::TooSlow => Problem::new(
             Kind::WorkerTooSlow,
             "a worker took the request, and its answer did not begin in time (deadline): the work may have been done",

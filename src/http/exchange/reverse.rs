@@ -43,6 +43,17 @@ pub(super) struct Worker {
     pub(super) stop: stop::Watch,
 }
 
+impl Worker {
+    /// Waits until it is to go, since the process drains, or the exchange does not take it any more: why.
+    async fn leaves(&self) -> &'static str {
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            _ = stop.left(stop::Phase::default()) => "this server stops",
+            () = self.exchange.unwelcome(self.details.transport()) => "the exchange does not take it any more",
+        }
+    }
+}
+
 /// Answers a worker that dials in.
 pub(super) async fn answer(arrived: Arrived<'_>, body: RequestBody) -> Answered {
     let is_plain = body.is_end_stream();

@@ -80,7 +80,7 @@ impl Setup {
             }
             WatchEvent::Malformed(malformed) => format!("malformed {:?}", malformed.name),
             WatchEvent::Live => "live".to_owned(),
-            WatchEvent::Lost { reason } => format!("lost: {reason}"),
+            WatchEvent::Lost { reason, .. } => format!("lost: {reason}"),
             WatchEvent::Denied { reason } => format!("denied: {reason}"),
         };
         if short != "live" {

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{apply, becomes, model, one, operation, serves, sidecar};
+use super::exchanges::exchange;
+use super::{apply, becomes, model, one, operation, serves, sidecar, wait};
 use crate::control_plane::{ControlPlane, WorkDir};
 use crate::crd;
 use crate::server::{Client, STEP, Server};
@@ -57,6 +58,8 @@ async fn the_committed_role_is_enough() {
     client.send("GET", &format!("/zone-a?since={}&wait=50", first.id()), &[("Agent-Id", "node-1")]).await;
     becomes(plane, &namespace, "netm/zone-a", "/status/conditions/2/status", &json!("True")).await;
     becomes(plane, &namespace, "dop/zone-a", "/status/totals/agents", &json!(1)).await;
+    apply(plane, &exchange(&namespace, "work", &json!({ "path": "/work" }))).await;
+    wait(plane, &namespace, "Ready", "exch/work").await;
     // A condition that turns bad is an Event, which needs a right of its own.
     apply(plane, &operation(&namespace, "zone-b", "/zone-a", &one("zone-a"), &json!({}))).await;
     becomes(plane, &namespace, "dop/zone-b", "/status/conditions/0/reason", &json!("PathConflict")).await;
@@ -73,6 +76,8 @@ async fn one_verb_less_is_told_by_its_name_and_resource() {
     for (resource, verb, verbs) in [
         ("describeoperations", "list", reading),
         ("describeoperations/status", "patch", r#""patch""#),
+        ("exchanges", "list", reading),
+        ("exchanges/status", "patch", r#""patch""#),
         ("networkmodels", "get", reading),
         ("networkmodels/status", "patch", r#""patch""#),
         ("describereplicas", "create", r#""create""#),
@@ -107,6 +112,7 @@ async fn one_verb_less_is_told_by_its_name_and_resource() {
         let mut server = sidecar(&kubeconfig, &namespace, "replica-a", &[]).await;
         apply(plane, &model(&namespace, "zone-a", 1)).await;
         apply(plane, &operation(&namespace, "zone-a", "/zone-a", &one("zone-a"), &json!({}))).await;
+        apply(plane, &exchange(&namespace, "work", &json!({ "path": "/work" }))).await;
         // A condition that turns bad is an Event.
         apply(plane, &operation(&namespace, "zone-b", "/zone-a", &one("zone-a"), &json!({}))).await;
         let told = tokio::time::timeout(STEP * 2, server.logged(&format!("cannot {verb} resource"))).await;
@@ -119,4 +125,34 @@ async fn one_verb_less_is_told_by_its_name_and_resource() {
         let is_told = |line: &str| [&failed, &remedy, &right].iter().all(|words| line.contains(&***words));
         assert!(log.lines().any(is_told), "{failed} ... {remedy} ... {right}: {log}");
     }
+}
+
+/// A role of an earlier version, and definitions of one: what there was runs as it did.
+#[tokio::test]
+async fn who_may_not_list_exchanges_serves_operations_all_the_same() {
+    let plane = ControlPlane::shared().await;
+    crd::installed(plane).await;
+    let namespace = plane.namespace("earlier").await;
+    let mut documents = rbac(&namespace);
+    for document in &mut documents {
+        if let Some(rules) = document.get_mut("rules").and_then(Value::as_array_mut) {
+            rules.retain(|rule| {
+                !rule["resources"][0].as_str().is_some_and(|resource| resource.starts_with("exchanges"))
+            });
+        }
+    }
+    apply_all(plane, &documents).await;
+    let dir = WorkDir::new().expect("a folder");
+    let kubeconfig = kubeconfig(plane, &namespace, &dir).await;
+    let mut server = sidecar(&kubeconfig, &namespace, "replica-a", &[]).await;
+    apply(plane, &model(&namespace, "zone-a", 1)).await;
+    apply(plane, &operation(&namespace, "zone-a", "/zone-a", &one("zone-a"), &json!({}))).await;
+    apply(plane, &exchange(&namespace, "work", &json!({ "path": "/work" }))).await;
+    serves(&server, "/zone-a", 200).await;
+    server.logged("Exchanges cannot be watched: there are none as long as that is so").await;
+    assert_eq!(server.admin("/readyz").await.status, 200);
+    // The right comes, and with it the exchange.
+    apply_all(plane, &rbac(&namespace)).await;
+    serves(&server, "/exchange/work/claims", 405).await;
+    assert_eq!(server.get("/zone-a").await.status, 200);
 }

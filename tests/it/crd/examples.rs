@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize as _;
 use serde_json::Value;
 use tidewait::config::Grants;
-use tidewait::crd::DescribeOperation;
+use tidewait::crd::{DescribeOperation, Exchange};
 
 use crate::control_plane::ControlPlane;
 
@@ -56,6 +56,24 @@ fn operations_of_the_examples_have_no_problems() {
     assert!(operations >= 4, "each kind of source has one");
 }
 
+#[test]
+fn exchanges_of_the_examples_have_no_problems() {
+    let mut exchanges = 0;
+    for (path, text) in manifests() {
+        for document in serde_yaml::Deserializer::from_str(&text) {
+            let value = Value::deserialize(document).expect("YAML");
+            if value["kind"] != "Exchange" {
+                continue;
+            }
+            let exchange: Exchange = serde_json::from_value(value).expect("an exchange");
+            let sound = exchange.exchange();
+            assert!(sound.is_ok(), "{}: {sound:?}", path.display());
+            exchanges += 1;
+        }
+    }
+    assert!(exchanges >= 2, "{exchanges}");
+}
+
 /// A part of a schema, or of a value, and the way to each leaf of it, below `way`.
 fn leaves(schema: &Value, way: &str, found: &mut BTreeSet<String>) {
     match (&schema["properties"], &schema["items"]["properties"]) {
@@ -92,7 +110,7 @@ fn every_field_stands_in_an_example() {
         })
         .collect();
     let mut fields = 0;
-    for kind in ["DescribeOperation", "NetworkModel"] {
+    for kind in ["DescribeOperation", "NetworkModel", "Exchange"] {
         let schema = schemas.iter().find(|schema| schema["spec"]["names"]["kind"] == kind).expect(kind);
         let mut all = BTreeSet::new();
         let spec = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
@@ -115,7 +133,7 @@ async fn kustomizations_apply() {
     plane
         .kubectl_ok(&["apply", "-f", &deploy.join("examples/beside-an-app/namespace.yaml").display().to_string()], None)
         .await;
-    for (folder, objects) in [(deploy.join("base"), 6), (deploy.join("examples/beside-an-app"), 11)] {
+    for (folder, objects) in [(deploy.join("base"), 7), (deploy.join("examples/beside-an-app"), 12)] {
         let folder = folder.display().to_string();
         let arguments =
             ["apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "-k", &folder];

@@ -12,6 +12,11 @@ use crate::control_plane::ControlPlane;
 
 /// The answer to `kubectl apply --dry-run=server` of many specs: for each, what is wrong with it, if anything.
 async fn verdicts(specs: &[Value]) -> Vec<Option<String>> {
+    verdicts_of("DescribeOperation", specs).await
+}
+
+/// The same, of specs of this kind.
+pub(super) async fn verdicts_of(kind: &str, specs: &[Value]) -> Vec<Option<String>> {
     let plane = ControlPlane::shared().await;
     super::installed(plane).await;
     let namespace = plane.namespace("manifests").await;
@@ -19,7 +24,7 @@ async fn verdicts(specs: &[Value]) -> Vec<Option<String>> {
         let name = format!("case-{index}");
         json!({
             "apiVersion": "tidewait.dev/v1alpha1",
-            "kind": "DescribeOperation",
+            "kind": kind,
             "metadata": { "name": name, "namespace": &*namespace },
             "spec": spec,
         })
@@ -30,7 +35,7 @@ async fn verdicts(specs: &[Value]) -> Vec<Option<String>> {
     let output = plane.kubectl(&["apply", "--dry-run=server", "-f", "-"], Some(&items.join("\n---\n"))).await;
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let verdict = |index: usize| {
-        let good = out.contains(&format!("describeoperation.tidewait.dev/case-{index} created (server dry run)"));
+        let good = out.contains(&format!("{}.tidewait.dev/case-{index} created (server dry run)", kind.to_lowercase()));
         // kubectl words one refusal and several in two ways.
         let bad = err.split_once(&format!("\"case-{index}\" is invalid: ")).map(|(_, rest)| {
             let end = ["\nError from server", "\nThe "].iter().filter_map(|next| rest.find(next)).min();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tidewait::crd::{DescribeOperation, DescribeReplica, NetworkModel};
+use tidewait::crd::{DescribeOperation, DescribeReplica, Exchange, NetworkModel};
 
 use crate::control_plane::ControlPlane;
 use crate::server::STEP;
@@ -22,10 +22,50 @@ async fn kubectl_shows_columns_that_tell_what_is_wrong() {
     let mut replica = object("DescribeReplica", json!({}));
     replica.as_object_mut().expect("an object").remove("spec");
     let operation = json!({ "path": "/zone-a", "source": { "configMap": { "name": "models" } } });
-    let items = [object("DescribeOperation", operation), object("NetworkModel", json!({ "mtu": 1450 })), replica];
+    let exchange = object("Exchange", json!({ "path": "/work" }));
+    let model = object("NetworkModel", json!({ "mtu": 1450 }));
+    let items = [object("DescribeOperation", operation), model, exchange, replica];
     let list = json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string();
     plane.kubectl_ok(&["apply", "--server-side", "-f", "-"], Some(&list)).await;
 
+    for (name, status) in statuses() {
+        let patch = json!({ "status": status }).to_string();
+        let arguments = ["patch", "-n", &namespace, name, "--subresource=status", "--type=merge", "-p", &patch];
+        plane.kubectl_ok(&arguments, None).await;
+        // What the schema knows and what the types know is the same.
+        let stored = plane.kubectl_ok(&["get", "-n", &namespace, name, "-o", "json"], None).await;
+        let stored: Value = serde_json::from_str(&stored).expect("JSON");
+        assert_eq!(stored["status"], status, "{name}");
+        let read = match stored["kind"].as_str() {
+            Some("DescribeOperation") => through::<DescribeOperation>(stored),
+            Some("NetworkModel") => through::<NetworkModel>(stored),
+            Some("Exchange") => through::<Exchange>(stored),
+            _ => through::<DescribeReplica>(stored),
+        };
+        assert_eq!(read["status"], status, "{name}");
+    }
+
+    let shown = plane.kubectl_ok(&["get", "-n", &namespace, "dop,netm,exch,drep"], None).await;
+    for line in [
+        "NAME PATH SOURCE READY CONVERGED AGENTS LAGGING REJECTING PARKED AGE",
+        "describeoperation.tidewait.dev/zone-a /zone-a ConfigMap models True False 7 2 1 5 *",
+        "NAME ACCEPTED SERVED CONVERGED STATE AGE",
+        "networkmodel.tidewait.dev/zone-a True True Unknown e.1.d *",
+        "NAME PATH WORKERS SLOTS QUEUED OLDEST DEAD READY AGE",
+        "exchange.tidewait.dev/zone-a /work 3 6 5 * 1 True *",
+        "NAME OPERATIONS PARKED AGENTS LAGGING REJECTING WRITTEN AGE",
+        "describereplica.tidewait.dev/zone-a 1 5 7 2 1 * *",
+    ] {
+        assert!(has_line(&shown, line), "{line}\nis not in\n{shown}");
+    }
+    let wide = plane.kubectl_ok(&["get", "-n", &namespace, "dop", "-o", "wide"], None).await;
+    assert!(has_line(&wide, "zone-a /zone-a ConfigMap models True False 7 2 1 5 * True False 3 e.1.d"), "{wide}");
+    let all = plane.kubectl_ok(&["get", "-n", &namespace, "tidewait", "-o", "name"], None).await;
+    assert_eq!(all.lines().count(), 4, "the category names all kinds: {all}");
+}
+
+/// A status of each kind, with all that it can say.
+fn statuses() -> [(&'static str, Value); 4] {
     let condition = |kind: &str, status: &str| json!({ "type": kind, "status": status, "reason": "Why", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z" });
     let agent = json!({ "name": "node-7", "reason": "Rejecting", "since": "2026-01-01T00:00:00Z" });
     let reported = json!({
@@ -33,7 +73,12 @@ async fn kubectl_shows_columns_that_tell_what_is_wrong() {
         "agents": { "total": 7, "converged": 4, "lagging": 2, "rejecting": 1, "evicted": 0 }, "worstAgents": [agent.clone()],
         "laggingSince": "2026-01-01T00:00:00Z",
     });
-    for (name, status) in [
+    let dead = json!({ "item": "i", "key": "cam-7", "attempts": 3, "at": "2026-01-01T00:00:00Z" });
+    let served = json!({
+        "name": "zone-a", "path": "/work", "workers": 3, "slots": 6, "busy": 4, "queued": 5, "dead": 1,
+        "oldest": "2026-01-01T00:00:00Z", "lastDead": [dead.clone()],
+    });
+    [
         (
             "dop/zone-a",
             json!({
@@ -48,40 +93,18 @@ async fn kubectl_shows_columns_that_tell_what_is_wrong() {
             json!({ "stateId": "e.1.d", "conditions": [condition("Accepted", "True"), condition("Served", "True"), condition("Converged", "Unknown")] }),
         ),
         (
-            "drep/zone-a",
-            json!({ "version": "0.1.0", "writtenAt": "2026-01-01T00:00:00Z", "totals": { "operations": 1, "parked": 5, "agents": 7, "lagging": 2, "rejecting": 1 }, "operations": [reported] }),
+            "exch/zone-a",
+            json!({
+                "observedGeneration": 1, "replicas": 2, "workers": 3, "slots": 6, "busy": 4, "queued": 5, "dead": 1,
+                "oldest": "2026-01-01T00:00:00Z", "lastDead": [dead.clone()],
+                "conditions": [condition("Accepted", "True"), condition("Ready", "True"), condition("HasWorkers", "False")],
+            }),
         ),
-    ] {
-        let patch = json!({ "status": status }).to_string();
-        let arguments = ["patch", "-n", &namespace, name, "--subresource=status", "--type=merge", "-p", &patch];
-        plane.kubectl_ok(&arguments, None).await;
-        // What the schema knows and what the types know is the same.
-        let stored = plane.kubectl_ok(&["get", "-n", &namespace, name, "-o", "json"], None).await;
-        let stored: Value = serde_json::from_str(&stored).expect("JSON");
-        assert_eq!(stored["status"], status, "{name}");
-        let read = match stored["kind"].as_str() {
-            Some("DescribeOperation") => through::<DescribeOperation>(stored),
-            Some("NetworkModel") => through::<NetworkModel>(stored),
-            _ => through::<DescribeReplica>(stored),
-        };
-        assert_eq!(read["status"], status, "{name}");
-    }
-
-    let shown = plane.kubectl_ok(&["get", "-n", &namespace, "dop,netm,drep"], None).await;
-    for line in [
-        "NAME PATH SOURCE READY CONVERGED AGENTS LAGGING REJECTING PARKED AGE",
-        "describeoperation.tidewait.dev/zone-a /zone-a ConfigMap models True False 7 2 1 5 *",
-        "NAME ACCEPTED SERVED CONVERGED STATE AGE",
-        "networkmodel.tidewait.dev/zone-a True True Unknown e.1.d *",
-        "NAME OPERATIONS PARKED AGENTS LAGGING REJECTING WRITTEN AGE",
-        "describereplica.tidewait.dev/zone-a 1 5 7 2 1 * *",
-    ] {
-        assert!(has_line(&shown, line), "{line}\nis not in\n{shown}");
-    }
-    let wide = plane.kubectl_ok(&["get", "-n", &namespace, "dop", "-o", "wide"], None).await;
-    assert!(has_line(&wide, "zone-a /zone-a ConfigMap models True False 7 2 1 5 * True False 3 e.1.d"), "{wide}");
-    let all = plane.kubectl_ok(&["get", "-n", &namespace, "tidewait", "-o", "name"], None).await;
-    assert_eq!(all.lines().count(), 3, "the category names all kinds: {all}");
+        (
+            "drep/zone-a",
+            json!({ "exchanges": [served], "version": "0.1.0", "writtenAt": "2026-01-01T00:00:00Z", "totals": { "operations": 1, "parked": 5, "agents": 7, "lagging": 2, "rejecting": 1 }, "operations": [reported] }),
+        ),
+    ]
 }
 
 /// An object by way of its type.
@@ -115,6 +138,10 @@ async fn kubectl_explains_the_fields() {
         ("dop.spec.access.rules.restrict", "{name}, {node} and {pod} stand for the client's own; at most 64."),
         ("dop.status.worstAgents", "Rejecting: it could not apply it."),
         ("netm.spec", "The model: any fields."),
+        ("exch", "A path whose requests wait for workers that dial in or poll."),
+        ("exch.spec.queue.length", "one more is answered 503. Default: 1,000."),
+        ("exch.spec.hold.default", "Default: 25s, or max where that is shorter."),
+        ("exch.status.oldest", "Since when the oldest of them has waited"),
         ("drep.status.operations.inputs", "a hash over the uid and the generation"),
     ] {
         let explained = explained(plane, field).await;

@@ -91,15 +91,13 @@ async fn ask_all(
     worker: &Worker,
     (driven, known): (&Driven, Option<Arc<workers::Worker>>),
 ) -> Went {
-    let mut stop = worker.stop.clone();
-    let drains = stop.left(crate::lifecycle::stop::Phase::default());
-    let mut drains = std::pin::pin!(drains);
+    let mut leaves = std::pin::pin!(worker.leaves());
     loop {
         let mut slot = worker.exchange.offer(worker.key.clone(), known.clone());
         let given = tokio::select! {
             biased;
             () = driven.ended.cancelled() => return driven.went(),
-            _ = &mut drains => return Went::because("this server stops"),
+            why = &mut leaves => return Went::because(why),
             given = slot.given() => given,
             () = sleep(EXCHANGE_IDLE) => return Went::briefly("it was idle for long"),
         };

@@ -32,7 +32,6 @@ use crate::exchange::core::Lost;
 use crate::exchange::job::Job;
 use crate::exchange::workers::{self, Went};
 use crate::http::request_body::StreamBody;
-use crate::lifecycle::stop;
 use crate::room::room;
 
 /// A connection, as its slots know it.
@@ -137,15 +136,13 @@ async fn pings(mut ping: PingPong, (sender, slots): (SendRequest<Bytes>, usize),
 /// Asks for one item after the other.
 async fn slot(shared: &Shared, index: usize) {
     let Shared { worker, known, sender, limit, closing } = shared;
-    let mut stop = worker.stop.clone();
-    let drains = stop.left(stop::Phase::default());
-    let mut drains = std::pin::pin!(drains);
+    let mut leaves = std::pin::pin!(worker.leaves());
     let (mut opens, mut shuts) = (limit.clone(), limit.clone());
     loop {
         tokio::select! {
             biased;
             () = closing.cancelled() => return,
-            _ = &mut drains => return,
+            _ = &mut leaves => return,
             // The sender lives as long as the connection.
             Ok(_) = opens.wait_for(|limit| *limit > index) => {}
         }
@@ -153,7 +150,7 @@ async fn slot(shared: &Shared, index: usize) {
         let given = tokio::select! {
             biased;
             () = closing.cancelled() => return,
-            _ = &mut drains => return,
+            _ = &mut leaves => return,
             given = slot.given() => given,
             Ok(_) = shuts.wait_for(|limit| *limit <= index) => continue,
         };
@@ -167,7 +164,7 @@ async fn slot(shared: &Shared, index: usize) {
             tokio::select! {
                 biased;
                 () = closing.cancelled() => return,
-                _ = &mut drains => return,
+                _ = &mut leaves => return,
                 () = sleep(EXCHANGE_REFUSED) => {}
             }
         }

@@ -1,0 +1,53 @@
+//! The statuses of `Exchange`s.
+
+use kube::core::ApiResource;
+use tokio::time::Instant;
+
+use super::{Statuses, now};
+use crate::bounds::EXCHANGE_STATUS;
+use crate::controller::exchange_status::{self, ExchangeReport};
+use crate::controller::exchanges::News;
+use crate::controller::metrics::Written;
+use crate::controller::plan::Verdict;
+use crate::controller::status;
+use crate::controller::writer::{Write, WriteOutcome};
+use crate::crd::Exchange;
+use crate::crd::exchange::ExchangeStatus;
+
+impl Statuses {
+    /// Writes the status of an exchange if it differs from what stands on the API server: for other numbers alone, once in a while.
+    pub(super) async fn exchange(
+        &mut self,
+        name: &str,
+        verdict: &Verdict,
+        stands: (u64, Option<ExchangeStatus>),
+        reports: &[ExchangeReport],
+    ) {
+        let uid = &verdict.uid;
+        let (version, old) = self.exchanges.of(uid, stands);
+        let new = exchange_status::of_exchange(old.as_ref(), verdict, reports, &now());
+        let is_due = match exchange_status::news(old.as_ref(), &new) {
+            News::None => false,
+            News::Numbers => self.paces.get(uid).is_none_or(|until| Instant::now() >= *until),
+            News::AtOnce => true,
+        };
+        if !is_due {
+            return;
+        }
+        let resource = ApiResource::erase::<Exchange>(&());
+        let write = Write { written: Written::Exchange, resource, name, uid, version };
+        match self.writer.write(&write, &new).await {
+            WriteOutcome::Written(version) => {
+                let old = old.map(|old| old.conditions).unwrap_or_default();
+                for bad in status::newly_failing(&old, &new.conditions) {
+                    self.writer.record_event(&write, bad).await;
+                }
+                self.paces.insert(uid.clone(), Instant::now() + EXCHANGE_STATUS);
+                self.exchanges.0.insert(uid.clone(), (version, Some(new)));
+            }
+            // What it says now is watched.
+            WriteOutcome::Conflict => drop(self.exchanges.0.remove(uid)),
+            WriteOutcome::Not => {}
+        }
+    }
+}
