@@ -39,6 +39,7 @@ pub mod metrics;
 mod notes;
 pub mod registry;
 pub mod result;
+mod rules;
 mod shown;
 mod slot;
 mod standing;
@@ -389,24 +390,6 @@ pub fn random() -> u128 {
     // It fails only where the system gives no randomness at all; then no id may be made.
     rand::fill(&mut bytes).expect("the system gives random bytes");
     u128::from_be_bytes(bytes)
-}
-
-impl Rules {
-    fn of(config: &config::Exchange) -> Self {
-        Self {
-            queue_length: config.queue.length,
-            per_client: config.queue.per_client,
-            queue_age: config.queue.age,
-            async_age: config.queue.async_age,
-            deadline: config.deadline,
-            first_touch: config.lease.first,
-            lease: config.lease.length,
-            attempts: config.attempts,
-            repeat: config.repeat,
-            keep: config.result.keep,
-            refuse_after: config.refuse_after,
-        }
-    }
 }
 
 #[cfg(test)]

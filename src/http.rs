@@ -178,13 +178,11 @@ impl Router {
 
     /// Whether a request with this head is for an event loop, since it may wait for long.
     fn parks(&self, bytes: &[u8], passed: &head::Passed) -> bool {
-        self.operation(bytes, passed).is_some() || !self.exchanges.is_empty() && self.waits(bytes, passed).is_some()
-    }
-
-    /// Some: it waits for an exchange.
-    fn waits(&self, bytes: &[u8], passed: &head::Passed) -> Option<()> {
-        let parts = head::parts(passed.rewritten.as_deref().unwrap_or(&bytes[..passed.length]))?;
-        self.exchange_at(parts.uri.path())?.waits(&parts.method).then_some(())
+        let waits = || {
+            let parts = head::parts(passed.rewritten.as_deref().unwrap_or(&bytes[..passed.length]))?;
+            Some(self.exchange_at(parts.uri.path())?.waits(&parts.method))
+        };
+        self.operation(bytes, passed).is_some() || !self.exchanges.is_empty() && waits() == Some(true)
     }
 
     /// Whether something may be at a path that no operation has.
