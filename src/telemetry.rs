@@ -7,6 +7,7 @@
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::trace::SdkTracerProvider;
@@ -73,12 +74,23 @@ pub enum TelemetryError {
     Subscriber(#[source] Box<dyn Error + Send + Sync>),
 }
 
+/// Whether spans are exported. Not asked of tracing: where filters of layers answer that a span is not enabled, the next line
+/// of the same thread can be lost with it.
+static MAKES_SPANS: AtomicBool = AtomicBool::new(false);
+
+/// Whether spans are made.
+#[must_use]
+pub fn makes_spans() -> bool {
+    MAKES_SPANS.load(Ordering::Relaxed)
+}
+
 /// Sets up logs and, with an endpoint, traces. Once a process, inside its runtime.
 pub fn start(log: &Log, otlp_endpoint: Option<&str>) -> Result<Telemetry, TelemetryError> {
     let traces = otlp_endpoint.map(otlp::provider).transpose()?;
     let lines = Writer::start(Target::Error).map_err(TelemetryError::Thread)?;
     let (subscriber, level) = subscriber(log, &lines, traces.as_ref())?;
     subscriber.try_init().map_err(|error| TelemetryError::Subscriber(error.into()))?;
+    MAKES_SPANS.store(traces.is_some(), Ordering::Relaxed);
     // The default writes to standard error itself, and would wait for its reader.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);

@@ -29,6 +29,9 @@ impl Trace {
     /// one is the smaller.
     #[must_use]
     pub fn of(request: &Parts, connection: &Connection) -> Option<Box<Self>> {
+        if !are_made() {
+            return None;
+        }
         let span = tracing::info_span!(
             target: SPANS,
             parent: None,
@@ -77,7 +80,7 @@ impl Trace {
 /// Whether spans are made.
 #[must_use]
 pub fn are_made() -> bool {
-    tracing::span_enabled!(target: SPANS, tracing::Level::INFO)
+    crate::telemetry::makes_spans()
 }
 
 /// The method, if it is a known one: names of spans are a closed set.
