@@ -43,6 +43,9 @@ pub const EXCHANGE_STALLED: Duration = Duration::from_secs(20);
 pub const EXCHANGE_KEPT_BYTES: usize = 256 * 1024 * 1024;
 /// The part of `Retry-After` that is added to it at random at most.
 pub const EXCHANGE_JITTER: f64 = 0.2;
+/// How long a consumer may send nothing of a body that a worker waits for; then its request fails, and the worker's work is
+/// cancelled.
+pub const EXCHANGE_SILENT: Duration = Duration::from_secs(20);
 /// How long a body may take that is stored before a worker has the request.
 pub const EXCHANGE_BODY: Duration = Duration::from_secs(30);
 /// The longest hold of a worker's poll.

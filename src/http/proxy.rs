@@ -51,6 +51,8 @@ mod metrics;
 mod outbound;
 mod tasks;
 mod tunnel;
+
+pub(in crate::http) use body::Idle;
 mod upload;
 
 pub use self::answer::ProxyBody;

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::bodies::{Waits, WorkerBody};
 use super::{Answered, empty, insert, problem_response};
-use crate::bounds::{EXCHANGE_GRACE, EXCHANGE_JITTER};
+use crate::bounds::{EXCHANGE_GRACE, EXCHANGE_JITTER, EXCHANGE_SILENT};
 use crate::describe::Problem;
 use crate::describe::problem::Kind;
 use crate::exchange::Consumer;
@@ -53,6 +53,10 @@ pub(super) fn ended(mut consumer: Consumer, outcome: Outcome, wants: Wants, end:
     let mut response = Response::new(body);
     *response.status_mut() = answer.status;
     *response.headers_mut() = answer.headers.clone();
+    if answer.status == StatusCode::NO_CONTENT {
+        // It has no body (RFC 9110, section 8.6), whatever the worker says.
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+    }
     response
 }
 
@@ -73,7 +77,9 @@ pub(super) fn gone() -> Problem {
 
 /// The request is not whole.
 pub(super) fn broken() -> Problem {
-    Problem::new(Kind::MalformedRequest, "the body broke off: send all of it")
+    let seconds = EXCHANGE_SILENT.as_secs();
+    let detail = format!("the body broke off, or nothing of it came for {seconds} s: send all of it at once");
+    Problem::new(Kind::MalformedRequest, detail)
 }
 
 /// Why there is no answer.
@@ -98,8 +104,9 @@ fn problem(failure: Failure) -> Problem {
         ),
         Failure::Broke => Problem::new(
             Kind::WorkerBroke,
-            "the worker is gone, which may have begun: the work may have been done; with an Idempotency-Key, or where the \
-             exchange says repeat: always, another worker takes it",
+            "a worker that may have begun is gone, and no other has finished the request: the work may have been done; another \
+             worker is given it, up to attempts, where its method is idempotent, it has an Idempotency-Key, or the exchange \
+             says repeat: always",
         ),
         Failure::Malformed => {
             Problem::new(Kind::WorkerMalformed, "what the worker answered is not HTTP: look at its log")

@@ -1,19 +1,24 @@
 //! A consumer's request, as workers get it.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 
 use super::{Received, insert};
+use crate::bounds::EXCHANGE_SILENT;
 use crate::exchange::body;
 use crate::exchange::core::{Once, Submission};
 use crate::exchange::entry::Request;
 use crate::exchange::id::ItemId;
 use crate::exchange::job::Job;
 use crate::http::forwarded::{self, CallerFields, Peer};
+use crate::http::proxy::Idle;
 use crate::http::request_body::RequestBody;
 use crate::protocol::fields::{
     EXCHANGE_ATTEMPT, EXCHANGE_ITEM, EXCHANGE_REDIRECT, EXCHANGE_TIME_LEFT, IDEMPOTENCY_KEY, X_REQUEST_ID,
@@ -21,7 +26,32 @@ use crate::protocol::fields::{
 
 /// The body of a consumer's request, of which nothing is read yet.
 pub(super) fn incoming(body: RequestBody) -> body::Incoming {
-    body.map_err(|error| Box::new(error) as body::BodyError).boxed_unsync()
+    ConsumerBody { body, idle: Idle::new(Some(EXCHANGE_SILENT)) }.boxed_unsync()
+}
+
+/// A body that breaks off where its consumer sends nothing for long: it would keep the slot of a worker.
+struct ConsumerBody {
+    body: RequestBody,
+    idle: Idle,
+}
+
+impl Body for ConsumerBody {
+    type Data = Bytes;
+    type Error = body::BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let this = &mut *self;
+        let polled = Pin::new(&mut this.body).poll_frame(cx).map_err(Into::into);
+        this.idle.bound(polled, cx, |limit| format!("nothing of the body has come for {} s", limit.as_secs()).into())
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// What a request is to workers.

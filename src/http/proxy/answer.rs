@@ -94,7 +94,7 @@ impl Body for ProxyBody {
             }
         };
         let polled = polled.map_ok(|frame| trailers(frame, forwarded::trailers_to_client));
-        let frame = this.idle.bound(polled, cx);
+        let frame = this.idle.bound(polled, cx, BodyError::Idle);
         match &frame {
             Poll::Ready(None) => this.ended = true,
             Poll::Ready(Some(Err(_))) => this.tally.set(ProxyOutcome::Cut),

@@ -28,16 +28,14 @@ pub enum BodyError {
 
 /// A limit for silence; its timer is made at the first one.
 #[derive(Debug)]
-pub(super) struct Idle {
+pub(in crate::http) struct Idle {
     limit: Option<Duration>,
     timer: Option<Pin<Box<Sleep>>>,
     waiting: bool,
 }
 
-pub(super) type Polled = Option<Result<Frame<Bytes>, BodyError>>;
-
 impl Idle {
-    pub(super) fn new(limit: Option<Duration>) -> Self {
+    pub(in crate::http) fn new(limit: Option<Duration>) -> Self {
         Self { limit, timer: None, waiting: false }
     }
 
@@ -59,13 +57,18 @@ impl Idle {
     }
 
     /// What `polled` gave, and an error where that is nothing for too long.
-    pub(super) fn bound(&mut self, polled: Poll<Polled>, cx: &mut Context<'_>) -> Poll<Polled> {
+    pub(in crate::http) fn bound<T, E>(
+        &mut self,
+        polled: Poll<Option<Result<T, E>>>,
+        cx: &mut Context<'_>,
+        error: impl FnOnce(Duration) -> E,
+    ) -> Poll<Option<Result<T, E>>> {
         match polled {
             Poll::Ready(frame) => {
                 self.reset();
                 Poll::Ready(frame)
             }
-            Poll::Pending => self.poll(cx).map(|limit| Some(Err(BodyError::Idle(limit)))),
+            Poll::Pending => self.poll(cx).map(|limit| Some(Err(error(limit)))),
         }
     }
 }

@@ -102,7 +102,7 @@ impl Body for Upload {
                 Ok(trailers(frame, |fields| forwarded::trailers_to_app(fields, &sending.identity)))
             })
         });
-        let frame = sending.idle.bound(polled, cx);
+        let frame = sending.idle.bound(polled, cx, BodyError::Idle);
         match &frame {
             Poll::Pending => sending.progress.wanted(),
             Poll::Ready(Some(Ok(_))) => sending.progress.moved(),

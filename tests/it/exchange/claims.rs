@@ -194,3 +194,14 @@ async fn a_held_beat_tells_at_once_that_the_consumer_has_left() {
     server.metric_becomes("tidewait_exchange_cancelled_total{by=\"consumer\",exchange=\"work\"}", 1.0).await;
     server.metric_becomes("tidewait_exchange_in_flight{exchange=\"work\"}", 0.0).await;
 }
+
+#[tokio::test]
+async fn an_answer_without_a_body_has_no_length() {
+    let server = start(&[]).await;
+    let mut consumer = send(server.listen, "GET", "/work", &[], "").await;
+    let claim = ask(server.listen, "POST", "/exchange/work/claims", &[], "").await;
+    let fields = [("Exchange-Status", "204")];
+    assert_eq!(ask(server.listen, "POST", claim.field("location"), &fields, "dropped").await.status, 204);
+    let reply = consumer.reply().await;
+    assert_eq!((reply.status, reply.field("content-length")), (204, ""));
+}

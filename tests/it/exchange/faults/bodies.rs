@@ -3,7 +3,7 @@
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::super::{Dialled, ask, send, start, text};
-use super::{CLAIMS, IN_FLIGHT, LINKS, QUEUED, REVERSE, Rig, Worker};
+use super::{CLAIMS, FREE, IN_FLIGHT, LINKS, Link, QUEUED, REVERSE, Rig, Worker};
 use crate::server::{Client, STEP};
 
 /// Sends a request of which this is written.
@@ -161,6 +161,19 @@ async fn nobody_is_asked_for_one_before_a_worker_has_its_request() {
         drop(worker);
         rig.becomes(0.0, 0.0).await;
     }
+}
+
+#[tokio::test]
+async fn one_of_which_nothing_comes_for_long_frees_the_worker() {
+    let rig = Rig::start().await;
+    let mut silent = begun(&rig, "Content-Length: 100\r\n\r\nabc").await;
+    let mut worker = rig.dial(Link::Http2).await;
+    worker.head().await;
+    let reply = silent.reply().await;
+    assert_eq!(reply.status, 400, "{}", text(&reply));
+    assert!(text(&reply).contains("nothing of it came for 20 s"), "{}", text(&reply));
+    rig.becomes(0.0, 0.0).await;
+    rig.server.metric_becomes(FREE, 1.0).await;
 }
 
 #[tokio::test]
