@@ -22,8 +22,9 @@ use crate::hub;
 use crate::lifecycle::ready::ReadinessCheck;
 use crate::lifecycle::stop::{Signals, Stop};
 use crate::lifecycle::tasks::{Fatal, Tasks};
+use crate::lifecycle::wanted::Wanted;
 use crate::operation::{self, OperationRegistry};
-use crate::operations::{Dependencies, Operations, Wanted};
+use crate::operations::{Dependencies, Operations};
 use crate::sockets;
 use crate::sources::describe::Holdings;
 use crate::sources::disk::DiskError;
@@ -153,7 +154,7 @@ impl App {
         &self,
         registry: &Registry,
         rules: &Arc<watch::Sender<u64>>,
-        exchanges: (Arc<ExchangeRegistry>, watch::Sender<crate::exchanges::Wanted>),
+        exchanges: (Arc<ExchangeRegistry>, watch::Sender<Wanted<crate::config::Exchange>>),
         tasks: &mut Tasks,
     ) -> Result<(Arc<OperationRegistry>, Option<controller::Dependencies>), AppError> {
         let dependencies = Dependencies {

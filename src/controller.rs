@@ -16,13 +16,14 @@ use std::time::Duration;
 use kube::Client;
 use tokio::sync::watch;
 
+use crate::config;
 use crate::crd::describe_operation::DescribeOperationStatus;
 use crate::crd::exchange::ExchangeStatus;
 use crate::exchange::registry::ExchangeRegistry;
 use crate::lifecycle::tasks::{TaskResult, Tasks};
+use crate::lifecycle::wanted::Wanted;
 use crate::operation::OperationRegistry;
 use crate::sources::kubernetes::Metrics as Requests;
-use crate::{config, operations};
 
 mod exchange_status;
 mod exchanges;
@@ -110,7 +111,7 @@ pub fn start(
     dependencies: &Dependencies,
     config: &config::Config,
     tables: &Tables,
-    wanted: (watch::Sender<operations::Wanted>, watch::Sender<crate::exchanges::Wanted>),
+    wanted: (watch::Sender<Wanted<config::Operation>>, watch::Sender<Wanted<config::Exchange>>),
     tasks: &mut Tasks,
 ) {
     let (tells, knows) = watch::channel(Arc::default());

@@ -19,15 +19,7 @@ use crate::exchange::Exchange;
 use crate::exchange::metrics::Families;
 use crate::exchange::registry::{ExchangeRegistry, Former};
 use crate::lifecycle::tasks::{Fatal, TaskResult};
-
-/// What is to run.
-#[derive(Debug, Clone)]
-pub struct Wanted {
-    /// No two have a name or a path in common.
-    pub exchanges: Arc<Vec<config::Exchange>>,
-    /// What must be known before these are all; none: they are.
-    pub unknown: Option<&'static str>,
-}
+use crate::lifecycle::wanted::{Follower, Wanted};
 
 /// The exchanges that run.
 #[derive(Debug)]
@@ -59,18 +51,6 @@ struct Running {
     end: CancellationToken,
 }
 
-impl Wanted {
-    /// Exactly these exchanges.
-    #[must_use]
-    pub fn all(exchanges: Vec<config::Exchange>) -> Self {
-        Self { exchanges: Arc::new(exchanges), unknown: None }
-    }
-
-    fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.exchanges, &other.exchanges) && self.unknown == other.unknown
-    }
-}
-
 impl Exchanges {
     /// None runs yet.
     #[must_use]
@@ -86,29 +66,19 @@ impl Exchanges {
     }
 
     /// Makes what runs what is wanted, until a task fails. Once nobody can want anything else, it stays as it is.
-    pub async fn run(mut self, mut wanted: watch::Receiver<Wanted>) -> TaskResult {
-        let mut made: Option<Wanted> = None;
+    pub async fn run(mut self, wanted: watch::Receiver<Wanted<config::Exchange>>) -> TaskResult {
+        let mut wanted = Follower::new(wanted);
         loop {
-            let differs = |wanted: &Wanted| made.as_ref().is_none_or(|made| !made.is(wanted));
-            let next = async {
-                // The guard must not be held over an await.
-                let next = wanted.wait_for(differs).await.ok().map(|wanted| wanted.clone());
-                match next {
-                    Some(next) => next,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 Some(ended) = self.tasks.join_next() => match ended {
                     Ok(Ended::Exchange(exchange)) => self.forget(&exchange),
                     Ok(Ended::Endpoint(endpoint)) => self.forget_endpoint(&endpoint),
                     Err(panicked) => return Err(Fatal::Panicked(panicked).into()),
                 },
-                next = next => {
-                    self.reconcile(&next.exchanges);
+                next = wanted.next() => {
+                    self.reconcile(&next.configs);
                     // Not before they are found: until then a path may be one of theirs.
                     self.table.wait_for(next.unknown);
-                    made = Some(next);
                 }
             }
         }

@@ -17,21 +17,13 @@ use crate::bounds::{REPORTS, STATE_ANSWER};
 use crate::config;
 use crate::hub::{self, Hub};
 use crate::lifecycle::tasks::{Fatal, TaskResult};
+use crate::lifecycle::wanted::{Follower, Wanted};
 use crate::operation::{self, Feed, Operation, OperationRegistry, Run};
 use crate::sources::disk::{Disk, DiskError};
 
 mod dependencies;
 
 pub use dependencies::Dependencies;
-
-/// What is to run.
-#[derive(Debug, Clone)]
-pub struct Wanted {
-    /// Names and paths are distinct.
-    pub operations: Arc<Vec<config::Operation>>,
-    /// What must be known before these are all; none: they are.
-    pub unknown: Option<&'static str>,
-}
 
 /// The operations that run.
 #[expect(missing_debug_implementations, reason = "kube's client has none")]
@@ -53,18 +45,6 @@ struct Running {
     wanted: watch::Sender<config::Operation>,
     /// Ends its task.
     end: CancellationToken,
-}
-
-impl Wanted {
-    /// Exactly these operations.
-    #[must_use]
-    pub fn all(operations: Vec<config::Operation>) -> Self {
-        Self { operations: Arc::new(operations), unknown: None }
-    }
-
-    fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.operations, &other.operations) && self.unknown == other.unknown
-    }
 }
 
 impl Operations {
@@ -110,29 +90,19 @@ impl Operations {
 
     /// Makes what runs what is wanted, until a task ends that nobody asked to. Once nobody can want
     /// anything else, it stays as it is.
-    pub async fn run(mut self, mut wanted: watch::Receiver<Wanted>) -> TaskResult {
-        let mut made: Option<Wanted> = None;
+    pub async fn run(mut self, wanted: watch::Receiver<Wanted<config::Operation>>) -> TaskResult {
+        let mut wanted = Follower::new(wanted);
         loop {
-            let differs = |wanted: &Wanted| made.as_ref().is_none_or(|made| !made.is(wanted));
-            let next = async {
-                // The guard must not be held over an await.
-                let next = wanted.wait_for(differs).await.ok().map(|wanted| wanted.clone());
-                match next {
-                    Some(next) => next,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 Some(ended) = self.tasks.join_next() => match ended {
                     Ok((_, Ok(()))) => {}
                     Ok((name, Err(source))) => return Err(Fatal::Failed { name, source }.into()),
                     Err(panicked) => return Err(Fatal::Panicked(panicked).into()),
                 },
-                next = next => {
-                    self.reconcile(&next.operations);
+                next = wanted.next() => {
+                    self.reconcile(&next.configs);
                     // Not before they are found: until then a path may be one of theirs.
                     self.table.wait_for(next.unknown);
-                    made = Some(next);
                 }
             }
         }

@@ -12,10 +12,11 @@ use super::{App, AppError, sockets};
 use crate::config::Config;
 use crate::exchange::metrics::Families;
 use crate::exchange::registry::ExchangeRegistry;
-use crate::exchanges::{self, Wanted};
+use crate::exchanges;
 use crate::http::exchange::{Exchanges, raw};
 use crate::lifecycle::stop::Stop;
 use crate::lifecycle::tasks::Tasks;
+use crate::lifecycle::wanted::Wanted;
 
 /// The raw ports of all exchanges, in their order.
 pub(super) fn bind(config: &Config) -> Result<Vec<Option<TcpListener>>, AppError> {
@@ -35,7 +36,7 @@ pub(super) fn start(
     stop: &Stop,
     (registry, tasks): (&Registry, &mut Tasks),
     (connections, cut): (&TaskTracker, &CancellationToken),
-) -> Result<(Arc<ExchangeRegistry>, watch::Sender<Wanted>), AppError> {
+) -> Result<(Arc<ExchangeRegistry>, watch::Sender<Wanted<crate::config::Exchange>>), AppError> {
     let (config, ports) = (&app.config, std::mem::take(&mut app.raw));
     let (wanted, wants) = watch::channel(Wanted::all(config.exchanges.clone()));
     if config.exchanges.is_empty() && config.controller.is_none() {

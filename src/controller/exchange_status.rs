@@ -128,19 +128,10 @@ pub(super) fn news(old: Option<&ExchangeStatus>, new: &ExchangeStatus) -> News {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::jiff;
-
     use super::*;
     use crate::controller::plan::Refused;
+    use crate::controller::status::tests::{at, verdict};
     use crate::crd::exchange::DeadRequest;
-
-    fn at(second: i64) -> Time {
-        Time(jiff::Timestamp::from_second(second).expect("in range"))
-    }
-
-    fn verdict(refused: Option<Refused>) -> Verdict {
-        Verdict { uid: "u".to_owned(), generation: 3, runs: refused.is_none(), refused }
-    }
 
     fn report(replica: &str, workers: u64, queued: u64) -> ExchangeReport {
         let dead = DeadRequest { item: replica.to_owned(), key: None, attempts: 3, at: at(50) };

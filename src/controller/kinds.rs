@@ -4,8 +4,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::objects::Kind;
 use crate::config::{self, Grants};
-use crate::crd::describe_operation::DescribeOperationStatus;
-use crate::crd::exchange::ExchangeStatus;
+use crate::crd::describe_operation::{DescribeOperationSpec, DescribeOperationStatus};
+use crate::crd::exchange::{ExchangeSpec, ExchangeStatus};
 use crate::crd::{CONFIRM_REMOVAL, DescribeOperation, Exchange};
 
 /// `DescribeOperation`s.
@@ -16,13 +16,17 @@ pub(super) struct Exchanges;
 
 impl Kind for Operations {
     type Object = DescribeOperation;
+    type Spec = DescribeOperationSpec;
     type Config = config::Operation;
     type Status = DescribeOperationStatus;
     const NAME: &'static str = "DescribeOperation";
     const IS_OPTIONAL: bool = false;
 
-    fn config(metadata: ObjectMeta, spec: &str, grants: Grants<'_>) -> Result<config::Operation, String> {
-        let spec = serde_json::from_str(spec).map_err(|error| format!("spec cannot be read: {error}"))?;
+    fn config(
+        metadata: ObjectMeta,
+        spec: DescribeOperationSpec,
+        grants: Grants<'_>,
+    ) -> Result<config::Operation, String> {
         let confirmed = metadata.annotations.iter().flatten().find(|(key, _)| *key == CONFIRM_REMOVAL);
         let confirmed = confirmed.map(|(_, value)| value.clone());
         let operation = DescribeOperation { metadata, spec, status: None };
@@ -33,14 +37,14 @@ impl Kind for Operations {
 
 impl Kind for Exchanges {
     type Object = Exchange;
+    type Spec = ExchangeSpec;
     type Config = config::Exchange;
     type Status = ExchangeStatus;
     const NAME: &'static str = "Exchange";
     // Rights and definitions may be those of an earlier version.
     const IS_OPTIONAL: bool = true;
 
-    fn config(metadata: ObjectMeta, spec: &str, _: Grants<'_>) -> Result<config::Exchange, String> {
-        let spec = serde_json::from_str(spec).map_err(|error| format!("spec cannot be read: {error}"))?;
+    fn config(metadata: ObjectMeta, spec: ExchangeSpec, _: Grants<'_>) -> Result<config::Exchange, String> {
         Exchange { metadata, spec, status: None }.exchange().map_err(|problems| problems.to_string())
     }
 }

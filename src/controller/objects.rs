@@ -24,6 +24,8 @@ use crate::sources::reads::Reads;
 pub(super) trait Kind: Send + Sync + 'static {
     /// The object, as the API server knows it.
     type Object: kube::Resource<DynamicType = ()>;
+    /// Its spec.
+    type Spec: DeserializeOwned;
     /// What it asks for.
     type Config: Clone + Debug + PartialEq + Send + Sync;
     /// What is written of it.
@@ -34,7 +36,7 @@ pub(super) trait Kind: Send + Sync + 'static {
     const IS_OPTIONAL: bool;
 
     /// What an object with this spec asks for, or all that is wrong with it.
-    fn config(metadata: ObjectMeta, spec: &str, grants: Grants<'_>) -> Result<Self::Config, String>;
+    fn config(metadata: ObjectMeta, spec: Self::Spec, grants: Grants<'_>) -> Result<Self::Config, String>;
 }
 
 /// One object, as far as it matters here.
@@ -173,7 +175,9 @@ pub(super) fn read<K: Kind>(object: &Object, grants: Grants<'_>) -> Read<K::Conf
         Err(error) => return broken(format!("the object cannot be read: {error}")),
     };
     let created = parts.metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second());
-    let config = K::config(parts.metadata, parts.spec.map_or("null", RawValue::get), grants);
+    let spec = serde_json::from_str(parts.spec.map_or("null", RawValue::get));
+    let spec = spec.map_err(|error| format!("spec cannot be read: {error}"));
+    let config = spec.and_then(|spec| K::config(parts.metadata, spec, grants));
     let mut read = broken(String::new());
     read.asked = Asked { created, config, ..read.asked };
     read.status = parts.status.and_then(|status| serde_json::from_str(status.get()).ok());

@@ -11,8 +11,8 @@ use super::objects::{Kind, Objects};
 use super::plan::{Asked, Plan, Planner, Verdict};
 use crate::config;
 use crate::exchange::registry::ExchangeRegistry;
+use crate::lifecycle::wanted::Wanted;
 use crate::operation::OperationRegistry;
-use crate::{exchanges, operations};
 
 /// What `/readyz` and unknown paths wait for until the objects were listed once.
 const UNLISTED_OPERATIONS: &str = "the list of DescribeOperations";
@@ -39,7 +39,7 @@ pub(super) struct Planning {
     pub(super) operations: watch::Receiver<Option<Objects<Operations>>>,
     pub(super) exchanges: watch::Receiver<Option<Objects<Exchanges>>>,
     /// What is to run.
-    pub(super) wanted: (watch::Sender<operations::Wanted>, watch::Sender<exchanges::Wanted>),
+    pub(super) wanted: (watch::Sender<Wanted<config::Operation>>, watch::Sender<Wanted<config::Exchange>>),
     /// The verdict on each.
     pub(super) known: watch::Sender<Arc<KnownObjects>>,
 }
@@ -82,20 +82,8 @@ impl Planning {
         complain(Operations::NAME, &before.operations.verdicts, &known.operations.verdicts);
         complain(Exchanges::NAME, &before.exchanges.verdicts, &known.exchanges.verdicts);
         // Writes to statuses come here too, and change nothing that runs.
-        self.wanted.0.send_if_modified(|now| {
-            let differs = *now.operations != operations || now.unknown.is_some();
-            if differs {
-                *now = operations::Wanted::all(operations);
-            }
-            differs
-        });
-        self.wanted.1.send_if_modified(|now| {
-            let differs = *now.exchanges != exchanges || now.unknown.is_some();
-            if differs {
-                *now = exchanges::Wanted::all(exchanges);
-            }
-            differs
-        });
+        self.wanted.0.send_if_modified(|now| now.become_all(operations));
+        self.wanted.1.send_if_modified(|now| now.become_all(exchanges));
     }
 }
 

@@ -180,18 +180,18 @@ pub(super) fn set(conditions: &mut Vec<Condition>, kind: &'static str, finding: 
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use k8s_openapi::jiff;
 
     use super::*;
     use crate::controller::plan::Refused;
     use crate::registry::AgentCounts;
 
-    fn at(second: i64) -> Time {
+    pub(in crate::controller) fn at(second: i64) -> Time {
         Time(jiff::Timestamp::from_second(second).expect("in range"))
     }
 
-    fn verdict(refused: Option<Refused>) -> Verdict {
+    pub(in crate::controller) fn verdict(refused: Option<Refused>) -> Verdict {
         Verdict { uid: "u".to_owned(), generation: 3, runs: refused.is_none(), refused }
     }
 

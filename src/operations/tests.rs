@@ -19,7 +19,7 @@ struct Rig {
     directory: TempDir,
     registry: Registry,
     table: Arc<OperationRegistry>,
-    wanted: watch::Sender<Wanted>,
+    wanted: watch::Sender<Wanted<config::Operation>>,
     disks: BTreeMap<String, Disk>,
     running: JoinSet<TaskResult>,
 }

@@ -80,20 +80,7 @@ const ARROWS: [(&str, &[&str]); 35] = [
     ),
     (
         "controller",
-        &[
-            "bounds",
-            "config",
-            "crd",
-            "escape",
-            "exchange",
-            "exchanges",
-            "registry",
-            "lifecycle",
-            "model",
-            "operation",
-            "operations",
-            "sources",
-        ],
+        &["bounds", "config", "crd", "escape", "exchange", "registry", "lifecycle", "model", "operation", "sources"],
     ),
     (
         "http",

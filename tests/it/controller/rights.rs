@@ -107,12 +107,7 @@ async fn one_verb_less_is_told_by_its_name_and_resource() {
         }
         assert_eq!(taken, 1, "{verb} {resource} stands once in deploy/base/rbac.yaml");
         apply_all(plane, &documents).await;
-        let dir = WorkDir::new().expect("a folder");
-        let kubeconfig = kubeconfig(plane, &namespace, &dir).await;
-        let mut server = sidecar(&kubeconfig, &namespace, "replica-a", &[]).await;
-        apply(plane, &model(&namespace, "zone-a", 1)).await;
-        apply(plane, &operation(&namespace, "zone-a", "/zone-a", &one("zone-a"), &json!({}))).await;
-        apply(plane, &exchange(&namespace, "work", &json!({ "path": "/work" }))).await;
+        let (_dir, mut server) = serving(plane, &namespace).await;
         // A condition that turns bad is an Event.
         apply(plane, &operation(&namespace, "zone-b", "/zone-a", &one("zone-a"), &json!({}))).await;
         let told = tokio::time::timeout(STEP * 2, server.logged(&format!("cannot {verb} resource"))).await;
@@ -125,6 +120,17 @@ async fn one_verb_less_is_told_by_its_name_and_resource() {
         let is_told = |line: &str| [&failed, &remedy, &right].iter().all(|words| line.contains(&***words));
         assert!(log.lines().any(is_told), "{failed} ... {remedy} ... {right}: {log}");
     }
+}
+
+/// A sidecar of a namespace, which has an operation and an exchange, and the folder of its kubeconfig.
+async fn serving(plane: &ControlPlane, namespace: &str) -> (WorkDir, Server) {
+    let dir = WorkDir::new().expect("a folder");
+    let kubeconfig = kubeconfig(plane, namespace, &dir).await;
+    let server = sidecar(&kubeconfig, namespace, "replica-a", &[]).await;
+    apply(plane, &model(namespace, "zone-a", 1)).await;
+    apply(plane, &operation(namespace, "zone-a", "/zone-a", &one("zone-a"), &json!({}))).await;
+    apply(plane, &exchange(namespace, "work", &json!({ "path": "/work" }))).await;
+    (dir, server)
 }
 
 /// A role of an earlier version, and definitions of one: what there was runs as it did.
@@ -142,12 +148,7 @@ async fn who_may_not_list_exchanges_serves_operations_all_the_same() {
         }
     }
     apply_all(plane, &documents).await;
-    let dir = WorkDir::new().expect("a folder");
-    let kubeconfig = kubeconfig(plane, &namespace, &dir).await;
-    let mut server = sidecar(&kubeconfig, &namespace, "replica-a", &[]).await;
-    apply(plane, &model(&namespace, "zone-a", 1)).await;
-    apply(plane, &operation(&namespace, "zone-a", "/zone-a", &one("zone-a"), &json!({}))).await;
-    apply(plane, &exchange(&namespace, "work", &json!({ "path": "/work" }))).await;
+    let (_dir, mut server) = serving(plane, &namespace).await;
     serves(&server, "/zone-a", 200).await;
     server.logged("Exchanges cannot be watched: there are none as long as that is so").await;
     assert_eq!(server.admin("/readyz").await.status, 200);
