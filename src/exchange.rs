@@ -216,10 +216,10 @@ impl Exchange {
         self.state().core.over(claim)
     }
 
-    /// Whether a worker waits for a request, perhaps of another key.
+    /// Whether a worker waits for a request of this key.
     #[must_use]
-    pub fn has_free_slot(&self) -> bool {
-        self.state().core.free() > 0
+    pub fn has_free_slot(&self, key: Option<&Key>) -> bool {
+        self.state().core.has_free_slot(key)
     }
 
     /// Whether a worker has an item.

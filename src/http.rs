@@ -171,18 +171,23 @@ impl Router {
 
     /// The operation that a plain request polls; none: it is for another path.
     fn operation(&self, bytes: &[u8], passed: &head::Passed) -> Option<Arc<Operation>> {
-        let plain = passed.plain.as_ref().filter(|_| !self.polls_by_hyper)?;
-        let head = passed.rewritten.as_deref().unwrap_or(&bytes[..passed.length]);
-        self.operations.get(std::str::from_utf8(&head[plain.path.clone()]).ok()?)
+        self.operations.get(passed.plain_path(bytes).filter(|_| !self.polls_by_hyper)?)
     }
 
     /// Whether a request with this head is for an event loop, since it may wait for long.
     fn parks(&self, bytes: &[u8], passed: &head::Passed) -> bool {
-        let waits = || {
-            let parts = head::parts(passed.rewritten.as_deref().unwrap_or(&bytes[..passed.length]))?;
-            Some(self.exchange_at(parts.uri.path())?.waits(&parts.method))
-        };
-        self.operation(bytes, passed).is_some() || !self.exchanges.is_empty() && waits() == Some(true)
+        self.operation(bytes, passed).is_some()
+            || self.exchange_that_parks(bytes, passed).is_some_and(|(asked, _)| !asked.is_served_at_once())
+    }
+
+    /// What a request with this head asks of an exchange, if it is one that is parked; and its head.
+    fn exchange_that_parks(&self, bytes: &[u8], passed: &head::Passed) -> Option<(exchange::Asked, Parts)> {
+        if self.stop.phase() != stop::Phase::default() {
+            return None;
+        }
+        let asked = self.exchange_at(passed.path(bytes)?)?;
+        let parts = head::parts(passed.head(bytes))?;
+        asked.parks(&parts, passed.body).then_some((asked, parts))
     }
 
     /// Whether something may be at a path that no operation has.

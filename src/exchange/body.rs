@@ -101,6 +101,12 @@ impl RequestBody {
         self.replayable.load(Ordering::Acquire)
     }
 
+    /// Whether its consumer's connection is not read yet.
+    #[must_use]
+    pub fn is_awaited(&self) -> bool {
+        matches!(self.source().rest, Rest::Awaited)
+    }
+
     /// Whether some of it is still to come from the consumer.
     #[must_use]
     pub fn is_coming(&self) -> bool {

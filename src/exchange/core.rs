@@ -259,6 +259,12 @@ impl Core {
         self.idle.len()
     }
 
+    /// Whether one of them takes an item of this key.
+    #[must_use]
+    pub fn has_free_slot(&self, key: Option<&Key>) -> bool {
+        self.idle.newest(key).is_some()
+    }
+
     /// How many slots there are.
     #[must_use]
     pub fn workers(&self) -> usize {

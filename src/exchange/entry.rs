@@ -119,7 +119,7 @@ impl Entry {
         self.taken.load(Ordering::Acquire)
     }
 
-    /// Tells when it is taken, has an answer or has failed, perhaps for nothing.
+    /// Tells when it is taken whose body is awaited, has an answer or has failed; perhaps for nothing.
     #[must_use]
     pub fn changed(&self) -> &Arc<Notify> {
         &self.changed
@@ -128,7 +128,10 @@ impl Entry {
     /// A worker has it.
     pub(super) fn take(&self) {
         self.taken.store(true, Ordering::Release);
-        self.changed.notify_waiters();
+        // Nobody else has anything to do: those who only wait for the answer are many where they share it.
+        if self.request.body.is_awaited() {
+            self.changed.notify_waiters();
+        }
     }
 
     /// The head of an answer is here; false: the item has failed, or has an answer already.

@@ -39,9 +39,9 @@ pub struct Slot {
 
 /// What a worker that polls gets at once.
 #[derive(Debug)]
-pub enum Seated {
+pub enum Seated<T = Slot> {
     /// A slot that waits.
-    Waits(Slot),
+    Waits(T),
     /// The claim that it has already and never touched.
     Again(ClaimId),
 }

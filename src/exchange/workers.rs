@@ -100,9 +100,12 @@ impl WorkerDetails {
         peer: SocketAddr,
         slots: usize,
     ) -> Self {
-        let agent = agent.map(|agent| match agent.char_indices().nth(AGENT_ID_BYTES) {
-            Some((end, _)) => agent[..end].into(),
-            None => Arc::clone(agent),
+        let agent = agent.map(|agent| {
+            if agent.len() > AGENT_ID_BYTES {
+                agent[..agent.floor_char_boundary(AGENT_ID_BYTES)].into()
+            } else {
+                Arc::clone(agent)
+            }
         });
         Self { transport, identity: identity.cloned(), agent, peer, slots }
     }
@@ -114,8 +117,8 @@ impl WorkerDetails {
     }
 
     fn name(&self) -> Name {
-        let Self { transport, identity, agent, peer, .. } = self.clone();
-        Name { transport, address: peer.ip(), identity, agent }
+        let (identity, agent) = (self.identity.clone(), self.agent.clone());
+        Name { transport: self.transport, address: self.peer.ip(), identity, agent }
     }
 }
 

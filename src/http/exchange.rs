@@ -22,11 +22,13 @@ use tokio_util::task::TaskTracker;
 use super::access::Access;
 use super::connection::ConnectionState;
 use super::describe::slot;
+use super::head::Framing;
 use super::request_body::RequestBody;
 use super::response::{Body, response};
 use super::unwanted;
 use crate::access::policy::ExchangeVerb;
 use crate::access::{Caller, IdentityFields, Scheme};
+use crate::config;
 use crate::describe::problem::Kind;
 use crate::describe::{Answer, Problem};
 use crate::exchange::Exchange;
@@ -35,6 +37,7 @@ use crate::exchange::metrics::Transport;
 use crate::exchange::registry::{ExchangeRegistry, Found};
 use crate::exchange::workers::WorkerDetails;
 use crate::lifecycle::stop;
+use crate::protocol::fields::IDEMPOTENCY_KEY;
 
 mod address;
 mod bodies;
@@ -53,6 +56,7 @@ mod work;
 
 pub use bodies::WorkerBody;
 pub(super) use parked::{ParkedRequest, park, resume};
+use prefer::Preferences;
 
 /// All exchanges, and what their requests need.
 #[derive(Debug, Default)]
@@ -85,6 +89,8 @@ enum At {
 /// The head of a request, and who sends it.
 struct Received<'a> {
     exchange: &'a Arc<Exchange>,
+    /// How it was configured when the request came.
+    config: Arc<config::Exchange>,
     exchanges: &'a Exchanges,
     caller: Caller,
     peer: SocketAddr,
@@ -135,11 +141,6 @@ impl Exchanges {
         &self.registry
     }
 
-    /// Whether there is none.
-    pub(super) fn is_empty(&self) -> bool {
-        self.registry.is_empty()
-    }
-
     /// The exchange that a path belongs to.
     pub(super) fn find(&self, path: &str) -> Option<Asked> {
         Some(match self.registry.find(path)? {
@@ -150,12 +151,23 @@ impl Exchanges {
 }
 
 impl Asked {
-    /// Whether a request with this method waits: one to which no worker can be given at once, or one for what is not here yet.
-    pub(super) fn waits(&self, method: &Method) -> bool {
+    /// Whether a request with this head is parked where it waits: not one whose body is read first, or that is answered at once.
+    pub(super) fn parks(&self, parts: &Parts, framing: Framing) -> bool {
+        let (config, method, headers) = (self.exchange.config(), &parts.method, &parts.headers);
         match &self.at {
-            At::Path(_) => !self.exchange.has_free_slot(),
-            At::Endpoint(rest) => **rest == *"claims" && method == Method::POST || rest.starts_with("work/"),
+            At::Path(_) => {
+                let is_stored = headers.contains_key(IDEMPOTENCY_KEY) || Preferences::of(headers).respond_async;
+                !is_stored && consumer::is_listed(&config, method)
+            }
+            At::Endpoint(_) if framing != Framing::Length(0) => false,
+            At::Endpoint(rest) if **rest == *"claims" => method == Method::POST && config.transports.claims,
+            At::Endpoint(rest) => method == Method::GET && rest.starts_with("work/"),
         }
+    }
+
+    /// Whether a worker waits for a consumer's request, so that it does not wait itself.
+    pub(super) fn is_served_at_once(&self) -> bool {
+        matches!(&self.at, At::Path(key) if self.exchange.has_free_slot(key.as_ref()))
     }
 
     /// The exchange's name.
@@ -232,7 +244,7 @@ impl<'a> Arrived<'a> {
         parts: Parts,
     ) -> Self {
         let (peer, scheme) = (connection.client.peer, connection.client.scheme);
-        let received = Received { exchange, exchanges, caller, peer, scheme, parts };
+        let received = Received { exchange, config: exchange.config(), exchanges, caller, peer, scheme, parts };
         Self { received, access, connection, stop }
     }
 

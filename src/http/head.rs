@@ -57,17 +57,33 @@ pub struct Passed {
     pub rewritten: Option<Vec<u8>>,
     /// How long its body is.
     pub body: Framing,
-    /// Set if it is a plain request for its path: a poll, if that is the path of an operation.
-    pub plain: Option<Plain>,
+    /// Where the path stands in the head, as it is passed on; none: it has no path that stands anywhere.
+    path: Option<Range<usize>>,
+    /// Whether the client closes the connection after the answer (RFC 9112, section 9.3).
+    pub closes: bool,
+    /// Whether it is a GET or HEAD of HTTP/1.1 without a body, that asks for no other protocol and expects nothing: a poll, if its
+    /// path is that of an operation.
+    is_plain: bool,
 }
 
-/// A GET or HEAD of HTTP/1.1 without a body, that asks for no other protocol and expects nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plain {
-    /// Where the path stands in the head, as it is passed on.
-    pub path: Range<usize>,
-    /// The client closes the connection after the answer.
-    pub closes: bool,
+impl Passed {
+    /// The head that `bytes` begin with, as it is passed on.
+    #[must_use]
+    pub fn head<'a>(&'a self, bytes: &'a [u8]) -> &'a [u8] {
+        self.rewritten.as_deref().unwrap_or(&bytes[..self.length])
+    }
+
+    /// Its path.
+    #[must_use]
+    pub fn path<'a>(&'a self, bytes: &'a [u8]) -> Option<&'a str> {
+        std::str::from_utf8(self.head(bytes).get(self.path.clone()?)?).ok()
+    }
+
+    /// Its path, if it is a plain request for that.
+    #[must_use]
+    pub fn plain_path<'a>(&'a self, bytes: &'a [u8]) -> Option<&'a str> {
+        if self.is_plain { self.path(bytes) } else { None }
+    }
 }
 
 /// A head that is answered with a problem, after which the connection closes.
@@ -142,30 +158,29 @@ fn whole(bytes: &[u8]) -> Result<Passed, Problem> {
     };
     check(&head)?;
     let body = body::framing(&head)?;
-    let plain = plain(&head, body).and_then(|closes| path(read, target, &uri).map(|path| Plain { path, closes }));
-    Ok(Passed { length: bytes.len(), rewritten, body, plain })
+    let path = path(read, target, &uri);
+    let (closes, is_plain) = ends(&head, body);
+    Ok(Passed { length: bytes.len(), rewritten, body, path, closes, is_plain })
 }
 
-/// Whether a plain request closes the connection; none: it is not plain.
-fn plain(head: &Head<'_>, body: Framing) -> Option<bool> {
+/// Whether the client closes the connection after the answer, and whether it is a plain request.
+fn ends(head: &Head<'_>, body: Framing) -> (bool, bool) {
     let is_read = head.method == Method::GET.as_str() || head.method == Method::HEAD.as_str();
-    if !is_read || head.version != Version::HTTP_11 || body != Framing::Length(0) {
-        return None;
-    }
-    let mut closes = false;
+    let mut closes = head.version == Version::HTTP_10;
+    let mut is_plain = is_read && !closes && body == Framing::Length(0);
     for (name, value) in &head.fields {
         if name.eq_ignore_ascii_case(header::CONNECTION.as_str()) {
-            closes |= value.eq_ignore_ascii_case(b"close");
-            if !closes && !value.eq_ignore_ascii_case(b"keep-alive") {
-                return None;
+            for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+                closes |= option.eq_ignore_ascii_case(b"close");
+                is_plain &= option.eq_ignore_ascii_case(b"close") || option.eq_ignore_ascii_case(b"keep-alive");
             }
         } else if name.eq_ignore_ascii_case(header::UPGRADE.as_str())
             || name.eq_ignore_ascii_case(header::EXPECT.as_str())
         {
-            return None;
+            is_plain = false;
         }
     }
-    Some(closes)
+    (closes, is_plain)
 }
 
 /// Where the path of `uri`, which is the `target`, stands in a head.

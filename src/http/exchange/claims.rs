@@ -41,23 +41,15 @@ pub(super) async fn poll(arrived: Arrived<'_>, body: RequestBody) -> Answered {
     }
     let is_read = unwanted::read(body, &arrived.parts).await;
     let answered = match seat(&arrived) {
-        Ok(Sat::Waits(held)) => answer_held(&arrived, held, None).await,
-        Ok(Sat::Again(claim)) => Answered::of(again(&arrived, claim, Form::of(&arrived.parts.headers))),
+        Ok(Seated::Waits(held)) => answer_held(&arrived, held, None).await,
+        Ok(Seated::Again(claim)) => Answered::of(again(&arrived, claim, Form::of(&arrived.parts.headers))),
         Err(problem) => Answered::of(problem_response(&problem)),
     };
     Answered { is_read, ..answered }
 }
 
-/// What a poll comes to at once.
-pub(super) enum Sat {
-    /// It is held.
-    Waits(Held),
-    /// The claim that its slot has already.
-    Again(ClaimId),
-}
-
 /// Offers the slot of a worker that polls.
-pub(super) fn seat(received: &Received<'_>) -> Result<Sat, Problem> {
+pub(super) fn seat(received: &Received<'_>) -> Result<Seated<Held>, Problem> {
     let parts = &received.parts;
     only(parts, &["wait", "key", "slot"])?;
     let wait = wait(parts, WAIT, EXCHANGE_POLL)?;
@@ -72,16 +64,16 @@ pub(super) fn seat(received: &Received<'_>) -> Result<Sat, Problem> {
     let worker = received.worker(Transport::Claims, seat.as_ref().map(|seat| &seat.agent), 1);
     Ok(match received.exchange.poll(key, seat, &worker) {
         Seated::Waits(slot) => {
-            Sat::Waits(Held { slot, begun, until: begun + wait, _waits: received.exchange.metrics().poll() })
+            Seated::Waits(Held { slot, begun, until: begun + wait, _waits: received.exchange.metrics().poll() })
         }
-        Seated::Again(claim) => Sat::Again(claim),
+        Seated::Again(claim) => Seated::Again(claim),
     })
 }
 
 /// The key of a worker's request.
 pub(super) fn key_of(received: &Received<'_>) -> Result<Option<Key>, Problem> {
     match parameter(&received.parts, "key") {
-        Some(key) if !received.exchange.config().path.has_key() => {
+        Some(key) if !received.config.path.has_key() => {
             Err(Problem::parameter("key", &key, "the path of this exchange has no {key}: leave it out"))
         }
         key => Ok(key.map(Key::from)),
@@ -131,7 +123,7 @@ pub(super) async fn beat(arrived: Arrived<'_>, claim: &str, body: RequestBody) -
     let response = match held_beat(&arrived, claim).await {
         Ok(()) => {
             let mut response = empty(StatusCode::NO_CONTENT);
-            let lease = arrived.exchange.config().lease.length.as_secs();
+            let lease = arrived.config.lease.length.as_secs();
             insert(response.headers_mut(), EXCHANGE_LEASE, &lease.to_string());
             response
         }
@@ -235,7 +227,7 @@ pub(super) async fn push(arrived: Arrived<'_>, body: RequestBody) -> Answered {
 }
 
 async fn pushed(arrived: &Arrived<'_>, body: RequestBody) -> Result<u32, Problem> {
-    let config = arrived.exchange.config();
+    let config = &arrived.config;
     only(&arrived.parts, &["key"])?;
     let key = key_of(arrived)?;
     if key.is_none() && config.path.has_key() {

@@ -11,6 +11,7 @@ use super::outcome::{Back, Wants, applied, broken, come_back, ended, gone};
 use super::prefer::Preferences;
 use super::{Answered, Arrived, Received, problem_response, request};
 use crate::bounds::EXCHANGE_BODY;
+use crate::config;
 use crate::describe::Problem;
 use crate::describe::problem::Kind;
 use crate::exchange::body::{self, NotStored};
@@ -39,8 +40,8 @@ pub(super) struct Held {
 
 /// Answers it.
 pub(super) async fn answer(arrived: Arrived<'_>, key: Option<Key>, body: RequestBody) -> Answered {
-    let config = arrived.exchange.config();
-    if !is_listed(&arrived) {
+    let config = &arrived.config;
+    if !is_listed(&arrived.config, &arrived.parts.method) {
         return not_listed(&arrived, body).await;
     }
     let preferences = Preferences::of(&arrived.parts.headers);
@@ -58,10 +59,8 @@ pub(super) async fn answer(arrived: Arrived<'_>, key: Option<Key>, body: Request
 }
 
 /// Whether the method of a request is one of the exchange.
-pub(super) fn is_listed(received: &Received<'_>) -> bool {
-    let config = received.exchange.config();
-    let methods = &config.methods;
-    methods.is_empty() || methods.contains(&received.parts.method)
+pub(super) fn is_listed(config: &config::Exchange, method: &Method) -> bool {
+    config.methods.is_empty() || config.methods.contains(method)
 }
 
 /// Puts a request into the queue, or gives it to a worker.
@@ -71,7 +70,7 @@ pub(super) fn submit(
     body: body::RequestBody,
     preferences: Preferences,
 ) -> Result<Held, Problem> {
-    let (config, parts) = (received.exchange.config(), &received.parts);
+    let (config, parts) = (&received.config, &received.parts);
     let (item, is_async) = (ItemId::of(random()), preferences.respond_async);
     let submission = Submission {
         key,
@@ -110,7 +109,7 @@ async fn hold(
     is_async: bool,
 ) -> Response<Body> {
     let (exchange, entry) = (arrived.exchange, Arc::clone(consumer.entry()));
-    let latest = begun + exchange.config().hold.max;
+    let latest = begun + arrived.config.hold.max;
     loop {
         tokio::select! {
             // An answer that is here is worth more than the end of the hold.
@@ -147,7 +146,7 @@ async fn hold(
     }
     match exchange.tell(entry.id) {
         Some(pending) => {
-            let location = format!("{}/work/{}?n=1", exchange.config().endpoint, entry.id);
+            let location = format!("{}/work/{}?n=1", arrived.config.endpoint, entry.id);
             come_back(consumer, pending, Back { location, accepted: is_async, is_async })
         }
         None => answer_of(arrived, consumer, entry.outcome()),
@@ -185,7 +184,7 @@ async fn end_of_hold(arrived: &Arrived<'_>, entry: &Entry, latest: Instant) -> E
         return End::Told;
     }
     if !arrived.exchange.is_claimed(entry.id) {
-        let most = arrived.exchange.config().body.bytes;
+        let most = arrived.config.body.bytes;
         match timeout(EXCHANGE_BODY, body.store(most)).await {
             Ok(Ok(())) => return End::Told,
             Ok(Err(NotStored::Broken(_))) => return End::Broken,
@@ -263,7 +262,7 @@ fn problem(name: &str, refused: Refused) -> Problem {
 }
 
 async fn not_listed(arrived: &Arrived<'_>, body: RequestBody) -> Answered {
-    let config = arrived.exchange.config();
+    let config = &arrived.config;
     let methods: Vec<_> = config.methods.iter().map(Method::as_str).collect();
     let allow = methods.join(", ");
     let name = &config.name;

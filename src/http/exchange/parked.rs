@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::Method;
 use http::request::Parts;
 use tokio::sync::futures::OwnedNotified;
 use tokio::time::Instant;
@@ -15,18 +14,17 @@ use super::prefer::Preferences;
 use super::{Answered, Arrived, Asked, At, Exchanges, Received, claims, consumer, problem_response, request, work};
 use crate::access::{Caller, Scheme};
 use crate::describe::Problem;
-use crate::exchange::Exchange;
 use crate::exchange::body::RequestBody as ItemBody;
 use crate::exchange::core::Key;
 use crate::exchange::entry::Entry;
 use crate::exchange::id::ItemId;
+use crate::exchange::{Exchange, Seated};
 use crate::http::access::Access;
 use crate::http::connection::ConnectionState;
 use crate::http::describe::slot;
 use crate::http::head::Framing;
 use crate::http::request_body::RequestBody;
 use crate::lifecycle::stop;
-use crate::protocol::fields::IDEMPOTENCY_KEY;
 
 /// A request that is parked.
 #[derive(Debug)]
@@ -55,7 +53,7 @@ enum Waits {
 /// Tells when an item has changed.
 type Changes = Pin<Box<OwnedNotified>>;
 
-/// Parks a request whose caller may do this; none: it has to be served at once.
+/// Parks a request whose caller may do this, of those that [`Asked::parks`] says; none: it is answered at once.
 pub(in crate::http) fn park(
     exchanges: &Exchanges,
     Asked { exchange, at }: &Asked,
@@ -64,42 +62,31 @@ pub(in crate::http) fn park(
     (parts, framing): (Parts, Framing),
 ) -> Option<ParkedRequest> {
     let has_body = framing != Framing::Length(0);
-    let received = Received { exchange, exchanges, caller, peer, scheme, parts };
+    let received = Received { exchange, config: exchange.config(), exchanges, caller, peer, scheme, parts };
     let waits = match at {
-        At::Path(key) => for_worker(&received, key.as_ref(), framing)?,
-        At::Endpoint(_) if has_body => return None,
-        At::Endpoint(rest) => match rest.split_once('/') {
-            None if **rest == *"claims" => for_request(&received)?,
-            Some(("work", item)) => for_answer(&received, item)?,
-            None | Some(_) => return None,
+        At::Path(key) => for_worker(&received, key.as_ref(), framing),
+        At::Endpoint(rest) => match rest.strip_prefix("work/") {
+            Some(item) => for_answer(&received, item)?,
+            None => for_request(&received)?,
         },
     };
     Some(ParkedRequest { exchange: Arc::clone(exchange), caller: received.caller, has_body, drains_at: None, waits })
 }
 
-fn for_worker(received: &Received<'_>, key: Option<&Key>, framing: Framing) -> Option<Result<Waits, Problem>> {
-    let headers = &received.parts.headers;
-    let preferences = Preferences::of(headers);
-    // These have their body read first.
-    let is_stored = preferences.respond_async || headers.contains_key(IDEMPOTENCY_KEY);
-    if is_stored || !consumer::is_listed(received) {
-        return None;
-    }
+fn for_worker(received: &Received<'_>, key: Option<&Key>, framing: Framing) -> Result<Waits, Problem> {
     let length = match framing {
         Framing::Length(length) => Some(length),
         Framing::Chunked => None,
     };
-    let body = ItemBody::awaited(length, received.exchange.config().body.replay);
-    Some(consumer::submit(received, key.cloned(), body, preferences).map(|held| {
+    let preferences = Preferences::of(&received.parts.headers);
+    let body = ItemBody::awaited(length, received.config.body.replay);
+    consumer::submit(received, key.cloned(), body, preferences).map(|held| {
         let changes = changes(held.consumer.entry());
         Waits::Consumer(held, changes)
-    }))
+    })
 }
 
 fn for_answer(received: &Received<'_>, item: &str) -> Option<Result<Waits, Problem>> {
-    if received.parts.method != Method::GET {
-        return None;
-    }
     let consumer = received.exchange.attach(ItemId::parse(item)?)?;
     Some(work::hold(received, consumer).map(|held| {
         let changes = changes(held.consumer.entry());
@@ -108,13 +95,10 @@ fn for_answer(received: &Received<'_>, item: &str) -> Option<Result<Waits, Probl
 }
 
 fn for_request(received: &Received<'_>) -> Option<Result<Waits, Problem>> {
-    if received.parts.method != Method::POST || !received.exchange.config().transports.claims {
-        return None;
-    }
     match claims::seat(received) {
-        Ok(claims::Sat::Waits(held)) => Some(Ok(Waits::Poll(held))),
+        Ok(Seated::Waits(held)) => Some(Ok(Waits::Poll(held))),
         // The same again, once more.
-        Ok(claims::Sat::Again(_)) => None,
+        Ok(Seated::Again(_)) => None,
         Err(problem) => Some(Err(problem)),
     }
 }
@@ -190,11 +174,16 @@ pub(in crate::http) async fn resume(
         }
     };
     match waits {
-        Waits::Consumer(held, _) => {
+        // Its loop has nothing more to do for it.
+        Waits::Consumer(held, changes) => {
+            drop(changes);
             held.consumer.entry().request.body.comes(request::incoming(body));
             consumer::answer_held(&arrived, held, drains_at).await
         }
-        Waits::Work(held, _) => work::answer_held(&arrived, held, drains_at).await,
+        Waits::Work(held, changes) => {
+            drop(changes);
+            work::answer_held(&arrived, held, drains_at).await
+        }
         Waits::Poll(held) => claims::answer_held(&arrived, held, drains_at).await,
     }
 }

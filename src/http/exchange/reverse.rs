@@ -103,7 +103,7 @@ pub(super) async fn answer(arrived: Arrived<'_>, body: RequestBody) -> Answered 
 
 /// What a worker wants: by which protocol it is asked, for which key, and for how many requests at once.
 fn wanted(arrived: &Arrived<'_>, is_plain: bool) -> Result<(Transport, Option<Key>, usize), Problem> {
-    let (parts, transports) = (&arrived.parts, arrived.exchange.config().transports);
+    let (parts, transports) = (&arrived.parts, arrived.config.transports);
     if parts.method != Method::GET {
         let detail = format!("{} does not turn a connection: send GET", parts.method);
         return Err(Problem::new(Kind::MethodNotAllowed, detail));

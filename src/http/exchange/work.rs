@@ -14,6 +14,7 @@ use crate::bounds::EXCHANGE_GRACE;
 use crate::describe::Problem;
 use crate::describe::problem::Kind;
 use crate::exchange::Consumer;
+use crate::exchange::core::Pending;
 use crate::exchange::entry::Outcome;
 use crate::exchange::id::ItemId;
 use crate::http::request_body::RequestBody;
@@ -40,7 +41,7 @@ pub(super) async fn answer(arrived: Arrived<'_>, item: &str, body: RequestBody) 
         },
         Some(item) => match arrived.exchange.attach(item) {
             None => problem_response(&unknown(&arrived)),
-            Some(consumer) if method == Method::HEAD => answering(&arrived, consumer, head),
+            Some(consumer) if method == Method::HEAD => answer_now(&arrived, consumer),
             Some(consumer) => match hold(&arrived, consumer) {
                 Ok(held) => return Answered { is_read, ..answer_held(&arrived, held, None).await },
                 Err(problem) => problem_response(&problem),
@@ -61,7 +62,7 @@ pub(super) struct Held {
 
 /// Holds a consumer that has come back.
 pub(super) fn hold(received: &Received<'_>, mut consumer: Consumer) -> Result<Held, Problem> {
-    let (config, begun) = (received.exchange.config(), Instant::now());
+    let (config, begun) = (&received.config, Instant::now());
     // Where its connection breaks, the item stays for who comes back.
     consumer.stays(EXCHANGE_GRACE);
     let prefers = Preferences::of(&received.parts.headers).wait.map(Duration::from_secs);
@@ -85,57 +86,39 @@ pub(super) async fn answer_held(arrived: &Arrived<'_>, held: Held, drains_at: Op
     };
     let response = match ends {
         Some(problem) => problem_response(&problem),
-        None => answering(arrived, consumer, get),
+        None => answer_now(arrived, consumer),
     };
     Answered { held: begun.elapsed(), ..Answered::of(response) }
 }
 
-/// Answers a consumer, which asking here again does not help where the item has failed.
-fn answering(
-    arrived: &Arrived<'_>,
-    consumer: Consumer,
-    answer: impl FnOnce(&Arrived<'_>, Consumer) -> Response<Body>,
-) -> Response<Body> {
+/// Answers a consumer with what has come of its item so far.
+fn answer_now(arrived: &Arrived<'_>, consumer: Consumer) -> Response<Body> {
     let entry = Arc::clone(consumer.entry());
-    let mut response = answer(arrived, consumer);
-    if matches!(entry.outcome(), Outcome::Failed(_)) {
-        // To send the request anew may help.
+    let mut outcome = entry.outcome();
+    if matches!(outcome, Outcome::Pending) {
+        match arrived.exchange.tell(entry.id) {
+            Some(pending) => return told(arrived, consumer, pending),
+            // It has just ended.
+            None => outcome = entry.outcome(),
+        }
+    }
+    let has_failed = matches!(outcome, Outcome::Failed(_));
+    let mut response = if arrived.parts.method == Method::HEAD {
+        ended(consumer, outcome, Wants::Look, arrived.connection.end())
+    } else {
+        answer_of(arrived, consumer, outcome)
+    };
+    if has_failed {
+        // To ask here again does not help; to send the request anew may.
         response.headers_mut().remove(RETRY_AFTER);
     }
     response
 }
 
-/// It never waits.
-fn head(arrived: &Arrived<'_>, consumer: Consumer) -> Response<Body> {
-    match consumer.entry().outcome() {
-        Outcome::Pending => told(arrived, consumer, hop(arrived)),
-        outcome @ (Outcome::Answer(_) | Outcome::Failed(_)) => look(arrived, consumer, outcome),
-    }
-}
-
-fn look(arrived: &Arrived<'_>, consumer: Consumer, outcome: Outcome) -> Response<Body> {
-    ended(consumer, outcome, Wants::Look, arrived.connection.end())
-}
-
-fn get(arrived: &Arrived<'_>, consumer: Consumer) -> Response<Body> {
-    match consumer.entry().outcome() {
-        Outcome::Pending => told(arrived, consumer, hop(arrived)),
-        outcome @ (Outcome::Answer(_) | Outcome::Failed(_)) => answer_of(arrived, consumer, outcome),
-    }
-}
-
-/// Which hop a request is.
-fn hop(arrived: &Arrived<'_>) -> u32 {
-    parameter(&arrived.parts, "n").and_then(|text| text.parse().ok()).unwrap_or(1)
-}
-
 /// Tells a consumer to come back: elsewhere, as long as clients follow that many redirects.
-fn told(arrived: &Arrived<'_>, consumer: Consumer, hop: u32) -> Response<Body> {
-    let (config, entry) = (arrived.exchange.config(), Arc::clone(consumer.entry()));
-    let Some(pending) = arrived.exchange.tell(entry.id) else {
-        let is_look = arrived.parts.method == Method::HEAD;
-        return if is_look { look } else { answer_of }(arrived, consumer, entry.outcome());
-    };
+fn told(arrived: &Arrived<'_>, consumer: Consumer, pending: Pending) -> Response<Body> {
+    let (config, entry) = (&arrived.config, Arc::clone(consumer.entry()));
+    let hop = parameter(&arrived.parts, "n").and_then(|text| text.parse().ok()).unwrap_or(1);
     let accepted = entry.is_async || hop >= config.chain.hops;
     let next = if accepted { hop } else { hop + 1 };
     let location = format!("{}/work/{}?n={next}", config.endpoint, entry.id);
@@ -145,7 +128,7 @@ fn told(arrived: &Arrived<'_>, consumer: Consumer, hop: u32) -> Response<Body> {
 fn unknown(arrived: &Arrived<'_>) -> Problem {
     let detail = format!(
         "exchange {} knows no such item: it was never here, has been forgotten, or is of another replica; send the request anew",
-        arrived.exchange.config().name
+        arrived.config.name
     );
     Problem::new(Kind::NotFound, detail)
 }

@@ -3,10 +3,6 @@
 use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 
-use http::Version;
-use http::header::CONNECTION;
-use http::request::Parts;
-
 use super::client::{Client, Phase};
 use super::event_loop::EventLoop;
 use super::inbox::{Inbox, Message};
@@ -15,11 +11,10 @@ use super::written::Written;
 use crate::describe::Answer;
 use crate::http::access::{Admitted, Judged};
 use crate::http::exchange::{ParkedRequest, park};
-use crate::http::head::{self, Framing, Passed};
+use crate::http::head::{Framing, Passed};
 use crate::http::metrics::Route;
 use crate::http::polls::{ClientRef, Sending};
 use crate::http::{Begun, Progress};
-use crate::lifecycle::stop;
 
 /// A request that is parked, and what hyper needs to serve it.
 #[derive(Debug)]
@@ -54,32 +49,23 @@ impl Parked {
     }
 }
 
-/// Whether the client closes the connection after the answer (RFC 9112, section 9.3).
-fn closes(parts: &Parts) -> bool {
-    let values = parts.headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    let mut options = values.flat_map(|value| value.split(',')).map(str::trim);
-    parts.version == Version::HTTP_10 || options.any(|option| option.eq_ignore_ascii_case("close"))
-}
-
 impl<P: Poller> EventLoop<P> {
     /// Parks the request that `bytes` begin with, if it is one to an exchange that waits; lends the connection otherwise, with
     /// all bytes. Gives how many of them were used.
     pub(super) fn park(&mut self, key: u32, bytes: &[u8], passed: Passed) -> usize {
-        let Some(progress) = self.begin_exchange(key, &bytes[..passed.length], &passed) else {
-            self.lend(key, bytes.to_vec(), passed, None);
-            return bytes.len();
-        };
+        let progress = self.begin_exchange(key, bytes, &passed);
         let Some(client) = self.clients.get_mut(key as usize) else { return bytes.len() };
-        let waker = Changed { inbox: Arc::clone(&self.inbox), client: ClientRef { key, serial: client.serial } };
-        let (head, length) = (bytes[..passed.length].into(), passed.length);
         let request = match progress {
-            Progress::Parked(request) => request,
-            judged @ Progress::Judged(..) => {
+            Some(Progress::Parked(request)) => request,
+            judged @ (None | Some(Progress::Judged(..))) => {
                 let record = client.record.take().map(|record| *record).unwrap_or_default();
-                self.lend(key, bytes.to_vec(), passed, Some(Begun { progress: judged, record }));
+                let begun = judged.map(|progress| Begun { progress, record });
+                self.lend(key, bytes.to_vec(), passed, begun);
                 return bytes.len();
             }
         };
+        let waker = Changed { inbox: Arc::clone(&self.inbox), client: ClientRef { key, serial: client.serial } };
+        let (head, length) = (bytes[..passed.length].into(), passed.length);
         let mut parked = Box::new(Parked { request, head, passed, waker: Arc::new(waker).into() });
         let (deadline, is_ready) = (parked.request.deadline(), parked.is_ready());
         client.phase = Phase::Exchange(parked);
@@ -92,23 +78,19 @@ impl<P: Poller> EventLoop<P> {
         length
     }
 
-    /// Begins with a request to an exchange; none: it is for something else, or has to be served at once.
-    fn begin_exchange(&mut self, key: u32, head: &[u8], passed: &Passed) -> Option<Progress> {
-        if self.router.exchanges.is_empty() || self.phase != stop::Phase::default() {
-            return None;
-        }
+    /// Begins with the request that `bytes` begin with; none: it is not for an exchange, or not one that is parked.
+    fn begin_exchange(&mut self, key: u32, bytes: &[u8], passed: &Passed) -> Option<Progress> {
         let client = self.clients.get_mut(key as usize)?;
         // No event tells once more of an end that came with the head, and behind a body it is not read.
         if client.flags.half_closed || client.flags.ended && passed.body != Framing::Length(0) {
             return None;
         }
-        let mut parts = head::parts(passed.rewritten.as_deref().unwrap_or(head))?;
-        let asked = self.router.exchange_at(parts.uri.path())?;
+        let (asked, mut parts) = self.router.exchange_that_parks(bytes, passed)?;
         if self.router.records() {
             let connection = client.place.connection();
             client.record = Some(Box::new(self.router.record(&parts, &connection)));
         }
-        client.flags.closes = closes(&parts);
+        client.flags.closes = passed.closes;
         let (peer, scheme) = (client.place.peer(), client.place.scheme());
         let judged = self.router.judge_exchange(&asked, &parts, client.place.as_peer());
         if let Judged::Now(Ok(Admitted { caller, .. })) = &judged {

@@ -25,8 +25,8 @@ impl<P: Poller> EventLoop<P> {
     /// A plain request for the path of `operation`, with this head.
     pub(super) fn poll(&mut self, key: u32, head: &[u8], passed: &Passed, operation: Arc<Operation>) {
         let Some(client) = self.clients.get_mut(key as usize) else { return };
-        client.flags.closes = passed.plain.as_ref().is_some_and(|plain| plain.closes);
-        let Some(parts) = head::parts(passed.rewritten.as_deref().unwrap_or(head)) else {
+        client.flags.closes = passed.closes;
+        let Some(parts) = head::parts(passed.head(head)) else {
             // It was read already, so this is a defect of ours, and not a request that anyone can send.
             debug_assert!(false, "a head that has passed is read again");
             return self.close(key);
@@ -62,15 +62,16 @@ impl<P: Poller> EventLoop<P> {
     /// that. This is done here, as for a path of an operation, so that the time tells nothing either.
     pub(super) fn is_refused_nothing(&mut self, key: u32, head: &[u8], passed: &Passed) -> bool {
         let Some(client) = self.clients.get_mut(key as usize) else { return false };
-        let head = passed.rewritten.as_deref().unwrap_or(head);
-        let Some(plain) = passed.plain.as_ref().filter(|_| !self.router.has_app()) else { return false };
-        let Some(parts) = head::parts(head) else { return false };
+        if passed.plain_path(head).is_none() || self.router.has_app() {
+            return false;
+        }
+        let Some(parts) = head::parts(passed.head(head)) else { return false };
         let target = self.router.nothing_at(parts.uri.path());
         let Judged::Now(Err(problem)) = self.router.access.judge(&parts.headers, client.place.as_peer(), &target)
         else {
             return false;
         };
-        client.flags.closes = plain.closes;
+        client.flags.closes = passed.closes;
         client.flags.head = parts.method == Method::HEAD;
         if self.router.records() {
             let connection = client.place.connection();

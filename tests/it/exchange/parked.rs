@@ -5,7 +5,7 @@ use tokio::net::TcpStream;
 
 use super::faults::{POLLS, QUEUED};
 use super::{Dialled, configured, send, text};
-use crate::server::Server;
+use crate::server::{Client, Server};
 
 /// How many wait.
 const MANY: usize = 3000;
@@ -117,5 +117,28 @@ async fn a_request_behind_one_that_waits_is_answered_after_it() {
         assert!(head.starts_with(target), "{head}");
         worker.write(&format!("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{answer}")).await;
         assert_eq!(text(&consumer.reply().await), answer);
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_is_answered_at_once_is_answered_on_a_kept_connection_too() {
+    let (_folder, server) = configured("[{name: work, path: '/work/{key}', methods: [GET]}]").await;
+    // A worker of another key is no reason not to wait.
+    let _other = send(server.listen, "POST", "/exchange/work/claims?key=b&wait=55", &[], "").await;
+    server.metric_becomes(POLLS, 1.0).await;
+    let mut client = Client::connect(server.listen).await;
+    client.send("GET", "/work/a", &[("Prefer", "wait=0")]).await;
+    let told = client.reply().await;
+    assert_eq!(told.status, 303);
+    for (method, target, fields, status) in [
+        ("POST", "/work/a", &[("Content-Length", "0")][..], 405),
+        ("GET", "/work/a", &[("Prefer", "respond-async")], 202),
+        ("HEAD", told.field("location"), &[], 303),
+        ("GET", "/exchange/work/claims", &[], 405),
+        ("DELETE", told.field("location"), &[], 204),
+        ("GET", told.field("location"), &[], 410),
+    ] {
+        client.send(method, target, fields).await;
+        assert_eq!(client.reply().await.status, status, "{method} {target} {fields:?}");
     }
 }
