@@ -180,16 +180,6 @@ impl Router {
             || self.exchange_that_parks(bytes, passed).is_some_and(|(asked, _)| !asked.is_served_at_once())
     }
 
-    /// What a request with this head asks of an exchange, if it is one that is parked; and its head.
-    fn exchange_that_parks(&self, bytes: &[u8], passed: &head::Passed) -> Option<(exchange::Asked, Parts)> {
-        if self.stop.phase() != stop::Phase::default() {
-            return None;
-        }
-        let asked = self.exchange_at(passed.path(bytes)?)?;
-        let parts = head::parts(passed.head(bytes))?;
-        asked.parks(&parts, passed.body).then_some((asked, parts))
-    }
-
     /// Whether something may be at a path that no operation has.
     fn has_app(&self) -> bool {
         self.proxy.is_some() || self.polls_by_hyper || !self.exchanges.registry().is_empty()

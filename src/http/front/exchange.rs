@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 
+use http::request::Parts;
+
 use super::client::{Client, Phase};
 use super::event_loop::EventLoop;
 use super::inbox::{Inbox, Message};
@@ -10,11 +12,12 @@ use super::poller::Poller;
 use super::written::Written;
 use crate::describe::Answer;
 use crate::http::access::{Admitted, Judged};
-use crate::http::exchange::{ParkedRequest, park};
-use crate::http::head::{Framing, Passed};
+use crate::http::exchange::{Asked, ParkedRequest, park};
+use crate::http::head::{self, Framing, Passed};
 use crate::http::metrics::Route;
 use crate::http::polls::{ClientRef, Sending};
-use crate::http::{Begun, Progress};
+use crate::http::{Begun, Progress, Router};
+use crate::lifecycle::stop;
 
 /// A request that is parked, and what hyper needs to serve it.
 #[derive(Debug)]
@@ -46,6 +49,18 @@ impl Parked {
 
     fn is_ready(&mut self) -> bool {
         self.request.poll_ready(&mut Context::from_waker(&self.waker)).is_ready()
+    }
+}
+
+impl Router {
+    /// What a request with this head asks of an exchange, if it is one that is parked; and its head.
+    pub(in crate::http) fn exchange_that_parks(&self, bytes: &[u8], passed: &Passed) -> Option<(Asked, Parts)> {
+        if self.stop.phase() != stop::Phase::default() {
+            return None;
+        }
+        let asked = self.exchange_at(passed.path(bytes)?)?;
+        let parts = head::parts(passed.head(bytes))?;
+        asked.parks(&parts, passed.body).then_some((asked, parts))
     }
 }
 
