@@ -113,7 +113,7 @@ impl Leader {
                     WatchEvent::Deleted(_) => self.see(None),
                     WatchEvent::ReadCompleted(number) => reads.complete(number, true),
                     WatchEvent::Malformed(_) | WatchEvent::Live => {}
-                    WatchEvent::Lost { reason, .. } | WatchEvent::Denied { reason } => {
+                    WatchEvent::Lost { reason, .. } | WatchEvent::Denied { reason, .. } => {
                         tracing::warn!(%reason, "the Lease cannot be watched");
                     }
                 },

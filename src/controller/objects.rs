@@ -32,7 +32,7 @@ pub(super) trait Kind: Send + Sync + 'static {
     type Status: Clone + Debug + PartialEq + DeserializeOwned + Send + Sync;
     /// Its name, as in a manifest.
     const NAME: &'static str;
-    /// A process goes on without it where the API server does not let it see any, or does not know the kind.
+    /// A process goes on without it where it has no right to see any (403), or the API server does not know the kind (404).
     const IS_OPTIONAL: bool;
 
     /// What an object with this spec asks for, or all that is wrong with it.
@@ -46,8 +46,11 @@ pub(super) struct Read<C, S> {
     pub(super) status: Option<S>,
 }
 
-/// The objects by name.
-pub(super) type Objects<K> = Arc<BTreeMap<String, ObjectEntry<Read<<K as Kind>::Config, <K as Kind>::Status>>>>;
+/// Objects by name.
+pub(super) type Entries<C, S> = Arc<BTreeMap<String, ObjectEntry<Read<C, S>>>>;
+
+/// The objects of one kind.
+pub(super) type Objects<K> = Entries<<K as Kind>::Config, <K as Kind>::Status>;
 
 /// The parts of an object, each read alone, so that an unreadable status does not affect a good spec.
 #[derive(Deserialize)]
@@ -135,13 +138,13 @@ impl<K: Kind> ObjectWatch<K> {
                 Change::Same
             }
             WatchEvent::Live | WatchEvent::ReadCompleted(_) => Change::Same,
-            WatchEvent::Denied { reason } | WatchEvent::Lost { reason, is_unknown: true }
+            WatchEvent::Denied { reason, is_forbidden: true } | WatchEvent::Lost { reason, is_unknown: true }
                 if K::IS_OPTIONAL && !is_listed =>
             {
                 tracing::warn!(%reason, "{}s cannot be watched: there are none as long as that is so", K::NAME);
                 Change::Changed
             }
-            WatchEvent::Lost { reason, .. } | WatchEvent::Denied { reason } => {
+            WatchEvent::Lost { reason, .. } | WatchEvent::Denied { reason, .. } => {
                 tracing::warn!(%reason, "{}s cannot be watched, what runs goes on", K::NAME);
                 Change::Same
             }
@@ -182,4 +185,54 @@ pub(super) fn read<K: Kind>(object: &Object, grants: Grants<'_>) -> Read<K::Conf
     read.asked = Asked { created, config, ..read.asked };
     read.status = parts.status.and_then(|status| serde_json::from_str(status.get()).ok());
     read
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use prometheus::Registry;
+    use tokio::task::JoinSet;
+
+    use super::*;
+    use crate::config::resolve::{Layers, resolve};
+    use crate::controller::kinds::Exchanges;
+    use crate::controller::{Metrics, Requests, Settings};
+    use crate::sources::kubernetes::script::Script;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_who_may_not_list_exchanges_or_knows_no_such_kind_goes_on_without_any() {
+        let environment = vec![("TIDEWAIT_OPERATIONS".to_owned(), "net".into())];
+        let config = resolve(&Layers { environment, ..Layers::default() }).expect("a configuration");
+        let (settings, config) = (Settings::of(config.controller.as_ref().expect("given")), Arc::new(config));
+        for (first, then, goes_on) in [
+            (403, 403, true),
+            (404, 404, true),
+            (401, 401, false),
+            (429, 429, false),
+            (500, 500, false),
+            (401, 403, true),
+            (500, 404, true),
+        ] {
+            let (client, mut script) = Script::new();
+            script.hold_gets();
+            let registry = Registry::new();
+            let dependencies = Dependencies {
+                client,
+                settings: settings.clone(),
+                watch_timeout: Duration::from_secs(200),
+                requests: Requests::register(&registry).expect("new names"),
+                metrics: Metrics::register(&registry).expect("new names"),
+            };
+            let (says, listed) = watch::channel(None);
+            let mut running = JoinSet::new();
+            running.spawn(ObjectWatch::<Exchanges>::new(dependencies, Arc::clone(&config), says).run());
+            script.get().await.refused(first, 0);
+            script.get().await.refused(then, 0);
+            // When it asks again, it has seen what became of the time before.
+            script.get().await;
+            let known = listed.borrow().as_ref().map(|objects| objects.len());
+            assert_eq!(known, goes_on.then_some(0), "{first}, then {then}");
+        }
+    }
 }

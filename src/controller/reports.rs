@@ -60,7 +60,7 @@ impl Reports {
             }
             WatchEvent::Deleted(object) => self.set.deleted(&object.name, object.version, now),
             WatchEvent::Malformed(_) | WatchEvent::Live | WatchEvent::ReadCompleted(_) => {}
-            WatchEvent::Lost { reason, .. } | WatchEvent::Denied { reason } => {
+            WatchEvent::Lost { reason, .. } | WatchEvent::Denied { reason, .. } => {
                 tracing::warn!(%reason, "the reports of the replicas cannot be watched");
             }
         }

@@ -62,7 +62,7 @@ async fn watch(source: ConfigMapSource, client: Client, metrics: Metrics, reader
             WatchEvent::Live => last_report.same(),
             WatchEvent::ReadCompleted(number) => Some(Report::ReadCompleted(number)),
             WatchEvent::Lost { reason, .. } => Some(last_report.lost(Report::Lost { reason })),
-            WatchEvent::Denied { reason } => {
+            WatchEvent::Denied { reason, .. } => {
                 Some(last_report.lost(Report::Unusable(Unusable { kind: UnusableKind::Forbidden, detail: reason })))
             }
         };

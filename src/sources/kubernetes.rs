@@ -82,6 +82,8 @@ pub enum WatchEvent {
     Denied {
         /// Why, and the remedy.
         reason: String,
+        /// Whoever asks is known, and has no right to this.
+        is_forbidden: bool,
     },
 }
 
@@ -339,7 +341,7 @@ impl ListWatch {
     fn lost_by(&self, failure: &Failure, verb: &str) -> WatchEvent {
         let reason = failure.sentence(verb, &self.target);
         if failure.kind.is_denial() {
-            return WatchEvent::Denied { reason };
+            return WatchEvent::Denied { reason, is_forbidden: failure.kind == FailureKind::Forbidden };
         }
         // By name it may be the object that is not there.
         let is_list = matches!(self.target.selector, Selector::Labels(_));

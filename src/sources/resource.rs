@@ -175,7 +175,7 @@ impl Watched {
             }
             WatchEvent::ReadCompleted(number) => Some(Report::ReadCompleted(number)),
             WatchEvent::Lost { reason, .. } => Some(self.last_report.lost(Report::Lost { reason })),
-            WatchEvent::Denied { reason } => {
+            WatchEvent::Denied { reason, .. } => {
                 let unusable = Unusable { kind: UnusableKind::Forbidden, detail: reason };
                 Some(self.last_report.lost(Report::Unusable(unusable)))
             }

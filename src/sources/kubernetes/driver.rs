@@ -73,7 +73,12 @@ enum Contact {
     None,
     Live,
     Lost,
+    /// There is no such resource.
+    Unknown,
+    /// The API server does not know who asks.
     Denied,
+    /// It knows, and whoever asks has no right to this.
+    Forbidden,
 }
 
 /// An open watch.
@@ -83,6 +88,17 @@ struct Watch {
     stood: bool,
     /// It has not shown the whole set yet.
     syncing: bool,
+}
+
+impl Contact {
+    fn after(failure: FailureKind) -> Self {
+        match failure {
+            FailureKind::Forbidden => Self::Forbidden,
+            FailureKind::NotFound => Self::Unknown,
+            kind if kind.is_denial() => Self::Denied,
+            _ => Self::Lost,
+        }
+    }
 }
 
 impl Driver {
@@ -293,7 +309,7 @@ impl Driver {
     }
 
     fn lose(&mut self, failure: Failure) -> Option<Notice> {
-        let contact = if failure.kind.is_denial() { Contact::Denied } else { Contact::Lost };
+        let contact = Contact::after(failure.kind);
         let before = std::mem::replace(&mut self.contact, contact);
         (before != contact).then_some(Notice::Lost(failure))
     }

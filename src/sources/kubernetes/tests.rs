@@ -81,7 +81,7 @@ impl Setup {
             WatchEvent::Malformed(malformed) => format!("malformed {:?}", malformed.name),
             WatchEvent::Live => "live".to_owned(),
             WatchEvent::Lost { reason, .. } => format!("lost: {reason}"),
-            WatchEvent::Denied { reason } => format!("denied: {reason}"),
+            WatchEvent::Denied { reason, .. } => format!("denied: {reason}"),
         };
         if short != "live" {
             self.held.clear();

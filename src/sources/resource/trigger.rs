@@ -56,7 +56,7 @@ pub async fn watch(object: TriggerObject, client: Client, watch_timeout: Duratio
             }
             WatchEvent::Malformed(_) => trigger.pull(),
             WatchEvent::Live | WatchEvent::ReadCompleted(_) => {}
-            WatchEvent::Lost { reason, .. } | WatchEvent::Denied { reason } => {
+            WatchEvent::Lost { reason, .. } | WatchEvent::Denied { reason, .. } => {
                 tracing::warn!(%reason, "the trigger cannot be watched");
             }
         }

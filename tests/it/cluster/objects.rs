@@ -59,7 +59,7 @@ impl Shown {
                 self.changes += 1;
             }
             WatchEvent::Malformed(malformed) => panic!("{malformed:?}"),
-            WatchEvent::Denied { reason } => panic!("{reason}"),
+            WatchEvent::Denied { reason, .. } => panic!("{reason}"),
             WatchEvent::Live | WatchEvent::ReadCompleted(_) | WatchEvent::Lost { .. } => {}
         }
     }

@@ -66,7 +66,8 @@ pub enum Contradiction {
 pub enum Notice {
     /// The server is in contact, and there is nothing new.
     Live,
-    /// Contact was lost, or a denial took the place of another failure; not repeated on each retry.
+    /// Contact was lost, or it fails in another way now: whoever asks is unknown or has no right, or there is no such resource;
+    /// not repeated on each retry.
     Lost(Failure),
     /// A watch was closed, since it fell silent.
     Silent,
