@@ -2,7 +2,7 @@
 //! made.
 //!
 //! All settings change in place, and nothing that is queued is lost: where an endpoint was, those who were told of it still come for
-//! a while. One that is not wanted any more takes nothing new: its path is free at once, what is queued ends, and what workers have
+//! a while. One that is not wanted any more takes nothing new: its path is free, what is queued ends, and what workers have
 //! already they may answer within the grace period.
 
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::bounds::EXCHANGE_FORMER;
@@ -29,18 +29,18 @@ pub struct Exchanges {
     grace: Duration,
     table: Arc<ExchangeRegistry>,
     running: Vec<Running>,
-    /// Where those that end are, and where others were.
-    former: Vec<Former>,
-    tasks: JoinSet<Ended>,
+    /// Where those that end are, and where others were: the oldest first.
+    former: Vec<Left>,
+    /// Each is an exchange's, and gives it back once it has ended.
+    tasks: JoinSet<Arc<Exchange>>,
 }
 
-/// What is over.
+/// An endpoint that an exchange has left.
 #[derive(Debug)]
-enum Ended {
-    /// An exchange.
-    Exchange(Arc<Exchange>),
-    /// The time of an endpoint that was an exchange's.
-    Endpoint(Arc<str>),
+struct Left {
+    endpoint: Former,
+    /// Until when it is found; none: until the exchange has ended.
+    until: Option<Instant>,
 }
 
 /// One that runs.
@@ -69,12 +69,13 @@ impl Exchanges {
     pub async fn run(mut self, wanted: watch::Receiver<Wanted<config::Exchange>>) -> TaskResult {
         let mut wanted = Follower::new(wanted);
         loop {
+            let due = self.former.iter().filter_map(|left| left.until).min();
             tokio::select! {
                 Some(ended) = self.tasks.join_next() => match ended {
-                    Ok(Ended::Exchange(exchange)) => self.forget(&exchange),
-                    Ok(Ended::Endpoint(endpoint)) => self.forget_endpoint(&endpoint),
+                    Ok(exchange) => self.forget(&exchange),
                     Err(panicked) => return Err(Fatal::Panicked(panicked).into()),
                 },
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.forget_overdue(Instant::now()),
                 next = wanted.next() => {
                     self.reconcile(&next.configs);
                     // Not before they are found: until then a path may be one of theirs.
@@ -89,7 +90,7 @@ impl Exchanges {
         let is_wanted = |running: &Running| wanted.iter().any(|config| config.name == running.exchange.config().name);
         let (staying, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.running).into_iter().partition(is_wanted);
         self.running = staying;
-        self.former.extend(gone.iter().map(|running| former(&running.exchange)));
+        self.former.extend(gone.iter().map(|running| Left { endpoint: endpoint(&running.exchange), until: None }));
         // Requests no longer find them, before what is queued ends.
         self.publish();
         for Running { exchange, end } in gone {
@@ -113,23 +114,15 @@ impl Exchanges {
     fn change(&mut self, exchange: &Arc<Exchange>, config: &config::Exchange) {
         let before = exchange.config();
         if before.endpoint != config.endpoint {
-            let is_moved = |former: &Former| self.running.iter().any(|it| Arc::ptr_eq(&it.exchange, &former.exchange));
-            let moved: Vec<_> = self.former.iter().filter(|former| is_moved(former)).collect();
-            if let [oldest, ..] = moved.as_slice()
-                && moved.len() >= EXCHANGE_FORMER
+            let is_moved = |left: &Left| left.until.is_some();
+            if self.former.iter().filter(|left| is_moved(left)).count() >= EXCHANGE_FORMER
+                && let Some(oldest) = self.former.iter().position(is_moved)
             {
-                let oldest = Arc::clone(&oldest.endpoint);
-                self.forget_endpoint(&oldest);
+                self.former.remove(oldest);
             }
-            let former = former(exchange);
-            let endpoint = Arc::clone(&former.endpoint);
-            self.former.push(former);
             // The longest that anything may take which was told of it.
             let longest = before.queue.age.max(before.queue.async_age) + before.deadline + before.result.keep;
-            self.tasks.spawn(async move {
-                sleep(longest).await;
-                Ended::Endpoint(endpoint)
-            });
+            self.former.push(Left { endpoint: endpoint(exchange), until: Some(Instant::now() + longest) });
         }
         tracing::info!(exchange = %config.name, path = %config.path.as_str(), endpoint = %config.endpoint, "exchange changed");
         exchange.change(config.clone());
@@ -146,34 +139,35 @@ impl Exchanges {
     }
 
     fn forget(&mut self, ended: &Arc<Exchange>) {
-        self.former.retain(|former| !Arc::ptr_eq(&former.exchange, ended));
+        self.former.retain(|left| !Arc::ptr_eq(&left.endpoint.exchange, ended));
         self.publish();
         let name = &ended.config().name;
         let others = self.running.iter().map(|running| &running.exchange);
-        let mut others = others.chain(self.former.iter().map(|former| &former.exchange));
+        let mut others = others.chain(self.former.iter().map(|left| &left.endpoint.exchange));
         if !others.any(|exchange| exchange.config().name == *name) {
             self.families.forget(name);
         }
     }
 
-    fn forget_endpoint(&mut self, endpoint: &Arc<str>) {
-        self.former.retain(|former| !Arc::ptr_eq(&former.endpoint, endpoint));
+    /// Forgets the endpoints whose time is over.
+    fn forget_overdue(&mut self, now: Instant) {
+        self.former.retain(|left| left.until.is_none_or(|until| until > now));
         self.publish();
     }
 
     fn publish(&self) {
         let all = self.running.iter().map(|running| Arc::clone(&running.exchange));
-        self.table.replace(all.collect(), self.former.clone());
+        self.table.replace(all.collect(), self.former.iter().map(|left| left.endpoint.clone()).collect());
     }
 }
 
 /// The endpoint that an exchange has, and is about to leave.
-fn former(exchange: &Arc<Exchange>) -> Former {
+fn endpoint(exchange: &Arc<Exchange>) -> Former {
     Former { exchange: Arc::clone(exchange), endpoint: exchange.config().endpoint.as_str().into() }
 }
 
 /// The task of an exchange: it keeps its time, until it has ended.
-async fn keep(exchange: Arc<Exchange>, end: CancellationToken, grace: Duration) -> Ended {
+async fn keep(exchange: Arc<Exchange>, end: CancellationToken, grace: Duration) -> Arc<Exchange> {
     {
         let mut time = std::pin::pin!(Arc::clone(&exchange).keep_time());
         tokio::select! {
@@ -192,5 +186,51 @@ async fn keep(exchange: Arc<Exchange>, end: CancellationToken, grace: Duration) 
         }
     }
     exchange.cut();
-    Ended::Exchange(exchange)
+    exchange
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::Registry;
+    use tokio::time::sleep;
+
+    use super::*;
+
+    /// An exchange whose endpoint is this.
+    fn at(endpoint: &str) -> [config::Exchange; 1] {
+        [config::Exchange { endpoint: endpoint.to_owned(), ..config::Exchange::example("work") }]
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn former_endpoints_are_bounded_and_leave_no_task_behind() {
+        let families = Families::register(&Registry::new()).expect("new names");
+        let mut exchanges = Exchanges::new(families, Duration::from_secs(20));
+        for number in 0..4 * EXCHANGE_FORMER {
+            exchanges.reconcile(&at(&format!("/workers-{number}")));
+        }
+        assert_eq!((exchanges.former.len(), exchanges.tasks.len()), (EXCHANGE_FORMER, 1), "the exchange's own task");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_former_endpoint_is_found_until_nobody_who_was_told_of_it_can_come() {
+        let families = Families::register(&Registry::new()).expect("new names");
+        let mut exchanges = Exchanges::new(families, Duration::from_secs(20));
+        let found = |table: &ExchangeRegistry, endpoint: &str| table.find(&format!("{endpoint}/work/1")).is_some();
+        let table = exchanges.registry();
+        exchanges.reconcile(&at("/a"));
+        exchanges.reconcile(&at("/b"));
+        let config::Exchange { queue, deadline, result, .. } = &at("/b")[0];
+        let longest = queue.age.max(queue.async_age) + *deadline + result.keep;
+        let (wants, wanted) = watch::channel(Wanted::all(at("/b").to_vec()));
+        let mut running = JoinSet::new();
+        running.spawn(exchanges.run(wanted));
+        sleep(longest / 2).await;
+        wants.send_replace(Wanted::all(at("/c").to_vec()));
+        sleep(longest / 2 - Duration::from_secs(1)).await;
+        assert!(found(&table, "/a") && found(&table, "/b") && found(&table, "/c"));
+        sleep(Duration::from_secs(2)).await;
+        assert!(!found(&table, "/a") && found(&table, "/b") && found(&table, "/c"));
+        sleep(longest / 2).await;
+        assert!(!found(&table, "/b") && found(&table, "/c"));
+    }
 }
