@@ -99,21 +99,23 @@ impl Planner {
     }
 
     /// What is to run when these are all there are.
-    pub fn plan(
+    pub fn plan<'a>(
         &mut self,
-        operations: &BTreeMap<String, Asked<config::Operation>>,
-        exchanges: &BTreeMap<String, Asked<config::Exchange>>,
+        operations: impl IntoIterator<Item = (&'a String, &'a Asked<config::Operation>)>,
+        exchanges: impl IntoIterator<Item = (&'a String, &'a Asked<config::Exchange>)>,
     ) -> Plan {
-        forget(&mut self.good_operations, operations);
-        forget(&mut self.good_exchanges, exchanges);
+        let (operations, exchanges): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            (operations.into_iter().collect(), exchanges.into_iter().collect());
+        forget(&mut self.good_operations, &operations);
+        forget(&mut self.good_exchanges, &exchanges);
         let mut taken = Taken {
             operations: self.operations.clone(),
             exchanges: self.exchanges.clone(),
             own_exchanges: self.exchanges.len(),
         };
         let mut plan = Plan::default();
-        let of_operations = operations.iter().map(|(name, asked)| (asked.created, name, Object::Operation(asked)));
-        let of_exchanges = exchanges.iter().map(|(name, asked)| (asked.created, name, Object::Exchange(asked)));
+        let of_operations = operations.into_iter().map(|(name, asked)| (asked.created, name, Object::Operation(asked)));
+        let of_exchanges = exchanges.into_iter().map(|(name, asked)| (asked.created, name, Object::Exchange(asked)));
         // Those of one second and name stay in this order, operations first.
         let mut order: Vec<_> = of_operations.chain(of_exchanges).collect();
         order.sort_by_key(|(created, name, _)| (*created, *name));
@@ -136,7 +138,7 @@ impl Planner {
 }
 
 /// Remembers nothing of objects that are gone.
-fn forget<C>(good: &mut Good<C>, asked: &BTreeMap<String, Asked<C>>) {
+fn forget<C>(good: &mut Good<C>, asked: &BTreeMap<&String, &Asked<C>>) {
     good.retain(|name, (uid, _)| asked.get(name).is_some_and(|asked| asked.uid == *uid));
 }
 
@@ -339,8 +341,8 @@ mod tests {
         assert_eq!(names, ["own", "w", "x"]);
         let told = refused(&plan);
         for (at, name, reason, expected) in [
-            (0, "a", "PathConflict", "spec.path: \"/a\" is the path of operation a: choose another"),
-            (1, "b", "PathConflict", "spec.path: \"/fixed\" is the path of operation fixed: choose another"),
+            (0, "a", "PathConflict", "spec.path: \"/a\" takes the path \"/a\" of operation a: choose another"),
+            (1, "b", "PathConflict", "spec.path: \"/fixed\" takes the path \"/fixed\" of operation fixed: choose"),
             (2, "own", "NameConflict", "metadata.name: \"own\" is also the name of exchange own of the sidecar's own"),
             (3, "v", "PathConflict", "the path of exchange w, which is older have paths in common"),
             (
@@ -356,7 +358,7 @@ mod tests {
         // Once the older one is gone.
         let plan = planner.plan(&operations, &BTreeMap::from([exchange("v", 4, "/work/{key}")]));
         assert_eq!(plan.operations.len(), 4);
-        assert!(refused(&plan)[0].2.contains("is the path of operation b"), "{:?}", refused(&plan));
+        assert!(refused(&plan)[0].2.contains("takes the path \"/work/1\" of operation b"), "{:?}", refused(&plan));
     }
 
     #[test]
@@ -367,7 +369,8 @@ mod tests {
         let plan = planner.plan(&none, &BTreeMap::from([broken(exchange("a", 1, "/a"))]));
         assert_eq!(refused(&plan), [("a", "InvalidSpec", "spec.path is wrong; it goes on at /a as it was")]);
         assert!(plan.exchange_verdicts["a"].runs && plan.exchanges.len() == 1);
-        let many = (0..=EXCHANGES).map(|at| exchange(&format!("n{at:03}"), 1, &format!("/p{at}"))).collect();
+        let many: BTreeMap<_, _> =
+            (0..=EXCHANGES).map(|at| exchange(&format!("n{at:03}"), 1, &format!("/p{at}"))).collect();
         let plan = planner.plan(&none, &many);
         assert_eq!((plan.exchanges.len(), refused(&plan)[0].1), (EXCHANGES, "TooMany"));
     }

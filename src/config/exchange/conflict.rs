@@ -79,14 +79,22 @@ impl Exchange {
     /// Why it cannot stand beside the operation of this name and path.
     #[must_use]
     pub fn conflict_with_operation(&self, name: &str, path: &str) -> Option<Conflict> {
-        let message = || format!("{} is the path of operation {name}: choose another", quote(path));
-        self.takes(path).then(|| Conflict { field: ConflictField::Path, message: message() })
+        let (field, taker) = if self.path.matches(path).is_some() {
+            (ConflictField::Path, self.path.as_str())
+        } else if is_below(path, &self.endpoint) {
+            (ConflictField::Endpoint, self.endpoint.as_str())
+        } else {
+            return None;
+        };
+        let message = format!("{} takes the path {} of operation {name}: choose another", quote(taker), quote(path));
+        Some(Conflict { field, message })
     }
 
     /// Why its own endpoint cannot be where it is.
     #[must_use]
     pub fn conflict_with_itself(&self) -> Option<Conflict> {
-        let message = || format!("{} is at or above the path of an exchange: choose another", quote(&self.endpoint));
+        let (endpoint, path) = (quote(&self.endpoint), quote(self.path.as_str()));
+        let message = || format!("{endpoint} is at or above its own path, {path}: choose another");
         self.covers(self).then(|| Conflict { field: ConflictField::Endpoint, message: message() })
     }
 }
@@ -118,10 +126,25 @@ mod tests {
             let told = told.map_or(String::new(), |told| format!("{}: {}", told.field.as_str(), told.message));
             assert!(told.starts_with(expected) && told.is_empty() == expected.is_empty(), "{expected}: {told}");
         }
-        assert!(there.conflict_with_operation("o", "/cameras/7/logs").is_some());
-        assert!(there.conflict_with_operation("o", "/exchange/cameras").is_some());
-        assert_eq!(there.conflict_with_operation("o", "/cameras"), None);
+        let told = |path: &str| {
+            let told = there.conflict_with_operation("o", path);
+            told.map_or(String::new(), |told| format!("{}: {}", told.field.as_str(), told.message))
+        };
+        for (path, expected) in [
+            (
+                "/cameras/7/logs",
+                "path: \"/cameras/{key}/logs\" takes the path \"/cameras/7/logs\" of operation o: choose another",
+            ),
+            (
+                "/exchange/cameras/a",
+                "endpoint: \"/exchange/cameras\" takes the path \"/exchange/cameras/a\" of operation o: choose another",
+            ),
+            ("/cameras", ""),
+        ] {
+            assert_eq!(told(path), expected);
+        }
         assert_eq!(there.conflict_with_itself(), None);
-        assert!(exchange("a", "/x/work", "/x").conflict_with_itself().is_some());
+        let told = exchange("a", "/x/work", "/x").conflict_with_itself().map(|told| told.message);
+        assert_eq!(told.as_deref(), Some("\"/x\" is at or above its own path, \"/x/work\": choose another"));
     }
 }

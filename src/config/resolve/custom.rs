@@ -64,17 +64,6 @@ pub fn custom(namespace: &str, name: &str, spec: &impl Serialize, grants: Grants
     operation.filter(|_| problems.is_empty()).ok_or(problems)
 }
 
-/// What an `Exchange` does not have.
-const NOT_CUSTOM: [(&str, &str); 3] = [
-    ("name", "is no field here: the name of the object is the exchange's, leave it out"),
-    (
-        "workers.raw",
-        "is no field here: a port is one process's own, and workers show nobody there who they are; write the exchange into \
-         a configuration file (--config), or let workers dial in at the endpoint",
-    ),
-    ("workers.allowRawFromAnywhere", "is no field here: there is no raw port, leave it out"),
-];
-
 /// The exchange that an `Exchange` describes, or all that is wrong with it, by its fields.
 ///
 /// `name` is the object's, `spec` is written as in its manifest. What else is there it does not know.
@@ -83,11 +72,6 @@ pub fn custom_exchange(name: &str, spec: &impl Serialize) -> Result<Exchange, Pr
     let mut layer = Layer::new("spec");
     if !file::read_exchange(spec, &mut layer, &mut problems) {
         return Err(problems);
-    }
-    for (field, message) in NOT_CUSTOM {
-        if layer.contains(&format!("exchange.{field}")) {
-            problems.push(format!("spec.{field}"), message);
-        }
     }
     let mut metadata = Layer::new("metadata");
     metadata.add("exchange.name", "metadata.name", name);

@@ -8,11 +8,11 @@ use http::Method;
 use super::{Layer, Problems, Reader, collide};
 use crate::config::problem::quote;
 use crate::config::{
-    BodyLimits, Chain, Config, Exchange, Hold, Lease, Operation, PathPattern, QueueLimits, Repeat, ResultLimits,
-    Transports, ranges, value,
+    BodyLimits, Chain, Config, Conflict, ConflictField, Exchange, Hold, Lease, Operation, PathPattern, QueueLimits,
+    Repeat, ResultLimits, Transports, ranges, value,
 };
 
-/// All exchanges, each with its origin: `flags` has the paths of `--exchange`.
+/// All exchanges, each with its origin: `flags` has the paths of `--exchange`, which come last.
 pub(super) fn exchanges(
     flags: &mut Reader<'_>,
     listed: Option<&[Layer]>,
@@ -26,18 +26,21 @@ pub(super) fn exchanges(
         .map_or(&[][..], |layer| layer.all("exchange"))
         .to_vec();
     let of_flags = given.into_iter().map(|given| {
-        let mut layer = Layer::new("--exchange");
+        let mut layer = Layer::new(&given.origin);
         layer.add("exchange.path", given.origin, given.text);
         layer
     });
     let of_flags: Vec<_> = of_flags.collect();
-    for layer in listed.unwrap_or_default().iter().chain(&of_flags) {
+    let listed = listed.unwrap_or_default();
+    let mut of_file = 0;
+    for (at, layer) in listed.iter().chain(&of_flags).enumerate() {
         let mut reader = Reader { layers: vec![layer], problems: flags.problems };
         if let Some(exchange) = exchange(&mut reader) {
             found.push((layer.origin.clone(), exchange));
+            of_file += usize::from(at < listed.len());
         }
     }
-    distinct(&found, operations, flags.problems);
+    distinct(found.split_at(of_file), operations, flags.problems);
     found
 }
 
@@ -59,13 +62,29 @@ pub(super) fn ports(found: &[(String, Exchange)], process: Option<&Config>, prob
 }
 
 /// No two exchanges, and no exchange and operation, are at one path.
-fn distinct(found: &[(String, Exchange)], operations: &[Operation], problems: &mut Problems) {
-    for (at, (origin, exchange)) in found.iter().enumerate() {
-        let others = found[..at].iter().filter_map(|(other_origin, other)| exchange.conflict(other, other_origin));
+fn distinct(
+    (of_file, of_flags): (&[(String, Exchange)], &[(String, Exchange)]),
+    operations: &[Operation],
+    problems: &mut Problems,
+) {
+    // A flag has no fields, and its exchange is known by the path.
+    let of_file = of_file.iter().map(|(origin, exchange)| (true, origin.clone(), exchange));
+    let of_flags =
+        of_flags.iter().map(|(origin, exchange)| (false, format!("{origin} {}", exchange.path.as_str()), exchange));
+    let all: Vec<_> = of_file.chain(of_flags).collect();
+    for (at, (has_fields, origin, exchange)) in all.iter().enumerate() {
+        let others = all[..at].iter().filter_map(|(_, whose, other)| exchange.conflict(other, whose));
         let operations = operations.iter();
         let operations = operations.filter_map(|it| exchange.conflict_with_operation(&it.name, &it.path));
-        for conflict in others.chain(operations).chain(exchange.conflict_with_itself()) {
-            problems.push(format!("{origin}.{}", conflict.field.as_str()), conflict.message);
+        for Conflict { field, message } in others.chain(operations).chain(exchange.conflict_with_itself()) {
+            match field {
+                _ if *has_fields => problems.push(format!("{origin}.{}", field.as_str()), message),
+                ConflictField::Path => problems.push(origin, message),
+                ConflictField::Name | ConflictField::Endpoint => {
+                    let remedy = "a flag gives only the path, so write it into the configuration file (--config)";
+                    problems.push(origin, format!("its {} {message}; {remedy}", field.as_str()));
+                }
+            }
         }
     }
 }
@@ -328,7 +347,17 @@ mod tests {
     fn what_is_wrong_is_told_by_its_field() {
         for (flags, yaml, expected) in [
             (&["x"][..], "", "--exchange: \"x\" is no path: write one such as /start_work"),
-            (&["/a", "/b/a"], "", "\"a\" is also the name of --exchange: give each exchange its own"),
+            (
+                &["/a", "/b/a"],
+                "",
+                "--exchange /b/a: its name \"a\" is also the name of --exchange /a: give each exchange its own; a flag gives \
+                 only the path, so write it into the configuration file (--config)",
+            ),
+            (
+                &["/exchange/a"],
+                "exchanges: [{name: b, path: /b, endpoint: /exchange/a}]",
+                "--exchange /exchange/a: its endpoint \"/exchange/a\" is also the endpoint of f: exchanges[0]: give each its",
+            ),
             (&["/a/{key}"], "exchanges: [{name: n, path: /a/b}]", "have paths in common: tell them apart"),
             (&[], "exchanges: [{name: n}]", "f: exchanges[0].path: is missing: write the path"),
             (&[], "exchanges: [{path: /a, hold: {default: 60s}}]", "is longer than the longest hold, 55s"),
@@ -367,11 +396,11 @@ mod tests {
             (&[], "exchanges: [{path: /a, noWorker: {after: 5s}}]", "is of no use without action: refuse"),
             (&[], "exchanges: [{path: /a, result: {bytes: 8MB}}]", "\"8MB\" is no number of bytes"),
             (&[], "exchanges: [{path: /a, methods: [TRACE]}]", "\"TRACE\" is no method that an exchange takes"),
-            (&[], "exchanges: [{path: /exchange/a/x, name: a}]", "is at or above the path of an exchange"),
+            (&[], "exchanges: [{path: /exchange/a/x, name: a}]", "is at or above its own path"),
             (
                 &["/describe"],
                 "operations: [{path: /describe, source: {file: {path: x}}}]",
-                "\"/describe\" is the path of operation describe: choose another",
+                "takes the path \"/describe\" of operation describe: choose another",
             ),
         ] {
             let told = resolved(flags, yaml).expect_err(expected);
