@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
 use h2::client::{Connection, ResponseFuture, SendRequest};
 use h2::{PingPong, Reason, SendStream};
 use http::uri::{Authority, Scheme};
@@ -41,7 +41,7 @@ struct Shared {
     sender: SendRequest<Bytes>,
     /// How many slots there are.
     limit: watch::Receiver<usize>,
-    /// The worker takes nothing more.
+    /// The worker is asked for nothing more.
     closing: CancellationToken,
 }
 
@@ -68,9 +68,8 @@ where
     let (limits, limit) = watch::channel(0);
     let known = dialled.worker();
     let shared = Shared { worker, known, sender: sender.clone(), limit, closing: CancellationToken::new() };
-    let all: FuturesUnordered<_> = (0..slots).map(|index| slot(&shared, index)).collect();
-    let mut all = Box::pin(all.collect::<()>());
-    tokio::select! {
+    let mut all = Box::pin(slots_of(&shared, slots));
+    let left = tokio::select! {
         biased;
         ended = drive(&mut connection, sender.clone(), &shared.closing) => {
             dialled.ends(match ended {
@@ -79,21 +78,16 @@ where
             });
             // Each stream knows how it has ended, which decides what becomes of its request.
             shared.closing.cancel();
-            return all.await;
+            all.await;
+            return;
         }
         () = pings(ping, (sender, slots), limits) => {
             // It is told before its requests go to others.
             return dialled.ends(Went::because("it does not answer PING"));
         }
-        () = &mut all => {}
-    }
-    let why = if shared.worker.caller.lost().is_some() {
-        "its credential is not good any more"
-    } else if shared.closing.is_cancelled() {
-        "it takes nothing more (GOAWAY)"
-    } else {
-        "this server stops"
+        left = &mut all => left,
     };
+    let why = if shared.worker.caller.lost().is_some() { "its credential is not good any more" } else { left };
     // Nobody can ask any more, so h2 says GOAWAY and closes.
     drop(all);
     drop(shared);
@@ -133,16 +127,36 @@ async fn pings(mut ping: PingPong, (sender, slots): (SendRequest<Bytes>, usize),
     }
 }
 
+/// Asks in so many slots, until the worker is to go: why.
+async fn slots_of(shared: &Shared, slots: usize) -> &'static str {
+    let Shared { worker, closing, .. } = shared;
+    let all: FuturesUnordered<_> = (0..slots).map(|index| slot(shared, index)).collect();
+    let mut all = std::pin::pin!(all.collect::<()>());
+    // One for all slots, which look at no more than `closing`.
+    let mut leaves = std::pin::pin!(worker.leaves());
+    let because = |left: Option<&'static str>| {
+        if closing.is_cancelled() { "it takes nothing more (GOAWAY)" } else { left.unwrap_or("this server stops") }
+    };
+    tokio::select! {
+        biased;
+        left = &mut leaves => {
+            let why = because(Some(left));
+            closing.cancel();
+            all.await;
+            why
+        }
+        () = &mut all => because(leaves.now_or_never()),
+    }
+}
+
 /// Asks for one item after the other.
 async fn slot(shared: &Shared, index: usize) {
     let Shared { worker, known, sender, limit, closing } = shared;
-    let mut leaves = std::pin::pin!(worker.leaves());
     let (mut opens, mut shuts) = (limit.clone(), limit.clone());
     loop {
         tokio::select! {
             biased;
             () = closing.cancelled() => return,
-            _ = &mut leaves => return,
             // The sender lives as long as the connection.
             Ok(_) = opens.wait_for(|limit| *limit > index) => {}
         }
@@ -150,7 +164,6 @@ async fn slot(shared: &Shared, index: usize) {
         let given = tokio::select! {
             biased;
             () = closing.cancelled() => return,
-            _ = &mut leaves => return,
             given = slot.given() => given,
             Ok(_) = shuts.wait_for(|limit| *limit <= index) => continue,
         };
@@ -164,7 +177,6 @@ async fn slot(shared: &Shared, index: usize) {
             tokio::select! {
                 biased;
                 () = closing.cancelled() => return,
-                _ = &mut leaves => return,
                 () = sleep(EXCHANGE_REFUSED) => {}
             }
         }
