@@ -1,5 +1,6 @@
 //! The way in: an `Upgrade` to `ptth` at an exchange, after which the worker is the server (draft-kazuho-ptth).
 
+use std::error::Error;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONNECTION, HOST, RETRY_AFTER, UPGRADE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::body::Incoming;
+use hyper::body::Body;
 use hyper::client::conn::http1;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
@@ -122,19 +123,24 @@ fn is_agreed(fields: &HeaderMap, protocol: Protocol) -> Result<(), Unreached> {
     Err(Unreached::new(&text))
 }
 
-async fn refused(response: Response<Incoming>) -> Unreached {
+async fn refused<B: Body>(response: Response<B>) -> Unreached
+where
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
     let (head, body) = response.into_parts();
-    let remedy = match head.status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "give a credential that may work there (--token-file)",
-        StatusCode::NOT_FOUND | StatusCode::GONE => "give the URL of the exchange's endpoint (--exchange)",
-        StatusCode::UPGRADE_REQUIRED | StatusCode::BAD_REQUEST => "see that proxies in between pass Upgrade on",
-        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => "tried again",
-        _ => "give the URL of an exchange's endpoint (--exchange)",
-    };
     // A body that does not come says nothing.
     let said = Limited::new(body, CLIENT_PROBLEM_BYTES).collect().await.ok().map(http_body_util::Collected::to_bytes);
     let problem = said.and_then(|said| serde_json::from_slice::<serde_json::Value>(&said).ok());
     let detail = problem.as_ref().and_then(|problem| problem["detail"].as_str()).unwrap_or_default();
+    let remedy = match head.status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "give a credential that may work there (--token-file)",
+        StatusCode::NOT_FOUND | StatusCode::GONE => "give the URL of the exchange's endpoint (--exchange)",
+        // An exchange says which parameter or field it does not take; a proxy knows none of them.
+        StatusCode::BAD_REQUEST if !detail.is_empty() => "see --key and --protocol",
+        StatusCode::UPGRADE_REQUIRED | StatusCode::BAD_REQUEST => "see that proxies in between pass Upgrade on",
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => "tried again",
+        _ => "give the URL of an exchange's endpoint (--exchange)",
+    };
     let detail = if detail.is_empty() { String::new() } else { format!(" ({})", escape(detail)) };
     let seconds = head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
     let retry_after = seconds.map(|seconds| Duration::from_secs(seconds).min(WORKER_RETRY_AFTER));
@@ -162,6 +168,26 @@ mod tests {
             ("websocket", Some("h2"), Protocol::Http2, false),
         ] {
             assert_eq!(is_agreed(&fields(upgrade, alpn), protocol).is_ok(), expected, "{upgrade} {alpn:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_gave_a_key_that_is_not_taken_is_not_sent_to_the_proxies() {
+        for (status, body, expected) in [
+            (
+                400,
+                r#"{"detail":"key: the path of this exchange has no {key}: leave it out"}"#,
+                "it answered 400 Bad Request (key: the path of this exchange has no {key}: leave it out): see --key and --protocol",
+            ),
+            (400, "<html>", "it answered 400 Bad Request: see that proxies in between pass Upgrade on"),
+            (
+                426,
+                r#"{"detail":"a"}"#,
+                "it answered 426 Upgrade Required (a): see that proxies in between pass Upgrade on",
+            ),
+        ] {
+            let response = Response::builder().status(status).body(body.to_owned()).expect("a response");
+            assert_eq!(refused(response).await.why, expected);
         }
     }
 }
