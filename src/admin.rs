@@ -123,7 +123,9 @@ impl Answers for Admin {
 impl Admin {
     fn ready(&self) -> Response<Full<Bytes>> {
         let (mut snapshots, servers) = (self.operations.missing(), self.operations.cut_off());
-        snapshots.extend(self.exchanges.unknown().map(str::to_owned));
+        // Operations and exchanges mostly wait for the same.
+        let unknown = self.exchanges.unknown().map(str::to_owned);
+        snapshots.extend(unknown.filter(|_| self.exchanges.unknown() != self.operations.unknown()));
         let missing = Missing { snapshots, keys: self.followed.without_keys(), servers };
         match self.readiness.check(missing) {
             Readiness::Ready(missing) if missing.is_empty() => text(StatusCode::OK, "ok\n"),

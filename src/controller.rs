@@ -25,8 +25,8 @@ use crate::lifecycle::wanted::Wanted;
 use crate::operation::OperationRegistry;
 use crate::sources::kubernetes::Metrics as Requests;
 
+mod exchange_report;
 mod exchange_status;
-mod exchanges;
 mod kinds;
 mod leader;
 pub mod lease;
@@ -46,6 +46,7 @@ mod writer;
 pub use metrics::Metrics;
 
 use objects::ObjectWatch;
+use plan::Planner;
 use planning::{Known, Planning};
 
 /// Where the objects are, which of them, and who this replica is.
@@ -88,10 +89,10 @@ pub struct Dependencies {
 }
 
 /// All objects as they are known.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub struct KnownObjects {
-    operations: Known<DescribeOperationStatus>,
-    exchanges: Known<ExchangeStatus>,
+    operations: Known<config::Operation, DescribeOperationStatus>,
+    exchanges: Known<config::Exchange, ExchangeStatus>,
 }
 
 /// A watch on what is known.
@@ -116,14 +117,14 @@ pub fn start(
 ) {
     let (tells, knows) = watch::channel(Arc::default());
     let (until, term) = term::Term::new();
-    let (planner, config) = (planning::planner(config), Arc::new(config.clone()));
+    let (planner, config) = (Planner::new(&config.operations, &config.exchanges), Arc::new(config.clone()));
     let (says_operations, operations) = watch::channel(None);
     let (says_exchanges, exchanges) = watch::channel(None);
     let planning = Planning { planner, operations, exchanges, wanted, known: tells };
     planning.wait(&tables.operations, &tables.exchanges);
     let operations = ObjectWatch::<kinds::Operations>::new(dependencies.clone(), Arc::clone(&config), says_operations);
     let exchanges = ObjectWatch::<kinds::Exchanges>::new(dependencies.clone(), config, says_exchanges);
-    let reporter = report::Reporter::new(dependencies.clone(), tables.clone());
+    let reporter = report::Reporter::new(dependencies.clone(), tables.clone(), knows.clone());
     let leader = leader::Leader::new(dependencies.clone(), until);
     let statuses = statuses::Statuses::new(dependencies.clone(), Arc::clone(&tables.operations), knows, term);
     tasks.spawn("DescribeOperations", for_ever(operations.run()));

@@ -362,11 +362,11 @@ impl Router {
         (Route::Exchange, ending(response, http2 || is_read || switches), held)
     }
 
-    /// No operation has the path of a request, and no app is behind.
+    /// Neither an operation nor an exchange has the path of a request, and no app is behind.
     fn nothing_here(&self) -> Problem {
         // A client that comes to a replica which has just started is not to take its endpoint for removed.
         if let Some(unknown) = self.unknown() {
-            let detail = format!("whether an operation has this path is not known yet: {unknown} has not been read");
+            let detail = format!("this process has not read {unknown} yet: one of them may have this path");
             return Problem::retry(Kind::NoState, 1, detail);
         }
         let mut paths = self.operations.paths();

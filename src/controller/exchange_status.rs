@@ -4,17 +4,15 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::exchanges::News;
+use super::exchange_report::News;
 use super::plan::Verdict;
+use super::report::is_close;
 use super::status::{NOT_ACCEPTED, set};
 use super::totals::{Finding, some};
 use crate::bounds::STATUS_DEAD;
 use crate::crd::condition::{ACCEPTED, HAS_WORKERS, READY};
 use crate::crd::describe_replica::ReportedExchange;
 use crate::crd::exchange::ExchangeStatus;
-
-/// Seconds by which a time that is reported again may differ.
-const ROUNDING: i64 = 2;
 
 /// The report of one replica that serves an exchange.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,9 +35,20 @@ pub(super) fn of_exchange(
     // What a replica had that is not heard of says nothing of now.
     let live: Vec<_> = reports.iter().filter(|it| verdict.runs && it.silent.is_none()).map(|it| &it.says).collect();
     let sum = |number: fn(&ReportedExchange) -> u64| live.iter().fold(0_u64, |sum, it| sum.saturating_add(number(it)));
+    let old_dead = old.map_or(&[][..], |old| &old.last_dead);
     let mut last_dead: Vec<_> = live.iter().flat_map(|it| it.last_dead.iter().cloned()).collect();
+    for dead in &mut last_dead {
+        if let Some(old) = old_dead.iter().find(|old| old.item == dead.item) {
+            keep_time(Some(&old.at), &mut dead.at);
+        }
+    }
+    // The times of before order and choose them, so that nothing changes with a rounding.
     last_dead.sort_by(|a, b| b.at.0.cmp(&a.at.0).then_with(|| a.item.cmp(&b.item)));
     last_dead.truncate(STATUS_DEAD);
+    let mut oldest = live.iter().filter_map(|it| it.oldest.as_ref()).min_by_key(|oldest| oldest.0).cloned();
+    if let Some(oldest) = &mut oldest {
+        keep_time(old.and_then(|old| old.oldest.as_ref()), oldest);
+    }
     let mut status = ExchangeStatus {
         observed_generation: Some(verdict.generation),
         replicas: live.len() as u64,
@@ -47,20 +56,17 @@ pub(super) fn of_exchange(
         slots: sum(|it| it.slots),
         busy: sum(|it| it.busy),
         queued: sum(|it| it.queued),
-        oldest: live.iter().filter_map(|it| it.oldest.as_ref()).min_by_key(|oldest| oldest.0).cloned(),
+        oldest,
         dead: sum(|it| it.dead),
         last_dead,
         conditions: old.map(|old| old.conditions.clone()).unwrap_or_default(),
     };
-    if let Some(old) = old {
-        keep_times(old, &mut status);
-    }
     let accepted = match &verdict.refused {
         None => Finding::yes("Valid", "the spec is used".to_owned()),
         Some(refused) => Finding::no(refused.reason, refused.message.clone()),
     };
     let (ready, has_workers) = if verdict.runs {
-        (ready(live.len()), has_workers(reports))
+        (ready(verdict, reports), has_workers(reports))
     } else {
         let nothing = || "it is not served, see the condition Accepted".to_owned();
         (Finding::no(NOT_ACCEPTED, nothing()), Finding::unknown(NOT_ACCEPTED, nothing()))
@@ -71,26 +77,31 @@ pub(super) fn of_exchange(
     status
 }
 
-/// What a replica reports anew has times that differ by a rounding: no news.
-fn keep_times(old: &ExchangeStatus, new: &mut ExchangeStatus) {
-    let is_close = |old: &Time, new: &Time| (old.0.as_second() - new.0.as_second()).abs() <= ROUNDING;
-    if let (Some(old), Some(new)) = (&old.oldest, &mut new.oldest)
-        && is_close(old, new)
-    {
+/// A time that is reported anew stays as it was, if it differs by a rounding.
+fn keep_time(old: Option<&Time>, new: &mut Time) {
+    if let Some(old) = old.filter(|old| is_close(Some(old), Some(new))) {
         new.clone_from(old);
-    }
-    for dead in &mut new.last_dead {
-        if let Some(old) = old.last_dead.iter().find(|old| old.item == dead.item && is_close(&old.at, &dead.at)) {
-            dead.at.clone_from(&old.at);
-        }
     }
 }
 
-fn ready(live: usize) -> Finding {
-    if live == 0 {
-        Finding::unknown("NoReplica", "no sidecar has reported yet that it serves it".to_owned())
+fn ready(verdict: &Verdict, reports: &[ExchangeReport]) -> Finding {
+    let heard: Vec<_> = reports.iter().filter(|it| it.silent.is_none()).collect();
+    let is_behind = |it: &&&ExchangeReport| it.says.generation.is_none_or(|served| served < verdict.generation);
+    let behind: Vec<_> = heard.iter().filter(is_behind).map(|it| &*it.replica).collect();
+    if heard.is_empty() {
+        unheard(reports)
+    } else if verdict.refused.is_none() && !behind.is_empty() {
+        Finding::unknown("NotServedYet", format!("the newest spec is not served yet by {}", some(&behind)))
     } else {
         Finding::yes("Served", "consumers and workers may come".to_owned())
+    }
+}
+
+/// Why something is not known: a replica is silent, or there is none.
+fn unheard(reports: &[ExchangeReport]) -> Finding {
+    match reports.iter().find(|it| it.silent.is_some()) {
+        Some(silent) => Finding::unknown("ReplicaSilent", format!("{} does not renew its report", silent.replica)),
+        None => Finding::unknown("NoReplica", "no sidecar has reported yet that it serves it".to_owned()),
     }
 }
 
@@ -100,10 +111,8 @@ fn has_workers(reports: &[ExchangeReport]) -> Finding {
     if !without.is_empty() {
         let message = format!("requests that arrive there wait, since no worker is there: {}", some(&without));
         Finding::no("NoWorker", message)
-    } else if let Some(silent) = reports.iter().find(|it| it.silent.is_some()) {
-        Finding::unknown("ReplicaSilent", format!("{} does not renew its report", silent.replica))
-    } else if reports.is_empty() {
-        Finding::unknown("NoReplica", "no sidecar has reported yet that it serves it".to_owned())
+    } else if reports.is_empty() || reports.iter().any(|it| it.silent.is_some()) {
+        unheard(reports)
     } else {
         Finding::yes("WorkersThere", "every sidecar has a worker".to_owned())
     }
@@ -137,7 +146,7 @@ mod tests {
         let dead = DeadRequest { item: replica.to_owned(), key: None, attempts: 3, at: at(50) };
         let says = ReportedExchange {
             name: "work".to_owned(),
-            path: "/work".to_owned(),
+            generation: Some(3),
             workers,
             slots: 2 * workers,
             busy: workers,
@@ -174,6 +183,19 @@ mod tests {
     }
 
     #[test]
+    fn who_serves_an_earlier_spec_is_named_unless_the_newest_cannot_be_served() {
+        let mut behind = report("b", 1, 0);
+        behind.says.generation = Some(2);
+        let reports = [report("a", 1, 0), behind];
+        let status = of_exchange(None, &verdict(None), &reports, &at(200));
+        assert_eq!(short(&status)[1], "Ready Unknown NotServedYet");
+        assert_eq!(status.conditions[1].message, "the newest spec is not served yet by b");
+        let refused = Refused { reason: "InvalidSpec", message: "why; it goes on".to_owned() };
+        let goes_on = Verdict { runs: true, ..verdict(Some(refused)) };
+        assert_eq!(short(&of_exchange(None, &goes_on, &reports, &at(200)))[1], "Ready True Served");
+    }
+
+    #[test]
     fn a_time_that_differs_by_a_rounding_is_no_news() {
         let once = of_exchange(None, &verdict(None), &[report("a", 1, 4)], &at(200));
         let mut again = report("a", 1, 4);
@@ -193,6 +215,35 @@ mod tests {
             (status.replicas, status.queued, short(&status)[2].as_str()),
             (1, 0, "HasWorkers Unknown ReplicaSilent")
         );
+        let silent = ExchangeReport { silent: Some(Duration::from_secs(120)), ..report("b", 1, 4) };
+        let none = of_exchange(None, &verdict(None), &[silent], &at(200));
+        assert_eq!(short(&none)[1..], ["Ready Unknown ReplicaSilent", "HasWorkers Unknown ReplicaSilent"]);
+    }
+
+    #[test]
+    fn a_rounding_neither_moves_a_dead_request_nor_takes_its_place() {
+        let dead =
+            |item: usize, second| DeadRequest { item: format!("{item:02}"), key: None, attempts: 3, at: at(second) };
+        // One more than a status has: two of one replica and another are about as old.
+        let says = |first, second| {
+            let mut says = report("a", 1, 0);
+            let younger = (0..STATUS_DEAD - 1).map(|item| dead(item, 80));
+            says.says.last_dead = younger.chain([dead(50, first)]).collect();
+            let mut others = report("b", 1, 0);
+            others.says.last_dead = vec![dead(51, second)];
+            [says, others]
+        };
+        let once = of_exchange(None, &verdict(None), &says(51, 50), &at(200));
+        assert_eq!(once.last_dead.last().map(|dead| &*dead.item), Some("50"));
+        let again = of_exchange(Some(&once), &verdict(None), &says(50, 51), &at(300));
+        assert_eq!(again, once, "nothing is written");
+        let swapped = |first, second| {
+            let mut says = report("a", 1, 0);
+            says.says.last_dead = vec![dead(1, first), dead(2, second)];
+            [says]
+        };
+        let once = of_exchange(None, &verdict(None), &swapped(51, 50), &at(200));
+        assert_eq!(of_exchange(Some(&once), &verdict(None), &swapped(50, 51), &at(300)), once, "nothing is written");
     }
 
     #[test]

@@ -10,10 +10,10 @@ use kube::api::{DeleteParams, PostParams};
 use kube::core::ApiResource;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::exchanges::{self, News};
+use super::exchange_report::{self, News};
 use super::metrics::{WriteResult, Written};
 use super::patch::{self, Meant, Unwritten};
-use super::{Dependencies, Tables};
+use super::{Dependencies, Knows, Tables};
 use crate::bounds::{
     AGENT_SKEW, EXCHANGE_STATUS, KUBERNETES_READ, LEAVE, REPLICA_OPERATIONS, REPORT_RENEW, STATUS_AGENT,
     STATUS_INTERVAL, STATUS_RETRY, STATUS_TEXT, WORST_AGENTS,
@@ -37,6 +37,7 @@ const PARKED_SHARE: u64 = 20;
 pub(super) struct Reporter {
     dependencies: Dependencies,
     tables: Tables,
+    knows: Knows,
     target: Target,
     /// The object's uid, once it is known to be there.
     uid: Option<String>,
@@ -50,8 +51,8 @@ pub(super) struct Reporter {
 }
 
 impl Reporter {
-    /// Reports what `tables` hold.
-    pub(super) fn new(dependencies: Dependencies, tables: Tables) -> Self {
+    /// Reports what `tables` hold, and which of it `knows` has of objects.
+    pub(super) fn new(dependencies: Dependencies, tables: Tables, knows: Knows) -> Self {
         let target = Target {
             resource: ApiResource::erase::<DescribeReplica>(&()),
             namespace: Some(dependencies.settings.namespace.clone()),
@@ -61,6 +62,7 @@ impl Reporter {
         Self {
             dependencies,
             tables,
+            knows,
             target,
             uid: None,
             written: None,
@@ -78,7 +80,8 @@ impl Reporter {
         loop {
             turn.tick().await;
             let at = wall_clock();
-            let exchanges = exchanges::reported(&self.tables.exchanges.all(), at);
+            let known = Arc::clone(&self.knows.borrow());
+            let exchanges = exchange_report::reported(&self.tables.exchanges.all(), &known.exchanges.verdicts, at);
             let status = DescribeReplicaStatus { exchanges, ..of(&self.tables.operations.all(), at) };
             let now = Instant::now();
             if (self.has_news(&status, now) || now >= self.renew) && now >= self.retry {
@@ -89,7 +92,7 @@ impl Reporter {
 
     fn has_news(&self, status: &DescribeReplicaStatus, now: Instant) -> bool {
         let Some(written) = &self.written else { return true };
-        let of_exchanges = match exchanges::news(&written.exchanges, &status.exchanges) {
+        let of_exchanges = match exchange_report::news(&written.exchanges, &status.exchanges) {
             News::None => false,
             News::Numbers => now >= self.numbers,
             News::AtOnce => true,
@@ -277,25 +280,33 @@ pub(super) fn moment(time: SystemTime) -> Option<Time> {
     jiff::Timestamp::from_second(i64::try_from(seconds).ok()?).ok().map(Time)
 }
 
+/// Whether two reports mean one time. Each is the difference of two clocks, rounded to the second.
+pub(super) fn is_close(old: Option<&Time>, new: Option<&Time>) -> bool {
+    const ROUNDING: i64 = 2;
+    match (old, new) {
+        (Some(old), Some(new)) => (old.0.as_second() - new.0.as_second()).abs() <= ROUNDING,
+        (old, new) => old == new,
+    }
+}
+
 /// Whether `new` says something that `old` did not: not its own time, nor times that moved by a
 /// rounding, nor a few parked requests more or less, nor another version of the same state.
 fn is_news(old: &DescribeReplicaStatus, new: &DescribeReplicaStatus) -> bool {
     let few = |old: u64, new: u64| old.abs_diff(new) <= old.max(new) / PARKED_SHARE && (old == 0) == (new == 0);
-    let close = |old: Option<&Time>, new: Option<&Time>| match (old, new) {
-        (Some(old), Some(new)) => (old.0.as_second() - new.0.as_second()).abs() <= 2,
-        (old, new) => old == new,
-    };
     let same_agents = |old: &[Agent], new: &[Agent]| {
         let key =
             |agent: &Agent| (agent.name.clone(), state(agent.state_id.as_deref()), agent.reason, agent.message.clone());
         old.len() == new.len()
-            && old.iter().zip(new).all(|(old, new)| key(old) == key(new) && close(Some(&old.since), Some(&new.since)))
+            && old
+                .iter()
+                .zip(new)
+                .all(|(old, new)| key(old) == key(new) && is_close(Some(&old.since), Some(&new.since)))
     };
     let same = |old: &Reported, new: &Reported| {
         (&old.name, &old.path, state(old.state_id.as_deref()), &old.inputs, &old.source, old.agents)
             == (&new.name, &new.path, state(new.state_id.as_deref()), &new.inputs, &new.source, new.agents)
             && few(old.parked, new.parked)
-            && close(old.lagging_since.as_ref(), new.lagging_since.as_ref())
+            && is_close(old.lagging_since.as_ref(), new.lagging_since.as_ref())
             && same_agents(&old.worst_agents, &new.worst_agents)
     };
     old.version != new.version

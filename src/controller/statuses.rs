@@ -79,7 +79,7 @@ impl<S: Clone> Newest<S> {
 
 /// What is read of a model whose status was changed by somebody else: its spec may be deeper than a reader goes.
 #[derive(Deserialize)]
-struct Stands {
+struct SeenModel {
     metadata: ObjectMeta,
     status: Option<NetworkModelStatus>,
 }
@@ -163,16 +163,15 @@ impl Statuses {
         for (name, verdict) in known.operations.verdicts.iter().take_while(|_| !is_over()) {
             let nothing = Mine::default();
             let mine = all.get(&**name).filter(|_| verdict.runs).map_or(&nothing, |(mine, _)| mine);
-            let stands = known.operations.stands.get(name).cloned().unwrap_or_default();
-            let (version, old) = self.operations.of(&verdict.uid, stands);
+            let (version, old) = self.operations.of(&verdict.uid, known.operations.status(name));
             let new = status::of_operation(old.as_ref(), verdict, mine, &reported[&**name], &now);
             if old.as_ref() != Some(&new) {
                 self.write_operation(name, verdict, (version, old), new).await;
             }
         }
         for (name, verdict) in known.exchanges.verdicts.iter().take_while(|_| !is_over()) {
-            let stands = known.exchanges.stands.get(name).cloned().unwrap_or_default();
-            self.exchange(name, verdict, stands, &reports.of_exchange(name, began.into_std())).await;
+            let reports = reports.of_exchange(name, began.into_std());
+            self.exchange(name, verdict, known.exchanges.status(name), &reports).await;
         }
         for Model { part, serving } in models.values().take_while(|_| !is_over()) {
             let seen = part.status.as_deref().and_then(|text| serde_json::from_str(text).ok());
@@ -228,8 +227,8 @@ impl Statuses {
             // Its source may not have shown it yet, or not show it while it cannot be used.
             WriteOutcome::Conflict => {
                 self.models.0.remove(&part.uid);
-                if let Some(stands) = self.look(&write).await {
-                    self.models.0.insert(part.uid.clone(), stands);
+                if let Some(seen) = self.look(&write).await {
+                    self.models.0.insert(part.uid.clone(), seen);
                 }
             }
             WriteOutcome::Not => {}
@@ -240,8 +239,8 @@ impl Statuses {
     async fn look(&self, write: &Write<'_>) -> Option<(u64, Option<NetworkModelStatus>)> {
         let path = DynamicObject::url_path(&write.resource, Some(&self.dependencies.settings.namespace));
         let request = Request::new(path).get(write.name, &GetParams::default()).ok()?;
-        let read = timeout(KUBERNETES_READ, self.dependencies.client.request::<Stands>(request)).await;
-        let Stands { metadata, status } = read.ok()?.ok()?;
+        let read = timeout(KUBERNETES_READ, self.dependencies.client.request::<SeenModel>(request)).await;
+        let SeenModel { metadata, status } = read.ok()?.ok()?;
         let version = metadata.resource_version?.parse().ok()?;
         (metadata.uid.as_deref() == Some(write.uid)).then_some((version, status))
     }

@@ -134,9 +134,10 @@ pub struct ReportedExchange {
     /// Name of the `Exchange`.
     #[schemars(schema_with = "fields::exchange_name")]
     pub name: String,
-    /// Where consumers send their requests.
-    #[schemars(schema_with = "fields::reported_path")]
-    pub path: String,
+    /// The metadata.generation that is served; absent: an earlier one is, or an exchange of the sidecar's own configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "fields::total")]
+    pub generation: Option<i64>,
     /// Workers that are there, each by its transport, address, identity and Agent-Id.
     #[schemars(schema_with = "fields::total")]
     pub workers: u64,

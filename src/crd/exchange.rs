@@ -274,7 +274,7 @@ pub struct ExchangeStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "last_dead")]
     pub last_dead: Vec<DeadRequest>,
-    /// Accepted: the spec can be served. Ready: the sidecars serve it. `HasWorkers`: every one of them has a worker; at one without,
+    /// Accepted: the spec can be served. Ready: the sidecars serve it, as this generation asks for. `HasWorkers`: every one of them has a worker; at one without,
     /// requests wait although workers are elsewhere. Each says of which generation.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "condition::list")]

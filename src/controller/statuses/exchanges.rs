@@ -5,8 +5,8 @@ use tokio::time::Instant;
 
 use super::{Statuses, now};
 use crate::bounds::EXCHANGE_STATUS;
+use crate::controller::exchange_report::News;
 use crate::controller::exchange_status::{self, ExchangeReport};
-use crate::controller::exchanges::News;
 use crate::controller::metrics::Written;
 use crate::controller::plan::Verdict;
 use crate::controller::status;
@@ -20,11 +20,11 @@ impl Statuses {
         &mut self,
         name: &str,
         verdict: &Verdict,
-        stands: (u64, Option<ExchangeStatus>),
+        seen: (u64, Option<ExchangeStatus>),
         reports: &[ExchangeReport],
     ) {
         let uid = &verdict.uid;
-        let (version, old) = self.exchanges.of(uid, stands);
+        let (version, old) = self.exchanges.of(uid, seen);
         let new = exchange_status::of_exchange(old.as_ref(), verdict, reports, &now());
         let is_due = match exchange_status::news(old.as_ref(), &new) {
             News::None => false,

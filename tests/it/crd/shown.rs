@@ -75,7 +75,7 @@ fn statuses() -> [(&'static str, Value); 4] {
     });
     let dead = json!({ "item": "i", "key": "cam-7", "attempts": 3, "at": "2026-01-01T00:00:00Z" });
     let served = json!({
-        "name": "zone-a", "path": "/work", "workers": 3, "slots": 6, "busy": 4, "queued": 5, "dead": 1,
+        "name": "zone-a", "generation": 1, "workers": 3, "slots": 6, "busy": 4, "queued": 5, "dead": 1,
         "oldest": "2026-01-01T00:00:00Z", "lastDead": [dead.clone()],
     });
     [

@@ -1,11 +1,12 @@
 //! What this replica says of its exchanges.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::report::moment;
+use super::plan::Verdict;
+use super::report::{is_close, moment};
 use crate::bounds::{EXCHANGES, STATUS_AGENT, STATUS_DEAD};
-use crate::config::ranges;
 use crate::crd::condition::cut;
 use crate::crd::describe_replica::ReportedExchange;
 use crate::crd::exchange::DeadRequest;
@@ -26,9 +27,13 @@ pub(super) enum News {
 /// What the name of an object may have.
 const LONGEST_NAME: usize = 253;
 
-/// What is to be reported of these exchanges at `now`, by name.
-pub(super) fn reported(exchanges: &[Arc<Exchange>], now: SystemTime) -> Vec<ReportedExchange> {
-    let mut all: Vec<_> = exchanges.iter().map(|exchange| one(exchange, now)).collect();
+/// What is to be reported of these exchanges at `now`, by name. `verdicts` are those on the objects.
+pub(super) fn reported(
+    exchanges: &[Arc<Exchange>],
+    verdicts: &BTreeMap<String, Verdict>,
+    now: SystemTime,
+) -> Vec<ReportedExchange> {
+    let mut all: Vec<_> = exchanges.iter().map(|exchange| one(exchange, verdicts, now)).collect();
     // Those of a configuration file may have a longer name than an object.
     all.retain(|exchange| exchange.name.len() <= LONGEST_NAME);
     all.sort_by(|a, b| a.name.cmp(&b.name));
@@ -36,7 +41,7 @@ pub(super) fn reported(exchanges: &[Arc<Exchange>], now: SystemTime) -> Vec<Repo
     all
 }
 
-fn one(exchange: &Exchange, now: SystemTime) -> ReportedExchange {
+fn one(exchange: &Exchange, verdicts: &BTreeMap<String, Verdict>, now: SystemTime) -> ReportedExchange {
     let (config, tally) = (exchange.config(), exchange.tally());
     let Tally { workers, slots, busy, queued, oldest, dead, last_dead } = tally;
     let ago = |ago: Duration| now.checked_sub(ago).and_then(moment);
@@ -50,7 +55,7 @@ fn one(exchange: &Exchange, now: SystemTime) -> ReportedExchange {
     });
     ReportedExchange {
         name: config.name.clone(),
-        path: cut(config.path.as_str(), ranges::PATH_BYTES),
+        generation: verdicts.get(&config.name).filter(|it| it.refused.is_none()).map(|it| it.generation),
         workers: workers as u64,
         slots: slots as u64,
         busy: busy as u64,
@@ -70,16 +75,11 @@ pub(super) fn news(old: &[ReportedExchange], new: &[ReportedExchange]) -> News {
 }
 
 fn news_of(old: &ReportedExchange, new: &ReportedExchange) -> News {
-    let place = |it: &ReportedExchange| (it.name.clone(), it.path.clone(), it.workers == 0);
+    let place = |it: &ReportedExchange| (it.name.clone(), it.generation, it.workers == 0);
     let numbers = |it: &ReportedExchange| (it.workers, it.slots, it.busy, it.queued, it.dead);
-    // To the second, and rounded by two clocks.
-    let is_close = match (&old.oldest, &new.oldest) {
-        (Some(old), Some(new)) => (old.0.as_second() - new.0.as_second()).abs() <= 2,
-        (old, new) => old == new,
-    };
     if place(old) != place(new) {
         News::AtOnce
-    } else if numbers(old) != numbers(new) || !is_close {
+    } else if numbers(old) != numbers(new) || !is_close(old.oldest.as_ref(), new.oldest.as_ref()) {
         News::Numbers
     } else {
         News::None
@@ -98,7 +98,7 @@ mod tests {
         let at = |second| Some(Time(jiff::Timestamp::from_second(second).expect("in range")));
         let old = ReportedExchange {
             name: "work".to_owned(),
-            path: "/work".to_owned(),
+            generation: Some(1),
             workers: 1,
             slots: 2,
             busy: 0,
@@ -113,6 +113,7 @@ mod tests {
         assert_eq!(news(ReportedExchange { queued: 0, oldest: None, ..old.clone() }), News::Numbers);
         assert_eq!(news(ReportedExchange { workers: 2, ..old.clone() }), News::Numbers);
         assert_eq!(news(ReportedExchange { workers: 0, ..old.clone() }), News::AtOnce);
+        assert_eq!(news(ReportedExchange { generation: Some(2), ..old.clone() }), News::AtOnce);
         assert_eq!(super::news(&[], &[old]), News::AtOnce);
     }
 }
