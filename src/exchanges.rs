@@ -15,9 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bounds::EXCHANGE_FORMER;
 use crate::config;
-use crate::exchange::Exchange;
 use crate::exchange::metrics::Families;
 use crate::exchange::registry::{ExchangeRegistry, Former};
+use crate::exchange::{Exchange, Tally};
 use crate::lifecycle::tasks::{Fatal, TaskResult};
 use crate::lifecycle::wanted::{Follower, Wanted};
 
@@ -94,8 +94,7 @@ impl Exchanges {
         // Requests no longer find them, before what is queued ends.
         self.publish();
         for Running { exchange, end } in gone {
-            let shown = exchange.shown();
-            let (queued, in_flight) = (shown.queued, shown.in_flight);
+            let Tally { queued, busy: in_flight, .. } = exchange.tally();
             tracing::info!(exchange = %exchange.config().name, queued, in_flight, "exchange ended");
             exchange.close();
             end.cancel();
@@ -181,7 +180,7 @@ async fn keep(exchange: Arc<Exchange>, end: CancellationToken, grace: Duration) 
             }
         };
         if timeout(grace, emptied).await.is_err() {
-            let in_flight = exchange.shown().in_flight;
+            let in_flight = exchange.tally().busy;
             tracing::warn!(exchange = %exchange.config().name, in_flight, "the grace period of an exchange that ended is over, what workers have is cancelled");
         }
     }

@@ -70,7 +70,7 @@ fn waiting(exchange: &Exchange) -> Value {
             "ageSeconds": shown.age.as_secs(),
             "busySlots": shown.busy,
             "freeSlots": shown.free,
-            "items": shown.items,
+            "items": shown.items.iter().map(ToString::to_string).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),
         "oldestInFlight": shown.oldest_in_flight.iter().map(item).collect::<Vec<_>>(),
         "oldestQueued": shown.oldest_queued.iter().map(item).collect::<Vec<_>>(),
@@ -95,7 +95,7 @@ fn worker(worker: &Worker) -> Value {
 
 fn item(shown: &ShownItem) -> Value {
     json!({
-        "item": shown.item,
+        "item": shown.item.to_string(),
         "key": shown.key.as_deref().map(escape),
         "client": escape(&shown.client),
         "state": shown.state,

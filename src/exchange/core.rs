@@ -38,7 +38,7 @@ use estimate::Estimate;
 use idle::Idle;
 pub use idle::{Offer, Seat};
 use item::{Again, Item, Phase};
-pub use overview::Overview;
+pub use overview::{ItemOverview, Overview};
 use queue::{Place, Queue};
 pub use types::{Client, Effect, Failed, Key, Leave, Once, Refused, Rules, Submission, Submitted};
 
@@ -241,12 +241,6 @@ impl Core {
         self.queue.len()
     }
 
-    /// How many consumers wait: several may share an item.
-    #[must_use]
-    pub fn consumers(&self) -> u64 {
-        self.items.values().map(|item| u64::from(item.consumers)).sum()
-    }
-
     /// How many items workers work on.
     #[must_use]
     pub fn in_flight(&self) -> usize {
@@ -278,9 +272,11 @@ impl Core {
         queued.map(|item| item.submitted).min()
     }
 
-    /// Items that failed after all attempts, the newest last.
-    pub fn dead(&self) -> impl Iterator<Item = &Dead> {
-        self.dead.iter()
+    /// The last items that failed after all attempts, so many at most, the newest last.
+    #[must_use]
+    pub fn last_dead(&self, most: usize) -> Vec<Dead> {
+        let from = self.dead.len().saturating_sub(most);
+        self.dead.range(from..).cloned().collect()
     }
 
     fn remember_dead(&mut self, dead: Dead) {

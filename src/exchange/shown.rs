@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::core::{Failure, Overview, reason};
+use super::core::{Client, Dead, Failure, ItemOverview, Key, Overview, reason};
+use super::id::ItemId;
 use super::workers::Worker;
 use super::{Exchange, State};
-use crate::bounds::EXCHANGE_SHOWN;
+use crate::bounds::{EXCHANGE_DEAD, EXCHANGE_SHOWN};
 
 /// An exchange at one moment.
 #[derive(Debug)]
@@ -46,18 +47,18 @@ pub struct ShownWorker {
     /// How many of its slots wait for one.
     pub free: usize,
     /// Items that it has.
-    pub items: Vec<String>,
+    pub items: Vec<ItemId>,
 }
 
 /// A request that has not ended.
 #[derive(Debug)]
 pub struct ShownItem {
     /// Its item.
-    pub item: String,
+    pub item: ItemId,
     /// The key in its path.
-    pub key: Option<String>,
+    pub key: Option<Key>,
     /// Whose it is: an identity, or an address.
-    pub client: String,
+    pub client: Client,
     /// `queued`, `claimed` or `streaming`.
     pub state: &'static str,
     /// How long ago it came.
@@ -85,33 +86,68 @@ pub struct ShownDead {
     pub age: Duration,
 }
 
-impl Exchange {
-    /// What it is doing.
-    #[must_use]
-    pub fn shown(&self) -> Shown {
-        let now = Instant::now().into_std();
-        let workers = self.workers.all();
-        let state = self.state();
-        let core = &state.core;
-        let item = |overview: Overview| state.item(now, &overview);
-        let dead = core.dead().map(|dead| ShownDead {
+impl ShownDead {
+    pub(super) fn at(now: std::time::Instant, dead: &Dead) -> Self {
+        Self {
             item: dead.item.to_string(),
             key: dead.key.as_deref().map(str::to_owned),
             attempts: dead.attempts,
             reason: reason(Failure::Broke, Some(dead.lost)),
             age: now.saturating_duration_since(dead.at),
-        });
-        Shown {
-            queued: core.queued(),
-            oldest: core.oldest().map_or(Duration::ZERO, |since| now.saturating_duration_since(since)),
-            consumers: core.consumers(),
-            in_flight: core.in_flight(),
-            free: core.free(),
-            workers: state.busy(now, workers),
-            oldest_in_flight: core.oldest_claimed(EXCHANGE_SHOWN).into_iter().map(item).collect(),
-            oldest_queued: core.oldest_queued(EXCHANGE_SHOWN).into_iter().map(item).collect(),
-            dead: dead.collect(),
         }
+    }
+}
+
+impl ShownItem {
+    fn at(now: std::time::Instant, item: ItemOverview, worker: Option<Arc<Worker>>) -> Self {
+        Self {
+            item: item.item,
+            key: item.key,
+            client: item.client,
+            state: item.state,
+            age: now.saturating_duration_since(item.submitted.0),
+            attempt: item.attempt,
+            claimed: item.claim.map(|(_, since)| now.saturating_duration_since(since)),
+            worker,
+        }
+    }
+}
+
+impl Exchange {
+    /// What it is doing. Everybody waits for the lock, so under it things are found, and put in order after it.
+    #[must_use]
+    pub fn shown(&self) -> Shown {
+        let now = Instant::now().into_std();
+        let mut workers = self.known_workers(now);
+        let state = self.state();
+        let core = &state.core;
+        let (queued, in_flight, free, oldest) = (core.queued(), core.in_flight(), core.free(), core.oldest());
+        let Overview { consumers, queued: oldest_queued, claimed } = core.overview(EXCHANGE_SHOWN);
+        let worker_of = |item: &ItemOverview| state.live.get(&item.claim?.0)?.worker.clone();
+        let claimed: Vec<_> = claimed.into_iter().map(|item| (worker_of(&item), item)).collect();
+        state.count_slots(&mut workers);
+        let dead = core.last_dead(EXCHANGE_DEAD);
+        drop(state);
+        let queued_items = oldest_queued.into_iter().map(|item| (None, item)).collect();
+        Shown {
+            queued,
+            oldest: oldest.map_or(Duration::ZERO, |since| now.saturating_duration_since(since)),
+            consumers,
+            in_flight,
+            free,
+            workers,
+            oldest_in_flight: in_order(now, claimed),
+            oldest_queued: in_order(now, queued_items),
+            dead: dead.iter().map(|dead| ShownDead::at(now, dead)).collect(),
+        }
+    }
+
+    fn known_workers(&self, now: std::time::Instant) -> Vec<ShownWorker> {
+        let shown = self.workers.all().into_iter().take(EXCHANGE_SHOWN).map(|worker| {
+            let age = now.saturating_duration_since(worker.since.into_std());
+            ShownWorker { worker, age, busy: 0, free: 0, items: Vec::new() }
+        });
+        shown.collect()
     }
 
     /// Updates the metrics that are computed only on a scrape.
@@ -126,28 +162,15 @@ impl Exchange {
     }
 }
 
-impl State {
-    fn item(&self, now: std::time::Instant, overview: &Overview) -> ShownItem {
-        let live = overview.claim.and_then(|(claim, _)| self.live.get(&claim));
-        ShownItem {
-            item: overview.item.to_string(),
-            key: overview.key.as_deref().map(str::to_owned),
-            client: overview.client.to_string(),
-            state: overview.state,
-            age: now.saturating_duration_since(overview.submitted),
-            attempt: overview.attempt,
-            claimed: overview.claim.map(|(_, since)| now.saturating_duration_since(since)),
-            worker: live.and_then(|live| live.worker.clone()),
-        }
-    }
+/// Items, the oldest first.
+fn in_order(now: std::time::Instant, mut items: Vec<(Option<Arc<Worker>>, ItemOverview)>) -> Vec<ShownItem> {
+    items.sort_unstable_by_key(|(_, item)| item.submitted);
+    items.into_iter().map(|(worker, item)| ShownItem::at(now, item, worker)).collect()
+}
 
-    /// What workers are doing.
-    fn busy(&self, now: std::time::Instant, workers: Vec<Arc<Worker>>) -> Vec<ShownWorker> {
-        let shown = workers.into_iter().take(EXCHANGE_SHOWN).map(|worker| {
-            let age = now.saturating_duration_since(worker.since.into_std());
-            ShownWorker { worker, age, busy: 0, free: 0, items: Vec::new() }
-        });
-        let mut shown: Vec<_> = shown.collect();
+impl State {
+    /// Counts the slots of workers, and notes what they have.
+    fn count_slots(&self, shown: &mut [ShownWorker]) {
         let places: HashMap<_, _> = shown.iter().enumerate().map(|(at, one)| (Arc::as_ptr(&one.worker), at)).collect();
         let place = |worker: &Option<Arc<Worker>>| places.get(&Arc::as_ptr(worker.as_ref()?)).copied();
         for offer in self.offers.values() {
@@ -159,9 +182,8 @@ impl State {
             let Some(at) = place(&live.worker) else { continue };
             shown[at].busy += 1;
             if shown[at].items.len() < EXCHANGE_SHOWN {
-                shown[at].items.extend(self.core.claimed(*claim).map(|item| item.to_string()));
+                shown[at].items.extend(self.core.claimed(*claim));
             }
         }
-        shown
     }
 }

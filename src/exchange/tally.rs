@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
+use super::Exchange;
 use super::shown::ShownDead;
-use super::{Exchange, Shown};
+use crate::bounds::STATUS_DEAD;
 
 /// An exchange in numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +23,7 @@ pub struct Tally {
     pub oldest: Option<Duration>,
     /// How many requests have failed after all attempts.
     pub dead: u64,
-    /// The last of them, the newest last.
+    /// The last of them, as many as a report has, the newest last.
     pub last_dead: Vec<ShownDead>,
 }
 
@@ -28,15 +31,21 @@ impl Exchange {
     /// What it is doing, in numbers.
     #[must_use]
     pub fn tally(&self) -> Tally {
-        let Shown { queued, oldest, in_flight, free, workers, dead, .. } = self.shown();
+        let now = Instant::now().into_std();
+        let workers = self.workers.count();
+        let state = self.state();
+        let core = &state.core;
+        let (slots, busy, queued, oldest) = (core.workers(), core.in_flight(), core.queued(), core.oldest());
+        let last_dead = core.last_dead(STATUS_DEAD);
+        drop(state);
         Tally {
-            workers: workers.len(),
-            slots: free + in_flight,
-            busy: in_flight,
+            workers,
+            slots,
+            busy,
             queued,
-            oldest: (queued > 0).then_some(oldest),
+            oldest: oldest.map(|since| now.saturating_duration_since(since)),
             dead: self.metrics.dead.get(),
-            last_dead: dead,
+            last_dead: last_dead.iter().map(|dead| ShownDead::at(now, dead)).collect(),
         }
     }
 }

@@ -16,6 +16,7 @@ use super::*;
 use crate::config::{BodyLimits, Chain, Hold, Lease, PathPattern, QueueLimits, Repeat, ResultLimits, Transports};
 
 mod standing;
+mod tally;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -218,6 +218,11 @@ impl Workers {
         self.tell(gone);
     }
 
+    /// How many are known.
+    pub(super) fn count(&self) -> usize {
+        self.table().known.len()
+    }
+
     /// Those that are known, the longest known first.
     pub(super) fn all(&self) -> Vec<Arc<Worker>> {
         let mut all: Vec<_> = self.table().known.values().map(|known| Arc::clone(&known.worker)).collect();

@@ -201,6 +201,6 @@ impl Core {
     /// How many ended items are known.
     #[must_use]
     pub fn kept(&self) -> usize {
-        self.items.values().filter(|item| matches!(item.phase, Phase::Ended { .. })).count()
+        self.items.len() - self.queue.len() - self.claims.len()
     }
 }

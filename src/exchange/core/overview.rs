@@ -2,21 +2,32 @@
 
 use std::time::Instant;
 
-use super::item::{Item, Phase};
+use super::item::Phase;
 use super::{Client, Core, Key};
 use crate::exchange::id::{ClaimId, ItemId};
 
-/// An item that has not ended.
+/// What has not ended, at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Overview {
+    /// Consumers that wait: several may share an item.
+    pub consumers: u64,
+    /// The oldest queued items, in no order.
+    pub queued: Vec<ItemOverview>,
+    /// The oldest items that workers have, in no order.
+    pub claimed: Vec<ItemOverview>,
+}
+
+/// An item that has not ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ItemOverview {
     /// The item.
     pub item: ItemId,
     /// The key in its path.
     pub key: Option<Key>,
     /// Whose it is.
     pub client: Client,
-    /// When it came.
-    pub submitted: Instant,
+    /// When it came, and its number in the order in which items came.
+    pub submitted: (Instant, u64),
     /// `queued`, `claimed` or `streaming`.
     pub state: &'static str,
     /// Which attempt it is, from 1; of a queued one, which it will be.
@@ -26,27 +37,31 @@ pub struct Overview {
 }
 
 impl Core {
-    /// Queued items, the oldest first, and as many at most.
+    /// What has not ended: of queued items, and of those that workers have, the oldest, and as many at most. It reads each item
+    /// once and puts nothing in order, since others wait for it.
     #[must_use]
-    pub fn oldest_queued(&self, most: usize) -> Vec<Overview> {
-        self.oldest_of(most, |item| matches!(item.phase, Phase::Queued { .. }))
+    pub fn overview(&self, most: usize) -> Overview {
+        let (mut consumers, mut queued, mut claimed) = (0, Vec::with_capacity(self.queue.len()), Vec::new());
+        for (id, item) in &self.items {
+            consumers += u64::from(item.consumers);
+            let found = match item.phase {
+                Phase::Queued { .. } => &mut queued,
+                Phase::Claimed { .. } | Phase::Streaming { .. } => &mut claimed,
+                Phase::Ended { .. } => continue,
+            };
+            found.push((item.submitted, item.place.sequence, *id));
+        }
+        let oldest = |mut found: Vec<(Instant, u64, ItemId)>| {
+            if found.len() > most {
+                found.select_nth_unstable(most);
+                found.truncate(most);
+            }
+            found.into_iter().filter_map(|(_, _, id)| self.item_overview(id)).collect()
+        };
+        Overview { consumers, queued: oldest(queued), claimed: oldest(claimed) }
     }
 
-    /// The same of items that workers have.
-    #[must_use]
-    pub fn oldest_claimed(&self, most: usize) -> Vec<Overview> {
-        self.oldest_of(most, |item| item.claim().is_some())
-    }
-
-    fn oldest_of(&self, most: usize, shown: impl Fn(&Item) -> bool) -> Vec<Overview> {
-        let shown = self.items.iter().filter(|(_, item)| shown(item));
-        let mut oldest: Vec<_> = shown.map(|(id, item)| (item.submitted, item.place.sequence, *id)).collect();
-        oldest.sort_unstable();
-        oldest.truncate(most);
-        oldest.into_iter().filter_map(|(_, _, id)| self.overview(id)).collect()
-    }
-
-    fn overview(&self, id: ItemId) -> Option<Overview> {
+    fn item_overview(&self, id: ItemId) -> Option<ItemOverview> {
         let item = self.items.get(&id)?;
         let (state, claim) = match item.phase {
             Phase::Queued { .. } => ("queued", None),
@@ -54,11 +69,11 @@ impl Core {
             Phase::Streaming { claim, since, .. } => ("streaming", Some((claim, since))),
             Phase::Ended { .. } => return None,
         };
-        Some(Overview {
+        Some(ItemOverview {
             item: id,
             key: item.place.key.clone(),
             client: item.place.client.clone(),
-            submitted: item.submitted,
+            submitted: (item.submitted, item.place.sequence),
             state,
             attempt: item.attempts + 1,
             claim,
