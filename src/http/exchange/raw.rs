@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::reverse::{Worker, serve_http1};
+use super::reverse::{ReverseWorker, serve_http1};
 use crate::access::Caller;
 use crate::bounds::{EXCHANGE_RAW_CONNECTIONS, EXCHANGE_RAW_KEEPALIVE};
 use crate::exchange::Exchange;
@@ -46,7 +46,7 @@ pub async fn serve(
             tracing::debug!(%error, "a worker's connection cannot be set up");
             continue;
         }
-        let worker = Worker {
+        let worker = ReverseWorker {
             exchange: Arc::clone(&exchange),
             key: None,
             details: WorkerDetails::new(Transport::Raw, (None, None), peer, 1),

@@ -33,7 +33,7 @@ pub(super) use http1::{message, serve as serve_http1};
 const PTTH: &str = "ptth";
 
 /// A worker that has dialled in.
-pub(super) struct Worker {
+pub(super) struct ReverseWorker {
     pub(super) exchange: Arc<Exchange>,
     /// It takes items of this key alone.
     pub(super) key: Option<Key>,
@@ -43,7 +43,7 @@ pub(super) struct Worker {
     pub(super) stop: stop::Watch,
 }
 
-impl Worker {
+impl ReverseWorker {
     /// Waits until it is to go, since the process drains, or the exchange does not take it any more: why.
     async fn leaves(&self) -> &'static str {
         let mut stop = self.stop.clone();
@@ -72,7 +72,7 @@ pub(super) async fn answer(arrived: Arrived<'_>, body: RequestBody) -> Answered 
     let (exchanges, exchange) = (arrived.exchanges, Arc::clone(arrived.exchange));
     let agent = arrived.parts.headers.get(AGENT_ID).map(|value| String::from_utf8_lossy(value.as_bytes()).into());
     let details = arrived.worker(transport, agent.as_ref(), slots);
-    let worker = Worker { exchange, key, details, caller: arrived.caller.clone(), stop: arrived.stop.clone() };
+    let worker = ReverseWorker { exchange, key, details, caller: arrived.caller.clone(), stop: arrived.stop.clone() };
     let mut request = Request::from_parts(arrived.received.parts, ());
     let upgraded = hyper::upgrade::on(&mut request);
     let (tasks, cut) = (exchanges.tasks.clone(), exchanges.cut.clone());

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use super::super::claims::problem;
 use super::super::request::{fields, uri};
-use super::Worker;
+use super::ReverseWorker;
 use super::posted::Posted;
 use super::pump::{self, Stopped};
 use crate::bounds::{EXCHANGE_IDLE, EXCHANGE_SETTLE, UPSTREAM_BUFFER, UPSTREAM_FIELDS};
@@ -25,7 +25,7 @@ use crate::describe::problem::Kind;
 use crate::exchange::body::BodyReader;
 use crate::exchange::core::Lost;
 use crate::exchange::job::Job;
-use crate::exchange::workers::{self, Went};
+use crate::exchange::workers::{Went, Worker};
 use crate::exchange::{Exchange, Given};
 use crate::http::request_body::RequestBody;
 use crate::telemetry;
@@ -71,7 +71,7 @@ fn builder() -> http1::Builder {
 }
 
 /// Asks a worker until its connection ends.
-pub(in crate::http::exchange) async fn serve<S>(io: S, worker: Worker, tasks: &TaskTracker)
+pub(in crate::http::exchange) async fn serve<S>(io: S, worker: ReverseWorker, tasks: &TaskTracker)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -88,8 +88,8 @@ where
 /// Asks for one item after the other, until the connection ends: why.
 async fn ask_all(
     sender: &mut SendRequest<BodyReader>,
-    worker: &Worker,
-    (driven, known): (&Driven, Option<Arc<workers::Worker>>),
+    worker: &ReverseWorker,
+    (driven, known): (&Driven, Option<Arc<Worker>>),
 ) -> Went {
     let mut leaves = std::pin::pin!(worker.leaves());
     loop {

@@ -23,21 +23,21 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::super::request::{fields, uri};
-use super::Worker;
+use super::ReverseWorker;
 use super::pump::{self, Stopped};
 use crate::bounds::{EXCHANGE_PING, EXCHANGE_REFUSED, EXCHANGE_SETTLE, EXCHANGE_WINDOW, UPSTREAM_BUFFER};
 use crate::exchange::Given;
 use crate::exchange::body::BodyReader;
 use crate::exchange::core::Lost;
 use crate::exchange::job::Job;
-use crate::exchange::workers::{self, Went};
+use crate::exchange::workers::{Went, Worker};
 use crate::http::request_body::StreamBody;
 use crate::room::room;
 
 /// A connection, as its slots know it.
 struct Shared {
-    worker: Worker,
-    known: Option<Arc<workers::Worker>>,
+    worker: ReverseWorker,
+    known: Option<Arc<Worker>>,
     sender: SendRequest<Bytes>,
     /// How many slots there are.
     limit: watch::Receiver<usize>,
@@ -46,7 +46,7 @@ struct Shared {
 }
 
 /// Asks a worker until its connection ends.
-pub(super) async fn serve<S>(io: S, worker: Worker, slots: usize)
+pub(super) async fn serve<S>(io: S, worker: ReverseWorker, slots: usize)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
