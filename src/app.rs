@@ -5,10 +5,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use prometheus::{IntGauge, Registry};
+use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -38,11 +37,13 @@ mod access_file;
 mod banner;
 mod check;
 mod descriptors;
+mod drain;
 mod exchanges;
 mod tls_files;
 
 pub use check::check;
 use descriptors::descriptors;
+use drain::drain;
 
 /// A process that listens and has not begun to answer.
 #[expect(missing_debug_implementations, reason = "kube's client has none")]
@@ -349,35 +350,6 @@ fn needs_cluster(config: &Config) -> Option<String> {
     }
     let operation = config.operations.iter().find(|operation| operation.source.is_in_cluster())?;
     Some(format!("the source of operation {}", operation.name))
-}
-
-/// Answers what is parked, then closes connections, within the grace period.
-async fn drain(
-    stop: &Stop,
-    (operations, exchanges): (&OperationRegistry, &ExchangeRegistry),
-    connections: &TaskTracker,
-    open: &IntGauge,
-) {
-    let deadline = Instant::now() + stop.grace();
-    let drain = stop.drain();
-    let emptied = async {
-        for operation in operations.all() {
-            operation.hub.emptied().await;
-        }
-        // A worker that polls posts its answer on another connection.
-        for exchange in exchanges.all_and_leaving() {
-            exchange.emptied().await;
-        }
-    };
-    // Who comes after the slots is answered at once when the process closes.
-    let _ = tokio::time::timeout_at(drain.end().min(deadline), emptied).await;
-    stop.close();
-    connections.close();
-    if tokio::time::timeout_at(deadline, connections.wait()).await.is_err() {
-        // Tunnels, and what is left of uploads, are tasks without a connection that counts.
-        let (connections, tasks) = (open.get(), connections.len());
-        tracing::warn!(connections, tasks, "the grace period is over, what is left is cut");
-    }
 }
 
 fn bind(address: SocketAddr, setting: &'static str) -> Result<(TcpListener, SocketAddr), AppError> {

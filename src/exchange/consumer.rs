@@ -45,12 +45,7 @@ impl Exchange {
                 Ok(Consumer { exchange: Arc::clone(self), entry: found.unwrap_or(entry), leave: Leave::Gone, waits })
             }
             Err(refused) => {
-                self.metrics.refused(match refused {
-                    Refused::Full(_) => "full",
-                    Refused::OfClient(_) => "client",
-                    Refused::NoWorker(_) => "no-worker",
-                    Refused::KeyReused => "key-reused",
-                });
+                self.metrics.refused(refused);
                 Err(refused)
             }
         }

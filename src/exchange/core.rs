@@ -66,12 +66,14 @@ pub struct Core {
     timers: BTreeSet<(Instant, ItemId)>,
     /// Ended items that are still known, the oldest first.
     ended: VecDeque<ItemId>,
+    /// The last items that failed after all attempts, and how many have.
     dead: VecDeque<Dead>,
+    dead_count: u64,
     estimate: Estimate,
     sequence: u64,
     /// When a worker was there last.
     worker_seen: Instant,
-    /// Nothing is queued any more.
+    /// Nothing is queued or given to a worker any more.
     is_closed: bool,
     effects: Vec<Effect>,
 }
@@ -95,6 +97,7 @@ impl Core {
             timers: BTreeSet::new(),
             ended: VecDeque::new(),
             dead: VecDeque::new(),
+            dead_count: 0,
             estimate: Estimate::default(),
             sequence: 0,
             worker_seen: now,
@@ -114,8 +117,8 @@ impl Core {
             self.attach(found, submission.is_async);
             return Ok(Submitted::Attached(found));
         }
-        let offer = self.idle.newest(submission.key.as_ref());
-        if offer.is_none() {
+        let offer = self.free_slot(submission.key.as_ref());
+        if offer.is_none() && !self.is_closed {
             self.has_room(now, &submission)?;
         }
         let Submission { item: id, client, key, urgency, is_async, is_idempotent, once, share } = submission;
@@ -235,6 +238,12 @@ impl Core {
         Some(is_live)
     }
 
+    /// How many items may be queued.
+    #[must_use]
+    pub fn queue_length(&self) -> usize {
+        self.rules.queue_length
+    }
+
     /// How many items are queued.
     #[must_use]
     pub fn queued(&self) -> usize {
@@ -256,7 +265,13 @@ impl Core {
     /// Whether one of them takes an item of this key.
     #[must_use]
     pub fn has_free_slot(&self, key: Option<&Key>) -> bool {
-        self.idle.newest(key).is_some()
+        self.free_slot(key).is_some()
+    }
+
+    /// The slot that is given the next item of this key.
+    fn free_slot(&self, key: Option<&Key>) -> Option<ClaimId> {
+        // Workers that dial in leave with their next look at the exchange: until then their slots are free.
+        if self.is_closed { None } else { self.idle.newest(key) }
     }
 
     /// How many slots there are.
@@ -279,11 +294,17 @@ impl Core {
         self.dead.range(from..).cloned().collect()
     }
 
+    /// How many items have failed after all attempts.
+    #[must_use]
+    pub fn dead(&self) -> u64 {
+        self.dead_count
+    }
+
     fn remember_dead(&mut self, dead: Dead) {
+        self.dead_count += 1;
         if self.dead.len() == EXCHANGE_DEAD {
             self.dead.pop_front();
         }
-        self.effects.push(Effect::Dead(dead.item));
         self.dead.push_back(dead);
     }
 

@@ -8,10 +8,19 @@ use prometheus::{
     GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
-use super::core::{Failure, Lost};
+use super::core::{Failed, Failure, Lost, Refused};
 
 /// Seconds of the buckets: work takes from milliseconds to minutes.
 const BUCKETS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+
+/// Why requests were queued again.
+const REDELIVERED: [&str; 5] = ["unwritten", "given-back", "broke", "untouched", "lease-over"];
+/// Who has cancelled requests.
+const CANCELLED: [&str; 2] = ["delete", "consumer"];
+/// How requests have ended.
+const ENDED: [&str; 4] = ["done", "expired", "failed", "cancelled"];
+/// Why requests were not queued.
+const REFUSED: [&str; 4] = ["full", "client", "no-worker", "key-reused"];
 
 /// The metrics of all exchanges.
 #[derive(Debug, Clone)]
@@ -177,6 +186,17 @@ impl Families {
     #[must_use]
     pub fn of(&self, name: &str) -> Metrics {
         let label = &[name];
+        // Who counts what has happened has to see that nothing has.
+        for (counters, values) in [
+            (&self.redelivered, &REDELIVERED[..]),
+            (&self.cancelled, &CANCELLED),
+            (&self.ended, &ENDED),
+            (&self.refused, &REFUSED),
+        ] {
+            for value in values {
+                counters.with_label_values(&[name, value]);
+            }
+        }
         Metrics {
             name: name.to_owned(),
             families: self.clone(),
@@ -222,9 +242,10 @@ impl Metrics {
         self.ended_as("done");
     }
 
-    pub(super) fn failed(&self, failure: Failure) {
-        self.ended_as(failure.as_str());
-        let by = match failure {
+    pub(super) fn failed(&self, failed: &Failed) {
+        self.dead.inc_by(u64::from(failed.is_dead));
+        self.ended_as(failed.failure.as_str());
+        let by = match failed.failure {
             Failure::Deleted => "delete",
             Failure::Abandoned | Failure::BodyBroke => "consumer",
             Failure::NotClaimed
@@ -233,7 +254,8 @@ impl Metrics {
             | Failure::TooSlow
             | Failure::Broke
             | Failure::Malformed
-            | Failure::Cut => return,
+            | Failure::Cut
+            | Failure::GraceOver => return,
         };
         self.families.cancelled.with_label_values(&[self.name.as_str(), by]).inc();
     }
@@ -242,7 +264,13 @@ impl Metrics {
         self.families.ended.with_label_values(&[self.name.as_str(), end]).inc();
     }
 
-    pub(super) fn refused(&self, reason: &str) {
+    pub(super) fn refused(&self, refused: Refused) {
+        let reason = match refused {
+            Refused::Full(_) => "full",
+            Refused::OfClient(_) => "client",
+            Refused::NoWorker(_) => "no-worker",
+            Refused::KeyReused => "key-reused",
+        };
         self.families.refused.with_label_values(&[self.name.as_str(), reason]).inc();
     }
 
@@ -257,6 +285,11 @@ impl Metrics {
     #[must_use]
     pub fn poll(&self) -> Counted {
         Counted::new(self.families.polls.with_label_values(&[self.name.as_str()]))
+    }
+
+    pub(super) fn show_requests(&self, queued: usize, in_flight: usize) {
+        self.queued.set(i64::try_from(queued).unwrap_or(i64::MAX));
+        self.in_flight.set(i64::try_from(in_flight).unwrap_or(i64::MAX));
     }
 
     pub(super) fn show_slots(&self, free: usize, busy: usize) {

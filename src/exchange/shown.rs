@@ -155,6 +155,9 @@ impl Exchange {
         let now = Instant::now().into_std();
         let state = self.state();
         let core = &state.core;
+        if core.is_closed() {
+            return;
+        }
         let oldest = core.oldest().map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         self.metrics.show_oldest(oldest);
         self.metrics.show_slots(core.free(), core.in_flight());

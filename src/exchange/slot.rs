@@ -5,15 +5,18 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::core::{Key, Lost, Offer, Offered, Over, Seat};
+use super::entry::Answer;
 use super::id::ClaimId;
 use super::job::Job;
 use super::metrics::Transport;
+use super::result::Buffer;
 use super::workers::{Worker, WorkerDetails};
-use super::{Exchange, random};
+use super::{Exchange, State, WaitingOffer, random};
 
 /// What becomes of an offer.
 #[derive(Debug)]
@@ -53,7 +56,7 @@ impl Exchange {
         let claim = ClaimId::of(random());
         let (give, given) = oneshot::channel();
         self.act_with(|state, now| {
-            state.offers.insert(claim, super::Offered { give, worker });
+            state.offers.insert(claim, WaitingOffer { give, worker });
             // Without a seat there is nothing that it could have already.
             state.core.offer(now, Offer { claim, key, polls: false, seat: None });
         });
@@ -72,7 +75,7 @@ impl Exchange {
                 let _ = give.send(Given::Unwelcome);
                 return Offered::Taken;
             }
-            state.offers.insert(claim, super::Offered { give, worker });
+            state.offers.insert(claim, WaitingOffer { give, worker });
             let offered = state.core.offer(now, Offer { claim, key, polls: true, seat });
             if matches!(offered, Offered::Again { .. }) {
                 state.offers.remove(&claim);
@@ -127,6 +130,25 @@ impl Exchange {
         if let Some(job) = job {
             job.lost(Lost::Unwritten);
         }
+    }
+
+    /// The answer to all shared requests of a key that wait: how many consumers wait for it.
+    pub fn push(self: &Arc<Self>, key: Option<&Key>, bytes: &Bytes, answer: impl Fn(Arc<Buffer>) -> Answer) -> u32 {
+        let most = self.config().result.bytes;
+        let ended = self.act_with(|state, now| {
+            let State { core, entries, .. } = state;
+            let ended = core.complete_shared(now, key, |id| entries.get(&id).map(Arc::clone));
+            // Before anybody can see that they have ended.
+            for (entry, _) in &ended {
+                let body = Buffer::whole(Arc::clone(&self.budget), bytes.clone(), most);
+                entry.answer(answer(body));
+            }
+            ended
+        });
+        for _ in &ended {
+            self.metrics.done();
+        }
+        ended.iter().map(|(_, consumers)| consumers).sum()
     }
 
     /// Is cancelled once a claim is over; none: it is.

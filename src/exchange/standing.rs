@@ -70,7 +70,14 @@ impl Exchange {
 
     /// Ends what workers have still.
     pub fn cut(self: &Arc<Self>) {
-        self.act(Core::cut);
+        let items = self.act(Core::cut);
+        self.tell_of_given_up(&items);
+    }
+
+    /// Ends what workers have still and have not begun to answer.
+    pub fn give_up(self: &Arc<Self>) {
+        let items = self.act(Core::give_up);
+        self.tell_of_given_up(&items);
     }
 
     /// Waits until it does not take workers that dial in so.

@@ -36,7 +36,7 @@ impl Exchange {
         let state = self.state();
         let core = &state.core;
         let (slots, busy, queued, oldest) = (core.workers(), core.in_flight(), core.queued(), core.oldest());
-        let last_dead = core.last_dead(STATUS_DEAD);
+        let (dead, last_dead) = (core.dead(), core.last_dead(STATUS_DEAD));
         drop(state);
         Tally {
             workers,
@@ -44,7 +44,7 @@ impl Exchange {
             busy,
             queued,
             oldest: oldest.map(|since| now.saturating_duration_since(since)),
-            dead: self.metrics.dead.get(),
+            dead,
             last_dead: last_dead.iter().map(|dead| ShownDead::at(now, dead)).collect(),
         }
     }

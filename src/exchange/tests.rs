@@ -7,6 +7,8 @@ use http::{HeaderMap, Method, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use tokio::time::sleep;
 
+use bytes::Bytes;
+
 use super::body::RequestBody;
 use super::core::{Failure, Leave, Seat, Submission};
 use super::entry::{Outcome, Request};

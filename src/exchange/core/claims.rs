@@ -102,6 +102,9 @@ pub enum Cause {
     /// Its answer did not begin in time.
     #[error("its answer did not begin in time (deadline)")]
     TooSlow,
+    /// It has no answer, and there is no more time for one.
+    #[error("the grace period is over, in which the exchange ends")]
+    GraceOver,
     /// The request is not whole.
     #[error("its consumer broke off the body of the request")]
     BodyBroke,
@@ -116,6 +119,7 @@ impl Cause {
                 Failure::Deleted => Self::Deleted,
                 Failure::TooSlow => Self::TooSlow,
                 Failure::BodyBroke => Self::BodyBroke,
+                Failure::GraceOver => Self::GraceOver,
                 Failure::Malformed => Self::Malformed,
                 Failure::Abandoned | Failure::NotClaimed | Failure::NoWorker | Failure::Removed => Self::Left,
                 Failure::Broke | Failure::Cut => Self::Broke,
@@ -191,7 +195,7 @@ impl Core {
         let Some(offer) = self.idle.remove(claim) else { return };
         self.queue.take(&item.place);
         let lease = if offer.polls { Lease::Untouched(now + self.rules.first_touch) } else { Lease::OfConnection };
-        item.phase = Phase::Claimed { claim, since: now, lease };
+        item.phase = Phase::Claimed { claim, since: now, until: now + self.rules.deadline, lease };
         let attempt = item.attempts + 1;
         self.claims.insert(claim, Claim { item: id, polls: offer.polls, seat: offer.seat });
         self.effects.push(Effect::Assign { claim, item: id, attempt, queued: now.saturating_duration_since(since) });
@@ -279,12 +283,13 @@ impl Core {
             }
         };
         let is_wanted = item.is_wanted(now);
-        if failure == Some(Failure::Broke) && again == Again::Always {
+        let is_dead = failure == Some(Failure::Broke) && again == Again::Always;
+        if is_dead {
             let dead = Dead { item: id, key: item.place.key.clone(), attempts: item.attempts, lost: how, at: now };
             self.remember_dead(dead);
         }
         match failure {
-            Some(failure) => self.end_with(now, id, Ended::Failed(failure), Some(how)),
+            Some(failure) => self.end_with(now, id, Ended::Failed(failure), Some(how), is_dead),
             None if !is_wanted => self.end(now, id, Ended::Failed(Failure::Abandoned)),
             None => self.put_back(now, id, how),
         }
@@ -295,7 +300,8 @@ impl Core {
         item.phase = Phase::Queued { since: now };
         item.place.urgency = urgency(item, now);
         self.queue.put_back(&item.place, id);
-        let offer = self.idle.newest(item.place.key.as_ref());
+        let key = item.place.key.clone();
+        let offer = self.free_slot(key.as_ref());
         self.effects.push(Effect::PutBack(id, how));
         self.schedule(id);
         if let Some(offer) = offer {

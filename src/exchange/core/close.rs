@@ -7,15 +7,20 @@ use super::{Core, Ended, Failure, Rules};
 use crate::exchange::id::{ClaimId, ItemId};
 
 impl Core {
-    /// From now on it goes by these rules. What is queued keeps the time that it was given; a claim that is held has the longer one
-    /// of both deadlines.
+    /// From now on it goes by these rules. What is queued keeps the time that it was given, and a claim its deadline.
     pub fn change(&mut self, rules: Rules) {
         self.rules = rules;
     }
 
-    /// Nothing is queued from now on: what is, and what comes, ends without a worker.
+    /// Nothing is queued or given to a worker from now on, also where one is free: what is queued, and what comes, ends.
     pub fn close(&mut self) {
         self.is_closed = true;
+    }
+
+    /// Whether it was closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.is_closed
     }
 
     /// Takes back what workers that poll have offered: which offers that were.
@@ -27,26 +32,41 @@ impl Core {
         polls
     }
 
-    /// Ends what is queued, if nothing is to be.
-    pub fn end_what_came_late(&mut self, now: Instant) {
+    /// Ends what is queued, if it was closed. The owner calls it after all that happens.
+    pub fn end_queued_if_closed(&mut self, now: Instant) {
         if !self.is_closed || self.queue.is_empty() {
             return;
         }
-        let queued = self.items.iter().filter(|(_, item)| matches!(item.phase, Phase::Queued { .. }));
-        let queued: Vec<(ItemId, Failure)> = queued
-            .map(|(id, item)| (*id, if item.may_have_begun() { Failure::Broke } else { Failure::Removed }))
-            .collect();
-        for (id, failure) in queued {
-            self.end(now, id, Ended::Failed(failure));
-        }
+        self.end_all(now, |phase| matches!(phase, Phase::Queued { .. }));
     }
 
-    /// Ends all that has not ended.
-    pub fn cut(&mut self, now: Instant) {
-        let live = self.items.iter().filter(|(_, item)| !matches!(item.phase, Phase::Ended { .. }));
-        let live: Vec<_> = live.map(|(id, _)| *id).collect();
-        for id in live {
-            self.end(now, id, Ended::Failed(Failure::Deleted));
+    /// Ends what workers have of which no answer has begun: which items.
+    pub fn give_up(&mut self, now: Instant) -> Vec<ItemId> {
+        self.end_all(now, |phase| matches!(phase, Phase::Claimed { .. }))
+    }
+
+    /// Ends all that has not ended: which items workers had.
+    pub fn cut(&mut self, now: Instant) -> Vec<ItemId> {
+        self.end_all(now, |phase| matches!(phase, Phase::Queued { .. }));
+        self.end_all(now, |phase| matches!(phase, Phase::Claimed { .. } | Phase::Streaming { .. }))
+    }
+
+    /// Ends the items that are in such a phase.
+    fn end_all(&mut self, now: Instant, ends: impl Fn(&Phase) -> bool) -> Vec<ItemId> {
+        let found = self.items.iter().filter(|(_, item)| ends(&item.phase));
+        let found: Vec<_> = found
+            .map(|(id, item)| {
+                let failure = match item.claim() {
+                    Some(_) => Failure::GraceOver,
+                    None if item.may_have_begun() => Failure::Broke,
+                    None => Failure::Removed,
+                };
+                (*id, failure)
+            })
+            .collect();
+        for (id, failure) in &found {
+            self.end(now, *id, Ended::Failed(*failure));
         }
+        found.into_iter().map(|(id, _)| id).collect()
     }
 }

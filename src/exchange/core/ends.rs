@@ -41,6 +41,8 @@ pub enum Failure {
     BodyBroke,
     /// Its exchange is no more, and no worker took it: nothing was done.
     Removed,
+    /// A worker has it, and there is no more time for an answer, since the exchange or the process ends.
+    GraceOver,
 }
 
 impl Failure {
@@ -49,7 +51,7 @@ impl Failure {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NotClaimed | Self::NoWorker | Self::Removed => "expired",
-            Self::TooSlow | Self::Broke | Self::Malformed | Self::Cut => "failed",
+            Self::TooSlow | Self::Broke | Self::Malformed | Self::Cut | Self::GraceOver => "failed",
             Self::Deleted | Self::Abandoned | Self::BodyBroke => "cancelled",
         }
     }
@@ -75,6 +77,7 @@ pub fn reason(failure: Failure, lost: Option<Lost>) -> &'static str {
         (Failure::Broke, Some(_)) => "the connection of its worker ended before the answer",
         (Failure::Broke, None) => "its worker is gone, and no other took it in time (queue.age, noWorker.after)",
         (Failure::Removed, _) => "its exchange was removed",
+        (Failure::GraceOver, _) => "its worker did not answer within the grace period (--grace)",
     }
 }
 
@@ -141,11 +144,11 @@ impl Core {
 
     /// Ends an item, if it has not ended. A live claim on it is cancelled.
     pub(super) fn end(&mut self, now: Instant, id: ItemId, how: Ended) {
-        self.end_with(now, id, how, None);
+        self.end_with(now, id, how, None, false);
     }
 
-    /// The same; `lost`: how a worker was lost to it, with which it ends.
-    pub(super) fn end_with(&mut self, now: Instant, id: ItemId, how: Ended, lost: Option<Lost>) {
+    /// The same; `lost`: how a worker was lost to it, with which it ends, `is_dead`: after all attempts.
+    pub(super) fn end_with(&mut self, now: Instant, id: ItemId, how: Ended, lost: Option<Lost>, is_dead: bool) {
         let Some(item) = self.items.get_mut(&id) else { return };
         let claim = item.claim();
         match item.phase {
@@ -169,7 +172,7 @@ impl Core {
             self.effects.push(Effect::Cancel(claim));
         }
         if let Ended::Failed(failure) = how {
-            self.effects.push(Effect::End(Failed { item: id, failure, lost, attempts, claim }));
+            self.effects.push(Effect::End(Failed { item: id, failure, lost, attempts, claim, is_dead }));
         }
         if is_known {
             self.remember(id);

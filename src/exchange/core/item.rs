@@ -40,7 +40,13 @@ pub(super) enum Phase {
     /// In the queue.
     Queued { since: Instant },
     /// A worker has it, and has answered nothing yet.
-    Claimed { claim: ClaimId, since: Instant, lease: Lease },
+    Claimed {
+        claim: ClaimId,
+        since: Instant,
+        /// The head of the answer has to be here before.
+        until: Instant,
+        lease: Lease,
+    },
     /// The head of the answer is here.
     Streaming {
         claim: ClaimId,

@@ -85,12 +85,9 @@ impl Run {
     fn assigned(&mut self) -> Vec<(ClaimId, ItemId, u32)> {
         let assigned = |effect| match effect {
             Effect::Assign { claim, item, attempt, .. } => Some((claim, item, attempt)),
-            Effect::Superseded(_)
-            | Effect::Cancel(_)
-            | Effect::PutBack(..)
-            | Effect::Dead(_)
-            | Effect::End(_)
-            | Effect::Forget(_) => None,
+            Effect::Superseded(_) | Effect::Cancel(_) | Effect::PutBack(..) | Effect::End(_) | Effect::Forget(_) => {
+                None
+            }
         };
         self.core.effects().into_iter().filter_map(assigned).collect()
     }
@@ -102,7 +99,6 @@ impl Run {
             | Effect::Superseded(_)
             | Effect::Cancel(_)
             | Effect::PutBack(..)
-            | Effect::Dead(_)
             | Effect::Forget(_) => None,
         };
         self.core.effects().into_iter().filter_map(failed).collect()
@@ -174,7 +170,14 @@ fn who_leaves_is_not_worked_for_unless_it_comes_back() {
     assert_eq!(run.assigned(), [(claim, claimed, 1)]);
     run.core.leave(run.now, claimed, Leave::Gone);
     let effects = run.core.effects();
-    let failed = Failed { item: claimed, failure: Failure::Abandoned, lost: None, attempts: 1, claim: Some(claim) };
+    let failed = Failed {
+        item: claimed,
+        failure: Failure::Abandoned,
+        lost: None,
+        attempts: 1,
+        claim: Some(claim),
+        is_dead: false,
+    };
     assert_eq!(effects, [Effect::Cancel(claim), Effect::End(failed), Effect::Forget(claimed)]);
 }
 
@@ -497,5 +500,21 @@ fn what_a_lost_worker_may_have_begun_is_known() {
         let claim = run.offer(true);
         run.core.lost(run.now, claim, how);
         assert_eq!((run.core.may_have_begun(item), run.core.is_claimed(item)), (expected, false), "{how:?}");
+    }
+}
+
+#[test]
+fn a_claim_keeps_the_deadline_that_it_was_told_whatever_the_rules_become() {
+    for (other, polls) in [(5, true), (5, false), (5000, true), (5000, false)] {
+        let mut run = Run::new();
+        let item = run.item("a");
+        let claim = run.offer(polls);
+        run.core.change(Rules { deadline: Duration::from_secs(other), lease: Duration::from_secs(5000), ..rules() });
+        run.later(5);
+        run.core.touch(run.now, claim).expect("it lives");
+        run.later(594);
+        assert_eq!(run.failures(), [], "{other} s from now on");
+        run.later(1);
+        assert_eq!(run.failures(), [(item, Failure::TooSlow)], "{other} s from now on");
     }
 }

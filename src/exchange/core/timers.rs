@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::item::{Again, Item, Lease, Phase, Wanted};
-use super::{Core, Ended, Failure, Lost, Rules};
+use super::{Core, Ended, Failure, Lost};
 use crate::exchange::id::ItemId;
 
 /// A queued item becomes more urgent by one each time it has waited for so long.
@@ -66,7 +66,7 @@ impl Core {
                     self.queue.push(&item.place, id);
                 }
             }
-            Phase::Claimed { since, .. } if since + self.rules.deadline <= now => {
+            Phase::Claimed { until, .. } if until <= now => {
                 return self.end(now, id, Ended::Failed(Failure::TooSlow));
             }
             Phase::Claimed { claim, lease: Lease::Untouched(until), .. } if until <= now => {
@@ -85,7 +85,7 @@ impl Core {
     /// Says anew when an item is looked at next.
     pub(super) fn schedule(&mut self, id: ItemId) {
         let Some(item) = self.items.get_mut(&id) else { return };
-        let next = next(item, &self.rules);
+        let next = next(item);
         if next == item.timer {
             return;
         }
@@ -105,7 +105,7 @@ pub(super) fn urgency(item: &Item, now: Instant) -> u8 {
     item.declared.saturating_sub(u8::try_from(steps).unwrap_or(u8::MAX))
 }
 
-fn next(item: &Item, rules: &Rules) -> Option<Instant> {
+fn next(item: &Item) -> Option<Instant> {
     let unwanted = match item.wanted() {
         Wanted::Until(until) => Some(until),
         // What nobody wants ends at once.
@@ -117,12 +117,12 @@ fn next(item: &Item, rules: &Rules) -> Option<Instant> {
             let rises = (item.place.urgency > 0).then(|| item.submitted + MORE_URGENT * steps);
             [Some(item.expires), rises, unwanted]
         }
-        Phase::Claimed { since, lease, .. } => {
+        Phase::Claimed { until, lease, .. } => {
             let lease = match lease {
                 Lease::OfConnection => None,
                 Lease::Untouched(until) | Lease::Touched(until) => Some(until),
             };
-            [Some(since + rules.deadline), lease, unwanted]
+            [Some(until), lease, unwanted]
         }
         Phase::Streaming { .. } => [None, None, unwanted],
         Phase::Ended { until, .. } => [Some(until), None, None],

@@ -121,6 +121,8 @@ pub struct Failed {
     pub attempts: u32,
     /// The claim on it that was live.
     pub claim: Option<ClaimId>,
+    /// It has failed after all attempts.
+    pub is_dead: bool,
 }
 
 /// What the owner does.
@@ -143,8 +145,6 @@ pub enum Effect {
     Cancel(ClaimId),
     /// An item is in the queue again.
     PutBack(ItemId, Lost),
-    /// An item has failed after all attempts.
-    Dead(ItemId),
     /// An item has ended without an answer, or its answer is broken.
     End(Failed),
     /// Nothing is known of an item any more.

@@ -84,13 +84,68 @@ async fn what_a_worker_loses_after_the_end_of_its_exchange_goes_to_nobody() {
         second.written();
         second.lost(core::Lost::Written);
         assert!(matches!(begun.entry().ended().await, Outcome::Failed(Failure::Broke)), "it may have begun");
-        let cancelled = third.cancelled().clone();
+        let (cancelled, claim) = (third.cancelled().clone(), third.claim());
         exchange.cut();
         cancelled.cancelled().await;
-        assert!(matches!(cut.entry().ended().await, Outcome::Failed(Failure::Deleted)));
+        assert!(matches!(cut.entry().ended().await, Outcome::Failed(Failure::GraceOver)));
+        assert_eq!(exchange.over(claim), Over::Gone(core::Cause::GraceOver), "no consumer has deleted it");
         drop(third);
         exchange.emptied().await;
     })
     .await;
+    assert!(holds_nothing(&exchange));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_exchange_that_ends_changes_no_numbers_of_the_one_that_has_its_name_now() {
+    let families = metrics::Families::register(&prometheus::Registry::new()).expect("new metrics");
+    let ending = Exchange::new(config::Exchange { attempts: 1, ..config() }, families.of("x"));
+    let (answered, dead) = (submit(&ending, true, b""), submit(&ending, true, b""));
+    let (first, mut second) = (take(&ending).await, take(&ending).await);
+    second.written();
+    second.lost(core::Lost::Written);
+    ending.close();
+    let running = Exchange::new(config(), families.of("x"));
+    let waits = submit(&running, true, b"");
+    running.scrape();
+    first.finish(None);
+    let metrics = &running.metrics;
+    assert_eq!((metrics.queued.get(), metrics.in_flight.get()), (1, 0));
+    assert_eq!((running.tally().dead, ending.tally().dead), (0, 1));
+    drop((answered, dead, waits));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_that_is_still_free_when_its_exchange_ends_gets_nothing() {
+    let exchange = exchange(config());
+    timed(&exchange, async {
+        let begun = submit(&exchange, true, b"");
+        let mut job = poll(&exchange).await;
+        let mut idle = exchange.offer(None, None);
+        exchange.close();
+        let late = submit(&exchange, true, b"");
+        assert!(matches!(late.entry().ended().await, Outcome::Failed(Failure::Removed)));
+        job.written();
+        job.lost(core::Lost::Written);
+        assert!(matches!(begun.entry().ended().await, Outcome::Failed(Failure::Broke)));
+        assert!(idle.given().now_or_never().is_none());
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gives_up_workers_leaves_answers_that_have_begun_and_what_is_queued() {
+    let exchange = exchange(config());
+    let (silent, answering, queued) =
+        (submit(&exchange, true, b""), submit(&exchange, true, b""), submit(&exchange, true, b""));
+    let (first, mut second) = (take(&exchange).await, take(&exchange).await);
+    second.answer(StatusCode::OK, HeaderMap::new()).expect("it lives");
+    exchange.give_up();
+    assert!(first.cancelled().is_cancelled() && !second.cancelled().is_cancelled());
+    assert!(matches!(silent.entry().outcome(), Outcome::Failed(Failure::GraceOver)));
+    assert!(matches!(answering.entry().outcome(), Outcome::Answer(_)));
+    assert!(matches!(queued.entry().outcome(), Outcome::Pending));
+    second.finish(None);
+    drop((first, silent, answering, queued));
     assert!(holds_nothing(&exchange));
 }

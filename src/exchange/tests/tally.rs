@@ -1,7 +1,8 @@
 //! What operators and reports are told in numbers.
 
 use super::*;
-use crate::bounds::{EXCHANGE_SHOWN, STATUS_DEAD};
+use crate::bounds::{EXCHANGE_LOG, EXCHANGE_SHOWN, STATUS_DEAD};
+use crate::exchange::core::Refused;
 
 #[tokio::test(start_paused = true)]
 async fn a_tally_counts_all_workers_also_those_that_are_not_listed() {
@@ -54,4 +55,37 @@ async fn the_oldest_of_many_are_shown_and_in_the_order_in_which_they_came() {
     assert!(shown.oldest_in_flight.iter().all(|item| item.worker.is_some()));
     assert_eq!((shown.workers[0].busy, shown.workers[0].items.len()), (EXCHANGE_SHOWN + 1, EXCHANGE_SHOWN));
     assert_eq!(shown.consumers, items.len() as u64);
+}
+
+#[tokio::test(start_paused = true)]
+async fn lines_about_a_queue_that_is_full_and_open_by_turns_are_limited() {
+    let exchange = exchange(config::Exchange { queue: QueueLimits { length: 1, ..config().queue }, ..config() });
+    for _ in 0..EXCHANGE_LOG.0 {
+        drop(submit(&exchange, true, b""));
+    }
+    assert_eq!(exchange.queue_lines.next(), None, "it was full each time, and open again");
+}
+
+#[test]
+fn counters_are_there_before_anything_has_happened_and_no_others_come() {
+    let registry = prometheus::Registry::new();
+    let metrics = metrics::Families::register(&registry).expect("new metrics").of("x");
+    let counters = || -> Vec<_> {
+        let counters = registry.gather().into_iter().filter(|family| family.name().ends_with("_total"));
+        counters.map(|family| (family.name().to_owned(), family.get_metric().len())).collect()
+    };
+    let before = counters();
+    assert_eq!(before.len(), 7);
+    for how in [Lost::Unwritten, Lost::GivenBack, Lost::Written, Lost::Untouched, Lost::LeaseOver] {
+        metrics.put_back(how);
+    }
+    for failure in [Failure::NotClaimed, Failure::Broke, Failure::Deleted, Failure::Abandoned, Failure::GraceOver] {
+        let item = ItemId::of(1);
+        metrics.failed(&core::Failed { item, failure, lost: None, attempts: 1, claim: None, is_dead: false });
+    }
+    for refused in [Refused::Full(1), Refused::OfClient(1), Refused::NoWorker(SECOND), Refused::KeyReused] {
+        metrics.refused(refused);
+    }
+    metrics.done();
+    assert_eq!(counters(), before);
 }

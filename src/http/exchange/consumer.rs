@@ -120,7 +120,7 @@ async fn hold(
             slot = arrived.drained(), if drains_at.is_none() => drains_at = Some(slot),
             () = at(drains_at) => {
                 if !exchange.is_claimed(entry.id) {
-                    return problem_response(&not_claimed(arrived, entry.id, "this server stops"));
+                    return problem_response(&stops(arrived, entry.id));
                 }
                 // A worker has it, which ends within the grace period.
                 drains_at = Some(Instant::now() + LOOK_AGAIN);
@@ -208,8 +208,14 @@ async fn at(time: Option<Instant>) {
     }
 }
 
+/// No worker has it, and the process stops.
+pub(super) fn stops(arrived: &Arrived<'_>, item: ItemId) -> Problem {
+    arrived.exchange.refused_by_stop();
+    not_claimed(arrived, item, "this server stops")
+}
+
 /// No worker has it, and none will: nothing was done, unless one had it before.
-pub(super) fn not_claimed(arrived: &Arrived<'_>, item: ItemId, why: &str) -> Problem {
+fn not_claimed(arrived: &Arrived<'_>, item: ItemId, why: &str) -> Problem {
     if arrived.exchange.may_have_begun(item) {
         let detail = format!(
             "a worker that is gone may have begun the request, no other has taken it, and {why}: the work may have been done"

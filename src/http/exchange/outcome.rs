@@ -108,6 +108,11 @@ fn problem(failure: Failure) -> Problem {
              worker is given it, up to attempts, where its method is idempotent, it has an Idempotency-Key, or the exchange \
              says repeat: always",
         ),
+        Failure::GraceOver => Problem::new(
+            Kind::WorkerBroke,
+            "a worker has the request, and has not answered within the grace period (--grace), with which the exchange or this server \
+             ends: the work may have been done",
+        ),
         Failure::Malformed => {
             Problem::new(Kind::WorkerMalformed, "what the worker answered is not HTTP: look at its log")
         }

@@ -6,7 +6,7 @@ use http::header::RETRY_AFTER;
 use http::{Method, Response, StatusCode};
 use tokio::time::{Duration, Instant, sleep_until};
 
-use super::consumer::{answer_of, not_claimed};
+use super::consumer::{answer_of, stops};
 use super::outcome::{Back, Wants, come_back, ended, gone};
 use super::prefer::Preferences;
 use super::{Answered, Arrived, Received, empty, is_read_only, parameter, problem_response, unwanted, wait};
@@ -80,7 +80,7 @@ pub(super) async fn answer_held(arrived: &Arrived<'_>, held: Held, drains_at: Op
         _ = entry.ended() => None,
         () = arrived.connection.half_closed() => Some(gone()),
         () = arrived.drain_slot(drains_at) => {
-            (!arrived.exchange.is_claimed(entry.id)).then(|| not_claimed(arrived, entry.id, "this server stops"))
+            (!arrived.exchange.is_claimed(entry.id)).then(|| stops(arrived, entry.id))
         }
         () = sleep_until(until) => None,
     };

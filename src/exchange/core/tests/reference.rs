@@ -11,8 +11,7 @@ pub(super) enum Did {
     Superseded(u64),
     Cancel(u64),
     PutBack(u64, Lost),
-    Dead(u64),
-    End { item: u64, failure: Failure, lost: Option<Lost>, attempts: u32, claim: Option<u64> },
+    End { item: u64, failure: Failure, lost: Option<Lost>, attempts: u32, claim: Option<u64>, is_dead: bool },
     Forget(u64),
 }
 
@@ -305,10 +304,10 @@ impl Reference {
 
     /// Ends an item: with an answer, if there is no failure.
     fn end(&mut self, now: Duration, id: u64, failure: Option<Failure>) {
-        self.end_with(now, id, failure, None);
+        self.end_with(now, id, failure, None, false);
     }
 
-    fn end_with(&mut self, now: Duration, id: u64, failure: Option<Failure>, lost: Option<Lost>) {
+    fn end_with(&mut self, now: Duration, id: u64, failure: Option<Failure>, lost: Option<Lost>, is_dead: bool) {
         let until = now + self.rules.keep;
         let Some(item) = self.of(id) else { return };
         let before = std::mem::replace(&mut item.state, State::Ended { until });
@@ -338,7 +337,7 @@ impl Reference {
         if matches!(failure, Some(Failure::NotClaimed | Failure::NoWorker)) {
             self.of(id).expect("it is there").once = None;
         }
-        self.did.extend(failure.map(|failure| Did::End { item: id, failure, lost, attempts, claim: its }));
+        self.did.extend(failure.map(|failure| Did::End { item: id, failure, lost, attempts, claim: its, is_dead }));
         self.ended.push(id);
         if !item.is_known {
             self.forget(id);
@@ -518,12 +517,13 @@ impl Reference {
             Some(Failure::Abandoned)
         };
         if failure.is_some() {
-            self.did.extend((failure == Some(Failure::Broke) && may_repeat).then_some(Did::Dead(id)));
+            let is_dead = failure == Some(Failure::Broke) && may_repeat;
             return self.end_with(
                 now,
                 id,
                 failure,
                 failure.filter(|failure| *failure != Failure::Abandoned).map(|_| how),
+                is_dead,
             );
         }
         (item.state, item.urgency) = (State::Queued { since: now }, item.urgency_at(now));

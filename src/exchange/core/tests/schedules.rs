@@ -330,13 +330,13 @@ impl Beside {
                 Effect::Superseded(claim) => Did::Superseded(self.claim_of(claim)),
                 Effect::Cancel(claim) => Did::Cancel(self.claim_of(claim)),
                 Effect::PutBack(item, how) => Did::PutBack(self.item_of(item), how),
-                Effect::Dead(item) => Did::Dead(self.item_of(item)),
-                Effect::End(Failed { item, failure, lost, attempts, claim }) => Did::End {
+                Effect::End(Failed { item, failure, lost, attempts, claim, is_dead }) => Did::End {
                     item: self.item_of(item),
                     failure,
                     lost,
                     attempts,
                     claim: claim.map(|claim| self.claim_of(claim)),
+                    is_dead,
                 },
                 Effect::Forget(item) => Did::Forget(self.item_of(item)),
             })
@@ -356,7 +356,7 @@ impl Beside {
                 Did::Assign { claim, item, .. } => self.is_next(claim, item, is_put_back)?,
                 Did::End { item, .. } => self.ended(item),
                 Did::Forget(item) => self.taken.entry(item).or_default().1 += 1,
-                Did::Superseded(_) | Did::Cancel(_) | Did::PutBack(..) | Did::Dead(_) => {}
+                Did::Superseded(_) | Did::Cancel(_) | Did::PutBack(..) => {}
             }
         }
         Ok(())

@@ -34,17 +34,21 @@ async fn who_waits_is_told_and_idle_workers_are_closed_at_once() {
 
 #[tokio::test]
 async fn queued_consumers_are_told_that_nothing_was_done_whether_they_wait_the_first_time_or_come_back() {
-    let server = start(&["--grace", "2s"]).await;
+    let mut server = start(&["--grace", "2s"]).await;
+    let _async = ask(server.listen, "POST", "/work", &[("Prefer", "respond-async")], "y").await;
     let told = ask(server.listen, "POST", "/work", &[("Prefer", "wait=0")], "x").await;
     let mut back = send(server.listen, "GET", told.field("location"), &[], "").await;
     let mut held = send(server.listen, "GET", "/work", &[], "").await;
-    server.metric_becomes(QUEUED, 2.0).await;
+    server.metric_becomes(QUEUED, 3.0).await;
     server.signal(Signal::TERM);
     for consumer in [&mut back, &mut held] {
         let reply = consumer.reply().await;
         assert_eq!(reply.status, 503);
         assert!(text(&reply).contains("not-claimed"), "{}", text(&reply));
     }
+    let line: serde_json::Value = serde_json::from_str(&server.logged("were refused").await).expect("JSON");
+    // For the last one, and for one whose consumer would come back, nobody waits.
+    assert_eq!((&line["exchange"], &line["refused"], &line["queued"]), (&"work".into(), &2.into(), &2.into()));
     ended(server).await;
 }
 
@@ -121,7 +125,7 @@ async fn a_claim_is_answered_on_a_new_connection_while_the_server_drains() {
 
 #[tokio::test]
 async fn a_claim_that_nobody_answers_holds_the_server_no_longer_than_its_grace_period() {
-    let server = start(&["--grace", "1s"]).await;
+    let mut server = start(&["--grace", "2s"]).await;
     let mut consumer = send(server.listen, "POST", "/work", &[], "x").await;
     let claim = ask(server.listen, "POST", CLAIMS, &[], "").await;
     assert_eq!(claim.status, 200);
@@ -129,8 +133,12 @@ async fn a_claim_that_nobody_answers_holds_the_server_no_longer_than_its_grace_p
     server.metric_becomes(POLLS, 1.0).await;
     server.signal(Signal::TERM);
     // It may have begun, so it is not told that nothing was done.
-    let reply = consumer.try_reply().await;
-    assert!(reply.is_none_or(|reply| !text(&reply).contains("not-claimed")));
+    let reply = consumer.reply().await;
+    assert_eq!(reply.status, 502);
+    assert!(text(&reply).contains("worker-broke") && text(&reply).contains("--grace"), "{}", text(&reply));
+    let line: serde_json::Value = serde_json::from_str(&server.logged("the grace period is over").await).expect("JSON");
+    assert_eq!((&line["exchange"], &line["in_flight"]), (&"work".into(), &1.into()));
+    assert_eq!(line["items"], claim.field("exchange-item"));
     drop(poll);
     ended(server).await;
 }

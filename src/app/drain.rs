@@ -1,0 +1,65 @@
+//! The end of the process: what waits is answered, and connections close.
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use prometheus::IntGauge;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::task::TaskTracker;
+
+use crate::bounds::EXCHANGE_GIVE_UP;
+use crate::exchange::Exchange;
+use crate::exchange::registry::ExchangeRegistry;
+use crate::lifecycle::stop::Stop;
+use crate::operation::OperationRegistry;
+
+/// Answers what is parked, then closes connections, within the grace period. Shortly before its end what workers have and have not
+/// answered fails, so that its consumers are still told.
+pub(super) async fn drain(
+    stop: &Stop,
+    (operations, exchanges): (&OperationRegistry, &ExchangeRegistry),
+    connections: &TaskTracker,
+    open: &IntGauge,
+) {
+    let deadline = Instant::now() + stop.grace();
+    let of_exchanges = exchanges.all_and_leaving();
+    let mut ended = pin!(end_connections(stop, (operations, &of_exchanges), connections, deadline));
+    let gives_up = deadline - EXCHANGE_GIVE_UP.min(stop.grace() / 2);
+    let is_over = match timeout_at(gives_up, &mut ended).await {
+        Ok(is_over) => is_over,
+        Err(_) => {
+            of_exchanges.iter().for_each(|exchange| exchange.give_up());
+            ended.await
+        }
+    };
+    of_exchanges.iter().for_each(|exchange| exchange.tell_of_stop());
+    if !is_over {
+        // Tunnels, and what is left of uploads, are tasks without a connection that counts.
+        let (connections, tasks) = (open.get(), connections.len());
+        tracing::warn!(connections, tasks, "the grace period is over, what is left is cut");
+    }
+}
+
+/// Answers what is parked, then closes connections: whether all have ended by then.
+async fn end_connections(
+    stop: &Stop,
+    (operations, exchanges): (&OperationRegistry, &[Arc<Exchange>]),
+    connections: &TaskTracker,
+    deadline: Instant,
+) -> bool {
+    let drain = stop.drain();
+    let emptied = async {
+        for operation in operations.all() {
+            operation.hub.emptied().await;
+        }
+        // A worker that polls posts its answer on another connection.
+        for exchange in exchanges {
+            exchange.emptied().await;
+        }
+    };
+    // Who comes after the slots is answered at once when the process closes.
+    let _ = timeout_at(drain.end().min(deadline), emptied).await;
+    stop.close();
+    connections.close();
+    timeout_at(deadline, connections.wait()).await.is_ok()
+}
