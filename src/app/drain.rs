@@ -25,14 +25,17 @@ pub(super) async fn drain(
     let of_exchanges = exchanges.all_and_leaving();
     let mut ended = pin!(end_connections(stop, (operations, &of_exchanges), connections, deadline));
     let gives_up = deadline - EXCHANGE_GIVE_UP.min(stop.grace() / 2);
-    let is_over = match timeout_at(gives_up, &mut ended).await {
-        Ok(is_over) => is_over,
-        Err(_) => {
-            of_exchanges.iter().for_each(|exchange| exchange.give_up());
-            ended.await
+    let is_over = if let Ok(is_over) = timeout_at(gives_up, &mut ended).await {
+        is_over
+    } else {
+        for exchange in &of_exchanges {
+            exchange.give_up();
         }
+        ended.await
     };
-    of_exchanges.iter().for_each(|exchange| exchange.tell_of_stop());
+    for exchange in &of_exchanges {
+        exchange.tell_of_stop();
+    }
     if !is_over {
         // Tunnels, and what is left of uploads, are tasks without a connection that counts.
         let (connections, tasks) = (open.get(), connections.len());
