@@ -223,7 +223,7 @@ mod tests {
         running.spawn(exchanges.run(wanted));
         sleep(longest / 2).await;
         wants.send_replace(Wanted::all(at("/c").to_vec()));
-        sleep(longest / 2 - Duration::from_secs(1)).await;
+        sleep((longest / 2).saturating_sub(Duration::from_secs(1))).await;
         assert!(found(&table, "/a") && found(&table, "/b") && found(&table, "/c"));
         sleep(Duration::from_secs(2)).await;
         assert!(!found(&table, "/a") && found(&table, "/b") && found(&table, "/c"));

@@ -164,7 +164,9 @@ mod tests {
     use crate::crd::exchange::ExchangeStatus;
     use crate::sources::kubernetes::set::ObjectEntry;
 
-    fn planning() -> (Planning, watch::Sender<Option<Objects<Operations>>>, watch::Sender<Option<Objects<Exchanges>>>) {
+    type Says<K> = watch::Sender<Option<Objects<K>>>;
+
+    fn planning() -> (Planning, Says<Operations>, Says<Exchanges>) {
         let (operations_say, operations) = watch::channel(None);
         let (exchanges_say, exchanges) = watch::channel(None);
         let wanted = (watch::channel(Wanted::all(Vec::new())).0, watch::channel(Wanted::all(Vec::new())).0);

@@ -40,7 +40,8 @@ pub(super) fn exchanges(
             of_file += usize::from(at < listed.len());
         }
     }
-    distinct(found.split_at(of_file), operations, flags.problems);
+    let (of_file, of_flags) = found.split_at(of_file);
+    distinct(of_file, of_flags, operations, flags.problems);
     found
 }
 
@@ -63,7 +64,8 @@ pub(super) fn ports(found: &[(String, Exchange)], process: Option<&Config>, prob
 
 /// No two exchanges, and no exchange and operation, are at one path.
 fn distinct(
-    (of_file, of_flags): (&[(String, Exchange)], &[(String, Exchange)]),
+    of_file: &[(String, Exchange)],
+    of_flags: &[(String, Exchange)],
     operations: &[Operation],
     problems: &mut Problems,
 ) {

@@ -92,11 +92,14 @@ struct Watch {
 
 impl Contact {
     fn after(failure: FailureKind) -> Self {
-        match failure {
-            FailureKind::Forbidden => Self::Forbidden,
-            FailureKind::NotFound => Self::Unknown,
-            kind if kind.is_denial() => Self::Denied,
-            _ => Self::Lost,
+        if failure == FailureKind::Forbidden {
+            Self::Forbidden
+        } else if failure == FailureKind::NotFound {
+            Self::Unknown
+        } else if failure.is_denial() {
+            Self::Denied
+        } else {
+            Self::Lost
         }
     }
 }
