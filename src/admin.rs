@@ -15,6 +15,7 @@
 //! [`access`] says who may.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -48,6 +49,9 @@ pub mod state;
 
 /// The protocol of the describe port.
 pub const OPENAPI: &str = include_str!("admin/openapi.json");
+
+/// How often it is looked whether somebody waits at an exchange still, as it drains.
+const DRAIN_LOOK: Duration = Duration::from_millis(50);
 
 /// What the admin port knows.
 #[derive(Debug)]
@@ -158,15 +162,23 @@ impl Admin {
         let drain = self.stop.drain();
         limit.extend(drain.deadline());
         tracing::info!(by, "draining, asked for at the admin port");
+        let waiting = || self.exchanges.all().iter().map(|exchange| exchange.waiting()).sum::<u64>();
         let emptied = async {
             for operation in self.operations.all() {
                 operation.hub.emptied().await;
+            }
+            // What workers have may end, too.
+            while waiting() > 0 {
+                tokio::time::sleep(DRAIN_LOOK).await;
             }
         };
         let parked = || self.operations.all().iter().map(|operation| operation.hub.parked()).sum::<usize>();
         // Whoever is in the last slots is answered within the rest of the grace period.
         let _ = tokio::time::timeout_at(drain.deadline(), emptied).await;
-        text(StatusCode::OK, format!("drained, {} requests are parked\n", parked()))
+        text(
+            StatusCode::OK,
+            format!("drained, {} requests are parked, and {} wait at exchanges\n", parked(), waiting()),
+        )
     }
 }
 

@@ -287,6 +287,12 @@ impl Metrics {
         Counted::new(self.families.polls.with_label_values(&[self.name.as_str()]))
     }
 
+    /// How many polls of workers wait.
+    #[must_use]
+    pub fn polls(&self) -> u64 {
+        self.families.polls.with_label_values(&[self.name.as_str()]).get().try_into().unwrap_or(0)
+    }
+
     pub(super) fn show_requests(&self, queued: usize, in_flight: usize) {
         self.queued.set(i64::try_from(queued).unwrap_or(i64::MAX));
         self.in_flight.set(i64::try_from(in_flight).unwrap_or(i64::MAX));

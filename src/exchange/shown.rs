@@ -142,6 +142,12 @@ impl Exchange {
         }
     }
 
+    /// How many requests wait at it: those of consumers, and polls of workers.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        self.state().core.consumers() + self.metrics.polls()
+    }
+
     fn known_workers(&self, now: std::time::Instant) -> Vec<ShownWorker> {
         let shown = self.workers.all().into_iter().take(EXCHANGE_SHOWN).map(|worker| {
             let age = now.saturating_duration_since(worker.since.into_std());

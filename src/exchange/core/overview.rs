@@ -61,6 +61,12 @@ impl Core {
         Overview { consumers, queued: oldest(queued), claimed: oldest(claimed) }
     }
 
+    /// How many consumers wait.
+    #[must_use]
+    pub fn consumers(&self) -> u64 {
+        self.items.values().map(|item| u64::from(item.consumers)).sum()
+    }
+
     fn item_overview(&self, id: ItemId) -> Option<ItemOverview> {
         let item = self.items.get(&id)?;
         let (state, claim) = match item.phase {

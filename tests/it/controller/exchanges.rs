@@ -180,7 +180,7 @@ async fn two_that_have_a_path_in_common_are_told_of_each_other() {
             "EndpointConflict",
             "the endpoint of exchange older",
         ),
-        ("zone-b", json!({ "path": "/zone-a" }), "PathConflict", "the path of operation zone-a"),
+        ("zone-b", json!({ "path": "/zone-a" }), "PathConflict", "the path \"/zone-a\" of operation zone-a"),
         ("own", json!({ "path": "/b" }), "NameConflict", "the name of exchange own of the sidecar's own configuration"),
         (
             "at-own",

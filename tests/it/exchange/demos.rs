@@ -89,7 +89,7 @@ async fn work_that_takes_long_reaches_every_client_by_way_of_redirects() {
     let (folder, server) = super::configured("[{path: /start_work, hold: {default: 1s}, chain: {hold: 20s}}]").await;
     let app = App::start().await;
     let worker = format!(
-        "tidewait worker --to http://127.0.0.1:{} --exchange http://127.0.0.1:8480/exchange/start_work --slots 5",
+        "tidewait worker --to http://127.0.0.1:{} --exchange http://127.0.0.1:8480/exchange/start_work --slots 6",
         app.port
     );
     let _worker = typed(&worker, &server, folder.path()).spawn().expect("it starts");
@@ -106,16 +106,31 @@ func main() {{
         server.listen
     );
     std::fs::write(&go, program).expect("written");
+    // This one follows the fewest redirects of all, four, and asks with each for another protocol (`Upgrade: h2c`).
+    let program = format!(
+        r#"import java.net.URI;
+import java.net.http.*;
+public class Work {{
+    public static void main(String[] arguments) throws Exception {{
+        var client = HttpClient.newBuilder().followRedirects(HttpClient.Redirect.NORMAL).build();
+        var request = HttpRequest.newBuilder(URI.create("http://{}/start_work"))
+            .POST(HttpRequest.BodyPublishers.ofString("input=1")).build();
+        System.out.println(client.send(request, HttpResponse.BodyHandlers.ofString()).body());
+    }}
+}}"#,
+        server.listen
+    );
+    std::fs::write(folder.path().join("Work.java"), program).expect("written");
     let lines = block("wget -qO-");
-    let clients: Vec<_> = lines.lines().chain(["GO111MODULE=off go run work.go"]).collect();
-    assert_eq!(clients.len(), 5);
+    let clients: Vec<_> = lines.lines().chain(["GO111MODULE=off go run work.go", "java Work.java"]).collect();
+    assert_eq!(clients.len(), 6);
     let mut running = Vec::new();
     for client in &clients {
         running.push(typed(client, &server, folder.path()).spawn().expect("it starts"));
     }
     // Each has been told to come back, and has.
-    until("all were sent on", async || (server.metric(REDIRECTED).await >= 5.0).then_some(())).await;
-    app.permits.add_permits(5);
+    until("all were sent on", async || (server.metric(REDIRECTED).await >= 6.0).then_some(())).await;
+    app.permits.add_permits(6);
     for (client, running) in clients.iter().zip(running) {
         assert_eq!(said(client, running).await.trim_end(), "done: input=1", "{client}");
     }

@@ -4,7 +4,7 @@ use rustix::process::Signal;
 
 use super::super::{Dialled, ask, send, start, text};
 use super::{CLAIMS, FREE, Frames, IN_FLIGHT, POLLS, QUEUED, REVERSE, Streams};
-use crate::server::Server;
+use crate::server::{Server, tidewait};
 
 const GRACE: [&str; 2] = ["--grace", "20s"];
 
@@ -121,6 +121,29 @@ async fn a_claim_is_answered_on_a_new_connection_while_the_server_drains() {
     // Nothing is left for which it would have to be open.
     drop(async_told);
     ended(server).await;
+}
+
+#[tokio::test]
+async fn tidewait_drain_waits_for_polls_and_for_what_workers_have_and_says_what_is_left() {
+    for is_answered in [true, false] {
+        let server = start(&["--grace", if is_answered { "20s" } else { "2s" }]).await;
+        let mut consumer = send(server.listen, "POST", "/work", &[], "x").await;
+        let claim = ask(server.listen, "POST", CLAIMS, &[], "").await;
+        let mut poll = send(server.listen, "POST", CLAIMS, &[], "").await;
+        server.metric_becomes(POLLS, 1.0).await;
+        let admin = server.admin.to_string();
+        let drain = tokio::spawn(tidewait(&["drain", "--admin", &admin]).output());
+        assert_eq!(poll.reply().await.status, 204);
+        assert!(!drain.is_finished(), "a consumer waits");
+        if is_answered {
+            assert_eq!(ask(server.listen, "POST", claim.field("location"), &[], "done").await.status, 204);
+            assert_eq!(text(&consumer.reply().await), "done");
+        }
+        let output = drain.await.expect("no panic").expect("it runs");
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let told = format!("drained, 0 requests are parked, and {} wait at exchanges", u8::from(!is_answered));
+        assert!(String::from_utf8_lossy(&output.stdout).contains(&told), "{output:?}");
+    }
 }
 
 #[tokio::test]
