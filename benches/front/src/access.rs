@@ -74,7 +74,7 @@ fn tokens() -> String {
 fn measure(program: &Path, clients: usize, case: &Case) -> Outcome<f64> {
     let folder = tempfile::tempdir()?;
     let file = ModelFile::new(folder.path(), &model::small(0))?;
-    let (address, admin) = (ask::free()?, ask::free()?);
+    let [address, admin] = ask::free()?;
     let mut command = Command::new(program);
     command.args(["serve", "--listen", &address.to_string(), "--admin", &admin.to_string(), "--file"]).arg(file.path());
     command.args(["--wait-max", "1h", "--wait-default", "1h"]);

@@ -36,9 +36,17 @@ pub(crate) fn send(address: SocketAddr, method: &str, path: &str, body: &[u8]) -
     }
 }
 
-/// A port of this machine that was free just now.
-pub(crate) fn free() -> Outcome<SocketAddr> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
+/// Ports of this machine that were free just now, each another.
+pub(crate) fn free<const N: usize>() -> Outcome<[SocketAddr; N]> {
+    // They are held until all are there.
+    let mut held = Vec::new();
+    let mut ports = [SocketAddr::from(([127, 0, 0, 1], 0)); N];
+    for port in &mut ports {
+        let listener = TcpListener::bind(*port)?;
+        *port = listener.local_addr()?;
+        held.push(listener);
+    }
+    Ok(ports)
 }
 
 /// Asks again and again until it is answered with 2xx.
@@ -47,13 +55,20 @@ pub(crate) fn until_answered(
     path: &str,
     mut meanwhile: impl FnMut() -> Outcome<()>,
 ) -> Outcome<()> {
+    until(|| {
+        meanwhile()?;
+        get(address, path).map(drop)
+    })
+}
+
+/// Tries again and again until it succeeds.
+pub(crate) fn until(mut succeeds: impl FnMut() -> Outcome<()>) -> Outcome<()> {
     let start = Instant::now();
     loop {
-        match get(address, path) {
-            Ok(_) => return Ok(()),
+        match succeeds() {
+            Ok(()) => return Ok(()),
             Err(error) if start.elapsed() > PATIENCE => return Err(error),
             Err(_) => std::thread::sleep(Duration::from_millis(1)),
         }
-        meanwhile()?;
     }
 }

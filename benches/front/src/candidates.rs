@@ -90,7 +90,7 @@ impl Running {
     /// The same; Tidewait may keep past states of a model that changes as a whole.
     pub(crate) fn start_with(kind: Kind, place: &Place, model: &[u8], history: bool) -> Outcome<Self> {
         let file = ModelFile::new(&place.folder, model)?;
-        let (address, admin) = (ask::free()?, ask::free()?);
+        let [address, admin] = ask::free()?;
         let mut command = match kind {
             Kind::Tidewait if history => with_history(place, address, admin, file.path())?,
             Kind::Floor => own("serve-floor", address, Some(file.path()))?,
@@ -124,7 +124,7 @@ impl Running {
     /// Tidewait that serves a `ConfigMap`.
     pub(crate) fn from_cluster(cluster: Cluster, place: &Place, model: &[u8]) -> Outcome<Self> {
         cluster.create(model)?;
-        let (address, admin) = (ask::free()?, ask::free()?);
+        let [address, admin] = ask::free()?;
         let mut command = tidewait(&place.tidewait, address, admin);
         command.args(["--configmap", "default/bench:model.json", "--kubeconfig"]).arg(&cluster.kubeconfig);
         let begun = Instant::now();
@@ -168,7 +168,7 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// Starts both, and waits until the app answers through it.
     pub(crate) fn start(is_nginx: bool, place: &Place) -> Outcome<Self> {
-        let (address, admin, app) = (ask::free()?, ask::free()?, ask::free()?);
+        let [address, admin, app] = ask::free()?;
         let serving = start(&mut own("serve-app", app, None)?, "app", place)?;
         let file = ModelFile::new(&place.folder, &crate::model::small(0))?;
         let mut command = if is_nginx {
@@ -184,13 +184,13 @@ impl Proxy {
     }
 }
 
-fn start(command: &mut Command, name: &str, place: &Place) -> Outcome<Process> {
+pub(crate) fn start(command: &mut Command, name: &str, place: &Place) -> Outcome<Process> {
     let cgroup = Cgroup::new(&format!("tidewait-bench-{}-{name}", std::process::id()));
     Process::start(command, &place.folder.join(format!("{name}.log")), cgroup)
 }
 
 /// A candidate that is part of this program.
-fn own(command: &str, address: SocketAddr, model: Option<&Path>) -> Outcome<Command> {
+pub(crate) fn own(command: &str, address: SocketAddr, model: Option<&Path>) -> Outcome<Command> {
     let mut own = Command::new(std::env::current_exe()?);
     own.arg(command).arg(address.to_string()).args(model);
     Ok(own)
@@ -218,7 +218,7 @@ fn tidewait(program: &Path, address: SocketAddr, admin: SocketAddr) -> Command {
     command
 }
 
-fn serve(program: &Path, address: SocketAddr, admin: SocketAddr) -> Command {
+pub(crate) fn serve(program: &Path, address: SocketAddr, admin: SocketAddr) -> Command {
     let mut command = Command::new(program);
     command.args(["serve", "--listen", &address.to_string(), "--admin", &admin.to_string()]);
     command

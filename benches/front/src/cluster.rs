@@ -43,7 +43,7 @@ impl Cluster {
     pub(crate) fn start(programs: &Path, folder: &Path) -> Outcome<Self> {
         let data = folder.join("etcd");
         let _ = fs::remove_dir_all(&data);
-        let (etcd, api, address) = (ask::free()?, ask::free()?, ask::free()?);
+        let [etcd, api, address] = ask::free()?;
         let url = format!("http://{etcd}");
         let mut command = Command::new(programs.join("etcd"));
         command.arg("--data-dir").arg(&data).args(["--unsafe-no-fsync", "--log-level=warn"]);

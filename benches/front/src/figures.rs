@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// What was measured. Memory in kB (1000 bytes) for each parked client, CPU time of the server in microseconds for each client
-/// or request, times in milliseconds, but for [`What::StormTime`].
+/// or request, times in milliseconds, where nothing else is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum What {
     Resident,
@@ -29,6 +29,26 @@ pub(crate) enum What {
     ProxySmall,
     ProxyLarge,
     Start,
+    /// A request that a worker works on for 100 ms.
+    JobMedian,
+    /// What 99 of 100 took at most.
+    JobTail,
+    /// Percent of the requests that the slots could do.
+    JobRate,
+    /// Whether a consumer gets the status, a field, the body that it sent, and an answer though the worker is killed: 1 or 0.
+    KeptStatus,
+    KeptField,
+    KeptBody,
+    KeptWork,
+    /// Requests a second.
+    ExchangeRate,
+    ExchangeCpu,
+    /// Percent of the requests that met a free slot.
+    Immediate,
+    /// A request that waits for a worker.
+    Queued,
+    /// A poll of a worker.
+    Polling,
 }
 
 /// What was measured of whom, with how many clients.

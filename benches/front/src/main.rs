@@ -4,6 +4,7 @@
 //! same way.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use outcome::{Outcome, because};
 
@@ -15,6 +16,7 @@ mod clients;
 mod cluster;
 mod counts;
 mod crowd;
+mod exchange;
 mod figures;
 mod kernel;
 mod machine;
@@ -48,6 +50,10 @@ fn act(arguments: &[&str]) -> Outcome<()> {
         ["serve-floor", address, model] => candidates::floor::serve(address.parse()?, model.as_ref()),
         ["serve-hyper", address, model] => candidates::hyper::serve(address.parse()?, model.as_ref()),
         ["serve-app", address] => candidates::hyper::serve_app(address.parse()?),
+        ["serve-workers", address, workers, slots, millis] => {
+            let job = Duration::from_millis(millis.parse()?);
+            exchange::workers::serve(address.parse()?, workers.parse()?, slots.parse()?, job)
+        }
         ["access", program, clients, rounds] => access::run(program.as_ref(), clients.parse()?, rounds.parse()?),
         ["tls", program, clients, rounds] => tls::run(program.as_ref(), clients.parse()?, rounds.parse()?),
         arguments => run::run(arguments),

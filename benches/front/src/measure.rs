@@ -15,7 +15,9 @@ pub(crate) mod cluster;
 pub(crate) mod curve;
 pub(crate) mod http2;
 pub(crate) mod nodes;
+pub(crate) mod pothead;
 pub(crate) mod proxy;
+pub(crate) mod reverse;
 pub(crate) mod start;
 
 /// Clients that come and go before anything is measured, so that code and tables are in memory.
@@ -32,6 +34,12 @@ pub(crate) struct Extent {
     pub(crate) nodes: usize,
     /// Requests of a kilobyte through a proxy; a twentieth as many are of 256 kB.
     pub(crate) proxied: usize,
+    /// Requests for a job of 100 ms.
+    pub(crate) jobs: usize,
+    /// Requests through workers over reverse HTTP/2.
+    pub(crate) exchanged: usize,
+    /// Requests that wait for a worker; half as many polls of workers.
+    pub(crate) queued: usize,
 }
 
 impl Extent {

@@ -9,6 +9,7 @@ use crate::figures::{Figures, What, short};
 use crate::machine;
 use crate::measure::{Extent, agents, cluster, http2, nodes, proxy, start};
 
+mod exchange;
 mod table;
 mod targets;
 
@@ -38,6 +39,10 @@ pub(crate) fn write(figures: &Figures, extent: &Extent, rounds: usize, tidewait:
         proxied(figures),
         started(figures),
         committed(figures, most),
+        exchange::beside_pothead(figures, extent),
+        exchange::kept(figures),
+        exchange::through_workers(figures),
+        exchange::waiting(figures, extent),
         targets::table(figures, extent),
         million(figures, most),
     ];

@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use crate::candidates::{Kind, Place, nginx};
 use crate::cluster as kubernetes;
+use crate::exchange;
 use crate::figures::Figures;
 use crate::measure::http2::Shared;
-use crate::measure::{Extent, agents, cluster, curve, http2, nodes, proxy, start};
+use crate::measure::pothead::{self, Hub};
+use crate::measure::{Extent, agents, cluster, curve, http2, nodes, proxy, reverse, start};
 use crate::outcome::{Outcome, because};
 use crate::report;
 
@@ -18,7 +20,7 @@ const USAGE: &str = "usage: tidewait-bench PROGRAM [--small] [--only NAME[,NAME]
   --small    a few hundred clients, once: counts are checked, times mean nothing
   --only     measures what begins with one of these names alone: floor, tidewait, hyper, nchan, agents, http2, selections,
              patches, proxy, nginx, start,
-             cluster
+             cluster, pothead, exchange
   --rounds   how often each is measured; fewer where ten minutes are not enough for the next
   --clients  ascending numbers of clients
   --into     writes the tables into this file, too, between its lines <!-- run --> and <!-- /run -->";
@@ -39,7 +41,14 @@ struct Wanted {
 impl Wanted {
     fn read(arguments: &[&str]) -> Outcome<Self> {
         let (tidewait, mut rest) = arguments.split_first().ok_or_else(|| because(USAGE))?;
-        let extent = Extent { clients: vec![1000, 2000, 5000, 10_000, 18_000], nodes: 15_000, proxied: 20_000 };
+        let extent = Extent {
+            clients: vec![1000, 2000, 5000, 10_000, 18_000],
+            nodes: 15_000,
+            proxied: 20_000,
+            jobs: 100,
+            exchanged: 50_000,
+            queued: 10_000,
+        };
         let mut wanted =
             Self { tidewait: tidewait.into(), only: Vec::new(), small: false, rounds: 3, extent, into: None };
         loop {
@@ -48,7 +57,14 @@ impl Wanted {
                 ["--small", rest @ ..] => {
                     wanted.small = true;
                     wanted.rounds = 1;
-                    wanted.extent = Extent { clients: vec![100, 300], nodes: 300, proxied: 400 };
+                    wanted.extent = Extent {
+                        clients: vec![100, 300],
+                        nodes: 300,
+                        proxied: 400,
+                        jobs: 20,
+                        exchanged: 2000,
+                        queued: 300,
+                    };
                     rest
                 }
                 ["--only", names, rest @ ..] => {
@@ -84,6 +100,9 @@ enum Step {
     Proxy((bool, &'static str)),
     Start,
     Cluster,
+    Pothead(Hub),
+    Exchange,
+    ExchangeWaits,
 }
 
 impl Step {
@@ -98,6 +117,9 @@ impl Step {
             Self::Proxy((true, _)) => "nginx".to_owned(),
             Self::Start => "start".to_owned(),
             Self::Cluster => "cluster".to_owned(),
+            Self::Pothead(hub) => format!("pothead: {}", hub.name()),
+            Self::Exchange => "exchange".to_owned(),
+            Self::ExchangeWaits => "exchange: what waits".to_owned(),
         }
     }
 
@@ -106,7 +128,13 @@ impl Step {
         match self {
             Self::Curve(kind) | Self::Http2(Shared { kind, .. }) => matches!(kind, Kind::Floor | Kind::Tidewait),
             Self::Proxy((is_nginx, _)) => !is_nginx,
-            Self::Agents | Self::Selections { .. } | Self::Start | Self::Cluster => true,
+            Self::Pothead(hub) => hub != Hub::Pothead,
+            Self::Agents
+            | Self::Selections { .. }
+            | Self::Start
+            | Self::Cluster
+            | Self::Exchange
+            | Self::ExchangeWaits => true,
         }
     }
 
@@ -116,12 +144,16 @@ impl Step {
             Self::Curve(Kind::Nchan) => nginx::nchan_installed(),
             Self::Proxy((true, _)) => nginx::installed(),
             Self::Cluster => kubernetes::installed().map(drop),
+            Self::Pothead(Hub::Pothead | Hub::Tidewait) => exchange::pothead::installed().map(drop),
             Self::Curve(Kind::Floor | Kind::Tidewait | Kind::Hyper)
             | Self::Proxy((false, _))
             | Self::Agents
             | Self::Http2(_)
             | Self::Selections { .. }
-            | Self::Start => Ok(()),
+            | Self::Start
+            | Self::Pothead(Hub::Http2)
+            | Self::Exchange
+            | Self::ExchangeWaits => Ok(()),
         }
     }
 
@@ -134,6 +166,9 @@ impl Step {
             Self::Proxy(which) => proxy::run(which, place, extent, figures),
             Self::Start => start::run(place, figures),
             Self::Cluster => cluster::run(place, extent, figures),
+            Self::Pothead(hub) => pothead::run(hub, place, extent, figures),
+            Self::Exchange => reverse::run(place, extent, figures),
+            Self::ExchangeWaits => reverse::wait(place, extent, figures),
         }
     }
 }
@@ -146,6 +181,8 @@ fn steps(only: &[String]) -> (Vec<Step>, Vec<&'static str>) {
     steps.extend([false, true].map(|patches| Step::Selections { patches }));
     steps.extend(proxy::BOTH.map(Step::Proxy));
     steps.extend([Step::Start, Step::Cluster]);
+    steps.extend(Hub::ALL.map(Step::Pothead));
+    steps.extend([Step::Exchange, Step::ExchangeWaits]);
     steps.retain(|step| only.is_empty() || only.iter().any(|name| step.name().starts_with(name)));
     let left_out = steps.iter().filter_map(|step| step.possible().err()).collect();
     steps.retain(|step| step.possible().is_ok());

@@ -4,7 +4,8 @@ use super::Table;
 use crate::candidates::Kind;
 use crate::figures::{Figures, What, short};
 use crate::measure::http2::Shared;
-use crate::measure::{Extent, agents, http2, nodes, proxy};
+use crate::measure::pothead::{self, Hub};
+use crate::measure::{Extent, agents, http2, nodes, proxy, reverse};
 
 /// A promise: at most so much.
 struct Target {
@@ -16,7 +17,7 @@ struct Target {
 /// The table of all.
 pub(super) fn table(figures: &Figures, extent: &Extent) -> Table {
     let mut table = Table::new("Targets", 1, &["what", "at most", "measured", ""]);
-    for Target { what, most, measured } in parked(figures, extent).into_iter().chain(others(figures, extent)) {
+    for Target { what, most, measured } in [parked, others, exchanges].into_iter().flat_map(|of| of(figures, extent)) {
         let Some(measured) = measured else { continue };
         let verdict = if measured <= most { "hit" } else { "**missed**" };
         table.row(vec![what, short(most), short(measured), verdict.to_owned()]);
@@ -79,5 +80,38 @@ fn others(figures: &Figures, extent: &Extent) -> Vec<Target> {
             1.5,
             selected.zip(whole).map(|(selected, whole)| selected / whole),
         ),
+    ]
+}
+
+fn exchanges(figures: &Figures, extent: &Extent) -> Vec<Target> {
+    let of = |what| figures.median(what, reverse::WHO, reverse::CONSUMERS);
+    let beside = |what, consumers| figures.ratio(what, Hub::Tidewait.name(), Hub::Pothead.name(), consumers);
+    let rate = |consumers| figures.median(What::JobRate, Hub::Http2.name(), consumers);
+    let target = |what: &str, most, measured| Target { what: what.to_owned(), most, measured };
+    let worst = pothead::CONSUMERS.into_iter().filter_map(rate).reduce(f64::min);
+    let waits = |what, count| figures.median(what, reverse::WHO, count);
+    vec![
+        target(
+            "2 workers over HTTP/2, 1 to 10 consumers: % of the ideal throughput that is lost, at worst",
+            3.0,
+            worst.map(|rate| 100.0 - rate),
+        ),
+        target(
+            "2 workers of POTHEAD, 10 consumers: 99th percentile, times that of its own hub",
+            1.0,
+            beside(What::JobTail, 10),
+        ),
+        target(
+            "reverse HTTP/2: us from one answer to the next, which are 5000 requests a second",
+            200.0,
+            of(What::ExchangeRate).map(|rate| 1e6 / rate),
+        ),
+        target(
+            "reverse HTTP/2: % of the requests that met no free slot",
+            5.0,
+            of(What::Immediate).map(|immediate| 100.0 - immediate),
+        ),
+        target("a request of a consumer that waits, kB resident", 1.0, waits(What::Queued, extent.queued)),
+        target("a poll of a worker that waits, kB resident", 1.6, waits(What::Polling, extent.queued / 2)),
     ]
 }
