@@ -32,6 +32,7 @@ use crate::access::{Caller, Connection};
 use crate::bounds::ADMIN_BODY_BYTES;
 use crate::describe::Problem;
 use crate::describe::problem::Kind;
+use crate::exchange::Exchange;
 use crate::exchange::registry::ExchangeRegistry;
 use crate::lifecycle::ready::{Missing, Readiness, ReadinessCheck};
 use crate::lifecycle::stop::Stop;
@@ -159,25 +160,32 @@ impl Admin {
     }
 
     async fn drain(&self, limit: &Limit, by: &str) -> Response<Full<Bytes>> {
+        self.exchanges.withhold();
         let drain = self.stop.drain();
         limit.extend(drain.deadline());
         tracing::info!(by, "draining, asked for at the admin port");
-        let waiting = || self.exchanges.all().iter().map(|exchange| exchange.waiting()).sum::<u64>();
+        let of_exchanges =
+            |count: fn(&Exchange) -> u64| self.exchanges.all().iter().map(|exchange| count(exchange)).sum::<u64>();
+        let left = || (of_exchanges(Exchange::waiting), of_exchanges(Exchange::in_flight));
         let emptied = async {
             for operation in self.operations.all() {
                 operation.hub.emptied().await;
             }
             // What workers have may end, too.
-            while waiting() > 0 {
+            while left() != (0, 0) {
                 tokio::time::sleep(DRAIN_LOOK).await;
             }
         };
         let parked = || self.operations.all().iter().map(|operation| operation.hub.parked()).sum::<usize>();
         // Whoever is in the last slots is answered within the rest of the grace period.
         let _ = tokio::time::timeout_at(drain.deadline(), emptied).await;
+        let (waiting, in_flight) = left();
+        let parked = parked();
         text(
             StatusCode::OK,
-            format!("drained, {} requests are parked, and {} wait at exchanges\n", parked(), waiting()),
+            format!(
+                "drained, {parked} requests are parked, {waiting} wait at exchanges, and workers have {in_flight}\n"
+            ),
         )
     }
 }

@@ -43,7 +43,6 @@ mod tls_files;
 
 pub use check::check;
 use descriptors::descriptors;
-use drain::drain;
 
 /// A process that listens and has not begun to answer.
 #[expect(missing_debug_implementations, reason = "kube's client has none")]
@@ -320,9 +319,9 @@ impl App {
         });
         tokio::select! {
             fatal = tasks.first_exit() => return Err(fatal.into()),
-            signal = stops() => tracing::info!(signal, grace = ?stop.grace(), "stopping"),
+            signal = stops() => drain::begin(&stop, &exchanges, signal),
         }
-        let drained = drain(&stop, (&table, &exchanges), &connections, &open);
+        let drained = drain::drain(&stop, (&table, &exchanges), &connections, &open);
         tokio::select! {
             () = drained => {}
             _ = stops() => return Err(AppError::Aborted),

@@ -13,6 +13,13 @@ use crate::exchange::registry::ExchangeRegistry;
 use crate::lifecycle::stop::Stop;
 use crate::operation::OperationRegistry;
 
+/// Begins to stop: nothing that waits is begun any more. It is said once that is so.
+pub(super) fn begin(stop: &Stop, exchanges: &ExchangeRegistry, signal: &str) {
+    exchanges.withhold();
+    stop.drain();
+    tracing::info!(signal, grace = ?stop.grace(), "stopping");
+}
+
 /// Answers what is parked, then closes connections, within the grace period. Shortly before its end what workers have and have not
 /// answered fails, so that its consumers are still told.
 pub(super) async fn drain(

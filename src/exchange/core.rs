@@ -75,6 +75,8 @@ pub struct Core {
     worker_seen: Instant,
     /// Nothing is queued or given to a worker any more.
     is_closed: bool,
+    /// Nothing is given to a worker any more.
+    withholds: bool,
     effects: Vec<Effect>,
 }
 
@@ -102,6 +104,7 @@ impl Core {
             sequence: 0,
             worker_seen: now,
             is_closed: false,
+            withholds: false,
             effects: Vec::new(),
         }
     }
@@ -271,7 +274,7 @@ impl Core {
     /// The slot that is given the next item of this key.
     fn free_slot(&self, key: Option<&Key>) -> Option<ClaimId> {
         // Workers that dial in leave with their next look at the exchange: until then their slots are free.
-        if self.is_closed { None } else { self.idle.newest(key) }
+        if self.is_closed || self.withholds { None } else { self.idle.newest(key) }
     }
 
     /// How many slots there are.

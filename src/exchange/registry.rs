@@ -73,6 +73,11 @@ impl ExchangeRegistry {
         table.all.iter().chain(leaving).map(Arc::clone).collect()
     }
 
+    /// Gives workers nothing more, since the process stops.
+    pub fn withhold(&self) {
+        self.all_and_leaving().iter().for_each(Exchange::withhold);
+    }
+
     /// Serves these from now on, as they are configured now.
     pub fn replace(&self, all: Vec<Arc<Exchange>>, former: Vec<Former>) {
         let configs = all.iter().map(|exchange| exchange.config()).collect();

@@ -148,6 +148,12 @@ impl Exchange {
         self.state().core.consumers() + self.metrics.polls()
     }
 
+    /// How many requests workers have.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        self.state().core.in_flight() as u64
+    }
+
     fn known_workers(&self, now: std::time::Instant) -> Vec<ShownWorker> {
         let shown = self.workers.all().into_iter().take(EXCHANGE_SHOWN).map(|worker| {
             let age = now.saturating_duration_since(worker.since.into_std());

@@ -49,6 +49,11 @@ impl Exchange {
         self.let_polls_go();
     }
 
+    /// Gives workers nothing more, since the process stops: what is queued would not be answered in time.
+    pub fn withhold(self: &Arc<Self>) {
+        self.act(|core, _| core.withhold());
+    }
+
     /// Tells polls that wait to go, if it takes none. A poll that comes is told under the same lock, so that none falls in between.
     fn let_polls_go(self: &Arc<Self>) {
         self.act_with(|state, now| {

@@ -160,7 +160,9 @@ impl Core {
             self.seats.insert(seat.clone(), claim);
         }
         self.idle.add(offer);
-        while let Some(item) = self.queue.next(key.as_ref()) {
+        while !self.withholds
+            && let Some(item) = self.queue.next(key.as_ref())
+        {
             if self.items.get(&item).is_some_and(|found| found.is_wanted(now)) {
                 self.assign(now, claim, item);
                 break;

@@ -17,6 +17,11 @@ impl Core {
         self.is_closed = true;
     }
 
+    /// Workers are given nothing from now on, since the process stops. What is queued stays so until its consumers are told.
+    pub fn withhold(&mut self) {
+        self.withholds = true;
+    }
+
     /// Whether it was closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {

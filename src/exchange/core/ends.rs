@@ -61,7 +61,7 @@ impl Failure {
 #[must_use]
 pub fn reason(failure: Failure, lost: Option<Lost>) -> &'static str {
     match (failure, lost) {
-        (Failure::NotClaimed, _) => "no worker took it in time (queue.age)",
+        (Failure::NotClaimed, _) => "no worker took it in time (queue.age, queue.asyncAge)",
         (Failure::NoWorker, _) => "no worker was there for long (noWorker.after)",
         (Failure::TooSlow, _) => "its answer did not begin in time (deadline)",
         (Failure::Malformed, _) => "what its worker answered is not HTTP",

@@ -518,3 +518,18 @@ fn a_claim_keeps_the_deadline_that_it_was_told_whatever_the_rules_become() {
         assert_eq!(run.failures(), [(item, Failure::TooSlow)], "{other} s from now on");
     }
 }
+
+#[test]
+fn workers_are_given_nothing_once_it_is_withheld_and_what_is_queued_stays_so() {
+    let mut run = Run::new();
+    let first = run.item("a");
+    let claim = run.offer(true);
+    let free = run.offer(false);
+    run.core.withhold();
+    let second = run.item("b");
+    run.core.lost(run.now, claim, Lost::Unwritten);
+    let late = run.offer(true);
+    assert_eq!((run.core.queued(), run.core.in_flight(), run.core.free()), (2, 0, 2));
+    assert!([first, second].into_iter().all(|item| !run.core.is_claimed(item)), "{free:?} and {late:?} get nothing");
+    assert!(run.failures().is_empty());
+}

@@ -39,7 +39,7 @@ async fn a_request_that_fails_is_told_with_its_reason_and_its_worker() {
     let (_folder, mut server) = configured("[{path: /work, lease: {first: 1s}, attempts: 1, queue: {age: 1s}}]").await;
     let mut expired = send(server.listen, "GET", "/work", &[], "").await;
     assert_eq!(expired.reply().await.status, 503);
-    let line_of = line(&mut server, "no worker took it in time (queue.age)").await;
+    let line_of = line(&mut server, "no worker took it in time (queue.age, queue.asyncAge)").await;
     assert_eq!((&line_of["level"], &line_of["message"]), (&"WARN".into(), &"a request has failed".into()));
     assert_eq!((&line_of["attempts"], &line_of["agent"]), (&0.into(), &Value::Null));
     let mut poll = send(server.listen, "POST", "/exchange/work/claims", &[("Agent-Id", "cam")], "").await;

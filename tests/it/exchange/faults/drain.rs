@@ -4,7 +4,7 @@ use rustix::process::Signal;
 
 use super::super::{Dialled, ask, send, start, text};
 use super::{CLAIMS, FREE, Frames, IN_FLIGHT, POLLS, QUEUED, REVERSE, Streams};
-use crate::server::{Server, tidewait};
+use crate::server::{Server, tidewait, until};
 
 const GRACE: [&str; 2] = ["--grace", "20s"];
 
@@ -129,6 +129,9 @@ async fn tidewait_drain_waits_for_polls_and_for_what_workers_have_and_says_what_
         let server = start(&["--grace", if is_answered { "20s" } else { "2s" }]).await;
         let mut consumer = send(server.listen, "POST", "/work", &[], "x").await;
         let claim = ask(server.listen, "POST", CLAIMS, &[], "").await;
+        // The poll is told within the grace period, and an untouched claim would be over before.
+        let beat = format!("{}/beat", claim.field("location"));
+        assert_eq!(ask(server.listen, "POST", &beat, &[], "").await.status, 204);
         let mut poll = send(server.listen, "POST", CLAIMS, &[], "").await;
         server.metric_becomes(POLLS, 1.0).await;
         let admin = server.admin.to_string();
@@ -141,9 +144,27 @@ async fn tidewait_drain_waits_for_polls_and_for_what_workers_have_and_says_what_
         }
         let output = drain.await.expect("no panic").expect("it runs");
         assert_eq!(output.status.code(), Some(0), "{output:?}");
-        let told = format!("drained, 0 requests are parked, and {} wait at exchanges", u8::from(!is_answered));
+        let left = u8::from(!is_answered);
+        let told = format!("drained, 0 requests are parked, {left} wait at exchanges, and workers have {left}");
         assert!(String::from_utf8_lossy(&output.stdout).contains(&told), "{output:?}");
     }
+}
+
+#[tokio::test]
+async fn who_polls_while_the_server_drains_is_given_nothing_that_is_still_queued() {
+    let server = start(&["--grace", "3s"]).await;
+    let mut queued = send(server.listen, "POST", "/work", &[], "x").await;
+    server.metric_becomes(QUEUED, 1.0).await;
+    let admin = server.admin.to_string();
+    let drain = tokio::spawn(tidewait(&["drain", "--admin", &admin]).output());
+    until("it drains", async || (server.admin("/readyz").await.status == 503).then_some(())).await;
+    assert_eq!(ask(server.listen, "POST", CLAIMS, &[], "").await.status, 204);
+    let reply = queued.reply().await;
+    assert_eq!(reply.status, 503);
+    assert!(text(&reply).contains("not-claimed"), "{}", text(&reply));
+    let output = drain.await.expect("no panic").expect("it runs");
+    let told = "drained, 0 requests are parked, 0 wait at exchanges, and workers have 0";
+    assert!(String::from_utf8_lossy(&output.stdout).contains(told), "{output:?}");
 }
 
 #[tokio::test]
