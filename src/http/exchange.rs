@@ -324,7 +324,10 @@ fn only(parts: &Parts, known: &[&str]) -> Result<(), Problem> {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let Some(name) = known.iter().find(|known| **known == name) else {
             let name: String = name.chars().take(64).collect();
-            let remedy = format!("there is no such parameter here: give {}", known.join(", "));
+            let remedy = match known {
+                [] => "there are no parameters here: leave it out, an answer is told by its header fields".to_owned(),
+                known => format!("there is no such parameter here: give {}", known.join(", ")),
+            };
             return Err(Problem::parameter(&name, value, &remedy));
         };
         if seen.contains(name) {

@@ -157,9 +157,14 @@ pub(super) async fn result(arrived: Arrived<'_>, claim: &str, body: RequestBody)
         let detail = format!("{method} is not for a claim: send POST with the answer, or DELETE to give it back");
         return arrived.refuse_method("POST, DELETE", detail, body).await;
     }
-    let claim = ClaimId::parse(claim);
     // What is not wanted is not read: a late answer may be long.
-    let job = match claim.ok_or(Over::Gone(Cause::Unknown)).and_then(|claim| arrived.exchange.take_job(claim)) {
+    if let Err(problem) = only(&arrived.parts, &[]) {
+        return Answered { is_read: false, ..Answered::of(problem_response(&problem)) };
+    }
+    let job = match ClaimId::parse(claim)
+        .ok_or(Over::Gone(Cause::Unknown))
+        .and_then(|claim| arrived.exchange.take_job(claim))
+    {
         Ok(job) => job,
         Err(over) => return Answered { is_read: false, ..Answered::of(problem_response(&problem(over))) },
     };

@@ -134,7 +134,7 @@ async fn parameters_that_are_none_or_have_no_form_are_told_with_the_remedy() {
     let mut claim = send(server.listen, "POST", "/exchange/cameras/claims?key=a", &[], "").await;
     let _consumer = send(server.listen, "GET", "/cameras/a/logs", &[], "").await;
     let claim = claim.reply().await.field("location").to_owned();
-    let beat = format!("{claim}/beat?keep=1");
+    let (beat, status) = (format!("{claim}/beat?keep=1"), format!("{claim}?status=404"));
     for (target, expected) in [
         (
             "/exchange/cameras/claims?kez=cam-7",
@@ -145,6 +145,10 @@ async fn parameters_that_are_none_or_have_no_form_are_told_with_the_remedy() {
         ("/exchange/cameras/claims?wait=abc", r#"wait is "abc": give whole seconds, as wait=25"#),
         ("/exchange/cameras/claims?wait", r#"wait is "": give whole seconds, as wait=25"#),
         (&beat, r#"keep is "1": there is no such parameter here: give wait"#),
+        (
+            &status,
+            r#"status is "404": there are no parameters here: leave it out, an answer is told by its header fields"#,
+        ),
         ("/exchange/cameras/push?key=a&n=1", r#"n is "1": there is no such parameter here: give key"#),
     ] {
         let told = ask(server.listen, "POST", target, &[], "").await;
