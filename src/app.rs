@@ -16,6 +16,7 @@ use crate::admin::{self, Admin};
 use crate::config::{Config, Judges};
 use crate::controller;
 use crate::exchange::registry::ExchangeRegistry;
+use crate::exchange::shared::connection;
 use crate::http::{Router, listen, metrics, proxy};
 use crate::hub;
 use crate::lifecycle::ready::ReadinessCheck;
@@ -59,6 +60,8 @@ pub struct App {
     connections: usize,
     /// The raw ports of exchanges, in their order.
     raw: Vec<Option<TcpListener>>,
+    /// The servers of NATS.
+    nats: Option<connection::Connection>,
     holdings: Option<Holdings>,
 }
 
@@ -91,6 +94,9 @@ pub enum AppError {
     /// A certificate, its key or authorities cannot be used.
     #[error("TLS cannot be spoken")]
     Tls(#[from] tls_files::TlsFileError),
+    /// The servers of NATS cannot be spoken to.
+    #[error(transparent)]
+    Nats(#[from] connection::NatsError),
     /// The state directory cannot be used.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -126,6 +132,10 @@ impl App {
             }
             None => None,
         };
+        let nats = match &config.nats {
+            Some(nats) => Some(connection::connect(nats).await?),
+            None => None,
+        };
         let holdings = None;
         Ok(Self {
             config,
@@ -139,6 +149,7 @@ impl App {
             admin_address,
             connections,
             raw,
+            nats,
             holdings,
         })
     }

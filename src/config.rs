@@ -32,8 +32,8 @@ pub mod worker;
 pub use access::{Access, Judges};
 pub use cli::load;
 pub use exchange::{
-    BodyLimits, Chain, Conflict, ConflictField, Exchange, Hold, Lease, PathPattern, QueueLimits, Repeat, ResultLimits,
-    Transports,
+    Backend, BodyLimits, Chain, Conflict, ConflictField, Exchange, Hold, Lease, Nats, PathPattern, QueueLimits, Repeat,
+    ResultLimits, Transports,
 };
 pub use problem::{Problem, Problems};
 pub use resolve::custom::{Grants, custom, custom_exchange};
@@ -84,6 +84,8 @@ pub struct Config {
     pub operations: Vec<Operation>,
     /// The exchanges, with distinct names, endpoints and paths.
     pub exchanges: Vec<Exchange>,
+    /// The NATS servers that exchanges may be kept at.
+    pub nats: Option<Nats>,
 }
 
 /// How a port speaks TLS.

@@ -117,7 +117,8 @@ pub fn start(
 ) {
     let (tells, knows) = watch::channel(Arc::default());
     let (until, term) = term::Term::new();
-    let (planner, config) = (Planner::new(&config.operations, &config.exchanges), Arc::new(config.clone()));
+    let planner = Planner::new(&config.operations, &config.exchanges).with_nats(config.nats.is_some());
+    let config = Arc::new(config.clone());
     let (says_operations, operations) = watch::channel(None);
     let (says_exchanges, exchanges) = watch::channel(None);
     let planning = Planning { planner, operations, exchanges, wanted, known: tells };

@@ -15,10 +15,11 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::rand;
+use http::HeaderMap;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -40,21 +41,23 @@ mod notes;
 pub mod registry;
 pub mod result;
 mod rules;
+pub mod shared;
 mod shown;
 mod slot;
 mod standing;
+mod step;
 mod tally;
 pub mod workers;
 
-use self::core::{Core, Effect, Key, Lost, Over, Pending, Rules};
+use self::core::{Core, Key, Lost, Over, Pending, Rules};
 pub use consumer::Consumer;
 use entry::Entry;
 use id::{ClaimId, ItemId};
 use job::Job;
 use metrics::Metrics;
-use notes::Notes;
 use result::{Budget, Buffer};
-pub use shown::{Shown, ShownDead, ShownItem, ShownWorker};
+use shared::{Lookup, Shared};
+pub use shown::{Shown, ShownDead, ShownItem, ShownShared, ShownWorker};
 pub use slot::{Given, Seated, Slot};
 use standing::Standing;
 pub use tally::Tally;
@@ -83,6 +86,8 @@ pub struct Exchange {
     queue_lines: Seldom,
     /// Consumers that were refused, since the process stops.
     stopped: AtomicU64,
+    /// Where items are looked for that other replicas may know.
+    lookup: OnceLock<Lookup>,
 }
 
 #[derive(Debug)]
@@ -95,6 +100,10 @@ struct State {
     live: HashMap<ClaimId, Live>,
     /// Those that have just ended: who had them is still to be told.
     over: Vec<(ClaimId, Live)>,
+    /// Claims that nobody took: their end needs the lock.
+    dropped: Vec<Given>,
+    /// What other replicas know; none: it shares its items with none.
+    shared: Option<Shared>,
     /// Claims of workers that poll, between their requests.
     held: HashMap<ClaimId, Job>,
     /// When the task that keeps the time wakes.
@@ -129,6 +138,8 @@ impl Exchange {
             offers: HashMap::new(),
             live: HashMap::new(),
             over: Vec::new(),
+            dropped: Vec::new(),
+            shared: None,
             held: HashMap::new(),
             wakes: None,
             is_full: false,
@@ -155,6 +166,7 @@ impl Exchange {
             failures,
             queue_lines: Seldom::new(EXCHANGE_LOG),
             stopped: AtomicU64::new(0),
+            lookup: OnceLock::new(),
         })
     }
 
@@ -245,15 +257,33 @@ impl Exchange {
         self.act(|core, _| core.head(claim))
     }
 
-    fn finish(self: &Arc<Self>, claim: ClaimId) {
-        let took = self.act_with(|state, now| {
+    /// An answer is whole: the end of it is told, or what tells whether it counts.
+    fn finish(
+        self: &Arc<Self>,
+        claim: ClaimId,
+        answer: &Arc<Buffer>,
+        trailers: Option<HeaderMap>,
+    ) -> Result<Option<oneshot::Receiver<Result<(), Over>>>, Over> {
+        let (took, counts, trailers) = self.act_with(|state, now| {
             state.forget_claim(claim, |_| ());
-            state.core.finish(now, claim)
+            let item = state.core.claimed(claim);
+            let took = state.core.finish(now, claim);
+            match item.filter(|_| took.is_some() && state.shared.is_some()) {
+                Some(item) => (took, Some(state.completes(item, answer, trailers)), None),
+                None => (took, None, trailers),
+            }
         });
-        if let Some(took) = took {
-            self.metrics.service_seconds.observe(took.as_secs_f64());
+        let Some(took) = took else {
+            answer.cut();
+            return Err(self.over(claim));
+        };
+        self.metrics.service_seconds.observe(took.as_secs_f64());
+        if counts.is_none() {
             self.metrics.done();
+            answer.finish(trailers);
+            self.linger(answer);
         }
+        Ok(counts)
     }
 
     /// The consumer of an item has broken off its body.
@@ -281,80 +311,6 @@ impl Exchange {
     fn linger(&self, answer: &Arc<Buffer>) {
         if let Some(drained) = answer.drained() {
             self.lingering.spawn(drained);
-        }
-    }
-
-    fn act<T>(self: &Arc<Self>, event: impl FnOnce(&mut Core, std::time::Instant) -> T) -> T {
-        self.act_with(|state, now| event(&mut state.core, now))
-    }
-
-    /// Lets something happen, and does what follows from it.
-    fn act_with<T>(self: &Arc<Self>, event: impl FnOnce(&mut State, std::time::Instant) -> T) -> T {
-        let mut state = self.state();
-        let now = Instant::now().into_std();
-        // After its end another one may have its name, and its metrics.
-        let was_closed = state.core.is_closed();
-        let result = event(&mut state, now);
-        state.core.end_queued_if_closed(now);
-        let mut notes = Notes::default();
-        for effect in state.core.effects() {
-            self.apply(&mut state, effect, &mut notes);
-        }
-        state.over.clear();
-        let (queued, in_flight) = (state.core.queued(), state.core.in_flight());
-        if !was_closed {
-            self.metrics.show_requests(queued, in_flight);
-        }
-        self.in_flight.send_if_modified(|before| std::mem::replace(before, in_flight) != in_flight);
-        notes.queue = state.fills(queued);
-        let next = state.core.next();
-        let is_earlier = next.is_some_and(|next| state.wakes.is_none_or(|wakes| next < wakes));
-        if is_earlier {
-            state.wakes = next;
-        }
-        drop(state);
-        if is_earlier {
-            self.earlier.notify_one();
-        }
-        // Claims that nobody took, or that are over: their end needs the lock.
-        drop(std::mem::take(&mut notes.dropped));
-        self.tell_of(notes);
-        result
-    }
-
-    fn apply(self: &Arc<Self>, state: &mut State, effect: Effect, notes: &mut Notes) {
-        match effect {
-            Effect::Assign { claim, item, attempt, queued } => {
-                self.metrics.queue_seconds.observe(queued.as_secs_f64());
-                let (Some(offer), Some(entry)) = (state.offers.remove(&claim), state.entries.get(&item)) else {
-                    return;
-                };
-                entry.take();
-                let job = Job::new(Arc::clone(self), claim, Arc::clone(entry), attempt);
-                state.live.insert(claim, Live { cancel: job.cancelled().clone(), worker: offer.worker });
-                notes.dropped.extend(offer.give.send(Given::Job(job)).err());
-            }
-            Effect::Superseded(claim) => {
-                if let Some(offer) = state.offers.remove(&claim) {
-                    self.metrics.superseded.inc();
-                    notes.dropped.extend(offer.give.send(Given::Superseded).err());
-                }
-            }
-            Effect::Cancel(claim) => {
-                state.forget_claim(claim, |live| live.cancel.cancel());
-                notes.dropped.extend(state.held.remove(&claim).map(Given::Job));
-            }
-            Effect::PutBack(_, how) => self.metrics.put_back(how),
-            Effect::End(failed) => {
-                self.metrics.failed(&failed);
-                notes.failed(failed, state);
-                if let Some(entry) = state.entries.get(&failed.item) {
-                    entry.fail(failed.failure);
-                }
-            }
-            Effect::Forget(item) => {
-                state.entries.remove(&item);
-            }
         }
     }
 

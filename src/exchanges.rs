@@ -14,10 +14,11 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::bounds::EXCHANGE_FORMER;
-use crate::config;
+use crate::config::{self, Backend};
 use crate::exchange::metrics::Families;
 use crate::exchange::registry::{ExchangeRegistry, Former};
-use crate::exchange::{Exchange, Tally};
+use crate::exchange::shared::connection::Connection;
+use crate::exchange::{Exchange, Tally, shared};
 use crate::lifecycle::tasks::{Fatal, TaskResult};
 use crate::lifecycle::wanted::{Follower, Wanted};
 
@@ -27,6 +28,8 @@ pub struct Exchanges {
     families: Families,
     /// How long those that end may take.
     grace: Duration,
+    /// The servers of NATS.
+    nats: Option<Connection>,
     table: Arc<ExchangeRegistry>,
     running: Vec<Running>,
     /// Where those that end are, and where others were: the oldest first.
@@ -54,9 +57,9 @@ struct Running {
 impl Exchanges {
     /// None runs yet.
     #[must_use]
-    pub fn new(families: Families, grace: Duration) -> Self {
+    pub fn new(families: Families, grace: Duration, nats: Option<Connection>) -> Self {
         let (table, tasks) = (Arc::default(), JoinSet::new());
-        Self { families, grace, table, running: Vec::new(), former: Vec::new(), tasks }
+        Self { families, grace, nats, table, running: Vec::new(), former: Vec::new(), tasks }
     }
 
     /// Where requests find them.
@@ -87,7 +90,12 @@ impl Exchanges {
 
     /// Makes what runs these.
     pub fn reconcile(&mut self, wanted: &[config::Exchange]) {
-        let is_wanted = |running: &Running| wanted.iter().any(|config| config.name == running.exchange.config().name);
+        // What one has in memory it cannot bring where another has it.
+        let is_same = |running: &Running, config: &config::Exchange| {
+            let before = running.exchange.config();
+            before.name == config.name && before.backend == config.backend
+        };
+        let is_wanted = |running: &Running| wanted.iter().any(|config| is_same(running, config));
         let (staying, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.running).into_iter().partition(is_wanted);
         self.running = staying;
         self.former.extend(gone.iter().map(|running| Left { endpoint: endpoint(&running.exchange), until: None }));
@@ -132,8 +140,16 @@ impl Exchanges {
         tracing::info!(exchange = %config.name, %path, %endpoint, "exchange started");
         let metrics = self.families.of(&config.name);
         let exchange = Exchange::new(config, metrics);
+        let shares = match (exchange.config().backend, &self.nats) {
+            (Backend::Nats, Some(connection)) => {
+                let link = exchange.share();
+                Some(shared::run(Arc::clone(&exchange), connection.clone(), link))
+            }
+            // Without servers it is not accepted.
+            (Backend::Memory | Backend::Nats, _) => None,
+        };
         let end = CancellationToken::new();
-        self.tasks.spawn(keep(Arc::clone(&exchange), end.clone(), self.grace));
+        self.tasks.spawn(keep(Arc::clone(&exchange), shares, end.clone(), self.grace));
         self.running.push(Running { exchange, end });
     }
 
@@ -166,23 +182,39 @@ fn endpoint(exchange: &Arc<Exchange>) -> Former {
 }
 
 /// The task of an exchange: it keeps its time, until it has ended.
-async fn keep(exchange: Arc<Exchange>, end: CancellationToken, grace: Duration) -> Arc<Exchange> {
+async fn keep(
+    exchange: Arc<Exchange>,
+    shares: Option<impl Future<Output = ()>>,
+    end: CancellationToken,
+    grace: Duration,
+) -> Arc<Exchange> {
     {
-        let mut time = std::pin::pin!(Arc::clone(&exchange).keep_time());
+        let time = Arc::clone(&exchange).keep_time();
+        let shares = async {
+            match shares {
+                Some(shares) => shares.await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut time = std::pin::pin!(async { tokio::join!(time, shares) });
         tokio::select! {
-            () = &mut time => {}
+            _ = &mut time => {}
             () = end.cancelled() => {}
         }
         let emptied = async {
             tokio::select! {
-                () = &mut time => {}
+                _ = &mut time => {}
                 () = exchange.emptied() => {}
             }
         };
         // What workers have after that is cut, and operators are told.
         let _ = timeout(grace, emptied).await;
+        exchange.cut();
+        tokio::select! {
+            _ = &mut time => {}
+            () = exchange.leave() => {}
+        }
     }
-    exchange.cut();
     exchange
 }
 
@@ -201,7 +233,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn former_endpoints_are_bounded_and_leave_no_task_behind() {
         let families = Families::register(&Registry::new()).expect("new names");
-        let mut exchanges = Exchanges::new(families, Duration::from_secs(20));
+        let mut exchanges = Exchanges::new(families, Duration::from_secs(20), None);
         for number in 0..4 * EXCHANGE_FORMER {
             exchanges.reconcile(&at(&format!("/workers-{number}")));
         }
@@ -211,7 +243,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_former_endpoint_is_found_until_nobody_who_was_told_of_it_can_come() {
         let families = Families::register(&Registry::new()).expect("new names");
-        let mut exchanges = Exchanges::new(families, Duration::from_secs(20));
+        let mut exchanges = Exchanges::new(families, Duration::from_secs(20), None);
         let found = |table: &ExchangeRegistry, endpoint: &str| table.find(&format!("{endpoint}/work/1")).is_some();
         let table = exchanges.registry();
         exchanges.reconcile(&at("/a"));

@@ -16,7 +16,7 @@ use tidewait::bounds::LOG_END;
 use tidewait::config::agent::{AgentCommand, AgentOptions, StatusOptions};
 use tidewait::config::fetch::FetchOptions;
 use tidewait::config::worker::{Worker, WorkerOptions};
-use tidewait::config::{self, Config, LogFormat, cli};
+use tidewait::config::{self, Backend, Config, LogFormat, cli};
 use tidewait::fetch;
 use tidewait::lifecycle::stop::Signals;
 use tidewait::lifecycle::threads;
@@ -32,10 +32,24 @@ use tokio::sync::oneshot;
 const LAST_THREADS: Duration = Duration::from_secs(1);
 
 /// What is no mistake, and yet not what everybody expects.
-const OF_ONE_REPLICA: &str = "note: each replica has its own queue of an exchange: workers that poll, and consumers that come back for \
+const OF_ONE_REPLICA: &str = "note: each replica has its own queue of an exchange in memory: workers that poll, and consumers that come back for \
                               an answer, have to reach the same one\n";
 
 const UNWRITTEN: &str = "standard output cannot be written";
+
+/// What `check` says of a configuration without mistakes.
+fn good(config: &Config) -> String {
+    let kept = |backend| config.exchanges.iter().filter(|exchange| exchange.backend == backend).count();
+    let (total, in_memory) = (config.exchanges.len(), kept(Backend::Memory));
+    let exchanges = match (total, in_memory) {
+        (0, _) => String::new(),
+        (_, 0) => format!(", exchanges: {total} (nats)"),
+        (_, in_memory) if in_memory == total => format!(", exchanges: {total} (memory)"),
+        _ => format!(", exchanges: {total} (memory: {in_memory}, nats: {})", kept(Backend::Nats)),
+    };
+    let note = if in_memory > 0 { OF_ONE_REPLICA } else { "" };
+    format!("the configuration is good, operations: {}{exchanges}\n{note}", config.operations.len())
+}
 
 fn main() -> ExitCode {
     let cli = match cli::parse(std::env::args_os()) {
@@ -49,14 +63,7 @@ fn main() -> ExitCode {
                 complain(&variable.to_string());
             }
             let mistakes = if checked.without_files { config::Problems::default() } else { app::check(&config) };
-            let exchanges = match config.exchanges.len() {
-                0 => String::new(),
-                count => format!(", exchanges: {count}"),
-            };
-            let mut good = format!("the configuration is good, operations: {}{exchanges}\n", config.operations.len());
-            if !config.exchanges.is_empty() {
-                good.push_str(OF_ONE_REPLICA);
-            }
+            let good = good(&config);
             if mistakes.is_empty() { Ok(answer(&good)) } else { Err(mistakes) }
         }),
         cli::Command::Agent(options) => return agent(&options),

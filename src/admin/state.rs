@@ -59,7 +59,8 @@ fn waiting(exchange: &Exchange) -> Value {
         "path": config.path.as_str(),
         "endpoint": config.endpoint,
         // Workers that poll, and answers that are kept, are of this replica alone.
-        "backend": "memory",
+        "backend": config.backend.as_str(),
+        "shared": shown.shared.map(|shared| json!({ "up": shared.is_up, "replicas": shared.replicas })),
         "queued": shown.queued,
         "oldestSeconds": shown.oldest.as_secs(),
         "consumers": shown.consumers,

@@ -14,12 +14,14 @@ use crate::authentication::issuer::Keys;
 use crate::authentication::users::{InvalidUsers, Users};
 use crate::bounds::CHECK_MISTAKES;
 use crate::client::Settings;
-use crate::config::{Config, Problems, Source};
+use crate::config::{Config, Nats, Problems, Source};
 use crate::telemetry::chain;
 use crate::tls::pair;
 
 const CA: Kind = Kind { what: "certificates that vouch for an issuer", nobody: "leave ca out" };
 const SERVERS: Kind = Kind { what: "certificates that vouch for a server", nobody: "leave ca out" };
+const NATS_CA: Kind = Kind { what: "certificates that vouch for a server", nobody: "leave --nats-ca out" };
+const NATS: Kind = Kind { what: "NATS credentials", nobody: "leave --nats-credentials out" };
 const ISSUERS: &str = "access.issuers";
 
 /// What is wrong with files that the configuration names.
@@ -53,6 +55,9 @@ pub fn check(config: &Config) -> Problems {
             problems.push(origin, message);
         }
     }
+    if let Some(nats) = &config.nats {
+        of_nats(&mut problems, nats);
+    }
     for operation in &config.operations {
         if let Source::Describe(settings) = &operation.source {
             of_server(&mut problems, &operation.name, settings);
@@ -77,6 +82,31 @@ fn of_server(problems: &mut Problems, operation: &str, settings: &Settings) {
         problems.push(origin(field), format!("{}: name a file that can be used: {message}", path.display()));
     }
 }
+
+/// Notes what is wrong with the files by which NATS servers are known, and are shown who this process is.
+fn of_nats(problems: &mut Problems, nats: &Nats) {
+    if let Some(ca) = &nats.ca {
+        note(problems, "--nats-ca", access_file::read(ca, NATS_CA, pair::authorities));
+    }
+    if let Some(credentials) = &nats.credentials {
+        note(problems, "--nats-credentials", access_file::read(credentials, NATS, nats_credentials));
+    }
+}
+
+/// Two blocks, as `nsc` writes them. What is in them is for the server to judge.
+fn nats_credentials(bytes: &[u8]) -> Result<(), InvalidCredentials> {
+    let text = std::str::from_utf8(bytes).map_err(|_| InvalidCredentials)?;
+    let has = |begin: &str| {
+        let mut lines = text.lines().skip_while(|line| !line.contains(begin)).skip(1);
+        lines.next().is_some_and(|line| !line.trim().is_empty() && !line.starts_with('-'))
+    };
+    if has("BEGIN NATS USER JWT") && has("BEGIN USER NKEY SEED") { Ok(()) } else { Err(InvalidCredentials) }
+}
+
+/// A file that is none of credentials.
+#[derive(Debug, thiserror::Error)]
+#[error("it has no user JWT and no seed after it: write it with nsc generate creds, or nats auth user credential")]
+struct InvalidCredentials;
 
 /// Notes what is wrong with each line of a file.
 fn lines<T, E: Error + Send + Sync + 'static>(

@@ -42,6 +42,7 @@ pub(super) async fn drain(
     };
     for exchange in &of_exchanges {
         exchange.tell_of_stop();
+        exchange.leave().await;
     }
     if !is_over {
         // Tunnels, and what is left of uploads, are tasks without a connection that counts.

@@ -42,7 +42,7 @@ pub(super) fn start(
     if config.exchanges.is_empty() && config.controller.is_none() {
         return Ok((Arc::default(), wanted));
     }
-    let mut exchanges = exchanges::Exchanges::new(Families::register(registry)?, config.grace);
+    let mut exchanges = exchanges::Exchanges::new(Families::register(registry)?, config.grace, app.nats.take());
     exchanges.reconcile(&config.exchanges);
     let table = exchanges.registry();
     for (exchange, port) in table.all().into_iter().zip(ports) {

@@ -73,3 +73,23 @@ pub const EXCHANGE_RAW_KEEPALIVE: (Duration, Duration, u32, Duration) =
     (Duration::from_secs(1), Duration::from_secs(2), 3, Duration::from_secs(10));
 /// How long a slot of a worker over HTTP/2 that has refused a request gets no other.
 pub const EXCHANGE_REFUSED: Duration = Duration::from_secs(1);
+/// How long an answer of NATS may take; then the request to it is made again.
+pub const EXCHANGE_NATS: Duration = Duration::from_secs(5);
+/// How long it is waited for what was written to be seen here.
+pub const EXCHANGE_CATCH_UP: Duration = Duration::from_secs(1);
+/// Bytes of a body in the record of an item at NATS; a longer one is in the object store.
+pub const EXCHANGE_INLINE: usize = 16 * 1024;
+/// How long the record of an item that has ended, and that nobody comes for, is at NATS.
+pub const EXCHANGE_ENDED_RECORD: Duration = Duration::from_secs(10);
+/// How often a replica that shares an exchange says that it lives.
+pub const EXCHANGE_REPLICA_BEAT: Duration = Duration::from_secs(2);
+/// A replica is gone when it said nothing for so long.
+pub const EXCHANGE_REPLICA_GONE: Duration = Duration::from_secs(10);
+/// Other replicas of one exchange that are known.
+pub const EXCHANGE_REPLICAS: usize = 1024;
+/// Bytes of a body that one replica sends another at once.
+pub const EXCHANGE_PIECE: usize = 256 * 1024;
+/// How long another replica is waited for until a piece is there; then it asks again.
+pub const EXCHANGE_PIECE_WAIT: Duration = Duration::from_secs(5);
+/// Bodies that other replicas read here at once, of one exchange.
+pub const EXCHANGE_READERS: usize = 100_000;

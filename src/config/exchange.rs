@@ -49,6 +49,42 @@ pub struct Exchange {
     pub refuse_after: Option<Duration>,
     /// The redirects of a consumer that comes back.
     pub chain: Chain,
+    /// Where its requests are.
+    pub backend: Backend,
+}
+
+/// Where the requests of an exchange are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Backend {
+    /// In the memory of each replica: its workers alone are given them.
+    #[default]
+    Memory,
+    /// In a stream of NATS JetStream: workers of all replicas are given them, and they outlive a replica.
+    Nats,
+}
+
+impl Backend {
+    /// As settings and operators name it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Nats => "nats",
+        }
+    }
+}
+
+/// The NATS servers of a process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nats {
+    /// Their URLs, such as `nats://nats:4222` or `tls://nats:4222`: at least one.
+    pub servers: Vec<String>,
+    /// A file of credentials, as `nsc` makes it.
+    pub credentials: Option<std::path::PathBuf>,
+    /// A file with the authorities of their certificates (PEM).
+    pub ca: Option<std::path::PathBuf>,
+    /// On how many of them each request is kept.
+    pub replicas: usize,
 }
 
 /// Bounds of the queue.

@@ -54,3 +54,5 @@ pub(crate) const EXCHANGE_LEASE: RangeInclusive<Duration> = Duration::from_secs(
 pub(crate) const EXCHANGE_ATTEMPTS: RangeInclusive<usize> = 1..=100;
 /// Redirects of a consumer that comes back.
 pub(crate) const EXCHANGE_HOPS: RangeInclusive<usize> = 0..=100;
+/// NATS servers that each request is kept on: what JetStream takes.
+pub(crate) const NATS_REPLICAS: RangeInclusive<usize> = 1..=5;

@@ -18,6 +18,7 @@ use super::{Access, Config, Controller, Limits, Log, Operation, Source, Upstream
 mod access;
 pub mod custom;
 mod exchange;
+mod nats;
 pub mod relay;
 mod source;
 mod tls;
@@ -56,6 +57,8 @@ pub fn resolve(layers: &Layers) -> Result<Config, Problems> {
     };
     let mut reader = Reader { layers: vec![&flags, &environment], problems: &mut problems };
     let exchanges = exchange::exchanges(&mut reader, listed, &operations);
+    let is_given = [&flags, &environment, &contents.settings].iter().any(|layer| layer.contains("nats"));
+    nats::needed(&exchanges, is_given, &mut problems);
     exchange::ports(&exchanges, process.as_ref(), &mut problems);
     let exchanges = exchanges.into_iter().map(|(_, exchange)| exchange).collect();
     match process {
@@ -82,6 +85,7 @@ fn process(reader: &mut Reader<'_>, file: &Layer, remedy: &str) -> Option<Config
     let level = reader.setting("log-level", value::log_level);
     let access_log = reader.setting("access-log", value::switch);
     let otlp_endpoint = collector(reader);
+    let nats = nats::nats(reader);
     Some(Config {
         listen: listen?,
         tls,
@@ -102,6 +106,7 @@ fn process(reader: &mut Reader<'_>, file: &Layer, remedy: &str) -> Option<Config
         controller: controller(reader),
         operations: Vec::new(),
         exchanges: Vec::new(),
+        nats,
     })
 }
 

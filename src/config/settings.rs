@@ -54,6 +54,18 @@ pub struct Options {
     /// Let requests for this path wait for workers that dial in; {key} may stand for a segment. Once for each path
     #[arg(long, value_name = "PATH", help_heading = TRAFFIC)]
     pub exchange: Vec<String>,
+    /// NATS servers, which keep the requests of exchanges with backend: nats; nats:// or tls://, port 4222 if the URL names none
+    #[arg(long, value_name = "URL[,URL]", value_delimiter = ',', help_heading = TRAFFIC)]
+    pub nats: Vec<String>,
+    /// Credentials for them, as `nsc generate creds` makes them
+    #[arg(long, value_name = "FILE", help_heading = TRAFFIC)]
+    pub nats_credentials: Option<String>,
+    /// Verify their certificates by these authorities (PEM), and not by those of the system
+    #[arg(long, value_name = "FILE", help_heading = TRAFFIC)]
+    pub nats_ca: Option<String>,
+    /// On how many of them each request is kept (1 to 5); more than one needs a cluster of so many
+    #[arg(long, value_name = "NUMBER", help_heading = TRAFFIC)]
+    pub nats_replicas: Option<String>,
     /// Address for clients and for the traffic of the app
     #[arg(long, value_name = "IP:PORT", help_heading = TRAFFIC)]
     pub listen: Option<String>,
@@ -199,7 +211,7 @@ pub(super) struct Setting {
 }
 
 /// Every setting, in the order of [`Options`].
-pub(super) const SETTINGS: [Setting; 52] = [
+pub(super) const SETTINGS: [Setting; 56] = [
     process("config", Absent("none"), |o| o.config.as_slice()),
     operation("file", Absent("none"), |o| o.file.as_slice()),
     operation("configmap", Absent("none"), |o| o.configmap.as_slice()),
@@ -212,6 +224,10 @@ pub(super) const SETTINGS: [Setting; 52] = [
     operation("max-parked", Text("20000"), |o| o.max_parked.as_slice()),
     operation("max-parked-per-agent", Text("16"), |o| o.max_parked_per_agent.as_slice()),
     process("exchange", Absent("none"), |o| &o.exchange),
+    process("nats", Absent("none"), |o| &o.nats),
+    process("nats-credentials", Absent("none"), |o| o.nats_credentials.as_slice()),
+    process("nats-ca", Absent("those of the system"), |o| o.nats_ca.as_slice()),
+    process("nats-replicas", Text("1"), |o| o.nats_replicas.as_slice()),
     process("listen", Text("127.0.0.1:8480"), |o| o.listen.as_slice()),
     process("tls-certificate", Absent("none"), |o| o.tls_certificate.as_slice()),
     process("tls-key", Absent("none"), |o| o.tls_key.as_slice()),
@@ -267,7 +283,7 @@ const WITHOUT_FLAG: [(&str, &str); 6] = [
 ];
 
 /// Settings that are lists: with commas between the items in the environment.
-const LISTS: [&str; 4] = ["access-kubernetes", "trusted-proxies", "allow-file-root", "exchange"];
+const LISTS: [&str; 5] = ["access-kubernetes", "trusted-proxies", "allow-file-root", "exchange", "nats"];
 
 /// Where spans go: the variables of OpenTelemetry, whose names everybody knows, and nothing else.
 pub(super) const COLLECTOR: [(&str, &str); 2] = [

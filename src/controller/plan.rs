@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::bounds::EXCHANGES;
-use crate::config::{self, ConflictField};
+use crate::config::{self, Backend, ConflictField};
 
 /// One object, as it was read.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,6 +62,7 @@ pub struct Plan {
 pub struct Planner {
     operations: Vec<config::Operation>,
     exchanges: Vec<config::Exchange>,
+    has_nats: bool,
     good_operations: Good<config::Operation>,
     good_exchanges: Good<config::Exchange>,
 }
@@ -76,6 +77,8 @@ struct Taken {
     exchanges: Vec<config::Exchange>,
     /// How many of the exchanges are of the process's own configuration: the first ones.
     own_exchanges: usize,
+    /// Whether the process knows NATS servers.
+    has_nats: bool,
 }
 
 /// What an object asks for.
@@ -98,6 +101,12 @@ impl Planner {
         Self { operations: operations.to_vec(), exchanges: exchanges.to_vec(), ..Self::default() }
     }
 
+    /// Whether the process knows NATS servers, which some exchanges need.
+    #[must_use]
+    pub fn with_nats(self, has_nats: bool) -> Self {
+        Self { has_nats, ..self }
+    }
+
     /// What is to run when these are all there are.
     pub fn plan<'a>(
         &mut self,
@@ -112,6 +121,7 @@ impl Planner {
             operations: self.operations.clone(),
             exchanges: self.exchanges.clone(),
             own_exchanges: self.exchanges.len(),
+            has_nats: self.has_nats,
         };
         let mut plan = Plan::default();
         let of_operations = operations.into_iter().map(|(name, asked)| (asked.created, name, Object::Operation(asked)));
@@ -199,6 +209,11 @@ impl Place for config::Operation {
 
 impl Place for config::Exchange {
     fn conflict(&self, taken: &Taken) -> Option<Refused> {
+        if self.backend == Backend::Nats && !taken.has_nats {
+            let message = "spec.backend: \"nats\" needs NATS servers, and the sidecar was started without: start it with --nats \
+                           (nats.servers of the chart), or write memory";
+            return Some(Refused { reason: "NoNats", message: message.to_owned() });
+        }
         let mut exchanges = taken.exchanges.iter().enumerate();
         let exchange = exchanges.find_map(|(at, other)| self.conflict(other, &taken.whose(at, other)));
         let mut operations = taken.operations.iter();
@@ -312,6 +327,28 @@ mod tests {
     fn refused(plan: &Plan) -> Vec<(&str, &str, &str)> {
         let refused = plan.exchange_verdicts.iter().filter_map(|(name, it)| Some((name, it.refused.as_ref()?)));
         refused.map(|(name, refused)| (&**name, refused.reason, &*refused.message)).collect()
+    }
+
+    #[test]
+    fn an_exchange_at_nats_servers_is_accepted_where_some_are_known() {
+        let (name, mut asked) = exchange("a", 1, "/a");
+        let of_memory = BTreeMap::from([(name.clone(), asked.clone())]);
+        asked.config = asked.config.map(|config| config::Exchange { backend: Backend::Nats, ..config });
+        let of_nats = BTreeMap::from([(name, Asked { generation: 2, ..asked })]);
+        let plan = Planner::new(&[], &[]).with_nats(true).plan(&BTreeMap::new(), &of_nats);
+        assert_eq!((refused(&plan), plan.exchanges.len()), (Vec::new(), 1));
+        let mut without = Planner::new(&[], &[]);
+        let plan = without.plan(&BTreeMap::new(), &of_nats);
+        let told = "spec.backend: \"nats\" needs NATS servers, and the sidecar was started without: start it with --nats \
+                    (nats.servers of the chart), or write memory";
+        assert_eq!((refused(&plan), plan.exchanges.len()), (vec![("a", "NoNats", told)], 0));
+        without.plan(&BTreeMap::new(), &of_memory);
+        let plan = without.plan(&BTreeMap::new(), &of_nats);
+        assert_eq!(
+            (refused(&plan)[0].1, plan.exchanges[0].backend),
+            ("NoNats", Backend::Memory),
+            "it goes on as it was"
+        );
     }
 
     #[test]

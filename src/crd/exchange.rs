@@ -39,7 +39,7 @@ pub(super) const COLUMNS: [Column; 12] = [
     category = "tidewait",
     status = "ExchangeStatus",
     derive = "PartialEq",
-    doc = "A path whose requests wait for workers that dial in or poll. Each sidecar that was started with --operations for this namespace serves it, with a queue of its own. A change takes effect at once and loses nothing that is queued; after a deletion what is queued is answered 503, and what workers have they may still answer within the grace period."
+    doc = "A path whose requests wait for workers that dial in or poll. Each sidecar that was started with --operations for this namespace serves it, with a queue of its own unless backend is nats. A change takes effect at once and loses nothing that is queued; after a deletion what is queued is answered 503, and what workers have they may still answer within the grace period."
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
@@ -98,6 +98,12 @@ pub struct ExchangeSpec {
     /// How workers may come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workers: Option<Workers>,
+    /// Where requests are kept: memory (of each sidecar, whose own workers are given them) or nats (a stream of NATS JetStream: workers
+    /// of all sidecars are given them, and they outlive a sidecar; sidecars that were started without --nats do not accept it).
+    /// Default: memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "fields::backend")]
+    pub backend: Option<String>,
     /// What becomes of a request while no worker is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_worker: Option<NoWorker>,

@@ -93,6 +93,7 @@ fields! {
     repeat => json_schema!({ "type": "string", "enum": ["idempotent", "always", "never"] });
     share => json_schema!({ "type": "string", "enum": ["none", "identicalGets"] });
     transport => json_schema!({ "type": "string", "enum": ["claims", "http1", "http2"] });
+    backend => json_schema!({ "type": "string", "enum": ["memory", "nats"] });
     no_worker => json_schema!({ "type": "string", "enum": ["wait", "refuse"] });
     operator => json_schema!({ "type": "string", "enum": ["In", "NotIn", "Exists", "DoesNotExist"] });
 }

@@ -75,6 +75,18 @@ impl RequestBody {
         }
     }
 
+    /// What was awaited is here as a whole; false: it was not awaited.
+    pub fn is_stored_as(&self, bytes: &Bytes) -> bool {
+        let mut source = self.source();
+        if !matches!(source.rest, Rest::Awaited) {
+            return false;
+        }
+        source.keep(bytes);
+        source.rest = Rest::None;
+        source.wake();
+        true
+    }
+
     /// A body that is here.
     #[must_use]
     pub fn stored(bytes: Bytes) -> Self {

@@ -54,12 +54,16 @@ impl Exchange {
     /// A consumer comes for an item; none: nothing is known of it.
     #[must_use]
     pub fn attach(self: &Arc<Self>, id: ItemId) -> Option<Consumer> {
-        let mut state = self.state();
+        let state = self.state();
         let entry = Arc::clone(state.entries.get(&id)?);
-        if !state.core.attach(id, false) {
+        drop(state);
+        let is_there = self.act(|core, _| {
+            core.come_here(id);
+            core.attach(id, false)
+        });
+        if !is_there {
             return None;
         }
-        drop(state);
         Some(Consumer { exchange: Arc::clone(self), entry, leave: Leave::Gone, waits: true })
     }
 

@@ -16,8 +16,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::id::{ClaimId, ItemId};
-use crate::bounds::{EXCHANGE_DEAD, EXCHANGE_ENDED, EXCHANGE_GRACE};
+use super::id::{ClaimId, ItemId, ReplicaId};
+use crate::bounds::{EXCHANGE_DEAD, EXCHANGE_GRACE};
 use crate::config::Repeat;
 
 mod claims;
@@ -26,8 +26,10 @@ mod ends;
 mod estimate;
 mod idle;
 mod item;
+mod kept;
 mod overview;
 mod queue;
+mod shared;
 mod timers;
 mod types;
 
@@ -37,9 +39,11 @@ pub use ends::{Dead, Ended, Failure, Pending, reason};
 use estimate::Estimate;
 use idle::Idle;
 pub use idle::{Offer, Seat};
-use item::{Again, Item, Phase};
+pub use item::Again;
+use item::{Home, Item, Phase};
 pub use overview::{ItemOverview, Overview};
 use queue::{Place, Queue};
+pub use shared::{At, SharedItem};
 pub use types::{Client, Effect, Failed, Key, Leave, Once, Refused, Rules, Submission, Submitted};
 
 /// Items and claims of one exchange.
@@ -77,6 +81,16 @@ pub struct Core {
     is_closed: bool,
     /// Nothing is given to a worker any more.
     withholds: bool,
+    /// Which of the replicas that share the queue it is; none: it shares it with none.
+    replica: Option<ReplicaId>,
+    /// Items of which the others are to know more.
+    changed: Vec<ItemId>,
+    /// Claims that are live at other replicas.
+    elsewhere: HashMap<ClaimId, ItemId>,
+    /// Slots whose claims did not count.
+    restored: Vec<ClaimId>,
+    /// How many slots workers have at other replicas.
+    slots_elsewhere: usize,
     effects: Vec<Effect>,
 }
 
@@ -105,6 +119,11 @@ impl Core {
             worker_seen: now,
             is_closed: false,
             withholds: false,
+            replica: None,
+            changed: Vec::new(),
+            elsewhere: HashMap::new(),
+            restored: Vec::new(),
+            slots_elsewhere: 0,
             effects: Vec::new(),
         }
     }
@@ -132,7 +151,7 @@ impl Core {
         };
         self.sequence += 1;
         let urgency = urgency.min(7);
-        let place = Place { urgency, client, key, sequence: self.sequence };
+        let place = Place { urgency, client, key, sequence: self.sequence, is_foreign: false };
         if let Some(once) = &once {
             self.once.insert((Arc::clone(&place.client), Arc::clone(&once.key)), id);
         }
@@ -143,6 +162,7 @@ impl Core {
         let age = if is_async { self.rules.async_age } else { self.rules.queue_age };
         let item = Item {
             place,
+            home: Home::Here,
             declared: urgency,
             consumers: u32::from(!is_async),
             kept_until: None,
@@ -155,6 +175,7 @@ impl Core {
             expires: now + age,
             attempts: 0,
             untouched: 0,
+            is_settled: self.replica.is_none(),
             timer: None,
             phase: Phase::Queued { since: now },
         };
@@ -181,7 +202,7 @@ impl Core {
 
     fn has_room(&self, now: Instant, submission: &Submission) -> Result<(), Refused> {
         if let Some(after) = self.rules.refuse_after
-            && self.workers() == 0
+            && self.slots() == 0
             && now.saturating_duration_since(self.worker_seen) >= after
         {
             return Err(Refused::NoWorker(now.saturating_duration_since(self.worker_seen)));
@@ -218,12 +239,20 @@ impl Core {
                 if let Phase::Streaming { is_served, .. } = &mut item.phase {
                     *is_served = true;
                 }
+                // Its end is still to come from there.
+                if item.consumers == 0 && matches!(item.phase, Phase::Elsewhere { .. }) {
+                    return self.answered_elsewhere(now, id, Ended::Done);
+                }
             }
             Leave::Told(after) => {
                 item.is_known = true;
                 let until = now + after + EXCHANGE_GRACE;
                 item.kept_until = Some(item.kept_until.map_or(until, |before| before.max(until)));
             }
+        }
+        if item.consumers == 0 && matches!(item.phase, Phase::Elsewhere { is_done: true, .. }) {
+            // The answer is where who comes back finds it.
+            return self.answered_elsewhere(now, id, Ended::Done);
         }
         if item.is_wanted(now) {
             self.schedule(id);
@@ -247,10 +276,10 @@ impl Core {
         self.rules.queue_length
     }
 
-    /// How many items are queued.
+    /// How many items are queued. Those that replicas share count at one of them.
     #[must_use]
     pub fn queued(&self) -> usize {
-        self.queue.len()
+        self.queue.own()
     }
 
     /// How many items workers work on.
@@ -283,10 +312,22 @@ impl Core {
         self.idle.len() + self.claims.len()
     }
 
+    /// The same, with those at other replicas that share the queue.
+    fn slots(&self) -> usize {
+        self.workers() + self.slots_elsewhere
+    }
+
+    /// How many items all replicas that share the queue have queued.
+    #[must_use]
+    pub fn queued_in_all(&self) -> usize {
+        self.queue.len()
+    }
+
     /// Since when the oldest queued item waits.
     #[must_use]
     pub fn oldest(&self) -> Option<Instant> {
-        let queued = self.items.values().filter(|item| matches!(item.phase, Phase::Queued { .. }));
+        let queued =
+            self.items.values().filter(|item| matches!(item.phase, Phase::Queued { .. }) && item.home == Home::Here);
         queued.map(|item| item.submitted).min()
     }
 
@@ -309,57 +350,6 @@ impl Core {
             self.dead.pop_front();
         }
         self.dead.push_back(dead);
-    }
-
-    /// Forgets an item.
-    fn forget(&mut self, id: ItemId) {
-        let Some(item) = self.items.remove(&id) else { return };
-        if let Some(at) = item.timer {
-            self.timers.remove(&(at, id));
-        }
-        if let Some(once) = item.once {
-            self.once.remove(&(item.place.client, once.key));
-        }
-        self.effects.push(Effect::Forget(id));
-        while self.ended.front().is_some_and(|oldest| !self.items.contains_key(oldest)) {
-            self.ended.pop_front();
-        }
-    }
-
-    /// No further request shares this item.
-    fn release_share(&mut self, id: ItemId) {
-        let Some(item) = self.items.get(&id) else { return };
-        let Some(share) = &item.share else { return };
-        if self.shared.get(share) == Some(&id) {
-            self.shared.remove(share);
-        }
-        if let Some(of_key) = self.unanswered.get_mut(&item.place.key) {
-            of_key.remove(&item.place.sequence);
-            if of_key.is_empty() {
-                self.unanswered.remove(&item.place.key);
-            }
-        }
-    }
-
-    /// Remembers an ended item, and forgets the oldest where there are too many.
-    fn remember(&mut self, id: ItemId) {
-        if self.ended.len() == EXCHANGE_ENDED
-            && let Some(oldest) = self.ended.pop_front()
-        {
-            self.forget(oldest);
-        }
-        self.ended.push_back(id);
-    }
-
-    /// Forgets the ended item that has been known for the longest time; false: there is none.
-    pub fn forget_oldest(&mut self) -> bool {
-        while let Some(oldest) = self.ended.pop_front() {
-            if self.items.contains_key(&oldest) {
-                self.forget(oldest);
-                return true;
-            }
-        }
-        false
     }
 }
 

@@ -14,7 +14,7 @@ use super::id::ItemId;
 use super::result::Buffer;
 
 /// A consumer's request, as workers get it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Request {
     /// Its method.
     pub method: Method,
@@ -82,6 +82,11 @@ impl Entry {
             failure: OnceLock::new(),
             changed: Arc::default(),
         })
+    }
+
+    /// The same request, of which nothing has come.
+    pub(super) fn anew(&self) -> Arc<Self> {
+        Self::new(self.id, self.request.clone(), self.is_async, self.answers_many)
     }
 
     /// What has come of it so far: of an answer that broke off nothing is given to who comes after that.

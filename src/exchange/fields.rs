@@ -27,6 +27,18 @@ impl Fields {
     }
 }
 
+impl Fields {
+    /// All of them, as bytes for another replica.
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Those that another replica had as these bytes.
+    pub(super) fn from_bytes(bytes: Vec<u8>) -> Self {
+        Self(bytes.into())
+    }
+}
+
 impl From<&HeaderMap> for Fields {
     fn from(map: &HeaderMap) -> Self {
         let length = map.iter().map(|(name, value)| name.as_str().len() + value.len() + 2).sum();

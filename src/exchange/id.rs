@@ -1,4 +1,4 @@
-//! Ids of items and of claims: 128 random bits, in base32 (RFC 4648, section 6) with small letters and without padding. Who
+//! Ids of items, of claims and of replicas: 128 random bits, in base32 (RFC 4648, section 6) with small letters and without padding. Who
 //! knows one may use it, within its access.
 
 use std::fmt;
@@ -12,6 +12,10 @@ pub struct ItemId(u128);
 /// Names one claim on an item: a worker's attempt. Another attempt is another claim.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClaimId(u128);
+
+/// Names one run of one replica.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ReplicaId(u128);
 
 /// 26 characters.
 fn text(bits: u128) -> String {
@@ -42,6 +46,19 @@ macro_rules! id {
             }
         }
 
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+                Self::parse(&text).ok_or_else(|| serde::de::Error::custom("no id"))
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&text(self.0))
@@ -59,6 +76,14 @@ macro_rules! id {
 
 id!(ItemId);
 id!(ClaimId);
+id!(ReplicaId);
+
+impl ClaimId {
+    /// Stands for the claim on an item that nothing is known of.
+    pub(super) fn unknown_of(item: ItemId) -> Self {
+        Self(!item.0)
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Exchange;
 use super::body::BodyReader;
-use super::core::{Lost, Over};
+use super::core::{Cause, Lost, Over};
 use super::entry::{Answer, Entry};
 use super::id::ClaimId;
 use super::result::Buffer;
@@ -111,14 +111,15 @@ impl Job {
         })
     }
 
-    /// All of the answer is here.
-    pub fn finish(mut self, trailers: Option<HeaderMap>) {
+    /// All of the answer is here. Where replicas share the exchange, it counts unless another worker was given the item.
+    pub async fn finish(mut self, trailers: Option<HeaderMap>) -> Result<(), Over> {
         self.stage = Stage::Over;
+        let Some(answer) = self.answer.take() else { return Ok(()) };
         // First, or a consumer that has read the end would seem to leave too early.
-        self.exchange.finish(self.claim);
-        if let Some(answer) = self.answer.take() {
-            answer.finish(trailers);
-            self.exchange.linger(&answer);
+        match self.exchange.finish(self.claim, &answer, trailers)? {
+            // It goes on also if nobody waits here.
+            Some(counts) => counts.await.unwrap_or(Err(Over::Gone(Cause::Another))),
+            None => Ok(()),
         }
     }
 

@@ -42,6 +42,10 @@ pub struct Families {
     refused: IntCounterVec,
     dead: IntCounterVec,
     superseded: IntCounterVec,
+    backend_up: IntGaugeVec,
+    replicas: IntGaugeVec,
+    conflicts: IntCounterVec,
+    write_failures: IntCounterVec,
 }
 
 /// The metrics of one exchange.
@@ -104,22 +108,9 @@ impl Transport {
 impl Families {
     /// Registers them.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let gauges = |name: &str, help: &str, labels: &[&str]| -> Result<IntGaugeVec, prometheus::Error> {
-            let vec = IntGaugeVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(vec.clone()))?;
-            Ok(vec)
-        };
-        let counters = |name: &str, help: &str, labels: &[&str]| -> Result<IntCounterVec, prometheus::Error> {
-            let vec = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(vec.clone()))?;
-            Ok(vec)
-        };
-        let histograms = |name: &str, help: &str| -> Result<HistogramVec, prometheus::Error> {
-            let options = HistogramOpts::new(name, help).buckets(BUCKETS.to_vec());
-            let vec = HistogramVec::new(options, &["exchange"])?;
-            registry.register(Box::new(vec.clone()))?;
-            Ok(vec)
-        };
+        let gauges = |name: &str, help: &str, labels: &[&str]| gauges(registry, (name, help), labels);
+        let counters = |name: &str, help: &str, labels: &[&str]| counters(registry, (name, help), labels);
+        let histograms = |name: &str, help: &str| histograms(registry, (name, help));
         let oldest =
             Opts::new("tidewait_exchange_queue_oldest_seconds", "How long the oldest queued request has waited");
         let oldest = GaugeVec::new(oldest, &["exchange"])?;
@@ -162,6 +153,26 @@ impl Families {
                 "Polls of workers that a newer poll of the same slot has ended",
                 &["exchange"],
             )?,
+            backend_up: gauges(
+                "tidewait_exchange_backend_up",
+                "Whether NATS answers, where replicas share the requests of the exchange",
+                &["exchange"],
+            )?,
+            replicas: gauges(
+                "tidewait_exchange_replicas",
+                "Replicas that share the exchange, as this one sees it",
+                &["exchange"],
+            )?,
+            conflicts: counters(
+                "tidewait_exchange_conflicts_total",
+                "Writes of a request that did not count, since another replica was earlier",
+                &["exchange"],
+            )?,
+            write_failures: counters(
+                "tidewait_exchange_write_failures_total",
+                "Writes of a request that failed, and were tried again",
+                &["exchange"],
+            )?,
         })
     }
 
@@ -175,7 +186,12 @@ impl Families {
         for vec in [&self.immediate, &self.redelivered, &self.cancelled, &self.ended, &self.refused, &self.dead] {
             remove(vec, name);
         }
-        remove(&self.superseded, name);
+        for vec in [&self.superseded, &self.conflicts, &self.write_failures] {
+            remove(vec, name);
+        }
+        for vec in [&self.backend_up, &self.replicas] {
+            remove(vec, name);
+        }
         for vec in [&self.queue_seconds, &self.service_seconds] {
             remove(vec, name);
         }
@@ -209,6 +225,29 @@ impl Families {
             superseded: self.superseded.with_label_values(label),
         }
     }
+}
+
+fn gauges(registry: &Registry, (name, help): (&str, &str), labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+    let vec = IntGaugeVec::new(Opts::new(name, help), labels)?;
+    registry.register(Box::new(vec.clone()))?;
+    Ok(vec)
+}
+
+fn counters(
+    registry: &Registry,
+    (name, help): (&str, &str),
+    labels: &[&str],
+) -> Result<IntCounterVec, prometheus::Error> {
+    let vec = IntCounterVec::new(Opts::new(name, help), labels)?;
+    registry.register(Box::new(vec.clone()))?;
+    Ok(vec)
+}
+
+fn histograms(registry: &Registry, (name, help): (&str, &str)) -> Result<HistogramVec, prometheus::Error> {
+    let options = HistogramOpts::new(name, help).buckets(BUCKETS.to_vec());
+    let vec = HistogramVec::new(options, &["exchange"])?;
+    registry.register(Box::new(vec.clone()))?;
+    Ok(vec)
 }
 
 /// Removes all of a family that are of this exchange, whatever else tells them apart.
@@ -258,6 +297,32 @@ impl Metrics {
             | Failure::GraceOver => return,
         };
         self.families.cancelled.with_label_values(&[self.name.as_str(), by]).inc();
+    }
+
+    /// Whether NATS answers, where replicas share requests.
+    pub(super) fn backend(&self, is_up: bool) {
+        let label = &[self.name.as_str()];
+        // Who counts what has happened has to see that nothing has.
+        let (conflicts, failures) = (&self.families.conflicts, &self.families.write_failures);
+        conflicts.with_label_values(label);
+        failures.with_label_values(label);
+        self.families.backend_up.with_label_values(label).set(is_up.into());
+    }
+
+    /// How many replicas share the exchange.
+    pub(super) fn replicas(&self, count: usize) {
+        let gauge = self.families.replicas.with_label_values(&[self.name.as_str()]);
+        gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// A write did not count.
+    pub(super) fn conflict(&self) {
+        self.families.conflicts.with_label_values(&[self.name.as_str()]).inc();
+    }
+
+    /// A write has failed.
+    pub(super) fn write_failed(&self) {
+        self.families.write_failures.with_label_values(&[self.name.as_str()]).inc();
     }
 
     fn ended_as(&self, end: &str) {

@@ -140,6 +140,21 @@ impl Buffer {
         Some(Reader { buffer: Arc::clone(self), key, ended: false })
     }
 
+    /// All that has come; none: some of it is not here any more.
+    #[must_use]
+    pub fn bytes(&self) -> Option<Bytes> {
+        let state = self.state();
+        if state.start > 0 {
+            return None;
+        }
+        let mut pieces = state.pieces.iter();
+        Some(match (pieces.next(), state.pieces.len()) {
+            (None, _) => Bytes::new(),
+            (Some(one), 1) => one.clone(),
+            (Some(_), _) => state.pieces.iter().flat_map(|piece| piece.iter().copied()).collect(),
+        })
+    }
+
     /// Whether all of it is here.
     #[must_use]
     pub fn is_whole(&self) -> bool {

@@ -33,6 +33,17 @@ pub struct Shown {
     pub oldest_queued: Vec<ShownItem>,
     /// Requests that failed after all attempts, the newest last.
     pub dead: Vec<ShownDead>,
+    /// Where replicas share its requests.
+    pub shared: Option<ShownShared>,
+}
+
+/// How it is with what replicas share.
+#[derive(Debug, Clone, Copy)]
+pub struct ShownShared {
+    /// How many live, this one included.
+    pub replicas: usize,
+    /// NATS answers: what is written and said comes back.
+    pub is_up: bool,
 }
 
 /// A worker.
@@ -126,7 +137,7 @@ impl Exchange {
         let worker_of = |item: &ItemOverview| state.live.get(&item.claim?.0)?.worker.clone();
         let claimed: Vec<_> = claimed.into_iter().map(|item| (worker_of(&item), item)).collect();
         state.count_slots(&mut workers);
-        let dead = core.last_dead(EXCHANGE_DEAD);
+        let (dead, shared) = (core.last_dead(EXCHANGE_DEAD), state.shown_shared());
         drop(state);
         let queued_items = oldest_queued.into_iter().map(|item| (None, item)).collect();
         Shown {
@@ -139,6 +150,7 @@ impl Exchange {
             oldest_in_flight: in_order(now, claimed),
             oldest_queued: in_order(now, queued_items),
             dead: dead.iter().map(|dead| ShownDead::at(now, dead)).collect(),
+            shared,
         }
     }
 

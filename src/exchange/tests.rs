@@ -37,6 +37,7 @@ fn config() -> config::Exchange {
         share: false,
         result: ResultLimits { keep: 60 * SECOND, bytes: 1000, window: 100 },
         body: BodyLimits { bytes: 1000, replay: 4 },
+        backend: config::Backend::Memory,
         transports: Transports { claims: true, http1: true, http2: true },
         raw: None,
         refuse_after: None,
@@ -121,7 +122,7 @@ async fn what_the_time_takes_from_a_worker_is_not_given_to_another_if_its_body_i
             if is_repeated {
                 let again = poll(&exchange).await;
                 assert_eq!((again.attempt(), again.body().collect().await.expect("all").to_bytes()), (2, body.into()));
-                again.finish(None);
+                again.finish(None).await.expect("it counts");
             } else {
                 assert!(matches!(consumer.entry().outcome(), Outcome::Failed(Failure::Broke)));
             }
@@ -168,7 +169,7 @@ async fn a_consumer_that_comes_after_the_end_of_an_answer_and_stalls_is_cut_off(
     let mut job = poll(&exchange).await;
     job.answer(StatusCode::OK, HeaderMap::new()).expect("it lives");
     job.write("ab".into()).await.expect("there is room");
-    job.finish(None);
+    job.finish(None).await.expect("it counts");
     let Outcome::Answer(answer) = consumer.entry().outcome() else { panic!("it is answered") };
     let reader = consumer.read(&answer).expect("its start");
     sleep(crate::bounds::EXCHANGE_STALLED + SECOND).await;
@@ -182,7 +183,7 @@ async fn an_answer_that_comes_while_its_consumer_is_told_to_come_back_is_kept_fo
     let (id, mut job) = (consumer.entry().id, poll(&exchange).await);
     assert_eq!(exchange.tell(id).map(|pending| pending.state), Some("claimed"));
     job.answer(StatusCode::OK, HeaderMap::new()).expect("it lives");
-    job.finish(None);
+    job.finish(None).await.expect("it counts");
     consumer.told(5 * SECOND);
     assert!(exchange.attach(id).is_some_and(|again| matches!(again.entry().outcome(), Outcome::Answer(_))));
 }
@@ -221,7 +222,12 @@ fn no_answer_is_left_without_an_end() {
                 if job.answer(StatusCode::OK, HeaderMap::new()).is_err() {
                     return drop(job);
                 }
-                if round % 2 == 0 { job.finish(None) } else { drop(job) }
+                // The consumer may have left before.
+                if round % 2 == 0 {
+                    let _ = job.finish(None).now_or_never();
+                } else {
+                    drop(job);
+                }
             });
             together.wait();
             match round % 3 {
@@ -270,7 +276,8 @@ fn whoever_comes_and_goes_nothing_is_left_and_no_job_is_lost() {
                             if job.answer(StatusCode::OK, HeaderMap::new()).is_ok()
                                 && job.write("ab".into()).await.is_ok()
                             {
-                                job.finish(None);
+                                // Its consumer may have left.
+                                let _ = job.finish(None).await;
                             }
                         }
                     }

@@ -144,6 +144,8 @@ kinds! {
     NoWorker = SERVICE_UNAVAILABLE "no-worker" "There is no worker";
     /// No worker took the request in time.
     NotClaimed = SERVICE_UNAVAILABLE "not-claimed" "No worker took the request in time";
+    /// The replicas of an exchange could not be told of the request in time.
+    NotStored = SERVICE_UNAVAILABLE "not-stored" "The request could not be stored in time";
     /// A worker took the request, and its answer did not come in time.
     WorkerTooSlow = GATEWAY_TIMEOUT "worker-too-slow" "The worker did not answer in time";
     /// The worker is gone, which may have begun.

@@ -2,9 +2,9 @@
 # Builds the programs of the test control plane, or those of the test node, from their Go modules and prints the folder
 # that holds them.
 #
-# The integration tests speak to a real kube-apiserver and a real etcd. Both come from the Go module proxy, at the
-# versions that go.mod and go.sum beside this script fix: no container engine and no download page is needed. nginx,
-# as a proxy in front and as the app, and haproxy are the system's or those of Debian's packages.
+# The integration tests speak to a real kube-apiserver, a real etcd and real NATS servers. All come from the Go module
+# proxy, at the versions that go.mod and go.sum beside this script fix: no container engine and no download page is
+# needed. nginx, as a proxy in front and as the app, and haproxy are the system's or those of Debian's packages.
 #
 # usage: build.sh              the control plane. stdout: one line, the folder; stderr: progress
 #        build.sh node         what tests/node needs beside it, in a folder of its own: who needs only an API server
@@ -30,6 +30,7 @@ control-plane etcd etcd go.etcd.io/etcd/server/v3 - kube
 control-plane etcdctl etcdctl go.etcd.io/etcd/etcdctl/v3 - ours
 control-plane etcdutl etcdutl go.etcd.io/etcd/etcdutl/v3 - ours
 control-plane promtool promtool github.com/prometheus/prometheus/cmd/promtool remove_all_sd ours
+control-plane nats-server nats-server github.com/nats-io/nats-server/v2 - ours
 node kube-controller-manager kubernetes k8s.io/kubernetes/cmd/kube-controller-manager - ours
 node kube-scheduler kubernetes k8s.io/kubernetes/cmd/kube-scheduler - ours
 node kubelet kubernetes k8s.io/kubernetes/cmd/kubelet - ours

@@ -27,8 +27,8 @@ use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
 pub(crate) use self::backup::Restore;
-use self::child::{Failure, variable};
-pub(crate) use self::child::{dies_with_its_thread, free_port};
+use self::child::variable;
+pub(crate) use self::child::{Child, Failure, dies_with_its_thread, free_port};
 use self::servers::Servers;
 pub(crate) use self::workdir::WorkDir;
 

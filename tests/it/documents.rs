@@ -206,10 +206,11 @@ async fn every_configuration_that_is_shown_is_good() {
         assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{text}");
         let (exchanges, note) = match listed(&text, "exchanges") {
             0 => (String::new(), ""),
+            count if text.matches("backend: nats").count() == count => (format!(", exchanges: {count} (nats)"), ""),
             count => {
-                let note = "note: each replica has its own queue of an exchange: workers that poll, and consumers that come back \
+                let note = "note: each replica has its own queue of an exchange in memory: workers that poll, and consumers that come back \
                             for an answer, have to reach the same one\n";
-                (format!(", exchanges: {count}"), note)
+                (format!(", exchanges: {count} (memory)"), note)
             }
         };
         let operations = listed(&text, "operations");

@@ -9,6 +9,7 @@ mod operators; // what operators are told
 mod parked; // what waits, and what it costs
 mod proxies; // behind nginx and haproxy
 mod reverse; // workers that dial in
+mod shared; // replicas that share an exchange
 
 use std::net::SocketAddr;
 

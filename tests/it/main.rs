@@ -31,6 +31,7 @@ mod http; // describe through the real router, answer by answer
 mod library; // the client library, and the built binary or a server that lies
 mod load; // thousands of clients at once
 mod model_file; // a model in a file, changed the ways that people change files
+mod nats; // real NATS servers, alone and in a cluster of three
 mod openapi; // the protocol as a document, held to the code
 mod packaging; // the unit for systemd, and the recipes of deploy/agent
 mod process; // the built binary as its user sees it

@@ -120,6 +120,7 @@ fn methods(kind: Kind) -> &'static [&'static str] {
         | Kind::TooManyQueued
         | Kind::NoWorker
         | Kind::NotClaimed
+        | Kind::NotStored
         | Kind::WorkerTooSlow
         | Kind::WorkerBroke
         | Kind::WorkerMalformed

@@ -25,7 +25,7 @@ const ARROWS: [(&str, &[&str]); 35] = [
             "telemetry",
         ],
     ),
-    ("exchange", &["bounds", "config", "telemetry"]),
+    ("exchange", &["bounds", "config", "sources", "telemetry"]),
     ("exchanges", &["bounds", "config", "exchange", "lifecycle"]),
     ("fetch", &["bounds", "client", "config", "escape", "files"]),
     (

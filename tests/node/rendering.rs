@@ -111,6 +111,10 @@ async fn everything_that_values_say_of_the_sidecar_reaches_the_pod() {
         "--log-level=info,tidewait=debug",
         "--access-log",
         "--state-dir=/var/lib/tidewait",
+        "--nats=tls://nats-0.nats:4222,tls://nats-1.nats:4222",
+        "--nats-credentials=/etc/tidewait/nats/credentials",
+        "--nats-ca=/etc/tidewait/nats/ca.crt",
+        "--nats-replicas=3",
         "--trusted-proxies=10.0.0.0/8",
         "--min-interval=1s",
     ];
@@ -129,7 +133,10 @@ async fn everything_that_values_say_of_the_sidecar_reaches_the_pod() {
     assert_eq!(sources(&pod["spec"], "tidewait-access"), access);
     let tls = ["secret edge-tls tls.crt=tls.crt tls.key=tls.key", "secret edge-ca ca.crt=client-ca.crt"];
     assert_eq!(sources(&pod["spec"], "tidewait-tls"), tls);
-    for (volume, folder) in [("tidewait-access", "/etc/tidewait/access"), ("tidewait-tls", "/etc/tidewait/tls")] {
+    let nats = ["secret nats edge.creds=credentials", "configMap corp-ca ca.crt=ca.crt"];
+    assert_eq!(sources(&pod["spec"], "tidewait-nats"), nats);
+    for volume in ["access", "tls", "nats"] {
+        let (volume, folder) = (format!("tidewait-{volume}"), format!("/etc/tidewait/{volume}"));
         let mount = json!({"name": volume, "mountPath": folder, "readOnly": true});
         assert!(sidecar["volumeMounts"].as_array().expect("a list").contains(&mount), "{sidecar}");
     }
@@ -262,7 +269,7 @@ fn prometheus_takes(rules: &Value, count: usize) {
 async fn wrong_values_are_refused_in_words() {
     let anonymous = "access.anonymous=true";
     let url = "mode=agent,agent.endpoints={https://a:8480}";
-    let cases: [(&[&str], &str); 15] = [
+    let cases: [(&[&str], &str); 19] = [
         (&[anonymous, "mode=sidecar"], "at '/mode': value must be one of 'inject', 'proxy', 'template', 'agent'"),
         (&[anonymous, "log.lvel=info"], "at '/log': additional properties 'lvel' not allowed"),
         (&[anonymous, "ports.describe=http"], "at '/ports/describe': got string, want integer"),
@@ -299,6 +306,19 @@ async fn wrong_values_are_refused_in_words() {
             "agent.ca is a key of a Secret or of a ConfigMap: set either secretName or configMapName",
         ),
         (&[url, "ingress.enabled=true"], "ingress.enabled is about a server, and mode agent makes none"),
+        (&[url, "nats.servers={nats://a}"], "nats.servers is about a server, and mode agent makes none"),
+        (
+            &[anonymous, "exchanges[0].path=/a,exchanges[0].backend=nats"],
+            "exchanges[0].backend=nats needs NATS servers: set nats.servers too, or leave it out",
+        ),
+        (
+            &[anonymous, "nats.credentials.secretName=a"],
+            "nats.credentials and nats.ca are for NATS servers, and none is named: set nats.servers too",
+        ),
+        (
+            &[anonymous, "nats.servers={nats://u:secret@a}"],
+            "at '/nats/servers/0': 'nats://u:secret@a' does not match pattern",
+        ),
         (&[anonymous, "ports.admin=8480"], "ports.describe and ports.admin are both 8480: give each its own"),
     ];
     for (sets, message) in cases {
@@ -476,6 +496,13 @@ fn changes() -> Vec<(&'static str, Value, &'static str)> {
         ("prometheusRule.labels", json!({"a": "b"}), everything),
         ("prometheusRule.queuedSeconds", json!(7), everything),
         ("exchanges", json!([{"path": "/other"}]), everything),
+        ("nats.servers", json!(["nats://other:4222"]), everything),
+        ("nats.credentials.secretName", json!("other"), access),
+        ("nats.credentials.key", json!("other"), everything),
+        ("nats.ca.configMapName", json!("other"), access),
+        ("nats.ca.secretName", json!("other"), access),
+        ("nats.ca.key", json!("other"), everything),
+        ("nats.replicas", json!(5), everything),
         ("prometheusRule.runbooks", json!("https://runbooks.example/tidewait"), of_agent),
         ("prometheusRule.staleSeconds", json!(7), everything),
         ("prometheusRule.unconvergedSeconds", json!(7), everything),

@@ -22,7 +22,7 @@
 {{- fail (printf "agent.endpoints has %s, and the agent's token could be read on the way: write https://, or set agent.token.audience=\"\" if that server asks for none, or add --allow-clear-credentials to agent.extraArgs where something else protects it, such as a service mesh" .) }}
 {{- end }}
 {{- end }}
-{{- $notOurs := dict "service.enabled" .Values.service.enabled "ingress.enabled" .Values.ingress.enabled "httpRoute.enabled" .Values.httpRoute.enabled "autoscaling.enabled" .Values.autoscaling.enabled "tls.secretName" .Values.tls.secretName "tls.admin" .Values.tls.admin "access.admin" .Values.access.admin }}
+{{- $notOurs := dict "service.enabled" .Values.service.enabled "ingress.enabled" .Values.ingress.enabled "httpRoute.enabled" .Values.httpRoute.enabled "autoscaling.enabled" .Values.autoscaling.enabled "tls.secretName" .Values.tls.secretName "tls.admin" .Values.tls.admin "access.admin" .Values.access.admin "nats.servers" .Values.nats.servers }}
 {{- range $name, $value := $notOurs }}
 {{- if $value }}
 {{- fail (include "tidewait.agent.notOurs" $name) }}

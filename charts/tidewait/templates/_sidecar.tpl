@@ -71,6 +71,18 @@ args:
   {{- if $values.stateDir.enabled }}
   - --state-dir=/var/lib/tidewait
   {{- end }}
+  {{- with $values.nats }}
+  {{- if .servers }}
+  - {{ printf "--nats=%s" (join "," .servers) | quote }}
+  {{- if .credentials.secretName }}
+  - --nats-credentials=/etc/tidewait/nats/credentials
+  {{- end }}
+  {{- if or .ca.configMapName .ca.secretName }}
+  - --nats-ca=/etc/tidewait/nats/ca.crt
+  {{- end }}
+  - --nats-replicas={{ int .replicas }}
+  {{- end }}
+  {{- end }}
   {{- with $values.trustedProxies }}
   - --trusted-proxies={{ join "," . }}
   {{- end }}
@@ -146,6 +158,11 @@ volumeMounts:
     mountPath: /etc/tidewait/tls
     readOnly: true
   {{- end }}
+  {{- if include "tidewait.nats.sources" .root | trim }}
+  - name: tidewait-nats
+    mountPath: /etc/tidewait/nats
+    readOnly: true
+  {{- end }}
 {{- end }}
 
 {{/* Arguments about who clients are and what they may; of the root. */}}
@@ -189,6 +206,20 @@ volumeMounts:
 {{- end }}
 {{- end }}
 
+{{/* What is in the volume tidewait-nats; empty: there is none. */}}
+{{- define "tidewait.nats.sources" -}}
+{{- with .Values.nats }}
+{{- if .credentials.secretName }}
+- secret: {name: {{ .credentials.secretName | quote }}, items: [{key: {{ .credentials.key | quote }}, path: credentials}]}
+{{- end }}
+{{- if .ca.secretName }}
+- secret: {name: {{ .ca.secretName | quote }}, items: [{key: {{ .ca.key | quote }}, path: ca.crt}]}
+{{- else if .ca.configMapName }}
+- configMap: {name: {{ .ca.configMapName | quote }}, items: [{key: {{ .ca.key | quote }}, path: ca.crt}]}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* Seconds of a drain within a grace period: half of it is for the app, and for what it still answers. */}}
 {{- define "tidewait.drain" -}}
 {{- $root := index . 0 -}}
@@ -210,6 +241,12 @@ volumeMounts:
 {{- /* No Secret is optional: without it the kubelet says so and does not start the pod. */}}
 {{- with include "tidewait.access.sources" . | trim }}
 - name: tidewait-access
+  projected:
+    sources:
+      {{- . | nindent 6 }}
+{{- end }}
+{{- with include "tidewait.nats.sources" . | trim }}
+- name: tidewait-nats
   projected:
     sources:
       {{- . | nindent 6 }}

@@ -73,6 +73,7 @@ pub(super) const EXCHANGE: Fields = &[
             &[("action", Text("exchange.noWorker.action")), ("after", Duration("exchange.noWorker.after"))],
         ),
     ),
+    ("backend", Text("exchange.backend")),
     (
         "chain",
         Object("exchange.chain", &[("hops", Count("exchange.chain.hops")), ("hold", Duration("exchange.chain.hold"))]),

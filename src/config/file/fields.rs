@@ -107,6 +107,18 @@ pub(super) const TOP: Fields = &[
     ("kubeconfig", Text("kubeconfig")),
     ("watchTimeout", Duration("watch-timeout")),
     (
+        "nats",
+        Object(
+            "nats object",
+            &[
+                ("servers", Texts("nats")),
+                ("credentials", Text("nats-credentials")),
+                ("ca", Text("nats-ca")),
+                ("replicas", Count("nats-replicas")),
+            ],
+        ),
+    ),
+    (
         "log",
         Object(
             "log object",

@@ -8,8 +8,8 @@ use http::Method;
 use super::{Layer, Problems, Reader, collide};
 use crate::config::problem::quote;
 use crate::config::{
-    BodyLimits, Chain, Config, Conflict, ConflictField, Exchange, Hold, Lease, Operation, PathPattern, QueueLimits,
-    Repeat, ResultLimits, Transports, ranges, value,
+    Backend, BodyLimits, Chain, Config, Conflict, ConflictField, Exchange, Hold, Lease, Operation, PathPattern,
+    QueueLimits, Repeat, ResultLimits, Transports, ranges, value,
 };
 
 /// All exchanges, each with its origin: `flags` has the paths of `--exchange`, which come last.
@@ -145,6 +145,7 @@ pub(super) fn exchange(reader: &mut Reader<'_>) -> Option<Exchange> {
         raw,
         refuse_after: refuse_after(reader),
         chain,
+        backend: reader.optional("exchange.backend", backend).unwrap_or_default(),
     })
 }
 
@@ -246,6 +247,11 @@ fn share(text: &str) -> Result<bool, String> {
     }
 }
 
+fn backend(text: &str) -> Result<Backend, String> {
+    let known = [Backend::Memory, Backend::Nats].into_iter().find(|backend| backend.as_str() == text);
+    known.ok_or_else(|| "is no backend: write memory or nats".to_owned())
+}
+
 fn transports(reader: &mut Reader<'_>) -> Transports {
     if !reader.contains("exchange.workers.transports") {
         return Transports { claims: true, http1: true, http2: true };
@@ -325,7 +331,7 @@ mod tests {
                     lease: {first: 3s, length: 4s}, attempts: 2, repeat: always, endpoint: /x, \
                     result: {keep: 6s, bytes: 1Mi, window: 64Ki}, body: {bytes: 2Ki, replay: 1Ki}, \
                     workers: {transports: [claims, http2], raw: '127.0.0.1:4040'}, \
-                    noWorker: {action: refuse, after: 11s}, chain: {hops: 1, hold: 2s}}]";
+                    noWorker: {action: refuse, after: 11s}, chain: {hops: 1, hold: 2s}, backend: memory}]";
         let all = resolved(&[], yaml).expect("good");
         let one = &all[0];
         assert_eq!(one.transports, Transports { claims: true, http1: false, http2: true });

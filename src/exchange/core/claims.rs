@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::item::{Again, Lease, Phase};
+use super::item::{Again, Home, Lease, Phase};
 use super::timers::urgency;
-use super::{Core, Dead, Effect, Ended, Failure, Offer, Seat};
+use super::{Core, Dead, Effect, Ended, Failure, Key, Offer, Seat};
 use crate::bounds::{EXCHANGE_COMPLETED, EXCHANGE_GONE, EXCHANGE_UNTOUCHED};
 use crate::exchange::id::{ClaimId, ItemId};
 
@@ -15,6 +15,12 @@ pub(super) struct Claim {
     /// Its worker polls.
     pub(super) polls: bool,
     pub(super) seat: Option<Seat>,
+    /// What the offer takes.
+    pub(super) key: Option<Key>,
+    /// Its worker waits for it here: it has not come from another replica.
+    pub(super) is_offered: bool,
+    /// It counts for all replicas; without others always.
+    pub(super) is_confirmed: bool,
 }
 
 /// What an offer came to.
@@ -75,6 +81,9 @@ pub enum Cause {
     /// It was not touched again in time.
     #[error("the lease of the claim is over (lease.length)")]
     LeaseOver,
+    /// Its worker touches it at another replica.
+    #[error("the claim is at another replica now")]
+    Moved,
     /// After that another worker was given the request.
     #[error("the lease of the claim is over, and another worker has the request")]
     Another,
@@ -160,8 +169,14 @@ impl Core {
             self.seats.insert(seat.clone(), claim);
         }
         self.idle.add(offer);
+        self.serve(now, claim, key.as_ref());
+        Offered::Taken
+    }
+
+    /// Gives the next item to the worker of an offer, if there is one.
+    pub(super) fn serve(&mut self, now: Instant, claim: ClaimId, key: Option<&Key>) {
         while !self.withholds
-            && let Some(item) = self.queue.next(key.as_ref())
+            && let Some(item) = self.queue.next(key)
         {
             if self.items.get(&item).is_some_and(|found| found.is_wanted(now)) {
                 self.assign(now, claim, item);
@@ -169,7 +184,6 @@ impl Core {
             }
             self.end(now, item, Ended::Failed(Failure::Abandoned));
         }
-        Offered::Taken
     }
 
     fn untouched(&self, claim: ClaimId) -> Option<Offered> {
@@ -199,7 +213,9 @@ impl Core {
         let lease = if offer.polls { Lease::Untouched(now + self.rules.first_touch) } else { Lease::OfConnection };
         item.phase = Phase::Claimed { claim, since: now, until: now + self.rules.deadline, lease };
         let attempt = item.attempts + 1;
-        self.claims.insert(claim, Claim { item: id, polls: offer.polls, seat: offer.seat });
+        let is_confirmed = self.replica.is_none();
+        let Offer { key, polls, seat, .. } = offer;
+        self.claims.insert(claim, Claim { item: id, polls, seat, key, is_offered: true, is_confirmed });
         self.effects.push(Effect::Assign { claim, item: id, attempt, queued: now.saturating_duration_since(since) });
         self.schedule(id);
     }
@@ -223,7 +239,8 @@ impl Core {
         let item = self.items.get_mut(&id).ok_or(Over::Gone(Cause::Unknown))?;
         let Phase::Claimed { since, .. } = item.phase else { return Err(Over::Completed) };
         item.phase = Phase::Streaming { claim, since, is_served: false };
-        let keeps = item.is_known || item.share.is_some();
+        // Another replica reads it when it has learnt of it.
+        let keeps = item.is_known || item.share.is_some() || item.home != Home::Here;
         self.release_share(id);
         self.schedule(id);
         Ok(keeps)
@@ -240,13 +257,18 @@ impl Core {
         }
         let since = self.items.get(&live.item).and_then(|item| match item.phase {
             Phase::Claimed { since, .. } | Phase::Streaming { since, .. } => Some(since),
-            Phase::Queued { .. } | Phase::Ended { .. } => None,
+            Phase::Queued { .. } | Phase::Elsewhere { .. } | Phase::Ended { .. } => None,
         });
         let took = since.map(|since| now.saturating_duration_since(since));
         if let Some(took) = took {
             self.estimate.took(took);
         }
         self.end(now, live.item, Ended::Done);
+        if let Some(item) = self.items.get_mut(&live.item)
+            && let Phase::Ended { claim: answered, .. } = &mut item.phase
+        {
+            *answered = Some(claim);
+        }
         took
     }
 

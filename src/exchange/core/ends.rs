@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use serde::{Deserialize, Serialize};
+
 use super::claims::Cause;
-use super::item::Phase;
+use super::item::{Item, Phase};
 use super::{Core, Effect, Failed, Key, Lost};
 use crate::exchange::id::ItemId;
 
 /// How an item ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Ended {
     /// A worker's answer is complete.
     Done,
@@ -19,7 +22,8 @@ pub enum Ended {
 }
 
 /// Why an item has no answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Failure {
     /// No worker took it in time: nothing was done.
     NotClaimed,
@@ -114,11 +118,11 @@ impl Core {
         let item = self.items.get(&id)?;
         let (state, position) = match item.phase {
             Phase::Queued { .. } => ("queued", self.queue.position(&item.place)),
-            Phase::Claimed { .. } => ("claimed", 0),
+            Phase::Claimed { .. } | Phase::Elsewhere { .. } => ("claimed", 0),
             Phase::Streaming { .. } => ("streaming", 0),
             Phase::Ended { .. } => return None,
         };
-        Some(Pending { state, position, retry_after: self.estimate.retry_after(position, self.workers()) })
+        Some(Pending { state, position, retry_after: self.estimate.retry_after(position, self.slots()) })
     }
 
     /// The same, for a consumer that is about to be told where to come back: from now on somebody knows the item.
@@ -126,6 +130,7 @@ impl Core {
         let pending = self.pending(id)?;
         if let Some(item) = self.items.get_mut(&id) {
             item.is_known = true;
+            self.to_be_shared(id);
         }
         Some(pending)
     }
@@ -133,7 +138,8 @@ impl Core {
     /// Whether a worker has this item, and nobody else may be given it now.
     #[must_use]
     pub fn is_claimed(&self, id: ItemId) -> bool {
-        self.items.get(&id).is_some_and(|item| item.claim().is_some())
+        let is_elsewhere = |item: &Item| matches!(item.phase, Phase::Elsewhere { .. });
+        self.items.get(&id).is_some_and(|item| item.claim().is_some() || is_elsewhere(item))
     }
 
     /// Whether a worker may have begun an item that no worker has now.
@@ -154,9 +160,12 @@ impl Core {
         match item.phase {
             Phase::Ended { .. } => return,
             Phase::Queued { .. } => self.queue.remove(&item.place),
+            Phase::Elsewhere { claim, .. } => {
+                super::shared::leave(&mut self.elsewhere, claim, id);
+            }
             Phase::Claimed { .. } | Phase::Streaming { .. } => {}
         }
-        item.phase = Phase::Ended { until: now + self.rules.keep };
+        item.phase = Phase::Ended { until: now + self.rules.keep, how, claim: None };
         let (is_known, mut attempts) = (item.is_known, item.attempts);
         // Nothing was done: who sends the request again, with the same key, is to have it done.
         if matches!(how, Ended::Failed(Failure::NotClaimed | Failure::NoWorker | Failure::Removed))
@@ -172,9 +181,18 @@ impl Core {
             self.effects.push(Effect::Cancel(claim));
         }
         if let Ended::Failed(failure) = how {
-            self.effects.push(Effect::End(Failed { item: id, failure, lost, attempts, claim, is_dead }));
+            self.effects.push(Effect::End(Failed {
+                item: id,
+                failure,
+                lost,
+                attempts,
+                claim,
+                is_dead,
+                is_told: false,
+            }));
         }
-        if is_known {
+        // What replicas share is known until the others know that it has ended.
+        if is_known || self.replica.is_some() {
             self.remember(id);
             self.schedule(id);
         } else {
@@ -204,6 +222,9 @@ impl Core {
     /// How many ended items are known.
     #[must_use]
     pub fn kept(&self) -> usize {
+        if self.replica.is_some() {
+            return self.items.values().filter(|item| matches!(item.phase, Phase::Ended { .. })).count();
+        }
         self.items.len() - self.queue.len() - self.claims.len()
     }
 }

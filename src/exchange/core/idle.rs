@@ -60,6 +60,11 @@ impl Idle {
         self.offers.insert(offer.claim, (self.count, offer));
     }
 
+    /// An offer that waits.
+    pub(super) fn get(&self, claim: ClaimId) -> Option<&Offer> {
+        self.offers.get(&claim).map(|(_, offer)| offer)
+    }
+
     /// The newest that takes an item with this key.
     pub(super) fn newest(&self, key: Option<&Key>) -> Option<ClaimId> {
         let of_any = self.of_any_key.last_key_value();

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::Once;
+use serde::{Deserialize, Serialize};
+
 use super::queue::Place;
-use crate::exchange::id::ClaimId;
+use super::{Ended, Once};
+use crate::exchange::id::{ClaimId, ReplicaId};
 
 /// A consumer's request on its way to a worker.
 #[derive(Debug)]
 pub(super) struct Item {
     pub(super) place: Place,
+    pub(super) home: Home,
     /// The urgency that its consumer gave it; that of its place falls with the time.
     pub(super) declared: u8,
     /// How many consumers wait for it.
@@ -29,6 +32,8 @@ pub(super) struct Item {
     pub(super) attempts: u32,
     /// How often a worker did not touch its claim.
     pub(super) untouched: u32,
+    /// Other replicas know how it has ended.
+    pub(super) is_settled: bool,
     /// When it is looked at next.
     pub(super) timer: Option<Instant>,
     pub(super) phase: Phase,
@@ -54,8 +59,19 @@ pub(super) enum Phase {
         /// A consumer has had all of it.
         is_served: bool,
     },
-    /// It is over, and known until then.
-    Ended { until: Instant },
+    /// A worker of another replica has it, or has answered it, and that is still read from there.
+    Elsewhere { claim: ClaimId, polls: bool, at: ReplicaId, is_done: bool },
+    /// It is over, and known until then; `claim`: with the answer to this claim, which was live here.
+    Ended { until: Instant, how: Ended, claim: Option<ClaimId> },
+}
+
+/// Which replica says whether an item is of use to anybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Home {
+    /// This one.
+    Here,
+    /// Another one, where its consumer is.
+    At(ReplicaId),
 }
 
 /// Until when a worker keeps a claim.
@@ -70,8 +86,9 @@ pub(super) enum Lease {
 }
 
 /// Whether another worker may be given an item.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Again {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Again {
     /// Also after one may have begun.
     Always,
     /// As long as none may have begun.
@@ -104,6 +121,9 @@ impl Item {
     /// For how long its answer is of use to anybody, if nobody comes or goes.
     pub(super) fn wanted(&self) -> Wanted {
         let is_served = matches!(self.phase, Phase::Streaming { is_served: true, .. });
+        if self.home != Home::Here {
+            return Wanted::Yes;
+        }
         match self.kept_until {
             _ if self.consumers > 0 || self.is_async || self.once.is_some() || is_served => Wanted::Yes,
             Some(until) => Wanted::Until(until),
@@ -120,7 +140,7 @@ impl Item {
     pub(super) fn claim(&self) -> Option<ClaimId> {
         match self.phase {
             Phase::Claimed { claim, .. } | Phase::Streaming { claim, .. } => Some(claim),
-            Phase::Queued { .. } | Phase::Ended { .. } => None,
+            Phase::Queued { .. } | Phase::Elsewhere { .. } | Phase::Ended { .. } => None,
         }
     }
 }

@@ -46,7 +46,7 @@ impl Core {
             consumers += u64::from(item.consumers);
             let found = match item.phase {
                 Phase::Queued { .. } => &mut queued,
-                Phase::Claimed { .. } | Phase::Streaming { .. } => &mut claimed,
+                Phase::Claimed { .. } | Phase::Streaming { .. } | Phase::Elsewhere { .. } => &mut claimed,
                 Phase::Ended { .. } => continue,
             };
             found.push((item.submitted, item.place.sequence, *id));
@@ -73,6 +73,7 @@ impl Core {
             Phase::Queued { .. } => ("queued", None),
             Phase::Claimed { claim, since, .. } => ("claimed", Some((claim, since))),
             Phase::Streaming { claim, since, .. } => ("streaming", Some((claim, since))),
+            Phase::Elsewhere { .. } => ("claimed", None),
             Phase::Ended { .. } => return None,
         };
         Some(ItemOverview {

@@ -21,6 +21,8 @@ pub(super) struct Place {
     pub(super) key: Option<Key>,
     /// In the order in which items came; an item that comes back keeps its number.
     pub(super) sequence: u64,
+    /// Another replica counts it.
+    pub(super) is_foreign: bool,
 }
 
 /// Queued items.
@@ -32,6 +34,8 @@ pub(super) struct Queue {
     keys: HashMap<Key, Turns>,
     of_client: HashMap<Client, usize>,
     length: usize,
+    /// How many of them another replica counts.
+    foreign: usize,
 }
 
 /// The items that some workers may take, by urgency.
@@ -73,6 +77,12 @@ impl Queue {
         self.length
     }
 
+    /// How many of them this replica counts.
+    #[must_use]
+    pub(super) fn own(&self) -> usize {
+        self.length - self.foreign
+    }
+
     /// Whether there is none.
     #[must_use]
     pub(super) fn is_empty(&self) -> bool {
@@ -97,6 +107,7 @@ impl Queue {
 
     fn insert(&mut self, place: &Place, item: ItemId, end: End) {
         self.length += 1;
+        self.foreign += usize::from(place.is_foreign);
         *self.of_client.entry(Arc::clone(&place.client)).or_default() += 1;
         self.all.insert(place, item, end);
         if let Some(key) = &place.key {
@@ -128,6 +139,7 @@ impl Queue {
             return;
         }
         self.length -= 1;
+        self.foreign -= usize::from(place.is_foreign);
         if let Some(count) = self.of_client.get_mut(&place.client) {
             *count -= 1;
             if *count == 0 {
@@ -232,7 +244,7 @@ mod tests {
     use super::*;
 
     fn place(urgency: u8, client: &str, key: Option<&str>, sequence: u64) -> Place {
-        Place { urgency, client: client.into(), key: key.map(Arc::from), sequence }
+        Place { urgency, client: client.into(), key: key.map(Arc::from), sequence, is_foreign: false }
     }
 
     /// All items in the order in which they are taken.

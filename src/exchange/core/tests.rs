@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::*;
 
 mod reference;
+mod replicas;
 mod schedules;
 
 /// A core, and the time.
@@ -85,9 +86,12 @@ impl Run {
     fn assigned(&mut self) -> Vec<(ClaimId, ItemId, u32)> {
         let assigned = |effect| match effect {
             Effect::Assign { claim, item, attempt, .. } => Some((claim, item, attempt)),
-            Effect::Superseded(_) | Effect::Cancel(_) | Effect::PutBack(..) | Effect::End(_) | Effect::Forget(_) => {
-                None
-            }
+            Effect::Superseded(_)
+            | Effect::Cancel(_)
+            | Effect::PutBack(..)
+            | Effect::End(_)
+            | Effect::Forget(_)
+            | Effect::Overruled(_) => None,
         };
         self.core.effects().into_iter().filter_map(assigned).collect()
     }
@@ -99,7 +103,8 @@ impl Run {
             | Effect::Superseded(_)
             | Effect::Cancel(_)
             | Effect::PutBack(..)
-            | Effect::Forget(_) => None,
+            | Effect::Forget(_)
+            | Effect::Overruled(_) => None,
         };
         self.core.effects().into_iter().filter_map(failed).collect()
     }
@@ -177,6 +182,7 @@ fn who_leaves_is_not_worked_for_unless_it_comes_back() {
         attempts: 1,
         claim: Some(claim),
         is_dead: false,
+        is_told: false,
     };
     assert_eq!(effects, [Effect::Cancel(claim), Effect::End(failed), Effect::Forget(claimed)]);
 }

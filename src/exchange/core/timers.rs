@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::item::{Again, Item, Lease, Phase, Wanted};
+use super::item::{Again, Home, Item, Lease, Phase, Wanted};
 use super::{Core, Ended, Failure, Lost};
 use crate::exchange::id::ItemId;
 
@@ -19,7 +19,7 @@ impl Core {
 
     /// When queued items are refused, since there is no worker.
     fn refuses_at(&self) -> Option<Instant> {
-        let after = self.rules.refuse_after.filter(|_| self.workers() == 0 && !self.queue.is_empty())?;
+        let after = self.rules.refuse_after.filter(|_| self.slots() == 0 && !self.queue.is_empty())?;
         Some(self.worker_seen + after)
     }
 
@@ -50,11 +50,17 @@ impl Core {
         let Some(item) = self.items.get_mut(&id) else { return };
         let is_wanted = item.is_wanted(now);
         match item.phase {
-            Phase::Ended { until, .. } if until <= now => return self.forget(id),
-            Phase::Queued { .. } | Phase::Claimed { .. } | Phase::Streaming { .. } if !is_wanted => {
+            Phase::Ended { until, .. } if until <= now && item.is_settled => return self.forget(id),
+            Phase::Ended { how, claim, until } if until <= now => {
+                // Others are still to know.
+                item.phase = Phase::Ended { until: now + self.rules.keep, how, claim };
+            }
+            Phase::Queued { .. } | Phase::Claimed { .. } | Phase::Streaming { .. } | Phase::Elsewhere { .. }
+                if !is_wanted =>
+            {
                 return self.end(now, id, Ended::Failed(Failure::Abandoned));
             }
-            Phase::Queued { .. } if item.expires <= now => {
+            Phase::Queued { .. } if item.expires <= now && item.home == Home::Here => {
                 let failure = if item.may_have_begun() { Failure::Broke } else { Failure::NotClaimed };
                 return self.end(now, id, Ended::Failed(failure));
             }
@@ -77,13 +83,14 @@ impl Core {
                 self.lost(now, claim, Lost::LeaseOver);
                 return self.effects.push(super::Effect::Cancel(claim));
             }
-            Phase::Claimed { .. } | Phase::Streaming { .. } | Phase::Ended { .. } => {}
+            Phase::Claimed { .. } | Phase::Streaming { .. } | Phase::Elsewhere { .. } | Phase::Ended { .. } => {}
         }
         self.schedule(id);
     }
 
     /// Says anew when an item is looked at next.
     pub(super) fn schedule(&mut self, id: ItemId) {
+        self.to_be_shared(id);
         let Some(item) = self.items.get_mut(&id) else { return };
         let next = next(item);
         if next == item.timer {
@@ -115,7 +122,8 @@ fn next(item: &Item) -> Option<Instant> {
         Phase::Queued { .. } => {
             let steps = u32::from(item.declared - item.place.urgency) + 1;
             let rises = (item.place.urgency > 0).then(|| item.submitted + MORE_URGENT * steps);
-            [Some(item.expires), rises, unwanted]
+            let expires = (item.home == Home::Here).then_some(item.expires);
+            [expires, rises, unwanted]
         }
         Phase::Claimed { until, lease, .. } => {
             let lease = match lease {
@@ -124,7 +132,7 @@ fn next(item: &Item) -> Option<Instant> {
             };
             [Some(until), lease, unwanted]
         }
-        Phase::Streaming { .. } => [None, None, unwanted],
+        Phase::Streaming { .. } | Phase::Elsewhere { .. } => [None, None, unwanted],
         Phase::Ended { until, .. } => [Some(until), None, None],
     };
     of_phase.into_iter().flatten().min()

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::claims::Lost;
 use super::ends::Failure;
 use crate::config::Repeat;
@@ -63,7 +65,7 @@ pub struct Submission {
 }
 
 /// An `Idempotency-Key`, and a digest of the request that it stands for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Once {
     /// The key, among those of one client.
     pub key: Arc<str>,
@@ -123,6 +125,8 @@ pub struct Failed {
     pub claim: Option<ClaimId>,
     /// It has failed after all attempts.
     pub is_dead: bool,
+    /// Another replica has ended it, and tells of it.
+    pub is_told: bool,
 }
 
 /// What the owner does.
@@ -149,4 +153,6 @@ pub enum Effect {
     End(Failed),
     /// Nothing is known of an item any more.
     Forget(ItemId),
+    /// Another replica has gone on with an item that was answered here: the answer does not count.
+    Overruled(ItemId),
 }

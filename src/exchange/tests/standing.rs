@@ -26,7 +26,7 @@ async fn a_change_holds_for_who_comes_and_loses_nobody() {
     assert_eq!(job.entry().id, queued.entry().id);
     let tally = exchange.tally();
     assert_eq!((tally.workers, tally.slots, tally.busy, tally.queued, tally.oldest), (1, 1, 1, 0, None));
-    job.finish(None);
+    job.finish(None).await.expect("it counts");
     drop(queued);
     assert!(holds_nothing(&exchange));
 }
@@ -63,7 +63,7 @@ async fn what_is_queued_ends_with_its_exchange_and_what_a_worker_has_may_be_answ
         assert!(matches!(late.entry().ended().await, Outcome::Failed(Failure::Removed)));
         assert!(exchange.emptied().now_or_never().is_none());
         job.answer(StatusCode::OK, HeaderMap::new()).expect("it lives");
-        job.finish(None);
+        job.finish(None).await.expect("it counts");
         assert!(matches!(claimed.entry().ended().await, Outcome::Answer(_)));
         exchange.emptied().await;
     })
@@ -108,7 +108,7 @@ async fn an_exchange_that_ends_changes_no_numbers_of_the_one_that_has_its_name_n
     let running = Exchange::new(config(), families.of("x"));
     let waits = submit(&running, true, b"");
     running.scrape();
-    first.finish(None);
+    first.finish(None).await.expect("it counts");
     let metrics = &running.metrics;
     assert_eq!((metrics.queued.get(), metrics.in_flight.get()), (1, 0));
     assert_eq!((running.tally().dead, ending.tally().dead), (0, 1));
@@ -145,7 +145,7 @@ async fn who_gives_up_workers_leaves_answers_that_have_begun_and_what_is_queued(
     assert!(matches!(silent.entry().outcome(), Outcome::Failed(Failure::GraceOver)));
     assert!(matches!(answering.entry().outcome(), Outcome::Answer(_)));
     assert!(matches!(queued.entry().outcome(), Outcome::Pending));
-    second.finish(None);
+    second.finish(None).await.expect("it counts");
     drop((first, silent, answering, queued));
     assert!(holds_nothing(&exchange));
 }

@@ -81,7 +81,15 @@ fn counters_are_there_before_anything_has_happened_and_no_others_come() {
     }
     for failure in [Failure::NotClaimed, Failure::Broke, Failure::Deleted, Failure::Abandoned, Failure::GraceOver] {
         let item = ItemId::of(1);
-        metrics.failed(&core::Failed { item, failure, lost: None, attempts: 1, claim: None, is_dead: false });
+        metrics.failed(&core::Failed {
+            item,
+            failure,
+            lost: None,
+            attempts: 1,
+            claim: None,
+            is_dead: false,
+            is_told: false,
+        });
     }
     for refused in [Refused::Full(1), Refused::OfClient(1), Refused::NoWorker(SECOND), Refused::KeyReused] {
         metrics.refused(refused);

@@ -11,7 +11,6 @@ use crate::bounds::{EXCHANGE_BEAT, EXCHANGE_POLL};
 use crate::describe::Problem;
 use crate::describe::problem::Kind;
 use crate::exchange::core::{Cause, Key, Lost, Over, Seat};
-use crate::exchange::entry::Answer;
 use crate::exchange::id::ClaimId;
 use crate::exchange::job::Job;
 use crate::exchange::metrics::{Counted, Transport};
@@ -136,10 +135,15 @@ async fn held_beat(arrived: &Arrived<'_>, claim: &str) -> Result<(), Problem> {
     let claim = ClaimId::parse(claim).ok_or_else(|| problem(Over::Gone(Cause::Unknown)))?;
     only(&arrived.parts, &["wait"])?;
     let wait = wait(&arrived.parts, Duration::ZERO, EXCHANGE_POLL)?;
+    arrived.exchange.find_claim(claim).await;
     let lease = arrived.exchange.touch(claim).map_err(problem)?;
     // Answered before the lease is over, so that the next one comes in time.
     let wait = wait.min(lease.saturating_sub(EXCHANGE_BEAT));
-    let over = || Err(problem(arrived.exchange.over(claim)));
+    let over = || match arrived.exchange.over(claim) {
+        // Its worker touches it there, and goes on.
+        Over::Gone(Cause::Moved) => Ok(()),
+        over @ (Over::Completed | Over::Gone(_)) => Err(problem(over)),
+    };
     let Some(cancelled) = arrived.exchange.cancelled(claim) else { return over() };
     tokio::select! {
         biased;
@@ -161,10 +165,11 @@ pub(super) async fn result(arrived: Arrived<'_>, claim: &str, body: RequestBody)
     if let Err(problem) = only(&arrived.parts, &[]) {
         return Answered { is_read: false, ..Answered::of(problem_response(&problem)) };
     }
-    let job = match ClaimId::parse(claim)
-        .ok_or(Over::Gone(Cause::Unknown))
-        .and_then(|claim| arrived.exchange.take_job(claim))
-    {
+    let claim = ClaimId::parse(claim).ok_or(Over::Gone(Cause::Unknown));
+    if let Ok(claim) = claim {
+        arrived.exchange.find_claim(claim).await;
+    }
+    let job = match claim.and_then(|claim| arrived.exchange.take_job(claim)) {
         Ok(job) => job,
         Err(over) => return Answered { is_read: false, ..Answered::of(problem_response(&problem(over))) },
     };
@@ -211,8 +216,7 @@ async fn posted(arrived: &Arrived<'_>, mut job: Job, mut body: RequestBody) -> R
             job.write(data).await.map_err(|_| over())?;
         }
     }
-    job.finish(None);
-    Ok(())
+    job.finish(None).await.map_err(problem)
 }
 
 /// An answer without a claim, for all who share a request for its key.
@@ -251,7 +255,7 @@ async fn pushed(arrived: &Arrived<'_>, body: RequestBody) -> Result<u32, Problem
         Ok(Err(_)) => return Err(malformed("the answer broke off: send all of it")),
         Err(_) => return Err(malformed("the answer did not come in time: send it at once")),
     };
-    Ok(arrived.exchange.push(key.as_ref(), &bytes, |body| Answer { status, headers: headers.clone(), body }))
+    Ok(arrived.exchange.push_to_all(key.as_ref(), &bytes, (status, &headers)).await)
 }
 
 /// Why a claim is of no use.

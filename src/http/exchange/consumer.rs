@@ -119,6 +119,11 @@ async fn hold(
             () = arrived.connection.half_closed(), if !is_async => return problem_response(&gone()),
             slot = arrived.drained(), if drains_at.is_none() => drains_at = Some(slot),
             () = at(drains_at) => {
+                if exchange.is_shared() {
+                    // Another replica goes on with it, once its body is stored.
+                    (until, drains_at) = (Instant::now(), Some(latest + LOOK_AGAIN));
+                    continue;
+                }
                 if !exchange.is_claimed(entry.id) {
                     return problem_response(&stops(arrived, entry.id));
                 }
@@ -146,6 +151,14 @@ async fn hold(
     }
     match exchange.tell(entry.id) {
         Some(pending) => {
+            let is_recorded = exchange.recorded(entry.id).await.is_ok();
+            if is_async && !is_recorded {
+                if !arrived.parts.headers.contains_key(IDEMPOTENCY_KEY) {
+                    // Nobody is to do what nobody was told of. Perhaps it is done before the others know.
+                    let _ = exchange.delete(entry.id);
+                }
+                return problem_response(&not_recorded());
+            }
             let location = format!("{}/work/{}?n=1", arrived.config.endpoint, entry.id);
             come_back(consumer, pending, Back { location, accepted: is_async, is_async })
         }
@@ -206,6 +219,13 @@ async fn at(time: Option<Instant>) {
         Some(time) => sleep_until(time).await,
         None => std::future::pending().await,
     }
+}
+
+/// It is not known to be stored where replicas share their items.
+fn not_recorded() -> Problem {
+    let detail = "the request could not be stored in time, since NATS does not answer, and may still be done: send it again, with an \
+                  Idempotency-Key both times to have it done once";
+    Problem::retry(Kind::NotStored, 5, detail)
 }
 
 /// No worker has it, and the process stops.

@@ -87,7 +87,11 @@ fn for_worker(received: &Received<'_>, key: Option<&Key>, framing: Framing) -> R
 }
 
 fn for_answer(received: &Received<'_>, item: &str) -> Option<Result<Waits, Problem>> {
-    let consumer = received.exchange.attach(ItemId::parse(item)?)?;
+    let item = ItemId::parse(item)?;
+    if received.exchange.may_find(item) {
+        return None;
+    }
+    let consumer = received.exchange.attach(item)?;
     Some(work::hold(received, consumer).map(|held| {
         let changes = changes(held.consumer.entry());
         Waits::Work(held, changes)

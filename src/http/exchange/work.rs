@@ -32,7 +32,11 @@ pub(super) async fn answer(arrived: Arrived<'_>, item: &str, body: RequestBody) 
     }
     let is_read = unwanted::read(body, &arrived.parts).await;
     let begun = Instant::now();
-    let response = match ItemId::parse(item) {
+    let item = ItemId::parse(item);
+    if let Some(item) = item {
+        arrived.exchange.find(item).await;
+    }
+    let response = match item {
         None => problem_response(&unknown(&arrived)),
         Some(item) if method == Method::DELETE => match arrived.exchange.delete(item) {
             Some(true) => empty(StatusCode::NO_CONTENT),
@@ -80,7 +84,9 @@ pub(super) async fn answer_held(arrived: &Arrived<'_>, held: Held, drains_at: Op
         _ = entry.ended() => None,
         () = arrived.connection.half_closed() => Some(gone()),
         () = arrived.drain_slot(drains_at) => {
-            (!arrived.exchange.is_claimed(entry.id)).then(|| stops(arrived, entry.id))
+            // Of shared items other replicas tell.
+            let is_lost = !arrived.exchange.is_claimed(entry.id) && !arrived.exchange.is_shared();
+            is_lost.then(|| stops(arrived, entry.id))
         }
         () = sleep_until(until) => None,
     };

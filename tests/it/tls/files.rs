@@ -153,6 +153,7 @@ async fn check_tells_every_mistake_in_files_of_credentials_and_tls() {
         ("keys", "{}".to_owned()),
         ("ca.crt", "nothing".to_owned()),
         ("other.key", authority.server().key),
+        ("nats.creds", "-----BEGIN NATS USER JWT-----\neyJ\n------END NATS USER JWT------\n".to_owned()),
     ] {
         write(&path(name), text);
     }
@@ -166,8 +167,10 @@ async fn check_tells_every_mistake_in_files_of_credentials_and_tls() {
     let [tokens, users, ca, crt, key, other, config] =
         ["tokens", "users", "ca.crt", "tls.crt", "tls.key", "other.key", "config.yaml"].map(path);
     let bad = ["--access-tokens", &tokens, "--access-users", &users, "--tls-client-ca", &ca, "--tls-certificate", &crt];
-    let bad =
-        [&bad[..], &["--tls-key", &other, "--admin-tls-certificate", "/nowhere", "--admin-tls-key", &key]].concat();
+    let creds = path("nats.creds");
+    let nats = ["--nats", "tls://a", "--nats-credentials", &creds, "--nats-ca", &ca];
+    let bad = [&bad[..], &["--tls-key", &other, "--admin-tls-certificate", "/nowhere", "--admin-tls-key", &key], &nats]
+        .concat();
     let output = tidewait(&["check", "--config", &config]).args(bad).output().await.expect("it runs");
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{told}");
@@ -179,6 +182,10 @@ async fn check_tells_every_mistake_in_files_of_credentials_and_tls() {
         format!("--tls-key {other}: the key is not that of the certificate"),
         format!("--tls-client-ca {ca}: the file with authorities has no PEM section"),
         "--admin-tls-certificate /nowhere: it cannot be read: name a file that can be".to_owned(),
+        format!("--nats-ca: {ca}: it is no file of certificates that vouch for a server: "),
+        format!(
+            "--nats-credentials: {creds}: it is no file of NATS credentials: it has no user JWT and no seed after it"
+        ),
     ];
     let lines: Vec<_> = told.lines().collect();
     assert_eq!(lines.len(), expected.len(), "{told}");
@@ -188,8 +195,11 @@ async fn check_tells_every_mistake_in_files_of_credentials_and_tls() {
     let elsewhere = ["check", "--without-files", "--config", &config, "--access-tokens", "/nowhere"];
     let output = tidewait(&elsewhere).output().await.expect("it runs");
     assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let seed = "\n-----BEGIN USER NKEY SEED-----\nSUA\n------END USER NKEY SEED------\n";
+    write(&creds, std::fs::read_to_string(&creds).expect("it is there") + seed);
     let good = ["check", "--file", model.arg(), "--tls-certificate", &crt, "--tls-key", &key];
-    let output = tidewait(&good).output().await.expect("it runs");
+    let nats = ["--nats", "nats://a,nats://b:4223", "--nats-credentials", &creds, "--nats-ca", &crt];
+    let output = tidewait(&good).args(nats).output().await.expect("it runs");
     assert_eq!(output.status.code(), Some(0), "{output:?}");
 }
 

@@ -29,7 +29,7 @@ async fn exchanges_of_the_values_are_those_of_a_configuration_that_is_good() {
         .output()
         .expect("it runs");
     let said = combined_output(&output);
-    assert!(said.contains("the configuration is good, operations: 0, exchanges: 1"), "{said}");
+    assert!(said.contains("the configuration is good, operations: 0, exchanges: 1 (memory)"), "{said}");
 }
 
 /// What each state of an exchange leads to, as Prometheus itself evaluates the rules.

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::reference::{self, Did, Reference, State};
 use super::*;
+use crate::bounds::EXCHANGE_ENDED;
 use crate::bounds::{EXCHANGE_COMPLETED, EXCHANGE_GONE};
 
 /// What may happen. Items and claims are counted back from the newest.
@@ -330,7 +331,7 @@ impl Beside {
                 Effect::Superseded(claim) => Did::Superseded(self.claim_of(claim)),
                 Effect::Cancel(claim) => Did::Cancel(self.claim_of(claim)),
                 Effect::PutBack(item, how) => Did::PutBack(self.item_of(item), how),
-                Effect::End(Failed { item, failure, lost, attempts, claim, is_dead }) => Did::End {
+                Effect::End(Failed { item, failure, lost, attempts, claim, is_dead, is_told: _ }) => Did::End {
                     item: self.item_of(item),
                     failure,
                     lost,
@@ -339,6 +340,7 @@ impl Beside {
                     is_dead,
                 },
                 Effect::Forget(item) => Did::Forget(self.item_of(item)),
+                Effect::Overruled(_) => unreachable!("it shares its items with nobody"),
             })
             .collect();
         let expected = std::mem::take(&mut self.reference.did);
@@ -388,6 +390,7 @@ impl Beside {
                 Phase::Queued { .. } => "queued",
                 Phase::Claimed { .. } => "claimed",
                 Phase::Streaming { .. } => "streaming",
+                Phase::Elsewhere { .. } => "elsewhere",
                 Phase::Ended { .. } => "ended",
             };
             let expected_state = match expected.state {

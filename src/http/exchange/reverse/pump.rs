@@ -64,6 +64,5 @@ where
             },
         }
     }
-    job.finish(trailers);
-    Ok(())
+    job.finish(trailers).await.map_err(|_| Stopped::Useless)
 }

@@ -1,0 +1,76 @@
+//! The connection of a process to its NATS servers: one for all exchanges.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::{Client, ConnectOptions, Event};
+
+use tokio::sync::watch;
+
+use crate::bounds::EXCHANGE_NATS;
+use crate::config::Nats;
+
+/// How often a server is asked whether it lives.
+const PING: Duration = Duration::from_secs(5);
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum NatsError {
+    /// The credentials cannot be read.
+    #[error("the credentials for NATS in {0} cannot be read (--nats-credentials)")]
+    Credentials(std::path::PathBuf, #[source] std::io::Error),
+    /// The servers cannot be spoken to as they are described.
+    #[error("NATS cannot be reached as it is described (--nats, --nats-ca)")]
+    Connect(#[from] async_nats::ConnectError),
+}
+
+/// The connection.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// What speaks to the servers.
+    pub client: Client,
+    /// How often it was made.
+    pub made: watch::Receiver<u64>,
+    /// On how many servers each request is kept.
+    pub copies: usize,
+}
+
+/// Connects, now or once a server is there: it is tried again without end.
+pub async fn connect(nats: &Nats) -> Result<Connection, NatsError> {
+    let (makes, made) = watch::channel(0);
+    let makes = Arc::new(makes);
+    let mut options = ConnectOptions::new()
+        .name("tidewait")
+        .retry_on_initial_connect()
+        .connection_timeout(EXCHANGE_NATS)
+        .request_timeout(Some(EXCHANGE_NATS))
+        .ping_interval(PING)
+        .reconnect_delay_callback(|attempts| Duration::from_millis(100 << attempts.min(4)))
+        .event_callback(move |event| {
+            if matches!(event, Event::Connected) {
+                makes.send_modify(|made| *made += 1);
+            }
+            tell(&event);
+            std::future::ready(())
+        });
+    if let Some(ca) = &nats.ca {
+        options = options.add_root_certificates(ca.clone());
+    }
+    if let Some(path) = &nats.credentials {
+        let read = std::fs::read_to_string(path).and_then(|text| options.credentials(&text));
+        options = read.map_err(|error| NatsError::Credentials(path.clone(), error))?;
+    }
+    Ok(Connection { client: options.connect(nats.servers.clone()).await?, made, copies: nats.replicas })
+}
+
+fn tell(event: &Event) {
+    match event {
+        Event::Connected => tracing::info!("connected to NATS"),
+        Event::Disconnected => tracing::warn!("the connection to NATS is lost: it is made anew"),
+        Event::ServerError(error) => tracing::warn!(%error, "NATS reports an error"),
+        Event::ClientError(error) => tracing::warn!(%error, "NATS cannot be reached"),
+        Event::LameDuckMode | Event::Draining | Event::Closed | Event::SlowConsumer(_) => {
+            tracing::debug!(%event, "NATS");
+        }
+    }
+}

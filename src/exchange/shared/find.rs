@@ -1,0 +1,114 @@
+//! What is looked for at NATS, since this replica may not know it yet.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::{Lookup, State, run, store};
+use crate::bounds::{EXCHANGE_CATCH_UP, EXCHANGE_GIVE_UP, EXCHANGE_NATS};
+use crate::exchange::Exchange;
+use crate::exchange::core::{Cause, Over};
+use crate::exchange::id::{ClaimId, ItemId};
+
+impl Exchange {
+    /// Waits until all replicas could know what this one knows of an item.
+    pub async fn recorded(&self, id: ItemId) -> Result<(), NotRecorded> {
+        let wait = {
+            let mut state = self.state();
+            let State { shared: Some(shared), .. } = &mut *state else { return Ok(()) };
+            let Some(line) = shared.lines.get_mut(&id).filter(|line| line.is_busy) else { return Ok(()) };
+            let (tell, wait) = oneshot::channel();
+            line.waits.push(tell);
+            wait
+        };
+        match timeout(EXCHANGE_NATS, wait).await {
+            // It is told of the end too.
+            Ok(_) => Ok(()),
+            Err(_) => Err(NotRecorded),
+        }
+    }
+
+    /// Says that this replica goes, once all was written, so that others go on at once.
+    pub async fn leave(&self) {
+        let Some(lookup) = self.lookup.get() else { return };
+        let waits: Vec<_> = {
+            let mut state = self.state();
+            let lines = state.shared.iter_mut().flat_map(|shared| shared.lines.values_mut());
+            let busy = lines.filter(|line| line.is_busy).map(|line| {
+                let (tell, wait) = oneshot::channel();
+                line.waits.push(tell);
+                wait
+            });
+            busy.collect()
+        };
+        let _ = timeout(EXCHANGE_GIVE_UP, futures::future::join_all(waits)).await;
+        run::leave(self, &lookup.client).await;
+    }
+
+    /// Looks for an item that may be known elsewhere alone, and for an answer that is stored.
+    pub async fn find(self: &Arc<Self>, id: ItemId) {
+        let Some(lookup) = self.lookup.get() else { return };
+        if self.entry(id).is_none() {
+            match lookup.store.get(id).await {
+                Ok(Some((record, revision))) => self.told(id, record, revision),
+                Ok(None) => {}
+                Err(error) => tracing::debug!(exchange = self.name(), error, "an item could not be looked up"),
+            }
+        }
+        self.read_stored(id, &lookup.store).await;
+    }
+
+    /// Whether [`Self::find`] may find more than is known here.
+    #[must_use]
+    pub fn may_find(&self, id: ItemId) -> bool {
+        let state = self.state();
+        let Some(shared) = &state.shared else { return false };
+        !state.entries.contains_key(&id) || shared.lines.get(&id).is_some_and(|line| line.answer.is_some())
+    }
+
+    async fn read_stored(self: &Arc<Self>, id: ItemId, store: &store::Store) {
+        let line =
+            |state: &mut State| state.shared.as_mut().and_then(|shared| shared.lines.get_mut(&id)?.answer.clone());
+        let Some(answer) = line(&mut self.state()) else { return };
+        match store.load(&format!("{id}.answer")).await {
+            Ok(bytes) => self.answered(id, &answer, bytes),
+            Err(error) => tracing::debug!(exchange = self.name(), error, "an answer could not be read"),
+        }
+        if let Some(line) = self.state().shared.as_mut().and_then(|shared| shared.lines.get_mut(&id)) {
+            line.answer = None;
+        }
+    }
+
+    /// A worker comes with a claim that may be of another replica: from now on it is of this one.
+    pub async fn find_claim(self: &Arc<Self>, claim: ClaimId) {
+        let Some(lookup) = self.lookup.get() else { return };
+        if self.state().core.claimed(claim).is_some() {
+            return;
+        }
+        let mut found = self.act(|core, now| core.move_here(now, claim));
+        if found.is_none() && self.over(claim) == Over::Gone(Cause::Unknown) {
+            lookup.catch_up().await;
+            found = self.act(|core, now| core.move_here(now, claim));
+        }
+        if let Some(item) = found {
+            // If it is too late, the claim is not live after that.
+            let _ = self.recorded(item).await;
+        }
+    }
+}
+
+/// Other replicas may not know of an item yet: the servers of NATS do not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("NATS does not answer")]
+pub struct NotRecorded;
+
+impl Lookup {
+    /// Waits until all is seen that is written now.
+    async fn catch_up(&self) {
+        let Ok(last) = self.store.last().await else { return };
+        let mut seen = self.seen.clone();
+        // What was written last may have been removed.
+        let _ = timeout(EXCHANGE_CATCH_UP, seen.wait_for(|seen| *seen >= last)).await;
+    }
+}
