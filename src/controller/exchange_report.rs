@@ -56,6 +56,7 @@ fn one(exchange: &Exchange, verdicts: &BTreeMap<String, Verdict>, now: SystemTim
     ReportedExchange {
         name: config.name.clone(),
         generation: verdicts.get(&config.name).filter(|it| it.refused.is_none()).map(|it| it.generation),
+        shared: exchange.is_shared(),
         workers: workers as u64,
         slots: slots as u64,
         busy: busy as u64,
@@ -75,7 +76,7 @@ pub(super) fn news(old: &[ReportedExchange], new: &[ReportedExchange]) -> News {
 }
 
 fn news_of(old: &ReportedExchange, new: &ReportedExchange) -> News {
-    let place = |it: &ReportedExchange| (it.name.clone(), it.generation, it.workers == 0);
+    let place = |it: &ReportedExchange| (it.name.clone(), it.generation, it.shared, it.workers == 0);
     let numbers = |it: &ReportedExchange| (it.workers, it.slots, it.busy, it.queued, it.dead);
     if place(old) != place(new) {
         News::AtOnce
@@ -99,6 +100,7 @@ mod tests {
         let old = ReportedExchange {
             name: "work".to_owned(),
             generation: Some(1),
+            shared: false,
             workers: 1,
             slots: 2,
             busy: 0,

@@ -106,15 +106,17 @@ fn unheard(reports: &[ExchangeReport]) -> Finding {
 }
 
 fn has_workers(reports: &[ExchangeReport]) -> Finding {
-    let without = |it: &&ExchangeReport| it.silent.is_none() && it.says.workers == 0;
-    let without: Vec<_> = reports.iter().filter(without).map(|it| &*it.replica).collect();
+    let heard = || reports.iter().filter(|it| it.silent.is_none());
+    let others_work = heard().any(|it| it.says.shared && it.says.workers > 0);
+    let without = |it: &&ExchangeReport| it.says.workers == 0 && !(it.says.shared && others_work);
+    let without: Vec<_> = heard().filter(without).map(|it| &*it.replica).collect();
     if !without.is_empty() {
         let message = format!("requests that arrive there wait, since no worker is there: {}", some(&without));
         Finding::no("NoWorker", message)
     } else if reports.is_empty() || reports.iter().any(|it| it.silent.is_some()) {
         unheard(reports)
     } else {
-        Finding::yes("WorkersThere", "every sidecar has a worker".to_owned())
+        Finding::yes("WorkersThere", "the requests of every sidecar have a worker".to_owned())
     }
 }
 
@@ -147,6 +149,7 @@ mod tests {
         let says = ReportedExchange {
             name: "work".to_owned(),
             generation: Some(3),
+            shared: false,
             workers,
             slots: 2 * workers,
             busy: workers,
@@ -178,6 +181,15 @@ mod tests {
         assert_eq!(short(&alone)[2], "HasWorkers False NoWorker");
         assert!(alone.conditions[2].message.ends_with("no worker is there: b"), "{}", alone.conditions[2].message);
         assert_eq!((&alone.conditions[1].last_transition_time, news(Some(&status), &alone)), (&at(200), News::AtOnce));
+        let mut shared = [report("a", 2, 0), report("b", 0, 4)];
+        for report in &mut shared {
+            report.says.shared = true;
+        }
+        let status = of_exchange(None, &verdict(None), &shared, &at(300));
+        assert_eq!(short(&status)[2], "HasWorkers True WorkersThere", "those of a work for b too");
+        shared[0].says.workers = 0;
+        let status = of_exchange(None, &verdict(None), &shared, &at(300));
+        assert!(status.conditions[2].message.ends_with("no worker is there: a, b"), "{}", status.conditions[2].message);
         let none = of_exchange(None, &verdict(None), &[], &at(300));
         assert_eq!(short(&none)[1..], ["Ready Unknown NoReplica", "HasWorkers Unknown NoReplica"]);
     }

@@ -138,6 +138,9 @@ pub struct ReportedExchange {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "fields::total")]
     pub generation: Option<i64>,
+    /// Its requests are those of all replicas, whose workers take them (`backend: nats`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
     /// Workers that are there, each by its transport, address, identity and Agent-Id.
     #[schemars(schema_with = "fields::total")]
     pub workers: u64,
