@@ -48,9 +48,9 @@ pub(super) enum NotWritten {
     Failed(StoreError),
 }
 
-/// How an exchange is called in names of NATS, which have no dots.
+/// How an exchange is called in names of NATS: those of object stores have letters, digits, `-` and `_` alone.
 fn plain(exchange: &str) -> String {
-    exchange.replace('.', "=")
+    exchange.replace('_', "__").replace('.', "_d")
 }
 
 /// What the subjects of an exchange begin with.
@@ -186,5 +186,14 @@ impl Store {
             Ok(bytes.into())
         };
         timeout(EXCHANGE_NATS * 6, load).await?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn two_exchanges_have_two_names() {
+        let names = ["work", "a.b", "a_b", "a_.b", "a._b", "a_db"].map(super::plain);
+        assert_eq!(names, ["work", "a_db", "a__b", "a___db", "a_d__b", "a__db"]);
     }
 }

@@ -217,6 +217,24 @@ async fn order_and_bounds_and_keys_hold_over_all_replicas() {
 }
 
 #[tokio::test]
+async fn a_name_may_have_what_names_of_nats_have_not() {
+    let (nats, folder) = (NatsServer::start().await, tempfile::tempdir().expect("a folder"));
+    let file = folder.path().join("serve.yaml");
+    let text_of_file = format!(
+        "apiVersion: tidewait.dev/v1alpha1\nkind: ServeConfig\nnats: {{servers: [{}]}}\nexchanges: [{{path: /a.b_c, backend: nats}}]\n",
+        nats.url()
+    );
+    std::fs::write(&file, text_of_file).expect("written");
+    let mut server = Server::start(&["--config", file.to_str().expect("UTF-8")]).await;
+    server.logged("requests are in NATS").await;
+    let long = "a".repeat(100_000);
+    let accepted = ask(server.listen, "POST", "/a.b_c", &ASYNC, &long).await;
+    let claimed = ask(server.listen, "POST", "/exchange/a.b_c/claims?wait=20", &[], "").await;
+    assert_eq!((text(&claimed), answer(server.listen, &claimed, "done").await), (long, 204));
+    assert_eq!(text(&read(server.listen, accepted.field("location")).await), "done");
+}
+
+#[tokio::test]
 async fn a_push_is_for_consumers_at_all_replicas() {
     let nats = NatsServer::start().await;
     let Replicas { one, two, .. } = Replicas::start(&nats.url(), 1, ", share: identicalGets").await;

@@ -41,21 +41,29 @@ async fn each_fault_of_an_exchange_fires_its_own_alert() {
     let rule: Value = serde_yaml::from_str(rule).expect("YAML");
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join("rules"), rule["spec"].to_string()).expect("the folder is ours");
-    // Queued, seconds of the oldest, free slots, and each minute one more: redelivered, dead.
-    let cases: [([u32; 5], &[&str]); 6] = [
-        ([0, 0, 0, 0, 0], &[]),
-        ([3, 5, 2, 0, 0], &[]),
-        ([3, 5, 0, 0, 0], &["WithoutWorkers"]),
-        ([3, 90_000, 2, 0, 0], &["Waits"]),
-        ([0, 0, 2, 1, 0], &["Redelivers"]),
-        ([0, 0, 2, 0, 1], &["Dead"]),
+    // Queued, seconds of the oldest, free slots, and each minute one more: redelivered, dead. Where it is shared: whether NATS
+    // answers, and the free slots at another replica.
+    let cases: [([u32; 5], Option<[u32; 2]>, &[&str]); 9] = [
+        ([0, 0, 0, 0, 0], None, &[]),
+        ([3, 5, 2, 0, 0], None, &[]),
+        ([3, 5, 0, 0, 0], None, &["WithoutWorkers"]),
+        ([3, 90_000, 2, 0, 0], None, &["Waits"]),
+        ([0, 0, 2, 1, 0], None, &["Redelivers"]),
+        ([0, 0, 2, 0, 1], None, &["Dead"]),
+        ([3, 5, 0, 0, 0], Some([1, 2]), &[]),
+        ([3, 5, 0, 0, 0], Some([1, 0]), &["WithoutWorkers"]),
+        ([0, 0, 2, 0, 0], Some([0, 0]), &["WithoutNats"]),
     ];
-    let tests = cases.map(|([queued, oldest, slots, redelivered, dead], alerts)| {
+    let tests = cases.map(|([queued, oldest, slots, redelivered, dead], shared, alerts)| {
+        let of_other = |slots: u32| {
+            let series = "tidewait_exchange_slots{namespace=\"default\",pod=\"b\",exchange=\"e\",state=\"free\"}";
+            json!({"series": series, "values": format!("{slots}x20")})
+        };
         let one = |name: &str, labels: &str, from: u32, step: u32| {
             let series = format!("tidewait_exchange_{name}{{namespace=\"default\",pod=\"a\",exchange=\"e\"{labels}}}");
             json!({"series": series, "values": format!("{from}+{step}x20")})
         };
-        let series = [
+        let mut series = vec![
             one("queued", "", queued, 0),
             one("queue_oldest_seconds", "", oldest, 0),
             one("slots", ",state=\"free\"", slots, 0),
@@ -63,6 +71,7 @@ async fn each_fault_of_an_exchange_fires_its_own_alert() {
             one("redelivered_total", ",reason=\"broke\"", 0, redelivered),
             one("dead_total", "", 0, dead),
         ];
+        series.extend(shared.into_iter().flat_map(|[up, others]| [one("backend_up", "", up, 0), of_other(others)]));
         let fired = alerts
             .iter()
             .map(|alert| json!({"labels": format!("{{alertname=\"TidewaitExchange{alert}\"}}"), "value": 1}));
