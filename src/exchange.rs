@@ -25,7 +25,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::bounds::{EXCHANGE_KEPT_BYTES, EXCHANGE_LOG};
+use crate::bounds::{EXCHANGE_KEPT_BYTES, EXCHANGE_LOG, EXCHANGE_NATS_LOG};
 use crate::config;
 use crate::telemetry::seldom::Seldom;
 
@@ -84,6 +84,8 @@ pub struct Exchange {
     failures: Seldom,
     /// Lines of the log about the queue that is full, and is so no more.
     queue_lines: Seldom,
+    /// Lines of the log about requests that NATS does not write.
+    nats_lines: Seldom,
     /// Consumers that were refused, since the process stops.
     stopped: AtomicU64,
     /// Where items are looked for that other replicas may know.
@@ -165,6 +167,7 @@ impl Exchange {
             workers,
             failures,
             queue_lines: Seldom::new(EXCHANGE_LOG),
+            nats_lines: Seldom::new(EXCHANGE_NATS_LOG),
             stopped: AtomicU64::new(0),
             lookup: OnceLock::new(),
         })

@@ -89,6 +89,14 @@ pub const EXCHANGE_REPLICA_GONE: Duration = Duration::from_secs(10);
 pub const EXCHANGE_REPLICAS: usize = 1024;
 /// Bytes of a body that one replica sends another at once.
 pub const EXCHANGE_PIECE: usize = 256 * 1024;
+/// Bytes of a piece of a stored body.
+pub const EXCHANGE_CHUNK: usize = 128 * 1024;
+/// Items that have ended, which a replica remembers in case that NATS shows an earlier state of them.
+pub const EXCHANGE_REMEMBERED: usize = 100_000;
+/// Bytes that a message of NATS has to be able to have (`max_payload`).
+pub const EXCHANGE_PAYLOAD: usize = 64 * 1024;
+/// Lines of the log in such a time that NATS does not answer.
+pub const EXCHANGE_NATS_LOG: (u32, Duration) = (2, Duration::from_secs(60));
 /// How long another replica is waited for until a piece is there; then it asks again.
 pub const EXCHANGE_PIECE_WAIT: Duration = Duration::from_secs(5);
 /// Bodies that other replicas read here at once, of one exchange.

@@ -117,7 +117,9 @@ impl Exchange {
     /// Tells how many were refused, since the process has stopped, and how many requests are lost of which nobody waits for the
     /// answer now.
     pub fn tell_of_stop(&self) {
-        let (refused, queued) = (self.stopped.load(Ordering::Relaxed), self.state().core.queued());
+        let refused = self.stopped.load(Ordering::Relaxed);
+        // Others go on with what replicas share.
+        let queued = if self.is_shared() { 0 } else { self.state().core.queued() };
         if refused > 0 || queued > 0 {
             tracing::warn!(
                 exchange = self.name(),

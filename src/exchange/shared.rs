@@ -36,6 +36,7 @@ mod peers;
 mod pull;
 mod push;
 mod record;
+mod remembered;
 mod run;
 mod serve;
 mod store;
@@ -43,6 +44,7 @@ mod writer;
 
 use peers::Peers;
 use record::{Record, SharedAnswer, SharedBody};
+use remembered::Remembered;
 pub use run::run;
 
 /// What an exchange knows of what replicas share.
@@ -56,15 +58,20 @@ pub(super) struct Shared {
     is_work: Arc<Notify>,
     /// What is written is seen.
     is_followed: bool,
+    ended: Remembered,
 }
 
-/// What is to be done without the lock: not more than once for each item.
+/// What is to be done without the lock.
 #[derive(Debug, Default)]
 struct Work {
     /// To write what is known of these.
     writes: Vec<ItemId>,
     /// To read the answers of these from the replica that has them, until that is cancelled.
     reads: HashMap<ItemId, (ReplicaId, CancellationToken)>,
+    /// To remove what was written once as these, since it counts no more.
+    removes: Vec<u64>,
+    /// To remove what is stored of these, which have ended.
+    bodies: Vec<ItemId>,
 }
 
 /// What was written of an item.
@@ -81,8 +88,10 @@ struct Line {
     is_busy: bool,
     /// Where the body of its request is, if its consumer came to another replica.
     body: Option<SharedBody>,
-    /// Its request or its answer is in the object store.
+    /// What is long of it is in the object store.
     is_stored: bool,
+    /// Something of it is, or was.
+    is_long: bool,
     /// Its answer, which was not read from there yet.
     answer: Option<SharedAnswer>,
     /// From where its answer is read.
@@ -143,6 +152,11 @@ impl State {
         for id in changed {
             let Some(item) = self.core.shared(id) else {
                 if let Some(line) = shared.lines.remove(&id) {
+                    if line.has_ended() {
+                        shared.ended.add(id);
+                        shared.work.bodies.extend(line.is_long.then_some(id));
+                        shared.is_work.notify_one();
+                    }
                     line.end();
                 }
                 continue;
@@ -201,6 +215,11 @@ impl Line {
         }
     }
 
+    /// Whether it was written how the item has ended.
+    fn has_ended(&self) -> bool {
+        self.written.as_ref().is_some_and(|written| matches!(written.at, At::Ended(_)))
+    }
+
     /// Nothing more is known of the item.
     fn end(self) {
         if let Some((_, token)) = self.read_from {
@@ -234,8 +253,8 @@ impl Exchange {
         let mut state = self.state();
         state.core.share(replica);
         let link = Link { is_work: Arc::clone(&is_work), replica };
-        let (peers, work) = (Peers::default(), Work::default());
-        state.shared = Some(Shared { replica, lines: HashMap::new(), peers, work, is_work, is_followed: false });
+        let (peers, work, ended) = (Peers::default(), Work::default(), Remembered::default());
+        state.shared = Some(Shared { replica, lines: HashMap::new(), peers, work, is_work, is_followed: false, ended });
         link
     }
 
@@ -289,6 +308,7 @@ impl Exchange {
                 At::Ended(_) => crate::bounds::EXCHANGE_ENDED_RECORD,
                 At::Queued | At::Claimed { .. } => life(&config),
             };
+            line.is_long |= !bodies.is_empty();
             let (by, count, created) = (shared.replica, line.count, line.created);
             let record = Record { by, count, created, item, request, answer };
             Some(Write { record, revision: line.revision, life: kept_for, bodies })

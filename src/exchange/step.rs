@@ -89,6 +89,7 @@ impl Exchange {
             }
             Effect::Forget(item) => {
                 state.entries.remove(&item);
+                state.core.to_be_shared(item);
             }
             Effect::Overruled(item) => {
                 if let Some(entry) = state.entries.get_mut(&item) {

@@ -29,6 +29,7 @@
 //! | exchange-full | 503 | the consumer: tries again after `Retry-After`; the operator: more workers, or the limit named |
 //! | too-many-queued | 429 | the consumer: waits for one of its requests to end |
 //! | no-worker | 503 | the consumer: tries again; the operator: why no worker dials in |
+//! | not-stored | 503 | the consumer: sends the request again, with an Idempotency-Key; the worker: goes on, and sends it again; the operator: NATS |
 //! | not-claimed | 503 | the consumer: may repeat the request, nothing was done; the operator: more workers |
 //! | worker-too-slow | 504 | the consumer: the work may have been done; the operator: the worker, or the limit named |
 //! | worker-broke | 502 | the consumer: the work may have been done; the operator: the log of the worker |
@@ -145,7 +146,7 @@ kinds! {
     /// No worker took the request in time.
     NotClaimed = SERVICE_UNAVAILABLE "not-claimed" "No worker took the request in time";
     /// The replicas of an exchange could not be told of the request in time.
-    NotStored = SERVICE_UNAVAILABLE "not-stored" "The request could not be stored in time";
+    NotStored = SERVICE_UNAVAILABLE "not-stored" "What replicas share could not be reached in time";
     /// A worker took the request, and its answer did not come in time.
     WorkerTooSlow = GATEWAY_TIMEOUT "worker-too-slow" "The worker did not answer in time";
     /// The worker is gone, which may have begun.

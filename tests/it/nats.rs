@@ -20,7 +20,7 @@ use crate::server::{Client, until};
 pub(crate) struct NatsServer {
     // Before the folder: fields are dropped in order, and the server writes into it.
     node: Node,
-    _dir: WorkDir,
+    dir: WorkDir,
 }
 
 /// Three servers that are one.
@@ -67,7 +67,7 @@ impl NatsServer {
         let node = Node::new("one", program, &dir, &["--config".to_owned(), file.display().to_string()]);
         node.start()?;
         node.is_healthy().await?;
-        Ok(Self { node, _dir: dir })
+        Ok(Self { node, dir })
     }
 
     /// `nats://host:port`; a restart does not change it.
@@ -78,6 +78,13 @@ impl NatsServer {
     /// Kills it, as a crash does; nothing happens if it does not run.
     pub(crate) fn kill(&self) {
         self.node.kill();
+    }
+
+    /// Starts it again without its store.
+    pub(crate) async fn restart_empty(&self) {
+        self.kill();
+        std::fs::remove_dir_all(self.dir.join("one")).expect("its store");
+        self.restart().await;
     }
 
     /// Starts it again with its port and its store, and returns when it takes requests.

@@ -7,8 +7,9 @@ use async_nats::{Client, ConnectOptions, Event};
 
 use tokio::sync::watch;
 
-use crate::bounds::EXCHANGE_NATS;
+use crate::bounds::{EXCHANGE_NATS, EXCHANGE_NATS_LOG};
 use crate::config::Nats;
+use crate::telemetry::seldom::Seldom;
 
 /// How often a server is asked whether it lives.
 const PING: Duration = Duration::from_secs(5);
@@ -39,6 +40,7 @@ pub struct Connection {
 pub async fn connect(nats: &Nats) -> Result<Connection, NatsError> {
     let (makes, made) = watch::channel(0);
     let makes = Arc::new(makes);
+    let (lines, servers) = (Seldom::new(EXCHANGE_NATS_LOG), nats.servers.join(","));
     let mut options = ConnectOptions::new()
         .name("tidewait")
         .retry_on_initial_connect()
@@ -50,7 +52,7 @@ pub async fn connect(nats: &Nats) -> Result<Connection, NatsError> {
             if matches!(event, Event::Connected) {
                 makes.send_modify(|made| *made += 1);
             }
-            tell(&event);
+            tell(&event, &lines, &servers);
             std::future::ready(())
         });
     if let Some(ca) = &nats.ca {
@@ -63,12 +65,21 @@ pub async fn connect(nats: &Nats) -> Result<Connection, NatsError> {
     Ok(Connection { client: options.connect(nats.servers.clone()).await?, made, copies: nats.replicas })
 }
 
-fn tell(event: &Event) {
+/// Tells operators of it: a server that is away is one line now and then, since it is tried again many times.
+fn tell(event: &Event, lines: &Seldom, servers: &str) {
     match event {
-        Event::Connected => tracing::info!("connected to NATS"),
-        Event::Disconnected => tracing::warn!("the connection to NATS is lost: it is made anew"),
-        Event::ServerError(error) => tracing::warn!(%error, "NATS reports an error"),
-        Event::ClientError(error) => tracing::warn!(%error, "NATS cannot be reached"),
+        Event::Connected => tracing::info!(servers, "connected to NATS"),
+        Event::Disconnected => tracing::warn!(servers, "the connection to NATS is lost: it is made anew"),
+        Event::ServerError(error) => {
+            if let Some(before) = lines.next() {
+                tracing::warn!(servers, %error, before, "NATS refuses (see --nats-credentials where it is about authorization)");
+            }
+        }
+        Event::ClientError(error) => {
+            if let Some(before) = lines.next() {
+                tracing::warn!(servers, %error, before, "NATS cannot be reached: see whether its servers run, and --nats, --nats-ca");
+            }
+        }
         Event::LameDuckMode | Event::Draining | Event::Closed | Event::SlowConsumer(_) => {
             tracing::debug!(%event, "NATS");
         }

@@ -11,6 +11,9 @@ use crate::exchange::Exchange;
 use crate::exchange::core::{Cause, Over};
 use crate::exchange::id::{ClaimId, ItemId};
 
+/// How often a claim is moved here before its worker is told that it is elsewhere.
+const MOVES: usize = 4;
+
 impl Exchange {
     /// Waits until all replicas could know what this one knows of an item.
     pub async fn recorded(&self, id: ItemId) -> Result<(), NotRecorded> {
@@ -46,17 +49,23 @@ impl Exchange {
         run::leave(self, &lookup.client).await;
     }
 
-    /// Looks for an item that may be known elsewhere alone, and for an answer that is stored.
-    pub async fn find(self: &Arc<Self>, id: ItemId) {
-        let Some(lookup) = self.lookup.get() else { return };
-        if self.entry(id).is_none() {
+    /// Looks for an item that may be known elsewhere alone, and for an answer that is stored. An error: it is not known whether there
+    /// is such an item.
+    pub async fn find(self: &Arc<Self>, id: ItemId) -> Result<(), NotRecorded> {
+        let is_known = self.entry(id).is_some();
+        let Some(lookup) = self.lookup.get() else { return known_if(is_known || !self.is_shared()) };
+        if !is_known {
             match lookup.store.get(id).await {
                 Ok(Some((record, revision))) => self.told(id, record, revision),
                 Ok(None) => {}
-                Err(error) => tracing::debug!(exchange = self.name(), error, "an item could not be looked up"),
+                Err(error) => {
+                    tracing::debug!(exchange = self.name(), error, "an item could not be looked up");
+                    return Err(NotRecorded);
+                }
             }
         }
         self.read_stored(id, &lookup.store).await;
+        Ok(())
     }
 
     /// Whether [`Self::find`] may find more than is known here.
@@ -80,22 +89,43 @@ impl Exchange {
         }
     }
 
-    /// A worker comes with a claim that may be of another replica: from now on it is of this one.
-    pub async fn find_claim(self: &Arc<Self>, claim: ClaimId) {
-        let Some(lookup) = self.lookup.get() else { return };
-        if self.state().core.claimed(claim).is_some() {
-            return;
+    /// A worker comes with a claim that may be of another replica: from now on it is of this one. An error: it is not known whether
+    /// there is such a claim.
+    pub async fn find_claim(self: &Arc<Self>, claim: ClaimId) -> Result<(), NotRecorded> {
+        let is_here = self.state().core.claimed(claim).is_some();
+        let Some(lookup) = self.lookup.get() else { return known_if(is_here || !self.is_shared()) };
+        if is_here {
+            return self.confirmed(claim).await;
         }
         let mut found = self.act(|core, now| core.move_here(now, claim));
         if found.is_none() && self.over(claim) == Over::Gone(Cause::Unknown) {
-            lookup.catch_up().await;
+            lookup.catch_up().await?;
             found = self.act(|core, now| core.move_here(now, claim));
         }
-        if let Some(item) = found {
-            // If it is too late, the claim is not live after that.
-            let _ = self.recorded(item).await;
+        // Another replica may have written of it at the same time: then it is moved once more.
+        for _ in 0..MOVES {
+            let Some(item) = found else { break };
+            self.recorded(item).await?;
+            found = self.act(|core, now| core.move_here(now, claim));
+        }
+        Ok(())
+    }
+
+    /// Waits until a claim counts that came here from another replica.
+    async fn confirmed(&self, claim: ClaimId) -> Result<(), NotRecorded> {
+        let item = {
+            let state = self.state();
+            if state.core.is_confirmed(claim) { None } else { state.core.claimed(claim) }
+        };
+        match item {
+            Some(item) => self.recorded(item).await,
+            None => Ok(()),
         }
     }
+}
+
+fn known_if(is_known: bool) -> Result<(), NotRecorded> {
+    if is_known { Ok(()) } else { Err(NotRecorded) }
 }
 
 /// Other replicas may not know of an item yet: the servers of NATS do not answer.
@@ -105,10 +135,11 @@ pub struct NotRecorded;
 
 impl Lookup {
     /// Waits until all is seen that is written now.
-    async fn catch_up(&self) {
-        let Ok(last) = self.store.last().await else { return };
+    async fn catch_up(&self) -> Result<(), NotRecorded> {
+        let last = self.store.last().await.map_err(|_| NotRecorded)?;
         let mut seen = self.seen.clone();
         // What was written last may have been removed.
         let _ = timeout(EXCHANGE_CATCH_UP, seen.wait_for(|seen| *seen >= last)).await;
+        Ok(())
     }
 }

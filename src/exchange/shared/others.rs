@@ -21,6 +21,15 @@ impl Exchange {
         let whole = self.act_with(|state, now| {
             let State { core, entries, shared, .. } = state;
             let shared = shared.as_mut()?;
+            let is_over = matches!(record.item.at, At::Ended(_));
+            // Nothing is written after the end.
+            let has_ended = shared.ended.contains(id) || shared.lines.get(&id).is_some_and(Line::has_ended);
+            if has_ended && !is_over {
+                // A server of NATS that has crashed shows what came before the end.
+                shared.work.removes.push(revision);
+                shared.is_work.notify_one();
+                return None;
+            }
             let line = shared.lines.entry(id).or_default();
             if line.revision >= revision {
                 return None;
@@ -33,10 +42,10 @@ impl Exchange {
                     shared.peers.named(now, replica);
                 }
             }
-            let is_over = matches!(record.item.at, At::Ended(_));
             let is_known = core.shared(id).is_some();
             if is_over && !record.item.is_known && !is_known {
                 shared.lines.remove(&id);
+                shared.ended.add(id);
                 return None;
             }
             if let Vacant(vacant) = entries.entry(id) {
@@ -101,17 +110,30 @@ impl Exchange {
         self.act_with(|state, now| {
             let State { core, shared, .. } = state;
             let Some(line) = shared.as_mut().and_then(|shared| shared.lines.get_mut(&id)) else { return };
-            (line.revision, line.is_stored) = (0, false);
-            line.written = None;
-            if !core.is_home(id) {
+            line.is_lost();
+            if !core.is_home(id) && !core.has_worker(id) {
                 core.forgotten(now, id);
             }
         });
     }
 
-    /// A replica has written this. What this one has written it knows.
-    pub(super) fn seen(self: &Arc<Self>, id: ItemId, record: Record, revision: u64) {
-        if self.replica() != Some(record.by) {
+    /// NATS has lost what was written: what this replica has of it is written again.
+    pub(super) fn written_is_lost(self: &Arc<Self>) {
+        self.act_with(|state, _| {
+            let State { core, shared, .. } = state;
+            let Some(shared) = shared else { return };
+            for (id, line) in &mut shared.lines {
+                line.is_lost();
+                if core.is_home(*id) || core.has_worker(*id) {
+                    core.to_be_shared(*id);
+                }
+            }
+        });
+    }
+
+    /// A replica has written this. What this one has written it knows, unless that is shown `again`.
+    pub(super) fn seen(self: &Arc<Self>, id: ItemId, record: Record, revision: u64, again: bool) {
+        if again || self.replica() != Some(record.by) {
             self.told(id, record, revision);
         }
     }
@@ -198,12 +220,20 @@ impl Exchange {
     }
 }
 
+impl Line {
+    /// Nothing is written of the item any more.
+    fn is_lost(&mut self) {
+        (self.revision, self.is_stored) = (0, false);
+        self.written = None;
+    }
+}
+
 impl State {
     /// What operators are shown of what replicas share.
     pub(in crate::exchange) fn shown_shared(&self) -> Option<ShownShared> {
         let shared = self.shared.as_ref()?;
         let now = tokio::time::Instant::now().into_std();
         let is_up = shared.is_followed && shared.peers.hears(now);
-        Some(ShownShared { replicas: shared.peers.all_live(now).len() + 1, is_up })
+        Some(ShownShared { replicas: shared.peers.heard_of(now) + 1, is_up })
     }
 }

@@ -18,6 +18,8 @@ pub(super) struct Peers {
 struct Peer {
     heard: Instant,
     slots: usize,
+    /// It has said that it lives, and is not only named.
+    has_spoken: bool,
     /// It has said that it goes.
     has_left: bool,
 }
@@ -26,14 +28,14 @@ impl Peers {
     /// A replica lives, and its workers have so many slots.
     pub(super) fn heard(&mut self, now: Instant, replica: ReplicaId, slots: usize) {
         if self.known.len() < EXCHANGE_REPLICAS || self.known.contains_key(&replica) {
-            self.known.insert(replica, Peer { heard: now, slots, has_left: false });
+            self.known.insert(replica, Peer { heard: now, slots, has_spoken: true, has_left: false });
         }
     }
 
     /// A replica was named, and may have been gone for long: it has time to say that it lives.
     pub(super) fn named(&mut self, now: Instant, replica: ReplicaId) {
         if self.known.len() < EXCHANGE_REPLICAS {
-            self.known.entry(replica).or_insert(Peer { heard: now, slots: 0, has_left: false });
+            self.known.entry(replica).or_insert(Peer { heard: now, slots: 0, has_spoken: false, has_left: false });
         }
     }
 
@@ -87,6 +89,11 @@ impl Peers {
         live.map(|(_, peer)| peer.slots).sum()
     }
 
+    /// How many others have said that they live.
+    pub(super) fn heard_of(&self, now: Instant) -> usize {
+        self.known.iter().filter(|(replica, peer)| peer.has_spoken && !self.is_gone(now, **replica)).count()
+    }
+
     /// Others that live.
     pub(super) fn all_live(&self, now: Instant) -> Vec<ReplicaId> {
         self.known.keys().copied().filter(|replica| !self.is_gone(now, *replica)).collect()
@@ -105,6 +112,7 @@ mod tests {
         peers.heard(now, one, 3);
         peers.named(now, other);
         now += EXCHANGE_REPLICA_GONE * 2;
+        assert_eq!(peers.heard_of(now), 1, "the other one was named alone");
         assert!(!peers.hears(now) && !peers.is_gone(now, one), "this replica hears nothing, not even itself");
         let beats = |peers: &mut Peers, now: &mut Instant, one_beats: bool| {
             for _ in 0..=EXCHANGE_REPLICA_GONE.as_secs() / EXCHANGE_REPLICA_BEAT.as_secs() {

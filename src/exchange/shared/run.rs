@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{Client, jetstream};
+use async_nats::Client;
 use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -18,7 +18,7 @@ use super::record::Record;
 use super::serve::Readers;
 use super::store::{self, Store};
 use super::{Link, Lookup, Work, writer};
-use crate::bounds::{EXCHANGE_REPLICA_BEAT, EXCHANGE_STALLED};
+use crate::bounds::{EXCHANGE_PAYLOAD, EXCHANGE_REPLICA_BEAT, EXCHANGE_STALLED};
 use crate::exchange::Exchange;
 use crate::exchange::core::{Ended, Failure};
 use crate::exchange::entry::Answer;
@@ -45,11 +45,20 @@ pub async fn run(exchange: Arc<Exchange>, connection: Connection, link: Link) {
     let (seen, follows) = watch::channel(0);
     // It is set here alone.
     let _ = exchange.lookup.set(Lookup { client: client.clone(), store: store.clone(), seen: follows });
+    let payload = client.server_info().max_payload;
+    if payload < EXCHANGE_PAYLOAD {
+        tracing::warn!(
+            exchange = exchange.name(),
+            payload,
+            "messages of NATS may have few bytes alone: set max_payload of its servers to 64 KiB or more, or requests with long heads \
+             cannot be written"
+        );
+    }
     tracing::info!(exchange = exchange.name(), replica = %link.replica, "requests are in NATS");
     let readers = Arc::new(Readers::default());
     let me = link.replica;
     tokio::join!(
-        watch_items(&exchange, &store, made, seen),
+        watch_items(&exchange, (&store, &client, copies), made, seen),
         beats(&exchange, &client, me, &readers),
         serve(&exchange, (&client, &store), me, &readers),
         work(&exchange, &store, &client, &link),
@@ -64,7 +73,18 @@ async fn work(exchange: &Arc<Exchange>, store: &Store, client: &Client, link: &L
             Some(_) = tasks.join_next() => continue,
             () = link.is_work.notified() => {}
         }
-        let Work { writes, reads } = exchange.take_work();
+        let Work { writes, reads, removes, bodies } = exchange.take_work();
+        for revision in removes {
+            let store = store.clone();
+            tasks.spawn(async move { store.remove_written(revision).await });
+        }
+        for id in bodies {
+            let store = store.clone();
+            tasks.spawn(async move {
+                store.remove(&format!("{id}.request")).await;
+                store.remove(&format!("{id}.answer")).await;
+            });
+        }
         for id in writes {
             let (exchange, store, client) = (Arc::clone(exchange), store.clone(), client.clone());
             tasks.spawn(async move { writer::write(&exchange, &store, &client, me, id).await });
@@ -81,8 +101,7 @@ async fn work(exchange: &Arc<Exchange>, store: &Store, client: &Client, link: &L
 async fn open(exchange: &Exchange, client: &Client, copies: usize) -> Store {
     let mut failed = false;
     loop {
-        let context = jetstream::new(client.clone());
-        match Store::open(context, exchange.name(), copies, super::life(&exchange.config())).await {
+        match Store::open(client.clone(), exchange.name(), copies, super::life(&exchange.config())).await {
             Ok(store) => return store,
             Err(error) => {
                 exchange.metrics().backend(false);
@@ -104,12 +123,35 @@ async fn open(exchange: &Exchange, client: &Client, copies: usize) -> Store {
 /// Follows what is written.
 async fn watch_items(
     exchange: &Arc<Exchange>,
-    store: &Store,
+    (store, client, copies): (&Store, &Client, usize),
     mut made: watch::Receiver<u64>,
     seen: watch::Sender<u64>,
 ) {
+    let mut known = None;
     loop {
         let before = *made.borrow();
+        let shown = match store.made().await {
+            Ok((stream, last)) => {
+                if known.is_some_and(|known| known != stream) || last < *seen.borrow() {
+                    tracing::warn!(
+                        exchange = exchange.name(),
+                        "NATS has lost what was written of the exchange, or shows an older state: what this replica has of it is written \
+                         again"
+                    );
+                    seen.send_replace(0);
+                    exchange.written_is_lost();
+                }
+                known = Some(stream);
+                last
+            }
+            Err(error) => {
+                // It may be gone, and what was in it.
+                tracing::debug!(exchange = exchange.name(), error, "the stream cannot be looked at");
+                let _ = Store::open(client.clone(), exchange.name(), copies, super::life(&exchange.config())).await;
+                sleep(AGAIN).await;
+                continue;
+            }
+        };
         match store.watch().await {
             Ok(mut messages) => {
                 exchange.is_followed(true);
@@ -130,7 +172,7 @@ async fn watch_items(
                     let Ok(sequence) = message.info().map(|info| info.stream_sequence) else { continue };
                     if let Some(id) = store.item(&message.subject) {
                         match Record::decode(&message.payload) {
-                            Ok(record) => exchange.seen(id, record, sequence),
+                            Ok(record) => exchange.seen(id, record, sequence, sequence <= shown),
                             Err(error) => {
                                 tracing::warn!(exchange = exchange.name(), item = %id, %error, "an item is not written as it should be");
                             }
@@ -242,7 +284,7 @@ async fn read(exchange: &Arc<Exchange>, client: &Client, id: ItemId, from: Repli
             break (pull, status, headers);
         }
         // It may have ended there, or the other one is gone: the record says so, and ends this.
-        exchange.find(id).await;
+        let _ = exchange.find(id).await;
         if begun.elapsed() > EXCHANGE_STALLED * 3 {
             return exchange.ended_elsewhere(id, Ended::Failed(Failure::Broke));
         }

@@ -9,6 +9,7 @@ use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout};
 
 use super::call::{Ask, Of, Piece};
+use super::store;
 use crate::bounds::{EXCHANGE_PIECE, EXCHANGE_PIECE_WAIT, EXCHANGE_READERS, EXCHANGE_STALLED};
 use crate::exchange::Exchange;
 use crate::exchange::body::BodyReader;
@@ -47,12 +48,17 @@ enum Source {
     Over,
 }
 
+/// How many bytes a piece may have, as the server says.
+fn most_of(client: &Client) -> usize {
+    EXCHANGE_PIECE.min(store::room(client))
+}
+
 impl Readers {
     /// Answers one that asks.
     pub(super) async fn answer(&self, exchange: &Arc<Exchange>, client: &Client, item: ItemId, message: Message) {
         let Some(reply) = message.reply.clone() else { return };
         let piece = match Ask::decode(&message.payload) {
-            Some(ask) => self.piece(exchange, item, &ask).await,
+            Some(ask) => self.piece(exchange, item, &ask, most_of(client)).await,
             None => Piece::Unknown,
         };
         let (headers, payload) = piece.encode();
@@ -61,7 +67,7 @@ impl Readers {
         }
     }
 
-    async fn piece(&self, exchange: &Arc<Exchange>, item: ItemId, ask: &Ask) -> Piece {
+    async fn piece(&self, exchange: &Arc<Exchange>, item: ItemId, ask: &Ask, most: usize) -> Piece {
         let Some(reading) = self.reading(exchange, item, ask) else { return Piece::Unknown };
         let mut reading = reading.lock().await;
         reading.touched = Instant::now();
@@ -72,7 +78,7 @@ impl Readers {
             return Piece::Cut;
         }
         // Asked for again, nothing of it is lost.
-        let Ok(piece) = timeout(EXCHANGE_PIECE_WAIT, reading.read()).await else { return Piece::Pending };
+        let Ok(piece) = timeout(EXCHANGE_PIECE_WAIT, reading.read(most)).await else { return Piece::Pending };
         reading.next += 1;
         reading.last = piece.clone();
         piece
@@ -115,9 +121,9 @@ impl Readers {
 
 impl Reading {
     /// Reads the next piece. Dropped before its end, nothing is lost.
-    async fn read(&mut self) -> Piece {
+    async fn read(&mut self, most: usize) -> Piece {
         if !self.rest.is_empty() {
-            return Piece::Data(self.rest.split_to(self.rest.len().min(EXCHANGE_PIECE)));
+            return Piece::Data(self.rest.split_to(self.rest.len().min(most)));
         }
         let piece = match &mut self.source {
             Source::Over => return Piece::Cut,
@@ -140,7 +146,7 @@ impl Reading {
             self.source = Source::Over;
             return piece;
         };
-        let first = data.split_to(data.len().min(EXCHANGE_PIECE));
+        let first = data.split_to(data.len().min(most));
         self.rest = data;
         Piece::Data(first)
     }

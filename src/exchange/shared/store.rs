@@ -5,19 +5,19 @@
 
 use std::time::Duration;
 
-use async_nats::HeaderMap;
 use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_TTL};
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use async_nats::jetstream::context::PublishErrorKind;
-use async_nats::jetstream::object_store::{self, ObjectStore};
+use async_nats::jetstream::object_store::{self, ObjectMetadata, ObjectStore};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, LastRawMessageErrorKind, StorageType, Stream};
-use async_nats::jetstream::{Context, ErrorCode};
+use async_nats::jetstream::{self, Context, ErrorCode};
+use async_nats::{Client, HeaderMap};
 use bytes::Bytes;
 use tokio::io::AsyncReadExt as _;
 use tokio::time::timeout;
 
 use super::record::Record;
-use crate::bounds::EXCHANGE_NATS;
+use crate::bounds::{EXCHANGE_CHUNK, EXCHANGE_NATS};
 use crate::exchange::id::ItemId;
 
 /// An error of NATS.
@@ -29,8 +29,17 @@ pub(super) struct Store {
     context: Context,
     stream: Stream,
     objects: ObjectStore,
+    client: Client,
     /// What its subjects begin with.
     subjects: String,
+}
+
+/// What a message has beside its payload.
+const AROUND: usize = 4096;
+
+/// How many bytes a message may have, as the server says.
+pub(super) fn room(client: &Client) -> usize {
+    client.server_info().max_payload.saturating_sub(AROUND).max(AROUND)
 }
 
 impl std::fmt::Debug for Store {
@@ -66,11 +75,12 @@ pub(super) fn beats(exchange: &str) -> String {
 impl Store {
     /// Opens the stream of an exchange, or makes it. `copies`: on how many servers it is; `life`: how long bodies are kept at most.
     pub(super) async fn open(
-        context: Context,
+        client: Client,
         exchange: &str,
         copies: usize,
         life: Duration,
     ) -> Result<Self, StoreError> {
+        let context = jetstream::new(client.clone());
         let name = format!("tidewait-{}", plain(exchange));
         let config = Config {
             name: name.clone(),
@@ -86,7 +96,7 @@ impl Store {
         context.create_or_update_stream(config).await?;
         let stream = context.get_stream(&name).await?;
         let objects = Self::objects(&context, &name, copies, life).await?;
-        Ok(Self { context, stream, objects, subjects: subjects(exchange) })
+        Ok(Self { context, stream, objects, client, subjects: subjects(exchange) })
     }
 
     async fn objects(context: &Context, name: &str, copies: usize, life: Duration) -> Result<ObjectStore, StoreError> {
@@ -173,8 +183,34 @@ impl Store {
 
     /// Stores a body.
     pub(super) async fn store(&self, name: &str, bytes: &Bytes) -> Result<(), StoreError> {
+        let name = ObjectMetadata {
+            name: name.to_owned(),
+            chunk_size: Some(EXCHANGE_CHUNK.min(room(&self.client))),
+            ..ObjectMetadata::default()
+        };
         timeout(EXCHANGE_NATS * 6, self.objects.put(name, &mut &bytes[..])).await??;
         Ok(())
+    }
+
+    /// Removes a body that was stored, if there is one.
+    pub(super) async fn remove(&self, name: &str) {
+        // Its life ends it otherwise.
+        if let Ok(Err(error)) = timeout(EXCHANGE_NATS, self.objects.delete(name)).await {
+            tracing::debug!(%error, "a body could not be removed");
+        }
+    }
+
+    /// Removes what was written once, which counts no more.
+    pub(super) async fn remove_written(&self, revision: u64) {
+        if let Ok(Err(error)) = timeout(EXCHANGE_NATS, self.stream.delete_message(revision)).await {
+            tracing::debug!(%error, "what counts no more could not be removed");
+        }
+    }
+
+    /// What tells the stream from another one of its name (when it was made), and the number of what was written last.
+    pub(super) async fn made(&self) -> Result<(i128, u64), StoreError> {
+        let info = timeout(EXCHANGE_NATS, self.stream.get_info()).await??;
+        Ok((info.created.unix_timestamp_nanos(), info.state.last_sequence))
     }
 
     /// A body that was stored.

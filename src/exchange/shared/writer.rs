@@ -74,7 +74,9 @@ async fn put(
 
 async fn wait(exchange: &Exchange, again: &mut Duration, error: &super::store::StoreError) {
     exchange.metrics().write_failed();
-    tracing::debug!(exchange = exchange.name(), error = %error, "NATS has not written an item: it is tried again");
+    if let Some(before) = exchange.nats_lines.next() {
+        tracing::warn!(exchange = exchange.name(), error = %error, before, "NATS has not written a request: it is tried again");
+    }
     sleep(*again).await;
     *again = (*again * 2).min(AGAIN.1);
 }

@@ -135,7 +135,7 @@ async fn held_beat(arrived: &Arrived<'_>, claim: &str) -> Result<(), Problem> {
     let claim = ClaimId::parse(claim).ok_or_else(|| problem(Over::Gone(Cause::Unknown)))?;
     only(&arrived.parts, &["wait"])?;
     let wait = wait(&arrived.parts, Duration::ZERO, EXCHANGE_POLL)?;
-    arrived.exchange.find_claim(claim).await;
+    arrived.exchange.find_claim(claim).await.map_err(|_| not_looked_up())?;
     let lease = arrived.exchange.touch(claim).map_err(problem)?;
     // Answered before the lease is over, so that the next one comes in time.
     let wait = wait.min(lease.saturating_sub(EXCHANGE_BEAT));
@@ -166,8 +166,10 @@ pub(super) async fn result(arrived: Arrived<'_>, claim: &str, body: RequestBody)
         return Answered { is_read: false, ..Answered::of(problem_response(&problem)) };
     }
     let claim = ClaimId::parse(claim).ok_or(Over::Gone(Cause::Unknown));
-    if let Ok(claim) = claim {
-        arrived.exchange.find_claim(claim).await;
+    if let Ok(claim) = claim
+        && arrived.exchange.find_claim(claim).await.is_err()
+    {
+        return Answered { is_read: false, ..Answered::of(problem_response(&not_looked_up())) };
     }
     let job = match claim.and_then(|claim| arrived.exchange.take_job(claim)) {
         Ok(job) => job,
@@ -256,6 +258,13 @@ async fn pushed(arrived: &Arrived<'_>, body: RequestBody) -> Result<u32, Problem
         Err(_) => return Err(malformed("the answer did not come in time: send it at once")),
     };
     Ok(arrived.exchange.push_to_all(key.as_ref(), &bytes, (status, &headers)).await)
+}
+
+/// The claim may be live at another replica.
+fn not_looked_up() -> Problem {
+    let detail = "the claim is not of this replica, and cannot be moved here, since NATS does not answer: go on with its work, and send \
+                  this again";
+    Problem::retry(Kind::NotStored, 2, detail)
 }
 
 /// Why a claim is of no use.

@@ -120,7 +120,12 @@ fn problem(failure: Failure) -> Problem {
             Problem::new(Kind::WorkerBroke, "the worker broke off within its answer: the work may have been done")
         }
         Failure::BodyBroke => broken(),
-        Failure::Deleted | Failure::Abandoned => gone(),
+        Failure::Deleted => gone(),
+        // Of one that waits others can think so alone.
+        Failure::Abandoned => Problem::new(
+            Kind::WorkerBroke,
+            "this server was silent for long, and others took it for gone: the work may have been done, or begun",
+        ),
     }
 }
 

@@ -33,8 +33,10 @@ pub(super) async fn answer(arrived: Arrived<'_>, item: &str, body: RequestBody) 
     let is_read = unwanted::read(body, &arrived.parts).await;
     let begun = Instant::now();
     let item = ItemId::parse(item);
-    if let Some(item) = item {
-        arrived.exchange.find(item).await;
+    if let Some(item) = item
+        && arrived.exchange.find(item).await.is_err()
+    {
+        return Answered { is_read, ..Answered::of(problem_response(&not_looked_up())) };
     }
     let response = match item {
         None => problem_response(&unknown(&arrived)),
@@ -129,6 +131,12 @@ fn told(arrived: &Arrived<'_>, consumer: Consumer, pending: Pending) -> Response
     let next = if accepted { hop } else { hop + 1 };
     let location = format!("{}/work/{}?n={next}", config.endpoint, entry.id);
     come_back(consumer, pending, Back { location, accepted, is_async: entry.is_async })
+}
+
+/// Only other replicas may know the item.
+fn not_looked_up() -> Problem {
+    let detail = "this replica does not know the item, and cannot ask for it, since NATS does not answer: come back to the same URL";
+    Problem::retry(Kind::NotStored, 2, detail)
 }
 
 fn unknown(arrived: &Arrived<'_>) -> Problem {

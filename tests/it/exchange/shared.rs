@@ -2,6 +2,7 @@
 //! server of NATS is.
 
 mod faults; // replicas and servers of NATS that are killed
+mod losses; // NATS loses what was written, does not answer, or takes little at once
 mod many; // many requests, of which each ends once
 
 use std::net::SocketAddr;

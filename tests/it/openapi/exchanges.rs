@@ -30,9 +30,8 @@ fn answered_by(kind: Kind) -> Vec<&'static str> {
         Kind::MalformedRequest => [&SUBMIT[..], &["answerClaim", "push"]].concat(),
         Kind::BadParameter => vec!["awaitWork", "claim", "answerClaim", "touchClaim", "push", "dialIn"],
         Kind::BodyTooLarge => [&SUBMIT[..], &["push"]].concat(),
-        Kind::MethodNotAllowed | Kind::ExchangeFull | Kind::TooManyQueued | Kind::KeyReused | Kind::NotStored => {
-            SUBMIT.to_vec()
-        }
+        Kind::MethodNotAllowed | Kind::ExchangeFull | Kind::TooManyQueued | Kind::KeyReused => SUBMIT.to_vec(),
+        Kind::NotStored => [&SUBMIT[..], &COMING_BACK[..], &["answerClaim", "giveBackClaim", "touchClaim"]].concat(),
         Kind::NotFound => [&COMING_BACK[..], &WORKERS].concat(),
         Kind::NoWorker | Kind::NotClaimed | Kind::WorkerTooSlow | Kind::WorkerBroke | Kind::WorkerMalformed => {
             WAITING.to_vec()

@@ -211,6 +211,13 @@ impl Core {
         self.items.get(&id).is_some_and(|item| item.home == Home::Here)
     }
 
+    /// Whether a worker here has an item.
+    #[must_use]
+    pub fn has_worker(&self, id: ItemId) -> bool {
+        let phase = self.items.get(&id).map(|item| &item.phase);
+        matches!(phase, Some(Phase::Claimed { .. } | Phase::Streaming { .. }))
+    }
+
     /// How many slots workers have at other replicas.
     pub fn slots_elsewhere(&mut self, now: Instant, slots: usize) {
         if slots > 0 || self.slots_elsewhere > 0 {
