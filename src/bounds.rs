@@ -174,6 +174,18 @@ pub const TLS_IDLE_BYTES: usize = 64 * 1024;
 pub const TLS_PAIR_SETTLES: Duration = Duration::from_secs(3);
 /// A client that takes no byte of the answer to a poll for this long is cut; on HTTP/2 its stream is reset.
 pub const SLOW_READER: Duration = Duration::from_secs(60);
+/// A client that takes no byte of a stream for this long, while some wait for it, is cut; on HTTP/2 its stream is reset.
+pub const STREAM_STALLED: Duration = Duration::from_secs(30);
+/// Silence of a stream, shortened by up to a tenth, after which it says that it lives.
+pub const STREAM_SILENCE: Duration = Duration::from_secs(15);
+/// From one event that only names another version of the state to the next.
+pub const STREAM_SAME: Duration = Duration::from_secs(30);
+/// From one event with the age of a stale state to the next.
+pub const STREAM_AGE: Duration = Duration::from_secs(60);
+/// The life of a stream whose client asks for none.
+pub const STREAM_LIFE: Duration = Duration::from_secs(600);
+/// The longest life of a stream.
+pub const STREAM_LIFE_MAX: Duration = Duration::from_secs(3600);
 /// Bytes of a request body that has no use, which are read and dropped so that the connection can go on; with more of them
 /// it ends.
 pub const UNWANTED_BODY_BYTES: usize = 64 * 1024;

@@ -8,6 +8,7 @@ pub mod encode;
 pub mod poll;
 pub mod problem;
 pub mod request;
+pub mod stream;
 mod weights;
 
 pub use answer::Answer;

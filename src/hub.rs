@@ -30,7 +30,7 @@ pub use changes::{Change, Mailbox, ViewId, What, Who};
 use delta::Past;
 use fan_out::FanOut;
 pub use fan_out::FanOutGuard;
-pub use metrics::{Families, Metrics};
+pub use metrics::{Families, Metrics, StreamGuard};
 use parking::Parking;
 pub use parking::{Full, ParkPermit};
 pub use payload::{Payload, Wanted};

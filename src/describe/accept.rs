@@ -1,6 +1,5 @@
-//! Whether a client asks for deltas: `Accept` (RFC 9110, section 12.5.1) names
-//! `application/json-patch+json` with a quality above that of JSON. What it names never leads to a
-//! refusal: a full state is served to everyone.
+//! Whether a client asks for something else than JSON: `Accept` (RFC 9110, section 12.5.1) names it with a quality above that
+//! of JSON. What it names never leads to a refusal: a full state is served to everyone.
 
 use http::{HeaderMap, header};
 
@@ -10,16 +9,21 @@ use crate::protocol::media_type::{JSON, JSON_PATCH};
 /// Whether deltas are preferred to full states.
 #[must_use]
 pub fn prefers_deltas(fields: &HeaderMap) -> bool {
-    let mut patch = 0;
+    above_json(fields, JSON_PATCH).is_some()
+}
+
+/// The quality of a media type that is named above JSON, in thousandths; none: it is not.
+pub(super) fn above_json(fields: &HeaderMap, media_type: &str) -> Option<u16> {
+    let mut named = 0;
     // By how exactly a range names JSON: the most exact one counts.
     let mut json = (0, 0);
     for (range, quality) in weighted(fields, &header::ACCEPT) {
         let exactness = match &*range {
-            JSON_PATCH => {
-                patch = quality;
+            JSON => 3,
+            range if range == media_type => {
+                named = quality;
                 continue;
             }
-            JSON => 3,
             "application/*" => 2,
             "*/*" => 1,
             _ => continue,
@@ -28,7 +32,7 @@ pub fn prefers_deltas(fields: &HeaderMap) -> bool {
             json = (exactness, quality);
         }
     }
-    patch > json.1
+    (named > json.1).then_some(named)
 }
 
 #[cfg(test)]

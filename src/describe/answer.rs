@@ -3,7 +3,7 @@
 //!
 //! | status | when |
 //! |---|---|
-//! | 200 | a state |
+//! | 200 | a state, or a stream of them |
 //! | 204 | the wait ended, nothing changed; or `OPTIONS`; or a report was taken |
 //! | 304 | a conditional request matched |
 //! | others | a problem: the table is in [`crate::protocol::problem`] |
@@ -16,6 +16,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use super::encode::{Coding, ResponseFields};
 use super::problem::{Kind, Problem};
 use super::request::{PollRequest, preference_applied};
+use super::stream::Form;
 use crate::model::Since;
 use crate::protocol::fields::{
     DELTA_BASE, PREFERENCE_APPLIED, RECONNECT_WITHIN, RELAY_POLICY, STATE_AGE, STATE_DIGEST, STATE_ID, STATE_PATH,
@@ -25,7 +26,7 @@ use crate::protocol::media_type;
 /// The methods of a describe path.
 pub const ALLOW: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
 
-/// An answer. Every one carries `Cache-Control: no-store`.
+/// An answer. Every one carries `Cache-Control: no-store`; that of a stream is `no-store, no-transform`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The status code.
@@ -40,6 +41,8 @@ pub struct Answer {
     pub allow: Option<HeaderValue>,
     /// `WWW-Authenticate`.
     pub challenge: Option<HeaderValue>,
+    /// It is the head of a stream in this form.
+    pub stream: Option<Form>,
 }
 
 /// The fields of a state.
@@ -137,6 +140,12 @@ impl Answer {
         Self { state: Some(state), ..Self::empty(StatusCode::NOT_MODIFIED) }
     }
 
+    /// 200: the head of a stream.
+    #[must_use]
+    pub fn stream(form: Form) -> Self {
+        Self { stream: Some(form), ..Self::empty(StatusCode::OK) }
+    }
+
     /// 204 with `Allow`: the answer to `OPTIONS`.
     #[must_use]
     pub fn options() -> Self {
@@ -182,18 +191,35 @@ impl Answer {
     }
 
     fn empty(status: StatusCode) -> Self {
-        Self { status, state: None, representation: None, retry_after: None, allow: None, challenge: None }
+        Self {
+            status,
+            state: None,
+            representation: None,
+            retry_after: None,
+            allow: None,
+            challenge: None,
+            stream: None,
+        }
     }
 
     /// The header fields, in the order in which they are written; those of the connection are the wire's.
     pub fn fields(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
-        let no_store = Some((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
+        let no_store = (header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let no_store = self.stream.is_none().then_some(no_store);
+        let stream = self.stream.into_iter().flat_map(Form::fields);
         let retry_after = self.retry_after.map(|seconds| (header::RETRY_AFTER, HeaderValue::from(seconds)));
         let allow = self.allow.clone().map(|allow| (header::ALLOW, allow));
         let challenge = self.challenge.clone().map(|challenge| (header::WWW_AUTHENTICATE, challenge));
         let state = self.state.iter().flat_map(State::fields);
         let representation = self.representation.iter().flat_map(Representation::fields);
-        no_store.into_iter().chain(state).chain(representation).chain(retry_after).chain(allow).chain(challenge)
+        no_store
+            .into_iter()
+            .chain(stream)
+            .chain(state)
+            .chain(representation)
+            .chain(retry_after)
+            .chain(allow)
+            .chain(challenge)
     }
 
     /// The same, to a request with the method HEAD.

@@ -130,6 +130,11 @@ impl Poll {
         self.slot.map_or(self.own_deadline(), |slot| slot.at.min(self.own_deadline()))
     }
 
+    /// The hold ends at this time at the latest.
+    pub fn ends_at(&mut self, at: Instant) {
+        self.expires = self.expires.min(at);
+    }
+
     /// Whether the driver has to call [`Poll::on_state`] with this state, should it become current; none: the model has
     /// no parts any more.
     #[must_use]

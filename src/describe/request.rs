@@ -14,6 +14,7 @@
 //! | `Relay` | the instance of the relay that asks |
 //! | `select`, any number of times: JSON Pointers (RFC 6901) | the part of the model that is asked for |
 //! | `Accept` naming a JSON Patch above JSON | deltas where there are any: [`super::accept`] |
+//! | `Accept` naming a stream above JSON | a stream: [`super::stream`] |
 //! | anything else in the query | kept for `Link` |
 
 use std::time::Duration;
@@ -23,6 +24,7 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use super::accept::prefers_deltas;
 use super::encode::Coding;
 use super::problem::{Kind, Problem};
+use super::stream::{self, StreamRequest};
 use crate::bounds::{AGENT_ID_BYTES, REJECTED_REASON_CHARACTERS};
 use crate::config::Wait;
 use crate::model::{InvalidSelection, Selection, Since, StateId};
@@ -62,6 +64,8 @@ pub struct PollRequest {
     pub head: bool,
     /// The relay that asks, for itself or for a client that may be ahead of it; absent: no relay. Boxed as well.
     pub relay: Option<Box<Instance>>,
+    /// What is asked for beside that by who wants a stream; absent: it is a poll. Boxed as well.
+    pub stream: Option<Box<StreamRequest>>,
 }
 
 /// A state that a client was given and could not apply.
@@ -117,14 +121,14 @@ impl PollRequest {
         let preferred_wait = if query.wait.is_none() { preferred(fields) } else { None };
         let mut hold = query.wait.or(preferred_wait.map(Duration::from_secs)).unwrap_or(limits.default).min(limits.max);
         if let Some(expected) = envoy_timeout(fields) {
-            hold = hold.min(expected.saturating_sub(ENVOY_MARGIN));
+            hold = hold.min(expected);
         }
         let if_none_match = if_none_match(fields);
         // Alone it is a cache that revalidates: it must not hang.
         if head || (since.is_none() && rejected.is_none() && applying.is_none()) {
             hold = Duration::ZERO;
         }
-        Ok(Self {
+        let request = Self {
             since,
             rejected,
             applying,
@@ -138,13 +142,40 @@ impl PollRequest {
             link_tail: link_tail(text),
             head,
             relay: relay(fields)?,
+            stream: None,
+        };
+        Ok(match StreamRequest::parse(fields, text)? {
+            Some((asked, delta)) => Self { since: stream::begins_at(fields, since), ..request.streamed(asked, delta) },
+            None => request,
         })
     }
 
-    /// Whether it acknowledges nothing: a HEAD, or a relay that asks what is newest for a client of its own.
+    /// The same of a client that wants a stream. It is answered at once, and then waits for more; it says nothing of what its client
+    /// holds beside where it begins.
+    fn streamed(self, asked: StreamRequest, delta: bool) -> Self {
+        let Self { since, select, agent, head, .. } = self;
+        Self {
+            since,
+            rejected: None,
+            applying: None,
+            hold: Duration::ZERO,
+            preferred_wait: None,
+            if_none_match: None,
+            select,
+            delta,
+            coding: Coding::Identity,
+            agent,
+            link_tail: String::new(),
+            head,
+            relay: None,
+            stream: Some(Box::new(asked)),
+        }
+    }
+
+    /// Whether it acknowledges nothing: a HEAD, a stream, or a relay that asks what is newest for a client of its own.
     #[must_use]
     pub fn is_a_question(&self) -> bool {
-        self.head || (self.relay.is_some() && self.hold.is_zero())
+        self.head || self.stream.is_some() || (self.relay.is_some() && self.hold.is_zero())
     }
 
     /// The states that the client has been sent, as self-reported, in the order in which it was given them: the one it holds,
@@ -199,10 +230,15 @@ fn selection(pointers: &[String], most: usize) -> Result<Option<Selection>, Prob
     Ok((!selection.is_whole()).then_some(selection))
 }
 
+/// The preferences of all fields `Prefer` (RFC 7240, section 2).
+pub(super) fn preferences(fields: &HeaderMap) -> impl Iterator<Item = &str> {
+    let values = fields.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(','))
+}
+
 /// The first `wait` of `Prefer`; a malformed one is ignored (RFC 7240, section 2).
 fn preferred(fields: &HeaderMap) -> Option<u64> {
-    let preferences = fields.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
-    preferences.flat_map(|value| value.split(',')).find_map(|preference| {
+    preferences(fields).find_map(|preference| {
         let (name, value) = preference.split(';').next()?.split_once('=')?;
         if !name.trim().eq_ignore_ascii_case("wait") {
             return None;
@@ -212,10 +248,11 @@ fn preferred(fields: &HeaderMap) -> Option<u64> {
     })
 }
 
-fn envoy_timeout(fields: &HeaderMap) -> Option<Duration> {
+/// How long a request may take at most before Envoy gives it up, so that its answer arrives.
+pub(super) fn envoy_timeout(fields: &HeaderMap) -> Option<Duration> {
     let millis: u64 = fields.get(ENVOY_TIMEOUT)?.to_str().ok()?.trim().parse().ok()?;
     // Envoy's 0 means no timeout.
-    (millis > 0).then(|| Duration::from_millis(millis))
+    (millis > 0).then(|| Duration::from_millis(millis).saturating_sub(ENVOY_MARGIN))
 }
 
 fn if_none_match(fields: &HeaderMap) -> Option<IfNoneMatch> {

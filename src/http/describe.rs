@@ -20,6 +20,7 @@ use crate::operation::Operation;
 mod answering;
 mod arrive;
 
+pub(super) use answering::not_confirmed;
 pub(super) use arrive::nothing;
 pub use arrive::{Arrived, Asked, Asking, ParkedAgent, Parking, narrow, parse};
 

@@ -26,6 +26,7 @@ use crate::bounds::{HEAD_BYTES, HTTP2_STREAMS, HTTP2_WINDOW};
 use crate::lifecycle::stop;
 
 mod connection;
+mod events;
 mod exchange;
 mod notice;
 mod ping;

@@ -29,12 +29,13 @@ use super::describe::{Arrived, Asked, Asking, loss, narrow, nothing, parse};
 
 pub mod answers;
 pub mod parked;
+pub mod streams;
 pub mod timers;
-
 mod waits;
 
 use answers::{AnswerKey, Answers};
 use parked::{Parked, Released};
+use streams::{Events, PartPlace, Stream, Streams as _};
 pub(super) use waits::{Answering, Confirming, Sending, Unjudged, Waits};
 pub use waits::{BodyKey, ClientRef, Found};
 
@@ -44,13 +45,14 @@ pub struct Polls<W> {
     /// Those that are parked.
     pub(super) parked: Parked<u32>,
     pub(super) answers: Answers<W>,
+    events: Events<W>,
     /// Who waits for bodies that are being made.
     making: HashMap<BodyKey, Vec<ClientRef>>,
 }
 
 impl<W> Polls<W> {
     pub(super) fn new(parked: Parked<u32>) -> Self {
-        Self { parked, answers: Answers::default(), making: HashMap::new() }
+        Self { parked, answers: Answers::default(), events: Events::default(), making: HashMap::new() }
     }
 
     /// Keeps the fan-out of a change open for an answer that is sent later.
@@ -72,6 +74,7 @@ impl<W> Polls<W> {
     pub(super) fn on_change(&mut self, change: &Arc<crate::hub::Change>) {
         // Their states are not the current ones any more.
         self.answers.forget();
+        self.events.forget();
         self.parked.on_change(change);
     }
 }
@@ -105,6 +108,15 @@ pub(super) trait Owner {
     fn write(&self, answer: Answer, ends: bool) -> Self::Written;
     /// Counts an answer and sends it.
     fn send(&mut self, key: u32, written: &Self::Written, sending: Sending);
+    /// Where the stream of a client is; none: it is gone.
+    fn stream_slot(&mut self, key: u32) -> Option<&mut Option<Box<Stream>>>;
+    /// Writes a part of a stream.
+    fn write_part(&self, part: Vec<u8>, is_last: bool) -> Self::Written;
+    /// Writes the head of a stream, what comes first, and this part behind it.
+    fn write_start(&self, head: &Answer, ends: bool, first: &[u8], part: &Self::Written) -> Self::Written;
+    /// Sends a part of a stream. Once it is sent, and not the last one, [`streams::Streams::goes_on`] is called.
+    fn send_part(&mut self, key: u32, written: &Self::Written, sending: Sending, place: PartPlace);
+
     /// Runs a task, whose result is passed to [`Self::found`].
     fn find_out(&mut self, task: impl Future<Output = Found> + Send + 'static);
 
@@ -115,6 +127,7 @@ pub(super) trait Owner {
     fn judged(&mut self, key: u32, parts: &Parts, operation: Arc<Operation>, judged: Judged) {
         match judged {
             Judged::Now(Ok(admitted)) => self.admitted(key, parts, operation, admitted),
+            Judged::Now(Err(problem)) if self.refused_by_event(key, parts, &problem) => {}
             Judged::Now(Err(problem)) => self.refuse(key, &problem, Duration::ZERO),
             Judged::Later(judged) => {
                 let Some(client) = self.client(key) else { return };
@@ -151,6 +164,9 @@ pub(super) trait Owner {
         request: Arc<PollRequest>,
         report: Report,
     ) {
+        if let Err(problem) = self.begins(key, &caller, &operation, &request) {
+            return self.refuse(key, &problem, Duration::ZERO);
+        }
         match Asking::new(operation, request, caller) {
             Ok(asking) => self.compare(key, asking, report),
             Err(problem) => self.refuse(key, &problem, Duration::ZERO),
@@ -200,7 +216,7 @@ pub(super) trait Owner {
             Found::Made(body, payload) => {
                 for client in self.polls().making.remove(&body).unwrap_or_default() {
                     if let Some(Waits::Making(answering)) = self.waited(client) {
-                        self.answer_with(client.key, *answering, Some((*payload).clone()), None);
+                        self.made(client.key, *answering, (*payload).clone());
                     }
                 }
             }
@@ -233,7 +249,10 @@ pub(super) trait Owner {
                 let held = Duration::ZERO;
                 self.answer(key, Answering { asking, served, decision, live, held, fan_out: None });
             }
-            Ok(Arrived::Park(parking)) => {
+            Ok(Arrived::Park(mut parking)) => {
+                if let Some(stream) = self.stream(key) {
+                    parking.poll.ends_at(stream.ends());
+                }
                 let now = self.now();
                 let parked = self.polls().parked.park(asking, parking, key, now);
                 self.wait(key, Waits::Parked(parked));
@@ -266,11 +285,15 @@ pub(super) trait Owner {
 
     /// Answers a poll that is over.
     fn released(&mut self, released: Released<u32>) {
-        let Released { client: key, asking, live, release, current, held, put_off, lost } = released;
+        let key = released.client;
         self.take_waits(key);
-        if let Some(loss) = lost.or_else(|| loss(self.access(), &asking)) {
-            return self.lost(key, loss, held);
+        if let Some(loss) = released.lost.or_else(|| loss(self.access(), &released.asking)) {
+            return self.lost(key, loss, released.held);
         }
+        if released.asking.request.stream.is_some() {
+            return self.stream_released(key, released);
+        }
+        let Released { asking, live, release, current, held, put_off, .. } = released;
         let ended = match current {
             Ok(served) => release.decision.map(|decision| (served, decision)).ok_or(Missing::NoParts),
             Err(missing) => Err(missing),
@@ -285,6 +308,9 @@ pub(super) trait Owner {
 
     /// Answers a poll: with bytes that are there, or once they are made.
     fn answer(&mut self, key: u32, answering: Answering) {
+        if answering.asking.request.stream.is_some() {
+            return self.stream_answered(key, answering);
+        }
         let ends = self.ends(key);
         let Answering { asking, served, decision, live, held, .. } = &answering;
         // The same state at a version that only this client has seen is not; nor what relays are told, which may turn.
@@ -353,6 +379,9 @@ pub(super) trait Owner {
 
     /// Answers a poll with a problem.
     fn refuse(&mut self, key: u32, problem: &Problem, held: Duration) {
+        if self.stream_refused(key, problem) {
+            return;
+        }
         self.own_answer(key, Answer::problem(problem, fastrand::f64()), held);
     }
 

@@ -8,6 +8,7 @@ use prometheus::{
 
 use super::crowd::Crowd;
 use crate::describe::poll::Reason;
+use crate::describe::stream::Form;
 
 /// The metrics of all operations.
 #[derive(Debug, Clone)]
@@ -25,6 +26,7 @@ pub struct Families {
     history: IntCounterVec,
     delta_bytes: IntCounterVec,
     delta_full_bytes: IntCounterVec,
+    streams: IntGaugeVec,
     crowd: Arc<Crowd>,
 }
 
@@ -71,8 +73,23 @@ pub struct Metrics {
     pub delta_bytes: IntCounter,
     /// Bytes of the full states in whose place they were sent.
     pub delta_full_bytes: IntCounter,
+    /// Streams that clients read, by their form.
+    streams: [IntGauge; FORMS.len()],
     /// All who are parked, at whichever operation.
     pub(super) crowd: Arc<Crowd>,
+}
+
+/// The forms of streams.
+const FORMS: [Form; 2] = [Form::Events, Form::Lines];
+
+/// Counts a stream for as long as it is there.
+#[derive(Debug)]
+pub struct StreamGuard(IntGauge);
+
+impl Drop for StreamGuard {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 /// Whether a state from which a delta was asked for is in history.
@@ -94,6 +111,20 @@ impl Metrics {
             Some(Reason::Told) => &self.told,
             Some(Reason::HalfClosed) | None => &self.abandoned,
         }
+    }
+}
+
+impl Metrics {
+    /// A stream begins.
+    #[must_use]
+    pub fn stream(&self, form: Form) -> StreamGuard {
+        let [events, lines] = &self.streams;
+        let gauge = match form {
+            Form::Events => events,
+            Form::Lines => lines,
+        };
+        gauge.inc();
+        StreamGuard(gauge.clone())
     }
 }
 
@@ -163,6 +194,12 @@ impl Families {
                 "Bytes of the full states in whose place patches were given.",
                 operation,
             )?,
+            streams: {
+                let opts = Opts::new("tidewait_streams", "Streams that clients read now, by their form.");
+                let streams = IntGaugeVec::new(opts, &["operation", "form"])?;
+                registry.register(Box::new(streams.clone()))?;
+                streams
+            },
         })
     }
 
@@ -192,6 +229,7 @@ impl Families {
             history_misses: self.history.with_label_values(&[operation, "miss"]),
             delta_bytes: self.delta_bytes.with_label_values(&[operation]),
             delta_full_bytes: self.delta_full_bytes.with_label_values(&[operation]),
+            streams: FORMS.map(|form| self.streams.with_label_values(&[operation, form.as_str()])),
         }
     }
 
@@ -209,6 +247,9 @@ impl Families {
         let _ = self.fan_out.remove_label_values(&[operation]);
         for result in RESULTS {
             let _ = self.history.remove_label_values(&[operation, result]);
+        }
+        for form in FORMS {
+            let _ = self.streams.remove_label_values(&[operation, form.as_str()]);
         }
         for reason in REASONS {
             let _ = self.releases.remove_label_values(&[operation, reason]);

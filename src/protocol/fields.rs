@@ -22,6 +22,12 @@ pub const AGENT_ID: HeaderName = HeaderName::from_static("agent-id");
 pub const REJECTED_REASON: HeaderName = HeaderName::from_static("rejected-reason");
 /// In requests, set by Envoy: the milliseconds after which it gives up.
 pub const ENVOY_TIMEOUT: HeaderName = HeaderName::from_static("x-envoy-expected-rq-timeout-ms");
+/// In requests: the id of the last event that an `EventSource` has seen (WHATWG HTML, section 9.2.4).
+pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// In answers: `no` where nginx is to pass on each part at once.
+pub const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+/// In answers: each part is of use by itself (draft-ietf-httpbis-incremental).
+pub const INCREMENTAL: HeaderName = HeaderName::from_static("incremental");
 /// In requests: the instance of the relay that polls.
 pub const RELAY: HeaderName = HeaderName::from_static("relay");
 /// In answers to relays: the instances that the state has come through.

@@ -19,8 +19,15 @@ pub const REJECTED: &str = "rejected";
 /// The newest state that the client was given and is busy with.
 pub const APPLYING: &str = "applying";
 
+/// Of a stream: its longest life in seconds.
+pub const LIFE: &str = "life";
+/// Of a stream: `1` for events where nothing happens.
+pub const PING: &str = "ping";
+/// Of a stream: `json-patch` for patches.
+pub const DELTA: &str = "delta";
+
 /// The parameters that have a meaning here; others are only handed on in `Link`.
-pub const PARAMETERS: [&str; 5] = [SINCE, WAIT, SELECT, REJECTED, APPLYING];
+pub const PARAMETERS: [&str; 8] = [SINCE, WAIT, SELECT, REJECTED, APPLYING, LIFE, PING, DELTA];
 
 /// The query of a poll. Its text, without a `?`, is what [`fmt::Display`] writes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -68,7 +75,7 @@ impl Query {
                 Ok(_) | Err(_) => {}
             }
         }
-        query.wait = wait.as_deref().map(seconds).transpose()?;
+        query.wait = wait.as_deref().map(|wait| seconds(WAIT, wait)).transpose()?;
         for id in [&mut query.since, &mut query.rejected, &mut query.applying] {
             *id = id.take().filter(|id| !id.is_empty());
         }
@@ -117,6 +124,20 @@ pub fn link_tail(text: &str) -> String {
     tail
 }
 
+/// The value of a parameter, decoded; none: it is not there.
+pub fn value_of(text: &str, name: &'static str) -> Result<Option<String>, InvalidParameter> {
+    let mut found = None;
+    for (_, value) in pairs(text).filter(|(given, _)| given == name.as_bytes()) {
+        once(name, &mut found, String::from_utf8_lossy(&value.unwrap_or_default()).into_owned())?;
+    }
+    Ok(found)
+}
+
+/// The same, in seconds.
+pub fn seconds_of(text: &str, name: &'static str) -> Result<Option<Duration>, InvalidParameter> {
+    value_of(text, name)?.map(|value| seconds(name, &value)).transpose()
+}
+
 /// Names and values, decoded; a name without `=` has no value.
 fn pairs(text: &str) -> impl Iterator<Item = (Vec<u8>, Option<Vec<u8>>)> {
     text.split('&').filter(|pair| !pair.is_empty()).map(|pair| match pair.split_once('=') {
@@ -158,13 +179,13 @@ fn once(name: &'static str, slot: &mut Option<String>, value: String) -> Result<
     }
 }
 
-/// `wait`: digits, optionally a point and up to three more.
-fn seconds(text: &str) -> Result<Duration, InvalidParameter> {
+/// Digits, optionally a point and up to three more.
+fn seconds(name: &'static str, text: &str) -> Result<Duration, InvalidParameter> {
     let (whole, fraction) = text.split_once('.').map_or((text, None), |(whole, fraction)| (whole, Some(fraction)));
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit());
     if !digits(whole) || !fraction.is_none_or(|fraction| digits(fraction) && fraction.len() <= 3) {
-        let remedy = "give seconds, digits with at most three decimals, as wait=25".to_owned();
-        return Err(InvalidParameter { name: WAIT, value: text.to_owned(), remedy });
+        let remedy = format!("give seconds, digits with at most three decimals, as {name}=25");
+        return Err(InvalidParameter { name, value: text.to_owned(), remedy });
     }
     // More than a number holds is more than any limit.
     let whole = Duration::from_secs(whole.parse().unwrap_or(u64::from(u32::MAX)));

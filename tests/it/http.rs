@@ -35,6 +35,7 @@ mod cancel;
 mod change;
 mod delta;
 mod drain;
+mod events;
 pub(crate) mod golden;
 mod heads;
 mod http2;

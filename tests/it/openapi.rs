@@ -77,8 +77,15 @@ fn it_is_openapi_3_1_and_every_component_is_there_and_used() {
 #[test]
 fn its_parameters_are_those_that_are_read() {
     let document = document();
-    let fields = [fields::PREFER, fields::AGENT_ID, fields::REJECTED_REASON, fields::ENVOY_TIMEOUT, fields::RELAY]
-        .map(|name| name.as_str().to_owned());
+    let fields = [
+        fields::PREFER,
+        fields::AGENT_ID,
+        fields::REJECTED_REASON,
+        fields::ENVOY_TIMEOUT,
+        fields::RELAY,
+        fields::LAST_EVENT_ID,
+    ]
+    .map(|name| name.as_str().to_owned());
     let fields = names(fields.iter().map(String::as_str).chain(["if-none-match", "accept", "accept-encoding"]));
     for (method, operation) in operations(&document) {
         let of = |place: &str| {

@@ -7,6 +7,12 @@ use crate::describe::{Answer, Coding, Decision, Problem};
 use crate::hub::{Payload, Served, Wanted};
 use crate::registry::LivePoll;
 
+/// The client holds a newer state than the one that is known to be current.
+pub(in crate::http) fn not_confirmed() -> Problem {
+    let detail = "since names a newer state than this replica could confirm: try again, or another endpoint";
+    Problem::retry(Kind::NotConfirmed, 1, detail)
+}
+
 impl Asking {
     /// The answer, with what has to be made for it.
     pub async fn answer(
@@ -57,11 +63,7 @@ impl Asking {
                 let ahead = self.at_client_version(served);
                 Ok(Answer::unchanged(self.about(ahead.as_ref().unwrap_or(served), Some(Coding::Identity))))
             }
-            (Decision::Behind | Decision::State | Decision::NotModified, _) => {
-                let detail =
-                    "since names a newer state than this replica could confirm: try again, or another endpoint";
-                Err(Problem::retry(Kind::NotConfirmed, 1, detail))
-            }
+            (Decision::Behind | Decision::State | Decision::NotModified, _) => Err(not_confirmed()),
         }
     }
 

@@ -10,6 +10,7 @@ use crate::http::Record;
 use crate::http::head::Reader;
 use crate::http::metrics::SlowReader;
 use crate::http::polls::Waits;
+use crate::http::polls::streams::Stream;
 use crate::hub::FanOutGuard;
 
 /// A connection.
@@ -23,6 +24,8 @@ pub struct Client<S> {
     pub(super) input: Option<Box<Input>>,
     /// Of the request that is being answered. Boxed: few ask for logs or traces of each request.
     pub(super) record: Option<Box<Record>>,
+    /// What it reads, if that is a stream. Boxed: most clients poll.
+    pub(super) stream: Option<Box<Stream>>,
     /// Since when there is no request.
     pub(super) idle_since: Instant,
     pub(super) flags: Flags,
@@ -97,6 +100,7 @@ impl<S> Client<S> {
             phase: Phase::Head,
             input: None,
             record: None,
+            stream: None,
             idle_since: now,
             flags: Flags::default(),
         }

@@ -6,8 +6,9 @@ use super::client::{Phase, Unsent};
 use super::event_loop::EventLoop;
 use super::poller::Poller;
 use super::written::Written;
-use crate::bounds::{LINGER, SLOW_READER};
+use crate::bounds::{LINGER, SLOW_READER, STREAM_STALLED};
 use crate::http::metrics::{Route, SlowReader};
+use crate::http::polls::streams::Streams as _;
 use crate::http::polls::{Sending, Waits};
 use crate::http::{Outcome, closes_after};
 
@@ -21,11 +22,22 @@ impl<P: Poller> EventLoop<P> {
 
     /// Counts an answer and sends it.
     pub(super) fn send_by(&mut self, route: Route, key: u32, written: &Written, sending: Sending) {
+        self.count(route, key, written, &sending);
+        self.send_bytes(key, written, sending);
+    }
+
+    /// Counts an answer, or the first part of a stream.
+    pub(super) fn count(&mut self, route: Route, key: u32, written: &Written, sending: &Sending) {
         let Some(client) = self.clients.get_mut(key as usize) else { return };
         let bytes = Some(written.length as u64);
         let outcome = Outcome { route, status: written.status, bytes, held: sending.held };
         let record = client.record.take();
         self.router.answered(record.map(|record| *record).unwrap_or_default(), &outcome);
+    }
+
+    /// Sends what is written.
+    pub(super) fn send_bytes(&mut self, key: u32, written: &Written, sending: Sending) {
+        let Some(client) = self.clients.get_mut(key as usize) else { return };
         let sent = if written.body.is_empty() {
             P::write(&mut client.socket, &[IoSlice::new(&written.head)])
         } else {
@@ -48,7 +60,7 @@ impl<P: Poller> EventLoop<P> {
         let (head, body) = (written.head.clone(), written.body.clone());
         let slow = SlowReader::new(&self.router.metrics.slow_readers);
         client.phase = Phase::Writing(Box::new(Unsent { head, body, sent, ends, _fan_out: fan_out, _slow: slow }));
-        self.timers.set(key, Some(self.now + SLOW_READER));
+        self.await_room(key);
         // Only a write that was refused is followed by an event.
         self.write_on(key);
     }
@@ -66,12 +78,19 @@ impl<P: Poller> EventLoop<P> {
                         client.phase = Phase::Head;
                         return self.is_written(key, ends);
                     }
-                    self.timers.set(key, Some(self.now + SLOW_READER));
+                    self.await_room(key);
                 }
                 Err(error) if is_later(&error) => return,
                 Err(_) => return self.close(key),
             }
         }
+    }
+
+    /// Sets how long the client may take nothing.
+    fn await_room(&mut self, key: u32) {
+        let is_stream = self.clients.get(key as usize).is_some_and(|client| client.stream.is_some());
+        let patience = if is_stream { STREAM_STALLED } else { SLOW_READER };
+        self.timers.set(key, Some(self.now + patience));
     }
 
     /// An answer is sent, as far as the kernel has taken it.
@@ -82,6 +101,10 @@ impl<P: Poller> EventLoop<P> {
         let Some(client) = self.clients.get_mut(key as usize) else { return };
         client.phase = Phase::Head;
         client.idle_since = self.now;
+        if client.stream.is_some() {
+            self.timers.set(key, None);
+            return self.goes_on(key);
+        }
         if client.flags.more || client.flags.unread {
             self.look_again(key);
         } else {

@@ -18,6 +18,7 @@ use crate::http::access::{Access, Admitted, Judged, Target};
 use crate::http::describe::{Asked, parse};
 use crate::http::head::{self, Passed};
 use crate::http::metrics::Route;
+use crate::http::polls::streams::{PartPlace, Stream};
 use crate::http::polls::{ClientRef, Found, Owner, Polls, Sending, Waits};
 use crate::operation::Operation;
 
@@ -48,6 +49,7 @@ impl<P: Poller> EventLoop<P> {
             let report = request.take_report();
             let request = Arc::new(request);
             if report.agent.is_none()
+                && request.stream.is_none()
                 && let Some(known) = KnownHead::new(head, &operation, &request, closes, settings)
             {
                 self.known.keep(known);
@@ -157,6 +159,26 @@ impl<P: Poller> Owner for EventLoop<P> {
 
     fn send(&mut self, key: u32, written: &Written, sending: Sending) {
         self.send_by(Route::Describe, key, written, sending);
+    }
+
+    fn stream_slot(&mut self, key: u32) -> Option<&mut Option<Box<Stream>>> {
+        self.clients.get_mut(key as usize).map(|client| &mut client.stream)
+    }
+
+    fn write_part(&self, part: Vec<u8>, is_last: bool) -> Written {
+        Written::part(&part, is_last)
+    }
+
+    fn write_start(&self, head: &Answer, ends: bool, first: &[u8], part: &Written) -> Written {
+        Written::start(head, ends, self.polls.answers.date(), first, part)
+    }
+
+    fn send_part(&mut self, key: u32, written: &Written, sending: Sending, place: PartPlace) {
+        if place.is_first {
+            self.count(Route::Describe, key, written, &sending);
+        }
+        let ends = sending.ends && place.is_last;
+        self.send_bytes(key, written, Sending { ends, ..sending });
     }
 
     fn find_out(&mut self, task: impl Future<Output = Found> + Send + 'static) {

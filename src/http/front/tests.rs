@@ -172,6 +172,40 @@ fn told(rig: &mut Rig, clients: usize, rest: &str, fields: &str) -> u64 {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nothing_is_allocated_for_a_stream_that_is_told() {
+    let mut rig = Rig::new();
+    let mut version = 1;
+    let mut publish = |rig: &mut Rig| {
+        version += 1;
+        rig.publish(version);
+        let counted = allocation_counter::measure(|| {
+            rig.step();
+            while rig.event_loop.is_busy() {
+                rig.step();
+            }
+        });
+        for key in 0..rig.clients.len() {
+            let event = rig.answer(key);
+            assert!(event.contains(&format!("id: {}\ndata: {{", snapshot(version).id)), "{event}");
+        }
+        assert_eq!(rig.operation.hub.parked(), rig.clients.len(), "each waits for the next one");
+        counted.count_total
+    };
+    for clients in [SLICE / 8, SLICE] {
+        for _ in 0..clients {
+            let key = rig.connect();
+            rig.poll(key, 1, "", "Accept: text/event-stream\r\n");
+            assert!(rig.answer(key as usize).contains("\r\n\r\nd\r\nretry: "));
+        }
+        // At first each has a request of its own.
+        publish(&mut rig);
+        let allocations = publish(&mut rig);
+        // Deadlines are in a tree, which has a node for some of them.
+        assert!(allocations < 40 + rig.clients.len() as u64 / 4, "{allocations} for {clients} clients more");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_long_fan_out_gives_way_every_slice() {
     let mut rig = Rig::new();
     for _ in 0..=2 * SLICE {

@@ -27,21 +27,8 @@ impl Written {
     /// Writes an answer. `ends`: the connection ends with it.
     pub(super) fn new(answer: &Answer, ends: bool, date: &Date) -> Self {
         let status = answer.status;
-        let mut head = Vec::with_capacity(512);
-        // Writing into memory does not fail.
-        let _ = write!(head, "HTTP/1.1 {} {}\r\n", status.as_str(), status.canonical_reason().unwrap_or(""));
-        for (name, value) in answer.fields() {
-            head.extend_from_slice(name.as_str().as_bytes());
-            head.extend_from_slice(b": ");
-            head.extend_from_slice(value.as_bytes());
-            head.extend_from_slice(b"\r\n");
-        }
-        if ends {
-            head.extend_from_slice(b"connection: close\r\n");
-        }
-        head.extend_from_slice(b"date: ");
-        head.extend_from_slice(date.value().as_bytes());
-        head.extend_from_slice(b"\r\n\r\n");
+        let mut head = head(answer, ends, date);
+        head.extend_from_slice(b"\r\n");
         let mut body = answer.body().cloned().unwrap_or_default();
         let length = body.len();
         if length <= SHORT_BODY {
@@ -50,5 +37,53 @@ impl Written {
             body = Bytes::new();
         }
         Self { status, head: head.into(), body, length }
+    }
+
+    /// Writes a part of a stream, as a chunk (RFC 9112, section 7.1).
+    pub(super) fn part(part: &[u8], is_last: bool) -> Self {
+        let mut head = Vec::with_capacity(part.len() + 32);
+        chunk(part, &mut head);
+        if is_last {
+            head.extend_from_slice(b"0\r\n\r\n");
+        }
+        Self { status: StatusCode::OK, head: head.into(), body: Bytes::new(), length: part.len() }
+    }
+
+    /// Writes the head of a stream and what comes first, with a part behind it.
+    pub(super) fn start(answer: &Answer, ends: bool, date: &Date, first: &[u8], part: &Self) -> Self {
+        let mut head = head(answer, ends, date);
+        head.extend_from_slice(b"transfer-encoding: chunked\r\n\r\n");
+        chunk(first, &mut head);
+        Self { status: answer.status, head: head.into(), body: part.head.clone(), length: first.len() + part.length }
+    }
+}
+
+/// The head of an answer without the empty line.
+fn head(answer: &Answer, ends: bool, date: &Date) -> Vec<u8> {
+    let status = answer.status;
+    let mut head = Vec::with_capacity(512);
+    // Writing into memory does not fail.
+    let _ = write!(head, "HTTP/1.1 {} {}\r\n", status.as_str(), status.canonical_reason().unwrap_or(""));
+    for (name, value) in answer.fields() {
+        head.extend_from_slice(name.as_str().as_bytes());
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    if ends {
+        head.extend_from_slice(b"connection: close\r\n");
+    }
+    head.extend_from_slice(b"date: ");
+    head.extend_from_slice(date.value().as_bytes());
+    head.extend_from_slice(b"\r\n");
+    head
+}
+
+/// An empty chunk would be the end.
+fn chunk(bytes: &[u8], out: &mut Vec<u8>) {
+    if !bytes.is_empty() {
+        let _ = write!(out, "{:x}\r\n", bytes.len());
+        out.extend_from_slice(bytes);
+        out.extend_from_slice(b"\r\n");
     }
 }

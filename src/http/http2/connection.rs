@@ -56,9 +56,11 @@ pub(super) struct Connection<S> {
     /// Answers that the client has no room for, and until when it must have made some.
     pub(super) writing: Slab<Writing>,
     pub(super) timers: Timers,
+    /// Until when the clients of event streams must have made room.
+    pub(super) stalls: Timers,
     pub(super) notice: Arc<Notice>,
     /// Gives the notice.
-    waker: Waker,
+    pub(super) waker: Waker,
     pub(super) last_request: Option<Arc<PollRequest>>,
     /// Those that work for this connection, and end with it.
     pub(super) tasks: JoinSet<Option<Found>>,
@@ -100,6 +102,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             mailbox,
             writing: Slab::new(),
             timers: Timers::new(now),
+            stalls: Timers::new(now),
             waker: Waker::from(Arc::clone(&notice)),
             notice,
             last_request: None,
@@ -240,7 +243,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Something has happened to some of the streams: there are few enough to look at each.
     fn look_at_streams(&mut self) {
         let mut cx = Context::from_waker(&self.waker);
-        let is_gone = |stream: &mut Stream| stream.respond.poll_reset(&mut cx).is_ready();
+        let is_gone = |stream: &mut Stream| stream.poll_reset(&mut cx).is_ready();
         let gone: Vec<_> = keys(&mut self.streams, is_gone);
         for key in gone {
             self.gone(key);
@@ -250,10 +253,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.writing.remove(key as usize);
             self.timers.set(key, None);
         }
+        self.events_sent();
     }
 
     /// The client has given a stream up.
-    fn gone(&mut self, key: u32) {
+    pub(super) fn gone(&mut self, key: u32) {
+        self.stalls.set(key, None);
         if let Some(parked) = self.streams.try_remove(key as usize).and_then(|stream| stream.parked()) {
             self.polls.parked.abandon(parked);
         }
@@ -271,6 +276,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.writing.remove(key as usize).unsent.reset();
             }
         }
+        self.cut_stalled();
     }
 
     /// Whether something has happened while h2 had its turn.
@@ -293,7 +299,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// When there is something to do, if nothing happens before.
     fn deadline(&self) -> Instant {
         let pings = self.pings.as_ref().map(Pings::deadline);
-        let others = [pings, self.dead, self.polls.parked.deadline(), self.timers.next()];
+        let others = [pings, self.dead, self.polls.parked.deadline(), self.timers.next(), self.stalls.next()];
         others.into_iter().flatten().fold(self.idle, Instant::min)
     }
 
@@ -316,7 +322,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if let Some(operation) = operation.filter(|_| head::check(&Head::of(&parts)).is_ok()) {
             drop(body);
             let head = parts.method == http::Method::HEAD;
-            let stream = Stream { respond, waits: None, head, record: None, answering };
+            let stream = Stream { respond, waits: None, head, record: None, answering, events: None, sent: None };
             let key = self.streams.insert(stream);
             let short = u32::try_from(key).unwrap_or(u32::MAX);
             self.poll_arrives(short, &parts, operation);
@@ -343,7 +349,7 @@ impl<S> Drop for Connection<S> {
 }
 
 /// The keys of those that are chosen.
-fn keys<T>(slab: &mut Slab<T>, mut is_chosen: impl FnMut(&mut T) -> bool) -> Vec<u32> {
+pub(super) fn keys<T>(slab: &mut Slab<T>, mut is_chosen: impl FnMut(&mut T) -> bool) -> Vec<u32> {
     let chosen = slab.iter_mut().filter_map(|(key, item)| is_chosen(item).then_some(key));
     chosen.filter_map(|key| u32::try_from(key).ok()).collect()
 }

@@ -16,6 +16,7 @@ use crate::describe::{Answer, PollRequest};
 use crate::http::Outcome;
 use crate::http::access::{Access, Target};
 use crate::http::metrics::{Route, SlowReader};
+use crate::http::polls::streams::{PartPlace, Stream};
 use crate::http::polls::{ClientRef, Found, Owner, Polls, Sending, Waits};
 use crate::operation::Operation;
 
@@ -121,6 +122,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Owner for Connection<S> {
             // The client has given it up, and that was not looked at yet.
             Err(error) => tracing::trace!(%error, "a stream has ended before its answer"),
         }
+    }
+
+    fn stream_slot(&mut self, key: u32) -> Option<&mut Option<Box<Stream>>> {
+        self.streams.get_mut(key as usize).map(|stream| &mut stream.events)
+    }
+
+    fn write_part(&self, part: Vec<u8>, _is_last: bool) -> Written {
+        Written::part(part)
+    }
+
+    fn write_start(&self, head: &Answer, _ends: bool, first: &[u8], part: &Written) -> Written {
+        Written::start(head, self.polls.answers.date(), first, part)
+    }
+
+    fn send_part(&mut self, key: u32, written: &Written, sending: Sending, place: PartPlace) {
+        self.send_event(key, written, sending, place);
     }
 
     fn find_out(&mut self, task: impl Future<Output = Found> + Send + 'static) {

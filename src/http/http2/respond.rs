@@ -20,7 +20,9 @@ use crate::hub::FanOutGuard;
 #[derive(Debug)]
 pub(super) struct Written {
     pub(super) status: StatusCode,
-    fields: HeaderMap,
+    pub(super) fields: HeaderMap,
+    /// What comes before the body: the first words of a stream.
+    pub(super) first: Bytes,
     /// Empty where there is none.
     pub(super) body: Bytes,
 }
@@ -58,15 +60,31 @@ impl Written {
         fields.extend(answer.fields());
         fields.insert(header::DATE, date.value().clone());
         let status = answer.status;
-        Self { status, fields, body: answer.into_body().unwrap_or_default() }
+        Self { status, fields, first: Bytes::new(), body: answer.into_body().unwrap_or_default() }
+    }
+
+    /// A part of a stream.
+    pub(super) fn part(part: Vec<u8>) -> Self {
+        Self { status: StatusCode::OK, fields: HeaderMap::new(), first: Bytes::new(), body: part.into() }
+    }
+
+    /// The head of a stream, what comes first, and a part behind it.
+    pub(super) fn start(head: &Answer, date: &Date, first: &[u8], part: &Self) -> Self {
+        let head = Self::new(head.clone(), date);
+        Self { first: Bytes::copy_from_slice(first), body: part.body.clone(), ..head }
+    }
+
+    /// The head.
+    pub(super) fn head(&self) -> Response<()> {
+        let mut head = Response::new(());
+        *head.status_mut() = self.status;
+        head.headers_mut().clone_from(&self.fields);
+        head
     }
 
     /// Hands it to h2. An error is that of a stream that is gone already.
     pub(super) fn send(&self, respond: &mut SendResponse<Piece>) -> Result<Option<SendStream<Piece>>, h2::Error> {
-        let mut head = Response::new(());
-        *head.status_mut() = self.status;
-        head.headers_mut().clone_from(&self.fields);
-        let mut stream = respond.send_response(head, self.body.is_empty())?;
+        let mut stream = respond.send_response(self.head(), self.body.is_empty())?;
         if self.body.is_empty() {
             return Ok(None);
         }
@@ -79,6 +97,23 @@ impl Written {
     }
 }
 
+impl Progress {
+    pub(super) fn new(notice: Arc<Notice>, fan_out: Option<FanOutGuard>) -> Self {
+        let (start, moved, ended) = (now(), AtomicU64::new(0), AtomicBool::new(false));
+        Self { start, moved, ended, notice, _fan_out: fan_out }
+    }
+
+    /// Whether all is sent, or the stream is gone.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// When something was sent last.
+    pub(super) fn moved(&self) -> Instant {
+        self.start + Duration::from_millis(self.moved.load(Ordering::Acquire))
+    }
+}
+
 impl Unsent {
     /// Hands a body to h2 for which there is not enough room.
     pub(super) fn send(
@@ -87,25 +122,31 @@ impl Unsent {
         notice: Arc<Notice>,
         fan_out: Option<FanOutGuard>,
     ) -> Result<Self, h2::Error> {
-        let (start, moved, ended) = (now(), AtomicU64::new(0), AtomicBool::new(false));
-        let progress = Arc::new(Progress { start, moved, ended, notice, _fan_out: fan_out });
+        let progress = Arc::new(Progress::new(notice, fan_out));
         stream.send_data(Piece { bytes, progress: Some(Arc::clone(&progress)) }, true)?;
         Ok(Self { stream, progress })
     }
 
     /// Whether all is sent, or the stream is gone.
     pub(super) fn has_ended(&self) -> bool {
-        self.progress.ended.load(Ordering::Acquire)
+        self.progress.has_ended()
     }
 
     /// When something was sent last.
     pub(super) fn moved(&self) -> Instant {
-        self.progress.start + Duration::from_millis(self.progress.moved.load(Ordering::Acquire))
+        self.progress.moved()
     }
 
     /// Gives up.
     pub(super) fn reset(mut self) {
         self.stream.send_reset(h2::Reason::CANCEL);
+    }
+}
+
+impl Piece {
+    /// Bytes of which somebody is told how far they have come.
+    pub(super) fn followed(bytes: Bytes, progress: &Arc<Progress>) -> Self {
+        Self { bytes, progress: Some(Arc::clone(progress)) }
     }
 }
 

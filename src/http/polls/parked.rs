@@ -121,18 +121,6 @@ impl<C> Parked<C> {
         }
     }
 
-    /// How many polls are parked.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.polls.len()
-    }
-
-    /// Whether none is.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.polls.is_empty()
-    }
-
     /// From now on the changes of this operation are left in the mailbox. To be called before a poll is compared with the
     /// current state: then a change that the comparison has missed is still to come.
     pub fn follow(&mut self, subscription: &Subscription) {
@@ -144,7 +132,7 @@ impl<C> Parked<C> {
     /// Parks a poll.
     pub fn park(&mut self, asking: &Asking, parking: Parking, client: C, now: Instant) -> u32 {
         let Parking { mut poll, permit, agent } = parking;
-        if self.phase.drain.is_some() || self.phase.closing {
+        if self.drains() {
             poll.on_drain(slot(self.phase));
         }
         let deadline = poll.deadline();
@@ -223,11 +211,18 @@ impl<C> Parked<C> {
     fn on_told(&mut self, whole: ViewId, who: Who, within: Duration) {
         for (key, entry) in &mut self.polls {
             let is_of_it = self.lists[entry.list as usize].subscription.whole_id() == whole;
-            if is_of_it && (who == Who::All || entry.poll.request().relay.is_some()) {
+            let request = entry.poll.request();
+            if is_of_it && (who == Who::All || request.relay.is_some() || request.stream.is_some()) {
                 entry.poll.on_told(told_slot(within));
                 self.timers.set(index(key), Some(entry.poll.deadline()));
             }
         }
+    }
+
+    /// Whether the process drains, or closes.
+    #[must_use]
+    pub fn drains(&self) -> bool {
+        self.phase.drain.is_some() || self.phase.closing
     }
 
     /// When [`Self::next_released`] has something to do, if nothing happens before.
