@@ -245,7 +245,7 @@ pub(in crate::http) trait Streams: Owner {
     fn stream_refused(&mut self, key: u32, problem: &Problem) -> bool {
         let Some(stream) = self.stream(key) else { return false };
         let Some(asked) = stream.request.stream.as_deref() else { return false };
-        let is_events = asked.form == Form::Events;
+        let is_events = asked.form == Form::Events && !stream.request.head;
         let event = match (stream.has_begun, problem.kind, problem.retry_after) {
             (true, Kind::Unauthorized | Kind::Forbidden, _) => Event::Auth(&problem.detail),
             (true, _, Some(seconds)) if is_events => Event::Busy(seconds),

@@ -277,6 +277,8 @@ async fn a_refusal_for_the_moment_is_an_event_and_any_other_one_a_status() {
         let answer = empty.ask(&get("", fields)).await;
         assert_eq!((answer.status, answer.field("content-type")), (503, "application/problem+json"));
     }
+    let head = empty.ask(&get("", EVENTS).replace("GET", "HEAD")).await;
+    assert_eq!((head.status, head.body.len()), (503, 0), "a body would be taken for the next answer");
     for (query, status) in [("life=x", 400), ("delta=merge", 400), ("select=/a&select=b", 400)] {
         assert_eq!(rig.ask(&get(query, EVENTS)).await.status, status, "{query}");
     }
