@@ -250,10 +250,7 @@ impl Core {
     pub fn finish(&mut self, now: Instant, claim: ClaimId) -> Option<Duration> {
         let live = self.unclaim(now, claim, None)?;
         if live.polls {
-            if self.completed.len() == EXCHANGE_COMPLETED {
-                self.completed.pop_front();
-            }
-            self.completed.push_back(claim);
+            self.remember_completed(claim);
         }
         let since = self.items.get(&live.item).and_then(|item| match item.phase {
             Phase::Claimed { since, .. } | Phase::Streaming { since, .. } => Some(since),
@@ -371,6 +368,14 @@ impl Core {
             Some((_, item, Cause::Untouched | Cause::LeaseOver)) if self.is_claimed(*item) => Cause::Another,
             Some((.., cause)) => *cause,
         })
+    }
+
+    /// What a claim was for has its answer.
+    pub(super) fn remember_completed(&mut self, claim: ClaimId) {
+        if self.completed.len() == EXCHANGE_COMPLETED {
+            self.completed.pop_front();
+        }
+        self.completed.push_back(claim);
     }
 
     /// Whether the worker of a claim has not touched it yet.

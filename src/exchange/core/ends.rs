@@ -157,15 +157,22 @@ impl Core {
     pub(super) fn end_with(&mut self, now: Instant, id: ItemId, how: Ended, lost: Option<Lost>, is_dead: bool) {
         let Some(item) = self.items.get_mut(&id) else { return };
         let claim = item.claim();
+        let mut answered = None;
         match item.phase {
             Phase::Ended { .. } => return,
             Phase::Queued { .. } => self.queue.remove(&item.place),
             Phase::Elsewhere { claim, .. } => {
                 super::shared::leave(&mut self.elsewhere, claim, id);
+                answered = (how == Ended::Done).then_some(claim);
             }
             Phase::Claimed { .. } | Phase::Streaming { .. } => {}
         }
         item.phase = Phase::Ended { until: now + self.rules.keep, how, claim: None };
+        if let Some(claim) = answered {
+            // A worker may ask here whether its answer was taken.
+            self.remember_completed(claim);
+        }
+        let Some(item) = self.items.get_mut(&id) else { return };
         let (is_known, mut attempts) = (item.is_known, item.attempts);
         // Nothing was done: who sends the request again, with the same key, is to have it done.
         if matches!(how, Ended::Failed(Failure::NotClaimed | Failure::NoWorker | Failure::Removed))
