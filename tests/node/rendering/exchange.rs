@@ -32,6 +32,9 @@ async fn exchanges_of_the_values_are_those_of_a_configuration_that_is_good() {
     assert!(said.contains("the configuration is good, operations: 0, exchanges: 1 (memory)"), "{said}");
 }
 
+/// Numbers of an exchange, whether NATS answers and the free slots elsewhere where it is shared, and the alerts that follow.
+type Case = ([u32; 5], Option<[u32; 2]>, &'static [&'static str]);
+
 /// What each state of an exchange leads to, as Prometheus itself evaluates the rules.
 #[tokio::test]
 async fn each_fault_of_an_exchange_fires_its_own_alert() {
@@ -43,7 +46,7 @@ async fn each_fault_of_an_exchange_fires_its_own_alert() {
     fs::write(folder.path().join("rules"), rule["spec"].to_string()).expect("the folder is ours");
     // Queued, seconds of the oldest, free slots, and each minute one more: redelivered, dead. Where it is shared: whether NATS
     // answers, and the free slots at another replica.
-    let cases: [([u32; 5], Option<[u32; 2]>, &[&str]); 9] = [
+    let cases: [Case; 9] = [
         ([0, 0, 0, 0, 0], None, &[]),
         ([3, 5, 2, 0, 0], None, &[]),
         ([3, 5, 0, 0, 0], None, &["WithoutWorkers"]),
