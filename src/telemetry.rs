@@ -169,9 +169,7 @@ impl io::Write for JsonLines {
 fn parse(text: &str) -> Result<EnvFilter, TelemetryError> {
     let refused = |why| TelemetryError::Level { text: text.to_owned(), why };
     let level = config::log_level(text).map_err(refused)?;
-    // What happens to its connection our own lines tell.
-    let all = format!("async_nats=error,{level}");
-    EnvFilter::builder().parse(all).map_err(|error| refused(format!("is not a log level: {error}")))
+    EnvFilter::builder().parse(level).map_err(|error| refused(format!("is not a log level: {error}")))
 }
 
 impl Telemetry {
