@@ -170,7 +170,7 @@ fn sources(spec: &Value, volume: &str) -> Vec<String> {
 #[tokio::test]
 async fn prometheus_takes_the_alerts_and_the_queries_of_the_dashboard() {
     let mut led = 0;
-    for (case, count) in [("inject-everything", 13), ("agent-everything", 5)] {
+    for (case, count) in [("inject-everything", 14), ("agent-everything", 5)] {
         let rendered = render(&["--values", &cases()[case], "--show-only=templates/around/metrics.yaml"]).await;
         let rule = rendered.split("---\n").find(|part| part.contains("kind: PrometheusRule")).expect("a rule");
         let rule: Value = serde_yaml::from_str(rule).expect("YAML");
@@ -183,7 +183,7 @@ async fn prometheus_takes_the_alerts_and_the_queries_of_the_dashboard() {
         };
         led += rules.iter().filter(|rule| rule["annotations"]["runbook_url"] == url(rule)).count();
     }
-    assert_eq!(led, 18, "each leads to its section (tests/it/chart.rs: which is there)");
+    assert_eq!(led, 19, "each leads to its section (tests/it/chart.rs: which is there)");
     let dashboard = fs::read_to_string(chart().join("files/dashboard.json")).expect("text");
     let dashboard: Value = serde_json::from_str(&dashboard).expect("JSON");
     let panels = dashboard["panels"].as_array().expect("panels").iter().filter(|panel| panel["type"] != "row");
