@@ -44,6 +44,7 @@ pub mod response;
 pub mod stream;
 pub mod trace;
 mod unwanted;
+mod writing;
 
 use access::Target;
 use connection::ConnectionState;

@@ -9,6 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::exchange::body::{BodyError, BodyReader};
 use crate::exchange::entry::Request;
+use crate::http::writing;
 
 /// A request as a message. Its body is chunked where its length is not known.
 #[derive(Debug)]
@@ -28,10 +29,7 @@ impl MessageBody {
             if *name == header::TRANSFER_ENCODING {
                 continue;
             }
-            head.put_slice(name.as_str().as_bytes());
-            head.put_slice(b": ");
-            head.put_slice(value.as_bytes());
-            head.put_slice(b"\r\n");
+            writing::field(name, value, &mut head);
         }
         if is_chunked {
             head.put_slice(b"transfer-encoding: chunked\r\n");
@@ -54,7 +52,7 @@ impl Body for MessageBody {
             let Some(frame) = ready!(Pin::new(&mut this.body).poll_frame(cx)).transpose()? else {
                 this.ended = true;
                 if this.is_chunked {
-                    return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"0\r\n\r\n")))));
+                    return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(writing::LAST_CHUNK)))));
                 }
                 break;
             };
@@ -64,9 +62,8 @@ impl Body for MessageBody {
                 return Poll::Ready(Some(Ok(Frame::data(data))));
             }
             if !data.is_empty() {
-                let mut chunk = BytesMut::from(format!("{:x}\r\n", data.len()).as_bytes());
-                chunk.put_slice(&data);
-                chunk.put_slice(b"\r\n");
+                let mut chunk = BytesMut::with_capacity(data.len() + 16);
+                writing::chunk(&data, &mut chunk);
                 return Poll::Ready(Some(Ok(Frame::data(chunk.freeze()))));
             }
         }

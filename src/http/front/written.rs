@@ -3,10 +3,11 @@
 use std::io::Write as _;
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{StatusCode, header};
 
 use crate::describe::Answer;
 use crate::http::date::Date;
+use crate::http::writing;
 
 /// Bytes of a body that is copied behind the head.
 const SHORT_BODY: usize = 16 * 1024;
@@ -42,9 +43,9 @@ impl Written {
     /// Writes a part of a stream, as a chunk (RFC 9112, section 7.1).
     pub(super) fn part(part: &[u8], is_last: bool) -> Self {
         let mut head = Vec::with_capacity(part.len() + 32);
-        chunk(part, &mut head);
+        writing::chunk(part, &mut head);
         if is_last {
-            head.extend_from_slice(b"0\r\n\r\n");
+            head.extend_from_slice(writing::LAST_CHUNK);
         }
         Self { status: StatusCode::OK, head: head.into(), body: Bytes::new(), length: part.len() }
     }
@@ -53,7 +54,7 @@ impl Written {
     pub(super) fn start(answer: &Answer, ends: bool, date: &Date, first: &[u8], part: &Self) -> Self {
         let mut head = head(answer, ends, date);
         head.extend_from_slice(b"transfer-encoding: chunked\r\n\r\n");
-        chunk(first, &mut head);
+        writing::chunk(first, &mut head);
         Self { status: answer.status, head: head.into(), body: part.head.clone(), length: first.len() + part.length }
     }
 }
@@ -65,25 +66,11 @@ fn head(answer: &Answer, ends: bool, date: &Date) -> Vec<u8> {
     // Writing into memory does not fail.
     let _ = write!(head, "HTTP/1.1 {} {}\r\n", status.as_str(), status.canonical_reason().unwrap_or(""));
     for (name, value) in answer.fields() {
-        head.extend_from_slice(name.as_str().as_bytes());
-        head.extend_from_slice(b": ");
-        head.extend_from_slice(value.as_bytes());
-        head.extend_from_slice(b"\r\n");
+        writing::field(&name, &value, &mut head);
     }
     if ends {
         head.extend_from_slice(b"connection: close\r\n");
     }
-    head.extend_from_slice(b"date: ");
-    head.extend_from_slice(date.value().as_bytes());
-    head.extend_from_slice(b"\r\n");
+    writing::field(&header::DATE, date.value(), &mut head);
     head
-}
-
-/// An empty chunk would be the end.
-fn chunk(bytes: &[u8], out: &mut Vec<u8>) {
-    if !bytes.is_empty() {
-        let _ = write!(out, "{:x}\r\n", bytes.len());
-        out.extend_from_slice(bytes);
-        out.extend_from_slice(b"\r\n");
-    }
 }
