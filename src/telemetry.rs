@@ -135,9 +135,10 @@ fn subscriber(
 
 /// What is a log line: no span for the collector, and none of the lines in which a library warns of what is normal
 /// here: kube's client of each failed attempt (an outage is logged once, by its source), notify of a folder
-/// that is gone (which is how a mounted ConfigMap changes).
+/// that is gone (which is how a mounted ConfigMap changes), async-nats of each attempt to connect.
 fn is_line(metadata: &Metadata<'_>) -> bool {
-    let told_elsewhere = ["kube_client", "notify"].iter().any(|library| metadata.target().starts_with(library));
+    let told_elsewhere =
+        ["kube_client", "notify", "async_nats"].iter().any(|library| metadata.target().starts_with(library));
     metadata.target() != SPANS && (!told_elsewhere || *metadata.level() > tracing::Level::INFO)
 }
 
