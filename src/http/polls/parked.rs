@@ -19,7 +19,7 @@ use slab::Slab;
 use super::timers::Timers;
 use crate::access::{Caller, Loss};
 use crate::describe::Poll;
-use crate::describe::poll::{Action, Release};
+use crate::describe::poll::{Action, Reason, Release};
 use crate::http::describe::{Asking, ParkedAgent, Parking, effect, slot, told_slot};
 use crate::hub::{Change, Effect, FanOutGuard, Mailbox, Missing, ParkPermit, Served, Subscription, ViewId, What, Who};
 use crate::lifecycle::stop;
@@ -354,7 +354,10 @@ impl<C> Parked<C> {
         now: Instant,
     ) -> Option<Released<C>> {
         let Taken { entry, list } = self.take(key)?;
-        list.operation.hub.metrics().released(Some(release.reason)).inc();
+        let is_silence = release.reason == Reason::Expired && entry.poll.request().stream.is_some();
+        if !is_silence {
+            list.operation.hub.metrics().released(Some(release.reason)).inc();
+        }
         let asking = Asking {
             operation: list.operation,
             subscription: list.subscription,
