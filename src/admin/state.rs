@@ -58,7 +58,6 @@ fn waiting(exchange: &Exchange) -> Value {
         "name": config.name,
         "path": config.path.as_str(),
         "endpoint": config.endpoint,
-        // Workers that poll, and answers that are kept, are of this replica alone.
         "backend": config.backend.as_str(),
         "shared": shown.shared.map(|shared| json!({ "up": shared.is_up, "replicas": shared.replicas })),
         "queued": shown.queued,

@@ -55,7 +55,8 @@ impl Exchange {
             None => SharedBody::Here(bytes.to_vec()),
         };
         let headers = Fields::from(headers).as_bytes().to_vec();
-        let push = Push { key: key.cloned(), answer: SharedAnswer { status: status.as_u16(), headers, body }, stored };
+        let answer = SharedAnswer { status: status.as_u16(), headers, body };
+        let push = Push { key: key.cloned(), answer, stored: stored.clone() };
         let payload: Bytes = serde_json::to_vec(&push).unwrap_or_default().into();
         let counts = others.into_iter().map(|replica| {
             let asked = lookup.client.request(pull::subject(replica, PUSH), payload.clone());
@@ -65,7 +66,11 @@ impl Exchange {
                 serde_json::from_slice::<u32>(&answer.payload).ok()
             }
         });
-        here + join_all(counts).await.into_iter().flatten().sum::<u32>()
+        let all = here + join_all(counts).await.into_iter().flatten().sum::<u32>();
+        if let Some(name) = &stored {
+            lookup.store.remove(name).await;
+        }
+        all
     }
 
     /// Another replica was pushed an answer: how many consumers wait for it here.
