@@ -120,6 +120,45 @@ async fn open(exchange: &Exchange, client: &Client, copies: usize) -> Store {
     }
 }
 
+/// Looks at the stream, before it is followed: the number of what was written last; none: it cannot be opened. `known`: what told it
+/// from others when it was looked at before.
+async fn look(
+    exchange: &Arc<Exchange>,
+    (store, client, copies): (&Store, &Client, usize),
+    known: &mut Option<i128>,
+    seen: &watch::Sender<u64>,
+) -> Option<u64> {
+    let error = match store.made().await {
+        Ok((stream, last)) => {
+            if known.is_some_and(|known| known != stream) || last < *seen.borrow() {
+                tracing::warn!(
+                    exchange = exchange.name(),
+                    "NATS has lost what was written of the exchange, or shows an older state: what this replica has of it is written again"
+                );
+                seen.send_replace(0);
+                exchange.written_is_lost();
+            }
+            *known = Some(stream);
+            return Some(last);
+        }
+        Err(error) => error,
+    };
+    tracing::debug!(exchange = exchange.name(), error, "the stream cannot be looked at");
+    // It may be gone, and what was in it.
+    let opened = Store::open(client.clone(), exchange.name(), copies, super::life(&exchange.config())).await;
+    if let Err(error) = opened
+        && let Some(before) = exchange.nats_lines.next()
+    {
+        tracing::warn!(
+            exchange = exchange.name(),
+            error,
+            before,
+            "the stream of the exchange cannot be opened at NATS again: its requests wait until it can"
+        );
+    }
+    None
+}
+
 /// Follows what is written.
 async fn watch_items(
     exchange: &Arc<Exchange>,
@@ -130,27 +169,9 @@ async fn watch_items(
     let mut known = None;
     loop {
         let before = *made.borrow();
-        let shown = match store.made().await {
-            Ok((stream, last)) => {
-                if known.is_some_and(|known| known != stream) || last < *seen.borrow() {
-                    tracing::warn!(
-                        exchange = exchange.name(),
-                        "NATS has lost what was written of the exchange, or shows an older state: what this replica has of it is written \
-                         again"
-                    );
-                    seen.send_replace(0);
-                    exchange.written_is_lost();
-                }
-                known = Some(stream);
-                last
-            }
-            Err(error) => {
-                // It may be gone, and what was in it.
-                tracing::debug!(exchange = exchange.name(), error, "the stream cannot be looked at");
-                let _ = Store::open(client.clone(), exchange.name(), copies, super::life(&exchange.config())).await;
-                sleep(AGAIN).await;
-                continue;
-            }
+        let Some(shown) = look(exchange, (store, client, copies), &mut known, &seen).await else {
+            sleep(AGAIN).await;
+            continue;
         };
         match store.watch().await {
             Ok(mut messages) => {
