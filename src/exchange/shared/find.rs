@@ -32,6 +32,14 @@ impl Exchange {
         }
     }
 
+    /// Whether other replicas know of an item, if perhaps not all that this one does.
+    #[must_use]
+    pub fn is_written(&self, id: ItemId) -> bool {
+        let state = self.state();
+        let line = state.shared.as_ref().and_then(|shared| shared.lines.get(&id));
+        line.is_some_and(|line| line.written.is_some())
+    }
+
     /// Says that this replica goes, once all was written, so that others go on at once.
     pub async fn leave(&self) {
         let Some(lookup) = self.lookup.get() else { return };

@@ -152,8 +152,8 @@ async fn hold(
     match exchange.tell(entry.id) {
         Some(pending) => {
             let is_recorded = exchange.recorded(entry.id).await.is_ok();
-            if !is_recorded {
-                // To come back is of use only where every replica can know of it.
+            if !is_recorded && !exchange.is_written(entry.id) {
+                // To come back is of use only where other replicas can know of it.
                 if !arrived.parts.headers.contains_key(IDEMPOTENCY_KEY) {
                     // Nobody is to do what nobody was told of. Perhaps it is done before the others know.
                     let _ = exchange.delete(entry.id);

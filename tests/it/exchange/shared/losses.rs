@@ -67,6 +67,13 @@ async fn while_nats_is_away_nothing_is_said_that_others_would_have_to_know() {
     let Replicas { one, two, .. } = Replicas::start(&nats.url(), 1, "").await;
     let accepted = ask(one.listen, "POST", "/work", &ASYNC, "accepted").await;
     let claimed = claim(two.listen).await;
+    // One that the others know is told where to come back, since its work goes on.
+    let mut known = send(one.listen, "PUT", "/work", &[("Prefer", "wait=3")], "known").await;
+    until("it is known", async || {
+        let state = two.admin("/state").await.json();
+        (state["exchanges"][0]["oldestQueued"].as_array()?.len() == 1).then_some(())
+    })
+    .await;
     nats.kill();
     let ask = async |at, method: &str, target: &str, fields: &[(&str, &str)]| {
         let reply = ask(at, method, target, fields, "").await;
@@ -81,7 +88,10 @@ async fn while_nats_is_away_nothing_is_said_that_others_would_have_to_know() {
     );
     let unknown = (503, true, true);
     assert_eq!(told, (unknown, unknown, unknown, unknown));
+    let told = known.reply().await;
+    assert_eq!(told.status, 303, "{}", text(&told));
     nats.restart().await;
+    assert_eq!(text(&claim(two.listen).await), "known");
     assert_eq!(answer(one.listen, &claimed, "done").await, 204, "that was no end of it");
     assert_eq!(text(&read(two.listen, accepted.field("location")).await), "done");
 }
