@@ -8,6 +8,7 @@ mod self_test;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_nats::jetstream;
 use serde_json::Value;
@@ -251,5 +252,9 @@ impl Node {
 /// A new connection to one of these servers.
 pub(crate) async fn connect(url: &str) -> jetstream::Context {
     let urls: Vec<_> = url.split(',').collect();
-    jetstream::new(async_nats::connect(urls).await.expect("a server that runs"))
+    let mut context = jetstream::new(async_nats::connect(urls).await.expect("a server that runs"));
+    // A stream is answered for once it has a leader. Where the first election has none, the next begins after 4 to 9 s
+    // (nats-server, server/raft.go): longer than the crate waits by itself.
+    context.set_timeout(Duration::from_secs(30));
+    context
 }
