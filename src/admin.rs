@@ -38,6 +38,7 @@ use crate::lifecycle::ready::{Missing, Readiness, ReadinessCheck};
 use crate::lifecycle::stop::Stop;
 use crate::operation::OperationRegistry;
 use crate::telemetry::Level;
+use crate::topic::registry::TopicRegistry;
 
 pub mod access;
 mod agents;
@@ -61,6 +62,8 @@ pub struct Admin {
     pub operations: Arc<OperationRegistry>,
     /// All exchanges.
     pub exchanges: Arc<ExchangeRegistry>,
+    /// All topics.
+    pub topics: Arc<TopicRegistry>,
     /// Whether the process is ready.
     pub readiness: ReadinessCheck,
     /// Files and issuers that say who may poll, and certificates.
@@ -106,7 +109,8 @@ impl Answers for Admin {
             Some(Route::Readyz) => self.ready(),
             Some(Route::Metrics) => self.metrics(),
             Some(Route::State) => {
-                json(state::of(&self.operations.all(), &self.exchanges.all(), &self.followed).to_string())
+                let (operations, exchanges) = (self.operations.all(), self.exchanges.all());
+                json(state::of(&operations, &exchanges, self.topics.all(), &self.followed).to_string())
             }
             Some(Route::Agents) => match agents::of(&self.operations.all(), head.uri.query().unwrap_or("")) {
                 Ok(page) => json(page.to_string()),
@@ -171,12 +175,18 @@ impl Admin {
             for operation in self.operations.all() {
                 operation.hub.emptied().await;
             }
+            for topic in self.topics.all() {
+                topic.emptied().await;
+            }
             // What workers have may end, too.
             while left() != (0, 0) {
                 tokio::time::sleep(DRAIN_LOOK).await;
             }
         };
-        let parked = || self.operations.all().iter().map(|operation| operation.hub.parked()).sum::<usize>();
+        let parked = || {
+            let readers = self.topics.all().iter().map(|topic| topic.readers()).sum::<usize>();
+            readers + self.operations.all().iter().map(|operation| operation.hub.parked()).sum::<usize>()
+        };
         // Whoever is in the last slots is answered within the rest of the grace period.
         let _ = tokio::time::timeout_at(drain.deadline(), emptied).await;
         let (waiting, in_flight) = left();

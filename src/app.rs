@@ -41,6 +41,7 @@ mod descriptors;
 mod drain;
 mod exchanges;
 mod tls_files;
+mod topics;
 
 pub use check::check;
 use descriptors::descriptors;
@@ -284,15 +285,7 @@ impl App {
         let (exchanges, wanted) = exchanges::start(&mut self, &stop, (&registry, &mut tasks), (&connections, &cut))?;
         let wanted = (Arc::clone(&exchanges), wanted);
         let (table, controller) = self.start_operations(&registry, &withdrawals, wanted, &mut tasks).await?;
-        let proxy = match &self.config.upstream {
-            None => None,
-            Some(upstream) => {
-                let metrics = proxy::Metrics::register(&registry)?;
-                let trusted = &self.config.trusted_proxies;
-                let identity = self.config.access.identity_fields.clone();
-                Some(proxy::Proxy::new(upstream, trusted, identity, metrics, connections.clone(), cut.clone()))
-            }
-        };
+        let proxy = proxy_to_app(&self.config, &registry, (&connections, &cut))?;
         self.warn_of_closed_ports();
         let mut followed = Followed::default();
         let [tls, admin_tls] = self.tls(&registry, &withdrawals, (&mut followed, &mut tasks))?;
@@ -301,11 +294,13 @@ impl App {
         let front_metrics = metrics::Metrics::register(&registry)?;
         let (access_log, open) = (self.config.log.access, front_metrics.connections.clone());
         let port = exchanges::port(&self.config, &exchanges, connections.clone(), cut.clone());
+        let (topics, port_of_topics) = topics::start(&self.config, &registry)?;
         let router = Router::new(Arc::clone(&table), access, proxy, stop.watch(), front_metrics, access_log);
-        let router = Arc::new(router.with_exchanges(Arc::new(port)));
+        let router = Arc::new(router.with_exchanges(Arc::new(port)).with_topics(port_of_topics));
         let admin = Admin {
             operations: Arc::clone(&table),
             exchanges: Arc::clone(&exchanges),
+            topics: Arc::clone(&topics),
             followed,
             readiness: ReadinessCheck::new(stop.watch(), self.config.upstream.is_some()),
             stop: Arc::clone(&stop),
@@ -332,7 +327,7 @@ impl App {
             fatal = tasks.first_exit() => return Err(fatal.into()),
             signal = stops() => drain::begin(&stop, &exchanges, signal),
         }
-        let drained = drain::drain(&stop, (&table, &exchanges), &connections, &open);
+        let drained = drain::drain(&stop, (&table, &exchanges, &topics), &connections, &open);
         tokio::select! {
             () = drained => {}
             _ = stops() => return Err(AppError::Aborted),
@@ -346,6 +341,18 @@ impl App {
         tracing::info!("stopped");
         Ok(())
     }
+}
+
+/// The way to the app; none: no app is behind.
+fn proxy_to_app(
+    config: &Config,
+    registry: &Registry,
+    (connections, cut): (&TaskTracker, &CancellationToken),
+) -> Result<Option<proxy::Proxy>, AppError> {
+    let Some(upstream) = &config.upstream else { return Ok(None) };
+    let metrics = proxy::Metrics::register(registry)?;
+    let (trusted, identity) = (&config.trusted_proxies, config.access.identity_fields.clone());
+    Ok(Some(proxy::Proxy::new(upstream, trusted, identity, metrics, connections.clone(), cut.clone())))
 }
 
 /// What the API server is needed for; none: nothing.

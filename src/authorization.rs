@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::access::caller::{Caller, Known, Loss};
-use crate::access::policy::{Allowance, ExchangeVerb, Policy, Rule, Verb};
+use crate::access::policy::{Allowance, ExchangeVerb, Policy, Rule, TopicVerb, Verb};
 use crate::access::verdicts::{Lasts, Verdict};
 use crate::authentication::budgets::Budgets;
 use crate::authentication::inquiries::{Finding, Inquirer, Inquiries, Outcome};
@@ -35,6 +35,8 @@ pub enum Action {
     Poll(Arc<str>),
     /// Do this to the exchange with this name.
     Exchange(ExchangeVerb, Arc<str>),
+    /// Do this to the topic with this name.
+    Topic(TopicVerb, Arc<str>),
     /// Do this at this path of the admin port.
     AtPath(Verb, &'static str),
 }
@@ -191,6 +193,20 @@ impl Authorization {
         };
         if may {
             self.ask_judge(caller, || Action::Exchange(verb, Arc::clone(name)), None)
+        } else {
+            Decision::Now(Err(Denied::Forbidden))
+        }
+    }
+
+    /// Whether `caller` may do this to the topic with this name.
+    #[must_use]
+    pub fn decide_topic(&self, caller: Caller, verb: TopicVerb, name: &Arc<str>) -> Decision {
+        let may = match &caller {
+            Caller::Known(_) if !self.by_rules => true,
+            Caller::Known(_) | Caller::Anonymous => self.policy.allows_topic(&caller, verb, name),
+        };
+        if may {
+            self.ask_judge(caller, || Action::Topic(verb, Arc::clone(name)), None)
         } else {
             Decision::Now(Err(Denied::Forbidden))
         }

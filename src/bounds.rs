@@ -5,10 +5,12 @@ use std::time::Duration;
 
 mod edge;
 mod exchange;
+mod topic;
 mod worker;
 
 pub use edge::*;
 pub use exchange::*;
+pub use topic::*;
 pub use worker::*;
 
 /// Levels of nesting in a model; a deeper one is refused at its source.

@@ -26,6 +26,7 @@ mod reader;
 pub mod resolve;
 mod settings;
 mod source;
+mod topic;
 mod value;
 pub mod worker;
 
@@ -38,6 +39,7 @@ pub use exchange::{
 pub use problem::{Problem, Problems};
 pub use resolve::custom::{Grants, custom, custom_exchange};
 pub use source::{Objects, Refresh, Source};
+pub use topic::{PublishRate, Topic, TopicHistory};
 
 pub(crate) use value::brief;
 pub use value::{FormatName, log_level};
@@ -84,6 +86,8 @@ pub struct Config {
     pub operations: Vec<Operation>,
     /// The exchanges, with distinct names, endpoints and paths.
     pub exchanges: Vec<Exchange>,
+    /// The topics, with distinct names and paths.
+    pub topics: Vec<Topic>,
     /// The NATS servers that exchanges may be kept at.
     pub nats: Option<Nats>,
 }

@@ -117,7 +117,9 @@ pub fn start(
 ) {
     let (tells, knows) = watch::channel(Arc::default());
     let (until, term) = term::Term::new();
-    let planner = Planner::new(&config.operations, &config.exchanges).with_nats(config.nats.is_some());
+    let planner = Planner::new(&config.operations, &config.exchanges)
+        .with_topics(&config.topics)
+        .with_nats(config.nats.is_some());
     let config = Arc::new(config.clone());
     let (says_operations, operations) = watch::channel(None);
     let (says_exchanges, exchanges) = watch::channel(None);

@@ -26,13 +26,12 @@ mod telling;
 mod view;
 mod waiter;
 
-pub use changes::{Change, Mailbox, ViewId, What, Who};
+pub use changes::{Announcer, Change, Mailbox, ViewId, What, Who};
 use delta::Past;
 use fan_out::FanOut;
 pub use fan_out::FanOutGuard;
 pub use metrics::{Families, Metrics, StreamGuard};
-use parking::Parking;
-pub use parking::{Full, ParkPermit};
+pub use parking::{Full, ParkPermit, Parking};
 pub use payload::{Payload, Wanted};
 pub use served::Served;
 use subscription::Views;

@@ -69,5 +69,7 @@ pub mod telemetry;
 #[cfg(feature = "server")]
 pub mod tls;
 #[cfg(feature = "server")]
+pub mod topic;
+#[cfg(feature = "server")]
 pub mod worker;
 pub mod yaml;

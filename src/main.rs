@@ -35,6 +35,9 @@ const LAST_THREADS: Duration = Duration::from_secs(1);
 const OF_ONE_REPLICA: &str = "note: each replica has its own queue of an exchange in memory: workers that poll, and consumers that come back for \
                               an answer, have to reach the same one\n";
 
+const TOPICS_OF_ONE_REPLICA: &str = "note: each replica has the messages of a topic in memory, of those alone that were published at it: run one replica, \
+                                     whose restart begins another history\n";
+
 const UNWRITTEN: &str = "standard output cannot be written";
 
 /// What `check` says of a configuration without mistakes.
@@ -47,8 +50,14 @@ fn good(config: &Config) -> String {
         (_, in_memory) if in_memory == total => format!(", exchanges: {total} (memory)"),
         _ => format!(", exchanges: {total} (memory: {in_memory}, nats: {})", kept(Backend::Nats)),
     };
+    let topics = match config.topics.len() {
+        0 => String::new(),
+        total => format!(", topics: {total} (memory)"),
+    };
     let note = if in_memory > 0 { OF_ONE_REPLICA } else { "" };
-    format!("the configuration is good, operations: {}{exchanges}\n{note}", config.operations.len())
+    let note_of_topics = if config.topics.is_empty() { "" } else { TOPICS_OF_ONE_REPLICA };
+    let operations = config.operations.len();
+    format!("the configuration is good, operations: {operations}{exchanges}{topics}\n{note}{note_of_topics}")
 }
 
 fn main() -> ExitCode {

@@ -10,13 +10,20 @@ use crate::exchange::workers::Worker;
 use crate::exchange::{Exchange, ShownItem};
 use crate::operation::{Operation, Status};
 use crate::registry::Totals;
+use crate::topic::Topic;
 
 /// All operations, by name, and what is followed beside them.
 #[must_use]
-pub fn of(operations: &[Arc<Operation>], exchanges: &[Arc<Exchange>], followed: &Followed) -> Value {
+pub fn of(
+    operations: &[Arc<Operation>],
+    exchanges: &[Arc<Exchange>],
+    topics: &[Arc<Topic>],
+    followed: &Followed,
+) -> Value {
     json!({
         "operations": operations.iter().map(|operation| one(operation)).collect::<Vec<_>>(),
         "exchanges": exchanges.iter().map(|exchange| waiting(exchange)).collect::<Vec<_>>(),
+        "topics": topics.iter().map(|topic| messages(topic)).collect::<Vec<_>>(),
         "files": followed.files(),
         "issuers": followed.issuers(),
     })
@@ -81,6 +88,20 @@ fn waiting(exchange: &Exchange) -> Value {
             "reason": dead.reason,
             "ageSeconds": dead.age.as_secs(),
         })).collect::<Vec<_>>(),
+    })
+}
+
+fn messages(topic: &Topic) -> Value {
+    let extent = topic.extent(tokio::time::Instant::now().into_std());
+    json!({
+        "name": topic.name(),
+        "path": topic.path(),
+        "backend": "memory",
+        "first": extent.first.to_string(),
+        "last": extent.last.to_string(),
+        "messages": extent.messages,
+        "bytes": extent.bytes,
+        "readers": topic.readers(),
     })
 }
 

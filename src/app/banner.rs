@@ -37,6 +37,16 @@ impl App {
                 endpoint = exchange.endpoint,
             );
         }
+        for topic in &self.config.topics {
+            let url = format!("{scheme}://{listen}{}", topic.path);
+            let _ = write!(
+                text,
+                "topic {name} at {url}\n\n  \
+                 curl -N -H 'Accept: text/event-stream' {url}   # reads messages as they come\n  \
+                 curl -H 'Content-Type: text/plain' -d hello {url}   # publishes one\n\n",
+                name = topic.name,
+            );
+        }
         if let Some(controller) = &self.config.controller {
             let namespace = &controller.namespace;
             let _ = writeln!(

@@ -12,6 +12,7 @@ use crate::exchange::Exchange;
 use crate::exchange::registry::ExchangeRegistry;
 use crate::lifecycle::stop::Stop;
 use crate::operation::OperationRegistry;
+use crate::topic::registry::TopicRegistry;
 
 /// Begins to stop: nothing that waits is begun any more. It is said once that is so.
 pub(super) fn begin(stop: &Stop, exchanges: &ExchangeRegistry, signal: &str) {
@@ -24,13 +25,13 @@ pub(super) fn begin(stop: &Stop, exchanges: &ExchangeRegistry, signal: &str) {
 /// answered fails, so that its consumers are still told.
 pub(super) async fn drain(
     stop: &Stop,
-    (operations, exchanges): (&OperationRegistry, &ExchangeRegistry),
+    (operations, exchanges, topics): (&OperationRegistry, &ExchangeRegistry, &TopicRegistry),
     connections: &TaskTracker,
     open: &IntGauge,
 ) {
     let deadline = Instant::now() + stop.grace();
     let of_exchanges = exchanges.all_and_leaving();
-    let mut ended = pin!(end_connections(stop, (operations, &of_exchanges), connections, deadline));
+    let mut ended = pin!(end_connections(stop, (operations, &of_exchanges, topics), connections, deadline));
     let gives_up = deadline - EXCHANGE_GIVE_UP.min(stop.grace() / 2);
     let is_over = if let Ok(is_over) = timeout_at(gives_up, &mut ended).await {
         is_over
@@ -54,7 +55,7 @@ pub(super) async fn drain(
 /// Answers what is parked, then closes connections: whether all have ended by then.
 async fn end_connections(
     stop: &Stop,
-    (operations, exchanges): (&OperationRegistry, &[Arc<Exchange>]),
+    (operations, exchanges, topics): (&OperationRegistry, &[Arc<Exchange>], &TopicRegistry),
     connections: &TaskTracker,
     deadline: Instant,
 ) -> bool {
@@ -62,6 +63,9 @@ async fn end_connections(
     let emptied = async {
         for operation in operations.all() {
             operation.hub.emptied().await;
+        }
+        for topic in topics.all() {
+            topic.emptied().await;
         }
         // A worker that polls posts its answer on another connection.
         for exchange in exchanges {

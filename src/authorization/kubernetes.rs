@@ -22,6 +22,8 @@ pub const STATE: &str = "state";
 
 /// The resource that stands for exchanges.
 pub const EXCHANGES: &str = "exchanges";
+/// The resource that stands for topics.
+pub const TOPICS: &str = "topics";
 
 const AUTHENTICATED: &str = "system:authenticated";
 /// Names and groups that begin so are Kubernetes' own.
@@ -53,14 +55,16 @@ pub enum Attributes<'a> {
         /// The name of the operation.
         operation: &'a str,
     },
-    /// An exchange: whether or not there is such an object.
-    Exchange {
-        /// `submit` or `work`.
+    /// An exchange or a topic: whether or not there is such an object.
+    Named {
+        /// [`EXCHANGES`] or [`TOPICS`].
+        resource: &'static str,
+        /// `submit` or `work`; `get` or `publish`.
         verb: &'a str,
-        /// The namespace of the exchange.
+        /// Its namespace.
         namespace: &'a str,
-        /// The name of the exchange.
-        exchange: &'a str,
+        /// Its name.
+        name: &'a str,
     },
     /// A path that is no resource, such as `/metrics`.
     Path {
@@ -133,8 +137,11 @@ impl Judge for Namespace {
         };
         let attributes = match action {
             Action::Poll(operation) => Attributes::State { verb: Verb::Get.as_str(), namespace: &self.name, operation },
-            Action::Exchange(verb, exchange) => {
-                Attributes::Exchange { verb: verb.as_str(), namespace: &self.name, exchange }
+            Action::Exchange(verb, name) => {
+                Attributes::Named { resource: EXCHANGES, verb: verb.as_str(), namespace: &self.name, name }
+            }
+            Action::Topic(verb, name) => {
+                Attributes::Named { resource: TOPICS, verb: verb.as_str(), namespace: &self.name, name }
             }
             Action::AtPath(verb, path) => Attributes::Path { verb: verb.as_str(), path },
         };
@@ -160,13 +167,13 @@ fn review(subject: &Subject, attributes: Attributes<'_>) -> SubjectAccessReview 
             };
             (Some(resource), None)
         }
-        Attributes::Exchange { verb, namespace, exchange } => {
+        Attributes::Named { resource, verb, namespace, name } => {
             let resource = ResourceAttributes {
                 group: Some(GROUP.to_owned()),
-                resource: Some(EXCHANGES.to_owned()),
+                resource: Some(resource.to_owned()),
                 verb: Some(verb.to_owned()),
                 namespace: Some(namespace.to_owned()),
-                name: Some(exchange.to_owned()),
+                name: Some(name.to_owned()),
                 ..ResourceAttributes::default()
             };
             (Some(resource), None)
@@ -217,6 +224,11 @@ mod tests {
                     "verb": "get", "namespace": "apps", "name": "zone-a",
                 },
             })
+        );
+        let topic = Attributes::Named { resource: TOPICS, verb: "publish", namespace: "apps", name: "chat" };
+        assert_eq!(
+            asked(&subject, topic)["resourceAttributes"],
+            json!({ "group": "tidewait.dev", "resource": "topics", "verb": "publish", "namespace": "apps", "name": "chat" })
         );
         assert_eq!(
             asked(

@@ -26,6 +26,7 @@ mod agent;
 mod exchange;
 mod fields;
 mod selector;
+mod topic;
 mod values;
 
 /// A configuration file as it was found.

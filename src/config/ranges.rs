@@ -54,5 +54,15 @@ pub(crate) const EXCHANGE_LEASE: RangeInclusive<Duration> = Duration::from_secs(
 pub(crate) const EXCHANGE_ATTEMPTS: RangeInclusive<usize> = 1..=100;
 /// Redirects of a consumer that comes back.
 pub(crate) const EXCHANGE_HOPS: RangeInclusive<usize> = 0..=100;
+/// Messages that a topic keeps.
+pub(crate) const TOPIC_MESSAGES: RangeInclusive<usize> = 1..=1_000_000;
+/// Bytes of them.
+pub(crate) const TOPIC_BYTES: RangeInclusive<usize> = 1024..=1024 * 1024 * 1024;
+/// Bytes of one.
+pub(crate) const TOPIC_MESSAGE_BYTES: RangeInclusive<usize> = 1..=256 * 1024;
+/// How long messages are kept, and keys are known.
+pub(crate) const TOPIC_TIME: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(720);
+/// Messages that one client may publish in a second, or at once.
+pub(crate) const TOPIC_RATE: RangeInclusive<usize> = 1..=100_000;
 /// NATS servers that each request is kept on: what JetStream takes.
 pub(crate) const NATS_REPLICAS: RangeInclusive<usize> = 1..=5;

@@ -22,6 +22,7 @@ mod nats;
 pub mod relay;
 mod source;
 mod tls;
+mod topic;
 
 /// What was given, unread.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,8 +45,9 @@ pub fn resolve(layers: &Layers) -> Result<Config, Problems> {
     let mut reader = Reader { layers: vec![&flags, &environment, &contents.settings], problems: &mut problems };
     let process = process(&mut reader, &contents.settings, WHO);
     let mut reader = Reader { layers: vec![&flags, &environment], problems: &mut problems };
-    let listed = contents.settings.objects("exchanges");
-    let needed = reader.given("operations").is_none() && reader.given("exchange").is_none() && listed.is_none();
+    let (listed, listed_topics) = (contents.settings.objects("exchanges"), contents.settings.objects("topics"));
+    let others = ["operations", "exchange", "topic"];
+    let needed = others.iter().all(|other| reader.given(other).is_none()) && listed.or(listed_topics).is_none();
     let operations = match &contents.operations {
         OperationsField::Absent => Vec::from_iter(single(&mut reader, needed)),
         OperationsField::Unreadable => Vec::from_iter(single(&mut reader, false)),
@@ -57,12 +59,13 @@ pub fn resolve(layers: &Layers) -> Result<Config, Problems> {
     };
     let mut reader = Reader { layers: vec![&flags, &environment], problems: &mut problems };
     let exchanges = exchange::exchanges(&mut reader, listed, &operations);
+    let topics = topic::topics(&mut reader, listed_topics, &operations, &exchanges);
     let is_given = [&flags, &environment, &contents.settings].iter().any(|layer| layer.contains("nats"));
     nats::needed(&exchanges, is_given, &mut problems);
     exchange::ports(&exchanges, process.as_ref(), &mut problems);
     let exchanges = exchanges.into_iter().map(|(_, exchange)| exchange).collect();
     match process {
-        Some(process) if problems.is_empty() => Ok(Config { operations, exchanges, ..process }),
+        Some(process) if problems.is_empty() => Ok(Config { operations, exchanges, topics, ..process }),
         _ => Err(problems),
     }
 }
@@ -106,6 +109,7 @@ fn process(reader: &mut Reader<'_>, file: &Layer, remedy: &str) -> Option<Config
         controller: controller(reader),
         operations: Vec::new(),
         exchanges: Vec::new(),
+        topics: Vec::new(),
         nats,
     })
 }
@@ -216,8 +220,8 @@ fn single(reader: &mut Reader<'_>, needed: bool) -> Option<Operation> {
             if needed {
                 let message = "nothing to serve: name a model with --file PATH or --configmap NAMESPACE/NAME[:KEY], \
                                list operations in a configuration file and name that with --config FILE, \
-                               name the namespace of DescribeOperations with --operations NAMESPACE, or a path whose \
-                               requests wait for workers with --exchange PATH";
+                               name the namespace of DescribeOperations with --operations NAMESPACE, a path whose \
+                               requests wait for workers with --exchange PATH, or one of messages with --topic PATH";
                 reader.problems.push("tidewait", message);
             }
             // Without a name there is no format by extension; the word is checked all the same.

@@ -54,6 +54,9 @@ pub struct Options {
     /// Let requests for this path wait for workers that dial in; {key} may stand for a segment. Once for each path
     #[arg(long, value_name = "PATH", help_heading = TRAFFIC)]
     pub exchange: Vec<String>,
+    /// Take and give messages at this path, to all who read there; each is kept for a while. Once for each path
+    #[arg(long, value_name = "PATH", help_heading = TRAFFIC)]
+    pub topic: Vec<String>,
     /// NATS servers, which keep the requests of exchanges with backend: nats; nats:// or tls://, port 4222 if the URL names none
     #[arg(long, value_name = "URL[,URL]", value_delimiter = ',', help_heading = TRAFFIC)]
     pub nats: Vec<String>,
@@ -114,7 +117,7 @@ pub struct Options {
     /// Tell the app also the groups of who sends a request, with commas between them, by the header field of this name
     #[arg(long, value_name = "FIELD", help_heading = TRAFFIC)]
     pub forward_groups: Option<String>,
-    /// Let anyone who reaches the port read the model, and send and take requests of exchanges; needed where --listen is not loopback and nobody is asked for a token
+    /// Let anyone who reaches the port read the model, send and take requests of exchanges, and write and read messages of topics; needed where --listen is not loopback and nobody is asked for a token
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = TRAFFIC)]
     pub allow_anonymous: Option<String>,
     /// Address for operators and the kubelet
@@ -211,7 +214,7 @@ pub(super) struct Setting {
 }
 
 /// Every setting, in the order of [`Options`].
-pub(super) const SETTINGS: [Setting; 56] = [
+pub(super) const SETTINGS: [Setting; 57] = [
     process("config", Absent("none"), |o| o.config.as_slice()),
     operation("file", Absent("none"), |o| o.file.as_slice()),
     operation("configmap", Absent("none"), |o| o.configmap.as_slice()),
@@ -224,6 +227,7 @@ pub(super) const SETTINGS: [Setting; 56] = [
     operation("max-parked", Text("20000"), |o| o.max_parked.as_slice()),
     operation("max-parked-per-agent", Text("16"), |o| o.max_parked_per_agent.as_slice()),
     process("exchange", Absent("none"), |o| &o.exchange),
+    process("topic", Absent("none"), |o| &o.topic),
     process("nats", Absent("none"), |o| &o.nats),
     process("nats-credentials", Absent("none"), |o| o.nats_credentials.as_slice()),
     process("nats-ca", Absent("those of the system"), |o| o.nats_ca.as_slice()),
@@ -283,7 +287,7 @@ const WITHOUT_FLAG: [(&str, &str); 6] = [
 ];
 
 /// Settings that are lists: with commas between the items in the environment.
-const LISTS: [&str; 5] = ["access-kubernetes", "trusted-proxies", "allow-file-root", "exchange", "nats"];
+const LISTS: [&str; 6] = ["access-kubernetes", "trusted-proxies", "allow-file-root", "exchange", "topic", "nats"];
 
 /// Where spans go: the variables of OpenTelemetry, whose names everybody knows, and nothing else.
 pub(super) const COLLECTOR: [(&str, &str); 2] = [

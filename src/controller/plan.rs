@@ -62,6 +62,7 @@ pub struct Plan {
 pub struct Planner {
     operations: Vec<config::Operation>,
     exchanges: Vec<config::Exchange>,
+    topics: Vec<config::Topic>,
     has_nats: bool,
     good_operations: Good<config::Operation>,
     good_exchanges: Good<config::Exchange>,
@@ -77,6 +78,8 @@ struct Taken {
     exchanges: Vec<config::Exchange>,
     /// How many of the exchanges are of the process's own configuration: the first ones.
     own_exchanges: usize,
+    /// The topics of the process's own configuration: there are no others.
+    topics: Vec<config::Topic>,
     /// Whether the process knows NATS servers.
     has_nats: bool,
 }
@@ -107,6 +110,12 @@ impl Planner {
         Self { has_nats, ..self }
     }
 
+    /// The topics of the process's own configuration, whose paths are taken.
+    #[must_use]
+    pub fn with_topics(self, topics: &[config::Topic]) -> Self {
+        Self { topics: topics.to_vec(), ..self }
+    }
+
     /// What is to run when these are all there are.
     pub fn plan<'a>(
         &mut self,
@@ -121,6 +130,7 @@ impl Planner {
             operations: self.operations.clone(),
             exchanges: self.exchanges.clone(),
             own_exchanges: self.exchanges.len(),
+            topics: self.topics.clone(),
             has_nats: self.has_nats,
         };
         let mut plan = Plan::default();
@@ -184,6 +194,10 @@ impl Taken {
     }
 }
 
+fn whose_topic(topic: &config::Topic) -> String {
+    format!("topic {} of the sidecar's own configuration", topic.name)
+}
+
 impl Place for config::Operation {
     fn conflict(&self, taken: &Taken) -> Option<Refused> {
         let whose = |other: &Self| format!("operation {}, which is older", other.name);
@@ -197,7 +211,8 @@ impl Place for config::Operation {
         let operation = taken.operations.iter().find(|other| other.path == self.path).map(whose);
         let mut exchanges = taken.exchanges.iter().enumerate();
         let exchange = exchanges.find(|(_, other)| other.takes(&self.path)).map(|(at, other)| taken.whose(at, other));
-        let whose = operation.or(exchange)?;
+        let topic = taken.topics.iter().find(|topic| topic.path == self.path).map(whose_topic);
+        let whose = operation.or(exchange).or(topic)?;
         let message = format!("spec.path {} belongs to {whose}: choose another path", self.path);
         Some(Refused { reason: "PathConflict", message })
     }
@@ -226,6 +241,10 @@ impl Place for config::Exchange {
             };
             let message = format!("{of}.{}: {}", conflict.field.as_str(), conflict.message);
             return Some(Refused { reason, message });
+        }
+        if let Some(topic) = taken.topics.iter().find(|topic| topic.is_within(self)) {
+            let message = format!("spec.path: {} takes the path {} of {}", self.path(), topic.path, whose_topic(topic));
+            return Some(Refused { reason: "PathConflict", message });
         }
         let message = || format!("{EXCHANGES} exchanges are served already, which is the most: delete one of them");
         (taken.exchanges.len() >= EXCHANGES).then(|| Refused { reason: "TooMany", message: message() })
@@ -396,6 +415,21 @@ mod tests {
         let plan = planner.plan(&operations, &BTreeMap::from([exchange("v", 4, "/work/{key}")]));
         assert_eq!(plan.operations.len(), 4);
         assert!(refused(&plan)[0].2.contains("takes the path \"/work/1\" of operation b"), "{:?}", refused(&plan));
+    }
+
+    #[test]
+    fn the_path_of_a_topic_is_taken() {
+        let mut planner = Planner::new(&[], &[]).with_topics(&[config::Topic::example("chat")]);
+        let plan = planner.plan(
+            &BTreeMap::from([asked("a", 1, "/chat"), asked("b", 1, "/chats/b")]),
+            &BTreeMap::from([exchange("c", 1, "/{key}")]),
+        );
+        assert_eq!((plan.operations.len(), plan.exchanges.len()), (1, 0));
+        let message = &plan.operation_verdicts["a"].refused.as_ref().expect("it is refused").message;
+        let topic = "topic chat of the sidecar's own configuration";
+        assert_eq!(*message, format!("spec.path /chat belongs to {topic}: choose another path"));
+        let message = &plan.exchange_verdicts["c"].refused.as_ref().expect("it is refused").message;
+        assert_eq!(*message, format!("spec.path: /{{key}} takes the path /chat of {topic}"));
     }
 
     #[test]

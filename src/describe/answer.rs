@@ -43,6 +43,8 @@ pub struct Answer {
     pub challenge: Option<HeaderValue>,
     /// It is the head of a stream in this form.
     pub stream: Option<Form>,
+    /// Further fields.
+    pub further: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// The fields of a state.
@@ -164,6 +166,20 @@ impl Answer {
         Self::empty(StatusCode::NO_CONTENT)
     }
 
+    /// An answer about something else than a state, with these fields and this JSON; none: without a body.
+    #[must_use]
+    pub fn other(status: StatusCode, further: Vec<(HeaderName, HeaderValue)>, json: Option<Bytes>) -> Self {
+        let representation = json.map(|bytes| Representation {
+            media_type: HeaderValue::from_static(media_type::JSON),
+            coding: Coding::Identity,
+            bytes,
+            digest: None,
+            delta_base: None,
+            is_head: false,
+        });
+        Self { representation, further, ..Self::empty(status) }
+    }
+
     /// A problem. `chance` is in 0..1: it spreads `Retry-After`, so that clients that were refused
     /// together do not come back together.
     #[must_use]
@@ -199,6 +215,7 @@ impl Answer {
             allow: None,
             challenge: None,
             stream: None,
+            further: Vec::new(),
         }
     }
 
@@ -220,6 +237,7 @@ impl Answer {
             .chain(retry_after)
             .chain(allow)
             .chain(challenge)
+            .chain(self.further.iter().cloned())
     }
 
     /// The same, to a request with the method HEAD.

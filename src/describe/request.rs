@@ -231,13 +231,13 @@ fn selection(pointers: &[String], most: usize) -> Result<Option<Selection>, Prob
 }
 
 /// The preferences of all fields `Prefer` (RFC 7240, section 2).
-pub(super) fn preferences(fields: &HeaderMap) -> impl Iterator<Item = &str> {
+pub(crate) fn preferences(fields: &HeaderMap) -> impl Iterator<Item = &str> {
     let values = fields.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(','))
 }
 
 /// The first `wait` of `Prefer`; a malformed one is ignored (RFC 7240, section 2).
-fn preferred(fields: &HeaderMap) -> Option<u64> {
+pub(crate) fn preferred(fields: &HeaderMap) -> Option<u64> {
     preferences(fields).find_map(|preference| {
         let (name, value) = preference.split(';').next()?.split_once('=')?;
         if !name.trim().eq_ignore_ascii_case("wait") {
@@ -249,7 +249,7 @@ fn preferred(fields: &HeaderMap) -> Option<u64> {
 }
 
 /// How long a request may take at most before Envoy gives it up, so that its answer arrives.
-pub(super) fn envoy_timeout(fields: &HeaderMap) -> Option<Duration> {
+pub(crate) fn envoy_timeout(fields: &HeaderMap) -> Option<Duration> {
     let millis: u64 = fields.get(ENVOY_TIMEOUT)?.to_str().ok()?.trim().parse().ok()?;
     // Envoy's 0 means no timeout.
     (millis > 0).then(|| Duration::from_millis(millis).saturating_sub(ENVOY_MARGIN))
@@ -268,7 +268,7 @@ fn if_none_match(fields: &HeaderMap) -> Option<IfNoneMatch> {
     states.map(IfNoneMatch::States)
 }
 
-fn agent(fields: &HeaderMap) -> Result<Option<String>, Problem> {
+pub(crate) fn agent(fields: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut values = fields.get_all(AGENT_ID).iter();
     let Some(value) = values.next() else { return Ok(None) };
     let text = String::from_utf8_lossy(value.as_bytes());

@@ -82,7 +82,16 @@ impl Form {
     }
 }
 
+/// A life is shortened by up to this share of it, so that clients that came together do not come back together.
+const LIFE_JITTER: f64 = 0.1;
+
 impl StreamRequest {
+    /// Its life, shortened at random. `chance` is in 0..1.
+    #[must_use]
+    pub fn shortened(&self, chance: f64) -> Duration {
+        self.life.mul_f64(1.0 - LIFE_JITTER * chance)
+    }
+
     /// Whether a client that asks with these fields is told of a refusal for the moment by an event, in this form: a browser
     /// that is answered 503, 429 or 204 never comes back.
     #[must_use]
@@ -91,7 +100,7 @@ impl StreamRequest {
     }
 
     /// What is asked for; none: it is a poll. Also whether patches are wanted.
-    pub(super) fn parse(fields: &HeaderMap, query: &str) -> Result<Option<(Self, bool)>, Problem> {
+    pub(crate) fn parse(fields: &HeaderMap, query: &str) -> Result<Option<(Self, bool)>, Problem> {
         let Some(form) = Form::asked(fields) else { return Ok(None) };
         let mut life = query::seconds_of(query, LIFE)?.unwrap_or(STREAM_LIFE).min(STREAM_LIFE_MAX);
         if let Some(expected) = envoy_timeout(fields) {
@@ -106,14 +115,20 @@ impl StreamRequest {
 /// The state that the client has: that of `Last-Event-ID`, where there is such a field, else `since`. What cannot be one of our
 /// ids is the null state.
 pub(super) fn begins_at(fields: &HeaderMap, since: Option<Since>) -> Option<Since> {
-    match fields.get(LAST_EVENT_ID).filter(|value| !value.is_empty() && value.len() <= ID_BYTES) {
-        Some(value) => value.to_str().ok().and_then(Since::parse),
+    match last_event(fields) {
+        Some(text) => Since::parse(&text),
         None => since,
     }
 }
 
+/// `Last-Event-ID`; one that is empty, or too long to be ours, counts as none.
+pub(crate) fn last_event(fields: &HeaderMap) -> Option<std::borrow::Cow<'_, str>> {
+    let value = fields.get(LAST_EVENT_ID).filter(|value| !value.is_empty() && value.len() <= ID_BYTES)?;
+    Some(String::from_utf8_lossy(value.as_bytes()))
+}
+
 /// One of the values that a parameter may have; absent: false.
-fn chosen(query: &str, name: &'static str, values: &[(&str, bool)]) -> Result<bool, Problem> {
+pub(crate) fn chosen(query: &str, name: &'static str, values: &[(&str, bool)]) -> Result<bool, Problem> {
     let Some(value) = query::value_of(query, name)? else { return Ok(false) };
     let found = values.iter().find(|(text, _)| *text == value);
     found.map(|(_, is)| *is).ok_or_else(|| {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use http::{HeaderMap, header};
 
-use crate::access::policy::{Allowance, ExchangeVerb};
+use crate::access::policy::{Allowance, ExchangeVerb, TopicVerb};
 use crate::access::{Caller, Credential, Loss, Policy, Refusal, Tokens};
 use crate::authentication::{Answer, Authentication, Peer, Schemes, Withdrawals};
 use crate::authorization::{Allowed, Authorization, Decision, Denied};
@@ -43,6 +43,8 @@ pub(in crate::http) enum Target {
     Operation(Arc<config::Operation>),
     /// An exchange with this name, to which it does this.
     Exchange(ExchangeVerb, Arc<str>),
+    /// A topic with this name, to which it does this.
+    Topic(TopicVerb, Arc<str>),
     /// Nothing is at its path, which is this.
     Nothing(Box<str>),
     /// Not all operations are known yet, and none of those that are has its path.
@@ -187,6 +189,7 @@ impl Access {
         let decision = match target {
             Target::Operation(operation) => self.authorization.decide(caller, &operation.name, &operation.access),
             Target::Exchange(verb, name) => self.authorization.decide_exchange(caller, *verb, name),
+            Target::Topic(verb, name) => self.authorization.decide_topic(caller, *verb, name),
             Target::Nothing(path) => self.authorization.decide_nothing(caller, path),
             // Its operation may come, and who is told 403 meanwhile would not try again.
             Target::NotKnownYet if caller != Caller::Anonymous || self.authorization.allows_anonymous() => {
@@ -293,8 +296,8 @@ impl Future for Judged {
 fn forbidden() -> Problem {
     Problem::new(
         Kind::Forbidden,
-        "you may not do this, or there is nothing here: ask the operator for a rule that names you and the operation (get) or the \
-         exchange (submit, work)",
+        "you may not do this, or there is nothing here: ask the operator for a rule that names you and the operation (get), the \
+         exchange (submit, work) or the topic (get, publish)",
     )
 }
 

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::access::Access;
+use super::client_address;
 use super::connection::ConnectionState;
 use super::describe::slot;
 use super::head::Framing;
@@ -39,7 +40,6 @@ use crate::exchange::workers::WorkerDetails;
 use crate::lifecycle::stop;
 use crate::protocol::fields::IDEMPOTENCY_KEY;
 
-mod address;
 mod bodies;
 mod claims;
 mod consumer;
@@ -227,7 +227,7 @@ impl Received<'_> {
         if let Some(identity) = self.caller.identity() {
             return Arc::clone(identity);
         }
-        address::of_client(&self.parts.headers, self.peer.ip(), &self.exchanges.trusted).to_string().into()
+        client_address::of_client(&self.parts.headers, self.peer.ip(), &self.exchanges.trusted).to_string().into()
     }
 
     /// The worker that sends it, with so many slots.
@@ -284,7 +284,7 @@ impl<'a> Arrived<'a> {
 
 impl Answered {
     /// An answer to a request of which nothing is left to be read.
-    fn of(response: Response<Body>) -> Self {
+    pub(super) fn of(response: Response<Body>) -> Self {
         Self { response, is_read: true, held: Duration::ZERO }
     }
 }

@@ -45,6 +45,7 @@ pub mod socket;
 #[cfg(test)]
 mod tests;
 pub mod threads;
+mod topics;
 pub mod written;
 
 pub use event_loop::EventLoop;

@@ -11,6 +11,8 @@ pub enum Route {
     Describe,
     /// An exchange.
     Exchange,
+    /// A topic.
+    Topic,
     /// The app behind.
     App,
     /// Neither: 404, or 503 while not all operations are known.
@@ -21,7 +23,7 @@ pub enum Route {
 
 impl Route {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Describe, Self::Exchange, Self::App, Self::None, Self::Refused];
+    pub const ALL: [Self; 6] = [Self::Describe, Self::Exchange, Self::Topic, Self::App, Self::None, Self::Refused];
 
     /// The metric label.
     #[must_use]
@@ -29,6 +31,7 @@ impl Route {
         match self {
             Self::Describe => "describe",
             Self::Exchange => "exchange",
+            Self::Topic => "topic",
             Self::App => "app",
             Self::None => "none",
             Self::Refused => "refused",
@@ -38,17 +41,17 @@ impl Route {
 
 /// Codes that are counted one by one; others by class.
 const CODES: [&str; EXACT + 4] = [
-    "200", "202", "204", "303", "304", "400", "401", "403", "404", "405", "409", "410", "413", "415", "417", "422",
-    "426", "429", "431", "501", "502", "503", "504", "1xx", "2xx", "3xx", "4xx",
+    "200", "201", "202", "204", "303", "304", "400", "401", "403", "404", "405", "409", "410", "413", "415", "417",
+    "422", "426", "429", "431", "501", "502", "503", "504", "1xx", "2xx", "3xx", "4xx",
 ];
 /// How many come before the classes.
-const EXACT: usize = 23;
+const EXACT: usize = 24;
 
 /// The counters of the front, each resolved once.
 #[derive(Debug, Clone)]
 pub struct Metrics {
-    requests: [[IntCounter; CODES.len() + 1]; 5],
-    bytes: [IntCounter; 5],
+    requests: [[IntCounter; CODES.len() + 1]; Route::ALL.len()],
+    bytes: [IntCounter; Route::ALL.len()],
     /// Connections open.
     pub connections: IntGauge,
     /// Connections refused, since as many as are allowed are open.

@@ -6,9 +6,12 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::Response;
 use http_body::{Frame, SizeHint};
+use tokio::time::Duration;
 
 use super::exchange::WorkerBody;
 use super::proxy::{BodyError, ProxyBody};
+use super::topic::TopicBody;
+use crate::bounds::STREAM_STALLED;
 use crate::describe::Answer;
 use crate::exchange::body::BodyError as ExchangeBodyError;
 use crate::hub::FanOutGuard;
@@ -26,6 +29,15 @@ pub fn response(answer: Answer, fan_out: Option<FanOutGuard>) -> Response<Body> 
 }
 
 impl Body {
+    /// How long its client may make no room for what has come; none: that is for who sends it to know.
+    #[must_use]
+    pub fn patience(&self) -> Option<Duration> {
+        match self {
+            Self::Topic(_) => Some(STREAM_STALLED),
+            Self::Empty | Self::Whole { .. } | Self::App(_) | Self::Exchange(_) => None,
+        }
+    }
+
     /// How many bytes it has, where that is known.
     #[must_use]
     pub fn length(&self) -> Option<u64> {
@@ -60,6 +72,8 @@ pub enum Body {
     App(ProxyBody),
     /// What a worker answers, or what it is asked.
     Exchange(WorkerBody),
+    /// What readers of a topic are told.
+    Topic(TopicBody),
 }
 
 impl http_body::Body for Body {
@@ -79,6 +93,7 @@ impl http_body::Body for Body {
             Self::Exchange(body) => {
                 Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(BrokenAnswer::Exchange)))
             }
+            Self::Topic(body) => body.poll_part(cx).map(|part| part.map(|part| Ok(Frame::data(part)))),
         }
     }
 
@@ -88,6 +103,7 @@ impl http_body::Body for Body {
             Self::Whole { bytes, .. } => bytes.is_none(),
             Self::App(body) => body.is_end_stream(),
             Self::Exchange(body) => body.is_end_stream(),
+            Self::Topic(_) => false,
         }
     }
 
@@ -97,6 +113,7 @@ impl http_body::Body for Body {
             Self::Whole { bytes, .. } => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Self::App(body) => body.size_hint(),
             Self::Exchange(body) => body.size_hint(),
+            Self::Topic(_) => SizeHint::default(),
         }
     }
 }

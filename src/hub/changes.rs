@@ -69,6 +69,13 @@ pub struct Mailbox {
     waker: AtomicWaker,
 }
 
+/// Something that changes beside operations, and the mailboxes of those who follow it.
+#[derive(Debug)]
+pub struct Announcer {
+    id: ViewId,
+    followers: Followers,
+}
+
 /// The mailboxes of an operation.
 #[derive(Debug, Default)]
 pub(super) struct Followers(Mutex<Vec<Weak<Mailbox>>>);
@@ -101,6 +108,31 @@ impl Change {
     #[must_use]
     pub fn guard(&self) -> Option<FanOutGuard> {
         self.fan_out.as_ref().map(|fan_out| FanOutGuard::of_change(Arc::clone(fan_out)))
+    }
+}
+
+impl Announcer {
+    /// Nobody follows it yet.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "each is another one")]
+    pub fn new() -> Self {
+        Self { id: ViewId::next(), followers: Followers::default() }
+    }
+
+    /// Names it in [`What::Touched`].
+    #[must_use]
+    pub fn id(&self) -> ViewId {
+        self.id
+    }
+
+    /// From now on its changes are left in this mailbox too.
+    pub fn follow(&self, mailbox: &Arc<Mailbox>) {
+        self.followers.add(mailbox);
+    }
+
+    /// It has changed.
+    pub fn tell(&self) {
+        self.followers.tell(Change::of(What::Touched { whole: self.id, parts: Box::default() }));
     }
 }
 

@@ -1,13 +1,13 @@
-//! How many requests are parked at an operation, and how many may be.
+//! How many requests are parked at an operation or a topic, and how many may be.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-/// The limit of parked requests of an operation, and how many there are.
+/// The limit of parked requests of an operation or a topic, and how many there are.
 #[derive(Debug)]
-pub(super) struct Parking {
+pub struct Parking {
     parked: AtomicUsize,
     limit: AtomicUsize,
     gauge: prometheus::IntGauge,
@@ -28,7 +28,9 @@ pub struct Full {
 }
 
 impl Parking {
-    pub(super) fn new(limit: usize, gauge: prometheus::IntGauge) -> Self {
+    /// None yet, of so many at most, which the gauge counts.
+    #[must_use]
+    pub fn new(limit: usize, gauge: prometheus::IntGauge) -> Self {
         Self { parked: AtomicUsize::new(0), limit: AtomicUsize::new(limit), gauge, emptied: Notify::new() }
     }
 
@@ -38,12 +40,13 @@ impl Parking {
     }
 
     /// How many are parked.
-    pub(super) fn parked(&self) -> usize {
+    #[must_use]
+    pub fn parked(&self) -> usize {
         self.parked.load(Ordering::Relaxed)
     }
 
     /// Waits until no request is parked.
-    pub(super) async fn emptied(&self) {
+    pub async fn emptied(&self) {
         loop {
             // Registered before the look, so that the last one to leave is not missed.
             let mut emptied = std::pin::pin!(self.emptied.notified());
@@ -57,7 +60,8 @@ impl Parking {
 }
 
 impl ParkPermit {
-    pub(super) fn take(parking: &Arc<Parking>) -> Result<Self, Full> {
+    /// One more, where the limit is not reached.
+    pub fn take(parking: &Arc<Parking>) -> Result<Self, Full> {
         let limit = parking.limit.load(Ordering::Relaxed);
         let take = |now: usize| (now < limit).then_some(now + 1);
         if parking.parked.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_err() {

@@ -58,6 +58,12 @@ pub const EXCHANGE_REDIRECT: HeaderName = HeaderName::from_static("exchange-redi
 pub const EXCHANGE_COMPLETED: HeaderName = HeaderName::from_static("exchange-completed");
 /// From consumers: names a request, so that a repeated one is the same.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// To publishers: `true` where the message was published before, by the same key.
+pub const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+/// To readers of a topic: the first message that is kept.
+pub const TOPIC_FIRST: HeaderName = HeaderName::from_static("topic-first");
+/// To readers of a topic: the last message.
+pub const TOPIC_LAST: HeaderName = HeaderName::from_static("topic-last");
 /// From consumers: the urgency (RFC 9218).
 pub const PRIORITY: HeaderName = HeaderName::from_static("priority");
 /// To consumers: where the state of the work is.

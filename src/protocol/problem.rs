@@ -40,6 +40,9 @@
 //! | already-completed | 409 | the author of the worker: one answer for a claim |
 //! | superseded | 409 | the author of the worker: one poll for a slot |
 //! | upgrade-required | 426 | the author of the worker: `Upgrade: ptth` over HTTP/1.1 |
+//! | publish-rate | 429 | the publisher: sends it again after `Retry-After`; the operator: the rate named |
+//! | history-gone | 410 | the reader: begins anew; it has missed messages, and asked to be told so |
+//! | foreign-origin | 403 | the author of the page: asks from the origin of the server; an `Idempotency-Key` beside cookies |
 //! | loop | 508 | the operator: relays that ask each other |
 //! | loopback-only | 403 | the operator, on the admin port: asks from the same host |
 
@@ -147,6 +150,12 @@ kinds! {
     NotClaimed = SERVICE_UNAVAILABLE "not-claimed" "No worker took the request in time";
     /// The replicas of an exchange could not be told of the request in time.
     NotStored = SERVICE_UNAVAILABLE "not-stored" "What replicas share could not be reached in time";
+    /// The client has published as fast as it may.
+    PublishRate = TOO_MANY_REQUESTS "publish-rate" "Too many messages of this client were published";
+    /// Messages after the one that the reader has read are not kept any more.
+    HistoryGone = GONE "history-gone" "Messages were missed";
+    /// A page of another origin has sent the request, or one of this origin could have been made to.
+    ForeignOrigin = FORBIDDEN "foreign-origin" "Pages of other origins may not do this";
     /// A worker took the request, and its answer did not come in time.
     WorkerTooSlow = GATEWAY_TIMEOUT "worker-too-slow" "The worker did not answer in time";
     /// The worker is gone, which may have begun.

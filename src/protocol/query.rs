@@ -26,6 +26,21 @@ pub const PING: &str = "ping";
 /// Of a stream: `json-patch` for patches.
 pub const DELTA: &str = "delta";
 
+/// Of a topic: where a reader begins that has read nothing, `earliest` or `latest`.
+pub const FROM: &str = "from";
+/// Of a topic: how many of the last messages such a reader is given.
+pub const TAIL: &str = "tail";
+/// Of a topic: how many messages a poll is given at most.
+pub const LIMIT: &str = "limit";
+/// Of a topic: how many bytes of messages a poll is given.
+pub const MAX_BYTES: &str = "max-bytes";
+/// Of a topic: `close` where a reader that has missed messages does not go on.
+pub const ON_GAP: &str = "on-gap";
+/// Of a topic: `1` where events carry the whole object of a message.
+pub const ENVELOPE: &str = "envelope";
+/// Of a topic: who publishes, where no credential and no `Agent-Id` says it.
+pub const NAME: &str = "name";
+
 /// The parameters that have a meaning here; others are only handed on in `Link`.
 pub const PARAMETERS: [&str; 8] = [SINCE, WAIT, SELECT, REJECTED, APPLYING, LIFE, PING, DELTA];
 
@@ -150,6 +165,12 @@ fn pairs(text: &str) -> impl Iterator<Item = (Vec<u8>, Option<Vec<u8>>)> {
 fn form_decode(text: &str) -> Vec<u8> {
     let spaced = text.replace('+', " ");
     percent_decode(spaced.as_bytes()).collect()
+}
+
+/// The same, as the text of an id.
+pub fn id_of(text: &str, name: &'static str) -> Result<Option<String>, InvalidParameter> {
+    let value = value_of(text, name)?.filter(|value| !value.is_empty());
+    value.map(|value| id_text(name, value.as_bytes())).transpose()
 }
 
 fn id_text(name: &'static str, value: &[u8]) -> Result<String, InvalidParameter> {

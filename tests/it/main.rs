@@ -41,6 +41,7 @@ mod server; // the built binary, started for a test
 mod talk; // a client that sends any bytes, in pieces
 mod tidy; // rules about the source itself
 mod tls; // the built binary over TLS, and openssl and curl as its clients
+mod topic; // messages, and who publishes and reads them
 mod upstream; // the app as a source
 mod versions; // an agent and a server of the version before
 mod worker; // `tidewait worker`, between an exchange and a server

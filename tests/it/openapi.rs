@@ -1,6 +1,7 @@
 //! src/admin/openapi.json says what the code does: parameters, statuses, fields and problems.
 
 mod exchanges; // the paths of exchanges
+mod topics; // the paths of topics
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -58,7 +59,7 @@ fn it_is_openapi_3_1_and_every_component_is_there_and_used() {
     let document = document();
     assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1.")));
     assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
-    assert_eq!(keys(&document["paths"]), names(["/describe"].into_iter().chain(exchanges::PATHS)));
+    assert_eq!(keys(&document["paths"]), names(["/describe", topics::PATH].into_iter().chain(exchanges::PATHS)));
     let mut used = Names::new();
     references(&document, &mut used);
     let components = document["components"].as_object().expect("components").iter();
@@ -136,7 +137,11 @@ fn methods(kind: Kind) -> &'static [&'static str] {
         | Kind::ClaimGone
         | Kind::AlreadyCompleted
         | Kind::Superseded
-        | Kind::UpgradeRequired => &[],
+        | Kind::UpgradeRequired
+        // Of topics: see there.
+        | Kind::PublishRate
+        | Kind::HistoryGone
+        | Kind::ForeignOrigin => &[],
     }
 }
 

@@ -1,7 +1,8 @@
 //! PURE. Every field that a configuration file knows, and the setting that each gives.
 
 use super::exchange::EXCHANGE;
-use crate::bounds::{ACCESS_OWN_RULES, ACCESS_RULE_ITEMS, ACCESS_RULES, EXCHANGES};
+use super::topic::TOPIC;
+use crate::bounds::{ACCESS_OWN_RULES, ACCESS_RULE_ITEMS, ACCESS_RULES, EXCHANGES, TOPICS};
 
 /// What a field may hold, and the setting that it gives.
 pub(super) enum Kind {
@@ -127,6 +128,7 @@ pub(super) const TOP: Fields = &[
     ),
     ("operations", Kind::OperationsField),
     ("exchanges", AtMost(EXCHANGES, &Objects("exchanges", EXCHANGE))),
+    ("topics", AtMost(TOPICS, &Objects("topics", TOPIC))),
 ];
 
 /// An operation in a file, and the spec of a `DescribeOperation` (which has no namespaces and no name).
@@ -176,6 +178,7 @@ const RULE: Fields = &[
     ("verbs", AtMost(ACCESS_RULE_ITEMS, &Texts("verbs"))),
     ("operations", AtMost(ACCESS_RULE_ITEMS, &Texts("operations"))),
     ("exchanges", AtMost(ACCESS_RULE_ITEMS, &Texts("exchanges"))),
+    ("topics", AtMost(ACCESS_RULE_ITEMS, &Texts("topics"))),
     ("restrict", AtMost(ACCESS_RULE_ITEMS, &Texts("restrict"))),
     ("paths", AtMost(ACCESS_RULE_ITEMS, &Texts("paths"))),
 ];

@@ -5,7 +5,7 @@ use super::super::problem::Problems;
 use super::super::reader::Reader;
 use super::super::{Access, Judges, value};
 use super::tls;
-use crate::access::policy::{ExchangeRule, PathRule, Rule, Verb};
+use crate::access::policy::{InvalidRule, NamedRule, PathRule, Rule, Verb};
 use crate::access::{IdentityFields, Policy, fields};
 use crate::bounds::ACCESS_NAME_BYTES;
 
@@ -40,12 +40,14 @@ pub(super) fn access(reader: &mut Reader<'_>, file: &Layer, on_admin: bool) -> O
     }
     let is_of_path = |layer: &&Layer| layer.contains("paths");
     let (of_paths, others): (Vec<_>, Vec<_>) = layers.unwrap_or_default().iter().partition(is_of_path);
-    let (of_exchanges, of_operations): (Vec<_>, Vec<_>) =
-        others.into_iter().partition(|layer| layer.contains("exchanges"));
+    let (of_exchanges, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|layer| layer.contains("exchanges"));
+    let (of_topics, of_operations): (Vec<_>, Vec<_>) = others.into_iter().partition(|layer| layer.contains("topics"));
     let rules = rules(reader.problems, &of_operations, Of::Process);
     let paths = of_paths.into_iter().map(|layer| path_rule(reader.problems, layer, on_admin)).collect();
-    let exchanges: Vec<_> = of_exchanges.into_iter().map(|layer| exchange_rule(reader.problems, layer)).collect();
-    let of_clients = !of_operations.is_empty() || !exchanges.is_empty();
+    let exchanges: Vec<_> =
+        of_exchanges.into_iter().map(|layer| rule_of(reader.problems, layer, "exchanges")).collect();
+    let topics: Vec<_> = of_topics.into_iter().map(|layer| rule_of(reader.problems, layer, "topics")).collect();
+    let of_clients = !of_operations.is_empty() || !exchanges.is_empty() || !topics.is_empty();
     if layers.is_some() && (of_clients || !asks_on_admin) && !asks {
         reader.problems.push(
             "access.rules",
@@ -68,7 +70,7 @@ pub(super) fn access(reader: &mut Reader<'_>, file: &Layer, on_admin: bool) -> O
     {
         reader.wrong(given, "leaves access.rules without use: write both, or leave the rules out");
     }
-    let policy = Policy { rules, exchanges, paths, anonymous: anonymous? };
+    let policy = Policy { rules, exchanges, topics, paths, anonymous: anonymous? };
     Some(Access {
         tokens,
         users,
@@ -127,7 +129,7 @@ fn rules(problems: &mut Problems, layers: &[&Layer], of: Of) -> Vec<Rule> {
             let or = if of_rule.contains("restrict") {
                 ""
             } else {
-                ", or paths of the admin port or exchanges in their place"
+                ", or paths of the admin port, exchanges or topics in their place"
             };
             of_rule.wrong_field("operations", &format!("is missing or empty: list at least one{or}"));
         }
@@ -146,29 +148,32 @@ fn rules(problems: &mut Problems, layers: &[&Layer], of: Of) -> Vec<Rule> {
     rules
 }
 
-/// A rule about exchanges.
-fn exchange_rule(problems: &mut Problems, layer: &Layer) -> ExchangeRule {
+/// A rule about what this field lists: exchanges, or topics.
+fn rule_of<V>(problems: &mut Problems, layer: &Layer, kind: &str) -> NamedRule<V>
+where
+    V: std::str::FromStr<Err = InvalidRule>,
+{
     let mut of_rule = Reader { layers: vec![layer], problems };
-    needs(&mut of_rule, &["subjects", "verbs", "exchanges"]);
-    for field in ["operations", "restrict"] {
-        if of_rule.contains(field) {
-            of_rule.wrong_field(
-                field,
-                "is of no use beside exchanges: a rule is about operations or about exchanges, so write two",
-            );
+    needs(&mut of_rule, &["subjects", "verbs", kind]);
+    for field in ["operations", "restrict", "topics"] {
+        if field != kind && of_rule.contains(field) {
+            let subject = if field == "restrict" { "operations" } else { field };
+            let message =
+                format!("is of no use beside {kind}: a rule is about {subject} or about {kind}, so write two");
+            of_rule.wrong_field(field, &message);
         }
     }
     let subjects = of_rule.list("subjects", |text| text.parse().map_err(|error| format!("{error}")));
     let verbs = of_rule.list("verbs", |text| text.parse().map_err(|error| format!("{error}")));
-    let exchanges = of_rule.list("exchanges", |text| text.parse().map_err(|error| format!("{error}")));
-    ExchangeRule { subjects, verbs, exchanges }
+    let names = of_rule.list(kind, |text| text.parse().map_err(|error| format!("{error}")));
+    NamedRule { subjects, verbs, names }
 }
 
 /// A rule about paths of the admin port. `asks`: other hosts are asked there who they are.
 fn path_rule(problems: &mut Problems, layer: &Layer, asks: bool) -> PathRule {
     let mut of_rule = Reader { layers: vec![layer], problems };
     needs(&mut of_rule, &["subjects", "verbs", "paths"]);
-    for field in ["operations", "exchanges", "restrict"] {
+    for field in ["operations", "exchanges", "topics", "restrict"] {
         if of_rule.contains(field) {
             of_rule.wrong_field(
                 field,

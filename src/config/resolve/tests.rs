@@ -53,6 +53,7 @@ fn the_defaults_are_a_configuration() {
         file_roots: Vec::new(),
         controller: None,
         exchanges: Vec::new(),
+        topics: Vec::new(),
         nats: None,
         operations: vec![Operation::example("describe", "/describe")],
     };

@@ -75,6 +75,32 @@ pub fn retry(form: Form, (least, most): (u64, u64), chance: f64, out: &mut Vec<u
     }
 }
 
+/// After which time a client that loses its stream comes back, in milliseconds, where it is not told another one.
+pub const RETRY: (u64, u64) = (2000, 5000);
+
+/// The bytes of an event, with the time after which its client is to come back. `chance` is in 0..1.
+#[must_use]
+pub fn written(event: &Event<'_>, form: Form, pings: bool, chance: f64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let range = match event {
+        Event::Busy(seconds) => Some((u64::from(*seconds) * 1000, u64::from(*seconds) * 2000 + 1000)),
+        Event::Move(within) => Some((0, within * 1000)),
+        Event::State(..)
+        | Event::Patch { .. }
+        | Event::Opaque(..)
+        | Event::Same(_)
+        | Event::Age(_)
+        | Event::Ping
+        | Event::Auth(_)
+        | Event::End(_) => None,
+    };
+    if let Some(range) = range {
+        retry(form, range, chance, &mut bytes);
+    }
+    event.write(form, pings, &mut bytes);
+    bytes
+}
+
 impl Event<'_> {
     /// Writes it. `pings`: silence is broken by events.
     pub fn write(&self, form: Form, pings: bool, out: &mut Vec<u8>) {

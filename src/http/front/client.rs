@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::exchange::Parked;
 use super::place::Place;
+use super::topics::{Reading, TopicRequest};
 use crate::http::Record;
 use crate::http::head::Reader;
 use crate::http::metrics::SlowReader;
@@ -71,6 +72,8 @@ pub(super) enum Phase {
     Poll(Waits),
     /// A request to an exchange is parked.
     Exchange(Box<Parked>),
+    /// A request to read a topic waits.
+    Topic(TopicRequest),
     /// The client takes an answer slowly.
     Writing(Box<Unsent>),
     /// The last answer and a FIN are sent: what still comes is dropped.
@@ -86,6 +89,8 @@ pub(super) struct Unsent {
     pub(super) sent: usize,
     /// Whether the connection ends with it.
     pub(super) ends: bool,
+    /// The reader of a topic, which goes on once all is sent.
+    pub(super) reading: Option<Box<Reading>>,
     /// Kept until all is sent.
     pub(super) _fan_out: Option<FanOutGuard>,
     pub(super) _slow: SlowReader,
@@ -104,6 +109,11 @@ impl<S> Client<S> {
             idle_since: now,
             flags: Flags::default(),
         }
+    }
+
+    /// Whether what it is sent is a part of a stream.
+    pub(super) fn reads_stream(&self) -> bool {
+        self.stream.is_some() || matches!(&self.phase, Phase::Writing(unsent) if unsent.reading.is_some())
     }
 
     /// How many bytes belong to no request so far.

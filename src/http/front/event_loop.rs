@@ -15,6 +15,7 @@ use super::inbox::{Inbox, Message};
 use super::known::KnownHeads;
 use super::place::Place;
 use super::poller::{Poller, Ready};
+use super::topics::Readers;
 use super::written::Written;
 use crate::bounds::{HEAD_BYTES, SLICE};
 use crate::http::Router;
@@ -30,7 +31,7 @@ pub struct EventLoop<P: Poller> {
     pub(super) router: Arc<Router>,
     pub(super) poller: P,
     pub(super) inbox: Arc<Inbox<P>>,
-    mailbox: Arc<Mailbox>,
+    pub(super) mailbox: Arc<Mailbox>,
     pub(super) stop: stop::Watch,
     pub(super) phase: stop::Phase,
     /// Where tasks run that work for a connection.
@@ -39,6 +40,7 @@ pub struct EventLoop<P: Poller> {
     pub(super) clients: Slab<Client<P::Socket>>,
     pub(super) timers: Timers,
     pub(super) polls: Polls<Written>,
+    pub(super) readers: Readers,
     pub(super) known: KnownHeads,
     /// Connections to look at without an event.
     again: VecDeque<u32>,
@@ -113,6 +115,7 @@ impl<P: Poller> EventLoop<P> {
             poller,
             inbox,
             polls: Polls::new(Parked::new(Arc::clone(&mailbox), phase, now)),
+            readers: Readers::default(),
             mailbox,
             stop,
             phase,
@@ -145,7 +148,7 @@ impl<P: Poller> EventLoop<P> {
     /// Whether there is work to do at once.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        !self.again.is_empty() || self.polls.parked.is_due()
+        !self.again.is_empty() || self.polls.parked.is_due() || self.readers.are_due()
     }
 
     /// When there is work, if nothing happens before.
@@ -181,9 +184,11 @@ impl<P: Poller> EventLoop<P> {
         if std::mem::take(&mut self.has_withdrawn) {
             self.polls.on_withdrawal(&self.router.access);
             self.exchanges_withdrawn();
+            self.readers_withdrawn();
         }
         for change in std::mem::take(&mut self.changes) {
             self.polls.on_change(&change);
+            self.readers.on_change(&change);
         }
         for message in std::mem::take(&mut self.messages) {
             self.on_message(message);
@@ -200,6 +205,7 @@ impl<P: Poller> EventLoop<P> {
             self.on_deadline(key);
         }
         self.release(SLICE);
+        self.release_readers(SLICE);
     }
 
     /// Runs a task that works for a connection.
@@ -218,6 +224,7 @@ impl<P: Poller> EventLoop<P> {
             Message::Returned(back) => self.returned(back),
             Message::Found(found) => self.found(found),
             Message::Changed(client) => self.exchange_changed(client),
+            Message::Judged(client, found) => self.reader_found(client, *found),
         }
     }
 
@@ -243,6 +250,7 @@ impl<P: Poller> EventLoop<P> {
         for key in keys {
             self.await_head(key);
             self.exchange_drains(key);
+            self.reader_drains(key);
         }
     }
 
@@ -258,6 +266,7 @@ impl<P: Poller> EventLoop<P> {
             }
             Phase::Lingering => self.close(key),
             Phase::Exchange(_) => self.exchange_over(key),
+            Phase::Topic(_) => self.reader_due(key),
             // It has a deadline of its own, if any.
             Phase::Poll(_) => {}
         }
@@ -277,7 +286,7 @@ impl<P: Poller> EventLoop<P> {
             match client.phase {
                 Phase::Lingering => return self.drop_input(key),
                 Phase::Head => self.go_on(key),
-                Phase::Poll(_) | Phase::Exchange(_) | Phase::Writing(_) => {}
+                Phase::Poll(_) | Phase::Exchange(_) | Phase::Topic(_) | Phase::Writing(_) => {}
             }
             self.read(key);
         }

@@ -191,7 +191,9 @@ impl<P: Poller> EventLoop<P> {
                 let begun = Begun { progress: Progress::Parked(request), record };
                 self.lend(key, [&head, rest].concat(), passed, Some(begun));
             }
-            other @ (Phase::Head | Phase::Poll(_) | Phase::Writing(_) | Phase::Lingering) => client.phase = other,
+            other @ (Phase::Head | Phase::Poll(_) | Phase::Topic(_) | Phase::Writing(_) | Phase::Lingering) => {
+                client.phase = other;
+            }
         }
     }
 }

@@ -8,6 +8,8 @@ use futures::task::AtomicWaker;
 
 use super::place::Place;
 use super::poller::Poller;
+use crate::describe::Problem;
+use crate::http::access::Admitted;
 use crate::http::polls::{ClientRef, Found};
 use crate::http::stream::Back;
 
@@ -31,6 +33,8 @@ pub enum Message<P: Poller> {
     Found(Found),
     /// There may be something to do for the request of this client, which is parked.
     Changed(ClientRef),
+    /// It is known who wants to read a topic, and whether that one may.
+    Judged(ClientRef, Box<Result<Admitted, Problem>>),
 }
 
 impl<P: Poller> Default for Inbox<P> {

@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice};
 
-use super::client::{Phase, Unsent};
+use super::client::{Client, Phase, Unsent};
 use super::event_loop::EventLoop;
 use super::poller::Poller;
 use super::written::Written;
@@ -59,7 +59,8 @@ impl<P: Poller> EventLoop<P> {
         let Some(client) = self.clients.get_mut(key as usize) else { return };
         let (head, body) = (written.head.clone(), written.body.clone());
         let slow = SlowReader::new(&self.router.metrics.slow_readers);
-        client.phase = Phase::Writing(Box::new(Unsent { head, body, sent, ends, _fan_out: fan_out, _slow: slow }));
+        client.phase =
+            Phase::Writing(Box::new(Unsent { head, body, sent, ends, reading: None, _fan_out: fan_out, _slow: slow }));
         self.await_room(key);
         // Only a write that was refused is followed by an event.
         self.write_on(key);
@@ -74,9 +75,13 @@ impl<P: Poller> EventLoop<P> {
                 Ok(sent) => {
                     unsent.sent += sent;
                     if unsent.is_sent() {
-                        let ends = unsent.ends;
+                        let (ends, reading) = (unsent.ends, unsent.reading.take());
                         client.phase = Phase::Head;
-                        return self.is_written(key, ends);
+                        self.is_written(key, ends);
+                        if let Some(reading) = reading {
+                            self.reader_written(key, reading);
+                        }
+                        return;
                     }
                     self.await_room(key);
                 }
@@ -87,8 +92,8 @@ impl<P: Poller> EventLoop<P> {
     }
 
     /// Sets how long the client may take nothing.
-    fn await_room(&mut self, key: u32) {
-        let is_stream = self.clients.get(key as usize).is_some_and(|client| client.stream.is_some());
+    pub(super) fn await_room(&mut self, key: u32) {
+        let is_stream = self.clients.get(key as usize).is_some_and(Client::reads_stream);
         let patience = if is_stream { STREAM_STALLED } else { SLOW_READER };
         self.timers.set(key, Some(self.now + patience));
     }
@@ -140,6 +145,7 @@ impl<P: Poller> EventLoop<P> {
 
     /// Closes a connection, whatever it is doing.
     pub(super) fn close(&mut self, key: u32) {
+        self.reader_closes(key);
         let Some(client) = self.clients.try_remove(key as usize) else { return };
         self.timers.set(key, None);
         if let Phase::Poll(Waits::Parked(parked)) = client.phase {

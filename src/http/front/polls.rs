@@ -146,7 +146,7 @@ impl<P: Poller> Owner for EventLoop<P> {
         let client = self.clients.get_mut(key as usize)?;
         match std::mem::replace(&mut client.phase, Phase::Head) {
             Phase::Poll(waits) => Some(waits),
-            other @ (Phase::Head | Phase::Exchange(_) | Phase::Writing(_) | Phase::Lingering) => {
+            other @ (Phase::Head | Phase::Exchange(_) | Phase::Topic(_) | Phase::Writing(_) | Phase::Lingering) => {
                 client.phase = other;
                 None
             }

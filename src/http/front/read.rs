@@ -48,7 +48,7 @@ impl<P: Poller> EventLoop<P> {
                 self.read(key);
             }
             Phase::Exchange(_) if ended => self.exchange_ended(key),
-            Phase::Head | Phase::Poll(_) | Phase::Exchange(_) => self.read(key),
+            Phase::Head | Phase::Poll(_) | Phase::Exchange(_) | Phase::Topic(_) => self.read(key),
         }
     }
 
@@ -59,7 +59,7 @@ impl<P: Poller> EventLoop<P> {
             Phase::Lingering => true,
             // Nothing of a body is read before somebody wants it.
             Phase::Exchange(parked) => client.flags.half_closed || parked.has_body(),
-            Phase::Head | Phase::Poll(_) | Phase::Writing(_) => client.flags.half_closed,
+            Phase::Head | Phase::Poll(_) | Phase::Topic(_) | Phase::Writing(_) => client.flags.half_closed,
         };
         if is_over || !client.flags.unread || client.pending() >= HEAD_BYTES {
             return;
@@ -202,6 +202,9 @@ impl<P: Poller> EventLoop<P> {
                 if let Some(operation) = self.router.operation(bytes, &passed) {
                     *used += passed.length;
                     self.poll(key, &bytes[..passed.length], &passed, operation);
+                } else if let Some(topic) = self.router.topic_read(bytes, &passed) {
+                    *used += passed.length;
+                    self.read_topic(key, &bytes[..passed.length], &passed, topic);
                 } else if self.is_refused_nothing(key, &bytes[..passed.length], &passed) {
                     *used += passed.length;
                 } else {
@@ -249,6 +252,7 @@ impl<P: Poller> EventLoop<P> {
         match client.phase {
             Phase::Poll(Waits::Parked(parked)) => self.half_closes(parked),
             Phase::Exchange(_) => self.resume(key),
+            Phase::Topic(_) => self.reader_half_closed(key),
             Phase::Head => self.go_on(key),
             Phase::Lingering => self.close(key),
             Phase::Poll(Waits::Judging(_) | Waits::Confirming(_) | Waits::Making(_)) | Phase::Writing(_) => {}

@@ -10,6 +10,7 @@ use h2::{Reason, SendStream};
 use http::{HeaderValue, Method, Request, header};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
+use tokio::time::{Duration, timeout};
 
 use super::Reset;
 use super::respond::{self, Piece};
@@ -20,8 +21,13 @@ use crate::http::request_body::RequestBody;
 use crate::http::response::Body;
 use crate::room::room;
 
-/// The client has given the stream up, or is gone.
-struct GivenUp;
+/// Why an answer is not sent to its end.
+enum GivenUp {
+    /// The client has given the stream up, or is gone.
+    Gone,
+    /// It has made no room for long.
+    Stalled,
+}
 
 /// Answers a request.
 pub(super) async fn run(
@@ -32,6 +38,7 @@ pub(super) async fn run(
     mut answering: Answering,
 ) {
     let is_head = request.method() == Method::HEAD;
+    let slow_readers_cut = router.metrics.slow_readers_cut.clone();
     let response = tokio::select! {
         biased;
         response = router.handle(request, &connection) => response,
@@ -49,11 +56,14 @@ pub(super) async fn run(
     }
     match respond.send_response(respond::head(parts.status, parts.headers, &Date::now()), ended) {
         Ok(_) if ended => {}
-        Ok(mut stream) => {
-            if let Err(GivenUp) = send(&mut stream, body).await {
-                tracing::trace!("a stream has ended before its answer");
+        Ok(mut stream) => match send(&mut stream, body).await {
+            Ok(()) => {}
+            Err(GivenUp::Gone) => tracing::trace!("a stream has ended before its answer"),
+            Err(GivenUp::Stalled) => {
+                slow_readers_cut.inc();
+                stream.send_reset(Reason::CANCEL);
             }
-        }
+        },
         Err(error) => {
             tracing::debug!(%error, "an answer cannot be sent");
             respond.send_reset(Reason::INTERNAL_ERROR);
@@ -63,10 +73,11 @@ pub(super) async fn run(
 
 /// Sends a body as it comes, as far as the client has room for it.
 async fn send(stream: &mut SendStream<Piece>, mut body: Body) -> Result<(), GivenUp> {
+    let patience = body.patience();
     loop {
         let frame = tokio::select! {
             biased;
-            _ = poll_fn(|cx| stream.poll_reset(cx)) => return Err(GivenUp),
+            _ = poll_fn(|cx| stream.poll_reset(cx)) => return Err(GivenUp::Gone),
             frame = body.frame() => frame,
         };
         match frame {
@@ -78,14 +89,14 @@ async fn send(stream: &mut SendStream<Piece>, mut body: Body) -> Result<(), Give
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => {
                     let is_last = body.is_end_stream();
-                    write(stream, data, is_last).await?;
+                    write(stream, data, is_last, patience).await?;
                     if is_last {
                         return Ok(());
                     }
                 }
                 Err(frame) => {
                     let Ok(trailers) = frame.into_trailers() else { continue };
-                    return stream.send_trailers(trailers).map_err(|_| GivenUp);
+                    return stream.send_trailers(trailers).map_err(|_| GivenUp::Gone);
                 }
             },
         }
@@ -93,9 +104,19 @@ async fn send(stream: &mut SendStream<Piece>, mut body: Body) -> Result<(), Give
 }
 
 /// Sends what the client has room for, until all is sent.
-async fn write(stream: &mut SendStream<Piece>, mut data: Bytes, is_last: bool) -> Result<(), GivenUp> {
+async fn write(
+    stream: &mut SendStream<Piece>,
+    mut data: Bytes,
+    is_last: bool,
+    patience: Option<Duration>,
+) -> Result<(), GivenUp> {
     while !data.is_empty() {
-        let room = room(stream, data.len()).await.ok_or(GivenUp)?;
+        let room = room(stream, data.len());
+        let room = match patience {
+            Some(patience) => timeout(patience, room).await.map_err(|_| GivenUp::Stalled)?,
+            None => room.await,
+        };
+        let room = room.ok_or(GivenUp::Gone)?;
         let now = data.split_to(room);
         let is_all = data.is_empty();
         give(stream, now, is_last && is_all)?;
@@ -107,7 +128,7 @@ async fn write(stream: &mut SendStream<Piece>, mut data: Bytes, is_last: bool) -
 }
 
 fn give(stream: &mut SendStream<Piece>, data: Bytes, is_last: bool) -> Result<(), GivenUp> {
-    stream.send_data(data.into(), is_last).map_err(|_| GivenUp)
+    stream.send_data(data.into(), is_last).map_err(|_| GivenUp::Gone)
 }
 
 /// The code that tells the client of an error: that of the app's stream, if it was reset.

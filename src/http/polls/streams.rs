@@ -22,7 +22,7 @@ use crate::bounds::{STREAM_AGE, STREAM_SAME};
 use crate::describe::poll::Reason;
 use crate::describe::problem::Kind;
 use crate::describe::request::Report;
-use crate::describe::stream::event::{self, Event};
+use crate::describe::stream::event::{self, Event, RETRY, written};
 use crate::describe::stream::{Form, StreamRequest};
 use crate::describe::{Answer, Decision, PollRequest, Problem};
 use crate::http::describe::{Asking, loss, not_confirmed, nothing};
@@ -34,11 +34,6 @@ mod events;
 
 pub use events::Events;
 use events::Kept;
-
-/// A life is shortened by up to this share of it, so that clients that came together do not come back together.
-const LIFE_JITTER: f64 = 0.1;
-/// After which time a client that loses its stream comes back, in milliseconds, where it is not told another one.
-const RETRY: (u64, u64) = (2000, 5000);
 
 /// A stream that a client reads.
 #[derive(Debug)]
@@ -95,7 +90,7 @@ pub(in crate::http) trait Streams: Owner {
             operation: Arc::clone(operation),
             caller: caller.clone(),
             request: Arc::clone(request),
-            ends: now + asked.life.mul_f64(1.0 - LIFE_JITTER * fastrand::f64()),
+            ends: now + asked.shortened(fastrand::f64()),
             told: now,
             aged: now,
             has_begun: false,
@@ -264,7 +259,7 @@ pub(in crate::http) trait Streams: Owner {
     fn refused_by_event(&mut self, key: u32, parts: &Parts, problem: &Problem) -> bool {
         let form = StreamRequest::refused_by_event(&parts.headers).filter(|_| parts.method == Method::GET);
         let (Some(form), Some(seconds)) = (form, problem.retry_after) else { return false };
-        let written = self.write_part(written(&Event::Busy(seconds), form, false), true);
+        let written = self.write_part(written(&Event::Busy(seconds), form, false, fastrand::f64()), true);
         self.starts(key, form, &written, (Duration::ZERO, None), true);
         true
     }
@@ -272,7 +267,7 @@ pub(in crate::http) trait Streams: Owner {
     /// Sends an event that this client alone gets.
     fn event(&mut self, key: u32, event: &Event<'_>, is_last: bool) {
         let Some(asked) = self.stream(key).and_then(|stream| stream.request.stream.as_deref()) else { return };
-        let bytes = written(event, asked.form, asked.pings);
+        let bytes = written(event, asked.form, asked.pings, fastrand::f64());
         let written = self.write_part(bytes, is_last);
         self.part(key, &written, (Duration::ZERO, None), is_last);
     }
@@ -321,28 +316,6 @@ pub(in crate::http) trait Streams: Owner {
             *slot = None;
         }
     }
-}
-
-/// The bytes of an event, with the time after which its client is to come back.
-fn written(event: &Event<'_>, form: Form, pings: bool) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let retry = match event {
-        Event::Busy(seconds) => Some((u64::from(*seconds) * 1000, u64::from(*seconds) * 2000 + 1000)),
-        Event::Move(within) => Some((0, within * 1000)),
-        Event::State(..)
-        | Event::Patch { .. }
-        | Event::Opaque(..)
-        | Event::Same(_)
-        | Event::Age(_)
-        | Event::Ping
-        | Event::Auth(_)
-        | Event::End(_) => None,
-    };
-    if let Some(range) = retry {
-        event::retry(form, range, fastrand::f64(), &mut bytes);
-    }
-    event.write(form, pings, &mut bytes);
-    bytes
 }
 
 impl<O: Owner + ?Sized> Streams for O {}

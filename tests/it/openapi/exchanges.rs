@@ -40,8 +40,11 @@ fn answered_by(kind: Kind) -> Vec<&'static str> {
         Kind::ClaimGone | Kind::AlreadyCompleted => OF_CLAIMS.to_vec(),
         Kind::Superseded => vec!["claim"],
         Kind::UpgradeRequired => vec!["dialIn"],
-        // Of describe, of connections, and of what is hardly HTTP.
+        // Of describe, of topics, of connections, and of what is hardly HTTP.
         Kind::SelectionNotOffered
+        | Kind::PublishRate
+        | Kind::HistoryGone
+        | Kind::ForeignOrigin
         | Kind::UnsupportedMediaType
         | Kind::NotHeld
         | Kind::ExpectationFailed
@@ -127,7 +130,7 @@ fn its_parameters_are_those_of_exchanges() {
 }
 
 /// That an answer is as the document says.
-fn fits(document: &Value, path: &str, method: &str, reply: &Reply) {
+pub(super) fn fits(document: &Value, path: &str, method: &str, reply: &Reply) {
     let responses = &document["paths"][path][method]["responses"];
     let Some(response) = responses.get(reply.status.to_string()) else {
         return assert!(responses.get("default").is_some(), "{method} {path}: {}", reply.status);

@@ -1,0 +1,144 @@
+//! A message is published: 201 once it is stored as the backend promises.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use http_body::Body as _;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use jiff::Timestamp;
+use tokio::time::{Instant, timeout};
+
+use super::{Topics, origin};
+use crate::access::Caller;
+use crate::bounds::TOPIC_BODY;
+use crate::describe::problem::Kind;
+use crate::describe::request::agent;
+use crate::describe::{Answer, Problem};
+use crate::http::client_address;
+use crate::http::connection::ConnectionState;
+use crate::http::exchange::Answered;
+use crate::http::request_body::RequestBody;
+use crate::http::response::response;
+use crate::protocol::fields::IDEMPOTENCY_REPLAYED;
+use crate::protocol::query::{self, NAME};
+use crate::topic::Topic;
+use crate::topic::core::{Publication, Published, Receipt, Refused};
+use crate::topic::id::MessageId;
+use crate::topic::request::{MediaType, digest, key};
+
+/// Characters of the name of a publisher.
+const NAME_CHARACTERS: usize = 64;
+
+/// Answers a POST.
+pub(super) async fn answer(
+    (topics, topic): (&Topics, &Arc<Topic>),
+    caller: Caller,
+    connection: &ConnectionState,
+    (parts, body): (Parts, RequestBody),
+) -> Answered {
+    match publish((topics, topic), &caller, connection, (parts, body)).await {
+        Ok(published) => Answered::of(response(created(topic, &published), None)),
+        Err((problem, is_read)) => {
+            let answer = Answer::problem(&problem, fastrand::f64());
+            Answered { is_read, ..Answered::of(response(answer, None)) }
+        }
+    }
+}
+
+/// Publishes it. An error: why it is refused, and whether all of the body was read.
+async fn publish(
+    (topics, topic): (&Topics, &Arc<Topic>),
+    caller: &Caller,
+    connection: &ConnectionState,
+    (parts, body): (Parts, RequestBody),
+) -> Result<Published, (Problem, bool)> {
+    let is_empty = body.is_end_stream();
+    let before = |problem: Problem| (problem, is_empty);
+    origin::check(&parts).map_err(before)?;
+    let kind = MediaType::of(&parts.headers).map_err(before)?;
+    let key = key(&parts.headers).map_err(before)?;
+    let by = by(caller, &parts).map_err(before)?;
+    let body = read(body, topic.config().message_bytes).await.map_err(|problem| (problem, false))?;
+    let behind = |problem: Problem| (problem, true);
+    let draft = kind.draft(&body, by).map_err(behind)?;
+    let client = caller.identity().map_or_else(
+        || client_address::of_client(&parts.headers, connection.client.peer.ip(), &topics.trusted).to_string().into(),
+        Arc::clone,
+    );
+    let once = key.map(|key| (key, digest(&parts.headers, &body)));
+    let at = format!("{:.3}", Timestamp::now()).into();
+    let publication = Publication { client, once, draft };
+    let published = topic.publish(publication, body.len(), Instant::now().into_std(), &at);
+    published.map_err(|refused| behind(problem(topic, refused)))
+}
+
+/// Who publishes, as it is shown: its identity, else its `Agent-Id`, else the name that it gives itself.
+fn by(caller: &Caller, parts: &Parts) -> Result<Option<Box<str>>, Problem> {
+    if let Some(identity) = caller.identity() {
+        return Ok(Some((&**identity).into()));
+    }
+    if let Some(agent) = agent(&parts.headers)? {
+        return Ok(Some(agent.into()));
+    }
+    let name = query::value_of(parts.uri.query().unwrap_or(""), NAME)?.filter(|name| !name.is_empty());
+    match name {
+        Some(name) if name.chars().count() > NAME_CHARACTERS => {
+            Err(Problem::parameter(NAME, &name, &format!("give at most {NAME_CHARACTERS} characters")))
+        }
+        name => Ok(name.map(Into::into)),
+    }
+}
+
+/// Reads a body of at most so many bytes.
+async fn read(body: RequestBody, most: usize) -> Result<Bytes, Problem> {
+    let too_large = || {
+        let detail = format!("the message is longer than {most} bytes (messageBytes of the topic): send a shorter one");
+        Problem::new(Kind::BodyTooLarge, detail)
+    };
+    if body.size_hint().lower() > most as u64 {
+        return Err(too_large());
+    }
+    match timeout(TOPIC_BODY, Limited::new(body, most).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(_)) => Err(Problem::new(Kind::MalformedRequest, "the body broke off: send it again")),
+        Err(_) => {
+            let detail = format!("the body did not come within {} s: send it at once", TOPIC_BODY.as_secs());
+            Err(Problem::new(Kind::MalformedRequest, detail))
+        }
+    }
+}
+
+fn created(topic: &Topic, Published { receipt, is_repeated }: &Published) -> Answer {
+    let Receipt { id, at } = receipt;
+    let before = MessageId { offset: id.offset - 1, ..*id };
+    let mut fields: Vec<(HeaderName, HeaderValue)> = Vec::with_capacity(2);
+    let location = format!("{}?since={before}&limit=1", topic.path());
+    fields.extend(HeaderValue::try_from(location).ok().map(|location| (header::LOCATION, location)));
+    if *is_repeated {
+        fields.push((IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true")));
+    }
+    let json = format!("{{\"id\":\"{id}\",\"at\":\"{at}\"}}\n");
+    Answer::other(StatusCode::CREATED, fields, Some(json.into()))
+}
+
+fn problem(topic: &Topic, refused: Refused) -> Problem {
+    match refused {
+        Refused::KeyReused => {
+            Problem::new(Kind::KeyReused, format!("{refused}: send another key with another message"))
+        }
+        Refused::TooFast { after } => {
+            let rate = topic.config().rate;
+            let detail = format!(
+                "{refused}, {} in a second and {} at once (publishRate of topic {}): send it again",
+                rate.per_second,
+                rate.burst,
+                topic.name()
+            );
+            let seconds = u32::try_from(after.as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
+            Problem::retry(Kind::PublishRate, seconds, detail)
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! PURE. What readers of streams are told, in each form.
+
+use std::io::Write as _;
+
+use serde::Serialize;
+
+use super::core::Gap;
+use super::id::MessageId;
+use super::message::Message;
+use crate::describe::stream::Form;
+
+/// How a reader is given messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Shape {
+    /// In which form.
+    pub form: Form,
+    /// Of events: whether they carry the whole object, and not its data alone.
+    pub envelope: bool,
+}
+
+#[derive(Serialize)]
+struct GapData<'a> {
+    since: &'a str,
+    first: String,
+    missed: Option<u64>,
+}
+
+/// Writes a message.
+pub(super) fn message(shape: Shape, message: &Message, out: &mut Vec<u8>) {
+    match (shape.form, shape.envelope) {
+        (Form::Events, false) => out.extend_from_slice(message.event()),
+        (Form::Events, true) => line(message.id, message.json(), out),
+        (Form::Lines, _) => {
+            out.extend_from_slice(b"{\"type\":\"message\",\"message\":");
+            out.extend_from_slice(message.json());
+            out.extend_from_slice(b"}\n");
+        }
+    }
+}
+
+/// Writes that messages are missing before the next one.
+pub(super) fn gap(form: Form, gap: &Gap, out: &mut Vec<u8>) {
+    let data = gap_json(gap);
+    // Writing to memory does not fail.
+    let _ = match form {
+        Form::Events => write!(out, "event: gap\ndata: {data}\n\n"),
+        Form::Lines => writeln!(out, "{{\"type\":\"gap\",{}", &data[1..]),
+    };
+}
+
+/// `{"since","first","missed"}`.
+pub(super) fn gap_json(gap: &Gap) -> String {
+    let data = GapData { since: &gap.since, first: gap.first.to_string(), missed: gap.missed };
+    serde_json::to_string(&data).expect("texts and numbers are JSON")
+}
+
+/// An unnamed event with these data in one line.
+pub(super) fn line(id: MessageId, data: &[u8], out: &mut Vec<u8>) {
+    let _ = write!(out, "id: {id}\ndata: ");
+    out.extend_from_slice(data);
+    out.extend_from_slice(b"\n\n");
+}
+
+/// An unnamed event with the lines of a text. CR, LF and both end a line of an event stream, so whoever reads it gets LF for each.
+pub(super) fn text(id: MessageId, text: &str, out: &mut Vec<u8>) {
+    let _ = writeln!(out, "id: {id}");
+    let text = text.replace("\r\n", "\n");
+    for line in text.split(['\n', '\r']) {
+        let _ = writeln!(out, "data: {line}");
+    }
+    out.push(b'\n');
+}

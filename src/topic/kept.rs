@@ -1,0 +1,80 @@
+//! What readers of a topic share: most of those that wait have read as far as the others, and are given the same bytes. Each owner
+//! of readers keeps its own, so that nothing is locked for each of them.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::Topic;
+use super::core::Place;
+use super::event::Shape;
+use super::request::Poll;
+use crate::bounds::TOPIC_KEPT;
+use crate::hub::ViewId;
+
+/// Messages of a stream, in one piece.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// The bytes.
+    pub bytes: Bytes,
+    /// The offset of the last message in it.
+    pub last: u64,
+    /// Whether it begins with a gap.
+    pub has_gap: bool,
+}
+
+/// Messages that a poll is given.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// The body.
+    pub json: Bytes,
+    /// `Topic-First`.
+    pub first: http::HeaderValue,
+    /// `Topic-Last`.
+    pub last: http::HeaderValue,
+}
+
+/// The parts and pages that were made last.
+#[derive(Debug, Default)]
+pub struct Kept {
+    parts: VecDeque<(Key<Shape>, Part)>,
+    pages: VecDeque<(Key<(usize, usize)>, Page)>,
+}
+
+/// What a part or a page depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Key<H> {
+    topic: ViewId,
+    /// What its readers have read last, and the last message that there is.
+    from: u64,
+    last: u64,
+    how: H,
+}
+
+impl Kept {
+    /// What follows for readers that have read the message at this offset.
+    pub(super) fn part(&mut self, topic: &Arc<Topic>, from: u64, shape: Shape, now: Instant) -> Part {
+        let key = Key { topic: topic.id(), from, last: topic.last(), how: shape };
+        keep(&mut self.parts, key, || topic.part(from, shape, now))
+    }
+
+    /// The same for polls.
+    pub(super) fn page(&mut self, topic: &Arc<Topic>, from: u64, poll: &Poll, now: Instant) -> Page {
+        let key = Key { topic: topic.id(), from, last: topic.last(), how: (poll.limit, poll.max_bytes) };
+        keep(&mut self.pages, key, || topic.page(Place { offset: from, gap: None }, poll, now))
+    }
+}
+
+fn keep<K: PartialEq, V: Clone>(kept: &mut VecDeque<(K, V)>, key: K, make: impl FnOnce() -> V) -> V {
+    if let Some((_, found)) = kept.iter().find(|(known, _)| *known == key) {
+        return found.clone();
+    }
+    let value = make();
+    if kept.len() >= TOPIC_KEPT {
+        kept.pop_front();
+    }
+    kept.push_back((key, value.clone()));
+    value
+}

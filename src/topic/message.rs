@@ -1,0 +1,90 @@
+//! PURE. A message, with its bytes: they are made once for all who read it.
+
+use std::sync::OnceLock;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::event;
+use super::id::MessageId;
+
+/// What is published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draft {
+    /// `Content-Type`, without parameters.
+    pub media_type: Box<str>,
+    /// Who publishes it, as it is shown.
+    pub by: Option<Box<str>>,
+    /// What it says.
+    pub data: Data,
+}
+
+/// What a message says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Data {
+    /// A text.
+    Text(String),
+    /// Canonical JSON.
+    Json(Bytes),
+}
+
+/// A message that is published.
+#[derive(Debug)]
+pub struct Message {
+    /// Names it.
+    pub id: MessageId,
+    /// When it was published.
+    pub(super) published: Instant,
+    /// The object that polls are given.
+    json: Bytes,
+    /// Where its data begins in that.
+    data: usize,
+    is_text: bool,
+    event: OnceLock<Bytes>,
+}
+
+impl Message {
+    pub(super) fn new(id: MessageId, (published, at): (Instant, &str), draft: &Draft) -> Self {
+        let json_of = |text: &str| serde_json::Value::from(text).to_string();
+        let by = draft.by.as_deref().map_or_else(|| "null".to_owned(), json_of);
+        let media_type = json_of(&draft.media_type);
+        let mut json =
+            format!("{{\"id\":\"{id}\",\"at\":\"{at}\",\"type\":{media_type},\"by\":{by},\"data\":").into_bytes();
+        let data = json.len();
+        let is_text = match &draft.data {
+            Data::Text(text) => {
+                json.extend_from_slice(json_of(text).as_bytes());
+                true
+            }
+            Data::Json(canonical) => {
+                json.extend_from_slice(canonical);
+                false
+            }
+        };
+        json.push(b'}');
+        Self { id, published, json: json.into(), data, is_text, event: OnceLock::new() }
+    }
+
+    /// The object `{"id","at","type","by","data"}`.
+    #[must_use]
+    pub fn json(&self) -> &Bytes {
+        &self.json
+    }
+
+    /// Its server-sent event, whose data is that of the message: a text as its lines, JSON in one.
+    #[must_use]
+    pub fn event(&self) -> &Bytes {
+        self.event.get_or_init(|| {
+            let data = &self.json[self.data..self.json.len() - 1];
+            let mut out = Vec::with_capacity(data.len() + 64);
+            if self.is_text {
+                // It is a string of ours.
+                let text: String = serde_json::from_slice(data).unwrap_or_default();
+                event::text(self.id, &text, &mut out);
+            } else {
+                event::line(self.id, data, &mut out);
+            }
+            out.into()
+        })
+    }
+}

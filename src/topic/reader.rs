@@ -1,0 +1,300 @@
+//! A reader of a topic: a poll, or a stream. It is a place in the history and some moments; what is between its place and the end
+//! is shared with all other readers. Whoever owns it asks it for the next step, when the topic has changed and when its time has
+//! come.
+//!
+//! ```text
+//! poll:    nothing new -> parked ---- the topic changed ---> answered with what has come
+//!                            \--- its time, a drain ------> 204
+//! stream:  head, first part -> part -> part -> nothing new: waits ---- the topic changed ---> part ...
+//!                                                  \--- 15 s -> ping      \--- drain, end of its life -> the end
+//! ```
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode};
+
+use super::Topic;
+use super::core::{Gap, Place};
+use super::event::{self, Shape};
+use super::kept::Kept;
+use super::metrics::StreamGuard;
+use super::request::{How, Poll, ReadRequest};
+use crate::bounds::{STREAM_SILENCE, TOPIC_READERS};
+use crate::describe::problem::Kind;
+use crate::describe::request::preference_applied;
+use crate::describe::stream::event::{Event, RETRY, retry, written};
+use crate::describe::stream::{Form, StreamRequest};
+use crate::describe::{Answer, Problem};
+use crate::hub::ParkPermit;
+use crate::protocol::answer::time_to_reconnect;
+use crate::protocol::fields::{PREFERENCE_APPLIED, TOPIC_FIRST, TOPIC_LAST};
+
+/// A reader.
+#[derive(Debug)]
+pub struct Reader {
+    topic: Arc<Topic>,
+    request: ReadRequest,
+    /// What it has read, and what it has missed and was not told of yet.
+    place: Place,
+    /// When its wait ends, or its life.
+    until: Instant,
+    /// When it is answered, or told to move, as the process stops.
+    drains_at: Option<Instant>,
+    /// When a stream was told something last, and how long it may be silent.
+    told: Instant,
+    silence: Duration,
+    /// It has waited.
+    is_parked: bool,
+    /// The head of the stream is sent.
+    has_begun: bool,
+    _permit: Option<ParkPermit>,
+    _stream: Option<StreamGuard>,
+}
+
+/// What is to be done for a reader.
+#[derive(Debug)]
+pub enum Step {
+    /// Nothing before this moment, unless the topic changes.
+    Wait(Instant),
+    /// It is a poll, and over.
+    Answer(Box<Answer>),
+    /// It is a stream, and goes on.
+    Part(Part),
+}
+
+/// A part of a stream.
+#[derive(Debug)]
+pub struct Part {
+    /// What comes behind the head; none: the head is sent already.
+    pub first: Option<Vec<u8>>,
+    /// The rest.
+    pub bytes: Bytes,
+    /// Whether the stream ends with it.
+    pub is_last: bool,
+}
+
+impl Reader {
+    /// A reader that has come now. An error: it is refused. `drains`: the process does, or closes.
+    pub fn begin(topic: &Arc<Topic>, request: ReadRequest, drains: bool, now: Instant) -> Result<Self, Step> {
+        let by_event = request.refused_by_event();
+        if drains && matches!(request.how, How::Stream { .. }) {
+            let detail = "this replica stops: come back, to another one";
+            return Err(refused(by_event, &Problem::retry(Kind::Overloaded, 1, detail)));
+        }
+        Self::new(topic, request, now).map_err(|problem| refused(by_event, &problem))
+    }
+
+    fn new(topic: &Arc<Topic>, request: ReadRequest, now: Instant) -> Result<Self, Problem> {
+        let place = topic.start(&request.start, now);
+        if let (true, Some(gap)) = (request.closes_on_gap, &place.gap) {
+            return Err(history_gone(gap));
+        }
+        let (until, waits, stream) = match &request.how {
+            How::Poll(poll) => (now + poll.wait, !poll.wait.is_zero() && !topic.has_news(&place), None),
+            How::Stream { asked, .. } => {
+                let stream = (!request.head).then(|| topic.metrics().stream(asked.form));
+                (now + asked.shortened(fastrand::f64()), !request.head, stream)
+            }
+        };
+        let permit = if waits { Some(topic.park().map_err(|()| full(topic))?) } else { None };
+        Ok(Self {
+            topic: Arc::clone(topic),
+            place,
+            until,
+            drains_at: None,
+            told: now,
+            silence: STREAM_SILENCE.mul_f64(1.0 - 0.1 * fastrand::f64()),
+            is_parked: false,
+            has_begun: false,
+            request,
+            _permit: permit,
+            _stream: stream,
+        })
+    }
+
+    /// The topic.
+    #[must_use]
+    pub fn topic(&self) -> &Arc<Topic> {
+        &self.topic
+    }
+
+    /// The form of the stream; none: it is a poll.
+    #[must_use]
+    pub fn form(&self) -> Option<Form> {
+        self.asked().map(|asked| asked.form)
+    }
+
+    /// The process drains, or closes: it is answered then.
+    pub fn on_drain(&mut self, at: Instant) {
+        self.drains_at = Some(at);
+    }
+
+    /// Its client has closed its sending side: most that do so are gone.
+    pub fn on_half_closed(&mut self, now: Instant) {
+        self.until = now;
+    }
+
+    /// What is to be done for it now.
+    pub fn step(&mut self, now: Instant, kept: &mut Kept) -> Step {
+        match &self.request.how {
+            How::Poll(poll) => {
+                let poll = *poll;
+                self.poll(&poll, now, kept)
+            }
+            How::Stream { asked, .. } if self.request.head => {
+                let answer = Answer::stream(asked.form);
+                Step::Answer(Box::new(Answer { further: self.topic.extent_fields(now), ..answer }))
+            }
+            How::Stream { asked, shape } => {
+                let (asked, shape) = (asked.clone(), *shape);
+                self.stream(&asked, shape, now, kept)
+            }
+        }
+    }
+
+    /// The last words to a reader whose caller may no longer.
+    pub fn lost(&mut self, problem: &Problem) -> Step {
+        match self.asked().filter(|_| self.has_begun) {
+            Some(asked) => last(written(&Event::Auth(&problem.detail), asked.form, asked.pings, fastrand::f64())),
+            None => refused(self.request.refused_by_event(), problem),
+        }
+    }
+
+    fn asked(&self) -> Option<&StreamRequest> {
+        match &self.request.how {
+            How::Stream { asked, .. } if !self.request.head => Some(asked),
+            How::Stream { .. } | How::Poll(_) => None,
+        }
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        self.until <= now || self.drains_at.is_some_and(|at| at <= now)
+    }
+
+    /// When there is something to do, if the topic does not change.
+    fn end(&self) -> Instant {
+        self.drains_at.map_or(self.until, |at| at.min(self.until))
+    }
+
+    fn poll(&mut self, poll: &Poll, now: Instant, kept: &mut Kept) -> Step {
+        if !self.topic.has_news(&self.place) {
+            let has_read = matches!(self.request.start, super::core::Start::Since(_));
+            if !self.is_over(now) {
+                self.is_parked = true;
+                return Step::Wait(self.end());
+            }
+            if has_read && !self.request.head {
+                let answer = Answer::other(StatusCode::NO_CONTENT, self.topic.extent_fields(now), None);
+                return Step::Answer(Box::new(applied(answer, poll)));
+            }
+        } else if self.is_parked && !self.is_over(now) {
+            let due = self.topic.polls_due();
+            if due > now {
+                return Step::Wait(due.min(self.end()));
+            }
+        }
+        let page = match self.place.gap {
+            None => kept.page(&self.topic, self.place.offset, poll, now),
+            Some(_) => self.topic.page(self.place.clone(), poll, now),
+        };
+        let fields = vec![(TOPIC_FIRST, page.first), (TOPIC_LAST, page.last)];
+        let answer = applied(Answer::other(StatusCode::OK, fields, Some(page.json)), poll);
+        Step::Answer(Box::new(if self.request.head { answer.to_head() } else { answer }))
+    }
+
+    fn stream(&mut self, asked: &StreamRequest, shape: Shape, now: Instant, kept: &mut Kept) -> Step {
+        if !self.has_begun {
+            self.has_begun = true;
+            let mut first = Vec::new();
+            retry(shape.form, RETRY, fastrand::f64(), &mut first);
+            if let Some(gap) = self.place.gap.take() {
+                self.topic.metrics().gaps.inc();
+                event::gap(shape.form, &gap, &mut first);
+            }
+            let bytes = self.next_part(shape, now, kept).unwrap_or_default();
+            self.told = now;
+            return Step::Part(Part { first: Some(first), bytes, is_last: false });
+        }
+        if self.drains_at.is_some_and(|at| at <= now) {
+            let within = time_to_reconnect(self.topic.readers() as u64).as_secs();
+            return last(written(&Event::Move(within), asked.form, asked.pings, fastrand::f64()));
+        }
+        if self.until <= now {
+            return last(Vec::new());
+        }
+        if self.request.closes_on_gap
+            && let Some(gap) = self.topic.gap_after(self.place.offset, now)
+        {
+            let mut bytes = Vec::new();
+            event::gap(shape.form, &gap, &mut bytes);
+            return last(bytes);
+        }
+        if let Some(bytes) = self.next_part(shape, now, kept) {
+            self.told = now;
+            return Step::Part(Part { first: None, bytes, is_last: false });
+        }
+        let silent = self.told + self.silence;
+        if silent <= now {
+            self.told = now;
+            let ping = written(&Event::Ping, asked.form, asked.pings, 0.0);
+            return Step::Part(Part { first: None, bytes: ping.into(), is_last: false });
+        }
+        Step::Wait(silent.min(self.end()))
+    }
+
+    /// What has come since.
+    fn next_part(&mut self, shape: Shape, now: Instant, kept: &mut Kept) -> Option<Bytes> {
+        if !self.topic.has_news(&self.place) {
+            return None;
+        }
+        let part = kept.part(&self.topic, self.place.offset, shape, now);
+        if part.has_gap {
+            self.topic.metrics().gaps.inc();
+        }
+        self.place.offset = part.last;
+        Some(part.bytes)
+    }
+}
+
+/// The answer to a reader that is refused: an event in this form, where a browser would not come back otherwise.
+#[must_use]
+pub fn refused(by_event: Option<Form>, problem: &Problem) -> Step {
+    match (by_event, problem.retry_after) {
+        (Some(form), Some(seconds)) => {
+            let busy = written(&Event::Busy(seconds), form, false, fastrand::f64());
+            Step::Part(Part { first: Some(Vec::new()), bytes: busy.into(), is_last: true })
+        }
+        (_, _) => Step::Answer(Box::new(Answer::problem(problem, fastrand::f64()))),
+    }
+}
+
+fn last(bytes: Vec<u8>) -> Step {
+    Step::Part(Part { first: None, bytes: bytes.into(), is_last: true })
+}
+
+fn applied(mut answer: Answer, poll: &Poll) -> Answer {
+    let applied = poll.preferred.map(|seconds| (PREFERENCE_APPLIED, preference_applied(seconds)));
+    answer.further.extend(applied);
+    answer.further.push((http::header::VARY, HeaderValue::from_static("Accept, Prefer")));
+    answer
+}
+
+fn history_gone(gap: &Gap) -> Problem {
+    let missed = match gap.missed {
+        Some(missed) => format!("{missed} messages after it are not kept any more"),
+        None => "it is of another history".to_owned(),
+    };
+    let detail = format!(
+        "since is {}, and {missed}: begin at {}, or leave on-gap=close out to be told of the gap and go on",
+        crate::escape::escape(&gap.since),
+        gap.first
+    );
+    Problem::new(Kind::HistoryGone, detail)
+}
+
+fn full(topic: &Topic) -> Problem {
+    let detail = format!("topic {} has {TOPIC_READERS} readers, as many as are allowed: come back", topic.name());
+    Problem::retry(Kind::Overloaded, 2, detail)
+}

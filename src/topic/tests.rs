@@ -1,0 +1,285 @@
+//! A topic and its readers: what they are told, byte for byte, and when.
+
+use prometheus::Registry;
+
+use super::core::{Publication, Start};
+use super::kept::Kept;
+use super::message::{Data, Draft};
+use super::metrics::Families;
+use super::reader::{Reader, Step};
+use super::request::ReadRequest;
+use super::*;
+use crate::bounds::STREAM_SILENCE;
+use crate::config::{PublishRate, TopicHistory};
+
+const EPOCH: &str = "0000000000000007";
+
+struct Rig {
+    topic: Arc<Topic>,
+    kept: Kept,
+    now: Instant,
+}
+
+impl Rig {
+    #[expect(clippy::disallowed_methods, reason = "where the clock of a test begins")]
+    fn new(messages: usize) -> Self {
+        let config = config::Topic::example("chat");
+        let history = TopicHistory { messages, ..config.history };
+        let rate = PublishRate { per_second: 100_000, burst: 100_000 };
+        let config = config::Topic { history, rate, ..config };
+        let now = Instant::now();
+        let metrics = Families::register(&Registry::new()).expect("new names").of("chat");
+        Self { topic: Topic::new(config, Epoch::of(7), metrics, now), kept: Kept::default(), now }
+    }
+
+    fn says(&mut self, data: Data, by: Option<&str>) {
+        let draft = Draft { media_type: "text/plain".into(), by: by.map(Into::into), data };
+        let publication = Publication { client: "x".into(), once: None, draft };
+        self.topic.publish(publication, 1, self.now, &"T".into()).expect("published");
+    }
+
+    fn text(&mut self, text: &str) {
+        self.says(Data::Text(text.to_owned()), None);
+    }
+
+    fn reader(&self, query: &str, accept: &str) -> Reader {
+        let fields = [(http::header::ACCEPT, HeaderValue::from_str(accept).expect("a value"))].into_iter().collect();
+        let request = ReadRequest::parse(&http::Method::GET, Some(query), &fields, true).expect("a request");
+        Reader::begin(&self.topic, request, false, self.now).expect("it may read")
+    }
+
+    fn events(&self, query: &str) -> Reader {
+        self.reader(query, "text/event-stream")
+    }
+
+    /// The next part of a stream, and whether it is the last; a panic: there is none.
+    fn part(&mut self, reader: &mut Reader) -> (String, bool) {
+        match reader.step(self.now, &mut self.kept) {
+            Step::Part(part) => {
+                let first = String::from_utf8(part.first.unwrap_or_default()).expect("text");
+                let first = first.strip_prefix("retry: ").map_or(first.as_str(), |rest| &rest[6..]).to_owned();
+                (first + std::str::from_utf8(&part.bytes).expect("text"), part.is_last)
+            }
+            other @ (Step::Wait(_) | Step::Answer(_)) => panic!("{other:?}"),
+        }
+    }
+
+    /// How long it waits; a panic: it does not.
+    fn waits(&mut self, reader: &mut Reader) -> Duration {
+        match reader.step(self.now, &mut self.kept) {
+            Step::Wait(until) => until - self.now,
+            other @ (Step::Answer(_) | Step::Part(_)) => panic!("{other:?}"),
+        }
+    }
+
+    /// The answer to a poll: its status, and its body.
+    fn answer(&mut self, reader: &mut Reader) -> (u16, String) {
+        match reader.step(self.now, &mut self.kept) {
+            Step::Answer(answer) => {
+                let body = answer.body().map(|body| String::from_utf8(body.to_vec()).expect("text"));
+                (answer.status.as_u16(), body.unwrap_or_default())
+            }
+            other @ (Step::Wait(_) | Step::Part(_)) => panic!("{other:?}"),
+        }
+    }
+}
+
+fn since(offset: u64) -> String {
+    format!("since={EPOCH}.{offset}")
+}
+
+#[test]
+fn what_each_form_says_of_a_message() {
+    let mut rig = Rig::new(10);
+    rig.says(Data::Text("one\r\ntwo\rthree\n".to_owned()), Some("ann"));
+    rig.says(Data::Json("{\"a\":[1,\"x\"]}".into()), None);
+    rig.text("");
+    let first = format!(
+        "{{\"id\":\"{EPOCH}.1\",\"at\":\"T\",\"type\":\"text/plain\",\"by\":\"ann\",\"data\":\"one\\r\\ntwo\\rthree\\n\"}}"
+    );
+    let second = format!(
+        "{{\"id\":\"{EPOCH}.2\",\"at\":\"T\",\"type\":\"text/plain\",\"by\":null,\"data\":{{\"a\":[1,\"x\"]}}}}"
+    );
+    let third = format!("{{\"id\":\"{EPOCH}.3\",\"at\":\"T\",\"type\":\"text/plain\",\"by\":null,\"data\":\"\"}}");
+    let events = format!(
+        "id: {EPOCH}.1\ndata: one\ndata: two\ndata: three\ndata: \n\nid: {EPOCH}.2\ndata: {{\"a\":[1,\"x\"]}}\n\nid: {EPOCH}.3\ndata: \n\n"
+    );
+    let mut reader = rig.events("");
+    assert_eq!(rig.part(&mut reader), (events, false));
+    let mut reader = rig.events("envelope=1");
+    let whole =
+        format!("id: {EPOCH}.1\ndata: {first}\n\nid: {EPOCH}.2\ndata: {second}\n\nid: {EPOCH}.3\ndata: {third}\n\n");
+    assert_eq!(rig.part(&mut reader), (whole, false));
+    let mut reader = rig.reader("", "application/x-ndjson");
+    let lines = [&first, &second, &third].map(|json| format!("{{\"type\":\"message\",\"message\":{json}}}\n")).concat();
+    assert_eq!(rig.part(&mut reader), (lines, false));
+    let mut reader = rig.reader("", "*/*");
+    let page = format!(
+        "{{\"messages\":[{first},{second},{third}],\"next\":\"{EPOCH}.3\",\"first\":\"{EPOCH}.1\",\"gap\":null}}\n"
+    );
+    assert_eq!(rig.answer(&mut reader), (200, page));
+}
+
+#[test]
+fn a_poll_is_parked_until_a_message_comes_or_its_wait_is_over() {
+    let mut rig = Rig::new(10);
+    let empty = format!("{{\"messages\":[],\"next\":\"{EPOCH}.0\",\"first\":\"{EPOCH}.1\",\"gap\":null}}\n");
+    let mut never_read = rig.reader("", "*/*");
+    assert_eq!(rig.answer(&mut never_read), (200, empty), "without since it never waits");
+    let mut reader = rig.reader(&since(0), "*/*");
+    assert_eq!((rig.waits(&mut reader).as_secs(), rig.topic.readers()), (25, 1));
+    rig.text("a");
+    assert_eq!(rig.answer(&mut reader).0, 200);
+    drop(reader);
+    assert_eq!(rig.topic.readers(), 0);
+    let mut reader = rig.reader(&format!("{}&wait=0", since(1)), "*/*");
+    assert_eq!(rig.answer(&mut reader), (204, String::new()));
+    let mut reader = rig.reader(&format!("{}&wait=2", since(1)), "*/*");
+    assert_eq!(rig.waits(&mut reader).as_secs(), 2);
+    rig.now += Duration::from_secs(2);
+    assert_eq!(rig.answer(&mut reader).0, 204);
+}
+
+#[test]
+fn parked_polls_are_answered_at_once_and_then_with_all_that_has_come() {
+    let mut rig = Rig::new(100);
+    rig.now += Duration::from_secs(5);
+    let mut reader = rig.reader(&since(0), "*/*");
+    rig.waits(&mut reader);
+    rig.text("a");
+    assert_eq!(rig.answer(&mut reader).0, 200, "the first at once");
+    let mut reader = rig.reader(&since(1), "*/*");
+    rig.waits(&mut reader);
+    rig.now += Duration::from_millis(10);
+    rig.text("b");
+    assert_eq!(rig.waits(&mut reader), Duration::from_millis(40));
+    rig.now += Duration::from_millis(30);
+    rig.text("c");
+    assert_eq!(rig.waits(&mut reader), Duration::from_millis(10));
+    let mut new = rig.reader(&since(1), "*/*");
+    assert_eq!(rig.answer(&mut new).0, 200, "who comes with news waiting is answered at once");
+    rig.now += Duration::from_millis(10);
+    let (status, page) = rig.answer(&mut reader);
+    assert!(status == 200 && page.contains("\"b\"") && page.contains("\"c\""), "{page}");
+    rig.now += Duration::from_secs(1);
+    let mut reader = rig.reader(&since(3), "*/*");
+    rig.waits(&mut reader);
+    rig.text("d");
+    assert_eq!(rig.answer(&mut reader).0, 200, "after silence at once again");
+}
+
+#[test]
+fn a_poll_is_given_as_much_as_it_asks_for_and_one_message_always() {
+    let mut rig = Rig::new(100);
+    for _ in 0..10 {
+        rig.text(&"x".repeat(1000));
+    }
+    for (query, next) in [("limit=3", 3), ("max-bytes=1024", 1), ("max-bytes=2400", 2), ("limit=1000", 10)] {
+        let mut reader = rig.reader(&format!("{}&{query}", since(0)), "*/*");
+        let (_, page) = rig.answer(&mut reader);
+        let page: serde_json::Value = serde_json::from_str(&page).expect("JSON");
+        assert_eq!(page["next"], format!("{EPOCH}.{next}"), "{query}");
+        assert_eq!(page["messages"].as_array().map(Vec::len), Some(next), "{query}");
+    }
+}
+
+#[test]
+fn a_gap_is_told_before_the_next_message() {
+    let mut rig = Rig::new(2);
+    let mut running = rig.events("");
+    rig.part(&mut running);
+    for word in ["a", "b", "c", "d", "e"] {
+        rig.text(word);
+    }
+    let gap = |since: &str, missed: &str| {
+        format!("event: gap\ndata: {{\"since\":\"{since}\",\"first\":\"{EPOCH}.4\",\"missed\":{missed}}}\n\n")
+    };
+    let rest = format!("id: {EPOCH}.4\ndata: d\n\nid: {EPOCH}.5\ndata: e\n\n");
+    assert_eq!(rig.part(&mut running), (gap(&format!("{EPOCH}.0"), "3") + &rest, false));
+    let mut reader = rig.events(&since(1));
+    assert_eq!(rig.part(&mut reader), (gap(&format!("{EPOCH}.1"), "2") + &rest, false));
+    let mut reader = rig.events("since=x");
+    assert_eq!(rig.part(&mut reader), (gap("x", "null") + &rest, false));
+    let mut reader = rig.reader(&since(1), "application/x-ndjson");
+    let line = format!("{{\"type\":\"gap\",\"since\":\"{EPOCH}.1\",\"first\":\"{EPOCH}.4\",\"missed\":2}}\n");
+    assert!(rig.part(&mut reader).0.starts_with(&line));
+    let mut reader = rig.reader(&since(1), "*/*");
+    let (_, page) = rig.answer(&mut reader);
+    let page: serde_json::Value = serde_json::from_str(&page).expect("JSON");
+    assert_eq!((&page["gap"]["missed"], page["messages"].as_array().map(Vec::len)), (&2.into(), Some(2)));
+    let mut future = rig.reader(&since(9), "*/*");
+    let (_, page) = rig.answer(&mut future);
+    assert!(page.contains("\"missed\":0") && page.contains("\"messages\":[]"), "it is not parked: {page}");
+}
+
+#[test]
+fn who_does_not_go_on_after_a_gap_is_told_so() {
+    let mut rig = Rig::new(1);
+    let mut running = rig.events("on-gap=close");
+    rig.part(&mut running);
+    for word in ["a", "b", "c"] {
+        rig.text(word);
+    }
+    let (told, is_last) = rig.part(&mut running);
+    assert!(told.starts_with("event: gap\n") && !told.contains("data: c") && is_last, "{told}");
+    let fields = http::HeaderMap::new();
+    let query = format!("{}&on-gap=close", since(1));
+    let request = ReadRequest::parse(&http::Method::GET, Some(&query), &fields, true).expect("a request");
+    match Reader::begin(&rig.topic, request, false, rig.now) {
+        Err(Step::Answer(answer)) => assert_eq!(answer.status.as_u16(), 410),
+        other @ (Ok(_) | Err(_)) => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_stream_breaks_its_silence_and_ends_with_its_life_or_the_process() {
+    let mut rig = Rig::new(10);
+    rig.text("a");
+    let mut reader = rig.events("ping=1&life=60");
+    rig.part(&mut reader);
+    let silence = rig.waits(&mut reader);
+    assert!((STREAM_SILENCE.mul_f64(0.9)..=STREAM_SILENCE).contains(&silence), "{silence:?}");
+    rig.now += silence;
+    assert_eq!(rig.part(&mut reader), ("event: ping\ndata: {}\n\n".to_owned(), false));
+    rig.now += Duration::from_secs(60);
+    assert_eq!(rig.part(&mut reader), (String::new(), true));
+    let mut reader = rig.events("");
+    rig.part(&mut reader);
+    reader.on_drain(rig.now + Duration::from_secs(1));
+    assert_eq!(rig.waits(&mut reader).as_secs(), 1);
+    rig.now += Duration::from_secs(1);
+    let (told, is_last) = rig.part(&mut reader);
+    assert!(told.ends_with("event: move\ndata: {\"within\":1}\n\n") && is_last, "{told}");
+    let mut reader = rig.events("");
+    rig.part(&mut reader);
+    let problem = crate::describe::Problem::new(crate::describe::problem::Kind::Unauthorized, "it was withdrawn");
+    match reader.lost(&problem) {
+        Step::Part(part) => {
+            assert_eq!(
+                (&part.bytes[..], part.is_last),
+                (&b"event: auth\ndata: {\"reason\":\"it was withdrawn\"}\n\n"[..], true)
+            );
+        }
+        other @ (Step::Wait(_) | Step::Answer(_)) => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn readers_that_have_read_as_far_share_their_bytes() {
+    let mut rig = Rig::new(10);
+    let mut readers: Vec<_> = (0..3).map(|_| rig.events("")).collect();
+    for reader in &mut readers {
+        rig.part(reader);
+    }
+    rig.text("a");
+    let (topic, now) = (Arc::clone(&rig.topic), rig.now);
+    let parts: Vec<_> = readers
+        .iter_mut()
+        .map(|reader| match reader.step(now, &mut rig.kept) {
+            Step::Part(part) => part.bytes.as_ptr(),
+            other @ (Step::Wait(_) | Step::Answer(_)) => panic!("{other:?}"),
+        })
+        .collect();
+    assert!(parts.iter().all(|part| *part == parts[0]), "in one place of memory");
+    assert_eq!(topic.start(&Start::Latest, now).offset, 1);
+}

@@ -1,0 +1,46 @@
+//! Who may publish, and who may read.
+
+use super::{Stream, TEXT, configured};
+use crate::exchange::{ask, text};
+use crate::process::tokens::made;
+use crate::server::Client;
+
+#[tokio::test]
+async fn rules_say_who_reads_and_who_publishes_and_a_withdrawn_credential_ends_both() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("tokens");
+    let [ann, bob] = [made(&["ann"]).await, made(&["bob"]).await];
+    let write = |tokens: &[&(String, String)]| {
+        let next = folder.path().join("next");
+        let lines: Vec<_> = tokens.iter().map(|(_, line)| line.as_str()).collect();
+        std::fs::write(&next, lines.join("\n") + "\n").expect("written");
+        std::fs::rename(&next, &file).expect("renamed");
+    };
+    write(&[&ann, &bob]);
+    let rules = "[{path: /chat}]\naccess:\n  rules:\n\
+                 \x20 - {subjects: [\"user:ann\"], verbs: [get, publish], topics: [chat]}\n\
+                 \x20 - {subjects: [\"user:bob\"], verbs: [get], topics: [\"c*\"]}";
+    let (_folder, server) = configured(rules, &["--access-tokens", file.to_str().expect("UTF-8")]).await;
+    let bearer = |(token, _): &(String, String)| format!("Bearer {token}");
+    let (as_ann, as_bob) = (bearer(&ann), bearer(&bob));
+    let nobody = ask(server.listen, "POST", "/chat", &[TEXT], "x").await;
+    assert_eq!((nobody.status, server.get("/chat").await.status), (401, 401));
+    let refused = ask(server.listen, "POST", "/chat", &[TEXT, ("Authorization", &as_bob)], "x").await;
+    assert!(refused.status == 403 && text(&refused).contains("the topic (get, publish)"), "{}", text(&refused));
+    let told = ask(server.listen, "POST", "/chat?name=x", &[TEXT, ("Authorization", &as_ann)], "hello").await;
+    assert_eq!(told.status, 201);
+    let page = Client::connect(server.listen).await.get("/chat", &[("Authorization", &as_bob)]).await;
+    assert_eq!(page.json()["messages"][0]["by"], "ann", "a name that is proven");
+    let next = page.json()["next"].as_str().expect("an id").to_owned();
+
+    let fields = format!("Accept: text/event-stream\r\nAuthorization: {as_bob}\r\n");
+    let mut stream = Stream::open(server.listen, "/chat?tail=0", &fields).await;
+    let mut poll = Client::connect(server.listen).await;
+    poll.send("GET", &format!("/chat?since={next}"), &[("Authorization", &as_bob)]).await;
+    server.metric_becomes("tidewait_topic_readers{topic=\"chat\"}", 2.0).await;
+    write(&[&ann]);
+    assert_eq!(poll.reply().await.status, 401);
+    assert!(stream.rest().await.contains("event: auth\ndata: {\"reason\":"));
+    let again = Stream::ask(server.listen, "/chat", &fields).await;
+    assert!(again.head.starts_with("HTTP/1.1 401"), "{}", again.head);
+}
