@@ -3,11 +3,13 @@
 
 use std::time::Duration;
 
+mod chat;
 mod edge;
 mod exchange;
 mod topic;
 mod worker;
 
+pub use chat::*;
 pub use edge::*;
 pub use exchange::*;
 pub use topic::*;

@@ -37,6 +37,7 @@ mod credentials;
 mod dial;
 mod driver;
 mod endpoints;
+pub mod events;
 mod failure;
 pub mod fetch;
 mod handles;

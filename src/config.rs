@@ -14,7 +14,9 @@ use ipnet::IpNet;
 
 mod access;
 pub mod agent;
+pub mod chat;
 pub mod cli;
+pub mod connection;
 mod environment;
 mod exchange;
 pub mod fetch;

@@ -17,7 +17,7 @@ use crate::escape::escape;
 use crate::files::whole::is_special;
 
 mod output;
-mod problem;
+pub(crate) mod problem;
 
 use output::Output;
 

@@ -18,6 +18,8 @@ pub mod authentication;
 #[cfg(feature = "server")]
 pub mod authorization;
 pub mod bounds;
+#[cfg(feature = "server")]
+pub mod chat;
 #[cfg(feature = "client")]
 pub mod client;
 #[cfg(feature = "server")]

@@ -13,7 +13,9 @@ use tidewait::admin::ask;
 use tidewait::agent::{dry_run, exit, run, setup, status};
 use tidewait::app::{self, App};
 use tidewait::bounds::LOG_END;
+use tidewait::chat;
 use tidewait::config::agent::{AgentCommand, AgentOptions, StatusOptions};
+use tidewait::config::chat::{resolve_chat, resolve_publish, resolve_tail};
 use tidewait::config::fetch::FetchOptions;
 use tidewait::config::worker::{Worker, WorkerOptions};
 use tidewait::config::{self, Backend, Config, LogFormat, cli};
@@ -77,6 +79,13 @@ fn main() -> ExitCode {
         }),
         cli::Command::Agent(options) => return agent(&options),
         cli::Command::Fetch(options) => return fetch(&options),
+        cli::Command::Tail(options) => return ended(resolve_tail(&options).map(|tail| chat::tail(&tail))),
+        cli::Command::Publish(options) => {
+            return ended(resolve_publish(&options).map(|publish| chat::publish(&publish)));
+        }
+        cli::Command::Chat(options) => {
+            return ended(resolve_chat(&options).map(|(tail, publish)| chat::chat(&tail, &publish)));
+        }
         cli::Command::Worker(options) => return worker(&options),
         cli::Command::Token(options) => Ok(token(&options)),
         cli::Command::Crd => Ok(answer(&crd::documents())),
@@ -162,6 +171,17 @@ fn agent(options: &AgentOptions) -> ExitCode {
 }
 
 /// The exit code of a fetch says what has come of it: docs/fetch.md.
+/// How a command has ended that reads or publishes messages, if it could begin.
+fn ended(exit: Result<chat::Exit, config::Problems>) -> ExitCode {
+    match exit {
+        Ok(exit) => ExitCode::from(exit.code()),
+        Err(problems) => {
+            complain(&problems.to_string());
+            ExitCode::from(2)
+        }
+    }
+}
+
 fn fetch(options: &FetchOptions) -> ExitCode {
     match config::fetch::resolve(options) {
         Ok(fetching) => ExitCode::from(fetch::run(fetching).code()),

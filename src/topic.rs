@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::bounds::{TOPIC_INTERVAL, TOPIC_PART, TOPIC_READERS};
 use crate::config;
+use crate::describe::problem::Kind;
 use crate::hub::{Announcer, Mailbox, ParkPermit, Parking, ViewId};
 use crate::protocol::fields::{TOPIC_FIRST, TOPIC_LAST};
 
@@ -150,9 +151,15 @@ impl Topic {
                 self.announcer.tell();
                 self.changed.send_replace(receipt.id.offset);
             }
-            Err(refused) => self.metrics.refused(*refused).inc(),
+            // Whoever answers counts it, as all other refusals.
+            Err(_) => {}
         }
         published
+    }
+
+    /// A message was refused, with this kind of problem.
+    pub fn has_refused(&self, kind: Kind) {
+        self.metrics.refused(kind).inc();
     }
 
     /// The first message releases parked polls at once, and those that come within the interval after it all together.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use super::agent::{self, Agent, AgentOptions, Serve, Surroundings, layers};
+use super::chat::{ChatOptions, PublishOptions, TailOptions};
 use super::environment::unread;
 use super::fetch::FetchOptions;
 use super::file::ConfigFile;
@@ -47,6 +48,12 @@ pub enum Command {
     Agent(Box<AgentOptions>),
     /// Ask any endpoint that asks to come back (303, 202, 429, 503 with Retry-After), until there is an answer
     Fetch(Box<FetchOptions>),
+    /// Read the messages of a topic, as they come
+    Tail(Box<TailOptions>),
+    /// Publish messages to a topic: arguments, or the lines of standard input
+    Publish(Box<PublishOptions>),
+    /// Read a topic, and publish what you type
+    Chat(Box<ChatOptions>),
     /// Dial an exchange, and have a server answer the requests that wait there
     Worker(Box<WorkerOptions>),
     /// Make a token, and print it with its line for the file of --access-tokens; it is stored nowhere
@@ -249,6 +256,12 @@ pub fn fetch_reference() -> String {
     options_of("fetch")
 }
 
+/// Every option of `tidewait tail`, `publish` and `chat` as tables in Markdown, for docs/topics.md.
+#[must_use]
+pub fn chat_references() -> [String; 3] {
+    ["tail", "publish", "chat"].map(options_of)
+}
+
 /// Every option of `tidewait worker` as a table in Markdown, for docs/worker.md.
 #[must_use]
 pub fn worker_reference() -> String {
@@ -348,6 +361,9 @@ mod tests {
             | Command::Drain(_)
             | Command::Crd
             | Command::Fetch(_)
+            | Command::Tail(_)
+            | Command::Publish(_)
+            | Command::Chat(_)
             | Command::Token(_) => {
                 panic!("serve or check")
             }
@@ -364,7 +380,12 @@ mod tests {
             assert_eq!(flags, SETTINGS.map(|setting| setting.flag), "{name}");
         }
         let names: BTreeSet<_> = command.get_subcommands().map(clap::Command::get_name).collect();
-        assert_eq!(names, BTreeSet::from(["agent", "check", "crd", "drain", "fetch", "serve", "token", "worker"]));
+        assert_eq!(
+            names,
+            BTreeSet::from([
+                "agent", "chat", "check", "crd", "drain", "fetch", "publish", "serve", "tail", "token", "worker"
+            ])
+        );
     }
 
     #[test]

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method};
 
+use super::connection::{self, ConnectionOptions, add, reached, validate};
 use super::layer::Layer;
 use super::problem::Problems;
 use super::reader::Reader;
@@ -15,7 +16,6 @@ use crate::bounds::{CLIENT_WAIT, FETCH_DEADLINE};
 use crate::client::fetch::Fetch;
 
 const REQUEST: &str = "What is asked for";
-const CONNECTION: &str = "How it is reached";
 const OUTPUT: &str = "Where the answer goes";
 
 /// The options of `tidewait fetch`, as text.
@@ -47,21 +47,9 @@ pub struct FetchOptions {
     #[arg(long, value_name = "DURATION", help_heading = REQUEST)]
     pub deadline: Option<String>,
 
-    /// Verify servers by the authorities of this file (PEM), and not by those of the system
-    #[arg(long, value_name = "FILE", help_heading = CONNECTION)]
-    pub ca: Option<String>,
-    /// Client certificate (PEM), with --key
-    #[arg(long, value_name = "FILE", help_heading = CONNECTION)]
-    pub certificate: Option<String>,
-    /// Its key (PEM)
-    #[arg(long, value_name = "FILE", help_heading = CONNECTION)]
-    pub key: Option<String>,
-    /// Send the token that this file holds; it is read for each request
-    #[arg(long, value_name = "FILE", help_heading = CONNECTION)]
-    pub token_file: Option<String>,
-    /// Send credentials over connections that others can read, too
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = CONNECTION)]
-    pub allow_clear_credentials: Option<String>,
+    /// How it is reached.
+    #[command(flatten)]
+    pub connection: ConnectionOptions,
 
     /// Write the body of a 2xx to this file, once it is whole
     #[arg(short = 'o', long, value_name = "FILE", help_heading = OUTPUT)]
@@ -119,27 +107,14 @@ pub fn resolve(options: &FetchOptions) -> Result<Fetching, Problems> {
         respond_async: options.r#async,
         wait: reader.optional("wait", wait),
         idempotency_key: None,
-        ca: reader.optional("ca", value::file_path),
-        certificate: certificate(&mut reader),
-        token_file: reader.optional("token-file", value::file_path),
-        clear_credentials: reader.optional("allow-clear-credentials", value::switch).unwrap_or(false),
-        ..Fetch::new(&options.url)
+        ..reached(&mut reader, &options.url)
     };
     let output = reader.optional("output", value::file_path);
     let data = options.data.as_deref().map(|text| data(text, &mut problems)).unwrap_or_default();
     let fields = fields(options, &mut problems);
     let idempotency_key = options.idempotency_key.as_deref().and_then(|text| key(text, &mut problems));
     let fetch = Fetch { fields, idempotency_key, ..fetch };
-    if let Err(wrong) = fetch.validate() {
-        let flag = match wrong.name {
-            "url" => "URL",
-            "fields" => "--header",
-            "method" => "--request",
-            other => other,
-        };
-        let remedy = wrong.remedy.replace("clear_credentials", "--allow-clear-credentials");
-        problems.push(flag, format!("{:?}: {remedy}", wrong.value));
-    }
+    validate(&fetch, &mut problems);
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -152,17 +127,11 @@ fn from_flags(options: &FetchOptions) -> Layer {
         ("request", &options.request),
         ("wait", &options.wait),
         ("deadline", &options.deadline),
-        ("ca", &options.ca),
-        ("certificate", &options.certificate),
-        ("key", &options.key),
-        ("token-file", &options.token_file),
-        ("allow-clear-credentials", &options.allow_clear_credentials),
         ("output", &options.output),
     ] {
-        if let Some(text) = text {
-            flags.add(setting, format!("--{setting}"), text);
-        }
+        add(&mut flags, setting, text.as_deref());
     }
+    options.connection.add_to(&mut flags);
     flags
 }
 
@@ -183,17 +152,6 @@ fn wait(text: &str) -> Result<u32, String> {
     u32::try_from(wait.as_secs()).map_err(|_| seconds())
 }
 
-fn certificate(reader: &mut Reader<'_>) -> Option<(PathBuf, PathBuf)> {
-    let pair = ["certificate", "key"].map(|name| reader.optional(name, value::file_path));
-    for (name, other) in [("certificate", "key"), ("key", "certificate")] {
-        if let (Some(given), false) = (reader.given(name), reader.contains(other)) {
-            reader.wrong(given, &format!("is of no use without --{other}: give that too, or leave this out"));
-        }
-    }
-    let [certificate, key] = pair;
-    certificate.zip(key)
-}
-
 fn data(text: &str, problems: &mut Problems) -> Data {
     match text {
         "-" | "@-" => Data::Input,
@@ -209,20 +167,7 @@ fn data(text: &str, problems: &mut Problems) -> Data {
 }
 
 fn fields(options: &FetchOptions, problems: &mut Problems) -> HeaderMap {
-    let mut fields = HeaderMap::new();
-    for (at, text) in options.header.iter().enumerate() {
-        let read = text.split_once(':').and_then(|(name, value)| {
-            let name = HeaderName::from_bytes(name.trim_end().as_bytes()).ok()?;
-            Some((name, HeaderValue::from_str(value.trim()).ok()?))
-        });
-        match read {
-            Some((name, mut value)) => {
-                value.set_sensitive(true);
-                fields.append(name, value);
-            }
-            None => problems.push("--header", format!("number {} is no field: write NAME: VALUE", at + 1)),
-        }
-    }
+    let mut fields = connection::fields(&options.header, problems);
     // As curl says it.
     if options.data.is_some() && !fields.contains_key(CONTENT_TYPE) {
         fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
@@ -294,9 +239,12 @@ mod tests {
             wait: GIVEN("1500ms"),
             idempotency_key: GIVEN("secret\n"),
             deadline: GIVEN("2d"),
-            key: GIVEN("k"),
             output: GIVEN(""),
-            allow_clear_credentials: GIVEN("perhaps"),
+            connection: ConnectionOptions {
+                key: GIVEN("k"),
+                allow_clear_credentials: GIVEN("perhaps"),
+                ..ConnectionOptions::default()
+            },
             ..options("ftp://me:secret@a")
         };
         let told = resolve(&wrong).expect_err("wrong").to_string();

@@ -1,7 +1,7 @@
 //! PURE. What a problem (RFC 9457) says to people.
 
 /// The `detail` of a problem, or else its `title`; none: the answer is none.
-pub(super) fn detail(media_type: Option<&str>, body: &[u8]) -> Option<String> {
+pub(crate) fn detail(media_type: Option<&str>, body: &[u8]) -> Option<String> {
     let essence = media_type?.split(';').next()?.trim();
     if !essence.eq_ignore_ascii_case("application/problem+json") {
         return None;

@@ -10,6 +10,7 @@ use super::Outcome;
 use crate::model::Since;
 use crate::protocol::fields::AGENT_ID;
 use crate::protocol::query::{self, PARAMETERS};
+use crate::topic::id::MessageId;
 
 /// The longest text of a request that is logged, in characters.
 const SHOWN: usize = 256;
@@ -93,6 +94,13 @@ fn is_of_protocol(name: &str, value: &str) -> bool {
     match name {
         query::WAIT => value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'),
         query::SELECT => value.is_empty() || (value.starts_with('/') || value.starts_with("%2")) && is_plain(value),
+        query::LIFE | query::PING | query::TAIL | query::LIMIT | query::MAX_BYTES | query::ENVELOPE => {
+            value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+        }
+        query::FROM => ["earliest", "latest"].contains(&value),
+        query::ON_GAP => value == "close",
+        query::DELTA => value == "json-patch",
+        query::SINCE if MessageId::parse(value).is_some() => true,
         name if PARAMETERS.contains(&name) => value.is_empty() || Since::parse(value).is_some(),
         _ => false,
     }
@@ -120,6 +128,12 @@ mod tests {
             ("/a?wait=1%26token=s3cr3t&select=s3cr3t", "/a?wait=***&select=***"),
             ("/a?select=/a;b=s3cr3t", "/a?select=***"),
             ("/describe?since", "/describe?since"),
+            ("/describe?life=60&ping=1&delta=json-patch", "/describe?life=60&ping=1&delta=json-patch"),
+            ("/describe?life=s3cr3t&ping=s3cr3t&delta=s3cr3t", "/describe?life=***&ping=***&delta=***"),
+            (
+                "/chat?since=3c6e0b8a9c15224a.7&tail=3&limit=4&max-bytes=5&from=latest&on-gap=close&name=s3cr3t",
+                "/chat?since=3c6e0b8a9c15224a.7&tail=3&limit=4&max-bytes=5&from=latest&on-gap=close&name=***",
+            ),
             ("/?access_token=s3cr3t&wait=1", "/?access_token=***&wait=1"),
             ("/?wait=1&acc%65ss_token=s3cr3t&s3cr3t", "/?wait=1&acc%65ss_token=***&***"),
             ("/?token=s3=cr3t==", "/?token=***"),

@@ -167,10 +167,18 @@ fn form_decode(text: &str) -> Vec<u8> {
     percent_decode(spaced.as_bytes()).collect()
 }
 
-/// The same, as the text of an id.
+/// The same, as the text of an id; none: it is not there, or empty.
 pub fn id_of(text: &str, name: &'static str) -> Result<Option<String>, InvalidParameter> {
-    let value = value_of(text, name)?.filter(|value| !value.is_empty());
-    value.map(|value| id_text(name, value.as_bytes())).transpose()
+    match value_of(text, name)?.filter(|value| !value.is_empty()) {
+        Some(value) if value.len() > SINCE_BYTES => {
+            let remedy = format!(
+                "it has {} bytes, and no id has more than {SINCE_BYTES}: send the one that was read",
+                value.len()
+            );
+            Err(InvalidParameter { name, value, remedy })
+        }
+        value => Ok(value),
+    }
 }
 
 fn id_text(name: &'static str, value: &[u8]) -> Result<String, InvalidParameter> {

@@ -13,10 +13,19 @@ use super::id::MessageId;
 pub struct Draft {
     /// `Content-Type`, without parameters.
     pub media_type: Box<str>,
-    /// Who publishes it, as it is shown.
-    pub by: Option<Box<str>>,
+    /// Who publishes it, as it is shown; absent: nobody says it.
+    pub by: Option<By>,
     /// What it says.
     pub data: Data,
+}
+
+/// Who publishes a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct By {
+    /// Its name.
+    pub name: Box<str>,
+    /// Whether a credential says so; else anybody may have called itself that.
+    pub is_proven: bool,
 }
 
 /// What a message says.
@@ -46,7 +55,11 @@ pub struct Message {
 impl Message {
     pub(super) fn new(id: MessageId, (published, at): (Instant, &str), draft: &Draft) -> Self {
         let json_of = |text: &str| serde_json::Value::from(text).to_string();
-        let by = draft.by.as_deref().map_or_else(|| "null".to_owned(), json_of);
+        let by = match &draft.by {
+            None => "null".to_owned(),
+            Some(By { name, is_proven: true }) => json_of(name),
+            Some(By { name, is_proven: false }) => json_of(name) + ",\"unproven\":true",
+        };
         let media_type = json_of(&draft.media_type);
         let mut json =
             format!("{{\"id\":\"{id}\",\"at\":\"{at}\",\"type\":{media_type},\"by\":{by},\"data\":").into_bytes();
@@ -65,7 +78,7 @@ impl Message {
         Self { id, published, json: json.into(), data, is_text, event: OnceLock::new() }
     }
 
-    /// The object `{"id","at","type","by","data"}`.
+    /// The object `{"id","at","type","by","data"}`; with `"unproven"` where no credential says who has published it.
     #[must_use]
     pub fn json(&self) -> &Bytes {
         &self.json

@@ -2,11 +2,19 @@
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
-use super::core::Refused;
+use crate::describe::problem::Kind;
 use crate::describe::stream::Form;
 
 /// Why messages are not published.
-const REASONS: [&str; 2] = ["key-reused", "rate"];
+const REASONS: [(Kind, &str); 6] = [
+    (Kind::KeyReused, "key-reused"),
+    (Kind::PublishRate, "rate"),
+    (Kind::ForeignOrigin, "origin"),
+    (Kind::UnsupportedMediaType, "media-type"),
+    (Kind::BodyTooLarge, "too-large"),
+    // All else that is wrong with a request.
+    (Kind::MalformedRequest, "malformed"),
+];
 /// The forms of streams.
 const FORMS: [Form; 2] = [Form::Events, Form::Lines];
 
@@ -91,7 +99,7 @@ impl Families {
             published: self.published.with_label_values(of),
             bytes: self.bytes.with_label_values(of),
             repeated: self.repeated.with_label_values(of),
-            refused: REASONS.map(|reason| self.refused.with_label_values(&[name, reason])),
+            refused: REASONS.map(|(_, reason)| self.refused.with_label_values(&[name, reason])),
             kept: self.kept.with_label_values(of),
             kept_bytes: self.kept_bytes.with_label_values(of),
             readers: self.readers.with_label_values(of),
@@ -102,11 +110,10 @@ impl Families {
 }
 
 impl Metrics {
-    pub(super) fn refused(&self, refused: Refused) -> &IntCounter {
-        match refused {
-            Refused::KeyReused => &self.refused[0],
-            Refused::TooFast { .. } => &self.refused[1],
-        }
+    /// The counter of messages that are refused with this kind of problem.
+    pub(super) fn refused(&self, kind: Kind) -> &IntCounter {
+        let at = REASONS.iter().position(|(known, _)| *known == kind).unwrap_or(REASONS.len() - 1);
+        &self.refused[at]
     }
 
     pub(super) fn stream(&self, form: Form) -> StreamGuard {

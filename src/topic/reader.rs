@@ -282,15 +282,20 @@ fn applied(mut answer: Answer, poll: &Poll) -> Answer {
 }
 
 fn history_gone(gap: &Gap) -> Problem {
-    let missed = match gap.missed {
-        Some(missed) => format!("{missed} messages after it are not kept any more"),
-        None => "it is of another history".to_owned(),
+    let since = crate::escape::escape(&gap.since);
+    let detail = match gap.missed {
+        Some(0) => {
+            format!("since is {since}, which nobody was given: begin with from=latest or from=earliest in its place")
+        }
+        Some(missed) => format!(
+            "since is {since}, and {missed} messages after it are not kept any more: begin with from=earliest in its place, or leave \
+             on-gap=close out to be told of the gap and go on"
+        ),
+        None => format!(
+            "since is {since}, which is of another history: begin with from=earliest in its place, or leave on-gap=close out to be \
+             told of the gap and go on"
+        ),
     };
-    let detail = format!(
-        "since is {}, and {missed}: begin at {}, or leave on-gap=close out to be told of the gap and go on",
-        crate::escape::escape(&gap.since),
-        gap.first
-    );
     Problem::new(Kind::HistoryGone, detail)
 }
 

@@ -16,7 +16,7 @@ use http::{HeaderMap, Method, header};
 
 use super::core::{Digest, Start};
 use super::event::Shape;
-use super::message::{Data, Draft};
+use super::message::{By, Data, Draft};
 use crate::bounds::{TOPIC_KEY_BYTES, TOPIC_LIMIT, TOPIC_PAGE_BYTES, TOPIC_TAIL, TOPIC_WAIT};
 use crate::describe::Problem;
 use crate::describe::problem::Kind;
@@ -186,12 +186,17 @@ impl MediaType {
     }
 
     /// A message of this kind, of this body.
-    pub fn draft(self, body: &[u8], by: Option<Box<str>>) -> Result<Draft, Problem> {
+    pub fn draft(self, body: &[u8], by: Option<By>) -> Result<Draft, Problem> {
         let data = if self.is_json {
             match Document::from_json(body) {
                 Ok(document) => Data::Json(document.canonical()),
                 // No model is null, and a message may be.
                 Err(Invalid::Empty) if body.trim_ascii() == b"null" => Data::Json(b"null".as_slice().into()),
+                Err(Invalid::Empty) => {
+                    let detail =
+                        "the body is not JSON: it is empty: send a JSON value, or Content-Type: text/plain for a text";
+                    return Err(Problem::new(Kind::MalformedRequest, detail));
+                }
                 Err(invalid) => {
                     return Err(Problem::new(Kind::MalformedRequest, format!("the body is not JSON: {invalid}")));
                 }

@@ -4,7 +4,7 @@ use prometheus::Registry;
 
 use super::core::{Publication, Start};
 use super::kept::Kept;
-use super::message::{Data, Draft};
+use super::message::{By, Data, Draft};
 use super::metrics::Families;
 use super::reader::{Reader, Step};
 use super::request::ReadRequest;
@@ -33,7 +33,8 @@ impl Rig {
     }
 
     fn says(&mut self, data: Data, by: Option<&str>) {
-        let draft = Draft { media_type: "text/plain".into(), by: by.map(Into::into), data };
+        let by = by.map(|name| By { name: name.into(), is_proven: false });
+        let draft = Draft { media_type: "text/plain".into(), by, data };
         let publication = Publication { client: "x".into(), once: None, draft };
         self.topic.publish(publication, 1, self.now, &"T".into()).expect("published");
     }
@@ -95,7 +96,7 @@ fn what_each_form_says_of_a_message() {
     rig.says(Data::Json("{\"a\":[1,\"x\"]}".into()), None);
     rig.text("");
     let first = format!(
-        "{{\"id\":\"{EPOCH}.1\",\"at\":\"T\",\"type\":\"text/plain\",\"by\":\"ann\",\"data\":\"one\\r\\ntwo\\rthree\\n\"}}"
+        "{{\"id\":\"{EPOCH}.1\",\"at\":\"T\",\"type\":\"text/plain\",\"by\":\"ann\",\"unproven\":true,\"data\":\"one\\r\\ntwo\\rthree\\n\"}}"
     );
     let second = format!(
         "{{\"id\":\"{EPOCH}.2\",\"at\":\"T\",\"type\":\"text/plain\",\"by\":null,\"data\":{{\"a\":[1,\"x\"]}}}}"

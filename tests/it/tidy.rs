@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which modules each module may name. What is absent is a wrong arrow.
-const ARROWS: [(&str, &[&str]); 36] = [
+const ARROWS: [(&str, &[&str]); 37] = [
     (
         "agent",
         &[
@@ -27,6 +27,7 @@ const ARROWS: [(&str, &[&str]); 36] = [
     ),
     ("exchange", &["bounds", "config", "sources", "telemetry"]),
     ("exchanges", &["bounds", "config", "exchange", "lifecycle"]),
+    ("chat", &["bounds", "client", "config", "escape", "fetch"]),
     ("topic", &["bounds", "config", "describe", "escape", "hub", "model", "protocol"]),
     ("fetch", &["bounds", "client", "config", "escape", "files"]),
     (
@@ -324,6 +325,13 @@ fn the_page_of_fetch_lists_every_option() {
 }
 
 #[test]
+fn the_page_of_topics_lists_every_option() {
+    for (name, table) in ["tail", "publish", "chat"].into_iter().zip(tidewait::config::cli::chat_references()) {
+        holds("docs/topics.md", name, &table);
+    }
+}
+
+#[test]
 fn the_page_of_the_worker_lists_every_option() {
     holds("docs/worker.md", "options", &tidewait::config::cli::worker_reference());
 }
@@ -332,6 +340,7 @@ fn the_page_of_the_worker_lists_every_option() {
 fn constants() -> BTreeSet<String> {
     let text = [
         "src/bounds.rs",
+        "src/bounds/chat.rs",
         "src/bounds/edge.rs",
         "src/bounds/exchange.rs",
         "src/bounds/topic.rs",

@@ -1,6 +1,7 @@
 //! The built binary with topics: who publishes, and who reads, in each form and over each protocol.
 
 mod access; // who may publish, and who may read
+mod commands; // `tidewait tail`, `publish` and `chat`
 mod docs; // the lines of docs/topics.md, as they stand
 mod many; // many readers and publishers at once
 mod publish; // what publishers are told

@@ -73,7 +73,7 @@ fn topic(reader: &mut Reader<'_>) -> Option<Topic> {
     if !reader.contains("topic.path") {
         reader.wrong_field("path", "is missing: write the path where messages are published and read");
     }
-    let path = reader.optional("topic.path", value::operation_path);
+    let path = reader.optional("topic.path", path);
     let name = reader.optional("topic.name", value::operation_name);
     let history = TopicHistory {
         messages: number(reader, "history.messages", &ranges::TOPIC_MESSAGES, 1000),
@@ -90,6 +90,16 @@ fn topic(reader: &mut Reader<'_>) -> Option<Topic> {
     let last = path.rsplit('/').find(|word| !word.is_empty()).unwrap_or("root");
     let name = name.unwrap_or_else(|| value::name_of_path(&format!("/{last}")));
     Some(Topic { name, path, history, message_bytes, dedupe, rate })
+}
+
+/// One path: nothing stands for others.
+fn path(text: &str) -> Result<String, String> {
+    if text.contains(['{', '}']) {
+        return Err(
+            "has a { or }, and a topic has one path alone: write one such as /chat, once for each topic".to_owned()
+        );
+    }
+    value::operation_path(text)
 }
 
 /// A message fits into the history, or nobody could read it. A default that nobody chose gives way.
@@ -168,6 +178,7 @@ mod tests {
                 "",
                 "--topic /b/chat: its name \"chat\" is also the name of --topic /a/chat: give",
             ),
+            (&["/rooms/{key}"], "", "--topic: \"/rooms/{key}\" has a { or }, and a topic has one path alone"),
             (&[], "topics: [{name: n}]", "f: topics[0].path: is missing: write the path where messages"),
             (&[], "topics: [{path: /a}, {path: /a}]", "f: topics[1].path: \"/a\" is also the path of f: topics[0]"),
             (

@@ -21,7 +21,8 @@ pub(super) fn check(parts: &Parts) -> Result<(), Problem> {
         let scheme = origin.split_once("://").map_or("", |(scheme, _)| scheme);
         if !is_same(of_page, host, scheme) {
             return Err(foreign(format!(
-                "a page of {origin:?} may not publish at {host:?}: publish from a page of that"
+                "a page of {origin:?} may not publish where Host is {host:?}: publish from a page of that, or let the proxy in front pass \
+                 Host on as it came"
             )));
         }
     }

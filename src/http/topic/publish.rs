@@ -26,6 +26,7 @@ use crate::protocol::query::{self, NAME};
 use crate::topic::Topic;
 use crate::topic::core::{Publication, Published, Receipt, Refused};
 use crate::topic::id::MessageId;
+use crate::topic::message::By;
 use crate::topic::request::{MediaType, digest, key};
 
 /// Characters of the name of a publisher.
@@ -41,6 +42,7 @@ pub(super) async fn answer(
     match publish((topics, topic), &caller, connection, (parts, body)).await {
         Ok(published) => Answered::of(response(created(topic, &published), None)),
         Err((problem, is_read)) => {
+            topic.has_refused(problem.kind);
             let answer = Answer::problem(&problem, fastrand::f64());
             Answered { is_read, ..Answered::of(response(answer, None)) }
         }
@@ -62,12 +64,14 @@ async fn publish(
     let by = by(caller, &parts).map_err(before)?;
     let body = read(body, topic.config().message_bytes).await.map_err(|problem| (problem, false))?;
     let behind = |problem: Problem| (problem, true);
+    // Many behind one address are told apart by the names that they give.
+    let scope = by.as_ref().map_or("", |by| &by.name);
+    let once = key.map(|key| (format!("{scope}\n{key}").into(), digest(&parts.headers, &body)));
     let draft = kind.draft(&body, by).map_err(behind)?;
     let client = caller.identity().map_or_else(
         || client_address::of_client(&parts.headers, connection.client.peer.ip(), &topics.trusted).to_string().into(),
         Arc::clone,
     );
-    let once = key.map(|key| (key, digest(&parts.headers, &body)));
     let at = format!("{:.3}", Timestamp::now()).into();
     let publication = Publication { client, once, draft };
     let published = topic.publish(publication, body.len(), Instant::now().into_std(), &at);
@@ -75,19 +79,21 @@ async fn publish(
 }
 
 /// Who publishes, as it is shown: its identity, else its `Agent-Id`, else the name that it gives itself.
-fn by(caller: &Caller, parts: &Parts) -> Result<Option<Box<str>>, Problem> {
+fn by(caller: &Caller, parts: &Parts) -> Result<Option<By>, Problem> {
     if let Some(identity) = caller.identity() {
-        return Ok(Some((&**identity).into()));
+        return Ok(Some(By { name: (&**identity).into(), is_proven: true }));
     }
+    let unproven = |name: Box<str>| By { name, is_proven: false };
     if let Some(agent) = agent(&parts.headers)? {
-        return Ok(Some(agent.into()));
+        return Ok(Some(unproven(agent.into())));
     }
     let name = query::value_of(parts.uri.query().unwrap_or(""), NAME)?.filter(|name| !name.is_empty());
     match name {
-        Some(name) if name.chars().count() > NAME_CHARACTERS => {
-            Err(Problem::parameter(NAME, &name, &format!("give at most {NAME_CHARACTERS} characters")))
+        Some(name) if name.chars().count() > NAME_CHARACTERS || name.chars().any(char::is_control) => {
+            let allowed = format!("give at most {NAME_CHARACTERS} characters, and no control characters");
+            Err(Problem::parameter(NAME, &name, &allowed))
         }
-        name => Ok(name.map(Into::into)),
+        name => Ok(name.map(|name| unproven(name.into()))),
     }
 }
 
@@ -132,7 +138,7 @@ fn problem(topic: &Topic, refused: Refused) -> Problem {
         Refused::TooFast { after } => {
             let rate = topic.config().rate;
             let detail = format!(
-                "{refused}, {} in a second and {} at once (publishRate of topic {}): send it again",
+                "{refused}, {} in a second and {} at once (publishRate of topic {}): send it again after Retry-After",
                 rate.per_second,
                 rate.burst,
                 topic.name()

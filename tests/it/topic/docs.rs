@@ -30,25 +30,27 @@ async fn the_lines_of_the_page_do_what_it_says() {
     server.metric_becomes("tidewait_topic_readers{topic=\"chat\"}", 1.0).await;
     let said = tokio::time::timeout(STEP, bash(&publish, &server).output()).await.expect("in time").expect("it ends");
     assert!(said.status.success() && String::from_utf8_lossy(&said.stdout).starts_with("{\"id\":"), "{said:?}");
-    // The page of those who poll, which asks once and then waits.
-    let mut polled = bash(&poll, &server);
-    let polling = polled.output();
-    let next = async {
-        server.metric_becomes("tidewait_topic_readers{topic=\"chat\"}", 2.0).await;
-        super::say(&server, "later").await;
-    };
-    let (polled, ()) = tokio::join!(tokio::time::timeout(STEP, polling), next);
-    let polled = polled.expect("in time").expect("it ends");
-    let polled = String::from_utf8([polled.stderr, polled.stdout].concat()).expect("text");
-    assert!(polled.contains("hello") && polled.contains("later"), "{polled}");
-    let out = reader.stdout.take().expect("piped");
-    let mut seen = tokio::io::BufReader::new(out);
+    // It asks once, and then waits, again and again.
+    let mut polling = bash(&poll, &server).stderr(Stdio::piped()).spawn().expect("bash");
+    server.metric_becomes("tidewait_topic_readers{topic=\"chat\"}", 2.0).await;
+    shows(&mut polling.stderr.take().expect("piped"), &["\"hello\""]).await;
+    let mut pages = polling.stdout.take().expect("piped");
+    super::say(&server, "later").await;
+    shows(&mut pages, &["\"later\""]).await;
+    server.metric_becomes("tidewait_topic_readers{topic=\"chat\"}", 2.0).await;
+    super::say(&server, "last").await;
+    shows(&mut pages, &["\"last\""]).await;
+    shows(&mut reader.stdout.take().expect("piped"), &["data: hello", "data: later", "data: last"]).await;
+}
+
+/// Reads until all of these are there.
+async fn shows(from: &mut (impl tokio::io::AsyncRead + Unpin), expected: &[&str]) {
     let mut text = String::new();
-    until("both messages", async || {
+    until("what is printed", async || {
         let mut bytes = [0; 4096];
-        let count = tokio::io::AsyncReadExt::read(&mut seen, &mut bytes).await.expect("read");
+        let count = tokio::io::AsyncReadExt::read(from, &mut bytes).await.expect("read");
         text.push_str(&String::from_utf8_lossy(&bytes[..count]));
-        (text.contains("data: hello") && text.contains("data: later")).then_some(())
+        expected.iter().all(|expected| text.contains(expected)).then_some(())
     })
     .await;
 }

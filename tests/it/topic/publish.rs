@@ -18,6 +18,7 @@ async fn a_message_is_created_with_its_place_and_time() {
     let page = server.get(reply.field("location")).await.json();
     let message = &page["messages"][0];
     assert_eq!((&message["id"], &message["at"], &message["by"]), (&first.into(), &told.into(), &"ann".into()));
+    assert_eq!(message["unproven"], true, "anybody can say so");
     assert_eq!((&message["type"], &message["data"]), (&"text/plain".into(), &"hello".into()));
     ask(server.listen, "POST", "/chat", &[JSON, ("Agent-Id", "bot-1")], "{\"b\": 1, \"a\": null}").await;
     let page = server.get("/chat?tail=1").await;
@@ -38,8 +39,11 @@ async fn a_repeated_message_is_the_same_and_another_one_needs_another_key() {
         let other = ask(server.listen, "POST", "/chat", &[media_type, key], body).await;
         assert_eq!((other.status, &other.json()["type"]), (422, &"https://tidewait.dev/problems/key-reused".into()));
     }
-    assert_eq!(said(&server.get("/chat").await.json()), ["hello"]);
-    assert!((server.metric("tidewait_topic_published_total{topic=\"chat\"}").await - 1.0).abs() < f64::EPSILON);
+    // Of somebody else behind the same address.
+    let bob = ask(server.listen, "POST", "/chat?name=bob", &[TEXT, key], "hello").await;
+    assert_eq!((bob.status, bob.field("idempotency-replayed")), (201, ""));
+    assert_eq!(said(&server.get("/chat").await.json()), ["hello", "hello"]);
+    assert!((server.metric("tidewait_topic_published_total{topic=\"chat\"}").await - 2.0).abs() < f64::EPSILON);
     assert!((server.metric("tidewait_topic_repeated_total{topic=\"chat\"}").await - 1.0).abs() < f64::EPSILON);
 }
 
@@ -58,8 +62,17 @@ async fn what_cannot_be_published_is_refused_with_what_to_do() {
         ("POST", "/chat", &[JSON], "{\"a\":", 400, "the body is not JSON"),
         ("POST", "/chat", &[TEXT, ("Idempotency-Key", "")], "hello", 400, "Idempotency-Key is \\\"\\\": give 1 to 255"),
         ("POST", "/chat", &[TEXT, ("Agent-Id", "a b")], "hello", 400, "Agent-Id is \\\"a b\\\""),
-        ("POST", "/chat", &[TEXT, foreign], "hello", 403, "a page of \\\"http://evil.example\\\" may not publish at"),
+        (
+            "POST",
+            "/chat",
+            &[TEXT, foreign],
+            "hello",
+            403,
+            "a page of \\\"http://evil.example\\\" may not publish where Host is",
+        ),
         ("POST", "/chat", &[TEXT, ("Cookie", "a=b")], "hello", 403, "needs an Idempotency-Key"),
+        ("POST", "/chat?name=a%0ab", &[TEXT], "hello", 400, "and no control characters"),
+        ("POST", "/chat", &[JSON], "", 400, "it is empty: send a JSON value"),
         ("DELETE", "/chat", &[], "", 405, "GET reads messages, POST publishes one"),
     ] {
         let reply = ask(server.listen, method, target, fields, body).await;
@@ -78,6 +91,10 @@ async fn what_cannot_be_published_is_refused_with_what_to_do() {
     assert_eq!((fast.status, &fast.json()["type"]), (429, &"https://tidewait.dev/problems/publish-rate".into()));
     assert!(["1", "2"].contains(&fast.field("retry-after")), "{}", fast.field("retry-after"));
     assert!(text(&fast).contains("publishRate of topic chat"), "{}", text(&fast));
+    for (reason, count) in [("rate", 1), ("origin", 2), ("media-type", 3), ("too-large", 1), ("malformed", 5)] {
+        let series = format!("tidewait_topic_refused_total{{reason=\"{reason}\",topic=\"chat\"}}");
+        server.metric_becomes(&series, f64::from(count)).await;
+    }
 }
 
 /// A body that is too long by what its head says is not read, and one that breaks off is no message.

@@ -1,0 +1,201 @@
+//! `tidewait tail`, `publish` and `chat`: topics for people and shells. What is asked for, and what comes of it, is in docs/topics.md.
+
+use std::io::{self, Write as _};
+use std::time::Duration;
+
+use http::header::CONTENT_TYPE;
+use tokio::io::AsyncWriteExt as _;
+use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
+
+use crate::bounds::{CHAT_PAUSE, CLIENT_PROBLEM_BYTES};
+use crate::client::fetch::{Fetch, FetchError, Fetched, Pause};
+use crate::config::chat::{Publish, Tail};
+use crate::escape::escape;
+use crate::fetch::problem;
+
+mod line;
+mod lines;
+mod publish;
+mod tail;
+
+use lines::Lines;
+
+/// How such a command ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// It was told to, or all is done.
+    Good,
+    /// The server was away for too long, or what was read cannot be written.
+    Failed,
+    /// It cannot be asked for.
+    Misconfigured,
+    /// The server refuses it.
+    Refused,
+}
+
+impl Exit {
+    /// The exit code.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Good => 0,
+            Self::Failed => 1,
+            Self::Misconfigured => 2,
+            Self::Refused => 3,
+        }
+    }
+}
+
+/// Why a request is not answered as it was to be: the text says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Failure {
+    /// The server is away, or does not answer as it should: it may be over.
+    Lost(String),
+    /// It is so, however often it is asked.
+    Final(Exit, String),
+}
+
+/// Reads a topic, until it is told to end.
+#[must_use]
+pub fn tail(tail: &Tail) -> Exit {
+    on_this_thread(async { until_told(tail::run(tail)).await })
+}
+
+/// Publishes messages, until all are stored.
+#[must_use]
+pub fn publish(publish: &Publish) -> Exit {
+    on_this_thread(async { publish::run(publish, Lines::of(tokio::io::stdin())).await })
+}
+
+/// Reads, and publishes what is typed, until that ends.
+#[must_use]
+pub fn chat(tail: &Tail, publish: &Publish) -> Exit {
+    let both = async {
+        tokio::select! {
+            exit = tail::run(tail) => exit,
+            exit = publish::run(publish, Lines::of(tokio::io::stdin())) => exit,
+        }
+    };
+    on_this_thread(async { until_told(both).await })
+}
+
+fn on_this_thread(work: impl Future<Output = Exit>) -> Exit {
+    let runtime = match Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            say(&format!("no runtime can be had: {error}"));
+            return Exit::Failed;
+        }
+    };
+    let exit = runtime.block_on(work);
+    // Who reads standard input must not keep it.
+    runtime.shutdown_background();
+    exit
+}
+
+/// Works until a signal comes, which is how such a command is told to end.
+async fn until_told(work: impl Future<Output = Exit>) -> Exit {
+    let signals = signal(SignalKind::interrupt()).and_then(|first| Ok((first, signal(SignalKind::terminate())?)));
+    let (mut interrupt, mut terminate) = match signals {
+        Ok(signals) => signals,
+        Err(error) => {
+            say(&format!("signals cannot be followed: {error}"));
+            return Exit::Failed;
+        }
+    };
+    tokio::select! {
+        exit = work => exit,
+        _ = interrupt.recv() => Exit::Good,
+        _ = terminate.recv() => Exit::Good,
+    }
+}
+
+/// Sends a request; gives an answer that is good.
+async fn ask(fetch: &Fetch, quiet: bool) -> Result<Fetched, Failure> {
+    let told = |pause: &Pause| {
+        if !quiet {
+            say(&pause.to_string());
+        }
+    };
+    let fetched = fetch.send(told).await.map_err(|error| failure(&error))?;
+    if fetched.status.is_success() {
+        return Ok(fetched);
+    }
+    let (status, url) = (fetched.status, fetched.url.clone());
+    let media_type = fetched.fields.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let body = fetched.bytes(CLIENT_PROBLEM_BYTES).await.unwrap_or_default();
+    let detail = problem::detail(media_type.as_deref(), &body).map(|detail| format!(": {detail}")).unwrap_or_default();
+    let text = format!("{url}: {status}{detail}");
+    Err(if status.is_server_error() { Failure::Lost(text) } else { Failure::Final(Exit::Refused, text) })
+}
+
+fn failure(error: &FetchError) -> Failure {
+    let text = error.to_string();
+    match error {
+        FetchError::Invalid(_) => Failure::Final(Exit::Misconfigured, text),
+        FetchError::Location(_) | FetchError::Redirects(_) | FetchError::TooLarge(_) => {
+            Failure::Final(Exit::Refused, text)
+        }
+        FetchError::Deadline(_)
+        | FetchError::Unreachable(_)
+        | FetchError::MayHaveBegun(_)
+        | FetchError::Malformed(_)
+        | FetchError::BrokenOff(_) => Failure::Lost(text),
+    }
+}
+
+/// How long a server may be away.
+#[derive(Debug)]
+struct Patience {
+    most: Duration,
+    /// When it was there last.
+    seen: Instant,
+    pause: Duration,
+}
+
+impl Patience {
+    fn new(most: Duration) -> Self {
+        Self { most, seen: Instant::now(), pause: CHAT_PAUSE.0 }
+    }
+
+    /// The server is there.
+    fn seen(&mut self) {
+        (self.seen, self.pause) = (Instant::now(), CHAT_PAUSE.0);
+    }
+
+    /// Waits before it is asked again, and says why; false: it was away for too long.
+    async fn wait(&mut self, why: &str, quiet: bool) -> bool {
+        let left = self.most.saturating_sub(self.seen.elapsed());
+        if left.is_zero() {
+            say(&format!("{why}; it was away for {} s, which is all that it may (--give-up)", self.most.as_secs()));
+            return false;
+        }
+        let pause = self.pause.mul_f64(0.5 + 0.5 * fastrand::f64()).min(left);
+        self.pause = (self.pause * 2).min(CHAT_PAUSE.1);
+        if !quiet {
+            say(&format!("{why}: asks again in {:.1} s", pause.as_secs_f64()));
+        }
+        tokio::time::sleep(pause).await;
+        true
+    }
+}
+
+/// A line on standard error, unless nobody reads there.
+fn say(text: &str) {
+    // Where it fails it cannot be reported.
+    let _ = io::stderr().write_all(format!("tidewait: {}\n", escape(text)).as_bytes());
+}
+
+/// Writes to standard output, where it can be read at once. While nobody reads there, signals still count.
+async fn print(text: &str) -> Result<(), Failure> {
+    let mut output = tokio::io::stdout();
+    let written = async {
+        output.write_all(text.as_bytes()).await?;
+        output.flush().await
+    };
+    let unwritten =
+        |error: io::Error| Failure::Final(Exit::Failed, format!("standard output cannot be written: {error}"));
+    written.await.map_err(unwritten)
+}
