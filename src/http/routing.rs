@@ -149,8 +149,7 @@ impl Router {
             }
             Err(problem) => {
                 let is_read = unwanted::read(body, &parts).await;
-                let response = response(Answer::problem(&problem, fastrand::f64()), None);
-                exchange::Answered { response, is_read, held: Duration::ZERO }
+                exchange::Answered { response: topic::refuse(&parts, &problem), is_read, held: Duration::ZERO }
             }
         };
         let exchange::Answered { response, is_read, held } = answered;

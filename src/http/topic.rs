@@ -33,6 +33,7 @@ mod publish;
 mod read;
 
 pub use read::TopicBody;
+pub(super) use read::refuse;
 
 /// The methods of a topic.
 const ALLOW: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, OPTIONS");

@@ -58,9 +58,16 @@ pub struct Reader {
 pub enum Step {
     /// Nothing before this moment, unless the topic changes.
     Wait(Instant),
+    /// It is told this.
+    Tell(Told),
+}
+
+/// What a reader is told.
+#[derive(Debug)]
+pub enum Told {
     /// It is a poll, and over.
     Answer(Box<Answer>),
-    /// It is a stream, and goes on.
+    /// It is a stream.
     Part(Part),
 }
 
@@ -75,9 +82,15 @@ pub struct Part {
     pub is_last: bool,
 }
 
+impl Told {
+    fn answer(answer: Answer) -> Self {
+        Self::Answer(Box::new(answer))
+    }
+}
+
 impl Reader {
     /// A reader that has come now. An error: it is refused. `drains`: the process does, or closes.
-    pub fn begin(topic: &Arc<Topic>, request: ReadRequest, drains: bool, now: Instant) -> Result<Self, Step> {
+    pub fn begin(topic: &Arc<Topic>, request: ReadRequest, drains: bool, now: Instant) -> Result<Self, Told> {
         let by_event = request.refused_by_event();
         if drains && matches!(request.how, How::Stream { .. }) {
             let detail = "this replica stops: come back, to another one";
@@ -145,7 +158,7 @@ impl Reader {
             }
             How::Stream { asked, .. } if self.request.head => {
                 let answer = Answer::stream(asked.form);
-                Step::Answer(Box::new(Answer { further: self.topic.extent_fields(now), ..answer }))
+                Step::Tell(Told::answer(Answer { further: self.topic.extent_fields(now), ..answer }))
             }
             How::Stream { asked, shape } => {
                 let (asked, shape) = (asked.clone(), *shape);
@@ -155,7 +168,7 @@ impl Reader {
     }
 
     /// The last words to a reader whose caller may no longer.
-    pub fn lost(&mut self, problem: &Problem) -> Step {
+    pub fn lost(&mut self, problem: &Problem) -> Told {
         match self.asked().filter(|_| self.has_begun) {
             Some(asked) => last(written(&Event::Auth(&problem.detail), asked.form, asked.pings, fastrand::f64())),
             None => refused(self.request.refused_by_event(), problem),
@@ -187,7 +200,7 @@ impl Reader {
             }
             if has_read && !self.request.head {
                 let answer = Answer::other(StatusCode::NO_CONTENT, self.topic.extent_fields(now), None);
-                return Step::Answer(Box::new(applied(answer, poll)));
+                return Step::Tell(Told::answer(applied(answer, poll)));
             }
         } else if self.is_parked && !self.is_over(now) {
             let due = self.topic.polls_due();
@@ -201,7 +214,7 @@ impl Reader {
         };
         let fields = vec![(TOPIC_FIRST, page.first), (TOPIC_LAST, page.last)];
         let answer = applied(Answer::other(StatusCode::OK, fields, Some(page.json)), poll);
-        Step::Answer(Box::new(if self.request.head { answer.to_head() } else { answer }))
+        Step::Tell(Told::answer(if self.request.head { answer.to_head() } else { answer }))
     }
 
     fn stream(&mut self, asked: &StreamRequest, shape: Shape, now: Instant, kept: &mut Kept) -> Step {
@@ -215,31 +228,31 @@ impl Reader {
             }
             let bytes = self.next_part(shape, now, kept).unwrap_or_default();
             self.told = now;
-            return Step::Part(Part { first: Some(first), bytes, is_last: false });
+            return Step::Tell(Told::Part(Part { first: Some(first), bytes, is_last: false }));
         }
         if self.drains_at.is_some_and(|at| at <= now) {
             let within = time_to_reconnect(self.topic.readers() as u64).as_secs();
-            return last(written(&Event::Move(within), asked.form, asked.pings, fastrand::f64()));
+            return Step::Tell(last(written(&Event::Move(within), asked.form, asked.pings, fastrand::f64())));
         }
         if self.until <= now {
-            return last(Vec::new());
+            return Step::Tell(last(Vec::new()));
         }
         if self.request.closes_on_gap
             && let Some(gap) = self.topic.gap_after(self.place.offset, now)
         {
             let mut bytes = Vec::new();
             event::gap(shape.form, &gap, &mut bytes);
-            return last(bytes);
+            return Step::Tell(last(bytes));
         }
         if let Some(bytes) = self.next_part(shape, now, kept) {
             self.told = now;
-            return Step::Part(Part { first: None, bytes, is_last: false });
+            return Step::Tell(Told::Part(Part { first: None, bytes, is_last: false }));
         }
         let silent = self.told + self.silence;
         if silent <= now {
             self.told = now;
             let ping = written(&Event::Ping, asked.form, asked.pings, 0.0);
-            return Step::Part(Part { first: None, bytes: ping.into(), is_last: false });
+            return Step::Tell(Told::Part(Part { first: None, bytes: ping.into(), is_last: false }));
         }
         Step::Wait(silent.min(self.end()))
     }
@@ -260,18 +273,18 @@ impl Reader {
 
 /// The answer to a reader that is refused: an event in this form, where a browser would not come back otherwise.
 #[must_use]
-pub fn refused(by_event: Option<Form>, problem: &Problem) -> Step {
+pub fn refused(by_event: Option<Form>, problem: &Problem) -> Told {
     match (by_event, problem.retry_after) {
         (Some(form), Some(seconds)) => {
             let busy = written(&Event::Busy(seconds), form, false, fastrand::f64());
-            Step::Part(Part { first: Some(Vec::new()), bytes: busy.into(), is_last: true })
+            Told::Part(Part { first: Some(Vec::new()), bytes: busy.into(), is_last: true })
         }
-        (_, _) => Step::Answer(Box::new(Answer::problem(problem, fastrand::f64()))),
+        (_, _) => Told::answer(Answer::problem(problem, fastrand::f64())),
     }
 }
 
-fn last(bytes: Vec<u8>) -> Step {
-    Step::Part(Part { first: None, bytes: bytes.into(), is_last: true })
+fn last(bytes: Vec<u8>) -> Told {
+    Told::Part(Part { first: None, bytes: bytes.into(), is_last: true })
 }
 
 fn applied(mut answer: Answer, poll: &Poll) -> Answer {

@@ -6,7 +6,7 @@ use super::core::{Publication, Start};
 use super::kept::Kept;
 use super::message::{By, Data, Draft};
 use super::metrics::Families;
-use super::reader::{Reader, Step};
+use super::reader::{Reader, Step, Told};
 use super::request::ReadRequest;
 use super::*;
 use crate::bounds::STREAM_SILENCE;
@@ -56,12 +56,12 @@ impl Rig {
     /// The next part of a stream, and whether it is the last; a panic: there is none.
     fn part(&mut self, reader: &mut Reader) -> (String, bool) {
         match reader.step(self.now, &mut self.kept) {
-            Step::Part(part) => {
+            Step::Tell(Told::Part(part)) => {
                 let first = String::from_utf8(part.first.unwrap_or_default()).expect("text");
                 let first = first.strip_prefix("retry: ").map_or(first.as_str(), |rest| &rest[6..]).to_owned();
                 (first + std::str::from_utf8(&part.bytes).expect("text"), part.is_last)
             }
-            other @ (Step::Wait(_) | Step::Answer(_)) => panic!("{other:?}"),
+            other @ (Step::Wait(_) | Step::Tell(Told::Answer(_))) => panic!("{other:?}"),
         }
     }
 
@@ -69,18 +69,18 @@ impl Rig {
     fn waits(&mut self, reader: &mut Reader) -> Duration {
         match reader.step(self.now, &mut self.kept) {
             Step::Wait(until) => until - self.now,
-            other @ (Step::Answer(_) | Step::Part(_)) => panic!("{other:?}"),
+            other @ Step::Tell(_) => panic!("{other:?}"),
         }
     }
 
     /// The answer to a poll: its status, and its body.
     fn answer(&mut self, reader: &mut Reader) -> (u16, String) {
         match reader.step(self.now, &mut self.kept) {
-            Step::Answer(answer) => {
+            Step::Tell(Told::Answer(answer)) => {
                 let body = answer.body().map(|body| String::from_utf8(body.to_vec()).expect("text"));
                 (answer.status.as_u16(), body.unwrap_or_default())
             }
-            other @ (Step::Wait(_) | Step::Part(_)) => panic!("{other:?}"),
+            other @ (Step::Wait(_) | Step::Tell(Told::Part(_))) => panic!("{other:?}"),
         }
     }
 }
@@ -227,7 +227,7 @@ fn who_does_not_go_on_after_a_gap_is_told_so() {
     let query = format!("{}&on-gap=close", since(1));
     let request = ReadRequest::parse(&http::Method::GET, Some(&query), &fields, true).expect("a request");
     match Reader::begin(&rig.topic, request, false, rig.now) {
-        Err(Step::Answer(answer)) => assert_eq!(answer.status.as_u16(), 410),
+        Err(Told::Answer(answer)) => assert_eq!(answer.status.as_u16(), 410),
         other @ (Ok(_) | Err(_)) => panic!("{other:?}"),
     }
 }
@@ -255,13 +255,13 @@ fn a_stream_breaks_its_silence_and_ends_with_its_life_or_the_process() {
     rig.part(&mut reader);
     let problem = crate::describe::Problem::new(crate::describe::problem::Kind::Unauthorized, "it was withdrawn");
     match reader.lost(&problem) {
-        Step::Part(part) => {
+        Told::Part(part) => {
             assert_eq!(
                 (&part.bytes[..], part.is_last),
                 (&b"event: auth\ndata: {\"reason\":\"it was withdrawn\"}\n\n"[..], true)
             );
         }
-        other @ (Step::Wait(_) | Step::Answer(_)) => panic!("{other:?}"),
+        other @ Told::Answer(_) => panic!("{other:?}"),
     }
 }
 
@@ -277,8 +277,8 @@ fn readers_that_have_read_as_far_share_their_bytes() {
     let parts: Vec<_> = readers
         .iter_mut()
         .map(|reader| match reader.step(now, &mut rig.kept) {
-            Step::Part(part) => part.bytes.as_ptr(),
-            other @ (Step::Wait(_) | Step::Answer(_)) => panic!("{other:?}"),
+            Step::Tell(Told::Part(part)) => part.bytes.as_ptr(),
+            other @ (Step::Wait(_) | Step::Tell(Told::Answer(_))) => panic!("{other:?}"),
         })
         .collect();
     assert!(parts.iter().all(|part| *part == parts[0]), "in one place of memory");

@@ -24,7 +24,7 @@ use crate::http::metrics::Route;
 use crate::http::polls::{ClientRef, Owner as _, Sending};
 use crate::lifecycle::stop;
 use crate::topic::Topic;
-use crate::topic::reader::{Part, Reader, Step, refused};
+use crate::topic::reader::{Part, Reader, Step, Told, refused};
 use crate::topic::request::ReadRequest;
 
 mod readers;
@@ -130,19 +130,18 @@ impl<P: Poller> EventLoop<P> {
                 let reading = Reading { reader, caller, begun: self.now, place: usize::MAX };
                 self.reader_goes_on(key, Box::new(reading));
             }
-            Err(step) => self.reader_refused(key, form, step),
+            Err(told) => self.reader_refused(key, form, told),
         }
     }
 
     /// Tells a reader that it is refused, in this form where that is an event.
-    fn reader_refused(&mut self, key: u32, form: Option<Form>, step: Step) {
-        match step {
-            Step::Answer(answer) => self.reader_answered(key, *answer, self.now),
-            Step::Part(part) => {
+    fn reader_refused(&mut self, key: u32, form: Option<Form>, told: Told) {
+        match told {
+            Told::Answer(answer) => self.reader_answered(key, *answer, self.now),
+            Told::Part(part) => {
                 let written = self.write_first(key, form.unwrap_or(Form::Events), &part);
                 self.send_reader(key, &written, self.now, (true, part.is_last));
             }
-            Step::Wait(_) => debug_assert!(false, "nobody waits to be refused"),
         }
     }
 
@@ -150,13 +149,13 @@ impl<P: Poller> EventLoop<P> {
     fn reader_goes_on(&mut self, key: u32, mut reading: Box<Reading>) {
         for _ in 0..IN_A_ROW {
             let step = match reading.caller.lost() {
-                Some(loss) => reading.reader.lost(&self.router.access.lost(loss)),
+                Some(loss) => Step::Tell(reading.reader.lost(&self.router.access.lost(loss))),
                 None => reading.reader.step(self.now, &mut self.readers.kept),
             };
             let part = match step {
                 Step::Wait(until) => return self.reader_waits(key, reading, until),
-                Step::Answer(answer) => return self.reader_answered(key, *answer, reading.begun),
-                Step::Part(part) => part,
+                Step::Tell(Told::Answer(answer)) => return self.reader_answered(key, *answer, reading.begun),
+                Step::Tell(Told::Part(part)) => part,
             };
             // A client that has closed its sending side is told no more, but how it ends.
             let part = Part { is_last: part.is_last || self.is_half_closed(key), ..part };

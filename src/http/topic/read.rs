@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::Caller;
 use crate::authentication::Withdrawals;
-use crate::describe::stream::Form;
+use crate::describe::stream::{Form, StreamRequest};
 use crate::describe::{Answer, Problem};
 use crate::http::access::Access;
 use crate::http::connection::ConnectionState;
@@ -26,7 +26,7 @@ use crate::http::unwanted;
 use crate::lifecycle::stop;
 use crate::topic::Topic;
 use crate::topic::kept::Kept;
-use crate::topic::reader::{Part, Reader, Step};
+use crate::topic::reader::{Part, Reader, Step, Told, refused};
 use crate::topic::request::ReadRequest;
 
 /// A reader, and what it listens to.
@@ -81,7 +81,7 @@ pub(super) async fn answer(
     let changes = topic.changes();
     let drains = phase != stop::Phase::default();
     let (first, task) = match Reader::begin(topic, request, drains, begun.into_std()) {
-        Err(refused) => (refused, None),
+        Err(told) => (told, None),
         Ok(reader) => {
             let mut task = Task {
                 reader,
@@ -98,18 +98,28 @@ pub(super) async fn answer(
             (task.next().await, Some(task))
         }
     };
-    let response = match first {
-        Step::Answer(answer) => response(if has_no_body { answer.to_head() } else { *answer }, None),
-        Step::Part(part) => streamed(form.unwrap_or(Form::Events), part, task),
-        // It is what the task waits for.
-        Step::Wait(_) => unreachable!("a step that is to be waited for was waited for"),
-    };
+    let response = told(first, form, task, has_no_body);
     Answered { response, is_read, held: begun.elapsed() }
 }
 
 fn refusal(problem: &Problem, is_head: bool) -> Response<Body> {
     let answer = Answer::problem(problem, fastrand::f64());
     response(if is_head { answer.to_head() } else { answer }, None)
+}
+
+/// The answer to a request that is refused before it is looked at.
+pub(in crate::http) fn refuse(parts: &Parts, problem: &Problem) -> Response<Body> {
+    let by_event = StreamRequest::refused_by_event(&parts.headers);
+    let by_event = by_event.filter(|_| parts.method == Method::GET && parts.version == Version::HTTP_2);
+    told(refused(by_event, problem), by_event, None, false)
+}
+
+/// The answer that tells a reader this first, and then what the task reads.
+fn told(first: Told, form: Option<Form>, task: Option<Task>, is_head: bool) -> Response<Body> {
+    match first {
+        Told::Answer(answer) => response(if is_head { answer.to_head() } else { *answer }, None),
+        Told::Part(part) => streamed(form.unwrap_or(Form::Events), part, task),
+    }
 }
 
 /// A stream that begins with this part, and goes on with what the task reads.
@@ -119,9 +129,9 @@ fn streamed(form: Form, part: Part, task: Option<Task>) -> Response<Body> {
         let part = match (part, &mut task) {
             (Some(part), _) => part,
             (None, Some(task)) => match task.next().await {
-                Step::Part(part) => part,
+                Told::Part(part) => part,
                 // A stream ends with a part that says so.
-                Step::Answer(_) | Step::Wait(_) => return None,
+                Told::Answer(_) => return None,
             },
             (None, None) => return None,
         };
@@ -136,8 +146,8 @@ fn streamed(form: Form, part: Part, task: Option<Task>) -> Response<Body> {
 }
 
 impl Task {
-    /// The next step that is not to be waited for.
-    async fn next(&mut self) -> Step {
+    /// What the reader is told next.
+    async fn next(&mut self) -> Told {
         loop {
             // Before the look, so that no change falls in between.
             let seen = *self.changes.borrow();
@@ -147,7 +157,7 @@ impl Task {
             }
             let until = match self.reader.step(Instant::now().into_std(), &mut self.kept) {
                 Step::Wait(until) => Instant::from_std(until),
-                step @ (Step::Answer(_) | Step::Part(_)) => return step,
+                Step::Tell(told) => return told,
             };
             tokio::select! {
                 // The sender is the topic's, which the reader has.

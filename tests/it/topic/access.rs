@@ -1,5 +1,8 @@
 //! Who may publish, and who may read.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
 use super::{Stream, TEXT, configured};
 use crate::exchange::{ask, text};
 use crate::process::tokens::made;
@@ -44,4 +47,33 @@ async fn rules_say_who_reads_and_who_publishes_and_a_withdrawn_credential_ends_b
     assert!(stream.rest().await.contains("event: auth\ndata: {\"reason\":"));
     let again = Stream::ask(server.listen, "/chat", &fields).await;
     assert!(again.head.starts_with("HTTP/1.1 401"), "{}", again.head);
+}
+
+/// A user of `--access-users`, whose password (`pass word £4`) takes time to check: so it is found out while the request waits.
+const EDGE: &str = "edge:$2y$04$DADQjQLkqm2ILHDUJE6Wwuyxt4nAe.EApQypAfe5MahEntkFeRQ96";
+
+#[tokio::test]
+async fn readers_wait_until_it_is_known_who_they_are() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("users");
+    std::fs::write(&file, format!("{EDGE}\n")).expect("written");
+    let users = ["--access-users", file.to_str().expect("UTF-8")];
+    // By one connection for each, so that none is known by the one before.
+    for (user, expected) in [("edge:pass word £4", 200), ("edge:wrong", 401)] {
+        let server = super::start(&users).await;
+        let authorization = format!("Basic {}", BASE64_STANDARD.encode(user));
+        let fields = format!("Accept: text/event-stream\r\nAuthorization: {authorization}\r\n");
+        let (stream, poll) = tokio::join!(Stream::ask(server.listen, "/chat", &fields), async {
+            Client::connect(server.listen).await.get("/chat", &[("Authorization", &authorization)]).await
+        },);
+        assert!(stream.head.starts_with(&format!("HTTP/1.1 {expected} ")), "{}", stream.head);
+        assert_eq!(poll.status, expected, "{}", text(&poll));
+        if expected == 200 {
+            let mut stream = stream;
+            assert!(stream.up_to("\n\n").await.starts_with("retry: "));
+            let told = ask(server.listen, "POST", "/chat", &[TEXT, ("Authorization", &authorization)], "hi").await;
+            assert_eq!(told.status, 201);
+            assert!(stream.event().await.contains("data: hi\n"));
+        }
+    }
 }
