@@ -26,9 +26,9 @@ pub mod reader;
 pub mod registry;
 pub mod request;
 
-use self::core::{Core, Extent, Gap, Place, Publication, Published, Refused, Start};
+use self::core::{Core, Extent, Place, Publication, Published, Refused, Start};
 use event::Shape;
-use id::Epoch;
+use id::{Epoch, MessageId};
 use kept::{Page, Part};
 use metrics::Metrics;
 use request::Poll;
@@ -38,6 +38,7 @@ use request::Poll;
 pub struct Topic {
     config: config::Topic,
     name: Arc<str>,
+    epoch: Epoch,
     core: Mutex<Core>,
     /// The offset of the newest message, for who looks whether there is one.
     last: AtomicU64,
@@ -58,6 +59,7 @@ impl Topic {
     pub fn new(config: config::Topic, epoch: Epoch, metrics: Metrics, now: Instant) -> Arc<Self> {
         Arc::new(Self {
             name: config.name.as_str().into(),
+            epoch,
             core: Mutex::new(Core::new(&config, epoch)),
             config,
             last: AtomicU64::new(0),
@@ -201,9 +203,9 @@ impl Topic {
         &self.metrics
     }
 
-    /// What a reader has missed that has read the message at this offset.
-    fn gap_after(&self, offset: u64, now: Instant) -> Option<Gap> {
-        self.core().resume(offset, now).gap
+    /// The id of the message at this offset.
+    fn id_at(&self, offset: u64) -> MessageId {
+        self.epoch.at(offset)
     }
 
     /// The next part for streams that have read the message at this offset.
@@ -222,7 +224,7 @@ impl Topic {
                 break;
             }
         }
-        Part { bytes: bytes.into(), last, has_gap: gap.is_some() }
+        Part { bytes: bytes.into(), last, gap }
     }
 
     /// What a poll is given that is at this place.
@@ -243,13 +245,10 @@ impl Topic {
             json.extend_from_slice(message.json());
             next = message.id.offset;
         }
-        if place.gap.is_some() {
-            self.metrics.gaps.inc();
-        }
         let gap = place.gap.as_ref().map_or_else(|| "null".to_owned(), event::gap_json);
-        let next = last.epoch.at(next);
+        let next = self.id_at(next);
         json.extend_from_slice(format!("],\"next\":\"{next}\",\"first\":\"{first}\",\"gap\":{gap}}}\n").as_bytes());
-        Page { json: json.into(), first: value(first), last: value(last) }
+        Page { json: json.into(), first: value(first), last: value(last), gap: place.gap }
     }
 
     /// `Topic-First` and `Topic-Last`.
@@ -264,7 +263,7 @@ impl Topic {
     }
 }
 
-fn value(id: id::MessageId) -> HeaderValue {
+fn value(id: MessageId) -> HeaderValue {
     HeaderValue::try_from(id.to_string()).expect("an id is a field value")
 }
 

@@ -28,3 +28,5 @@ pub const TOPIC_INTERVAL: Duration = Duration::from_millis(50);
 pub const TOPIC_PART: usize = 64 * 1024;
 /// Parts and answers that an event loop keeps, for readers who have read as far.
 pub const TOPIC_KEPT: usize = 16;
+/// How long it keeps each.
+pub const TOPIC_KEPT_FOR: Duration = Duration::from_secs(1);

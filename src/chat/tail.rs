@@ -48,7 +48,7 @@ enum Next {
 struct Reader<'t> {
     tail: &'t Tail,
     is_coloured: bool,
-    /// The message that was read last; none: none was.
+    /// The message that was read last, or the place where it is to begin; none: the server has named none yet.
     since: Option<String>,
 }
 
@@ -162,10 +162,7 @@ impl Reader<'_> {
 
     async fn event(&mut self, event: Event) -> Result<(), Failure> {
         match &*event.name {
-            "message" => {
-                self.print(&event.data).await?;
-                self.since = Some(event.id);
-            }
+            "message" => self.print(&event.data).await?,
             "gap" => {
                 if let Ok(gap) = serde_json::from_str(&event.data) {
                     missed(&gap);
@@ -175,6 +172,9 @@ impl Reader<'_> {
                 say(&format!("the server ends the stream: {} {}", event.name, event.data));
             }
             _ => {}
+        }
+        if !event.id.is_empty() {
+            self.since = Some(event.id);
         }
         Ok(())
     }

@@ -48,6 +48,14 @@ pub(super) fn gap(form: Form, gap: &Gap, out: &mut Vec<u8>) {
     };
 }
 
+/// Writes where a reader is that has nothing to read: it begins after this message if it loses the stream.
+pub(super) fn same(form: Form, id: MessageId, out: &mut Vec<u8>) {
+    let _ = match form {
+        Form::Events => write!(out, "id: {id}\nevent: same\ndata: {{\"id\":\"{id}\"}}\n\n"),
+        Form::Lines => writeln!(out, "{{\"type\":\"same\",\"id\":\"{id}\"}}"),
+    };
+}
+
 /// `{"since","first","missed"}`.
 pub(super) fn gap_json(gap: &Gap) -> String {
     let data = GapData { since: &gap.since, first: gap.first.to_string(), missed: gap.missed };

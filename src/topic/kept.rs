@@ -8,10 +8,10 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::Topic;
-use super::core::Place;
+use super::core::{Gap, Place};
 use super::event::Shape;
 use super::request::Poll;
-use crate::bounds::TOPIC_KEPT;
+use crate::bounds::{TOPIC_KEPT, TOPIC_KEPT_FOR};
 use crate::hub::ViewId;
 
 /// Messages of a stream, in one piece.
@@ -21,8 +21,8 @@ pub struct Part {
     pub bytes: Bytes,
     /// The offset of the last message in it.
     pub last: u64,
-    /// Whether it begins with a gap.
-    pub has_gap: bool,
+    /// The gap that it begins with; none: it has none.
+    pub gap: Option<Gap>,
 }
 
 /// Messages that a poll is given.
@@ -34,13 +34,24 @@ pub struct Page {
     pub first: http::HeaderValue,
     /// `Topic-Last`.
     pub last: http::HeaderValue,
+    /// What was missed before it; none: nothing.
+    pub gap: Option<Gap>,
 }
 
 /// The parts and pages that were made last.
 #[derive(Debug, Default)]
 pub struct Kept {
-    parts: VecDeque<(Key<Shape>, Part)>,
-    pages: VecDeque<(Key<(usize, usize)>, Page)>,
+    parts: VecDeque<Entry<Shape, Part>>,
+    pages: VecDeque<Entry<(usize, usize), Page>>,
+}
+
+/// A part or a page.
+#[derive(Debug)]
+struct Entry<H, V> {
+    key: Key<H>,
+    /// Messages grow old, so it is not kept for long.
+    until: Instant,
+    value: V,
 }
 
 /// What a part or a page depends on.
@@ -57,24 +68,29 @@ impl Kept {
     /// What follows for readers that have read the message at this offset.
     pub(super) fn part(&mut self, topic: &Arc<Topic>, from: u64, shape: Shape, now: Instant) -> Part {
         let key = Key { topic: topic.id(), from, last: topic.last(), how: shape };
-        keep(&mut self.parts, key, || topic.part(from, shape, now))
+        keep(&mut self.parts, key, now, || topic.part(from, shape, now))
     }
 
     /// The same for polls.
     pub(super) fn page(&mut self, topic: &Arc<Topic>, from: u64, poll: &Poll, now: Instant) -> Page {
         let key = Key { topic: topic.id(), from, last: topic.last(), how: (poll.limit, poll.max_bytes) };
-        keep(&mut self.pages, key, || topic.page(Place { offset: from, gap: None }, poll, now))
+        keep(&mut self.pages, key, now, || topic.page(Place { offset: from, gap: None }, poll, now))
     }
 }
 
-fn keep<K: PartialEq, V: Clone>(kept: &mut VecDeque<(K, V)>, key: K, make: impl FnOnce() -> V) -> V {
-    if let Some((_, found)) = kept.iter().find(|(known, _)| *known == key) {
-        return found.clone();
+fn keep<H: PartialEq, V: Clone>(
+    kept: &mut VecDeque<Entry<H, V>>,
+    key: Key<H>,
+    now: Instant,
+    make: impl FnOnce() -> V,
+) -> V {
+    if let Some(found) = kept.iter().find(|entry| entry.key == key && now < entry.until) {
+        return found.value.clone();
     }
     let value = make();
     if kept.len() >= TOPIC_KEPT {
         kept.pop_front();
     }
-    kept.push_back((key, value.clone()));
+    kept.push_back(Entry { key, until: now + TOPIC_KEPT_FOR, value: value.clone() });
     value
 }

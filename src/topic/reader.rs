@@ -212,6 +212,12 @@ impl Reader {
             None => kept.page(&self.topic, self.place.offset, poll, now),
             Some(_) => self.topic.page(self.place.clone(), poll, now),
         };
+        if let Some(gap) = &page.gap {
+            self.topic.metrics().gaps.inc();
+            if self.request.closes_on_gap {
+                return Step::Tell(refused(None, &history_gone(gap)));
+            }
+        }
         let fields = vec![(TOPIC_FIRST, page.first), (TOPIC_LAST, page.last)];
         let answer = applied(Answer::other(StatusCode::OK, fields, Some(page.json)), poll);
         Step::Tell(Told::answer(if self.request.head { answer.to_head() } else { answer }))
@@ -226,9 +232,12 @@ impl Reader {
                 self.topic.metrics().gaps.inc();
                 event::gap(shape.form, &gap, &mut first);
             }
-            let bytes = self.next_part(shape, now, kept).unwrap_or_default();
+            let next = self.next_part(shape, now, kept).unwrap_or_else(|| {
+                event::same(shape.form, self.topic.id_at(self.place.offset), &mut first);
+                Part { first: None, bytes: Bytes::new(), is_last: false }
+            });
             self.told = now;
-            return Step::Tell(Told::Part(Part { first: Some(first), bytes, is_last: false }));
+            return Step::Tell(Told::Part(Part { first: Some(first), ..next }));
         }
         if self.drains_at.is_some_and(|at| at <= now) {
             let within = time_to_reconnect(self.topic.readers() as u64).as_secs();
@@ -237,16 +246,9 @@ impl Reader {
         if self.until <= now {
             return Step::Tell(last(Vec::new()));
         }
-        if self.request.closes_on_gap
-            && let Some(gap) = self.topic.gap_after(self.place.offset, now)
-        {
-            let mut bytes = Vec::new();
-            event::gap(shape.form, &gap, &mut bytes);
-            return Step::Tell(last(bytes));
-        }
-        if let Some(bytes) = self.next_part(shape, now, kept) {
+        if let Some(next) = self.next_part(shape, now, kept) {
             self.told = now;
-            return Step::Tell(Told::Part(Part { first: None, bytes, is_last: false }));
+            return Step::Tell(Told::Part(next));
         }
         let silent = self.told + self.silence;
         if silent <= now {
@@ -258,16 +260,21 @@ impl Reader {
     }
 
     /// What has come since.
-    fn next_part(&mut self, shape: Shape, now: Instant, kept: &mut Kept) -> Option<Bytes> {
+    fn next_part(&mut self, shape: Shape, now: Instant, kept: &mut Kept) -> Option<Part> {
         if !self.topic.has_news(&self.place) {
             return None;
         }
         let part = kept.part(&self.topic, self.place.offset, shape, now);
-        if part.has_gap {
+        if let Some(gap) = &part.gap {
             self.topic.metrics().gaps.inc();
+            if self.request.closes_on_gap {
+                let mut bytes = Vec::new();
+                event::gap(shape.form, gap, &mut bytes);
+                return Some(Part { first: None, bytes: bytes.into(), is_last: true });
+            }
         }
         self.place.offset = part.last;
-        Some(part.bytes)
+        Some(Part { first: None, bytes: part.bytes, is_last: false })
     }
 }
 

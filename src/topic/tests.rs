@@ -213,6 +213,37 @@ fn a_gap_is_told_before_the_next_message() {
     assert!(page.contains("\"missed\":0") && page.contains("\"messages\":[]"), "it is not parked: {page}");
 }
 
+/// Who has nothing to read is told where it is, so that it misses nothing if it loses the stream before the first message.
+#[test]
+fn a_stream_begins_with_a_message_or_the_place_where_it_is() {
+    let mut rig = Rig::new(2);
+    let place = |offset: u64| format!("id: {EPOCH}.{offset}\nevent: same\ndata: {{\"id\":\"{EPOCH}.{offset}\"}}\n\n");
+    for query in ["", "from=latest", "from=earliest", &since(0)] {
+        let mut reader = rig.events(query);
+        assert_eq!(rig.part(&mut reader), (place(0), false), "{query}");
+    }
+    let mut of_another = rig.events("since=x");
+    let gap = format!("event: gap\ndata: {{\"since\":\"x\",\"first\":\"{EPOCH}.1\",\"missed\":null}}\n\n");
+    assert_eq!(rig.part(&mut of_another), (gap + &place(0), false));
+    rig.text("a");
+    assert_eq!(rig.part(&mut of_another), (format!("id: {EPOCH}.1\ndata: a\n\n"), false));
+    let mut reader = rig.reader("from=latest", "application/x-ndjson");
+    assert_eq!(rig.part(&mut reader), (format!("{{\"type\":\"same\",\"id\":\"{EPOCH}.1\"}}\n"), false));
+}
+
+#[test]
+fn a_page_that_is_shared_names_what_is_kept_now() {
+    let mut rig = Rig::new(10);
+    rig.text("a");
+    rig.now += Duration::from_mins(40);
+    rig.text("b");
+    let mut reader = rig.reader(&since(1), "*/*");
+    assert!(rig.answer(&mut reader).1.contains(&format!("\"first\":\"{EPOCH}.1\"")));
+    rig.now += Duration::from_mins(40);
+    let mut reader = rig.reader(&since(1), "*/*");
+    assert!(rig.answer(&mut reader).1.contains(&format!("\"first\":\"{EPOCH}.2\"")));
+}
+
 #[test]
 fn who_does_not_go_on_after_a_gap_is_told_so() {
     let mut rig = Rig::new(1);
@@ -223,6 +254,13 @@ fn who_does_not_go_on_after_a_gap_is_told_so() {
     }
     let (told, is_last) = rig.part(&mut running);
     assert!(told.starts_with("event: gap\n") && !told.contains("data: c") && is_last, "{told}");
+    let mut parked = rig.reader(&format!("{}&on-gap=close", since(3)), "*/*");
+    rig.waits(&mut parked);
+    for word in ["d", "e"] {
+        rig.text(word);
+    }
+    rig.now += Duration::from_millis(50);
+    assert_eq!(rig.answer(&mut parked).0, 410, "messages were missed while it was parked");
     let fields = http::HeaderMap::new();
     let query = format!("{}&on-gap=close", since(1));
     let request = ReadRequest::parse(&http::Method::GET, Some(&query), &fields, true).expect("a request");

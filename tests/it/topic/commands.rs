@@ -113,6 +113,18 @@ async fn what_there_is_can_be_read_once_and_what_was_missed_is_said() {
     assert_eq!(stream.next().await.as_deref(), Some("two\\nlines"));
 }
 
+/// Each stream ends within a second, before there is anything to read.
+#[tokio::test]
+async fn who_reads_from_the_latest_misses_nothing_between_two_streams() {
+    let server = start(&[]).await;
+    say(&server, "before").await;
+    let mut reader = Running::start(&["tail", &format!("{}?life=1", url(&server)), "--from", "latest"]);
+    server.metric_becomes("tidewait_topic_readers{topic=\"chat\"}", 1.0).await;
+    server.metric_becomes("tidewait_topic_readers{topic=\"chat\"}", 0.0).await;
+    say(&server, "meanwhile").await;
+    assert_eq!(reader.next().await.as_deref(), Some("meanwhile"));
+}
+
 #[tokio::test]
 async fn a_server_that_is_away_is_waited_for_and_refusals_end_it() {
     let server = start(&[]).await;

@@ -47,11 +47,14 @@ async fn streams(server: Arc<Server>, accept: &'static str) {
     while offsets.len() < MESSAGES {
         if accept == "application/x-ndjson" {
             let line: serde_json::Value = serde_json::from_str(&stream.up_to("\n").await).expect("JSON");
-            if line["type"] != "ping" {
+            if line["type"] != "ping" && line["type"] != "same" {
                 offsets.push(offset(line["message"]["id"].as_str().expect("a message")));
             }
         } else {
             let event = stream.event().await;
+            if event.contains("event: same") {
+                continue;
+            }
             offsets.push(offset(event.strip_prefix("id: ").and_then(|rest| rest.lines().next()).expect("a message")));
         }
     }

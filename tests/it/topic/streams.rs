@@ -35,6 +35,22 @@ async fn an_event_stream_tells_of_each_message_and_goes_on_after_the_last_event(
     server.metric_becomes("tidewait_topic_streams{form=\"ndjson\",topic=\"chat\"}", 1.0).await;
 }
 
+#[tokio::test]
+async fn who_loses_a_stream_before_the_first_message_misses_none() {
+    let server = start(&[]).await;
+    say(&server, "before").await;
+    let mut stream = Stream::events(&server, "/chat?from=latest").await;
+    let same = stream.event().await;
+    let place = same.strip_prefix("id: ").and_then(|rest| rest.lines().next()).expect("an id").to_owned();
+    assert_eq!(same, format!("id: {place}\nevent: same\ndata: {{\"id\":\"{place}\"}}\n\n"));
+    drop(stream);
+    server.metric_becomes(READERS, 0.0).await;
+    let missed = say(&server, "meanwhile").await;
+    let fields = format!("Accept: text/event-stream\r\nLast-Event-ID: {place}\r\n");
+    let mut stream = Stream::open(server.listen, "/chat?from=latest", &fields).await;
+    assert_eq!(stream.event().await, format!("id: {missed}\ndata: meanwhile\n\n"));
+}
+
 /// curl, which speaks HTTP/2 from the first byte.
 #[tokio::test]
 async fn a_stream_over_http2_is_told_the_same() {
@@ -115,6 +131,7 @@ async fn a_reader_that_was_too_slow_is_told_of_the_gap() {
         "[{path: /chat, history: {messages: 3}, publishRate: {perSecond: 100000, burst: 100000}, messageBytes: 256Ki}]";
     let (_folder, server) = configured(topics, &[]).await;
     let mut stream = Stream::events(&server, "/chat").await;
+    assert!(stream.event().await.contains("event: same"), "there is nothing yet");
     server.metric_becomes(READERS, 1.0).await;
     // More than the sockets between take, while it reads nothing.
     let long = "x".repeat(200_000);
