@@ -158,58 +158,53 @@ impl Authorization {
     /// one that is there.
     #[must_use]
     pub fn decide_nothing(&self, caller: Caller, path: &str) -> Decision {
-        let may = match &caller {
-            Caller::Known(_) if !self.by_rules => true,
-            Caller::Known(_) | Caller::Anonymous => self.policy.allows_all(&caller),
-        };
-        if !may {
-            return Decision::Now(Err(Denied::Forbidden));
-        }
         // No operation has such a name. Of one length, whatever a client has sent.
         let name = || format!("nothing/{}", blake3::hash(path.as_bytes()).to_hex()).into();
-        self.ask_judge(caller, || Action::Poll(name()), None)
+        self.decide_action(caller, Policy::allows_all, || Action::Poll(name()))
     }
 
     /// Whether `caller` may do this at this path of the admin port.
     #[must_use]
     pub fn decide_path(&self, caller: Caller, verb: Verb, path: &'static str) -> Decision {
-        let may = match &caller {
-            Caller::Known(_) if !self.by_rules => true,
-            Caller::Known(_) | Caller::Anonymous => self.policy.allows_path(&caller, verb, path),
-        };
-        if may {
-            self.ask_judge(caller, || Action::AtPath(verb, path), None)
-        } else {
-            Decision::Now(Err(Denied::Forbidden))
-        }
+        self.decide_action(
+            caller,
+            |policy, caller| policy.allows_path(caller, verb, path),
+            || Action::AtPath(verb, path),
+        )
     }
 
     /// Whether `caller` may do this to the exchange with this name.
     #[must_use]
     pub fn decide_exchange(&self, caller: Caller, verb: ExchangeVerb, name: &Arc<str>) -> Decision {
-        let may = match &caller {
-            Caller::Known(_) if !self.by_rules => true,
-            Caller::Known(_) | Caller::Anonymous => self.policy.allows_exchange(&caller, verb, name),
-        };
-        if may {
-            self.ask_judge(caller, || Action::Exchange(verb, Arc::clone(name)), None)
-        } else {
-            Decision::Now(Err(Denied::Forbidden))
-        }
+        self.decide_action(
+            caller,
+            |policy, caller| policy.allows_exchange(caller, verb, name),
+            || Action::Exchange(verb, Arc::clone(name)),
+        )
     }
 
     /// Whether `caller` may do this to the topic with this name.
     #[must_use]
     pub fn decide_topic(&self, caller: Caller, verb: TopicVerb, name: &Arc<str>) -> Decision {
+        self.decide_action(
+            caller,
+            |policy, caller| policy.allows_topic(caller, verb, name),
+            || Action::Topic(verb, Arc::clone(name)),
+        )
+    }
+
+    /// Whether `caller` may do what is done whole or not at all. `allows`: whether the rules say so.
+    fn decide_action(
+        &self,
+        caller: Caller,
+        allows: impl FnOnce(&Policy, &Caller) -> bool,
+        action: impl FnOnce() -> Action,
+    ) -> Decision {
         let may = match &caller {
             Caller::Known(_) if !self.by_rules => true,
-            Caller::Known(_) | Caller::Anonymous => self.policy.allows_topic(&caller, verb, name),
+            Caller::Known(_) | Caller::Anonymous => allows(&self.policy, &caller),
         };
-        if may {
-            self.ask_judge(caller, || Action::Topic(verb, Arc::clone(name)), None)
-        } else {
-            Decision::Now(Err(Denied::Forbidden))
-        }
+        if may { self.ask_judge(caller, action, None) } else { Decision::Now(Err(Denied::Forbidden)) }
     }
 
     /// What the judge says of what the rules allow, where there is one.

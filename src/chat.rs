@@ -1,10 +1,8 @@
 //! `tidewait tail`, `publish` and `chat`: topics for people and shells. What is asked for, and what comes of it, is in docs/topics.md.
 
-use std::io::{self, Write as _};
 use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
-use tokio::io::AsyncWriteExt as _;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
@@ -12,8 +10,8 @@ use tokio::time::Instant;
 use crate::bounds::{CHAT_PAUSE, CLIENT_PROBLEM_BYTES};
 use crate::client::fetch::{Fetch, FetchError, Fetched, Pause};
 use crate::config::chat::{Publish, Tail};
-use crate::escape::escape;
-use crate::fetch::problem;
+use crate::fetch::output::{self, say};
+use crate::fetch::{Exit, problem};
 
 mod line;
 mod lines;
@@ -21,32 +19,6 @@ mod publish;
 mod tail;
 
 use lines::Lines;
-
-/// How such a command ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// It was told to, or all is done.
-    Good,
-    /// The server was away for too long, or what was read cannot be written.
-    Failed,
-    /// It cannot be asked for.
-    Misconfigured,
-    /// The server refuses it.
-    Refused,
-}
-
-impl Exit {
-    /// The exit code.
-    #[must_use]
-    pub fn code(self) -> u8 {
-        match self {
-            Self::Good => 0,
-            Self::Failed => 1,
-            Self::Misconfigured => 2,
-            Self::Refused => 3,
-        }
-    }
-}
 
 /// Why a request is not answered as it was to be: the text says it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,8 +98,7 @@ async fn ask(fetch: &Fetch, quiet: bool) -> Result<Fetched, Failure> {
     let (status, url) = (fetched.status, fetched.url.clone());
     let media_type = fetched.fields.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let body = fetched.bytes(CLIENT_PROBLEM_BYTES).await.unwrap_or_default();
-    let detail = problem::detail(media_type.as_deref(), &body).map(|detail| format!(": {detail}")).unwrap_or_default();
-    let text = format!("{url}: {status}{detail}");
+    let text = problem::refusal(&url, status, media_type.as_deref(), &body);
     Err(if status.is_server_error() { Failure::Lost(text) } else { Failure::Final(Exit::Refused, text) })
 }
 
@@ -182,20 +153,7 @@ impl Patience {
     }
 }
 
-/// A line on standard error, unless nobody reads there.
-fn say(text: &str) {
-    // Where it fails it cannot be reported.
-    let _ = io::stderr().write_all(format!("tidewait: {}\n", escape(text)).as_bytes());
-}
-
-/// Writes to standard output, where it can be read at once. While nobody reads there, signals still count.
+/// Writes to standard output.
 async fn print(text: &str) -> Result<(), Failure> {
-    let mut output = tokio::io::stdout();
-    let written = async {
-        output.write_all(text.as_bytes()).await?;
-        output.flush().await
-    };
-    let unwritten =
-        |error: io::Error| Failure::Final(Exit::Failed, format!("standard output cannot be written: {error}"));
-    written.await.map_err(unwritten)
+    output::print(text.as_bytes()).await.map_err(|why| Failure::Final(Exit::Failed, why))
 }

@@ -2,7 +2,7 @@
 //! `client::fetch`.
 
 use std::fs::File;
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read};
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -13,31 +13,30 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::bounds::{CLIENT_PROBLEM_BYTES, FETCH_BODY_BYTES};
 use crate::client::fetch::{FetchError, Fetched, Pause};
 use crate::config::fetch::{Data, Fetching};
-use crate::escape::escape;
 use crate::files::whole::is_special;
 
-mod output;
+pub(crate) mod output;
 pub(crate) mod problem;
 
-use output::Output;
+use output::{Output, say};
 
-/// How a fetch ends.
+/// How a command ends that asks a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// The last answer is a 2xx, and is put out.
+    /// The server has answered as it was asked to, and the answer is put out; or the command was told to end.
     Good,
     /// There is no answer, or not all of one, or it could not be put out.
     Failed,
     /// It cannot be asked for.
     Misconfigured,
-    /// The last answer is no 2xx.
+    /// The server refuses it.
     Refused,
     /// The deadline is over, or would be before what was asked for.
     Late,
 }
 
 impl Exit {
-    /// The exit code: docs/fetch.md.
+    /// The exit code: docs/fetch.md, docs/topics.md.
     #[must_use]
     pub fn code(self) -> u8 {
         match self {
@@ -146,7 +145,7 @@ async fn fetch(fetching: &Fetching, mut output: Output) -> Result<Exit, Ended> {
     };
     let mut fetched = fetching.fetch.send(told).await?;
     if fetching.include {
-        output::print(&head(&fetched)).await?;
+        output::print(&head(&fetched)).await.map_err(failed)?;
     }
     if fetched.status.is_success() {
         while let Some(bytes) = fetched.chunk().await? {
@@ -159,13 +158,12 @@ async fn fetch(fetching: &Fetching, mut output: Output) -> Result<Exit, Ended> {
     drop(output);
     let mut beginning = Vec::new();
     while let Some(bytes) = fetched.chunk().await? {
-        output::print(&bytes).await?;
+        output::print(&bytes).await.map_err(failed)?;
         let room = CLIENT_PROBLEM_BYTES - beginning.len();
         beginning.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
     let media_type = fetched.fields.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let detail = problem::detail(media_type, &beginning).map(|detail| format!(": {detail}"));
-    say(&format!("{}: {}{}", fetched.url, fetched.status, detail.unwrap_or_default()));
+    say(&problem::refusal(&fetched.url, fetched.status, media_type, &beginning));
     Ok(Exit::Refused)
 }
 
@@ -206,10 +204,4 @@ fn bounded(reader: impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     reader.take(FETCH_BODY_BYTES + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
-}
-
-/// A line on standard error, unless nobody reads there.
-fn say(text: &str) {
-    // Where it fails it cannot be reported.
-    let _ = io::stderr().write_all(format!("tidewait: {}\n", escape(text)).as_bytes());
 }

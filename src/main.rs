@@ -16,7 +16,6 @@ use tidewait::bounds::LOG_END;
 use tidewait::chat;
 use tidewait::config::agent::{AgentCommand, AgentOptions, StatusOptions};
 use tidewait::config::chat::{resolve_chat, resolve_publish, resolve_tail};
-use tidewait::config::fetch::FetchOptions;
 use tidewait::config::worker::{Worker, WorkerOptions};
 use tidewait::config::{self, Backend, Config, LogFormat, cli};
 use tidewait::fetch;
@@ -78,7 +77,7 @@ fn main() -> ExitCode {
             if mistakes.is_empty() { Ok(answer(&good)) } else { Err(mistakes) }
         }),
         cli::Command::Agent(options) => return agent(&options),
-        cli::Command::Fetch(options) => return fetch(&options),
+        cli::Command::Fetch(options) => return ended(config::fetch::resolve(&options).map(fetch::run)),
         cli::Command::Tail(options) => return ended(resolve_tail(&options).map(|tail| chat::tail(&tail))),
         cli::Command::Publish(options) => {
             return ended(resolve_publish(&options).map(|publish| chat::publish(&publish)));
@@ -170,21 +169,10 @@ fn agent(options: &AgentOptions) -> ExitCode {
     }
 }
 
-/// The exit code of a fetch says what has come of it: docs/fetch.md.
-/// How a command has ended that reads or publishes messages, if it could begin.
-fn ended(exit: Result<chat::Exit, config::Problems>) -> ExitCode {
+/// How a command has ended that asks a server, if it could begin: docs/fetch.md, docs/topics.md.
+fn ended(exit: Result<fetch::Exit, config::Problems>) -> ExitCode {
     match exit {
         Ok(exit) => ExitCode::from(exit.code()),
-        Err(problems) => {
-            complain(&problems.to_string());
-            ExitCode::from(2)
-        }
-    }
-}
-
-fn fetch(options: &FetchOptions) -> ExitCode {
-    match config::fetch::resolve(options) {
-        Ok(fetching) => ExitCode::from(fetch::run(fetching).code()),
         Err(problems) => {
             complain(&problems.to_string());
             ExitCode::from(2)

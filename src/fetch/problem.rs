@@ -1,7 +1,15 @@
 //! PURE. What a problem (RFC 9457) says to people.
 
+use http::StatusCode;
+
+/// What a refusal says: this answer, of which the body begins so.
+pub(crate) fn refusal(url: &str, status: StatusCode, media_type: Option<&str>, body: &[u8]) -> String {
+    let detail = detail(media_type, body).map(|detail| format!(": {detail}"));
+    format!("{url}: {status}{}", detail.unwrap_or_default())
+}
+
 /// The `detail` of a problem, or else its `title`; none: the answer is none.
-pub(crate) fn detail(media_type: Option<&str>, body: &[u8]) -> Option<String> {
+fn detail(media_type: Option<&str>, body: &[u8]) -> Option<String> {
     let essence = media_type?.split(';').next()?.trim();
     if !essence.eq_ignore_ascii_case("application/problem+json") {
         return None;

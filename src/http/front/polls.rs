@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::Method;
+use http::request::Parts;
 
 use super::client::Phase;
 use super::event_loop::EventLoop;
@@ -25,18 +26,8 @@ use crate::operation::Operation;
 impl<P: Poller> EventLoop<P> {
     /// A plain request for the path of `operation`, with this head.
     pub(super) fn poll(&mut self, key: u32, head: &[u8], passed: &Passed, operation: Arc<Operation>) {
-        let Some(client) = self.clients.get_mut(key as usize) else { return };
-        client.flags.closes = passed.closes;
-        let Some(parts) = head::parts(passed.head(head)) else {
-            // It was read already, so this is a defect of ours, and not a request that anyone can send.
-            debug_assert!(false, "a head that has passed is read again");
-            return self.close(key);
-        };
-        client.flags.head = parts.method == Method::HEAD;
-        if self.router.records() {
-            let connection = client.place.connection();
-            client.record = Some(Box::new(self.router.record(&parts, &connection)));
-        }
+        let Some(parts) = self.plain_parts(key, head, passed) else { return };
+        let Some(client) = self.clients.get(key as usize) else { return };
         let closes = client.flags.closes;
         let peer = client.place.as_peer();
         // Before the settings are read: if they change meanwhile, the head is read again.
@@ -60,10 +51,34 @@ impl<P: Poller> EventLoop<P> {
         self.judged(key, &parts, operation, judged);
     }
 
+    /// Begins with a plain request: gives its head; none: its connection is closed.
+    pub(super) fn plain_parts(&mut self, key: u32, head: &[u8], passed: &Passed) -> Option<Parts> {
+        let Some(parts) = head::parts(passed.head(head)) else {
+            // It was read already, so this is a defect of ours, and not a request that anyone can send.
+            debug_assert!(false, "a head that has passed is read again");
+            self.close(key);
+            return None;
+        };
+        self.begin_plain(key, passed, &parts)?;
+        Some(parts)
+    }
+
+    /// Notes what a plain request says of its connection and its answer; none: its client is gone.
+    fn begin_plain(&mut self, key: u32, passed: &Passed, parts: &Parts) -> Option<()> {
+        let client = self.clients.get_mut(key as usize)?;
+        client.flags.closes = passed.closes;
+        client.flags.head = parts.method == Method::HEAD;
+        if self.router.records() {
+            let connection = client.place.connection();
+            client.record = Some(Box::new(self.router.record(parts, &connection)));
+        }
+        Some(())
+    }
+
     /// Answers a plain request, with this head, for a path where nothing is and no app is behind, if its client may not know
     /// that. This is done here, as for a path of an operation, so that the time tells nothing either.
     pub(super) fn is_refused_nothing(&mut self, key: u32, head: &[u8], passed: &Passed) -> bool {
-        let Some(client) = self.clients.get_mut(key as usize) else { return false };
+        let Some(client) = self.clients.get(key as usize) else { return false };
         if passed.plain_path(head).is_none() || self.router.has_app() {
             return false;
         }
@@ -73,12 +88,7 @@ impl<P: Poller> EventLoop<P> {
         else {
             return false;
         };
-        client.flags.closes = passed.closes;
-        client.flags.head = parts.method == Method::HEAD;
-        if self.router.records() {
-            let connection = client.place.connection();
-            client.record = Some(Box::new(self.router.record(&parts, &connection)));
-        }
+        let Some(()) = self.begin_plain(key, passed, &parts) else { return false };
         let ends = self.ends_with(key, Route::None);
         let answer = Answer::problem(&problem, fastrand::f64());
         let answer = if self.is_head(key) { answer.to_head() } else { answer };

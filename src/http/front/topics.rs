@@ -19,7 +19,7 @@ use crate::describe::stream::{Form, StreamRequest};
 use crate::describe::{Answer, Problem};
 use crate::http::access::{Admitted, Judged};
 use crate::http::describe::slot;
-use crate::http::head::{self, Passed};
+use crate::http::head::Passed;
 use crate::http::metrics::Route;
 use crate::http::polls::{ClientRef, Owner as _, Sending};
 use crate::lifecycle::stop;
@@ -57,17 +57,8 @@ pub(super) struct Reading {
 impl<P: Poller> EventLoop<P> {
     /// A plain request to read a topic, with this head.
     pub(super) fn read_topic(&mut self, key: u32, head: &[u8], passed: &Passed, topic: Arc<Topic>) {
-        let Some(client) = self.clients.get_mut(key as usize) else { return };
-        client.flags.closes = passed.closes;
-        let Some(parts) = head::parts(passed.head(head)) else {
-            debug_assert!(false, "a head that has passed is read again");
-            return self.close(key);
-        };
-        client.flags.head = parts.method == Method::HEAD;
-        if self.router.records() {
-            let connection = client.place.connection();
-            client.record = Some(Box::new(self.router.record(&parts, &connection)));
-        }
+        let Some(parts) = self.plain_parts(key, head, passed) else { return };
+        let Some(client) = self.clients.get(key as usize) else { return };
         let judged = self.router.judge_topic(&topic, &parts, client.place.as_peer());
         self.reader_judged(key, parts, topic, judged);
     }
