@@ -110,7 +110,7 @@ impl Answers for Admin {
             Some(Route::Metrics) => self.metrics(),
             Some(Route::State) => {
                 let (operations, exchanges) = (self.operations.all(), self.exchanges.all());
-                json(state::of(&operations, &exchanges, self.topics.all(), &self.followed).to_string())
+                json(state::of(&operations, &exchanges, &self.topics.all(), &self.followed).to_string())
             }
             Some(Route::Agents) => match agents::of(&self.operations.all(), head.uri.query().unwrap_or("")) {
                 Ok(page) => json(page.to_string()),
@@ -132,9 +132,12 @@ impl Answers for Admin {
 impl Admin {
     fn ready(&self) -> Response<Full<Bytes>> {
         let (mut snapshots, servers) = (self.operations.missing(), self.operations.cut_off());
-        // Operations and exchanges mostly wait for the same.
-        let unknown = self.exchanges.unknown().map(str::to_owned);
-        snapshots.extend(unknown.filter(|_| self.exchanges.unknown() != self.operations.unknown()));
+        // Operations, exchanges and topics mostly wait for the same.
+        for unknown in [self.exchanges.unknown(), self.topics.unknown()].into_iter().flatten() {
+            if !snapshots.iter().any(|known| known == unknown) {
+                snapshots.push(unknown.to_owned());
+            }
+        }
         let missing = Missing { snapshots, keys: self.followed.without_keys(), servers };
         match self.readiness.check(missing) {
             Readiness::Ready(missing) if missing.is_empty() => text(StatusCode::OK, "ok\n"),

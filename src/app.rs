@@ -13,16 +13,19 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::followed::Followed;
 use crate::admin::{self, Admin};
-use crate::config::{Config, Judges};
+use crate::config::{self, Config, Judges};
 use crate::controller;
 use crate::exchange::registry::ExchangeRegistry;
-use crate::exchange::shared::connection;
+use crate::http::origin::Origins;
+use crate::http::topic::Topics;
+use crate::http::websocket::WebSockets;
 use crate::http::{Router, listen, metrics, proxy};
 use crate::hub;
 use crate::lifecycle::ready::ReadinessCheck;
 use crate::lifecycle::stop::{Signals, Stop};
 use crate::lifecycle::tasks::{Fatal, Tasks};
 use crate::lifecycle::wanted::Wanted;
+use crate::nats;
 use crate::operation::{self, OperationRegistry};
 use crate::operations::{Dependencies, Operations};
 use crate::sockets;
@@ -31,6 +34,7 @@ use crate::sources::disk::DiskError;
 use crate::sources::kubernetes;
 use crate::telemetry::Telemetry;
 use crate::tls::{self, Acceptor};
+use crate::topic::registry::TopicRegistry;
 use tls_files::{Follower, Port, Ready};
 
 mod access;
@@ -40,11 +44,18 @@ mod check;
 mod descriptors;
 mod drain;
 mod exchanges;
+mod promises;
+mod summary;
 mod tls_files;
 mod topics;
 
 pub use check::check;
 use descriptors::descriptors;
+pub use promises::promises;
+pub use summary::summary;
+
+/// Where those of one kind are found, and who says which are to run.
+type Started<R, C> = (Arc<R>, watch::Sender<Wanted<C>>);
 
 /// A process that listens and has not begun to answer.
 #[expect(missing_debug_implementations, reason = "kube's client has none")]
@@ -62,7 +73,7 @@ pub struct App {
     /// The raw ports of exchanges, in their order.
     raw: Vec<Option<TcpListener>>,
     /// The servers of NATS.
-    nats: Option<connection::Connection>,
+    nats: Option<nats::Connection>,
     holdings: Option<Holdings>,
 }
 
@@ -97,10 +108,13 @@ pub enum AppError {
     Tls(#[from] tls_files::TlsFileError),
     /// The servers of NATS cannot be spoken to.
     #[error(transparent)]
-    Nats(#[from] connection::NatsError),
+    Nats(#[from] nats::NatsError),
     /// The state directory cannot be used.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// A topic cannot begin.
+    #[error(transparent)]
+    Topic(crate::topics::BeginError),
     /// A metric's name is taken twice.
     #[error("metrics cannot be registered")]
     Metrics(#[from] prometheus::Error),
@@ -134,7 +148,7 @@ impl App {
             None => None,
         };
         let nats = match &config.nats {
-            Some(nats) => Some(connection::connect(nats).await?),
+            Some(settings) => Some(nats::connect(settings).await?),
             None => None,
         };
         let holdings = None;
@@ -166,7 +180,7 @@ impl App {
         &self,
         registry: &Registry,
         rules: &Arc<watch::Sender<u64>>,
-        exchanges: (Arc<ExchangeRegistry>, watch::Sender<Wanted<crate::config::Exchange>>),
+        (exchanges, topics): (Started<ExchangeRegistry, config::Exchange>, Started<TopicRegistry, config::Topic>),
         tasks: &mut Tasks,
     ) -> Result<(Arc<OperationRegistry>, Option<controller::Dependencies>), AppError> {
         let dependencies = Dependencies {
@@ -195,9 +209,10 @@ impl App {
                     requests,
                     metrics: controller::Metrics::register(registry)?,
                 };
-                let (exchanges, wanted_exchanges) = exchanges;
-                let tables = controller::Tables { operations: Arc::clone(&table), exchanges };
-                controller::start(&dependencies, &self.config, &tables, (wanted, wanted_exchanges), tasks);
+                let tables =
+                    controller::Tables { operations: Arc::clone(&table), exchanges: exchanges.0, topics: topics.0 };
+                let wants = controller::Wants { operations: wanted, exchanges: exchanges.1, topics: topics.1 };
+                controller::start(&dependencies, &self.config, &tables, wants, tasks);
                 Some(dependencies)
             }
             (_, _) => None,
@@ -282,8 +297,10 @@ impl App {
         let mut tasks = Tasks::default();
         let withdrawals = Arc::<watch::Sender<u64>>::default();
         let (connections, cut) = (TaskTracker::new(), CancellationToken::new());
+        let nats = self.nats.clone();
         let (exchanges, wanted) = exchanges::start(&mut self, &stop, (&registry, &mut tasks), (&connections, &cut))?;
-        let wanted = (Arc::clone(&exchanges), wanted);
+        let (topics, wanted_topics) = topics::start(&self.config, nats, (&registry, &mut tasks)).await?;
+        let wanted = ((Arc::clone(&exchanges), wanted), (Arc::clone(&topics), wanted_topics));
         let (table, controller) = self.start_operations(&registry, &withdrawals, wanted, &mut tasks).await?;
         let proxy = proxy_to_app(&self.config, &registry, (&connections, &cut))?;
         self.warn_of_closed_ports();
@@ -294,9 +311,13 @@ impl App {
         let front_metrics = metrics::Metrics::register(&registry)?;
         let (access_log, open) = (self.config.log.access, front_metrics.connections.clone());
         let port = exchanges::port(&self.config, &exchanges, connections.clone(), cut.clone());
-        let (topics, port_of_topics) = topics::start(&self.config, &registry)?;
+        let origins = Origins::new(&self.config.access.origins);
+        let trusted = &self.config.trusted_proxies;
+        let port_of_topics = Arc::new(Topics::new(Arc::clone(&topics), trusted, origins.clone()));
         let router = Router::new(Arc::clone(&table), access, proxy, stop.watch(), front_metrics, access_log);
-        let router = Arc::new(router.with_exchanges(Arc::new(port)).with_topics(port_of_topics));
+        let websockets = WebSockets::new(connections.clone(), cut.clone(), origins);
+        let router = router.with_exchanges(Arc::new(port)).with_topics(port_of_topics).with_websockets(websockets);
+        let router = Arc::new(router);
         let admin = Admin {
             operations: Arc::clone(&table),
             exchanges: Arc::clone(&exchanges),

@@ -7,12 +7,14 @@ mod chat;
 mod edge;
 mod exchange;
 mod topic;
+mod websocket;
 mod worker;
 
 pub use chat::*;
 pub use edge::*;
 pub use exchange::*;
 pub use topic::*;
+pub use websocket::*;
 pub use worker::*;
 
 /// Levels of nesting in a model; a deeper one is refused at its source.

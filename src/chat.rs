@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
@@ -17,6 +18,7 @@ mod line;
 mod lines;
 mod publish;
 mod tail;
+mod websocket;
 
 use lines::Lines;
 
@@ -92,14 +94,19 @@ async fn ask(fetch: &Fetch, quiet: bool) -> Result<Fetched, Failure> {
         }
     };
     let fetched = fetch.send(told).await.map_err(|error| failure(&error))?;
-    if fetched.status.is_success() {
+    if fetched.status.is_success() || fetched.status == StatusCode::SWITCHING_PROTOCOLS {
         return Ok(fetched);
     }
     let (status, url) = (fetched.status, fetched.url.clone());
     let media_type = fetched.fields.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let body = fetched.bytes(CLIENT_PROBLEM_BYTES).await.unwrap_or_default();
     let text = problem::refusal(&url, status, media_type.as_deref(), &body);
-    Err(if status.is_server_error() { Failure::Lost(text) } else { Failure::Final(Exit::Refused, text) })
+    // A message that is being stored has its answer soon.
+    Err(if status.is_server_error() || status == StatusCode::CONFLICT {
+        Failure::Lost(text)
+    } else {
+        Failure::Final(Exit::Refused, text)
+    })
 }
 
 fn failure(error: &FetchError) -> Failure {

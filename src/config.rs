@@ -39,7 +39,7 @@ pub use exchange::{
     ResultLimits, Transports,
 };
 pub use problem::{Problem, Problems};
-pub use resolve::custom::{Grants, custom, custom_exchange};
+pub use resolve::custom::{Grants, custom, custom_exchange, custom_topic};
 pub use source::{Objects, Refresh, Source};
 pub use topic::{PublishRate, Topic, TopicHistory};
 
@@ -90,7 +90,7 @@ pub struct Config {
     pub exchanges: Vec<Exchange>,
     /// The topics, with distinct names and paths.
     pub topics: Vec<Topic>,
-    /// The NATS servers that exchanges may be kept at.
+    /// The NATS servers that exchanges and topics may be kept at.
     pub nats: Option<Nats>,
 }
 

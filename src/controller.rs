@@ -1,8 +1,9 @@
-//! `DescribeOperation`s and `Exchange`s become what runs, and what the replicas hold becomes their statuses.
+//! `DescribeOperation`s, `Exchange`s and `Topic`s become what runs, and what the replicas hold becomes their statuses.
 //!
 //! ```text
 //!  DescribeOperations --watch--> objects --+
-//!  Exchanges ----------watch--> objects --+--> planning: plan (PURE) --wanted--> operations, exchanges (start, change, end)
+//!  Exchanges ----------watch--> objects --+--> planning: plan (PURE) --wanted--> operations, exchanges, topics
+//!  Topics -------------watch--> objects --+          |                            (start, change, end)
 //!                                                    |
 //!                                                    v KnownObjects
 //!  what runs here --report--> DescribeReplica --watch--> totals, status (PURE) --patch--> statuses, Events
@@ -19,11 +20,13 @@ use tokio::sync::watch;
 use crate::config;
 use crate::crd::describe_operation::DescribeOperationStatus;
 use crate::crd::exchange::ExchangeStatus;
+use crate::crd::topic::TopicStatus;
 use crate::exchange::registry::ExchangeRegistry;
 use crate::lifecycle::tasks::{TaskResult, Tasks};
 use crate::lifecycle::wanted::Wanted;
 use crate::operation::OperationRegistry;
 use crate::sources::kubernetes::Metrics as Requests;
+use crate::topic::registry::TopicRegistry;
 
 mod exchange_report;
 mod exchange_status;
@@ -40,6 +43,8 @@ mod reports;
 pub mod status;
 mod statuses;
 mod term;
+mod topic_report;
+mod topic_status;
 pub mod totals;
 mod writer;
 
@@ -93,6 +98,7 @@ pub struct Dependencies {
 pub struct KnownObjects {
     operations: Known<config::Operation, DescribeOperationStatus>,
     exchanges: Known<config::Exchange, ExchangeStatus>,
+    topics: Known<config::Topic, TopicStatus>,
 }
 
 /// A watch on what is known.
@@ -105,33 +111,41 @@ pub struct Tables {
     pub operations: Arc<OperationRegistry>,
     /// The exchanges.
     pub exchanges: Arc<ExchangeRegistry>,
+    /// The topics.
+    pub topics: Arc<TopicRegistry>,
 }
 
-/// Starts the tasks: `wanted` receives what is to run beside what `config` has; what `tables` hold is reported.
-pub fn start(
-    dependencies: &Dependencies,
-    config: &config::Config,
-    tables: &Tables,
-    wanted: (watch::Sender<Wanted<config::Operation>>, watch::Sender<Wanted<config::Exchange>>),
-    tasks: &mut Tasks,
-) {
+/// Who is told what is to run, beside what the process's own configuration has.
+#[derive(Debug)]
+pub struct Wants {
+    /// Of the operations.
+    pub operations: watch::Sender<Wanted<config::Operation>>,
+    /// Of the exchanges.
+    pub exchanges: watch::Sender<Wanted<config::Exchange>>,
+    /// Of the topics.
+    pub topics: watch::Sender<Wanted<config::Topic>>,
+}
+
+/// Starts the tasks: `wants` are told what is to run beside what `config` has; what `tables` hold is reported.
+pub fn start(dependencies: &Dependencies, config: &config::Config, tables: &Tables, wants: Wants, tasks: &mut Tasks) {
     let (tells, knows) = watch::channel(Arc::default());
     let (until, term) = term::Term::new();
-    let planner = Planner::new(&config.operations, &config.exchanges)
-        .with_topics(&config.topics)
-        .with_nats(config.nats.is_some());
+    let planner = Planner::new(&config.operations, &config.exchanges, &config.topics).with_nats(config.nats.is_some());
     let config = Arc::new(config.clone());
     let (says_operations, operations) = watch::channel(None);
     let (says_exchanges, exchanges) = watch::channel(None);
-    let planning = Planning { planner, operations, exchanges, wanted, known: tells };
-    planning.wait(&tables.operations, &tables.exchanges);
+    let (says_topics, topics) = watch::channel(None);
+    let planning = Planning { planner, operations, exchanges, topics, wants, known: tells };
+    planning.wait(tables);
     let operations = ObjectWatch::<kinds::Operations>::new(dependencies.clone(), Arc::clone(&config), says_operations);
-    let exchanges = ObjectWatch::<kinds::Exchanges>::new(dependencies.clone(), config, says_exchanges);
+    let exchanges = ObjectWatch::<kinds::Exchanges>::new(dependencies.clone(), Arc::clone(&config), says_exchanges);
+    let topics = ObjectWatch::<kinds::Topics>::new(dependencies.clone(), config, says_topics);
     let reporter = report::Reporter::new(dependencies.clone(), tables.clone(), knows.clone());
     let leader = leader::Leader::new(dependencies.clone(), until);
     let statuses = statuses::Statuses::new(dependencies.clone(), Arc::clone(&tables.operations), knows, term);
     tasks.spawn("DescribeOperations", for_ever(operations.run()));
     tasks.spawn("Exchanges", for_ever(exchanges.run()));
+    tasks.spawn("Topics", for_ever(topics.run()));
     tasks.spawn("planning", for_ever(planning.run()));
     tasks.spawn("own report", for_ever(reporter.run()));
     tasks.spawn("Lease", for_ever(leader.run()));

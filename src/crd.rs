@@ -22,11 +22,13 @@ mod fields;
 pub mod network_model;
 mod schema;
 pub mod selector;
+pub mod topic;
 
 pub use describe_operation::DescribeOperation;
 pub use describe_replica::DescribeReplica;
 pub use exchange::Exchange;
 pub use network_model::NetworkModel;
+pub use topic::Topic;
 
 /// The API group.
 pub const GROUP: &str = "tidewait.dev";
@@ -37,11 +39,12 @@ pub const CONFIRM_REMOVAL: &str = "tidewait.dev/confirm-removal";
 
 /// Every definition, in the order in which people meet them.
 #[must_use]
-pub fn definitions() -> [CustomResourceDefinition; 4] {
+pub fn definitions() -> [CustomResourceDefinition; 5] {
     let mut definitions = [
         with_columns(named(DescribeOperation::crd()), &describe_operation::COLUMNS),
         with_columns(NetworkModel::crd(), &network_model::COLUMNS),
         with_columns(named(Exchange::crd()), &exchange::COLUMNS),
+        with_columns(named(Topic::crd()), &topic::COLUMNS),
         with_columns(DescribeReplica::crd(), &describe_replica::COLUMNS),
     ];
     definitions.iter_mut().flat_map(schemas).for_each(finish);

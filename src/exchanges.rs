@@ -17,10 +17,10 @@ use crate::bounds::EXCHANGE_FORMER;
 use crate::config::{self, Backend};
 use crate::exchange::metrics::Families;
 use crate::exchange::registry::{ExchangeRegistry, Former};
-use crate::exchange::shared::connection::Connection;
 use crate::exchange::{Exchange, Tally, shared};
 use crate::lifecycle::tasks::{Fatal, TaskResult};
 use crate::lifecycle::wanted::{Follower, Wanted};
+use crate::nats::Connection;
 
 /// The exchanges that run.
 #[derive(Debug)]

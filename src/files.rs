@@ -41,6 +41,7 @@ macro_rules! step {
     };
 }
 
+pub mod appended;
 pub mod whole;
 
 /// What was tried and where, to a cause.

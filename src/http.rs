@@ -36,6 +36,7 @@ pub mod http2;
 mod linger;
 pub mod listen;
 pub mod metrics;
+pub mod origin;
 pub mod polls;
 pub mod proxy;
 mod report;
@@ -46,6 +47,7 @@ pub mod stream;
 pub mod topic;
 pub mod trace;
 mod unwanted;
+pub mod websocket;
 mod writing;
 
 use access::Target;
@@ -66,6 +68,7 @@ pub struct Router {
     polls_by_hyper: bool,
     exchanges: Arc<exchange::Exchanges>,
     topics: Arc<topic::Topics>,
+    websockets: websocket::WebSockets,
 }
 
 /// What a request came to.
@@ -123,8 +126,19 @@ impl Router {
         metrics: metrics::Metrics,
         access_log: bool,
     ) -> Self {
-        let (exchanges, topics) = (Arc::default(), Arc::default());
-        Self { operations, access, proxy, stop, metrics, access_log, polls_by_hyper: false, exchanges, topics }
+        let (exchanges, topics, websockets) = (Arc::default(), Arc::default(), websocket::WebSockets::default());
+        Self {
+            operations,
+            access,
+            proxy,
+            stop,
+            metrics,
+            access_log,
+            polls_by_hyper: false,
+            exchanges,
+            topics,
+            websockets,
+        }
     }
 
     /// The same, with exchanges.
@@ -137,6 +151,12 @@ impl Router {
     #[must_use]
     pub fn with_topics(self, topics: Arc<topic::Topics>) -> Self {
         Self { topics, ..self }
+    }
+
+    /// The same, whose connections of WebSocket are among others' tasks.
+    #[must_use]
+    pub fn with_websockets(self, websockets: websocket::WebSockets) -> Self {
+        Self { websockets, ..self }
     }
 
     /// The same, of which hyper serves plain polls too: for tests that compare both ways.
@@ -192,7 +212,7 @@ impl Router {
 
     /// The topic that a plain request reads; none: it is for another path.
     fn topic_read(&self, bytes: &[u8], passed: &head::Passed) -> Option<Arc<Topic>> {
-        self.topics.get(passed.plain_path(bytes)?).map(Arc::clone)
+        self.topics.get(passed.plain_path(bytes)?)
     }
 
     /// Whether something may be at a path that no operation has.
@@ -207,7 +227,8 @@ impl Router {
 
     /// What must be known before it is known which paths there are.
     fn unknown(&self) -> Option<&'static str> {
-        self.operations.unknown().or_else(|| self.exchanges.registry().unknown())
+        let others = || self.exchanges.registry().unknown().or_else(|| self.topics.registry().unknown());
+        self.operations.unknown().or_else(others)
     }
 
     /// Whether requests are logged.

@@ -48,6 +48,8 @@ pub mod hub;
 pub mod lifecycle;
 pub mod model;
 #[cfg(feature = "server")]
+pub mod nats;
+#[cfg(feature = "server")]
 pub mod operation;
 #[cfg(feature = "server")]
 pub mod operations;
@@ -72,6 +74,8 @@ pub mod telemetry;
 pub mod tls;
 #[cfg(feature = "server")]
 pub mod topic;
+#[cfg(feature = "server")]
+pub mod topics;
 #[cfg(feature = "server")]
 pub mod worker;
 pub mod yaml;

@@ -17,7 +17,7 @@ use tidewait::chat;
 use tidewait::config::agent::{AgentCommand, AgentOptions, StatusOptions};
 use tidewait::config::chat::{resolve_chat, resolve_publish, resolve_tail};
 use tidewait::config::worker::{Worker, WorkerOptions};
-use tidewait::config::{self, Backend, Config, LogFormat, cli};
+use tidewait::config::{self, Config, LogFormat, cli};
 use tidewait::fetch;
 use tidewait::lifecycle::stop::Signals;
 use tidewait::lifecycle::threads;
@@ -32,34 +32,7 @@ use tokio::sync::oneshot;
 /// A file system that hangs must not keep a stopped process from ending.
 const LAST_THREADS: Duration = Duration::from_secs(1);
 
-/// What is no mistake, and yet not what everybody expects.
-const OF_ONE_REPLICA: &str = "note: each replica has its own queue of an exchange in memory: workers that poll, and consumers that come back for \
-                              an answer, have to reach the same one\n";
-
-const TOPICS_OF_ONE_REPLICA: &str = "note: each replica has the messages of a topic in memory, of those alone that were published at it: run one replica, \
-                                     whose restart begins another history\n";
-
 const UNWRITTEN: &str = "standard output cannot be written";
-
-/// What `check` says of a configuration without mistakes.
-fn good(config: &Config) -> String {
-    let kept = |backend| config.exchanges.iter().filter(|exchange| exchange.backend == backend).count();
-    let (total, in_memory) = (config.exchanges.len(), kept(Backend::Memory));
-    let exchanges = match (total, in_memory) {
-        (0, _) => String::new(),
-        (_, 0) => format!(", exchanges: {total} (nats)"),
-        (_, in_memory) if in_memory == total => format!(", exchanges: {total} (memory)"),
-        _ => format!(", exchanges: {total} (memory: {in_memory}, nats: {})", kept(Backend::Nats)),
-    };
-    let topics = match config.topics.len() {
-        0 => String::new(),
-        total => format!(", topics: {total} (memory)"),
-    };
-    let note = if in_memory > 0 { OF_ONE_REPLICA } else { "" };
-    let note_of_topics = if config.topics.is_empty() { "" } else { TOPICS_OF_ONE_REPLICA };
-    let operations = config.operations.len();
-    format!("the configuration is good, operations: {operations}{exchanges}{topics}\n{note}{note_of_topics}")
-}
 
 fn main() -> ExitCode {
     let cli = match cli::parse(std::env::args_os()) {
@@ -73,7 +46,8 @@ fn main() -> ExitCode {
                 complain(&variable.to_string());
             }
             let mistakes = if checked.without_files { config::Problems::default() } else { app::check(&config) };
-            let good = good(&config);
+            let promises = if checked.without_files { String::new() } else { app::promises(&config) };
+            let good = app::summary(&config) + &promises;
             if mistakes.is_empty() { Ok(answer(&good)) } else { Err(mistakes) }
         }),
         cli::Command::Agent(options) => return agent(&options),

@@ -10,6 +10,7 @@ pub mod problem;
 pub mod query;
 pub mod relay;
 pub mod report;
+pub mod websocket;
 
 use base64::Engine as _;
 use sha2::{Digest as _, Sha256};

@@ -1,47 +1,59 @@
 //! Topics: messages that are appended, kept for a while, and read by whoever comes, each from where it has read to. A topic is not
 //! a state: latest does not win, and no message is skipped without a word.
 //!
-//! [`core`] has the messages (PURE), a [`Topic`] is its one owner, and a [`reader::Reader`] is a place in it.
+//! [`core`] has the messages (PURE), a [`Topic`] is its one owner, a [`reader::Reader`] is a place in it, and a [`backend`] stores them.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use http::{HeaderName, HeaderValue};
 use tokio::sync::watch;
 
 use crate::bounds::{TOPIC_INTERVAL, TOPIC_PART, TOPIC_READERS};
 use crate::config;
+use crate::describe::Problem;
 use crate::describe::problem::Kind;
 use crate::hub::{Announcer, Mailbox, ParkPermit, Parking, ViewId};
 use crate::protocol::fields::{TOPIC_FIRST, TOPIC_LAST};
 
+pub mod backend;
 pub mod core;
 pub mod event;
+pub mod file;
 pub mod id;
 pub mod kept;
 pub mod message;
 pub mod metrics;
+pub mod nats;
+mod pace;
 pub mod reader;
 pub mod registry;
 pub mod request;
+mod standing;
 
-use self::core::{Core, Extent, Place, Publication, Published, Refused, Start};
+use self::core::{Core, Digest, Entry, Extent, Key, Place, Publication, Published, Receipt, Refused, Start, Taken};
+use backend::{Backend, PublishError};
 use event::Shape;
 use id::{Epoch, MessageId};
 use kept::{Page, Part};
 use metrics::Metrics;
+use pace::Pace;
 use request::Poll;
 
 /// A topic: the one owner of its messages.
 #[derive(Debug)]
 pub struct Topic {
-    config: config::Topic,
+    config: ArcSwap<config::Topic>,
     name: Arc<str>,
-    epoch: Epoch,
     core: Mutex<Core>,
-    /// The offset of the newest message, for who looks whether there is one.
-    last: AtomicU64,
+    backend: Backend,
+    /// Nothing more is published.
+    has_ended: AtomicBool,
+    pace: Mutex<Pace>,
+    /// The newest message, for who looks whether there is one: the bits of its epoch, and its offset.
+    newest: (AtomicU64, AtomicU64),
     began: Instant,
     /// Milliseconds from then until parked polls are answered with the newest message, and one; 0: there was none.
     due: AtomicU64,
@@ -54,15 +66,18 @@ pub struct Topic {
 }
 
 impl Topic {
-    /// A topic without messages, which begins now.
+    /// A topic without messages, which begins now; its first message follows this place.
     #[must_use]
-    pub fn new(config: config::Topic, epoch: Epoch, metrics: Metrics, now: Instant) -> Arc<Self> {
+    pub fn new(config: config::Topic, after: MessageId, backend: Backend, metrics: Metrics, now: Instant) -> Arc<Self> {
+        let MessageId { epoch, offset } = after;
         Arc::new(Self {
             name: config.name.as_str().into(),
-            epoch,
-            core: Mutex::new(Core::new(&config, epoch)),
-            config,
-            last: AtomicU64::new(0),
+            core: Mutex::new(Core::new(&config, epoch, offset)),
+            backend,
+            has_ended: AtomicBool::new(false),
+            pace: Mutex::new(Pace::new(now)),
+            config: ArcSwap::from_pointee(config),
+            newest: (AtomicU64::new(epoch.bits()), AtomicU64::new(offset)),
             began: now,
             due: AtomicU64::new(0),
             announcer: Announcer::new(),
@@ -78,16 +93,10 @@ impl Topic {
         &self.name
     }
 
-    /// Its path.
+    /// How it is configured now.
     #[must_use]
-    pub fn path(&self) -> &str {
-        &self.config.path
-    }
-
-    /// How it is configured.
-    #[must_use]
-    pub fn config(&self) -> &config::Topic {
-        &self.config
+    pub fn config(&self) -> Arc<config::Topic> {
+        self.config.load_full()
     }
 
     /// Names it in changes.
@@ -101,7 +110,7 @@ impl Topic {
         self.announcer.follow(mailbox);
     }
 
-    /// For a task that reads: it changes with each message.
+    /// For a task that reads: it is another number once there is something new.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
@@ -124,39 +133,102 @@ impl Topic {
         self.core().extent(now)
     }
 
-    /// Publishes a message of so many bytes. `at`: `now` for people.
-    pub fn publish(
-        &self,
+    /// How many messages were published within the last minute.
+    #[must_use]
+    pub fn within_minute(&self, now: Instant) -> u64 {
+        self.pace().within_minute(now)
+    }
+
+    /// Publishes a message; who waits knows then that it is stored as the backend promises. `at`: `now` for people.
+    pub async fn publish(
+        self: &Arc<Self>,
         publication: Publication,
-        bytes: usize,
         now: Instant,
         at: &Arc<str>,
-    ) -> Result<Published, Refused> {
-        let published = {
+    ) -> Result<Published, PublishError> {
+        let (entry, store) = {
             let mut core = self.core();
-            let published = core.publish(publication, now, at);
-            if let Ok(Published { receipt, is_repeated: false }) = &published {
-                let Extent { messages, bytes, .. } = core.extent(now);
-                self.metrics.kept.set(i64::try_from(messages).unwrap_or(i64::MAX));
-                self.metrics.kept_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
-                self.put_off(now);
-                // Within the lock, so that it never goes back.
-                self.last.store(receipt.id.offset, Ordering::Release);
+            if self.has_ended() {
+                return Err(Refused::Ended.into());
             }
-            published
+            match (core.take(publication, now, at)?, &self.backend) {
+                (Taken::Known(receipt), _) => {
+                    self.metrics.repeated.inc();
+                    return Ok(Published { receipt, is_repeated: true });
+                }
+                (Taken::New(entry), Backend::Memory) => {
+                    let next = core.last() + 1;
+                    let receipt = self.append_one(&mut core, next, entry, now);
+                    self.show(core, now);
+                    return Ok(Published { receipt, is_repeated: false });
+                }
+                (Taken::New(entry), Backend::Stored(store)) => (entry, store),
+            }
         };
-        match &published {
-            Ok(Published { is_repeated: true, .. }) => self.metrics.repeated.inc(),
-            Ok(Published { receipt, .. }) => {
-                self.metrics.published.inc();
-                self.metrics.bytes.inc_by(bytes as u64);
-                self.announcer.tell();
-                self.changed.send_replace(receipt.id.offset);
-            }
-            // Whoever answers counts it, as all other refusals.
-            Err(_) => {}
+        let published = store.store(self, entry).await?;
+        if published.is_repeated {
+            self.metrics.repeated.inc();
         }
-        published
+        Ok(published)
+    }
+
+    /// Messages are stored, the first at the offset after the last one, and so on: readers are shown them.
+    pub fn append(&self, entries: Vec<(u64, Entry)>, now: Instant) -> Vec<Receipt> {
+        let mut core = self.core();
+        let receipts =
+            entries.into_iter().map(|(offset, entry)| self.append_one(&mut core, offset, entry, now)).collect();
+        self.show(core, now);
+        receipts
+    }
+
+    /// Messages that were taken are not stored.
+    pub fn give_up<'e>(&self, entries: impl IntoIterator<Item = &'e Entry>) {
+        let mut core = self.core();
+        entries.into_iter().for_each(|entry| core.give_up(entry));
+    }
+
+    fn append_one(&self, core: &mut Core, offset: u64, entry: Entry, now: Instant) -> Receipt {
+        if let Some(bytes) = entry.bytes {
+            self.pace().count(now);
+            self.metrics.published.inc();
+            self.metrics.bytes.inc_by(bytes as u64);
+        }
+        core.append(offset, entry, now)
+    }
+
+    /// Tells readers of what was appended.
+    fn show(&self, mut core: MutexGuard<'_, Core>, now: Instant) {
+        let extent = core.extent(now);
+        self.metrics.show_kept(&extent);
+        self.put_off(now);
+        // Within the lock, so that it never goes back.
+        self.newest.0.store(extent.last.epoch.bits(), Ordering::Release);
+        self.newest.1.store(extent.last.offset, Ordering::Release);
+        drop(core);
+        self.tell();
+    }
+
+    /// Tells all who wait that something has changed.
+    fn tell(&self) {
+        self.announcer.tell();
+        self.changed.send_modify(|changes| *changes = changes.wrapping_add(1));
+    }
+
+    /// What follows is of another history, or some before it were never here: readers that are not there yet are told of a gap.
+    fn begin(&self, after: MessageId, now: Instant) {
+        let mut core = self.core();
+        core.begin(after);
+        self.show(core, now);
+    }
+
+    /// What was published by a key, as far as it is known here.
+    fn known(&self, key: &Key, now: Instant) -> Option<(Digest, Receipt)> {
+        self.core().known(key, now)
+    }
+
+    /// Whether the backend can be reached.
+    fn backend_is(&self, is_up: bool) {
+        self.metrics.backend(is_up);
     }
 
     /// A message was refused, with this kind of problem.
@@ -181,14 +253,49 @@ impl Topic {
         self.began + Duration::from_millis(self.due.load(Ordering::Acquire).saturating_sub(1))
     }
 
-    /// The offset of the newest message.
-    fn last(&self) -> u64 {
-        self.last.load(Ordering::Acquire)
+    /// The newest message. Who is between two histories is told of the newer one soon.
+    fn last(&self) -> MessageId {
+        let (epoch, offset) = &self.newest;
+        Epoch::of(epoch.load(Ordering::Acquire)).at(offset.load(Ordering::Acquire))
     }
 
     /// Whether there is something to tell a reader at this place.
     fn has_news(&self, place: &Place) -> bool {
-        place.gap.is_some() || place.offset < self.last()
+        let last = self.last();
+        place.gap.is_some() || place.read.epoch != last.epoch || place.read.offset < last.offset
+    }
+
+    /// Whether a reader has to [wait](Self::catch_up) before it begins so: it may have read at another replica what is not here yet.
+    #[must_use]
+    pub fn lacks(&self, start: &Start) -> bool {
+        match &self.backend {
+            Backend::Memory => false,
+            Backend::Stored(store) => store.lacks(self, start),
+        }
+    }
+
+    /// Waits until all is here that such a reader may have read.
+    pub async fn catch_up(&self, start: &Start) -> Result<(), Problem> {
+        let Backend::Stored(store) = &self.backend else { return Ok(()) };
+        store.catch_up(self, start).await.map_err(|error| {
+            let detail = format!("{error}, since NATS does not answer: come back, with the same since");
+            Problem::retry(Kind::NotConfirmed, 2, detail)
+        })
+    }
+
+    /// Whether replicas share its messages.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.config().backend == config::Backend::Nats
+    }
+
+    /// Whether what is published can be stored, as far as is known.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        match &self.backend {
+            Backend::Memory => true,
+            Backend::Stored(store) => store.is_up(),
+        }
     }
 
     fn start(&self, start: &Start, now: Instant) -> Place {
@@ -203,23 +310,18 @@ impl Topic {
         &self.metrics
     }
 
-    /// The id of the message at this offset.
-    fn id_at(&self, offset: u64) -> MessageId {
-        self.epoch.at(offset)
-    }
-
-    /// The next part for streams that have read the message at this offset.
-    fn part(&self, from: u64, shape: Shape, now: Instant) -> Part {
+    /// The next part for streams that have read this message.
+    fn part(&self, from: MessageId, shape: Shape, now: Instant) -> Part {
         let mut core = self.core();
-        let Place { offset, gap } = core.resume(from, now);
+        let Place { read, gap } = core.resume(Place { read: from, gap: None }, now);
         let mut bytes = Vec::new();
         if let Some(gap) = &gap {
             event::gap(shape.form, gap, &mut bytes);
         }
-        let mut last = offset;
-        for message in core.after(offset) {
+        let mut last = read;
+        for message in core.after(read.offset) {
             event::message(shape, message, &mut bytes);
-            last = message.id.offset;
+            last = message.id;
             if bytes.len() >= TOPIC_PART {
                 break;
             }
@@ -230,10 +332,10 @@ impl Topic {
     /// What a poll is given that is at this place.
     fn page(&self, place: Place, poll: &Poll, now: Instant) -> Page {
         let mut core = self.core();
-        let place = if place.gap.is_some() { place } else { core.resume(place.offset, now) };
+        let place = core.resume(place, now);
         let Extent { first, last, .. } = core.extent(now);
-        let (mut json, mut next, mut left) = (b"{\"messages\":[".to_vec(), place.offset, poll.max_bytes);
-        for (at, message) in core.after(place.offset).take(poll.limit).enumerate() {
+        let (mut json, mut next, mut left) = (b"{\"messages\":[".to_vec(), place.read, poll.max_bytes);
+        for (at, message) in core.after(place.read.offset).take(poll.limit).enumerate() {
             let length = message.json().len();
             if at > 0 && length > left {
                 break;
@@ -243,10 +345,9 @@ impl Topic {
                 json.push(b',');
             }
             json.extend_from_slice(message.json());
-            next = message.id.offset;
+            next = message.id;
         }
         let gap = place.gap.as_ref().map_or_else(|| "null".to_owned(), event::gap_json);
-        let next = self.id_at(next);
         json.extend_from_slice(format!("],\"next\":\"{next}\",\"first\":\"{first}\",\"gap\":{gap}}}\n").as_bytes());
         Page { json: json.into(), first: value(first), last: value(last), gap: place.gap }
     }
@@ -255,6 +356,10 @@ impl Topic {
     fn extent_fields(&self, now: Instant) -> Vec<(HeaderName, HeaderValue)> {
         let Extent { first, last, .. } = self.extent(now);
         vec![(TOPIC_FIRST, value(first)), (TOPIC_LAST, value(last))]
+    }
+
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn core(&self) -> MutexGuard<'_, Core> {

@@ -95,8 +95,9 @@ fn messages(topic: &Topic) -> Value {
     let extent = topic.extent(tokio::time::Instant::now().into_std());
     json!({
         "name": topic.name(),
-        "path": topic.path(),
-        "backend": "memory",
+        "path": topic.config().path,
+        "backend": topic.config().backend.as_str(),
+        "shared": topic.is_shared().then(|| json!({ "up": topic.is_up() })),
         "first": extent.first.to_string(),
         "last": extent.last.to_string(),
         "messages": extent.messages,

@@ -1,33 +1,113 @@
-//! The topics of the configuration.
+//! The topics of the configuration, and those that come later.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
+use jiff::Timestamp;
 use prometheus::Registry;
-use tokio::time::Instant;
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout};
+use tokio_util::task::TaskTracker;
 
 use super::AppError;
-use crate::config::Config;
+use crate::bounds::STATE_ANSWER;
+use crate::config::{self, Config};
 use crate::exchange::random;
-use crate::http::topic::Topics;
+use crate::lifecycle::tasks::Tasks;
+use crate::lifecycle::wanted::Wanted;
+use crate::nats::Connection;
 use crate::topic::Topic;
+use crate::topic::backend::Backend;
+use crate::topic::file;
 use crate::topic::id::Epoch;
-use crate::topic::metrics::Families;
+use crate::topic::metrics::{Families, Metrics};
+use crate::topic::nats::Shared;
 use crate::topic::registry::TopicRegistry;
+use crate::topics::{BeginError, Topics};
 
-/// Starts them, without messages: each begins a history of its own. Also gives what requests to them need.
-pub(super) fn start(config: &Config, registry: &Registry) -> Result<(Arc<TopicRegistry>, Arc<Topics>), AppError> {
-    if config.topics.is_empty() {
-        return Ok((Arc::default(), Arc::default()));
+/// Starts those of the configuration; what is then sent to the sender runs in their place.
+pub(super) async fn start(
+    config: &Config,
+    nats: Option<Connection>,
+    (registry, tasks): (&Registry, &mut Tasks),
+) -> Result<(Arc<TopicRegistry>, watch::Sender<Wanted<config::Topic>>), AppError> {
+    let (wanted, wants) = watch::channel(Wanted::all(config.topics.clone()));
+    if config.topics.is_empty() && config.controller.is_none() {
+        return Ok((Arc::default(), wanted));
     }
-    let families = Families::register(registry)?;
-    let now = Instant::now().into_std();
-    let started = config.topics.iter().map(|topic| {
+    let begins = Begins { directory: config.state_dir.clone(), nats, follows: TaskTracker::new() };
+    let mut topics =
+        Topics::new(Families::register(registry)?, Box::new(move |config, metrics| begins.begin(config, metrics)));
+    topics.reconcile(&config.topics).await.map_err(AppError::Topic)?;
+    let table = topics.registry();
+    tasks.spawn("topics", topics.run(wants));
+    Ok((table, wanted))
+}
+
+/// Where topics have their messages.
+struct Begins {
+    /// In the streams of these servers, if they ask for it.
+    nats: Option<Connection>,
+    /// In files below this; none: in memory.
+    directory: Option<PathBuf>,
+    /// Those that follow streams.
+    follows: TaskTracker,
+}
+
+impl Begins {
+    /// A topic with the messages that a former process has left. Without any it begins a history of its own.
+    fn begin(&self, config: config::Topic, metrics: Metrics) -> BoxFuture<'static, Result<Arc<Topic>, BeginError>> {
         #[expect(clippy::cast_possible_truncation, reason = "any half of random bits is random")]
         let epoch = Epoch::of(random() as u64);
-        tracing::info!(topic = %topic.name, path = %topic.path, "topic started");
-        Topic::new(topic.clone(), epoch, families.of(&topic.name), now)
+        let now = Instant::now().into_std();
+        if let (config::Backend::Nats, Some(connection)) = (config.backend, &self.nats) {
+            return Box::pin(std::future::ready(Ok(shared(config, epoch, metrics, (connection, &self.follows)))));
+        }
+        let directory = self.directory.clone();
+        Box::pin(async move {
+            let Some(directory) = directory else {
+                return Ok(Topic::new(config, epoch.at(0), Backend::Memory, metrics, now));
+            };
+            let hangs = Hangs { topic: config.name.clone(), directory: directory.clone() };
+            let open = move || file::open(&directory, config, epoch, metrics, (now, Timestamp::now()));
+            // The thread is gone only while the runtime shuts down.
+            let opened = timeout(STATE_ANSWER, spawn_blocking(open)).await.ok().and_then(Result::ok);
+            Ok(opened.ok_or(hangs)??)
+        })
+    }
+}
+
+/// A topic of a stream at NATS, which is followed until the topic ends.
+fn shared(
+    config: config::Topic,
+    epoch: Epoch,
+    metrics: Metrics,
+    (connection, tasks): (&Connection, &TaskTracker),
+) -> Arc<Topic> {
+    let shared = Shared::new(&config, connection.clone());
+    let backend = Backend::Stored(Box::new(shared.clone()));
+    let topic = Topic::new(config, epoch.at(0), backend, metrics, Instant::now().into_std());
+    let follows = Arc::clone(&topic);
+    tasks.spawn(async move {
+        let mut changes = follows.changes();
+        tokio::select! {
+            () = shared.run(Arc::clone(&follows)) => {}
+            // The sender is the topic's, which is here.
+            _ = changes.wait_for(|_| follows.has_ended()) => {}
+        }
     });
-    let table = Arc::new(TopicRegistry::new(started.collect()));
-    let port = Topics::new(Arc::clone(&table), &config.trusted_proxies);
-    Ok((table, Arc::new(port)))
+    topic
+}
+
+/// The disk does not answer.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "--state-dir {}: topic {topic} could not be read within {STATE_ANSWER:?}: look at its disk, or give another --state-dir",
+    .directory.display()
+)]
+struct Hangs {
+    topic: String,
+    directory: PathBuf,
 }

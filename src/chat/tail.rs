@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::line::Message;
+use super::websocket::{Received, Said, WebSocket};
 use super::{Exit, Failure, Patience, ask, print, say};
 use crate::bounds::{STREAM_LOST, TAIL_PAGE_BYTES};
 use crate::client::events::{Event, Events};
@@ -60,7 +61,8 @@ pub(super) async fn run(tail: &Tail) -> Exit {
     loop {
         let asked = match tail.mode {
             Mode::Events if !tail.once => reader.stream(&mut patience).await,
-            Mode::Events | Mode::LongPoll | Mode::Poll(_) => reader.poll().await,
+            Mode::WebSocket if !tail.once => reader.websocket(&mut patience).await,
+            Mode::Events | Mode::WebSocket | Mode::LongPoll | Mode::Poll(_) => reader.poll().await,
         };
         match asked {
             Ok(Next::Done) => return Exit::Good,
@@ -101,7 +103,7 @@ impl Reader<'_> {
         let fetched = ask(&self.request(further, Duration::from_secs(90)), self.tail.quiet).await?;
         let pause = match self.tail.mode {
             Mode::Poll(interval) => interval,
-            Mode::LongPoll | Mode::Events => AT_LEAST.saturating_sub(begun.elapsed()),
+            Mode::LongPoll | Mode::Events | Mode::WebSocket => AT_LEAST.saturating_sub(begun.elapsed()),
         };
         let nothing = if self.tail.once { Next::Done } else { Next::After(pause) };
         if fetched.status == StatusCode::NO_CONTENT {
@@ -125,7 +127,7 @@ impl Reader<'_> {
             _ if is_empty => nothing,
             // A poller is given what has come since its last look, and looks again when its time has come.
             Mode::Poll(interval) if !self.tail.once => Next::After(interval),
-            Mode::Poll(_) | Mode::LongPoll | Mode::Events => Next::After(Duration::ZERO),
+            Mode::Poll(_) | Mode::LongPoll | Mode::Events | Mode::WebSocket => Next::After(Duration::ZERO),
         })
     }
 
@@ -160,9 +162,33 @@ impl Reader<'_> {
         Ok(Next::After(events.retry().unwrap_or(AT_LEAST)))
     }
 
+    async fn websocket(&mut self, patience: &mut Patience) -> Result<Next, Failure> {
+        let mut socket = WebSocket::open(&self.request("", LIFE), self.tail.quiet).await?;
+        loop {
+            let text = match socket.next().await? {
+                Received::Text(text) => text,
+                Received::Closed(pause) => return Ok(Next::After(pause.max(AT_LEAST))),
+            };
+            patience.seen();
+            let said: Said<'_> = serde_json::from_str(&text).map_err(|error| {
+                let text = format!("what was sent is no JSON of a topic ({error}): is it the URL of one?");
+                Failure::Final(Exit::Refused, text)
+            })?;
+            match (&*said.kind, said.message) {
+                ("message", Some(message)) => self.since = Some(self.print(message.get()).await?),
+                ("gap", _) => missed(&Gap { missed: said.missed }),
+                ("same", _) => self.since = said.id,
+                ("move", _) if !self.tail.quiet => say("the server ends the stream: it stops"),
+                _ => {}
+            }
+        }
+    }
+
     async fn event(&mut self, event: Event) -> Result<(), Failure> {
         match &*event.name {
-            "message" => self.print(&event.data).await?,
+            "message" => {
+                self.print(&event.data).await?;
+            }
             "gap" => {
                 if let Ok(gap) = serde_json::from_str(&event.data) {
                     missed(&gap);
@@ -179,16 +205,17 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Prints a message, which is given as its JSON.
-    async fn print(&self, json: &str) -> Result<(), Failure> {
+    /// Prints a message, which is given as its JSON; gives its id.
+    async fn print(&self, json: &str) -> Result<String, Failure> {
         let message: Message = serde_json::from_str(json).map_err(|error| {
             Failure::Final(Exit::Refused, format!("what was sent is no message ({error}): is it the URL of a topic?"))
         })?;
         if self.tail.without.is_some() && self.tail.without == message.by {
-            return Ok(());
+            return Ok(message.id);
         }
         let line = if self.tail.json { format!("{json}\n") } else { message.line(self.is_coloured) };
-        print(&line).await
+        print(&line).await?;
+        Ok(message.id)
     }
 }
 

@@ -45,7 +45,7 @@ impl Connection {
         let opened = builder.handshake(TokioIo::new(stream)).await;
         let (sender, connection) = opened.map_err(|error| unreachable(&chain(&error)))?;
         let mut io = JoinSet::new();
-        io.spawn(connection);
+        io.spawn(connection.with_upgrades());
         Ok(Self { sender, io })
     }
 

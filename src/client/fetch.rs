@@ -69,6 +69,8 @@ pub struct Fetch {
     /// `Idempotency-Key`: the server does the work once, however often it gets the request; so it is sent again where a
     /// connection ends.
     pub idempotency_key: Option<HeaderValue>,
+    /// `Upgrade` (RFC 9110, section 7.8): what the connection is to become after a 101, which [`Fetched::upgraded`] gives.
+    pub upgrade: Option<HeaderValue>,
     /// A file with authorities in PEM, by which servers are verified; none: those of the system.
     pub ca: Option<PathBuf>,
     /// Files with a client certificate and its key in PEM, shown to the origin of `url` alone.
@@ -112,6 +114,7 @@ impl Fetch {
             respond_async: false,
             wait: None,
             idempotency_key: None,
+            upgrade: None,
             ca: None,
             certificate: None,
             token_file: None,

@@ -29,6 +29,8 @@ pub struct Access {
     pub policy: Policy,
     /// By which fields the app learns who sends a request.
     pub identity_fields: IdentityFields,
+    /// Origins whose pages may do more than read, beside the server's own.
+    pub origins: Vec<String>,
     /// Credentials are passed on to the app.
     pub forward_credentials: bool,
     /// Credentials are taken over connections that others can read.

@@ -24,7 +24,7 @@ pub struct TailOptions {
     /// The URL of the topic
     #[arg(value_name = "URL")]
     pub url: String,
-    /// How it is read: poll (asked each --interval), long-poll, or sse [default: sse]
+    /// How it is read: poll (asked each --interval), long-poll, sse, or ws (WebSocket) [default: sse]
     #[arg(long, value_name = "MODE", help_heading = READ)]
     pub mode: Option<String>,
     /// Begin after the message with this id
@@ -125,6 +125,8 @@ pub enum Mode {
     LongPoll,
     /// Server-sent events.
     Events,
+    /// WebSocket.
+    WebSocket,
 }
 
 /// What is read, and how it is printed.
@@ -271,7 +273,8 @@ fn mode(text: &str) -> Result<Mode, String> {
         "poll" => Ok(Mode::Poll(Duration::from_secs(3))),
         "long-poll" => Ok(Mode::LongPoll),
         "sse" => Ok(Mode::Events),
-        _ => Err("is no way to read: write poll, long-poll or sse".to_owned()),
+        "ws" => Ok(Mode::WebSocket),
+        _ => Err("is no way to read: write poll, long-poll, sse or ws".to_owned()),
     }
 }
 
@@ -345,7 +348,7 @@ mod tests {
     fn all_that_is_wrong_is_told_with_its_flag() {
         let given = |text: &str| Some(text.to_owned());
         let wrong = TailOptions {
-            mode: given("ws"),
+            mode: given("wss"),
             since: given("a b"),
             from: given("begin"),
             interval: given("1ms"),
@@ -356,7 +359,7 @@ mod tests {
         };
         let told = resolve_tail(&wrong).expect_err("wrong").to_string();
         for line in [
-            "--mode: \"ws\" is no way to read: write poll, long-poll or sse",
+            "--mode: \"wss\" is no way to read: write poll, long-poll, sse or ws",
             "--since: \"a b\" is no id of a message",
             "--from: \"begin\" is no place: write earliest or latest",
             "--from: \"begin\" is beside --since: give one of them",

@@ -53,13 +53,13 @@ pub struct Exchange {
     pub backend: Backend,
 }
 
-/// Where the requests of an exchange are.
+/// Where the requests of an exchange are, or the messages of a topic.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Backend {
-    /// In the memory of each replica: its workers alone are given them.
+    /// In the memory of each replica: its workers alone are given requests, and its readers messages.
     #[default]
     Memory,
-    /// In a stream of NATS JetStream: workers of all replicas are given them, and they outlive a replica.
+    /// In a stream of NATS JetStream: workers and readers of all replicas are given them, and they outlive a replica.
     Nats,
 }
 
@@ -83,7 +83,7 @@ pub struct Nats {
     pub credentials: Option<std::path::PathBuf>,
     /// A file with the authorities of their certificates (PEM).
     pub ca: Option<std::path::PathBuf>,
-    /// On how many of them each request is kept.
+    /// On how many of them each request and each message is kept.
     pub replicas: usize,
 }
 

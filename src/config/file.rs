@@ -19,6 +19,7 @@ use self::agent::AGENT;
 use self::exchange::EXCHANGE;
 use self::fields::Kind::{Bytes, Count, Duration, Exactly, Object, Switch, Text, Texts};
 use self::fields::{Fields, Kind, OPERATION, TOP};
+use self::topic::TOPIC;
 use super::layer::Layer;
 use super::problem::{self, Problems, quote};
 
@@ -105,6 +106,11 @@ pub(super) fn read_spec(spec: &impl Serialize, layer: &mut Layer, problems: &mut
 /// Reads the spec of an `Exchange`, which is as an exchange in a file; false where it is none.
 pub(super) fn read_exchange(spec: &impl Serialize, layer: &mut Layer, problems: &mut Problems) -> bool {
     read_object(spec, EXCHANGE, layer, problems)
+}
+
+/// Reads the spec of a `Topic`, which is as a topic in a file; false where it is none.
+pub(super) fn read_topic(spec: &impl Serialize, layer: &mut Layer, problems: &mut Problems) -> bool {
+    read_object(spec, TOPIC, layer, problems)
 }
 
 fn read_object(spec: &impl Serialize, fields: Fields, layer: &mut Layer, problems: &mut Problems) -> bool {

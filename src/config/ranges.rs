@@ -64,5 +64,5 @@ pub(crate) const TOPIC_MESSAGE_BYTES: RangeInclusive<usize> = 1..=256 * 1024;
 pub(crate) const TOPIC_TIME: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(720);
 /// Messages that one client may publish in a second, or at once.
 pub(crate) const TOPIC_RATE: RangeInclusive<usize> = 1..=100_000;
-/// NATS servers that each request is kept on: what JetStream takes.
+/// NATS servers that each request and each message is kept on: what JetStream takes.
 pub(crate) const NATS_REPLICAS: RangeInclusive<usize> = 1..=5;

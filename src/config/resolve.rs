@@ -61,9 +61,10 @@ pub fn resolve(layers: &Layers) -> Result<Config, Problems> {
     let exchanges = exchange::exchanges(&mut reader, listed, &operations);
     let topics = topic::topics(&mut reader, listed_topics, &operations, &exchanges);
     let is_given = [&flags, &environment, &contents.settings].iter().any(|layer| layer.contains("nats"));
-    nats::needed(&exchanges, is_given, &mut problems);
+    nats::needed((&exchanges, &topics), is_given, &mut problems);
     exchange::ports(&exchanges, process.as_ref(), &mut problems);
     let exchanges = exchanges.into_iter().map(|(_, exchange)| exchange).collect();
+    let topics = topics.into_iter().map(|(_, topic)| topic).collect();
     match process {
         Some(process) if problems.is_empty() => Ok(Config { operations, exchanges, topics, ..process }),
         _ => Err(problems),

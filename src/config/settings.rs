@@ -57,7 +57,7 @@ pub struct Options {
     /// Take and give messages at this path, to all who read there; each is kept for a while. Once for each path
     #[arg(long, value_name = "PATH", help_heading = TRAFFIC)]
     pub topic: Vec<String>,
-    /// NATS servers, which keep the requests of exchanges with backend: nats; nats:// or tls://, port 4222 if the URL names none
+    /// NATS servers, which keep requests of exchanges and messages of topics with backend: nats; nats:// or tls://, port 4222 if the URL names none
     #[arg(long, value_name = "URL[,URL]", value_delimiter = ',', help_heading = TRAFFIC)]
     pub nats: Vec<String>,
     /// Credentials for them, as `nsc generate creds` makes them
@@ -66,7 +66,7 @@ pub struct Options {
     /// Verify their certificates by these authorities (PEM), and not by those of the system
     #[arg(long, value_name = "FILE", help_heading = TRAFFIC)]
     pub nats_ca: Option<String>,
-    /// On how many of them each request is kept (1 to 5); more than one needs a cluster of so many
+    /// On how many of them each request and message is kept (1 to 5); more than one needs a cluster of so many
     #[arg(long, value_name = "NUMBER", help_heading = TRAFFIC)]
     pub nats_replicas: Option<String>,
     /// Address for clients and for the traffic of the app
@@ -108,6 +108,9 @@ pub struct Options {
     /// Take credentials over connections that others can read: not encrypted, and from another host
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = TRAFFIC)]
     pub allow_clear_credentials: Option<String>,
+    /// Origins (scheme, host and perhaps a port) whose pages may publish to topics and open connections of WebSocket beside those of the server's own
+    #[arg(long, value_name = "ORIGIN[,ORIGIN]", value_delimiter = ',', help_heading = TRAFFIC)]
+    pub access_origins: Vec<String>,
     /// Pass credentials on to the app; without it, they are taken out of its requests where clients are asked for them
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = TRAFFIC)]
     pub forward_credentials: Option<String>,
@@ -160,7 +163,7 @@ pub struct Options {
     #[arg(long, value_name = "DURATION", help_heading = TRAFFIC)]
     pub grace: Option<String>,
 
-    /// Directory that keeps the last good states over a restart
+    /// Directory that keeps the last good states and the messages of topics over a restart
     #[arg(long, value_name = "DIR", help_heading = STATE)]
     pub state_dir: Option<String>,
     /// Absolute directories below which a DescribeOperation may name files; by default it may name none
@@ -169,7 +172,7 @@ pub struct Options {
     /// Kubeconfig file that names the API server
     #[arg(long, value_name = "PATH", help_heading = STATE)]
     pub kubeconfig: Option<String>,
-    /// Serve the DescribeOperations and Exchanges of a namespace: all of them, or those with these labels
+    /// Serve the DescribeOperations, Exchanges and Topics of a namespace: all of them, or those with these labels
     #[arg(long, value_name = "NAMESPACE[/LABEL-SELECTOR]", help_heading = STATE)]
     pub operations: Option<String>,
     /// Name of this replica in its DescribeReplica and in the Lease: the name of its pod
@@ -214,7 +217,7 @@ pub(super) struct Setting {
 }
 
 /// Every setting, in the order of [`Options`].
-pub(super) const SETTINGS: [Setting; 57] = [
+pub(super) const SETTINGS: [Setting; 58] = [
     process("config", Absent("none"), |o| o.config.as_slice()),
     operation("file", Absent("none"), |o| o.file.as_slice()),
     operation("configmap", Absent("none"), |o| o.configmap.as_slice()),
@@ -245,6 +248,7 @@ pub(super) const SETTINGS: [Setting; 57] = [
     process("access-issuer-audience", Absent("none"), |o| o.access_issuer_audience.as_slice()),
     process("access-authorization", Text("rules"), |o| o.access_authorization.as_slice()),
     process("allow-clear-credentials", Text("false"), |o| o.allow_clear_credentials.as_slice()),
+    process("access-origins", Absent("those of the server's own"), |o| &o.access_origins),
     process("forward-credentials", Text("false"), |o| o.forward_credentials.as_slice()),
     process("forward-user", Absent("none"), |o| o.forward_user.as_slice()),
     process("forward-groups", Absent("none"), |o| o.forward_groups.as_slice()),

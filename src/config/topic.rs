@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Exchange;
+use super::{Backend, Exchange};
 
 /// A topic: messages that are appended, kept for a while, and read by whoever comes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct Topic {
     pub dedupe: Duration,
     /// How fast one client may publish.
     pub rate: PublishRate,
+    /// Where its messages are.
+    pub backend: Backend,
 }
 
 /// Bounds of the messages that are kept.
@@ -52,6 +54,7 @@ impl Topic {
             message_bytes: 16 << 10,
             dedupe: Duration::from_mins(2),
             rate: PublishRate { per_second: 20, burst: 50 },
+            backend: Backend::Memory,
         }
     }
 }

@@ -25,7 +25,7 @@ pub(super) enum News {
 }
 
 /// What the name of an object may have.
-const LONGEST_NAME: usize = 253;
+pub(super) const LONGEST_NAME: usize = 253;
 
 /// What is to be reported of these exchanges at `now`, by name. `verdicts` are those on the objects.
 pub(super) fn reported(

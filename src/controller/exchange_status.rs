@@ -89,7 +89,7 @@ fn ready(verdict: &Verdict, reports: &[ExchangeReport]) -> Finding {
     let is_behind = |it: &&&ExchangeReport| it.says.generation.is_none_or(|served| served < verdict.generation);
     let behind: Vec<_> = heard.iter().filter(is_behind).map(|it| &*it.replica).collect();
     if heard.is_empty() {
-        unheard(reports)
+        unheard(silent(reports))
     } else if verdict.refused.is_none() && !behind.is_empty() {
         Finding::unknown("NotServedYet", format!("the newest spec is not served yet by {}", some(&behind)))
     } else {
@@ -97,10 +97,14 @@ fn ready(verdict: &Verdict, reports: &[ExchangeReport]) -> Finding {
     }
 }
 
-/// Why something is not known: a replica is silent, or there is none.
-fn unheard(reports: &[ExchangeReport]) -> Finding {
-    match reports.iter().find(|it| it.silent.is_some()) {
-        Some(silent) => Finding::unknown("ReplicaSilent", format!("{} does not renew its report", silent.replica)),
+fn silent(reports: &[ExchangeReport]) -> Option<&str> {
+    reports.iter().find(|it| it.silent.is_some()).map(|it| &*it.replica)
+}
+
+/// Why something is not known: this replica is silent, or there is none.
+pub(super) fn unheard(silent: Option<&str>) -> Finding {
+    match silent {
+        Some(silent) => Finding::unknown("ReplicaSilent", format!("{silent} does not renew its report")),
         None => Finding::unknown("NoReplica", "no sidecar has reported yet that it serves it".to_owned()),
     }
 }
@@ -114,7 +118,7 @@ fn has_workers(reports: &[ExchangeReport]) -> Finding {
         let message = format!("requests that arrive there wait, since no worker is there: {}", some(&without));
         Finding::no("NoWorker", message)
     } else if reports.is_empty() || reports.iter().any(|it| it.silent.is_some()) {
-        unheard(reports)
+        unheard(silent(reports))
     } else {
         Finding::yes("WorkersThere", "the requests of every sidecar have a worker".to_owned())
     }

@@ -6,13 +6,17 @@ use super::objects::Kind;
 use crate::config::{self, Grants};
 use crate::crd::describe_operation::{DescribeOperationSpec, DescribeOperationStatus};
 use crate::crd::exchange::{ExchangeSpec, ExchangeStatus};
-use crate::crd::{CONFIRM_REMOVAL, DescribeOperation, Exchange};
+use crate::crd::topic::{TopicSpec, TopicStatus};
+use crate::crd::{CONFIRM_REMOVAL, DescribeOperation, Exchange, Topic};
 
 /// `DescribeOperation`s.
 pub(super) struct Operations;
 
 /// `Exchange`s.
 pub(super) struct Exchanges;
+
+/// `Topic`s.
+pub(super) struct Topics;
 
 impl Kind for Operations {
     type Object = DescribeOperation;
@@ -46,6 +50,20 @@ impl Kind for Exchanges {
 
     fn config(metadata: ObjectMeta, spec: ExchangeSpec, _: Grants<'_>) -> Result<config::Exchange, String> {
         Exchange { metadata, spec, status: None }.exchange().map_err(|problems| problems.to_string())
+    }
+}
+
+impl Kind for Topics {
+    type Object = Topic;
+    type Spec = TopicSpec;
+    type Config = config::Topic;
+    type Status = TopicStatus;
+    const NAME: &'static str = "Topic";
+    // Rights and definitions may be those of an earlier version.
+    const IS_OPTIONAL: bool = true;
+
+    fn config(metadata: ObjectMeta, spec: TopicSpec, _: Grants<'_>) -> Result<config::Topic, String> {
+        Topic { metadata, spec, status: None }.topic().map_err(|problems| problems.to_string())
     }
 }
 

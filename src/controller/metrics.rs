@@ -23,6 +23,8 @@ pub enum Written {
     Model,
     /// The status of an `Exchange`.
     Exchange,
+    /// The status of a `Topic`.
+    Topic,
 }
 
 /// How a write ended.
@@ -60,6 +62,7 @@ impl Metrics {
             Written::Operation => "DescribeOperation",
             Written::Model => "NetworkModel",
             Written::Exchange => "Exchange",
+            Written::Topic => "Topic",
         };
         let result = match result {
             WriteResult::Ok => "ok",

@@ -5,19 +5,13 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::KnownObjects;
-use super::kinds::{Exchanges, Operations};
+use super::kinds::{Exchanges, Operations, Topics};
 use super::objects::{Entries, Kind, Objects};
 use super::plan::{Asked, Plan, Planner, Verdict};
-use crate::config;
-use crate::exchange::registry::ExchangeRegistry;
-use crate::lifecycle::wanted::Wanted;
-use crate::operation::OperationRegistry;
+use super::{KnownObjects, Tables, Wants};
 
 /// What `/readyz` and unknown paths wait for until the objects were listed once.
-const UNLISTED: &str = "the lists of DescribeOperations and Exchanges";
-const UNLISTED_OPERATIONS: &str = "the list of DescribeOperations";
-const UNLISTED_EXCHANGES: &str = "the list of Exchanges";
+const UNLISTED: &str = "the lists of DescribeOperations, Exchanges and Topics";
 
 /// The objects of one kind as they are known.
 #[derive(Debug, Clone)]
@@ -46,81 +40,128 @@ pub(super) struct Planning {
     pub(super) planner: Planner,
     pub(super) operations: watch::Receiver<Option<Objects<Operations>>>,
     pub(super) exchanges: watch::Receiver<Option<Objects<Exchanges>>>,
-    /// What is to run.
-    pub(super) wanted: (watch::Sender<Wanted<config::Operation>>, watch::Sender<Wanted<config::Exchange>>),
+    pub(super) topics: watch::Receiver<Option<Objects<Topics>>>,
+    /// Who is told what is to run.
+    pub(super) wants: Wants,
     /// What is known of each.
     pub(super) known: watch::Sender<Arc<KnownObjects>>,
 }
 
 /// The objects of all kinds.
-type AllObjects = (Objects<Operations>, Objects<Exchanges>);
+struct AllObjects {
+    operations: Objects<Operations>,
+    exchanges: Objects<Exchanges>,
+    topics: Objects<Topics>,
+}
+
+/// The objects of the kinds that are listed.
+#[derive(Default)]
+struct Listed {
+    operations: Option<Objects<Operations>>,
+    exchanges: Option<Objects<Exchanges>>,
+    topics: Option<Objects<Topics>>,
+}
+
+impl Listed {
+    /// The objects of all kinds, or what is not listed yet.
+    fn all(&self) -> Result<AllObjects, &'static str> {
+        let Self { operations, exchanges, topics } = self;
+        match (operations, exchanges, topics) {
+            (Some(operations), Some(exchanges), Some(topics)) => {
+                let (operations, exchanges) = (Arc::clone(operations), Arc::clone(exchanges));
+                Ok(AllObjects { operations, exchanges, topics: Arc::clone(topics) })
+            }
+            (None, None, None) => Err(UNLISTED),
+            (None, None, Some(_)) => Err("the lists of DescribeOperations and Exchanges"),
+            (None, Some(_), None) => Err("the lists of DescribeOperations and Topics"),
+            (Some(_), None, None) => Err("the lists of Exchanges and Topics"),
+            (None, Some(_), Some(_)) => Err("the list of DescribeOperations"),
+            (Some(_), None, Some(_)) => Err("the list of Exchanges"),
+            (Some(_), Some(_), None) => Err("the list of Topics"),
+        }
+    }
+}
+
+impl AllObjects {
+    /// Whether they ask for the same.
+    fn ask_as(&self, other: &Self) -> bool {
+        asked::<Operations>(&self.operations).eq(asked::<Operations>(&other.operations))
+            && asked::<Exchanges>(&self.exchanges).eq(asked::<Exchanges>(&other.exchanges))
+            && asked::<Topics>(&self.topics).eq(asked::<Topics>(&other.topics))
+    }
+}
 
 impl Planning {
-    /// Says that what is not listed yet may have any path: at once for the requests that come first, and for what is made of `wanted`
+    /// Says that what is not listed yet may have any path: at once for the requests that come first, and for what is made of `wants`
     /// until the lists are here.
-    pub(super) fn wait(&self, operations: &OperationRegistry, exchanges: &ExchangeRegistry) {
-        operations.wait_for(Some(UNLISTED));
-        exchanges.wait_for(Some(UNLISTED));
+    pub(super) fn wait(&self, tables: &Tables) {
+        tables.operations.wait_for(Some(UNLISTED));
+        tables.exchanges.wait_for(Some(UNLISTED));
+        tables.topics.wait_for(Some(UNLISTED));
         self.wait_for(UNLISTED);
     }
 
-    /// Says that this is not known yet: an object there may have a path of either kind.
+    /// Says that this is not known yet: an object there may have a path of any kind.
     fn wait_for(&self, unlisted: &'static str) {
-        self.wanted.0.send_modify(|wanted| wanted.unknown = Some(unlisted));
-        self.wanted.1.send_modify(|wanted| wanted.unknown = Some(unlisted));
+        let Wants { operations, exchanges, topics } = &self.wants;
+        operations.send_modify(|wanted| wanted.unknown = Some(unlisted));
+        exchanges.send_modify(|wanted| wanted.unknown = Some(unlisted));
+        topics.send_modify(|wanted| wanted.unknown = Some(unlisted));
     }
 
     /// Plans for ever.
     pub(super) async fn run(mut self) {
-        let (mut operations, mut exchanges) = (None, None);
+        let mut listed = Listed::default();
         let mut planned: Option<AllObjects> = None;
         loop {
+            let Listed { operations, exchanges, topics } = &mut listed;
             tokio::select! {
-                others = others::<Operations>(&mut self.operations, operations.as_ref()) => operations = Some(others),
-                others = others::<Exchanges>(&mut self.exchanges, exchanges.as_ref()) => exchanges = Some(others),
+                others = others::<Operations>(&mut self.operations, operations.as_ref()) => *operations = Some(others),
+                others = others::<Exchanges>(&mut self.exchanges, exchanges.as_ref()) => *exchanges = Some(others),
+                others = others::<Topics>(&mut self.topics, topics.as_ref()) => *topics = Some(others),
             }
             // Not before all are known: an older one may come that has the path.
-            match (&operations, &exchanges) {
-                (Some(operations), Some(exchanges)) => {
-                    let now = (Arc::clone(operations), Arc::clone(exchanges));
+            match listed.all() {
+                Ok(now) => {
                     self.become_known(planned.as_ref(), &now);
                     planned = Some(now);
                 }
-                (Some(_), None) => self.wait_for(UNLISTED_EXCHANGES),
-                (None, _) => self.wait_for(UNLISTED_OPERATIONS),
+                Err(unlisted) => self.wait_for(unlisted),
             }
         }
     }
 
     /// Plans, unless these ask for what those before did: writes to statuses come here too.
     fn become_known(&mut self, before: Option<&AllObjects>, now: &AllObjects) {
-        let is_same = before.is_some_and(|before| {
-            asked::<Operations>(&before.0).eq(asked::<Operations>(&now.0))
-                && asked::<Exchanges>(&before.1).eq(asked::<Exchanges>(&now.1))
-        });
-        let (operations, exchanges) = if is_same {
+        let verdicts = if before.is_some_and(|before| before.ask_as(now)) {
             let known = self.known.borrow();
-            (Arc::clone(&known.operations.verdicts), Arc::clone(&known.exchanges.verdicts))
+            let KnownObjects { operations, exchanges, topics } = &**known;
+            [&operations.verdicts, &exchanges.verdicts, &topics.verdicts].map(Arc::clone)
         } else {
             self.plan(now)
         };
+        let [operations, exchanges, topics] = verdicts;
         self.known.send_replace(Arc::new(KnownObjects {
-            operations: Known { verdicts: operations, seen: Arc::clone(&now.0) },
-            exchanges: Known { verdicts: exchanges, seen: Arc::clone(&now.1) },
+            operations: Known { verdicts: operations, seen: Arc::clone(&now.operations) },
+            exchanges: Known { verdicts: exchanges, seen: Arc::clone(&now.exchanges) },
+            topics: Known { verdicts: topics, seen: Arc::clone(&now.topics) },
         }));
     }
 
-    /// Makes what is wanted what the objects ask for; returns the verdicts on them.
-    fn plan(&mut self, (operations, exchanges): &AllObjects) -> (Verdicts, Verdicts) {
-        let Plan { operations, exchanges, operation_verdicts, exchange_verdicts } =
-            self.planner.plan(asked::<Operations>(operations), asked::<Exchanges>(exchanges));
+    /// Makes what is wanted what the objects ask for; returns the verdicts on them, by kind.
+    fn plan(&mut self, all: &AllObjects) -> [Verdicts; 3] {
+        let asks = (asked::<Operations>(&all.operations), asked::<Exchanges>(&all.exchanges));
+        let plan = self.planner.plan(asks.0, asks.1, asked::<Topics>(&all.topics));
+        let Plan { operations, exchanges, topics, operation_verdicts, exchange_verdicts, topic_verdicts } = plan;
         let before = Arc::clone(&self.known.borrow());
         complain(Operations::NAME, &before.operations.verdicts, &operation_verdicts);
         complain(Exchanges::NAME, &before.exchanges.verdicts, &exchange_verdicts);
+        complain(Topics::NAME, &before.topics.verdicts, &topic_verdicts);
         // The last good spec may be the one that runs.
-        self.wanted.0.send_if_modified(|now| now.become_all(operations));
-        self.wanted.1.send_if_modified(|now| now.become_all(exchanges));
-        (Arc::new(operation_verdicts), Arc::new(exchange_verdicts))
+        self.wants.operations.send_if_modified(|now| now.become_all(operations));
+        self.wants.exchanges.send_if_modified(|now| now.become_all(exchanges));
+        self.wants.topics.send_if_modified(|now| now.become_all(topics));
+        [operation_verdicts, exchange_verdicts, topic_verdicts].map(Arc::new)
     }
 }
 
@@ -160,60 +201,73 @@ mod tests {
     use tokio::task::JoinSet;
 
     use super::*;
+    use crate::config;
     use crate::controller::objects::Read;
     use crate::crd::exchange::ExchangeStatus;
+    use crate::lifecycle::wanted::Wanted;
     use crate::sources::kubernetes::set::ObjectEntry;
 
     type Says<K> = watch::Sender<Option<Objects<K>>>;
 
-    fn planning() -> (Planning, Says<Operations>, Says<Exchanges>) {
+    type AllSay = (Says<Operations>, Says<Exchanges>, Says<Topics>);
+
+    fn planning() -> (Planning, AllSay) {
         let (operations_say, operations) = watch::channel(None);
         let (exchanges_say, exchanges) = watch::channel(None);
-        let wanted = (watch::channel(Wanted::all(Vec::new())).0, watch::channel(Wanted::all(Vec::new())).0);
-        let planner = Planner::new(&[], &[]);
-        (
-            Planning { planner, operations, exchanges, wanted, known: watch::channel(Arc::default()).0 },
-            operations_say,
-            exchanges_say,
-        )
+        let (topics_say, topics) = watch::channel(None);
+        let wants = Wants {
+            operations: watch::channel(Wanted::all(Vec::new())).0,
+            exchanges: watch::channel(Wanted::all(Vec::new())).0,
+            topics: watch::channel(Wanted::all(Vec::new())).0,
+        };
+        let (planner, known) = (Planner::new(&[], &[], &[]), watch::channel(Arc::default()).0);
+        (Planning { planner, operations, exchanges, topics, wants, known }, (operations_say, exchanges_say, topics_say))
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_waited_for_is_what_has_not_been_listed() {
         let settle = || tokio::time::sleep(std::time::Duration::from_millis(1));
-        for operations_first in [true, false] {
-            let (planning, operations_say, exchanges_say) = planning();
-            let (operations, exchanges) = (OperationRegistry::default(), ExchangeRegistry::default());
-            planning.wait(&operations, &exchanges);
-            let both = "the lists of DescribeOperations and Exchanges";
-            assert_eq!((operations.unknown(), exchanges.unknown()), (Some(both), Some(both)));
-            let wanted = (planning.wanted.0.subscribe(), planning.wanted.1.subscribe());
-            let unknown = || (wanted.0.borrow().unknown, wanted.1.borrow().unknown);
-            assert_eq!(unknown(), (Some(both), Some(both)));
+        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            let (planning, says) = planning();
+            let tables = Tables { operations: Arc::default(), exchanges: Arc::default(), topics: Arc::default() };
+            planning.wait(&tables);
+            let all = Some(UNLISTED);
+            let unknown = [tables.operations.unknown(), tables.exchanges.unknown(), tables.topics.unknown()];
+            assert_eq!(unknown, [all, all, all]);
+            let Wants { operations, exchanges, topics } = &planning.wants;
+            let wanted = (operations.subscribe(), exchanges.subscribe(), topics.subscribe());
+            let unknown = || [wanted.0.borrow().unknown, wanted.1.borrow().unknown, wanted.2.borrow().unknown];
+            assert_eq!(unknown(), [all, all, all]);
             let mut running = JoinSet::new();
             running.spawn(planning.run());
-            let rest = if operations_first {
-                operations_say.send_replace(Some(Arc::default()));
-                "the list of Exchanges"
-            } else {
-                exchanges_say.send_replace(Some(Arc::default()));
-                "the list of DescribeOperations"
-            };
-            settle().await;
-            assert_eq!(unknown(), (Some(rest), Some(rest)));
-            operations_say.send_replace(Some(Arc::default()));
-            exchanges_say.send_replace(Some(Arc::default()));
-            settle().await;
-            assert_eq!(unknown(), (None, None));
+            let kinds = ["DescribeOperations", "Exchanges", "Topics"];
+            for (at, kind) in order.into_iter().enumerate() {
+                match kind {
+                    0 => drop(says.0.send_replace(Some(Arc::default()))),
+                    1 => drop(says.1.send_replace(Some(Arc::default()))),
+                    _ => drop(says.2.send_replace(Some(Arc::default()))),
+                }
+                settle().await;
+                let mut rest = order[at + 1..].to_vec();
+                rest.sort_unstable();
+                let told = match rest.as_slice() {
+                    [one, other] => Some(format!("the lists of {} and {}", kinds[*one], kinds[*other])),
+                    [one] => Some(format!("the list of {}", kinds[*one])),
+                    _ => None,
+                };
+                let told = told.as_deref();
+                assert_eq!(unknown(), [told, told, told]);
+            }
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_status_that_was_written_is_seen_and_nothing_is_planned_anew() {
-        let (planning, operations_say, exchanges_say) = planning();
+        let (planning, (operations_say, exchanges_say, topics_say)) = planning();
         let (known, mut running) = (planning.known.subscribe(), JoinSet::new());
         running.spawn(planning.run());
         operations_say.send_replace(Some(Arc::default()));
+        topics_say.send_replace(Some(Arc::default()));
         let says = async |version, generation, status| {
             let config = Ok(config::Exchange::example("work"));
             let asked = Asked { uid: "u".to_owned(), created: 0, generation, config };

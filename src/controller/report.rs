@@ -13,7 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use super::exchange_report::{self, News};
 use super::metrics::{WriteResult, Written};
 use super::patch::{self, Meant, Unwritten};
-use super::{Dependencies, Knows, Tables};
+use super::{Dependencies, Knows, Tables, topic_report};
 use crate::bounds::{
     AGENT_SKEW, EXCHANGE_STATUS, KUBERNETES_READ, LEAVE, REPLICA_OPERATIONS, REPORT_RENEW, STATUS_AGENT,
     STATUS_INTERVAL, STATUS_RETRY, STATUS_TEXT, WORST_AGENTS,
@@ -44,7 +44,7 @@ pub(super) struct Reporter {
     written: Option<DescribeReplicaStatus>,
     /// When it is written without anything new to say, so that others see that this replica is there.
     renew: Instant,
-    /// When it is written for other numbers of exchanges alone.
+    /// When it is written for other numbers of exchanges and topics alone.
     numbers: Instant,
     retry: Instant,
     failed: bool,
@@ -82,8 +82,9 @@ impl Reporter {
             let at = wall_clock();
             let known = Arc::clone(&self.knows.borrow());
             let exchanges = exchange_report::reported(&self.tables.exchanges.all(), &known.exchanges.verdicts, at);
-            let status = DescribeReplicaStatus { exchanges, ..of(&self.tables.operations.all(), at) };
             let now = Instant::now();
+            let topics = topic_report::reported(&self.tables.topics.all(), &known.topics.verdicts, now.into_std());
+            let status = DescribeReplicaStatus { exchanges, topics, ..of(&self.tables.operations.all(), at) };
             if (self.has_news(&status, now) || now >= self.renew) && now >= self.retry {
                 self.write(status).await;
             }
@@ -92,12 +93,13 @@ impl Reporter {
 
     fn has_news(&self, status: &DescribeReplicaStatus, now: Instant) -> bool {
         let Some(written) = &self.written else { return true };
-        let of_exchanges = match exchange_report::news(&written.exchanges, &status.exchanges) {
+        let of_exchanges = exchange_report::news(&written.exchanges, &status.exchanges);
+        let has_news = match of_exchanges.max(topic_report::news(&written.topics, &status.topics)) {
             News::None => false,
             News::Numbers => now >= self.numbers,
             News::AtOnce => true,
         };
-        of_exchanges || is_news(written, status)
+        has_news || is_news(written, status)
     }
 
     async fn write(&mut self, status: DescribeReplicaStatus) {
@@ -211,6 +213,7 @@ fn of(operations: &[Arc<Operation>], now: SystemTime) -> DescribeReplicaStatus {
         totals: Some(totals),
         operations: all.into_iter().take(REPLICA_OPERATIONS).collect(),
         exchanges: Vec::new(),
+        topics: Vec::new(),
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::exchange_status::ExchangeReport;
 use super::report::state;
+use super::topic_status::TopicReport;
 use super::totals::{Report, ServedState, Worst};
 use crate::bounds::{REPORT_LOST, REPORT_SILENT};
 use crate::crd::DescribeReplica;
@@ -104,6 +105,16 @@ impl Reports {
             let LastReport { status, seen, .. } = &entry.payload;
             let says = status.as_ref()?.exchanges.iter().find(|says| says.name == exchange)?.clone();
             Some(ExchangeReport { replica: replica.clone(), says, silent: silent(*seen, now) })
+        };
+        self.set.entries().iter().filter_map(of_one).collect()
+    }
+
+    /// What the replicas that serve a topic report of it.
+    pub(super) fn of_topic(&self, topic: &str, now: Instant) -> Vec<TopicReport> {
+        let of_one = |(replica, entry): (&String, &ObjectEntry<LastReport>)| {
+            let LastReport { status, seen, .. } = &entry.payload;
+            let says = status.as_ref()?.topics.iter().find(|says| says.name == topic)?.clone();
+            Some(TopicReport { replica: replica.clone(), says, silent: silent(*seen, now) })
         };
         self.set.entries().iter().filter_map(of_one).collect()
     }

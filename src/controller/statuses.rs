@@ -1,4 +1,4 @@
-//! What the holder of the Lease writes: the statuses of operations, exchanges and models, from what all replicas report.
+//! What the holder of the Lease writes: the statuses of operations, exchanges, topics and models, from what all replicas report.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,6 +24,7 @@ use crate::crd::describe_operation::DescribeOperationStatus;
 use crate::crd::describe_replica::DescribeReplica;
 use crate::crd::exchange::ExchangeStatus;
 use crate::crd::network_model::NetworkModelStatus;
+use crate::crd::topic::TopicStatus;
 use crate::crd::{CONFIRM_REMOVAL, DescribeOperation, NetworkModel};
 use crate::operation::{Operation, OperationRegistry, Status};
 use crate::sources::kubernetes::debounce::Debounce;
@@ -34,6 +35,7 @@ use crate::sources::wall_clock;
 use crate::sources::{SourceObject, SourceObjects};
 
 mod exchanges;
+mod topics;
 
 /// Writes statuses while this replica leads.
 pub(super) struct Statuses {
@@ -45,7 +47,8 @@ pub(super) struct Statuses {
     operations: Newest<DescribeOperationStatus>,
     models: Newest<NetworkModelStatus>,
     exchanges: Newest<ExchangeStatus>,
-    /// Until when an exchange is not written for other numbers alone, by its uid.
+    topics: Newest<TopicStatus>,
+    /// Until when an exchange or a topic is not written for other numbers alone, by its uid.
     paces: BTreeMap<String, Instant>,
 }
 
@@ -88,9 +91,9 @@ impl Statuses {
     /// Writes within `term`, of the operations in `table` and of what `knows` says of them.
     pub(super) fn new(dependencies: Dependencies, table: Arc<OperationRegistry>, knows: Knows, term: Term) -> Self {
         let writer = Writer::new(dependencies.clone(), term.clone());
-        let (operations, models, exchanges) = (Newest::default(), Newest::default(), Newest::default());
-        let paces = BTreeMap::new();
-        Self { dependencies, table, knows, term, writer, operations, models, exchanges, paces }
+        let (operations, models) = (Newest::default(), Newest::default());
+        let (exchanges, topics, paces) = (Newest::default(), Newest::default(), BTreeMap::new());
+        Self { dependencies, table, knows, term, writer, operations, models, exchanges, topics, paces }
     }
 
     /// Waits to lead, leads, for ever.
@@ -149,11 +152,13 @@ impl Statuses {
         let mut uids: BTreeSet<&str> = models.keys().copied().collect();
         uids.extend(known.operations.verdicts.values().map(|verdict| &*verdict.uid));
         uids.extend(known.exchanges.verdicts.values().map(|verdict| &*verdict.uid));
+        uids.extend(known.topics.verdicts.values().map(|verdict| &*verdict.uid));
         uids.extend(lost.iter().map(|lost| &*lost.uid));
         self.writer.keep(&uids);
         self.operations.keep(&uids);
         self.models.keep(&uids);
         self.exchanges.keep(&uids);
+        self.topics.keep(&uids);
         self.paces.retain(|uid, _| uids.contains(&**uid));
 
         let now = now();
@@ -172,6 +177,10 @@ impl Statuses {
         for (name, verdict) in known.exchanges.verdicts.iter().take_while(|_| !is_over()) {
             let reports = reports.of_exchange(name, began.into_std());
             self.exchange(name, verdict, known.exchanges.status(name), &reports).await;
+        }
+        for (name, verdict) in known.topics.verdicts.iter().take_while(|_| !is_over()) {
+            let reports = reports.of_topic(name, began.into_std());
+            self.topic(name, verdict, known.topics.status(name), &reports).await;
         }
         for Model { part, serving } in models.values().take_while(|_| !is_over()) {
             let seen = part.status.as_deref().and_then(|text| serde_json::from_str(text).ok());

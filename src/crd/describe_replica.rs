@@ -12,7 +12,7 @@ use super::condition::{self, Agent};
 use super::exchange::{self, DeadRequest};
 use super::fields;
 use super::schema::list;
-use crate::bounds::{EXCHANGES, REPLICA_OPERATIONS};
+use crate::bounds::{EXCHANGES, REPLICA_OPERATIONS, TOPICS};
 
 /// What `kubectl get` shows.
 pub(super) const COLUMNS: [Column; 8] = [
@@ -38,7 +38,7 @@ pub(super) const COLUMNS: [Column; 8] = [
     category = "tidewait",
     status = "DescribeReplicaStatus",
     derive = "PartialEq",
-    doc = "What one sidecar says of itself. It has the name of its Pod, is owned by it, and is written by that sidecar alone: at most every 2 s when something changed, every 10 s when only numbers of exchanges did, and every 30 s when nothing did."
+    doc = "What one sidecar says of itself. It has the name of its Pod, is owned by it, and is written by that sidecar alone: at most every 2 s when something changed, every 10 s when only numbers of exchanges and topics did, and every 30 s when nothing did."
 )]
 pub struct DescribeReplicaSpec {}
 
@@ -67,6 +67,10 @@ pub struct DescribeReplicaStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "reported_exchanges")]
     pub exchanges: Vec<ReportedExchange>,
+    /// Its topics by name, at most 64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "reported_topics")]
+    pub topics: Vec<ReportedTopic>,
 }
 
 /// Sums over the operations of one sidecar.
@@ -166,6 +170,37 @@ pub struct ReportedExchange {
     pub last_dead: Vec<DeadRequest>,
 }
 
+/// What a sidecar says of one topic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReportedTopic {
+    /// Name of the `Topic`.
+    #[schemars(schema_with = "fields::exchange_name")]
+    pub name: String,
+    /// The metadata.generation that is served; absent: an earlier one is, or a topic of the sidecar's own configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "fields::total")]
+    pub generation: Option<i64>,
+    /// Where its messages are kept: memory or nats.
+    #[schemars(schema_with = "fields::word")]
+    pub backend: String,
+    /// Readers that wait: parked polls and streams.
+    #[schemars(schema_with = "fields::total")]
+    pub readers: u64,
+    /// Messages that are kept.
+    #[schemars(schema_with = "fields::total")]
+    pub messages: u64,
+    /// Messages that were published here within the last minute.
+    #[schemars(schema_with = "fields::total")]
+    pub within_minute: u64,
+    /// The id of the first message that is kept; where none is, of the next one.
+    #[schemars(schema_with = "fields::word")]
+    pub first: String,
+    /// The id of the newest message that there ever was.
+    #[schemars(schema_with = "fields::word")]
+    pub last: String,
+}
+
 /// The health of a source.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -204,6 +239,11 @@ pub struct AgentTotals {
 /// What a replica reports of its exchanges, by name.
 fn reported_exchanges(generator: &mut SchemaGenerator) -> Schema {
     by_name(EXCHANGES, &generator.subschema_for::<ReportedExchange>())
+}
+
+/// What a replica reports of its topics, by name.
+fn reported_topics(generator: &mut SchemaGenerator) -> Schema {
+    by_name(TOPICS, &generator.subschema_for::<ReportedTopic>())
 }
 
 /// What a replica reports of its operations, by name.

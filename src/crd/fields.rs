@@ -2,12 +2,16 @@
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-use super::schema::{LABEL_KEY, LABEL_VALUE, SUBDOMAIN, also, duration, list, matching, number, rule, text};
+use super::schema::{
+    LABEL_KEY, LABEL_VALUE, SUBDOMAIN, UP_TO_1_GI, UP_TO_256_KI, also, duration, list, matching, number, rule, text,
+};
 use crate::bounds::{ACCESS_NAME_BYTES, ACCESS_POINTER_BYTES, STATUS_AGENT, STATUS_TEXT};
 use crate::config::ranges;
 
 /// What a path of a request can hold.
 const PATH: &str = "^/([!\"$&-;=@-_a-~]|%[0-9A-Fa-f]{2})*$";
+/// The same, without the characters of a pattern.
+const TOPIC_PATH: &str = "^/([!\"$&-;=@-_a-z|~]|%[0-9A-Fa-f]{2})*$";
 const PATH_AND_QUERY: &str = "^/([!\"$&-;=@-_a-~]|%[0-9A-Fa-f]{2})*([?][!$-;=?-~]*)?$";
 /// RFC 9110, section 8.3.1.
 const FORMAT: &str = "^(json|yaml|opaque|opaque:TOKEN/TOKEN *(; *TOKEN=(TOKEN|\"[ !#-:<-\\[\\]-~]*\") *)*)$";
@@ -90,6 +94,16 @@ fields! {
         "^0*([0-9]{1,9}|10[0-6][0-9]{7}|[0-9]{1,6}Ki|10[0-3][0-9]{4}Ki|[0-9]{1,3}Mi|10[01][0-9]Mi|102[0-4]Mi|[01]Gi)$",
         "write a number of bytes up to 1Gi, such as \"65536\", 64Ki or 8Mi",
     );
+    topic_path => matching(
+        ranges::PATH_BYTES,
+        TOPIC_PATH,
+        "write one path such as /chat, percent-encoded, without ?, #, { and }",
+    );
+    topic_messages => number(&ranges::TOPIC_MESSAGES);
+    topic_bytes => matching(16, UP_TO_1_GI, "write a number of bytes from 1Ki to 1Gi, such as \"65536\", 64Ki or 4Mi");
+    message_bytes => matching(16, UP_TO_256_KI, "write a number of bytes from 1 to 256Ki, such as \"1024\" or 16Ki");
+    topic_time => duration(&ranges::TOPIC_TIME);
+    topic_rate => number(&ranges::TOPIC_RATE);
     repeat => json_schema!({ "type": "string", "enum": ["idempotent", "always", "never"] });
     share => json_schema!({ "type": "string", "enum": ["none", "identicalGets"] });
     transport => json_schema!({ "type": "string", "enum": ["claims", "http1", "http2"] });

@@ -83,6 +83,31 @@ pub(super) fn needs_longer(field: &str, limit: &str, other: &str) -> String {
     )
 }
 
+/// Up to which size a number of bytes is written so: the pattern of `least` to 1Gi.
+pub(super) const UP_TO_1_GI: &str = "^0*(102[4-9]|10[3-9][0-9]|1[1-9][0-9]{2}|[2-9][0-9]{3}|[1-9][0-9]{4,8}|10[0-6][0-9]{7}|[1-9][0-9]{0,5}Ki|10[0-3][0-9]{4}Ki|\
+     [1-9][0-9]{0,2}Mi|10[01][0-9]Mi|102[0-4]Mi|1Gi)$";
+/// The pattern of 1 to 256Ki.
+pub(super) const UP_TO_256_KI: &str =
+    "^0*([1-9][0-9]{0,4}|1[0-9]{5}|2[0-5][0-9]{4}|26[01][0-9]{3}|[1-9][0-9]?Ki|1[0-9]{2}Ki|2[0-4][0-9]Ki|25[0-6]Ki)$";
+
+/// That `messageBytes` is not more than `history.bytes`, which is more than any of them by default; both are of their patterns, or
+/// another rule reports them.
+pub(super) fn message_fits() -> String {
+    let (message, history) = ("self.messageBytes", "self.history.bytes");
+    let bytes = |field: &str| {
+        let unit = |unit: &str, factor: usize| {
+            format!("{field}.endsWith('{unit}') ? int({field}.substring(0, {field}.size() - 2)) * {factor}")
+        };
+        format!("({} : {} : {} : int({field}))", unit("Ki", 1 << 10), unit("Mi", 1 << 20), unit("Gi", 1 << 30))
+    };
+    format!(
+        "!has({message}) || !has(self.history) || !has({history}) || !{message}.matches(r'{UP_TO_256_KI}') || \
+         !{history}.matches(r'{UP_TO_1_GI}') || {} <= {}",
+        bytes(message),
+        bytes(history),
+    )
+}
+
 /// That `lease.first` is not longer than `deadline`, which is 10m by default.
 pub(super) fn first_touch() -> String {
     let unsound = |field: &str| format!("!self.{field}.matches(r'{DURATION}') || self.{field}.size() == 0");

@@ -8,6 +8,7 @@
 //! | `life` | the longest life of the stream in seconds |
 //! | `delta=json-patch` | patches where there are any |
 //! | `ping=1` | `event: ping` in place of comments |
+//! | `Upgrade: websocket` (RFC 6455; RFC 8441 in HTTP/2) | messages on a connection of WebSocket |
 //! | `Prefer: status` | a refusal for the moment is a status, also where a browser would not come back |
 
 use std::time::Duration;
@@ -24,6 +25,7 @@ use crate::protocol::media_type::{EVENT_STREAM, NDJSON};
 use crate::protocol::query::{self, DELTA, LIFE, PING};
 
 pub mod event;
+pub mod frame;
 
 /// How the parts of a stream are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -32,6 +34,8 @@ pub enum Form {
     Events,
     /// One JSON object a line.
     Lines,
+    /// One JSON object a text message (RFC 6455).
+    WebSocket,
 }
 
 /// What a client asks for that wants a stream.
@@ -48,9 +52,12 @@ pub struct StreamRequest {
 }
 
 impl Form {
-    /// The form that is named above JSON; none: it is a poll.
+    /// The form that is named above JSON, or the one that the connection is to have; none: it is a poll.
     #[must_use]
     pub fn asked(fields: &HeaderMap) -> Option<Self> {
+        if is_websocket(fields) {
+            return Some(Self::WebSocket);
+        }
         let forms = [(Self::Lines, NDJSON), (Self::Events, EVENT_STREAM)];
         let asked = forms.iter().filter_map(|(form, name)| Some((above_json(fields, name)?, *form)));
         asked.max_by_key(|(quality, _)| *quality).map(|(_, form)| form)
@@ -62,23 +69,27 @@ impl Form {
         match self {
             Self::Events => "sse",
             Self::Lines => "ndjson",
+            Self::WebSocket => "websocket",
         }
     }
 
     /// The fields of the head.
-    pub(super) fn fields(self) -> [(HeaderName, HeaderValue); 5] {
+    pub(super) fn fields(self) -> Vec<(HeaderName, HeaderValue)> {
         let media_type = match self {
             Self::Events => EVENT_STREAM,
             Self::Lines => NDJSON,
+            Self::WebSocket => return Vec::new(),
         };
-        [
+        vec![
             (header::CONTENT_TYPE, media_type),
             (header::CACHE_CONTROL, "no-store, no-transform"),
             (X_ACCEL_BUFFERING, "no"),
             (INCREMENTAL, "?1"),
             (header::VARY, "Accept, Accept-Encoding, Last-Event-ID, Prefer"),
         ]
+        .into_iter()
         .map(|(name, value)| (name, HeaderValue::from_static(value)))
+        .collect()
     }
 }
 
@@ -135,6 +146,13 @@ pub(crate) fn chosen(query: &str, name: &'static str, values: &[(&str, bool)]) -
         let allowed: Vec<_> = values.iter().map(|(text, _)| format!("{name}={text}")).collect();
         Problem::parameter(name, &value, &format!("give {}, or leave it out", allowed.join(" or ")))
     })
+}
+
+/// Whether the connection is asked to become one of WebSocket.
+#[must_use]
+pub fn is_websocket(fields: &HeaderMap) -> bool {
+    let values = fields.get_all(header::UPGRADE).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|protocol| protocol.trim().eq_ignore_ascii_case("websocket"))
 }
 
 fn wants_status(fields: &HeaderMap) -> bool {

@@ -28,7 +28,6 @@ use super::{Exchange, Given, Live, State, random};
 use crate::sources::wall_clock;
 
 mod call;
-pub mod connection;
 mod find;
 mod forms;
 mod others;

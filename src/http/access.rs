@@ -183,6 +183,14 @@ impl Access {
         }
     }
 
+    /// Whether a caller that was let in may do something else as well.
+    pub(in crate::http) fn may(self: &Arc<Self>, caller: &Caller, target: &Target) -> Judged {
+        match caller.lost() {
+            Some(loss) => Judged::Now(Err(self.lost(loss))),
+            None => self.decide(caller.clone(), target),
+        }
+    }
+
     /// That nothing is at a path is told to those alone who may poll everything, and finding that out takes as long as elsewhere.
     fn decide(self: &Arc<Self>, caller: Caller, target: &Target) -> Judged {
         let known = caller.clone();

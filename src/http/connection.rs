@@ -8,6 +8,7 @@ use futures::task::AtomicWaker;
 use tokio::time::{Duration, Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::front::Place;
 use crate::access;
 
 /// What a connection of a client is doing.
@@ -19,6 +20,8 @@ pub struct ConnectionState {
     /// The task that serves it, where that waits for the last answer.
     task: AtomicWaker,
     half_closed: CancellationToken,
+    /// Its place among the connections that may be open: whoever outlives the requests on it takes it.
+    place: Mutex<Option<Place>>,
 }
 
 #[derive(Debug)]
@@ -72,7 +75,24 @@ impl ConnectionState {
     #[must_use]
     pub fn new(client: Arc<access::Connection>) -> Self {
         let state = State { phase: Phase::Idle, requests: 0, writing: 0, idle_since: Instant::now(), more: false };
-        Self { client, state: Mutex::new(state), task: AtomicWaker::new(), half_closed: CancellationToken::new() }
+        Self {
+            client,
+            state: Mutex::new(state),
+            task: AtomicWaker::new(),
+            half_closed: CancellationToken::new(),
+            place: Mutex::default(),
+        }
+    }
+
+    /// The same, with its place.
+    #[must_use]
+    pub fn with_place(self, place: Place) -> Self {
+        Self { place: Mutex::new(Some(place)), ..self }
+    }
+
+    /// Takes its place; none: it has none, or it was taken.
+    pub fn take_place(&self) -> Option<Place> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// A request has come.

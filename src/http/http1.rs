@@ -14,12 +14,12 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::connection::{Answering, ConnectionState};
+use super::front::Place;
 use super::head::Passed;
 use super::request_body::RequestBody;
 use super::response::Body;
 use super::stream::{Back, ClientStream};
 use super::{Begun, Router};
-use crate::access;
 use crate::bounds::{CLOSING_IDLE, HEAD_BYTES, HEAD_FIELDS};
 use crate::lifecycle::stop;
 
@@ -34,18 +34,23 @@ pub struct Lent<S> {
     pub passed: Passed,
     /// Whether the client has closed its sending side.
     pub half_closed: bool,
-    /// The connection.
-    pub connection: Arc<access::Connection>,
+    /// Its place, which comes back with it.
+    pub place: Place,
     /// What was done for its first request.
     pub(super) begun: Option<Begun>,
 }
 
 /// Serves a connection until it ends, or (some) goes back.
-pub async fn serve<S>(lent: Lent<S>, router: Arc<Router>, mut stop: stop::Watch) -> hyper::Result<Option<Back<S>>>
+pub async fn serve<S>(
+    lent: Lent<S>,
+    router: Arc<Router>,
+    mut stop: stop::Watch,
+) -> hyper::Result<Option<(Back<S>, Place)>>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let connection = Arc::new(ConnectionState::new(lent.connection));
+    let mut place = lent.place;
+    let connection = Arc::new(ConnectionState::new(place.connection()).with_place(place));
     let read = (lent.held, lent.passed);
     let (stream, back) =
         ClientStream::http1(lent.stream, read, lent.half_closed, Arc::clone(&router), Arc::clone(&connection));
@@ -67,7 +72,8 @@ where
         connection.may_close(CLOSING_IDLE).await;
     };
     finish(served, over, http1::UpgradeableConnection::graceful_shutdown).await?;
-    Ok(back.lock().unwrap_or_else(PoisonError::into_inner).take())
+    let back = back.lock().unwrap_or_else(PoisonError::into_inner).take();
+    Ok(back.zip(connection.take_place()))
 }
 
 fn builder() -> http1::Builder {

@@ -10,17 +10,18 @@
 //!                                         Making: its body is made -------+
 //! ```
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::request::Parts;
 
 use crate::access::{Caller, Connection, Loss};
 use crate::describe::request::Report;
+use crate::describe::stream::Form;
+use crate::describe::stream::event::Event;
 use crate::describe::{Answer, Consistency, Decision, PollRequest, Problem};
-use crate::hub::{FanOutGuard, Missing, Payload, Served, Subscription, Wanted};
-use crate::lifecycle::stop;
+use crate::hub::{Missing, Payload, Served, Wanted};
 use crate::model::Since;
 use crate::operation::Operation;
 
@@ -30,54 +31,17 @@ use super::describe::{Arrived, Asked, Asking, loss, narrow, nothing, parse};
 pub mod answers;
 pub mod parked;
 pub mod streams;
+mod table;
 pub mod timers;
 mod waits;
 
-use answers::{AnswerKey, Answers};
-use parked::{Parked, Released};
-use streams::{Events, PartPlace, Stream, Streams as _};
+use answers::AnswerKey;
+use parked::Released;
+use streams::{PartPlace, Stream, Streams as _};
+pub use table::Polls;
+use waits::made;
 pub(super) use waits::{Answering, Confirming, Sending, Unjudged, Waits};
 pub use waits::{BodyKey, ClientRef, Found};
-
-/// The polls of an owner. `W`: an answer as it is sent.
-#[derive(Debug)]
-pub struct Polls<W> {
-    /// Those that are parked.
-    pub(super) parked: Parked<u32>,
-    pub(super) answers: Answers<W>,
-    events: Events<W>,
-    /// Who waits for bodies that are being made.
-    making: HashMap<BodyKey, Vec<ClientRef>>,
-}
-
-impl<W> Polls<W> {
-    pub(super) fn new(parked: Parked<u32>) -> Self {
-        Self { parked, answers: Answers::default(), events: Events::default(), making: HashMap::new() }
-    }
-
-    /// Keeps the fan-out of a change open for an answer that is sent later.
-    pub(super) fn fan_out(&self, fan_out: Option<FanOutGuard>, held: Duration) -> Option<FanOutGuard> {
-        if held.is_zero() { fan_out } else { fan_out.or_else(|| self.parked.fan_out()) }
-    }
-
-    /// The process drains, or closes.
-    pub(super) fn on_phase(&mut self, phase: stop::Phase) {
-        self.parked.on_phase(phase);
-    }
-
-    /// Credentials or permissions were withdrawn.
-    pub(super) fn on_withdrawal(&mut self, access: &Access) {
-        self.parked.on_withdrawal(access);
-    }
-
-    /// Notes what a change touches.
-    pub(super) fn on_change(&mut self, change: &Arc<crate::hub::Change>) {
-        // Their states are not the current ones any more.
-        self.answers.forget();
-        self.events.forget();
-        self.parked.on_change(change);
-    }
-}
 
 /// Who owns clients that poll.
 pub(super) trait Owner {
@@ -112,6 +76,12 @@ pub(super) trait Owner {
     fn stream_slot(&mut self, key: u32) -> Option<&mut Option<Box<Stream>>>;
     /// Writes a part of a stream.
     fn write_part(&self, part: Vec<u8>, is_last: bool) -> Self::Written;
+    /// Writes the event of a state, whose bytes are these.
+    fn write_state(&self, event: &Event<'_>, form: Form, body: &Bytes) -> Self::Written {
+        let mut bytes = Vec::with_capacity(body.len() + 128);
+        event.write(form, false, &mut bytes);
+        self.write_part(bytes, false)
+    }
     /// Writes the head of a stream, what comes first, and this part behind it.
     fn write_start(&self, head: &Answer, ends: bool, first: &[u8], part: &Self::Written) -> Self::Written;
     /// Sends a part of a stream. Once it is sent, and not the last one, [`streams::Streams::goes_on`] is called.
@@ -392,8 +362,4 @@ pub(super) trait Owner {
         let written = self.write(answer, ends);
         self.send(key, &written, Sending { held, ends, fan_out: None });
     }
-}
-
-async fn made(body: BodyKey, wanted: Wanted, subscription: Arc<Subscription>, served: Arc<Served>) -> Found {
-    Found::Made(body, Box::new(subscription.payload(&served, wanted).await))
 }

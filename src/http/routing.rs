@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use http_body::Body as _;
 use tokio::time::{Duration, Instant};
 
 use super::access::{self, Target};
@@ -12,12 +13,17 @@ use super::head::{self, Head};
 use super::metrics::Route;
 use super::request_body::RequestBody;
 use super::response::{Body, response};
-use super::{Progress, Router, describe, exchange, http2, report, topic, unwanted};
+use super::topic::publish::Publisher;
+use super::websocket::Opening;
+use super::websocket::describe::OperationSource;
+use super::{Progress, Router, describe, exchange, http2, report, topic, unwanted, websocket};
 use crate::authentication::Peer;
+use crate::bounds::WEBSOCKET_MESSAGE;
 use crate::describe::problem::{self, Kind};
 use crate::describe::{Answer, Problem};
 use crate::operation::Operation;
 use crate::topic::Topic;
+use crate::topic::request::ReadRequest;
 
 impl Router {
     pub(super) async fn route(
@@ -35,7 +41,7 @@ impl Router {
             return Box::pin(self.exchange(Progress::Judged(asked, judged), parts, body, connection)).await;
         }
         if let Some(topic) = self.topics.get(parts.uri.path()) {
-            return Box::pin(self.topic(topic, parts, body, connection)).await;
+            return Box::pin(self.topic(&topic, parts, body, connection)).await;
         }
         let operation = self.operations.get(parts.uri.path());
         self.serve(operation, parts, body, connection).await
@@ -49,6 +55,10 @@ impl Router {
         body: RequestBody,
         connection: &ConnectionState,
     ) -> (Route, Response<Body>, Duration) {
+        if let Some(operation) = operation.as_ref().filter(|_| websocket::is_asked(&parts)) {
+            let response = Box::pin(self.operation_websocket(operation, parts, body, connection)).await;
+            return (Route::Describe, response, Duration::ZERO);
+        }
         let http2 = parts.version == Version::HTTP_2;
         // Who may not poll is not told which paths there are either.
         let may = if operation.is_some() || self.proxy.is_none() {
@@ -133,6 +143,75 @@ impl Router {
         self.access.judge(&parts.headers, peer, &Target::Topic(verb, Arc::clone(topic.name())))
     }
 
+    /// Answers a request for an operation over WebSocket.
+    async fn operation_websocket(
+        &self,
+        operation: &Arc<Operation>,
+        mut parts: Parts,
+        body: RequestBody,
+        connection: &ConnectionState,
+    ) -> Response<Body> {
+        let opening = Opening::new(&mut parts, !body.is_end_stream());
+        websocket::take_bearer(&mut parts.headers);
+        let target = Target::Operation(operation.config());
+        let begun = match self.access.judge(&parts.headers, (&*connection.client).into(), &target).await {
+            Ok(admitted) => {
+                if let Some(problem) = opening.problem(&self.websockets, &parts) {
+                    Err(problem)
+                } else {
+                    let by = (&self.access, admitted);
+                    let source = OperationSource::new(by, &connection.client, &self.stop, operation, &parts);
+                    source.begun().await
+                }
+            }
+            Err(problem) => Err(problem),
+        };
+        match begun {
+            Ok(source) => {
+                let cut = &self.metrics.slow_readers_cut;
+                opening.accept(&self.websockets, source, WEBSOCKET_MESSAGE, (connection, cut))
+            }
+            Err(problem) => opening.refuse(&self.websockets, &problem),
+        }
+    }
+
+    /// Answers a request for a topic over WebSocket.
+    async fn topic_websocket(
+        &self,
+        topic: &Arc<Topic>,
+        mut parts: Parts,
+        body: RequestBody,
+        connection: &ConnectionState,
+    ) -> Response<Body> {
+        let opening = Opening::new(&mut parts, !body.is_end_stream());
+        websocket::take_bearer(&mut parts.headers);
+        let judged = self.judge_topic(topic, &parts, (&*connection.client).into()).await;
+        let begun = judged.and_then(|admitted| {
+            if let Some(problem) = opening.problem(&self.websockets, &parts) {
+                return Err(problem);
+            }
+            let publisher = Publisher::of((&self.topics, topic), &admitted.caller, connection, &parts)?;
+            let request = ReadRequest::parse(&parts.method, parts.uri.query(), &parts.headers, true)?;
+            Ok((request, admitted.caller, publisher))
+        });
+        let begun = match begun {
+            Ok((request, caller, publisher)) => {
+                let lacks = topic.lacks(&request.start);
+                let caught_up = if lacks { topic.catch_up(&request.start).await } else { Ok(()) };
+                let by = (&self.access, caller);
+                caught_up.and_then(|()| websocket::topic::TopicSource::begin(topic, request, by, &self.stop, publisher))
+            }
+            Err(problem) => Err(problem),
+        };
+        match begun {
+            Ok(source) => {
+                let cut = &self.metrics.slow_readers_cut;
+                opening.accept(&self.websockets, source, websocket::topic::most(topic), (connection, cut))
+            }
+            Err(problem) => opening.refuse(&self.websockets, &problem),
+        }
+    }
+
     /// Answers a request to a topic.
     async fn topic(
         &self,
@@ -141,6 +220,10 @@ impl Router {
         body: RequestBody,
         connection: &ConnectionState,
     ) -> (Route, Response<Body>, Duration) {
+        if websocket::is_asked(&parts) {
+            let response = Box::pin(self.topic_websocket(topic, parts, body, connection)).await;
+            return (Route::Topic, response, Duration::ZERO);
+        }
         let http2 = parts.version == Version::HTTP_2;
         let answered = match self.judge_topic(topic, &parts, (&*connection.client).into()).await {
             Ok(admitted) => {
@@ -201,7 +284,7 @@ impl Router {
             let config = exchange.config();
             paths.push(format!("{} (whose workers go to {})", config.path.as_str(), config.endpoint));
         }
-        paths.extend(self.topics.paths().map(|path| format!("{path} (a topic)")));
+        paths.extend(self.topics.registry().all().iter().map(|topic| format!("{} (a topic)", topic.config().path)));
         let paths = paths.join(", ");
         let detail = format!("nothing has this path, and no app is behind (--upstream): paths here are {paths}");
         Problem::new(Kind::NotFound, detail)

@@ -17,6 +17,7 @@ use ipnet::IpNet;
 use super::access::Access;
 use super::connection::ConnectionState;
 use super::exchange::Answered;
+use super::origin::Origins;
 use super::request_body::RequestBody;
 use super::response::response;
 use super::unwanted;
@@ -28,9 +29,8 @@ use crate::lifecycle::stop;
 use crate::topic::Topic;
 use crate::topic::registry::TopicRegistry;
 
-mod origin;
-mod publish;
-mod read;
+pub mod publish;
+pub mod read;
 
 pub use read::TopicBody;
 pub(super) use read::refuse;
@@ -43,23 +43,24 @@ const ALLOW: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, OPTIONS");
 pub struct Topics {
     registry: Arc<TopicRegistry>,
     trusted: Box<[IpNet]>,
+    pub(super) origins: Origins,
 }
 
 impl Topics {
-    /// These topics. Forwarding fields of peers within `trusted` count.
+    /// These topics. Forwarding fields of peers within `trusted` count, and pages of `origins` may publish.
     #[must_use]
-    pub fn new(registry: Arc<TopicRegistry>, trusted: &[IpNet]) -> Self {
-        Self { registry, trusted: trusted.into() }
+    pub fn new(registry: Arc<TopicRegistry>, trusted: &[IpNet], origins: Origins) -> Self {
+        Self { registry, trusted: trusted.into(), origins }
     }
 
     /// The topic at a path.
-    pub(super) fn get(&self, path: &str) -> Option<&Arc<Topic>> {
+    pub(super) fn get(&self, path: &str) -> Option<Arc<Topic>> {
         self.registry.get(path)
     }
 
-    /// The paths of all of them.
-    pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
-        self.registry.all().iter().map(|topic| topic.path())
+    /// All of them.
+    pub(super) fn registry(&self) -> &TopicRegistry {
+        &self.registry
     }
 }
 

@@ -38,7 +38,7 @@ pub enum What {
     },
     /// The state of the operation with this whole view has another version.
     Version(ViewId),
-    /// The operation with this whole view has ended.
+    /// The operation with this whole view, or what is announced under this id, has ended.
     Ended(ViewId),
     /// The state of the operation with this whole view is fresh or stale, as it was not before.
     Told {
@@ -133,6 +133,11 @@ impl Announcer {
     /// It has changed.
     pub fn tell(&self) {
         self.followers.tell(Change::of(What::Touched { whole: self.id, parts: Box::default() }));
+    }
+
+    /// It has ended.
+    pub fn tell_end(&self) {
+        self.followers.tell(Change::of(What::Ended(self.id)));
     }
 }
 

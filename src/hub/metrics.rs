@@ -80,7 +80,7 @@ pub struct Metrics {
 }
 
 /// The forms of streams.
-const FORMS: [Form; 2] = [Form::Events, Form::Lines];
+const FORMS: [Form; 3] = [Form::Events, Form::Lines, Form::WebSocket];
 
 /// Counts a stream for as long as it is there.
 #[derive(Debug)]
@@ -118,10 +118,11 @@ impl Metrics {
     /// A stream begins.
     #[must_use]
     pub fn stream(&self, form: Form) -> StreamGuard {
-        let [events, lines] = &self.streams;
+        let [events, lines, websocket] = &self.streams;
         let gauge = match form {
             Form::Events => events,
             Form::Lines => lines,
+            Form::WebSocket => websocket,
         };
         gauge.inc();
         StreamGuard(gauge.clone())

@@ -29,11 +29,12 @@
 //! | exchange-full | 503 | the consumer: tries again after `Retry-After`; the operator: more workers, or the limit named |
 //! | too-many-queued | 429 | the consumer: waits for one of its requests to end |
 //! | no-worker | 503 | the consumer: tries again; the operator: why no worker dials in |
-//! | not-stored | 503 | the consumer: sends the request again, with an Idempotency-Key; the worker: goes on, and sends it again; the operator: NATS |
+//! | not-stored | 503 | the consumer: sends the request again, with an Idempotency-Key; the worker: goes on, and sends it again; the operator: NATS, or the state directory |
 //! | not-claimed | 503 | the consumer: may repeat the request, nothing was done; the operator: more workers |
 //! | worker-too-slow | 504 | the consumer: the work may have been done; the operator: the worker, or the limit named |
 //! | worker-broke | 502 | the consumer: the work may have been done; the operator: the log of the worker |
 //! | worker-malformed | 502 | the author of the worker: its answer breaks HTTP |
+//! | key-under-way | 409 | the publisher: sends it again after `Retry-After`, and gets the answer to the first one |
 //! | key-reused | 422 | the author of the consumer: another key for another request |
 //! | result-gone | 410 | the consumer: asks anew; the answer was read, was too old, or the request was deleted |
 //! | claim-gone | 410 | the worker: stops its work, and polls again |
@@ -148,8 +149,8 @@ kinds! {
     NoWorker = SERVICE_UNAVAILABLE "no-worker" "There is no worker";
     /// No worker took the request in time.
     NotClaimed = SERVICE_UNAVAILABLE "not-claimed" "No worker took the request in time";
-    /// The replicas of an exchange could not be told of the request in time.
-    NotStored = SERVICE_UNAVAILABLE "not-stored" "What replicas share could not be reached in time";
+    /// The replicas of an exchange could not be told of the request in time, or a message of a topic could not be stored.
+    NotStored = SERVICE_UNAVAILABLE "not-stored" "It could not be stored in time";
     /// The client has published as fast as it may.
     PublishRate = TOO_MANY_REQUESTS "publish-rate" "Too many messages of this client were published";
     /// Messages after the one that the reader has read are not kept any more.
@@ -164,6 +165,8 @@ kinds! {
     WorkerMalformed = BAD_GATEWAY "worker-malformed" "The worker's answer cannot be read";
     /// The `Idempotency-Key` stands for another request.
     KeyReused = UNPROCESSABLE_ENTITY "key-reused" "The Idempotency-Key stands for another request";
+    /// The message that the `Idempotency-Key` stands for is being stored.
+    KeyUnderWay = CONFLICT "key-under-way" "The first message with this Idempotency-Key is being stored";
     /// The answer is not there any more.
     ResultGone = GONE "result-gone" "The answer is not here any more";
     /// The claim is over.

@@ -18,8 +18,8 @@ mod rates;
 mod tests;
 
 use history::History;
-use keys::Keys;
 pub use keys::{Digest, Key};
+use keys::{Keys, Use};
 use rates::Rates;
 
 /// Who publishes: its identity, without one its address.
@@ -43,6 +43,32 @@ pub struct Publication {
     pub once: Option<(Box<str>, Digest)>,
     /// What it is.
     pub draft: Draft,
+    /// Bytes of its body.
+    pub bytes: usize,
+}
+
+/// A message that may be published, for the backend to store.
+#[derive(Debug)]
+pub struct Entry {
+    /// The key that it is known by, and what it is; none: it has no key.
+    pub once: Option<(Key, Digest)>,
+    /// What it is.
+    pub draft: Draft,
+    /// Bytes of its body; none: it was published at another replica, or before this process.
+    pub bytes: Option<usize>,
+    /// When it was published.
+    pub published: Instant,
+    /// The same for people: RFC 3339.
+    pub at: Arc<str>,
+}
+
+/// What becomes of a publication.
+#[derive(Debug)]
+pub enum Taken {
+    /// It was published before, by the same key.
+    Known(Receipt),
+    /// It is to be stored. From now on its key is under way.
+    New(Entry),
 }
 
 /// What the publisher is told.
@@ -69,6 +95,12 @@ pub enum Refused {
     /// The key names another message.
     #[error("this Idempotency-Key was used for another message")]
     KeyReused,
+    /// The message that the key names is being stored.
+    #[error("the first message with this Idempotency-Key is being stored")]
+    KeyUnderWay,
+    /// The topic has ended.
+    #[error("the topic has ended")]
+    Ended,
     /// The client has published as much as it may.
     #[error("this client has published as fast as it may")]
     TooFast {
@@ -104,8 +136,8 @@ pub struct Gap {
 /// Where a reader is, and what it has missed before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// The offset of the message that it is taken to have read last.
-    pub offset: u64,
+    /// The message that it is taken to have read last, in the history that there is.
+    pub read: MessageId,
     /// What it has missed; none: nothing.
     pub gap: Option<Gap>,
 }
@@ -124,34 +156,64 @@ pub struct Extent {
 }
 
 impl Core {
-    /// Without messages.
+    /// Without messages; the first one follows this offset.
     #[must_use]
-    pub fn new(config: &config::Topic, epoch: Epoch) -> Self {
-        let (history, keys) = (History::new(config.history), Keys::new(config.dedupe));
+    pub fn new(config: &config::Topic, epoch: Epoch, after: u64) -> Self {
+        let (history, keys) = (History::new(config.history, after), Keys::new(config.dedupe));
         Self { epoch, history, keys, rates: Rates::new(config.rate) }
     }
 
-    /// Publishes a message. `at`: `now` for people, RFC 3339.
-    pub fn publish(&mut self, publication: Publication, now: Instant, at: &Arc<str>) -> Result<Published, Refused> {
-        let Publication { client, once, draft } = publication;
-        let once = once.map(|(text, digest)| (Key { client: Client::clone(&client), text }, digest));
-        if let Some((key, digest)) = &once
-            && let Some((known, receipt)) = self.keys.find(key, now)
-        {
-            if known != digest {
-                return Err(Refused::KeyReused);
+    /// Changes how it is configured: what is kept stays, as far as that allows.
+    pub fn change(&mut self, config: &config::Topic) {
+        self.history.change(config.history);
+        self.keys.change(config.dedupe);
+        self.rates.change(config.rate);
+    }
+
+    /// Takes a message that may be published. Nobody is shown it before it is [stored](Self::append). `at`: `now` for people, RFC
+    /// 3339.
+    pub fn take(&mut self, publication: Publication, now: Instant, at: &Arc<str>) -> Result<Taken, Refused> {
+        let Publication { client, once, draft, bytes } = publication;
+        let once = once.map(|(text, digest)| (Key::of(&client, &text), digest));
+        if let Some((key, digest)) = &once {
+            match self.keys.find(key, now) {
+                Some(Use::Stored(known, receipt)) if known == *digest => return Ok(Taken::Known(receipt)),
+                Some(Use::UnderWay(known)) if known == *digest => return Err(Refused::KeyUnderWay),
+                Some(Use::Stored(..) | Use::UnderWay(_)) => return Err(Refused::KeyReused),
+                None => {}
             }
-            return Ok(Published { receipt: receipt.clone(), is_repeated: true });
         }
         self.rates.take(&client, now).map_err(|after| Refused::TooFast { after })?;
-        let id = self.epoch.at(self.history.last() + 1);
-        self.history.trim(now);
-        self.history.push(Arc::new(Message::new(id, (now, at), &draft)));
-        let receipt = Receipt { id, at: Arc::clone(at) };
-        if let Some((key, digest)) = once {
-            self.keys.keep(key, digest, receipt.clone(), now);
+        if let Some((key, digest)) = &once {
+            self.keys.begin(*key, *digest);
         }
-        Ok(Published { receipt, is_repeated: false })
+        Ok(Taken::New(Entry { once, draft, bytes: Some(bytes), published: now, at: Arc::clone(at) }))
+    }
+
+    /// A message is stored at the offset after the last one, whoever has taken it: readers are shown it.
+    pub fn append(&mut self, offset: u64, entry: Entry, now: Instant) -> Receipt {
+        let Entry { once, draft, published, at, .. } = entry;
+        let id = self.epoch.at(offset);
+        self.history.trim(now);
+        self.history.push(Arc::new(Message::new(id, (published, &at), &draft)));
+        let receipt = Receipt { id, at };
+        if let Some((key, digest)) = once {
+            self.keys.keep(key, digest, receipt.clone(), published);
+        }
+        receipt
+    }
+
+    /// A message that was taken is not stored.
+    pub fn give_up(&mut self, entry: &Entry) {
+        if let Some((key, _)) = &entry.once {
+            self.keys.give_up(key);
+        }
+    }
+
+    /// The offset of the newest message that there ever was; 0: there was none.
+    #[must_use]
+    pub fn last(&self) -> u64 {
+        self.history.last()
     }
 
     /// How much there is.
@@ -171,7 +233,7 @@ impl Core {
             Start::Earliest => first - 1,
             Start::Latest => last,
         };
-        Place { offset, gap: None }
+        Place { read: self.epoch.at(offset), gap: None }
     }
 
     fn since(&self, text: &str) -> Place {
@@ -179,20 +241,42 @@ impl Core {
         let gap = |missed| Some(Gap { since: text.into(), first: self.epoch.at(first), missed });
         match MessageId::parse(text).filter(|id| id.epoch == self.epoch) {
             // There is no such message: nobody was given its id.
-            Some(id) if id.offset > last => Place { offset: last, gap: gap(Some(0)) },
-            Some(id) if id.offset + 1 < first => Place { offset: first - 1, gap: gap(Some(first - 1 - id.offset)) },
-            Some(id) => Place { offset: id.offset, gap: None },
-            None => Place { offset: first - 1, gap: gap(None) },
+            Some(id) if id.offset > last => Place { read: self.epoch.at(last), gap: gap(Some(0)) },
+            Some(id) if id.offset + 1 < first => {
+                Place { read: self.epoch.at(first - 1), gap: gap(Some(first - 1 - id.offset)) }
+            }
+            Some(read) => Place { read, gap: None },
+            None => Place { read: self.epoch.at(first - 1), gap: gap(None) },
         }
     }
 
-    /// Where a reader is that has read the message at this offset: further on, if it has missed some since.
-    pub fn resume(&mut self, offset: u64, now: Instant) -> Place {
+    /// Where a reader is that was at this place: further on, if it has missed some since.
+    pub fn resume(&mut self, place: Place, now: Instant) -> Place {
         self.history.trim(now);
-        if offset + 1 >= self.history.first() {
-            Place { offset, gap: None }
-        } else {
-            self.since(&self.epoch.at(offset).to_string())
+        let Place { read, gap } = &place;
+        if read.epoch == self.epoch && read.offset + 1 >= self.history.first() {
+            return place;
+        }
+        match gap {
+            Some(gap) => self.since(&gap.since),
+            None => self.since(&read.to_string()),
+        }
+    }
+
+    /// What follows is of another history, or some before it were never here: readers that are not there yet have a gap.
+    pub fn begin(&mut self, after: MessageId) {
+        if after.epoch != self.epoch {
+            self.keys.forget_stored();
+        }
+        self.epoch = after.epoch;
+        self.history.begin(after.offset);
+    }
+
+    /// What was published by a key, as far as it is known here.
+    pub fn known(&mut self, key: &Key, now: Instant) -> Option<(Digest, Receipt)> {
+        match self.keys.find(key, now) {
+            Some(Use::Stored(digest, receipt)) => Some((digest, receipt)),
+            Some(Use::UnderWay(_)) | None => None,
         }
     }
 

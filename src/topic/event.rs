@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::core::Gap;
 use super::id::MessageId;
 use super::message::Message;
-use crate::describe::stream::Form;
+use crate::describe::stream::{Form, frame};
 
 /// How a reader is given messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -31,11 +31,18 @@ pub(super) fn message(shape: Shape, message: &Message, out: &mut Vec<u8>) {
         (Form::Events, false) => out.extend_from_slice(message.event()),
         (Form::Events, true) => line(message.id, message.json(), out),
         (Form::Lines, _) => {
-            out.extend_from_slice(b"{\"type\":\"message\",\"message\":");
-            out.extend_from_slice(message.json());
-            out.extend_from_slice(b"}\n");
+            object(message.json(), out);
+            out.push(b'\n');
         }
+        (Form::WebSocket, _) => out.extend_from_slice(message.frame()),
     }
+}
+
+/// The object that carries a message where each event is one.
+pub(super) fn object(json: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"type\":\"message\",\"message\":");
+    out.extend_from_slice(json);
+    out.push(b'}');
 }
 
 /// Writes that messages are missing before the next one.
@@ -45,6 +52,10 @@ pub(super) fn gap(form: Form, gap: &Gap, out: &mut Vec<u8>) {
     let _ = match form {
         Form::Events => write!(out, "event: gap\ndata: {data}\n\n"),
         Form::Lines => writeln!(out, "{{\"type\":\"gap\",{}", &data[1..]),
+        Form::WebSocket => {
+            frame::text(format!("{{\"type\":\"gap\",{}", &data[1..]).as_bytes(), out);
+            Ok(())
+        }
     };
 }
 
@@ -53,6 +64,10 @@ pub(super) fn same(form: Form, id: MessageId, out: &mut Vec<u8>) {
     let _ = match form {
         Form::Events => write!(out, "id: {id}\nevent: same\ndata: {{\"id\":\"{id}\"}}\n\n"),
         Form::Lines => writeln!(out, "{{\"type\":\"same\",\"id\":\"{id}\"}}"),
+        Form::WebSocket => {
+            frame::text(format!("{{\"type\":\"same\",\"id\":\"{id}\"}}").as_bytes(), out);
+            Ok(())
+        }
     };
 }
 

@@ -22,6 +22,12 @@ impl Epoch {
         Self(bits)
     }
 
+    /// The bits that it is made of.
+    #[must_use]
+    pub fn bits(self) -> u64 {
+        self.0
+    }
+
     /// The message at this offset.
     #[must_use]
     pub fn at(self, offset: u64) -> MessageId {

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::Topic;
 use super::core::{Gap, Place};
 use super::event::Shape;
+use super::id::MessageId;
 use super::request::Poll;
 use crate::bounds::{TOPIC_KEPT, TOPIC_KEPT_FOR};
 use crate::hub::ViewId;
@@ -19,8 +20,8 @@ use crate::hub::ViewId;
 pub struct Part {
     /// The bytes.
     pub bytes: Bytes,
-    /// The offset of the last message in it.
-    pub last: u64,
+    /// The last message in it.
+    pub last: MessageId,
     /// The gap that it begins with; none: it has none.
     pub gap: Option<Gap>,
 }
@@ -59,22 +60,22 @@ struct Entry<H, V> {
 struct Key<H> {
     topic: ViewId,
     /// What its readers have read last, and the last message that there is.
-    from: u64,
-    last: u64,
+    from: MessageId,
+    last: MessageId,
     how: H,
 }
 
 impl Kept {
-    /// What follows for readers that have read the message at this offset.
-    pub(super) fn part(&mut self, topic: &Arc<Topic>, from: u64, shape: Shape, now: Instant) -> Part {
+    /// What follows for readers that have read this message.
+    pub(super) fn part(&mut self, topic: &Arc<Topic>, from: MessageId, shape: Shape, now: Instant) -> Part {
         let key = Key { topic: topic.id(), from, last: topic.last(), how: shape };
         keep(&mut self.parts, key, now, || topic.part(from, shape, now))
     }
 
     /// The same for polls.
-    pub(super) fn page(&mut self, topic: &Arc<Topic>, from: u64, poll: &Poll, now: Instant) -> Page {
+    pub(super) fn page(&mut self, topic: &Arc<Topic>, from: MessageId, poll: &Poll, now: Instant) -> Page {
         let key = Key { topic: topic.id(), from, last: topic.last(), how: (poll.limit, poll.max_bytes) };
-        keep(&mut self.pages, key, now, || topic.page(Place { offset: from, gap: None }, poll, now))
+        keep(&mut self.pages, key, now, || topic.page(Place { read: from, gap: None }, poll, now))
     }
 }
 

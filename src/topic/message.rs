@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::event;
 use super::id::MessageId;
+use crate::describe::stream::frame;
 
 /// What is published.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +51,7 @@ pub struct Message {
     data: usize,
     is_text: bool,
     event: OnceLock<Bytes>,
+    frame: OnceLock<Bytes>,
 }
 
 impl Message {
@@ -75,7 +77,7 @@ impl Message {
             }
         };
         json.push(b'}');
-        Self { id, published, json: json.into(), data, is_text, event: OnceLock::new() }
+        Self { id, published, json: json.into(), data, is_text, event: OnceLock::new(), frame: OnceLock::new() }
     }
 
     /// The object `{"id","at","type","by","data"}`; with `"unproven"` where no credential says who has published it.
@@ -97,6 +99,17 @@ impl Message {
             } else {
                 event::line(self.id, data, &mut out);
             }
+            out.into()
+        })
+    }
+
+    /// Its text message for connections of WebSocket.
+    #[must_use]
+    pub fn frame(&self) -> &Bytes {
+        self.frame.get_or_init(|| {
+            let (mut object, mut out) = (Vec::with_capacity(self.json.len() + 32), Vec::new());
+            event::object(&self.json, &mut object);
+            frame::text(&object, &mut out);
             out.into()
         })
     }

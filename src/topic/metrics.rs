@@ -1,13 +1,19 @@
 //! Metrics of topics.
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::core::{MetricVec, MetricVecBuilder};
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 
+use super::core::Extent;
 use crate::describe::problem::Kind;
 use crate::describe::stream::Form;
 
 /// Why messages are not published.
-const REASONS: [(Kind, &str); 6] = [
+const REASONS: [(Kind, &str); 8] = [
     (Kind::KeyReused, "key-reused"),
+    (Kind::KeyUnderWay, "key-under-way"),
+    (Kind::NotStored, "not-stored"),
     (Kind::PublishRate, "rate"),
     (Kind::ForeignOrigin, "origin"),
     (Kind::UnsupportedMediaType, "media-type"),
@@ -16,7 +22,10 @@ const REASONS: [(Kind, &str); 6] = [
     (Kind::MalformedRequest, "malformed"),
 ];
 /// The forms of streams.
-const FORMS: [Form; 2] = [Form::Events, Form::Lines];
+const FORMS: [Form; 3] = [Form::Events, Form::Lines, Form::WebSocket];
+
+/// Seconds of the buckets: a disk takes from tenths of a millisecond to seconds.
+const BUCKETS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
 /// The metrics of all topics.
 #[derive(Debug, Clone)]
@@ -30,6 +39,11 @@ pub struct Families {
     readers: IntGaugeVec,
     streams: IntGaugeVec,
     gaps: IntCounterVec,
+    disk_bytes: IntGaugeVec,
+    disk_errors: IntCounterVec,
+    disk_seconds: HistogramVec,
+    pending: IntGaugeVec,
+    backend_up: IntGaugeVec,
 }
 
 /// The metrics of one topic.
@@ -44,6 +58,18 @@ pub struct Metrics {
     pub(super) readers: IntGauge,
     streams: [IntGauge; FORMS.len()],
     pub(super) gaps: IntCounter,
+    pub(super) disk: Disk,
+    backend_up: IntGaugeVec,
+    name: String,
+}
+
+/// Those of the files of a topic.
+#[derive(Debug, Clone)]
+pub(super) struct Disk {
+    pub(super) bytes: IntGauge,
+    pub(super) errors: IntCounter,
+    pub(super) seconds: Histogram,
+    pub(super) pending: IntGauge,
 }
 
 /// Counts a stream for as long as it is there.
@@ -70,6 +96,12 @@ impl Families {
             Ok::<_, prometheus::Error>(made)
         };
         let topic = &["topic"];
+        let seconds = HistogramOpts::new(
+            "tidewait_topic_disk_seconds",
+            "Until messages that are stored together are on the disk",
+        );
+        let seconds = HistogramVec::new(seconds.buckets(BUCKETS.to_vec()), topic)?;
+        registry.register(Box::new(seconds.clone()))?;
         Ok(Self {
             published: counters("tidewait_topic_published_total", "Messages published", topic)?,
             bytes: counters("tidewait_topic_published_bytes_total", "Bytes of their bodies", topic)?,
@@ -83,12 +115,39 @@ impl Families {
             kept_bytes: gauges("tidewait_topic_bytes", "Bytes of the messages kept, as they are sent", topic)?,
             readers: gauges("tidewait_topic_readers", "Readers that wait: parked polls and streams", topic)?,
             streams: gauges("tidewait_topic_streams", "Streams that clients read, by form", &["topic", "form"])?,
+            backend_up: gauges(
+                "tidewait_topic_backend_up",
+                "Whether NATS answers, where replicas share the messages of the topic",
+                topic,
+            )?,
             gaps: counters(
                 "tidewait_topic_gaps_total",
                 "Times that a reader was told that it has missed messages",
                 topic,
             )?,
+            disk_bytes: gauges("tidewait_topic_disk_bytes", "Bytes of the files that messages are kept in", topic)?,
+            disk_errors: counters("tidewait_topic_disk_errors_total", "Writes of messages to disk that failed", topic)?,
+            disk_seconds: seconds,
+            pending: gauges("tidewait_topic_pending", "Messages that wait to be stored", topic)?,
         })
+    }
+
+    /// Shows nothing any more of the topic with this name, which has ended. What still has its metrics counts unseen.
+    pub fn forget(&self, name: &str) {
+        let of = &[name];
+        for vec in [&self.published, &self.bytes, &self.repeated, &self.gaps, &self.disk_errors] {
+            remove(vec, of);
+        }
+        remove(&self.disk_seconds, of);
+        for vec in [&self.kept, &self.kept_bytes, &self.readers, &self.disk_bytes, &self.pending] {
+            remove(vec, of);
+        }
+        for (_, reason) in REASONS {
+            remove(&self.refused, &[name, reason]);
+        }
+        for form in FORMS {
+            remove(&self.streams, &[name, form.as_str()]);
+        }
     }
 
     /// Those of the topic with this name.
@@ -105,15 +164,38 @@ impl Families {
             readers: self.readers.with_label_values(of),
             streams: FORMS.map(|form| self.streams.with_label_values(&[name, form.as_str()])),
             gaps: self.gaps.with_label_values(of),
+            disk: Disk {
+                bytes: self.disk_bytes.with_label_values(of),
+                errors: self.disk_errors.with_label_values(of),
+                seconds: self.disk_seconds.with_label_values(of),
+                pending: self.pending.with_label_values(of),
+            },
+            backend_up: self.backend_up.clone(),
+            name: name.to_owned(),
         }
     }
 }
 
+fn remove<T: MetricVecBuilder>(vec: &MetricVec<T>, values: &[&str]) {
+    // It fails only where it is gone already.
+    let _ = vec.remove_label_values(values);
+}
+
 impl Metrics {
+    pub(super) fn show_kept(&self, extent: &Extent) {
+        self.kept.set(i64::try_from(extent.messages).unwrap_or(i64::MAX));
+        self.kept_bytes.set(i64::try_from(extent.bytes).unwrap_or(i64::MAX));
+    }
+
     /// The counter of messages that are refused with this kind of problem.
     pub(super) fn refused(&self, kind: Kind) -> &IntCounter {
         let at = REASONS.iter().position(|(known, _)| *known == kind).unwrap_or(REASONS.len() - 1);
         &self.refused[at]
+    }
+
+    /// Whether NATS answers, where replicas share messages.
+    pub(super) fn backend(&self, is_up: bool) {
+        self.backend_up.with_label_values(&[self.name.as_str()]).set(is_up.into());
     }
 
     pub(super) fn stream(&self, form: Form) -> StreamGuard {

@@ -21,15 +21,16 @@ use super::event::{self, Shape};
 use super::kept::Kept;
 use super::metrics::StreamGuard;
 use super::request::{How, Poll, ReadRequest};
-use crate::bounds::{STREAM_SILENCE, TOPIC_READERS};
+use crate::bounds::{STREAM_LIFE_MAX, STREAM_SILENCE, TOPIC_READERS};
 use crate::describe::problem::Kind;
 use crate::describe::request::preference_applied;
 use crate::describe::stream::event::{Event, RETRY, retry, written};
-use crate::describe::stream::{Form, StreamRequest};
+use crate::describe::stream::{Form, StreamRequest, frame};
 use crate::describe::{Answer, Problem};
 use crate::hub::ParkPermit;
 use crate::protocol::answer::time_to_reconnect;
 use crate::protocol::fields::{PREFERENCE_APPLIED, TOPIC_FIRST, TOPIC_LAST};
+use crate::protocol::websocket::CloseCode;
 
 /// A reader.
 #[derive(Debug)]
@@ -89,17 +90,18 @@ impl Told {
 }
 
 impl Reader {
-    /// A reader that has come now. An error: it is refused. `drains`: the process does, or closes.
+    /// A reader that has come now. An error: what it is told that is refused. `drains`: the process does, or closes.
     pub fn begin(topic: &Arc<Topic>, request: ReadRequest, drains: bool, now: Instant) -> Result<Self, Told> {
         let by_event = request.refused_by_event();
-        if drains && matches!(request.how, How::Stream { .. }) {
-            let detail = "this replica stops: come back, to another one";
-            return Err(refused(by_event, &Problem::retry(Kind::Overloaded, 1, detail)));
-        }
-        Self::new(topic, request, now).map_err(|problem| refused(by_event, &problem))
+        Self::new(topic, request, drains, now).map_err(|problem| refused(by_event, &problem))
     }
 
-    fn new(topic: &Arc<Topic>, request: ReadRequest, now: Instant) -> Result<Self, Problem> {
+    /// A reader that has come now. An error: why it is refused.
+    pub fn new(topic: &Arc<Topic>, request: ReadRequest, drains: bool, now: Instant) -> Result<Self, Problem> {
+        if drains && matches!(request.how, How::Stream { .. }) {
+            let detail = "this replica stops: come back, to another one";
+            return Err(Problem::retry(Kind::Overloaded, 1, detail));
+        }
         let place = topic.start(&request.start, now);
         if let (true, Some(gap)) = (request.closes_on_gap, &place.gap) {
             return Err(history_gone(gap));
@@ -118,7 +120,7 @@ impl Reader {
             until,
             drains_at: None,
             told: now,
-            silence: STREAM_SILENCE.mul_f64(1.0 - 0.1 * fastrand::f64()),
+            silence: silence(&request),
             is_parked: false,
             has_begun: false,
             request,
@@ -170,8 +172,17 @@ impl Reader {
     /// The last words to a reader whose caller may no longer.
     pub fn lost(&mut self, problem: &Problem) -> Told {
         match self.asked().filter(|_| self.has_begun) {
-            Some(asked) => last(written(&Event::Auth(&problem.detail), asked.form, asked.pings, fastrand::f64())),
+            Some(asked) => last(written(&Event::Auth(problem), asked.form, asked.pings, fastrand::f64())),
             None => refused(self.request.refused_by_event(), problem),
+        }
+    }
+
+    /// The last words to a reader that has read all of a topic that has ended.
+    fn ended(&self) -> Told {
+        let problem = self.topic.ended();
+        match self.asked() {
+            Some(asked) => last(written(&Event::End(&problem), asked.form, asked.pings, fastrand::f64())),
+            None => refused(None, &problem),
         }
     }
 
@@ -192,24 +203,26 @@ impl Reader {
     }
 
     fn poll(&mut self, poll: &Poll, now: Instant, kept: &mut Kept) -> Step {
+        // Before the look for news, so that the last message is seen.
+        let has_ended = self.topic.has_ended();
         if !self.topic.has_news(&self.place) {
             let has_read = matches!(self.request.start, super::core::Start::Since(_));
             if !self.is_over(now) {
                 self.is_parked = true;
-                return Step::Wait(self.end());
+                return if has_ended { Step::Tell(self.ended()) } else { Step::Wait(self.end()) };
             }
             if has_read && !self.request.head {
                 let answer = Answer::other(StatusCode::NO_CONTENT, self.topic.extent_fields(now), None);
                 return Step::Tell(Told::answer(applied(answer, poll)));
             }
-        } else if self.is_parked && !self.is_over(now) {
+        } else if self.is_parked && !self.is_over(now) && !has_ended {
             let due = self.topic.polls_due();
             if due > now {
                 return Step::Wait(due.min(self.end()));
             }
         }
         let page = match self.place.gap {
-            None => kept.page(&self.topic, self.place.offset, poll, now),
+            None => kept.page(&self.topic, self.place.read, poll, now),
             Some(_) => self.topic.page(self.place.clone(), poll, now),
         };
         if let Some(gap) = &page.gap {
@@ -233,7 +246,7 @@ impl Reader {
                 event::gap(shape.form, &gap, &mut first);
             }
             let next = self.next_part(shape, now, kept).unwrap_or_else(|| {
-                event::same(shape.form, self.topic.id_at(self.place.offset), &mut first);
+                event::same(shape.form, self.place.read, &mut first);
                 Part { first: None, bytes: Bytes::new(), is_last: false }
             });
             self.told = now;
@@ -246,9 +259,14 @@ impl Reader {
         if self.until <= now {
             return Step::Tell(last(Vec::new()));
         }
+        // Before the look for news, so that the last message is seen.
+        let has_ended = self.topic.has_ended();
         if let Some(next) = self.next_part(shape, now, kept) {
             self.told = now;
             return Step::Tell(Told::Part(next));
+        }
+        if has_ended {
+            return Step::Tell(self.ended());
         }
         let silent = self.told + self.silence;
         if silent <= now {
@@ -264,17 +282,28 @@ impl Reader {
         if !self.topic.has_news(&self.place) {
             return None;
         }
-        let part = kept.part(&self.topic, self.place.offset, shape, now);
+        let part = kept.part(&self.topic, self.place.read, shape, now);
         if let Some(gap) = &part.gap {
             self.topic.metrics().gaps.inc();
             if self.request.closes_on_gap {
                 let mut bytes = Vec::new();
                 event::gap(shape.form, gap, &mut bytes);
+                if shape.form == Form::WebSocket {
+                    frame::close(CloseCode::TooFarBehind, "messages are not kept any more", &mut bytes);
+                }
                 return Some(Part { first: None, bytes: bytes.into(), is_last: true });
             }
         }
-        self.place.offset = part.last;
+        self.place.read = part.last;
         Some(Part { first: None, bytes: part.bytes, is_last: false })
+    }
+}
+
+/// For how long a stream may say nothing. A connection of WebSocket has pings of its own.
+fn silence(request: &ReadRequest) -> Duration {
+    match &request.how {
+        How::Stream { asked: StreamRequest { form: Form::WebSocket, pings: false, .. }, .. } => STREAM_LIFE_MAX,
+        How::Stream { .. } | How::Poll(_) => STREAM_SILENCE.mul_f64(1.0 - 0.1 * fastrand::f64()),
     }
 }
 

@@ -217,16 +217,20 @@ pub fn key(fields: &HeaderMap) -> Result<Option<Box<str>>, Problem> {
     let mut values = fields.get_all(IDEMPOTENCY_KEY).iter();
     let Some(value) = values.next() else { return Ok(None) };
     let text = String::from_utf8_lossy(value.as_bytes());
+    if values.next().is_some() {
+        return Err(Problem::parameter("Idempotency-Key", &text, "it stands twice or more: give it once"));
+    }
     let key = text.trim();
     let key = key.strip_prefix('"').and_then(|key| key.strip_suffix('"')).unwrap_or(key);
-    let wrong = |why: &str| Problem::parameter("Idempotency-Key", &text, why);
-    if values.next().is_some() {
-        return Err(wrong("it stands twice or more: give it once"));
-    }
+    checked_key("Idempotency-Key", key).map(Some)
+}
+
+/// A key that was given as `name`.
+pub fn checked_key(name: &str, key: &str) -> Result<Box<str>, Problem> {
     if key.is_empty() || key.len() > TOPIC_KEY_BYTES {
-        return Err(wrong(&format!("give 1 to {TOPIC_KEY_BYTES} characters")));
+        return Err(Problem::parameter(name, key, &format!("give 1 to {TOPIC_KEY_BYTES} characters")));
     }
-    Ok(Some(key.into()))
+    Ok(key.into())
 }
 
 /// Names what is published: its media type, as it is written, and its body.

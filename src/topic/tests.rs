@@ -1,8 +1,10 @@
 //! A topic and its readers: what they are told, byte for byte, and when.
 
+use futures::FutureExt as _;
 use prometheus::Registry;
 
-use super::core::{Publication, Start};
+use super::backend::{NotStored, Store};
+use super::core::{Publication, Refused, Start};
 use super::kept::Kept;
 use super::message::{By, Data, Draft};
 use super::metrics::Families;
@@ -29,14 +31,26 @@ impl Rig {
         let config = config::Topic { history, rate, ..config };
         let now = Instant::now();
         let metrics = Families::register(&Registry::new()).expect("new names").of("chat");
-        Self { topic: Topic::new(config, Epoch::of(7), metrics, now), kept: Kept::default(), now }
+        Self {
+            topic: Topic::new(config, Epoch::of(7).at(0), Backend::Memory, metrics, now),
+            kept: Kept::default(),
+            now,
+        }
+    }
+
+    /// One whose messages are stored by this backend.
+    fn stored(store: Box<dyn Store>) -> Self {
+        let Self { topic, kept, now } = Self::new(10);
+        let metrics = Families::register(&Registry::new()).expect("new names").of("chat");
+        let topic = Topic::new((*topic.config()).clone(), Epoch::of(7).at(0), Backend::Stored(store), metrics, now);
+        Self { topic, kept, now }
     }
 
     fn says(&mut self, data: Data, by: Option<&str>) {
         let by = by.map(|name| By { name: name.into(), is_proven: false });
         let draft = Draft { media_type: "text/plain".into(), by, data };
-        let publication = Publication { client: "x".into(), once: None, draft };
-        self.topic.publish(publication, 1, self.now, &"T".into()).expect("published");
+        let publication = Publication { client: "x".into(), once: None, draft, bytes: 1 };
+        self.topic.publish(publication, self.now, &"T".into()).now_or_never().expect("at once").expect("published");
     }
 
     fn text(&mut self, text: &str) {
@@ -320,5 +334,111 @@ fn readers_that_have_read_as_far_share_their_bytes() {
         })
         .collect();
     assert!(parts.iter().all(|part| *part == parts[0]), "in one place of memory");
-    assert_eq!(topic.start(&Start::Latest, now).offset, 1);
+    assert_eq!(topic.start(&Start::Latest, now).read.offset, 1);
+}
+
+/// A backend that stores a message when the test says so.
+#[derive(Debug, Default)]
+struct Held {
+    entries: Arc<Mutex<Vec<Entry>>>,
+    stored: watch::Sender<bool>,
+}
+
+impl Store for Arc<Held> {
+    fn store<'a>(
+        &'a self,
+        topic: &'a Arc<Topic>,
+        entry: Entry,
+    ) -> futures::future::BoxFuture<'a, Result<Published, PublishError>> {
+        self.entries.lock().expect("whole").push(entry);
+        async move {
+            let _ = self.stored.subscribe().wait_for(|stored| *stored).await;
+            let entries = std::mem::take(&mut *self.entries.lock().expect("whole"));
+            if entries.len() > 1 {
+                topic.give_up(&entries);
+                return Err(NotStored::Failed { after: Duration::from_secs(1) }.into());
+            }
+            let entries = entries.into_iter().map(|entry| (1, entry)).collect();
+            let receipt = topic.append(entries, topic.began).remove(0);
+            Ok(Published { receipt, is_repeated: false })
+        }
+        .boxed()
+    }
+}
+
+#[test]
+fn a_message_is_shown_once_its_backend_has_stored_it() {
+    let held = Arc::new(Held::default());
+    let mut rig = Rig::stored(Box::new(Arc::clone(&held)));
+    let (topic, now) = (Arc::clone(&rig.topic), rig.now);
+    let publish = |key: &str| {
+        let draft = Draft { media_type: "text/plain".into(), by: None, data: Data::Text("a".to_owned()) };
+        let publication = Publication { client: "x".into(), once: Some((key.into(), [0; 32])), draft, bytes: 1 };
+        let topic = Arc::clone(&topic);
+        async move { topic.publish(publication, now, &"T".into()).await }.boxed()
+    };
+    let (mut first, mut second) = (publish("k"), publish("l"));
+    assert!((&mut first).now_or_never().is_none() && (&mut second).now_or_never().is_none(), "both wait");
+    let mut reader = rig.reader(&format!("{}&wait=9", since(0)), "*/*");
+    assert_eq!(rig.waits(&mut reader).as_secs(), 9);
+    assert_eq!(publish("k").now_or_never(), Some(Err(Refused::KeyUnderWay.into())));
+    held.stored.send_replace(true);
+    assert!(matches!(first.now_or_never(), Some(Err(PublishError::NotStored(_)))));
+    assert_eq!(topic.extent(now).last.offset, 0, "neither is stored");
+    let published = publish("k").now_or_never().expect("it is stored").expect("published");
+    assert_eq!((published.receipt.id.offset, published.is_repeated), (1, false), "its key was free");
+    assert!(publish("k").now_or_never().expect("at once").expect("known").is_repeated);
+    assert_eq!(rig.answer(&mut reader).0, 200);
+}
+
+#[test]
+fn who_reads_a_topic_that_ends_is_given_the_rest_and_then_told_so() {
+    let mut rig = Rig::new(10);
+    rig.text("a");
+    let (mut stream, mut behind) = (rig.events(""), rig.events("from=earliest"));
+    let mut lines = rig.reader("", "application/x-ndjson");
+    for reader in [&mut stream, &mut behind, &mut lines] {
+        rig.part(reader);
+    }
+    rig.waits(&mut stream);
+    let mut parked = rig.reader(&since(1), "*/*");
+    rig.waits(&mut parked);
+    rig.text("b");
+    rig.part(&mut stream);
+    rig.topic.end();
+    let draft = Draft { media_type: "text/plain".into(), by: None, data: Data::Text("c".to_owned()) };
+    let publication = Publication { client: "x".into(), once: None, draft, bytes: 1 };
+    let refused = rig.topic.publish(publication, rig.now, &"T".into()).now_or_never();
+    assert_eq!(refused, Some(Err(Refused::Ended.into())));
+    let problem = String::from_utf8(rig.topic.ended().to_json()).expect("text");
+    let problem = problem.trim_end();
+    let end = (format!("event: end\ndata: {problem}\n\n"), true);
+    assert_eq!(rig.part(&mut stream), end);
+    assert_eq!(rig.part(&mut behind), (format!("id: {EPOCH}.2\ndata: b\n\n"), false), "it was not published in vain");
+    assert_eq!(rig.part(&mut behind), end);
+    assert!(rig.part(&mut lines).0.contains("\"data\":\"b\""));
+    assert_eq!(rig.part(&mut lines), (format!("{{\"type\":\"end\",\"problem\":{problem}}}\n"), true));
+    assert!(rig.answer(&mut parked).1.contains("\"data\":\"b\""), "at once, whenever polls are due");
+    let mut waits = rig.reader(&since(2), "*/*");
+    assert_eq!(rig.answer(&mut waits), (404, format!("{problem}\n")));
+}
+
+#[test]
+fn a_change_is_seen_by_those_who_read_already() {
+    let mut rig = Rig::new(10);
+    for word in ["a", "b", "c"] {
+        rig.text(word);
+    }
+    let mut reader = rig.events("from=earliest");
+    rig.part(&mut reader);
+    rig.waits(&mut reader);
+    let before = rig.topic.config();
+    let history = TopicHistory { messages: 1, ..before.history };
+    let config = config::Topic { path: "/elsewhere".to_owned(), history, ..(*before).clone() };
+    rig.topic.change(config, rig.now);
+    assert_eq!((rig.topic.config().path.as_str(), rig.topic.extent(rig.now).messages), ("/elsewhere", 1));
+    rig.waits(&mut reader);
+    rig.text("d");
+    assert_eq!(rig.part(&mut reader), (format!("id: {EPOCH}.4\ndata: d\n\n"), false));
+    assert_eq!(rig.topic.within_minute(rig.now), 4);
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use tidewait::access::certificate::NameKind;
 use tidewait::access::issuer::Algorithm;
-use tidewait::access::policy::{ExchangeVerb, Verb};
+use tidewait::access::policy::{ExchangeVerb, TopicVerb, Verb};
 use tidewait::bounds::{ACCESS_RULE_ITEMS, ACCESS_RULES};
 
 use crate::control_plane::ControlPlane;
@@ -146,7 +146,7 @@ fn the_schema_takes_the_rules_and_issuers_that_the_program_takes() {
     let definition: Value = serde_yaml::from_str(&read("files/crds/describeoperations.yaml")).expect("YAML");
     let spec = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"];
     let own = &spec["access"]["properties"]["rules"]["items"]["properties"];
-    for list in ["subjects", "verbs", "operations", "exchanges", "restrict", "paths"] {
+    for list in ["subjects", "verbs", "operations", "exchanges", "topics", "restrict", "paths"] {
         assert_eq!(
             (&rule[list]["minItems"], &rule[list]["maxItems"]),
             (&json!(1), &json!(ACCESS_RULE_ITEMS)),
@@ -154,12 +154,14 @@ fn the_schema_takes_the_rules_and_issuers_that_the_program_takes() {
         );
         for limit in ["pattern", "enum"] {
             // Rules of an operation are about it alone, and there is nothing else to do there than to poll.
-            let is_more = ["operations", "exchanges", "verbs", "paths"].contains(&list);
+            let is_more = ["operations", "exchanges", "topics", "verbs", "paths"].contains(&list);
             let same = is_more || rule[list]["items"][limit] == own[list]["items"][limit];
             assert!(same, "{list}: {limit} is {} in the definition", own[list]["items"][limit]);
         }
     }
-    let verbs = [Verb::ALL.map(Verb::as_str), ExchangeVerb::ALL.map(ExchangeVerb::as_str)].concat();
+    let of_topics = TopicVerb::ALL.map(TopicVerb::as_str);
+    let mut verbs = [&Verb::ALL.map(Verb::as_str)[..], &ExchangeVerb::ALL.map(ExchangeVerb::as_str)].concat();
+    verbs.extend(of_topics.into_iter().filter(|verb| *verb != Verb::Get.as_str()));
     assert_eq!(rule["verbs"]["items"]["enum"], json!(verbs));
     let issuer = &access["issuers"]["items"]["properties"];
     assert_eq!(issuer["algorithms"]["items"]["enum"], json!(Algorithm::ALL.map(Algorithm::as_str)));

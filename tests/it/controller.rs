@@ -19,6 +19,7 @@ mod quiet;
 mod rights;
 mod roam;
 mod statuses;
+mod topics;
 
 /// A sidecar that serves the `DescribeOperation`s of a namespace.
 pub(crate) async fn sidecar(kubeconfig: &std::path::Path, namespace: &str, replica: &str, more: &[&str]) -> Server {

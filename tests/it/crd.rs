@@ -14,6 +14,7 @@ mod exchanges;
 mod manifests;
 mod models;
 mod shown;
+mod topics;
 
 /// Makes the definitions known to a control plane and waits until they are served; any number of tests may ask.
 pub(crate) async fn installed(plane: &ControlPlane) {

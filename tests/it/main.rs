@@ -44,5 +44,6 @@ mod tls; // the built binary over TLS, and openssl and curl as its clients
 mod topic; // messages, and who publishes and reads them
 mod upstream; // the app as a source
 mod versions; // an agent and a server of the version before
+mod websocket; // connections of WebSocket
 mod worker; // `tidewait worker`, between an exchange and a server
 mod yaml; // what YAML means, and the YAML test suite

@@ -88,6 +88,21 @@ impl NatsServer {
         self.restart().await;
     }
 
+    /// Keeps a copy of its store, as a backup, and starts it again.
+    pub(crate) async fn save(&self) {
+        self.kill();
+        copy(&self.dir.join("one"), &self.dir.join("saved"));
+        self.restart().await;
+    }
+
+    /// Starts it again with the store that was saved.
+    pub(crate) async fn restore(&self) {
+        self.kill();
+        std::fs::remove_dir_all(self.dir.join("one")).expect("its store");
+        copy(&self.dir.join("saved"), &self.dir.join("one"));
+        self.restart().await;
+    }
+
     /// Starts it again with its port and its store, and returns when it takes requests.
     pub(crate) async fn restart(&self) {
         self.kill();
@@ -246,6 +261,20 @@ impl Node {
         client.try_send("GET", target, &[("Connection", "close")]).await.ok()?;
         let reply = client.try_reply().await?;
         serde_json::from_slice(&reply.body).ok()
+    }
+}
+
+/// Copies a folder with all that is in it.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let to = to.join(path.file_name().expect("a name"));
+        if path.is_dir() {
+            copy(&path, &to);
+        } else {
+            std::fs::copy(&path, &to).expect("copied");
+        }
     }
 }
 

@@ -140,6 +140,7 @@ fn methods(kind: Kind) -> &'static [&'static str] {
         | Kind::UpgradeRequired
         // Of topics: see there.
         | Kind::PublishRate
+        | Kind::KeyUnderWay
         | Kind::HistoryGone
         | Kind::ForeignOrigin => &[],
     }

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which modules each module may name. What is absent is a wrong arrow.
-const ARROWS: [(&str, &[&str]); 37] = [
+const ARROWS: [(&str, &[&str]); 39] = [
     (
         "agent",
         &[
@@ -25,10 +25,12 @@ const ARROWS: [(&str, &[&str]); 37] = [
             "telemetry",
         ],
     ),
-    ("exchange", &["bounds", "config", "sources", "telemetry"]),
-    ("exchanges", &["bounds", "config", "exchange", "lifecycle"]),
-    ("chat", &["bounds", "client", "config", "escape", "fetch"]),
-    ("topic", &["bounds", "config", "describe", "escape", "hub", "model", "protocol"]),
+    ("exchange", &["bounds", "config", "nats", "sources", "telemetry"]),
+    ("exchanges", &["bounds", "config", "exchange", "lifecycle", "nats"]),
+    ("topics", &["bounds", "config", "lifecycle", "telemetry", "topic"]),
+    ("nats", &["bounds", "config", "telemetry"]),
+    ("chat", &["bounds", "client", "config", "escape", "fetch", "protocol"]),
+    ("topic", &["bounds", "config", "describe", "escape", "files", "hub", "model", "nats", "protocol", "telemetry"]),
     ("fetch", &["bounds", "client", "config", "escape", "files"]),
     (
         "worker",
@@ -82,7 +84,19 @@ const ARROWS: [(&str, &[&str]); 37] = [
     ),
     (
         "controller",
-        &["bounds", "config", "crd", "escape", "exchange", "registry", "lifecycle", "model", "operation", "sources"],
+        &[
+            "bounds",
+            "config",
+            "crd",
+            "escape",
+            "exchange",
+            "registry",
+            "lifecycle",
+            "model",
+            "operation",
+            "sources",
+            "topic",
+        ],
     ),
     (
         "http",
@@ -140,12 +154,14 @@ const ARROWS: [(&str, &[&str]); 37] = [
             "client",
             "config",
             "controller",
+            "escape",
             "exchange",
             "exchanges",
             "http",
             "hub",
             "lifecycle",
             "model",
+            "nats",
             "operation",
             "operations",
             "sockets",
@@ -153,6 +169,7 @@ const ARROWS: [(&str, &[&str]); 37] = [
             "telemetry",
             "tls",
             "topic",
+            "topics",
         ],
     ),
 ];
@@ -344,6 +361,7 @@ fn constants() -> BTreeSet<String> {
         "src/bounds/edge.rs",
         "src/bounds/exchange.rs",
         "src/bounds/topic.rs",
+        "src/bounds/websocket.rs",
         "src/bounds/worker.rs",
     ]
     .map(|file| read(&root().join(file)))

@@ -3,7 +3,9 @@
 mod access; // who may publish, and who may read
 mod commands; // `tidewait tail`, `publish` and `chat`
 mod docs; // the lines of docs/topics.md, as they stand
+mod file; // messages that survive a restart
 mod many; // many readers and publishers at once
+mod nats; // replicas that share a topic by NATS
 mod publish; // what publishers are told
 mod read; // what polls are given
 mod streams; // what streams are told
@@ -16,7 +18,7 @@ use tokio::net::TcpStream;
 use crate::exchange::ask;
 use crate::server::{Reply, STEP, Server};
 
-const TEXT: (&str, &str) = ("Content-Type", "text/plain");
+pub(crate) const TEXT: (&str, &str) = ("Content-Type", "text/plain");
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 
 /// A server with a topic at `/chat`, and with these flags.
@@ -25,7 +27,7 @@ async fn start(flags: &[&str]) -> Server {
 }
 
 /// A server with this `topics:` in its file, whose folder is to be kept.
-async fn configured(topics: &str, flags: &[&str]) -> (tempfile::TempDir, Server) {
+pub(crate) async fn configured(topics: &str, flags: &[&str]) -> (tempfile::TempDir, Server) {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("serve.yaml");
     let text = format!("apiVersion: tidewait.dev/v1alpha1\nkind: ServeConfig\ntopics: {topics}\n");
@@ -57,9 +59,9 @@ fn said(page: &serde_json::Value) -> Vec<&str> {
 }
 
 /// A stream that is read over HTTP/1.1, without its framing.
-struct Stream {
+pub(crate) struct Stream {
     socket: TcpStream,
-    head: String,
+    pub(crate) head: String,
     raw: Vec<u8>,
     body: Vec<u8>,
     /// How much of the body was looked at.
@@ -70,17 +72,17 @@ struct Stream {
 
 impl Stream {
     /// Opens one; a panic: it is answered otherwise than by 200.
-    async fn open(to: SocketAddr, target: &str, fields: &str) -> Self {
+    pub(crate) async fn open(to: SocketAddr, target: &str, fields: &str) -> Self {
         let stream = Self::ask(to, target, fields).await;
         assert!(stream.head.starts_with("HTTP/1.1 200 OK\r\n"), "{}", stream.head);
         stream
     }
 
-    async fn events(server: &Server, target: &str) -> Self {
+    pub(crate) async fn events(server: &Server, target: &str) -> Self {
         Self::open(server.listen, target, "Accept: text/event-stream\r\n").await
     }
 
-    async fn ask(to: SocketAddr, target: &str, fields: &str) -> Self {
+    pub(crate) async fn ask(to: SocketAddr, target: &str, fields: &str) -> Self {
         let mut socket = TcpStream::connect(to).await.expect("it listens");
         let head = format!("GET {target} HTTP/1.1\r\nHost: x\r\n{fields}\r\n");
         socket.write_all(head.as_bytes()).await.expect("sent");
@@ -129,7 +131,7 @@ impl Stream {
     }
 
     /// What comes up to the next `end`.
-    async fn up_to(&mut self, end: &str) -> String {
+    pub(crate) async fn up_to(&mut self, end: &str) -> String {
         loop {
             let rest = &self.body[self.read..];
             if let Some(found) = rest.windows(end.len()).position(|bytes| bytes == end.as_bytes()) {
@@ -143,7 +145,7 @@ impl Stream {
     }
 
     /// The next event, after `retry` and comments.
-    async fn event(&mut self) -> String {
+    pub(crate) async fn event(&mut self) -> String {
         loop {
             let event = self.up_to("\n\n").await;
             if !event.starts_with("retry: ") && !event.starts_with(':') {
@@ -153,7 +155,7 @@ impl Stream {
     }
 
     /// All that comes until it is over, as it should be.
-    async fn rest(&mut self) -> String {
+    pub(crate) async fn rest(&mut self) -> String {
         while !self.is_whole {
             assert!(self.more().await, "it is cut");
         }

@@ -48,6 +48,7 @@
 {{- $config := dict }}
 {{- with $access }}{{ $_ := set $config "access" . }}{{ end }}
 {{- with .Values.exchanges }}{{ $_ := set $config "exchanges" . }}{{ end }}
+{{- with .Values.topics }}{{ $_ := set $config "topics" . }}{{ end }}
 {{- with $config }}
 {{- merge (dict "apiVersion" "tidewait.dev/v1alpha1" "kind" "ServeConfig") . | toYaml }}
 {{- end }}

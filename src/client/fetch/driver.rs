@@ -130,8 +130,9 @@ impl<D: Dial> Line<'_, D> {
     }
 
     fn last(&self, response: Response<Incoming>, connection: Connection, step: &Step) -> Fetched {
-        let (head, body) = response.into_parts();
+        let (mut head, body) = response.into_parts();
         Fetched {
+            upgrade: head.extensions.remove(),
             status: head.status,
             version: head.version,
             fields: head.headers,

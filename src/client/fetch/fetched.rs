@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, Version};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use tokio::time::{Instant, timeout_at};
 
 use super::error::FetchError;
@@ -23,6 +24,8 @@ pub struct Fetched {
     /// Where it came from, after all that led there.
     pub url: String,
     pub(super) body: Incoming,
+    /// What the connection becomes after a 101.
+    pub(super) upgrade: Option<OnUpgrade>,
     /// Moves the bytes of the body.
     pub(super) _connection: Connection,
     pub(super) deadline: Instant,
@@ -56,6 +59,18 @@ impl Fetched {
                 self.received += bytes.len() as u64;
                 return Ok(Some(bytes));
             }
+        }
+    }
+
+    /// What the connection has become after a 101.
+    pub async fn upgraded(self) -> Result<Upgraded, FetchError> {
+        let Self { url, upgrade, _connection: _moves, deadline, .. } = self;
+        let failed =
+            |why: &str| FetchError::Malformed(format!("{url}: the connection has not become another one: {why}"));
+        let upgrade = upgrade.ok_or_else(|| failed("the answer is no 101"))?;
+        match timeout_at(deadline, upgrade).await {
+            Ok(upgraded) => upgraded.map_err(|error| failed(&chain(&error))),
+            Err(_) => Err(FetchError::Deadline(format!("{url}: the deadline was over: give it more time"))),
         }
     }
 

@@ -92,6 +92,10 @@ fn fields(fetch: &Fetch, step: &Step, authorization: Option<HeaderValue>) -> Hea
     if let Some(key) = fetch.idempotency_key.as_ref().filter(|_| step.is_original) {
         fields.insert(IDEMPOTENCY_KEY, key.clone());
     }
+    if let Some(upgrade) = fetch.upgrade.as_ref().filter(|_| step.is_home) {
+        fields.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        fields.insert(header::UPGRADE, upgrade.clone());
+    }
     if let Some(authorization) = authorization.filter(|_| step.is_home) {
         fields.insert(header::AUTHORIZATION, authorization);
     }

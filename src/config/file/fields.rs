@@ -79,6 +79,7 @@ pub(super) const TOP: Fields = &[
                 ("kubernetes", Object("access.kubernetes", &[("audiences", Texts("access-kubernetes"))])),
                 ("issuers", Objects("access.issuers", ISSUER)),
                 ("authorization", Text("access-authorization")),
+                ("origins", Texts("access-origins")),
                 ("forwardCredentials", Switch("forward-credentials")),
                 ("forwardUser", Text("forward-user")),
                 ("forwardGroups", Text("forward-groups")),

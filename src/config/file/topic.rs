@@ -27,4 +27,5 @@ pub(super) const TOPIC: Fields = &[
             &[("perSecond", Count("topic.publishRate.perSecond")), ("burst", Count("topic.publishRate.burst"))],
         ),
     ),
+    ("backend", Text("topic.backend")),
 ];

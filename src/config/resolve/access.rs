@@ -26,7 +26,6 @@ pub(super) fn access(reader: &mut Reader<'_>, file: &Layer, on_admin: bool) -> O
     let judges = reader.setting("access-authorization", judges);
     let anonymous = reader.setting("allow-anonymous", value::switch);
     let forward_credentials = reader.setting("forward-credentials", value::switch);
-    let identity_fields = identity_fields(reader);
     let clear_credentials = reader.setting("allow-clear-credentials", value::switch);
     let of_both = file.objects("access.issuers").is_some() || SCHEMES.iter().any(|scheme| reader.contains(scheme));
     let asks = of_both || reader.contains("tls-client-ca");
@@ -80,7 +79,8 @@ pub(super) fn access(reader: &mut Reader<'_>, file: &Layer, on_admin: bool) -> O
         certificate_names: tls::names(reader),
         judges: judges?,
         policy,
-        identity_fields,
+        identity_fields: identity_fields(reader),
+        origins: reader.list("access-origins", origin),
         forward_credentials: forward_credentials?,
         clear_credentials: clear_credentials?,
     })
@@ -88,6 +88,21 @@ pub(super) fn access(reader: &mut Reader<'_>, file: &Layer, on_admin: bool) -> O
 
 const NOBODY: &str = "is of no use where nobody is known: give --access-tokens, --access-users, --access-kubernetes, --access-issuer or \
                       --tls-client-ca too";
+
+/// An origin, as a browser sends it (RFC 6454, section 6.2).
+fn origin(text: &str) -> Result<String, String> {
+    let uri = text.parse::<http::Uri>().ok().filter(|_| !text.ends_with('/'));
+    let is_origin = uri.is_some_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
+            && uri.path_and_query().is_none_or(|path| path == "/")
+    });
+    if is_origin {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err("give a scheme, a host and perhaps a port, such as https://chat.example.com".to_owned())
+    }
+}
 
 /// By which fields the app learns who sends a request.
 fn identity_fields(reader: &mut Reader<'_>) -> IdentityFields {

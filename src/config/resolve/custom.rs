@@ -1,6 +1,6 @@
-//! PURE. From the spec of a `DescribeOperation` to an [`Operation`], and from that of an `Exchange` to an [`Exchange`]. It is read by the tables of the configuration
-//! file, so that both forms mean the same, and is checked whole: whoever may write one may not be whom the schema of
-//! the API server kept from writing this one.
+//! PURE. From the spec of a `DescribeOperation` to an [`Operation`], from that of an `Exchange` to an [`Exchange`], and from that of a
+//! `Topic` to a [`Topic`]. It is read by the tables of the configuration file, so that both forms mean the same, and is
+//! checked whole: whoever may write one may not be whom the schema of the API server kept from writing this one.
 
 use std::path::{Path, PathBuf};
 
@@ -9,12 +9,13 @@ use serde::Serialize;
 use super::exchange;
 use super::operation;
 use super::source;
+use super::topic;
 use crate::config::file;
 use crate::config::layer::Layer;
 use crate::config::problem::{Problems, quote};
 use crate::config::reader::Reader;
 use crate::config::value;
-use crate::config::{Exchange, Operation, Source};
+use crate::config::{Exchange, Operation, Source, Topic};
 
 /// What a process leaves to whoever writes a `DescribeOperation`, who else could serve any file of the sidecar, such
 /// as its own token.
@@ -81,6 +82,22 @@ pub fn custom_exchange(name: &str, spec: &impl Serialize) -> Result<Exchange, Pr
         problems.push(format!("spec.{}", conflict.field.as_str()), conflict.message);
     }
     exchange.filter(|_| problems.is_empty()).ok_or(problems)
+}
+
+/// The topic that a `Topic` describes, or all that is wrong with it, by its fields.
+///
+/// `name` is the object's, `spec` is written as in its manifest. What else is there it does not know.
+pub fn custom_topic(name: &str, spec: &impl Serialize) -> Result<Topic, Problems> {
+    let mut problems = Problems::default();
+    let mut layer = Layer::new("spec");
+    if !file::read_topic(spec, &mut layer, &mut problems) {
+        return Err(problems);
+    }
+    let mut metadata = Layer::new("metadata");
+    metadata.add("topic.name", "metadata.name", name);
+    let mut reader = Reader { layers: vec![&layer, &metadata], problems: &mut problems };
+    let topic = topic::topic(&mut reader);
+    topic.filter(|_| problems.is_empty()).ok_or(problems)
 }
 
 /// A file only below a root, and never by way of `..`.

@@ -247,7 +247,7 @@ fn share(text: &str) -> Result<bool, String> {
     }
 }
 
-fn backend(text: &str) -> Result<Backend, String> {
+pub(super) fn backend(text: &str) -> Result<Backend, String> {
     let known = [Backend::Memory, Backend::Nats].into_iter().find(|backend| backend.as_str() == text);
     known.ok_or_else(|| "is no backend: write memory or nats".to_owned())
 }

@@ -1,10 +1,10 @@
-//! PURE. The NATS servers of a process, and which exchanges need them.
+//! PURE. The NATS servers of a process, and which exchanges and topics need them.
 
 use http::uri::Authority;
 
 use crate::config::problem::Problems;
 use crate::config::reader::Reader;
-use crate::config::{Backend, Exchange, Nats, ranges, value};
+use crate::config::{Backend, Exchange, Nats, Topic, ranges, value};
 
 /// The servers, where some are named.
 pub(super) fn nats(reader: &mut Reader<'_>) -> Option<Nats> {
@@ -19,10 +19,18 @@ pub(super) fn nats(reader: &mut Reader<'_>) -> Option<Nats> {
     Some(Nats { servers, credentials, ca, replicas: replicas? })
 }
 
-/// An exchange whose requests are at servers that nobody names.
-pub(super) fn needed(exchanges: &[(String, Exchange)], is_given: bool, problems: &mut Problems) {
-    let wants = |exchange: &Exchange| exchange.backend == Backend::Nats && !is_given;
-    for (origin, _) in exchanges.iter().filter(|(_, exchange)| wants(exchange)) {
+/// What is given, and where.
+type Given<T> = (String, T);
+
+/// Exchanges and topics that are kept at servers which nobody names.
+pub(super) fn needed(
+    (exchanges, topics): (&[Given<Exchange>], &[Given<Topic>]),
+    is_given: bool,
+    problems: &mut Problems,
+) {
+    let exchanges = exchanges.iter().map(|(origin, exchange)| (origin, exchange.backend));
+    let all = exchanges.chain(topics.iter().map(|(origin, topic)| (origin, topic.backend)));
+    for (origin, _) in all.filter(|(_, backend)| *backend == Backend::Nats && !is_given) {
         let message = "\"nats\" needs NATS servers, and none is named: name them with --nats (nats.servers in the configuration \
                        file), or write memory";
         problems.push(format!("{origin}.backend"), message);
@@ -124,6 +132,8 @@ mod tests {
         assert_eq!((nats.credentials, nats.ca), (Some("c".into()), Some("d".into())));
         let backends: Vec<_> = config.exchanges.iter().map(|exchange| exchange.backend).collect();
         assert_eq!(backends, [Backend::Nats, Backend::Memory, Backend::Memory, Backend::Memory]);
+        let topics = resolved(&["nats://a"], "topics: [{path: /a, backend: nats}, {path: /b}]").expect("good").topics;
+        assert_eq!(topics.iter().map(|topic| topic.backend).collect::<Vec<_>>(), [Backend::Nats, Backend::Memory]);
         let flag = resolved(&["nats://c"], yaml).expect("good").nats.expect("given");
         assert_eq!(flag.servers, ["nats://c:4222"], "a flag wins");
     }
@@ -133,6 +143,11 @@ mod tests {
         let needs = "f: exchanges[0].backend: \"nats\" needs NATS servers, and none is named: name them with --nats";
         for (flags, yaml, expected) in [
             (&[][..], "exchanges: [{path: /a, backend: nats}]", needs),
+            (
+                &[],
+                "topics: [{path: /a}, {path: /b, backend: nats}]",
+                "f: topics[1].backend: \"nats\" needs NATS servers, and none is named: name them with --nats",
+            ),
             (
                 &[],
                 "exchanges: [{path: /a, backend: redis}]",

@@ -68,7 +68,7 @@ fn the_defaults_are_a_configuration() {
 /// Of each setting: the flag's value, the variable's, the file's line, and what the configuration then says.
 type Case = (&'static str, &'static str, &'static str, &'static str, fn(&Config) -> String, [&'static str; 3]);
 
-const PRECEDENCE: [Case; 37] = [
+const PRECEDENCE: [Case; 38] = [
     ("listen", "127.0.0.1:1", "127.0.0.1:2", "listen: 127.0.0.1:3", |c| c.listen.port().to_string(), ["1", "2", "3"]),
     ("admin", "0.0.0.0:1", "0.0.0.0:2", "admin: 0.0.0.0:3", |c| c.admin.port().to_string(), ["1", "2", "3"]),
     ("admin-access", "true", "false", "adminAccess: true", |c| c.admin_access.to_string(), ["true", "false", "true"]),
@@ -241,6 +241,14 @@ const PRECEDENCE: [Case; 37] = [
         "allowClearCredentials: true",
         |c| c.access.clear_credentials.to_string(),
         ["true", "false", "true"],
+    ),
+    (
+        "access-origins",
+        "https://a",
+        "http://b:1",
+        "access: {origins: [\"https://c\"]}",
+        |c| c.access.origins.concat(),
+        ["https://a", "http://b:1", "https://c"],
     ),
     (
         "forward-credentials",

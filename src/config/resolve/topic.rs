@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
+use super::exchange::backend;
 use super::{Layer, Reader};
 use crate::config::problem::quote;
 use crate::config::{Exchange, Operation, PublishRate, Topic, TopicHistory, ranges, value};
 
-/// All topics: `flags` has the paths of `--topic`, which come last.
+/// All topics, each with its origin: `flags` has the paths of `--topic`, which come last.
 pub(super) fn topics(
     flags: &mut Reader<'_>,
     listed: Option<&[Layer]>,
     operations: &[Operation],
     exchanges: &[(String, Exchange)],
-) -> Vec<Topic> {
+) -> Vec<(String, Topic)> {
     let given = flags.layers.iter().find(|layer| layer.contains("topic"));
     let given: Vec<_> = given.map_or(&[][..], |layer| layer.all("topic")).to_vec();
     let of_flags: Vec<_> = given
@@ -50,7 +51,7 @@ pub(super) fn topics(
             }
         }
     }
-    found.into_iter().map(|(_, topic)| topic).collect()
+    found.into_iter().map(|(place, topic)| (place.origin, topic)).collect()
 }
 
 /// Where a topic is described. A flag has no fields, and its topic is known by the path.
@@ -69,7 +70,7 @@ fn taken(topic: &Topic, operations: &[Operation], exchanges: &[(String, Exchange
 }
 
 /// One topic, wherever it is described.
-fn topic(reader: &mut Reader<'_>) -> Option<Topic> {
+pub(super) fn topic(reader: &mut Reader<'_>) -> Option<Topic> {
     if !reader.contains("topic.path") {
         reader.wrong_field("path", "is missing: write the path where messages are published and read");
     }
@@ -86,10 +87,11 @@ fn topic(reader: &mut Reader<'_>) -> Option<Topic> {
     let burst = number(reader, "publishRate.burst", &ranges::TOPIC_RATE, 50);
     let of = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     let rate = PublishRate { per_second: of(per_second), burst: of(burst) };
+    let backend = reader.optional("topic.backend", backend).unwrap_or_default();
     let path = path?;
     let last = path.rsplit('/').find(|word| !word.is_empty()).unwrap_or("root");
     let name = name.unwrap_or_else(|| value::name_of_path(&format!("/{last}")));
-    Some(Topic { name, path, history, message_bytes, dedupe, rate })
+    Some(Topic { name, path, history, message_bytes, dedupe, rate, backend })
 }
 
 /// One path: nothing stands for others.
@@ -155,7 +157,7 @@ mod tests {
     #[test]
     fn all_fields_of_the_file_are_read() {
         let yaml = "topics: [{name: c, path: /chat, history: {messages: 7, bytes: 2Ki, age: 5m}, messageBytes: 1Ki, dedupe: 9s, \
-                    publishRate: {perSecond: 3, burst: 4}}]";
+                    publishRate: {perSecond: 3, burst: 4}, backend: memory}]";
         let one = resolved(&[], yaml).expect("good").remove(0);
         assert_eq!((one.history.messages, one.history.bytes, one.history.age.as_secs()), (7, 2048, 300));
         assert_eq!((one.message_bytes, one.dedupe.as_secs()), (1024, 9));
@@ -188,6 +190,11 @@ mod tests {
             ),
             (&[], "topics: [{path: /a, messageBytes: 1Mi}]", "f: topics[0].messageBytes: \"1Mi\""),
             (&[], "topics: [{path: /a, publishRate: {perSecond: 0}}]", "f: topics[0].publishRate.perSecond: \"0\""),
+            (
+                &[],
+                "topics: [{path: /a, backend: redis}]",
+                "f: topics[0].backend: \"redis\" is no backend: write memory or nats",
+            ),
             (&[], "topics: [{path: /a, history: {age: 5}}]", "f: topics[0].history.age: \"5\""),
             (
                 &["/describe"],

@@ -8,9 +8,10 @@ use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::Form;
+use super::{Form, frame};
 use crate::describe::Problem;
 use crate::model::{Since, StateId};
+use crate::protocol::websocket::CloseCode;
 
 /// What a stream says.
 #[derive(Debug)]
@@ -41,7 +42,7 @@ pub enum Event<'a> {
     /// The process stops: within how many seconds the client is to come back.
     Move(u64),
     /// The client may not read on.
-    Auth(&'a str),
+    Auth(&'a Problem),
     /// The stream is over, and a new one would be refused so.
     End(&'a Problem),
 }
@@ -107,8 +108,44 @@ impl Event<'_> {
         // Writing to memory does not fail.
         let _ = match form {
             Form::Events => self.write_event(pings, out),
-            Form::Lines => self.write_line(out),
+            Form::Lines => {
+                self.write_object(out);
+                out.push(b'\n');
+                Ok(())
+            }
+            Form::WebSocket => {
+                self.write_message(pings, out);
+                Ok(())
+            }
         };
+    }
+
+    /// Writes it as a text message, or closes the connection where its client is to go.
+    fn write_message(&self, pings: bool, out: &mut Vec<u8>) {
+        let is_said = match self {
+            Self::Ping => pings,
+            Self::Busy(_) | Self::Auth(_) => false,
+            Self::State(..)
+            | Self::Patch { .. }
+            | Self::Opaque(..)
+            | Self::Same(_)
+            | Self::Age(_)
+            | Self::Move(_)
+            | Self::End(_) => true,
+        };
+        if is_said {
+            let mut object = Vec::new();
+            self.write_object(&mut object);
+            frame::text(&object, out);
+        }
+        match self {
+            Self::Busy(seconds) => frame::close(CloseCode::Overloaded, &format!("come back in {seconds} s"), out),
+            Self::Move(within) => frame::close(CloseCode::Moved, &format!("come back within {within} s"), out),
+            Self::Auth(problem) | Self::End(problem) => {
+                frame::close(CloseCode::of(problem.kind), &problem.detail, out);
+            }
+            Self::State(..) | Self::Patch { .. } | Self::Opaque(..) | Self::Same(_) | Self::Age(_) | Self::Ping => {}
+        }
     }
 
     fn write_event(&self, pings: bool, out: &mut Vec<u8>) -> std::io::Result<()> {
@@ -136,25 +173,27 @@ impl Event<'_> {
         out.write_all(b"\n\n")
     }
 
-    fn write_line(&self, out: &mut Vec<u8>) -> std::io::Result<()> {
-        write!(out, "{{\"type\":\"{}\"", self.name())?;
+    fn write_object(&self, out: &mut Vec<u8>) {
+        let _ = write!(out, "{{\"type\":\"{}\"", self.name());
         if let Some(id) = self.id() {
-            write!(out, ",\"id\":\"{id}\"")?;
+            let _ = write!(out, ",\"id\":\"{id}\"");
         }
         match self {
             Self::State(_, json) => {
                 out.extend_from_slice(b",\"model\":");
                 out.extend_from_slice(json);
             }
-            Self::End(_) => write!(out, ",\"problem\":{}", self.data())?,
+            Self::End(_) => {
+                let _ = write!(out, ",\"problem\":{}", self.data());
+            }
             Self::Same(_) | Self::Ping => {}
             // What an event of the other form has as its data stands beside the type here.
             Self::Patch { .. } | Self::Opaque(..) | Self::Age(_) | Self::Busy(_) | Self::Move(_) | Self::Auth(_) => {
                 let data = self.data();
-                write!(out, ",{}", &data[1..data.len() - 1])?;
+                let _ = write!(out, ",{}", &data[1..data.len() - 1]);
             }
         }
-        out.write_all(b"}\n")
+        out.push(b'}');
     }
 
     fn id(&self) -> Option<&StateId> {
@@ -197,7 +236,7 @@ impl Event<'_> {
             Self::Ping => "{}".to_owned(),
             Self::Busy(seconds) => format!("{{\"retryAfter\":{seconds}}}"),
             Self::Move(within) => format!("{{\"within\":{within}}}"),
-            Self::Auth(reason) => serde_json::json!({ "reason": reason }).to_string(),
+            Self::Auth(problem) => serde_json::json!({ "reason": problem.detail }).to_string(),
             Self::End(problem) => {
                 let json = problem.to_json();
                 String::from_utf8_lossy(json.trim_ascii()).into_owned()

@@ -11,7 +11,6 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::call::{Of, Piece};
-use super::connection::Connection;
 use super::pull::Pull;
 use super::push::PUSH;
 use super::record::Record;
@@ -24,6 +23,7 @@ use crate::exchange::core::{Ended, Failure};
 use crate::exchange::entry::Answer;
 use crate::exchange::id::{ItemId, ReplicaId};
 use crate::exchange::result::Buffer;
+use crate::nats::Connection;
 
 /// How long it takes until the stream is opened again, after that has failed.
 const AGAIN: Duration = Duration::from_secs(1);

@@ -9,7 +9,6 @@ use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout};
 
 use super::call::{Ask, Of, Piece};
-use super::store;
 use crate::bounds::{EXCHANGE_PIECE, EXCHANGE_PIECE_WAIT, EXCHANGE_READERS, EXCHANGE_STALLED};
 use crate::exchange::Exchange;
 use crate::exchange::body::BodyReader;
@@ -50,7 +49,7 @@ enum Source {
 
 /// How many bytes a piece may have, as the server says.
 fn most_of(client: &Client) -> usize {
-    EXCHANGE_PIECE.min(store::room(client))
+    EXCHANGE_PIECE.min(crate::nats::room(client))
 }
 
 impl Readers {

@@ -19,9 +19,7 @@ use tokio::time::timeout;
 use super::record::Record;
 use crate::bounds::{EXCHANGE_CHUNK, EXCHANGE_NATS};
 use crate::exchange::id::ItemId;
-
-/// An error of NATS.
-pub(super) type StoreError = Box<dyn std::error::Error + Send + Sync>;
+use crate::nats::{NatsFailure, plain, room};
 
 /// The stream of an exchange, and its object store.
 #[derive(Clone)]
@@ -32,14 +30,6 @@ pub(super) struct Store {
     client: Client,
     /// What its subjects begin with.
     subjects: String,
-}
-
-/// What a message has beside its payload.
-const AROUND: usize = 4096;
-
-/// How many bytes a message may have, as the server says.
-pub(super) fn room(client: &Client) -> usize {
-    client.server_info().max_payload.saturating_sub(AROUND).max(AROUND)
 }
 
 impl std::fmt::Debug for Store {
@@ -54,12 +44,7 @@ pub(super) enum NotWritten {
     /// Another replica has written, or this one, of which it did not hear.
     Conflict,
     /// Perhaps it counts: nothing was heard.
-    Failed(StoreError),
-}
-
-/// How an exchange is called in names of NATS: those of object stores have letters, digits, `-` and `_` alone.
-fn plain(exchange: &str) -> String {
-    exchange.replace('_', "__").replace('.', "_d")
+    Failed(NatsFailure),
 }
 
 /// What the subjects of an exchange begin with.
@@ -79,7 +64,7 @@ impl Store {
         exchange: &str,
         copies: usize,
         life: Duration,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<Self, NatsFailure> {
         let context = jetstream::new(client.clone());
         let name = format!("tidewait-{}", plain(exchange));
         let config = Config {
@@ -99,7 +84,7 @@ impl Store {
         Ok(Self { context, stream, objects, client, subjects: subjects(exchange) })
     }
 
-    async fn objects(context: &Context, name: &str, copies: usize, life: Duration) -> Result<ObjectStore, StoreError> {
+    async fn objects(context: &Context, name: &str, copies: usize, life: Duration) -> Result<ObjectStore, NatsFailure> {
         if let Ok(objects) = context.get_object_store(name).await {
             let stream = context.get_stream(format!("OBJ_{name}")).await?;
             let before = &stream.cached_info().config;
@@ -130,7 +115,7 @@ impl Store {
         let mut headers = HeaderMap::new();
         headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, revision.to_string());
         headers.insert(NATS_MESSAGE_TTL, life.as_secs().max(1).to_string());
-        let failed = |error: StoreError| NotWritten::Failed(error);
+        let failed = |error: NatsFailure| NotWritten::Failed(error);
         let sent = self.context.publish_with_headers(self.subject(item), headers, record).await;
         let sent = sent.map_err(|error| failed(error.into()))?;
         match timeout(EXCHANGE_NATS, sent).await {
@@ -142,7 +127,7 @@ impl Store {
     }
 
     /// What was written last of an item; none: nothing is known of it.
-    pub(super) async fn get(&self, item: ItemId) -> Result<Option<(Record, u64)>, StoreError> {
+    pub(super) async fn get(&self, item: ItemId) -> Result<Option<(Record, u64)>, NatsFailure> {
         let subject = self.subject(item);
         match timeout(EXCHANGE_NATS, self.stream.get_last_raw_message_by_subject(&subject)).await? {
             Ok(message) => Ok(Some((Record::decode(&message.payload)?, message.sequence))),
@@ -159,12 +144,12 @@ impl Store {
     }
 
     /// The number of what was written last of any item.
-    pub(super) async fn last(&self) -> Result<u64, StoreError> {
+    pub(super) async fn last(&self) -> Result<u64, NatsFailure> {
         Ok(timeout(EXCHANGE_NATS, self.stream.get_info()).await??.state.last_sequence)
     }
 
     /// What was written last of each item, and then all that is written.
-    pub(super) async fn watch(&self) -> Result<pull::Ordered, StoreError> {
+    pub(super) async fn watch(&self) -> Result<pull::Ordered, NatsFailure> {
         let config = pull::OrderedConfig {
             filter_subject: format!("{}*", self.subjects),
             deliver_policy: DeliverPolicy::LastPerSubject,
@@ -182,7 +167,7 @@ impl Store {
     }
 
     /// Stores a body.
-    pub(super) async fn store(&self, name: &str, bytes: &Bytes) -> Result<(), StoreError> {
+    pub(super) async fn store(&self, name: &str, bytes: &Bytes) -> Result<(), NatsFailure> {
         let name = ObjectMetadata {
             name: name.to_owned(),
             chunk_size: Some(EXCHANGE_CHUNK.min(room(&self.client))),
@@ -208,13 +193,13 @@ impl Store {
     }
 
     /// What tells the stream from another one of its name (when it was made), and the number of what was written last.
-    pub(super) async fn made(&self) -> Result<(i128, u64), StoreError> {
+    pub(super) async fn made(&self) -> Result<(i128, u64), NatsFailure> {
         let info = timeout(EXCHANGE_NATS, self.stream.get_info()).await??;
         Ok((info.created.unix_timestamp_nanos(), info.state.last_sequence))
     }
 
     /// A body that was stored.
-    pub(super) async fn load(&self, name: &str) -> Result<Bytes, StoreError> {
+    pub(super) async fn load(&self, name: &str) -> Result<Bytes, NatsFailure> {
         let load = async {
             let mut object = self.objects.get(name).await?;
             let mut bytes = Vec::with_capacity(object.info().size);
@@ -222,14 +207,5 @@ impl Store {
             Ok(bytes.into())
         };
         timeout(EXCHANGE_NATS * 6, load).await?
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn two_exchanges_have_two_names() {
-        let names = ["work", "a.b", "a_b", "a_.b", "a._b", "a_db"].map(super::plain);
-        assert_eq!(names, ["work", "a_db", "a__b", "a___db", "a_d__b", "a__db"]);
     }
 }

@@ -72,7 +72,7 @@ async fn put(
     store.put(id, bytes, revision, life).await
 }
 
-async fn wait(exchange: &Exchange, again: &mut Duration, error: &super::store::StoreError) {
+async fn wait(exchange: &Exchange, again: &mut Duration, error: &crate::nats::NatsFailure) {
     exchange.metrics().write_failed();
     if let Some(before) = exchange.nats_lines.next() {
         tracing::warn!(exchange = exchange.name(), error = %error, before, "NATS has not written a request: it is tried again");

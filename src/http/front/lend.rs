@@ -45,22 +45,21 @@ impl<P: Poller> EventLoop<P> {
     /// Lends a connection of HTTP/1.1, of which `held` was read: it begins with a head that has passed, and with whose request
     /// this loop has perhaps begun.
     pub(super) fn lend(&mut self, key: u32, held: Vec<u8>, passed: Passed, begun: Option<Begun>) {
-        let Some((socket, mut place, half_closed)) = self.take_out(key) else { return };
+        let Some((socket, place, half_closed)) = self.take_out(key) else { return };
         let (router, stop) = (Arc::clone(&self.router), self.stop.clone());
-        let loan = self.loan();
+        let (loan, peer) = (self.loan(), place.peer());
         self.spawn(async move {
             let served = async {
-                let connection = place.connection();
-                let lent = Lent { stream: P::stream(socket)?, held, passed, half_closed, connection, begun };
-                let Some(back) = http1::serve(lent, router, stop).await? else { return Ok::<_, Ended>(None) };
+                let lent = Lent { stream: P::stream(socket)?, held, passed, half_closed, place, begun };
+                let Some((back, place)) = http1::serve(lent, router, stop).await? else { return Ok::<_, Ended>(None) };
                 let Back { stream, held, half_closed, idle_since } = back;
-                Ok(Some(Back { stream: P::socket(stream)?, held, half_closed, idle_since }))
+                Ok(Some((Back { stream: P::socket(stream)?, held, half_closed, idle_since }, place)))
             };
             let back = served.await.unwrap_or_else(|error| {
-                tracing::debug!(error, peer = %place.peer(), "connection ended");
+                tracing::debug!(error, %peer, "connection ended");
                 None
             });
-            loan.end(back.map(|back| (back, place)));
+            loan.end(back);
         });
     }
 

@@ -38,8 +38,8 @@ const IN_A_ROW: usize = 4;
 /// A request to read a topic.
 #[derive(Debug)]
 pub(super) enum TopicRequest {
-    /// Until it is known who sends it, and whether that one may.
-    Judging(Box<(Parts, Arc<Topic>)>),
+    /// Until it is known who sends it, and whether that one may; or, `true`, what it may have read elsewhere.
+    Judging(Box<(Parts, Arc<Topic>, bool)>),
     /// It waits for messages.
     Reading(Box<Reading>),
 }
@@ -60,27 +60,34 @@ impl<P: Poller> EventLoop<P> {
         let Some(parts) = self.plain_parts(key, head, passed) else { return };
         let Some(client) = self.clients.get(key as usize) else { return };
         let judged = self.router.judge_topic(&topic, &parts, client.place.as_peer());
-        self.reader_judged(key, parts, topic, judged);
+        self.reader_judged(key, parts, topic, (judged, false));
     }
 
     /// It is known who sends a request, or will be.
-    fn reader_judged(&mut self, key: u32, parts: Parts, topic: Arc<Topic>, judged: Judged) {
+    fn reader_judged(&mut self, key: u32, parts: Parts, topic: Arc<Topic>, (judged, has_asked): (Judged, bool)) {
         match judged {
-            Judged::Now(Ok(Admitted { caller, .. })) => self.reader_begins(key, &parts, &topic, caller),
+            Judged::Now(Ok(admitted)) => self.reader_begins(key, parts, topic, (admitted, has_asked)),
             Judged::Now(Err(problem)) => {
                 let by_event = StreamRequest::refused_by_event(&parts.headers);
                 let by_event = by_event.filter(|_| parts.method == Method::GET);
                 self.reader_refused(key, by_event, refused(by_event, &problem));
             }
-            Judged::Later(judged) => {
-                let Some(client) = self.client(key) else { return };
-                if let Some(waits) = self.clients.get_mut(key as usize) {
-                    waits.phase = Phase::Topic(TopicRequest::Judging(Box::new((parts, topic))));
-                }
-                let inbox = Arc::clone(&self.inbox);
-                self.spawn(async move { inbox.send(Message::Judged(client, Box::new(judged.await))) });
-            }
+            Judged::Later(judged) => self.reader_found_later(key, (parts, topic, has_asked), judged),
         }
+    }
+
+    fn reader_found_later(
+        &mut self,
+        key: u32,
+        judging: (Parts, Arc<Topic>, bool),
+        found: impl Future<Output = Result<Admitted, Problem>> + Send + 'static,
+    ) {
+        let Some(client) = self.client(key) else { return };
+        if let Some(waits) = self.clients.get_mut(key as usize) {
+            waits.phase = Phase::Topic(TopicRequest::Judging(Box::new(judging)));
+        }
+        let inbox = Arc::clone(&self.inbox);
+        self.spawn(async move { inbox.send(Message::Judged(client, Box::new(found.await))) });
     }
 
     /// It was found out who sends a request, and whether that one may.
@@ -91,8 +98,8 @@ impl<P: Poller> EventLoop<P> {
         let Some(waits) = self.clients.get_mut(client.key as usize) else { return };
         match std::mem::replace(&mut waits.phase, Phase::Head) {
             Phase::Topic(TopicRequest::Judging(judging)) => {
-                let (parts, topic) = *judging;
-                self.reader_judged(client.key, parts, topic, Judged::Now(found));
+                let (parts, topic, has_asked) = *judging;
+                self.reader_judged(client.key, parts, topic, (Judged::Now(found), has_asked));
             }
             other @ (Phase::Head
             | Phase::Poll(_)
@@ -103,14 +110,19 @@ impl<P: Poller> EventLoop<P> {
         }
     }
 
-    fn reader_begins(&mut self, key: u32, parts: &Parts, topic: &Arc<Topic>, caller: Caller) {
+    fn reader_begins(&mut self, key: u32, parts: Parts, topic: Arc<Topic>, (admitted, has_asked): (Admitted, bool)) {
         let request = match ReadRequest::parse(&parts.method, parts.uri.query(), &parts.headers, true) {
             Ok(request) => request,
             Err(problem) => return self.reader_refused(key, None, refused(None, &problem)),
         };
-        self.readers.follow(topic, &self.mailbox);
+        if !has_asked && topic.lacks(&request.start) {
+            let (asked, start) = (Arc::clone(&topic), request.start);
+            let found = async move { asked.catch_up(&start).await.map(|()| admitted) };
+            return self.reader_found_later(key, (parts, topic, true), found);
+        }
+        self.readers.follow(&topic, &self.mailbox);
         let (form, drains) = (request.form(), self.phase != stop::Phase::default());
-        match Reader::begin(topic, request, drains, self.now) {
+        match Reader::begin(&topic, request, drains, self.now) {
             Ok(mut reader) => {
                 if self.is_half_closed(key) {
                     reader.on_half_closed(self.now);
@@ -118,6 +130,7 @@ impl<P: Poller> EventLoop<P> {
                 if drains {
                     reader.on_drain(slot(self.phase));
                 }
+                let caller = admitted.caller;
                 let reading = Reading { reader, caller, begun: self.now, place: usize::MAX };
                 self.reader_goes_on(key, Box::new(reading));
             }

@@ -62,6 +62,11 @@ pub struct PartPlace {
 }
 
 impl Stream {
+    /// What it waits for now.
+    pub(in crate::http) fn request(&self) -> Arc<PollRequest> {
+        Arc::clone(&self.request)
+    }
+
     /// When it ends at the latest.
     pub(super) fn ends(&self) -> Instant {
         self.ends
@@ -152,7 +157,6 @@ pub(in crate::http) trait Streams: Owner {
             return self.lost(key, loss, held);
         }
         let Some(form) = asking.request.stream.as_ref().map(|asked| asked.form) else { return };
-        let mut bytes = Vec::with_capacity(payload.bytes.len() + 128);
         let id = &served.snapshot.id;
         let digest = payload.digest.to_str().unwrap_or_default();
         let event = match (&served.snapshot.content, &asking.request.since) {
@@ -160,8 +164,7 @@ pub(in crate::http) trait Streams: Owner {
             (Content::Json(_), _) => Event::State(id, &payload.bytes),
             (Content::Opaque { media_type, .. }, _) => Event::Opaque(id, media_type, &payload.bytes),
         };
-        event.write(form, false, &mut bytes);
-        let written = Arc::new(self.write_part(bytes, false));
+        let written = Arc::new(self.write_state(&event, form, &payload.bytes));
         let wanted = Wanted::by(&asking.request);
         let kept = Kept { form, served: Arc::clone(served), wanted, written: Arc::clone(&written), payload };
         self.state_event(key, answering, &kept.payload, &written);
@@ -241,9 +244,10 @@ pub(in crate::http) trait Streams: Owner {
         let Some(stream) = self.stream(key) else { return false };
         let Some(asked) = stream.request.stream.as_deref() else { return false };
         let is_events = asked.form == Form::Events && !stream.request.head;
+        let has_busy = is_events || asked.form == Form::WebSocket;
         let event = match (stream.has_begun, problem.kind, problem.retry_after) {
-            (true, Kind::Unauthorized | Kind::Forbidden, _) => Event::Auth(&problem.detail),
-            (true, _, Some(seconds)) if is_events => Event::Busy(seconds),
+            (true, Kind::Unauthorized | Kind::Forbidden, _) => Event::Auth(problem),
+            (true, _, Some(seconds)) if has_busy => Event::Busy(seconds),
             (true, ..) => Event::End(problem),
             (false, _, Some(seconds)) if is_events && !asked.wants_status => Event::Busy(seconds),
             (false, ..) => {

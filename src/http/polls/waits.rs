@@ -9,7 +9,7 @@ use crate::describe::request::Report;
 use crate::describe::{Consistency, Decision, Problem};
 use crate::http::access::Admitted;
 use crate::http::describe::Asking;
-use crate::hub::{FanOutGuard, Payload, Served, Wanted};
+use crate::hub::{FanOutGuard, Payload, Served, Subscription, Wanted};
 use crate::operation::Operation;
 use crate::registry::LivePoll;
 
@@ -86,4 +86,9 @@ pub(in crate::http) struct Sending {
     pub(in crate::http) ends: bool,
     /// Kept until it is sent; absent: [`super::Polls::fan_out`] has one, if the poll was released at this moment.
     pub(in crate::http) fan_out: Option<FanOutGuard>,
+}
+
+/// Makes a body.
+pub(super) async fn made(body: BodyKey, wanted: Wanted, subscription: Arc<Subscription>, served: Arc<Served>) -> Found {
+    Found::Made(body, Box::new(subscription.payload(&served, wanted).await))
 }

@@ -1,6 +1,7 @@
 //! A message is published: 201 once it is stored as the backend promises.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -10,7 +11,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use jiff::Timestamp;
 use tokio::time::{Instant, timeout};
 
-use super::{Topics, origin};
+use super::Topics;
 use crate::access::Caller;
 use crate::bounds::TOPIC_BODY;
 use crate::describe::problem::Kind;
@@ -24,7 +25,8 @@ use crate::http::response::response;
 use crate::protocol::fields::IDEMPOTENCY_REPLAYED;
 use crate::protocol::query::{self, NAME};
 use crate::topic::Topic;
-use crate::topic::core::{Publication, Published, Receipt, Refused};
+use crate::topic::backend::{NotStored, PublishError};
+use crate::topic::core::{Digest, Publication, Published, Receipt, Refused};
 use crate::topic::id::MessageId;
 use crate::topic::message::By;
 use crate::topic::request::{MediaType, digest, key};
@@ -58,24 +60,65 @@ async fn publish(
 ) -> Result<Published, (Problem, bool)> {
     let is_empty = body.is_end_stream();
     let before = |problem: Problem| (problem, is_empty);
-    origin::check(&parts).map_err(before)?;
+    topics.origins.check_publication(&parts).map_err(before)?;
     let kind = MediaType::of(&parts.headers).map_err(before)?;
     let key = key(&parts.headers).map_err(before)?;
-    let by = by(caller, &parts).map_err(before)?;
+    let publisher = Publisher::of((topics, topic), caller, connection, &parts).map_err(before)?;
     let body = read(body, topic.config().message_bytes).await.map_err(|problem| (problem, false))?;
-    let behind = |problem: Problem| (problem, true);
-    // Many behind one address are told apart by the names that they give.
-    let scope = by.as_ref().map_or("", |by| &by.name);
-    let once = key.map(|key| (format!("{scope}\n{key}").into(), digest(&parts.headers, &body)));
-    let draft = kind.draft(&body, by).map_err(behind)?;
-    let client = caller.identity().map_or_else(
-        || client_address::of_client(&parts.headers, connection.client.peer.ip(), &topics.trusted).to_string().into(),
-        Arc::clone,
-    );
-    let at = format!("{:.3}", Timestamp::now()).into();
-    let publication = Publication { client, once, draft };
-    let published = topic.publish(publication, body.len(), Instant::now().into_std(), &at);
-    published.map_err(|refused| behind(problem(topic, refused)))
+    let digest = digest(&parts.headers, &body);
+    publisher.publish(key, (kind, digest), &body).await.map_err(|problem| (problem, true))
+}
+
+/// Who publishes.
+#[derive(Debug, Clone)]
+pub(in crate::http) struct Publisher {
+    topic: Arc<Topic>,
+    by: Option<By>,
+    /// Whose rate it is.
+    client: Arc<str>,
+}
+
+impl Publisher {
+    /// Who has sent a request with this head.
+    pub(in crate::http) fn of(
+        (topics, topic): (&Topics, &Arc<Topic>),
+        caller: &Caller,
+        connection: &ConnectionState,
+        parts: &Parts,
+    ) -> Result<Self, Problem> {
+        let client = caller.identity().map_or_else(
+            || {
+                client_address::of_client(&parts.headers, connection.client.peer.ip(), &topics.trusted)
+                    .to_string()
+                    .into()
+            },
+            Arc::clone,
+        );
+        Ok(Self { topic: Arc::clone(topic), by: by(caller, parts)?, client })
+    }
+
+    /// The topic.
+    pub(in crate::http) fn topic(&self) -> &Arc<Topic> {
+        &self.topic
+    }
+
+    /// Publishes a message of this kind, which the digest names.
+    pub(in crate::http) async fn publish(
+        &self,
+        key: Option<Box<str>>,
+        (kind, digest): (MediaType, Digest),
+        body: &[u8],
+    ) -> Result<Published, Problem> {
+        let Self { topic, by, client } = self;
+        // Many behind one address are told apart by the names that they give.
+        let scope = by.as_ref().map_or("", |by| &by.name);
+        let once = key.map(|key| (format!("{scope}\n{key}").into(), digest));
+        let draft = kind.draft(body, by.clone())?;
+        let at = format!("{:.3}", Timestamp::now()).into();
+        let publication = Publication { client: Arc::clone(client), once, draft, bytes: body.len() };
+        let published = topic.publish(publication, Instant::now().into_std(), &at).await;
+        published.map_err(|error| problem(topic, error))
+    }
 }
 
 /// Who publishes, as it is shown: its identity, else its `Agent-Id`, else the name that it gives itself.
@@ -121,7 +164,7 @@ fn created(topic: &Topic, Published { receipt, is_repeated }: &Published) -> Ans
     let Receipt { id, at } = receipt;
     let before = MessageId { offset: id.offset - 1, ..*id };
     let mut fields: Vec<(HeaderName, HeaderValue)> = Vec::with_capacity(2);
-    let location = format!("{}?since={before}&limit=1", topic.path());
+    let location = format!("{}?since={before}&limit=1", topic.config().path);
     fields.extend(HeaderValue::try_from(location).ok().map(|location| (header::LOCATION, location)));
     if *is_repeated {
         fields.push((IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true")));
@@ -130,12 +173,16 @@ fn created(topic: &Topic, Published { receipt, is_repeated }: &Published) -> Ans
     Answer::other(StatusCode::CREATED, fields, Some(json.into()))
 }
 
-fn problem(topic: &Topic, refused: Refused) -> Problem {
-    match refused {
-        Refused::KeyReused => {
+fn problem(topic: &Topic, error: PublishError) -> Problem {
+    match error {
+        PublishError::Refused(refused @ Refused::KeyReused) => {
             Problem::new(Kind::KeyReused, format!("{refused}: send another key with another message"))
         }
-        Refused::TooFast { after } => {
+        PublishError::Refused(Refused::Ended) => topic.ended(),
+        PublishError::Refused(refused @ Refused::KeyUnderWay) => {
+            Problem::retry(Kind::KeyUnderWay, 1, format!("{refused}: send it again after Retry-After, for its answer"))
+        }
+        PublishError::Refused(refused @ Refused::TooFast { after }) => {
             let rate = topic.config().rate;
             let detail = format!(
                 "{refused}, {} in a second and {} at once (publishRate of topic {}): send it again after Retry-After",
@@ -143,8 +190,20 @@ fn problem(topic: &Topic, refused: Refused) -> Problem {
                 rate.burst,
                 topic.name()
             );
-            let seconds = u32::try_from(after.as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
-            Problem::retry(Kind::PublishRate, seconds, detail)
+            Problem::retry(Kind::PublishRate, seconds(after), detail)
+        }
+        PublishError::NotStored(error) => {
+            let remedy = match error {
+                NotStored::Late { .. } => {
+                    "send it again after Retry-After, with the same Idempotency-Key, to have it there once"
+                }
+                NotStored::Failed { .. } | NotStored::Full { .. } => "send it again after Retry-After",
+            };
+            Problem::retry(Kind::NotStored, seconds(error.after()), format!("{error}: {remedy}"))
         }
     }
+}
+
+fn seconds(time: Duration) -> u32 {
+    u32::try_from(time.as_millis().div_ceil(1000)).unwrap_or(u32::MAX)
 }

@@ -30,7 +30,7 @@ use crate::topic::reader::{Part, Reader, Step, Told, refused};
 use crate::topic::request::ReadRequest;
 
 /// A reader, and what it listens to.
-struct Task {
+pub(in crate::http) struct Task {
     reader: Reader,
     kept: Kept,
     changes: watch::Receiver<u64>,
@@ -77,24 +77,20 @@ pub(super) async fn answer(
         Err(problem) => return Answered { is_read, ..Answered::of(refusal(&problem, has_no_body)) },
     };
     drop(parts);
+    if topic.lacks(&request.start)
+        && let Err(problem) = topic.catch_up(&request.start).await
+    {
+        let response = told(refused(request.refused_by_event(), &problem), request.form(), None, has_no_body);
+        return Answered { response, is_read, held: begun.elapsed() };
+    }
     let (phase, form) = (stop.phase(), request.form());
     let changes = topic.changes();
     let drains = phase != stop::Phase::default();
     let (first, task) = match Reader::begin(topic, request, drains, begun.into_std()) {
         Err(told) => (told, None),
         Ok(reader) => {
-            let mut task = Task {
-                reader,
-                kept: Kept::default(),
-                changes,
-                withdrawals: access.withdrawals(),
-                access: Arc::clone(access),
-                caller,
-                stop: stop.clone(),
-                phase: stop::Phase::default(),
-                half_closed: connection.end().clone(),
-                is_half_closed: false,
-            };
+            let end = connection.end().clone();
+            let mut task = Task::new(reader, changes, (access, caller), stop, end);
             (task.next().await, Some(task))
         }
     };
@@ -146,8 +142,31 @@ fn streamed(form: Form, part: Part, task: Option<Task>) -> Response<Body> {
 }
 
 impl Task {
-    /// What the reader is told next.
-    async fn next(&mut self) -> Told {
+    /// A task for a reader of a topic whose `changes` were followed before it began. `half_closed`: its client has closed its
+    /// sending side.
+    pub(in crate::http) fn new(
+        reader: Reader,
+        changes: watch::Receiver<u64>,
+        (access, caller): (&Arc<Access>, Caller),
+        stop: &stop::Watch,
+        half_closed: CancellationToken,
+    ) -> Self {
+        Self {
+            reader,
+            kept: Kept::default(),
+            changes,
+            withdrawals: access.withdrawals(),
+            access: Arc::clone(access),
+            caller,
+            stop: stop.clone(),
+            phase: stop::Phase::default(),
+            half_closed,
+            is_half_closed: false,
+        }
+    }
+
+    /// What the reader is told next. Nothing is lost where this is dropped.
+    pub(in crate::http) async fn next(&mut self) -> Told {
         loop {
             // Before the look, so that no change falls in between.
             let seen = *self.changes.borrow();

@@ -19,8 +19,15 @@ pub(super) struct History {
 }
 
 impl History {
-    pub(super) fn new(bounds: TopicHistory) -> Self {
-        Self { bounds, messages: VecDeque::new(), bytes: 0, last: 0 }
+    /// Without messages; the first one follows this offset.
+    pub(super) fn new(bounds: TopicHistory, last: u64) -> Self {
+        Self { bounds, messages: VecDeque::new(), bytes: 0, last }
+    }
+
+    /// Nothing is kept any more; the next message follows this offset.
+    pub(super) fn begin(&mut self, last: u64) {
+        self.messages.clear();
+        (self.bytes, self.last) = (0, last);
     }
 
     /// Of the newest message that there ever was; 0: there was none.
@@ -49,6 +56,16 @@ impl History {
         self.last = message.id.offset;
         self.bytes += message.json().len();
         self.messages.push_back(message);
+        self.fit();
+    }
+
+    /// Keeps within these bounds from now on.
+    pub(super) fn change(&mut self, bounds: TopicHistory) {
+        self.bounds = bounds;
+        self.fit();
+    }
+
+    fn fit(&mut self) {
         // The newest is kept, however long it is.
         while self.messages.len() > self.bounds.messages || self.bytes > self.bounds.bytes && self.messages.len() > 1 {
             self.drop_first();

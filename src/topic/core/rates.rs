@@ -19,8 +19,15 @@ pub(super) struct Rates {
 
 impl Rates {
     pub(super) fn new(rate: PublishRate) -> Self {
-        let each = Duration::from_secs(1) / rate.per_second;
-        Self { each, ahead: each * (rate.burst - 1), clients: HashMap::new() }
+        let mut rates = Self { each: Duration::ZERO, ahead: Duration::ZERO, clients: HashMap::new() };
+        rates.change(rate);
+        rates
+    }
+
+    /// Goes by this rate from now on.
+    pub(super) fn change(&mut self, rate: PublishRate) {
+        self.each = Duration::from_secs(1) / rate.per_second;
+        self.ahead = self.each * (rate.burst - 1);
     }
 
     /// Counts a message of a client; an error: it is too early, by so much.

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::exchanges::exchange;
+use super::topics::topic;
 use super::{apply, becomes, model, one, operation, serves, sidecar, wait};
 use crate::control_plane::{ControlPlane, WorkDir};
 use crate::crd;
@@ -60,6 +61,8 @@ async fn the_committed_role_is_enough() {
     becomes(plane, &namespace, "dop/zone-a", "/status/totals/agents", &json!(1)).await;
     apply(plane, &exchange(&namespace, "work", &json!({ "path": "/work" }))).await;
     wait(plane, &namespace, "Ready", "exch/work").await;
+    apply(plane, &topic(&namespace, "chat", &json!({ "path": "/chat" }))).await;
+    wait(plane, &namespace, "Ready", "tpc/chat").await;
     // A condition that turns bad is an Event, which needs a right of its own.
     apply(plane, &operation(&namespace, "zone-b", "/zone-a", &one("zone-a"), &json!({}))).await;
     becomes(plane, &namespace, "dop/zone-b", "/status/conditions/0/reason", &json!("PathConflict")).await;
@@ -78,6 +81,8 @@ async fn one_verb_less_is_told_by_its_name_and_resource() {
         ("describeoperations/status", "patch", r#""patch""#),
         ("exchanges", "list", reading),
         ("exchanges/status", "patch", r#""patch""#),
+        ("topics", "list", reading),
+        ("topics/status", "patch", r#""patch""#),
         ("networkmodels", "get", reading),
         ("networkmodels/status", "patch", r#""patch""#),
         ("describereplicas", "create", r#""create""#),
@@ -122,7 +127,7 @@ async fn one_verb_less_is_told_by_its_name_and_resource() {
     }
 }
 
-/// A sidecar of a namespace, which has an operation and an exchange, and the folder of its kubeconfig.
+/// A sidecar of a namespace, which has an operation, an exchange and a topic, and the folder of its kubeconfig.
 async fn serving(plane: &ControlPlane, namespace: &str) -> (WorkDir, Server) {
     let dir = WorkDir::new().expect("a folder");
     let kubeconfig = kubeconfig(plane, namespace, &dir).await;
@@ -130,12 +135,13 @@ async fn serving(plane: &ControlPlane, namespace: &str) -> (WorkDir, Server) {
     apply(plane, &model(namespace, "zone-a", 1)).await;
     apply(plane, &operation(namespace, "zone-a", "/zone-a", &one("zone-a"), &json!({}))).await;
     apply(plane, &exchange(namespace, "work", &json!({ "path": "/work" }))).await;
+    apply(plane, &topic(namespace, "chat", &json!({ "path": "/chat" }))).await;
     (dir, server)
 }
 
 /// A role of an earlier version, and definitions of one: what there was runs as it did.
 #[tokio::test]
-async fn who_may_not_list_exchanges_serves_operations_all_the_same() {
+async fn who_may_not_list_exchanges_and_topics_serves_operations_all_the_same() {
     let plane = ControlPlane::shared().await;
     crd::installed(plane).await;
     let namespace = plane.namespace("earlier").await;
@@ -143,17 +149,21 @@ async fn who_may_not_list_exchanges_serves_operations_all_the_same() {
     for document in &mut documents {
         if let Some(rules) = document.get_mut("rules").and_then(Value::as_array_mut) {
             rules.retain(|rule| {
-                !rule["resources"][0].as_str().is_some_and(|resource| resource.starts_with("exchanges"))
+                let is_newer = |resource: &str| resource.starts_with("exchanges") || resource.starts_with("topics");
+                !rule["resources"][0].as_str().is_some_and(is_newer)
             });
         }
     }
     apply_all(plane, &documents).await;
     let (_dir, mut server) = serving(plane, &namespace).await;
     serves(&server, "/zone-a", 200).await;
-    server.logged("Exchanges cannot be watched: there are none as long as that is so").await;
+    for kind in ["Exchanges", "Topics"] {
+        server.logged(&format!("{kind} cannot be watched: there are none as long as that is so")).await;
+    }
     assert_eq!(server.admin("/readyz").await.status, 200);
-    // The right comes, and with it the exchange.
+    // The rights come, and with them the exchange and the topic.
     apply_all(plane, &rbac(&namespace)).await;
     serves(&server, "/exchange/work/claims", 405).await;
+    serves(&server, "/chat?wait=0", 200).await;
     assert_eq!(server.get("/zone-a").await.status, 200);
 }

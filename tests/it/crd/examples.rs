@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize as _;
 use serde_json::Value;
 use tidewait::config::Grants;
-use tidewait::crd::{DescribeOperation, Exchange};
+use tidewait::crd::{DescribeOperation, Exchange, Topic};
 
 use crate::control_plane::ControlPlane;
 
@@ -74,6 +74,24 @@ fn exchanges_of_the_examples_have_no_problems() {
     assert!(exchanges >= 2, "{exchanges}");
 }
 
+#[test]
+fn topics_of_the_examples_have_no_problems() {
+    let mut topics = 0;
+    for (path, text) in manifests() {
+        for document in serde_yaml::Deserializer::from_str(&text) {
+            let value = Value::deserialize(document).expect("YAML");
+            if value["kind"] != "Topic" {
+                continue;
+            }
+            let topic: Topic = serde_json::from_value(value).expect("a topic");
+            let sound = topic.topic();
+            assert!(sound.is_ok(), "{}: {sound:?}", path.display());
+            topics += 1;
+        }
+    }
+    assert!(topics >= 2, "{topics}");
+}
+
 /// A part of a schema, or of a value, and the way to each leaf of it, below `way`.
 fn leaves(schema: &Value, way: &str, found: &mut BTreeSet<String>) {
     match (&schema["properties"], &schema["items"]["properties"]) {
@@ -110,7 +128,7 @@ fn every_field_stands_in_an_example() {
         })
         .collect();
     let mut fields = 0;
-    for kind in ["DescribeOperation", "NetworkModel", "Exchange"] {
+    for kind in ["DescribeOperation", "NetworkModel", "Exchange", "Topic"] {
         let schema = schemas.iter().find(|schema| schema["spec"]["names"]["kind"] == kind).expect(kind);
         let mut all = BTreeSet::new();
         let spec = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
@@ -133,7 +151,7 @@ async fn kustomizations_apply() {
     plane
         .kubectl_ok(&["apply", "-f", &deploy.join("examples/beside-an-app/namespace.yaml").display().to_string()], None)
         .await;
-    for (folder, objects) in [(deploy.join("base"), 7), (deploy.join("examples/beside-an-app"), 12)] {
+    for (folder, objects) in [(deploy.join("base"), 8), (deploy.join("examples/beside-an-app"), 13)] {
         let folder = folder.display().to_string();
         let arguments =
             ["apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "-k", &folder];

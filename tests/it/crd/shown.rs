@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tidewait::crd::{DescribeOperation, DescribeReplica, Exchange, NetworkModel};
+use tidewait::crd::{DescribeOperation, DescribeReplica, Exchange, NetworkModel, Topic};
 
 use crate::control_plane::ControlPlane;
 use crate::server::STEP;
@@ -24,7 +24,8 @@ async fn kubectl_shows_columns_that_tell_what_is_wrong() {
     let operation = json!({ "path": "/zone-a", "source": { "configMap": { "name": "models" } } });
     let exchange = object("Exchange", json!({ "path": "/work" }));
     let model = object("NetworkModel", json!({ "mtu": 1450 }));
-    let items = [object("DescribeOperation", operation), model, exchange, replica];
+    let topic = object("Topic", json!({ "path": "/chat" }));
+    let items = [object("DescribeOperation", operation), model, exchange, topic, replica];
     let list = json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string();
     plane.kubectl_ok(&["apply", "--server-side", "-f", "-"], Some(&list)).await;
 
@@ -40,12 +41,13 @@ async fn kubectl_shows_columns_that_tell_what_is_wrong() {
             Some("DescribeOperation") => through::<DescribeOperation>(stored),
             Some("NetworkModel") => through::<NetworkModel>(stored),
             Some("Exchange") => through::<Exchange>(stored),
+            Some("Topic") => through::<Topic>(stored),
             _ => through::<DescribeReplica>(stored),
         };
         assert_eq!(read["status"], status, "{name}");
     }
 
-    let shown = plane.kubectl_ok(&["get", "-n", &namespace, "dop,netm,exch,drep"], None).await;
+    let shown = plane.kubectl_ok(&["get", "-n", &namespace, "dop,netm,exch,tpc,drep"], None).await;
     for line in [
         "NAME PATH SOURCE READY CONVERGED AGENTS LAGGING REJECTING PARKED AGE",
         "describeoperation.tidewait.dev/zone-a /zone-a ConfigMap models True False 7 2 1 5 *",
@@ -53,19 +55,24 @@ async fn kubectl_shows_columns_that_tell_what_is_wrong() {
         "networkmodel.tidewait.dev/zone-a True True Unknown e.1.d *",
         "NAME PATH WORKERS SLOTS QUEUED OLDEST DEAD READY AGE",
         "exchange.tidewait.dev/zone-a /work 3 6 5 * 1 True *",
+        "NAME PATH READERS MESSAGES RATE ACCEPTED READY AGE",
+        "topic.tidewait.dev/zone-a /chat 3 7 0.35 True True *",
         "NAME OPERATIONS PARKED AGENTS LAGGING REJECTING WRITTEN AGE",
         "describereplica.tidewait.dev/zone-a 1 5 7 2 1 * *",
     ] {
         assert!(has_line(&shown, line), "{line}\nis not in\n{shown}");
     }
+    let wide = plane.kubectl_ok(&["get", "-n", &namespace, "topics", "-o", "wide"], None).await;
+    let line = "zone-a /chat 3 7 0.35 True True * a3f09b7c11d2e480.1 a3f09b7c11d2e480.7 memory 1";
+    assert!(has_line(&wide, line), "{wide}");
     let wide = plane.kubectl_ok(&["get", "-n", &namespace, "dop", "-o", "wide"], None).await;
     assert!(has_line(&wide, "zone-a /zone-a ConfigMap models True False 7 2 1 5 * True False 3 e.1.d"), "{wide}");
     let all = plane.kubectl_ok(&["get", "-n", &namespace, "tidewait", "-o", "name"], None).await;
-    assert_eq!(all.lines().count(), 4, "the category names all kinds: {all}");
+    assert_eq!(all.lines().count(), 5, "the category names all kinds: {all}");
 }
 
 /// A status of each kind, with all that it can say.
-fn statuses() -> [(&'static str, Value); 4] {
+fn statuses() -> [(&'static str, Value); 5] {
     let condition = |kind: &str, status: &str| json!({ "type": kind, "status": status, "reason": "Why", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z" });
     let agent = json!({ "name": "node-7", "reason": "Rejecting", "since": "2026-01-01T00:00:00Z" });
     let reported = json!({
@@ -77,6 +84,10 @@ fn statuses() -> [(&'static str, Value); 4] {
     let served = json!({
         "name": "zone-a", "generation": 1, "workers": 3, "slots": 6, "busy": 4, "queued": 5, "dead": 1,
         "oldest": "2026-01-01T00:00:00Z", "lastDead": [dead.clone()],
+    });
+    let read = json!({
+        "name": "zone-a", "generation": 1, "backend": "memory", "readers": 3, "messages": 7, "withinMinute": 21,
+        "first": "a3f09b7c11d2e480.1", "last": "a3f09b7c11d2e480.7",
     });
     [
         (
@@ -101,8 +112,16 @@ fn statuses() -> [(&'static str, Value); 4] {
             }),
         ),
         (
+            "tpc/zone-a",
+            json!({
+                "observedGeneration": 1, "replicas": 1, "readers": 3, "messages": 7, "rate": "0.35", "backend": "memory",
+                "first": "a3f09b7c11d2e480.1", "last": "a3f09b7c11d2e480.7",
+                "conditions": [condition("Accepted", "True"), condition("Ready", "True")],
+            }),
+        ),
+        (
             "drep/zone-a",
-            json!({ "exchanges": [served], "version": "0.1.0", "writtenAt": "2026-01-01T00:00:00Z", "totals": { "operations": 1, "parked": 5, "agents": 7, "lagging": 2, "rejecting": 1 }, "operations": [reported] }),
+            json!({ "exchanges": [served], "topics": [read], "version": "0.1.0", "writtenAt": "2026-01-01T00:00:00Z", "totals": { "operations": 1, "parked": 5, "agents": 7, "lagging": 2, "rejecting": 1 }, "operations": [reported] }),
         ),
     ]
 }

@@ -155,7 +155,7 @@ async fn each_state_is_an_event_and_the_head_is_that_of_a_stream() {
     assert!(head.contains("\r\ncontent-type: application/x-ndjson\r\n"), "{head}");
     assert_eq!(lines.line().await, format!("{{\"type\":\"state\",\"id\":\"{}\",\"model\":{MODEL}}}\n", id(7, MODEL)));
     rig.parked(2).await;
-    assert_eq!([rig.metric("tidewait_streams")], [[1.0, 1.0]]);
+    assert_eq!([rig.metric("tidewait_streams")], [[1.0, 1.0, 0.0]]);
     for (version, json) in [(8, "1"), (9, "{\"a\":\"b\\nc\"}"), (10, "[]")] {
         rig.publish(version, json).await;
         assert_eq!(stream.next().await, event(version, json));
@@ -167,7 +167,7 @@ async fn each_state_is_an_event_and_the_head_is_that_of_a_stream() {
     drop((stream, lines));
     rig.parked(0).await;
     rig.is_empty();
-    assert_eq!([rig.metric("tidewait_streams")], [[0.0, 0.0]]);
+    assert_eq!([rig.metric("tidewait_streams")], [[0.0, 0.0, 0.0]]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -464,7 +464,7 @@ async fn streams_of_http2_are_the_same() {
         assert!(begun.elapsed() <= Duration::from_secs(60), "their life is over");
     }
     rig.is_empty();
-    assert_eq!([rig.metric("tidewait_streams")], [[0.0, 0.0]]);
+    assert_eq!([rig.metric("tidewait_streams")], [[0.0, 0.0, 0.0]]);
     let (mut client, mut connection) = http2(&mut rig).await;
     let stalled = open(&mut client, "").await;
     // More than hyper takes before anybody reads.

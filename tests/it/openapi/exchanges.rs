@@ -43,6 +43,7 @@ fn answered_by(kind: Kind) -> Vec<&'static str> {
         // Of describe, of topics, of connections, and of what is hardly HTTP.
         Kind::SelectionNotOffered
         | Kind::PublishRate
+        | Kind::KeyUnderWay
         | Kind::HistoryGone
         | Kind::ForeignOrigin
         | Kind::UnsupportedMediaType

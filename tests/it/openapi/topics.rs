@@ -13,12 +13,13 @@ const READS: &[&str] = &["readTopic", "lookAtTopic"];
 const PUBLISH: &[&str] = &["publish"];
 
 /// The kinds of problem that a topic can answer, and which of its operations. Of other methods there is 405.
-const ANSWERED: [(Kind, &[&str]); 13] = [
+const ANSWERED: [(Kind, &[&str]); 16] = [
     (Kind::Unauthorized, ALL),
     (Kind::Forbidden, ALL),
     (Kind::TooManyBadCredentials, ALL),
     (Kind::AccessUnknown, ALL),
     (Kind::BadParameter, &["readTopic", "lookAtTopic", "publish"]),
+    (Kind::NotFound, &["readTopic", "lookAtTopic", "publish"]),
     (Kind::HistoryGone, READS),
     (Kind::Overloaded, &["readTopic"]),
     (Kind::MalformedRequest, PUBLISH),
@@ -26,6 +27,8 @@ const ANSWERED: [(Kind, &[&str]); 13] = [
     (Kind::BodyTooLarge, PUBLISH),
     (Kind::UnsupportedMediaType, PUBLISH),
     (Kind::KeyReused, PUBLISH),
+    (Kind::KeyUnderWay, PUBLISH),
+    (Kind::NotStored, PUBLISH),
     (Kind::PublishRate, PUBLISH),
 ];
 

@@ -68,7 +68,7 @@ async fn what_cannot_be_published_is_refused_with_what_to_do() {
             &[TEXT, foreign],
             "hello",
             403,
-            "a page of \\\"http://evil.example\\\" may not publish where Host is",
+            "a page of \\\"http://evil.example\\\" may not do this where Host is",
         ),
         ("POST", "/chat", &[TEXT, ("Cookie", "a=b")], "hello", 403, "needs an Idempotency-Key"),
         ("POST", "/chat?name=a%0ab", &[TEXT], "hello", 400, "and no control characters"),

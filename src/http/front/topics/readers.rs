@@ -1,7 +1,7 @@
 //! The readers of an event loop that wait, by topic, and what was written last.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::Arc;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
@@ -20,7 +20,7 @@ pub(in crate::http::front) struct Readers {
     /// Those whose topic has changed.
     pub(super) due: VecDeque<Vec<ClientRef>>,
     /// The topics whose changes are left in the mailbox.
-    followed: HashSet<ViewId>,
+    followed: HashMap<ViewId, Weak<Topic>>,
     pub(super) kept: Kept,
     part: Option<WrittenPart>,
     pub(super) page: Option<WrittenPage>,
@@ -51,9 +51,14 @@ impl Readers {
     }
 
     /// From now on the changes of this topic are left in the mailbox. To be called before a reader looks at it.
-    pub(super) fn follow(&mut self, topic: &Topic, mailbox: &Arc<Mailbox>) {
-        if self.followed.insert(topic.id()) {
-            topic.follow(mailbox);
+    pub(super) fn follow(&mut self, topic: &Arc<Topic>, mailbox: &Arc<Mailbox>) {
+        if self.followed.contains_key(&topic.id()) {
+            return;
+        }
+        topic.follow(mailbox);
+        // One that has ended meanwhile says so no more.
+        if !topic.has_ended() {
+            self.followed.insert(topic.id(), Arc::downgrade(topic));
         }
     }
 
@@ -61,8 +66,15 @@ impl Readers {
     pub(in crate::http::front) fn on_change(&mut self, change: &Change) {
         match &change.what {
             What::Touched { whole, .. } => self.due.extend(self.waiting.remove(whole)),
-            What::Many => self.due.extend(self.waiting.drain().map(|(_, readers)| readers)),
-            What::Version(_) | What::Ended(_) | What::Told { .. } => {}
+            What::Ended(whole) => {
+                self.followed.remove(whole);
+                self.due.extend(self.waiting.remove(whole));
+            }
+            What::Many => {
+                self.followed.retain(|_, topic| topic.upgrade().is_some_and(|topic| !topic.has_ended()));
+                self.due.extend(self.waiting.drain().map(|(_, readers)| readers));
+            }
+            What::Version(_) | What::Told { .. } => {}
         }
     }
 
@@ -80,7 +92,11 @@ impl Readers {
             return None;
         }
         list.swap_remove(place);
-        list.get(place).copied()
+        let moved = list.get(place).copied();
+        if list.is_empty() && topic.has_ended() {
+            self.waiting.remove(&topic.id());
+        }
+        moved
     }
 
     pub(super) fn written(&mut self, bytes: &Bytes, is_last: bool) -> Arc<Written> {
@@ -97,4 +113,60 @@ impl Readers {
 /// Whether these are the same bytes in memory.
 pub(super) fn is_same(one: &Bytes, other: &Bytes) -> bool {
     one.as_ptr() == other.as_ptr() && one.len() == other.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Poll, Waker};
+
+    use prometheus::Registry;
+
+    use super::*;
+    use crate::bounds::CHANGES;
+    use crate::config;
+    use crate::topic::backend::Backend;
+    use crate::topic::id::Epoch;
+    use crate::topic::metrics::Families;
+
+    /// Takes the changes that are left, and looks at all who are due.
+    fn told(readers: &mut Readers, mailbox: &Mailbox) -> usize {
+        let mut changes = Vec::new();
+        if let Poll::Ready(()) = mailbox.poll_take(&Context::from_waker(Waker::noop()), &mut changes) {
+            for change in &changes {
+                readers.on_change(change);
+            }
+        }
+        readers.due.drain(..).map(|list| list.len()).sum()
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "where the clock of a test begins")]
+    fn topics_that_come_and_go_leave_nothing_behind() {
+        let families = Families::register(&Registry::new()).expect("new names");
+        let (mut readers, mailbox) = (Readers::default(), Arc::new(Mailbox::default()));
+        let client = ClientRef { key: 1, serial: 1 };
+        // So many that their changes are not told apart, at the second round.
+        for (rounds, at_once) in [(3, 1), (1, 2 * CHANGES)] {
+            for _ in 0..rounds {
+                let new = || {
+                    let (metrics, now) = (families.of("chat"), std::time::Instant::now());
+                    Topic::new(config::Topic::example("chat"), Epoch::of(1).at(0), Backend::Memory, metrics, now)
+                };
+                let topics: Vec<_> = std::iter::repeat_with(new).take(at_once).collect();
+                for topic in &topics {
+                    readers.follow(topic, &mailbox);
+                    readers.wait(topic, client);
+                }
+                for topic in &topics {
+                    topic.end();
+                }
+                assert_eq!(told(&mut readers, &mailbox), at_once, "each reader is told");
+                // Who finds it later, or is told slowly.
+                readers.follow(&topics[0], &mailbox);
+                let place = readers.wait(&topics[0], client);
+                assert_eq!(readers.leave(&topics[0], client, place), None);
+                assert_eq!((readers.followed.len(), readers.waiting.len()), (0, 0));
+            }
+        }
+    }
 }

@@ -1,10 +1,9 @@
-//! The connection of a process to its NATS servers: one for all exchanges.
+//! The connection of a process to its NATS servers: one for all that is kept there.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{Client, ConnectOptions, Event};
-
 use tokio::sync::watch;
 
 use crate::bounds::{EXCHANGE_NATS, EXCHANGE_NATS_LOG};
@@ -32,7 +31,7 @@ pub struct Connection {
     pub client: Client,
     /// How often it was made.
     pub made: watch::Receiver<u64>,
-    /// On how many servers each request is kept.
+    /// On how many servers each request and each message is kept.
     pub copies: usize,
 }
 
@@ -83,5 +82,32 @@ fn tell(event: &Event, lines: &Seldom, servers: &str) {
         Event::LameDuckMode | Event::Draining | Event::Closed | Event::SlowConsumer(_) => {
             tracing::debug!(%event, "NATS");
         }
+    }
+}
+
+/// An error of NATS.
+pub type NatsFailure = Box<dyn std::error::Error + Send + Sync>;
+
+/// What a message has beside its payload.
+const AROUND: usize = 4096;
+
+/// How many bytes a message may have, as the server says.
+#[must_use]
+pub fn room(client: &Client) -> usize {
+    client.server_info().max_payload.saturating_sub(AROUND).max(AROUND)
+}
+
+/// How an exchange or a topic is called in names of NATS: those of object stores have letters, digits, `-` and `_` alone.
+#[must_use]
+pub fn plain(name: &str) -> String {
+    name.replace('_', "__").replace('.', "_d")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn two_exchanges_have_two_names() {
+        let names = ["work", "a.b", "a_b", "a_.b", "a._b", "a_db"].map(super::plain);
+        assert_eq!(names, ["work", "a_db", "a__b", "a___db", "a_d__b", "a__db"]);
     }
 }
