@@ -13,7 +13,7 @@ pub const WEBSOCKET_AROUND: usize = 4 * 1024;
 /// Messages of a client in a second that publish nothing; beyond, 1008.
 pub const WEBSOCKET_RATE: u32 = 10;
 /// Bytes that a connection has room for before a message is there.
-pub const WEBSOCKET_READ: usize = 512;
+pub const WEBSOCKET_READ: usize = 256;
 /// Bytes of pongs that wait for room; beyond, nothing more is read from their client.
 pub const WEBSOCKET_PONGS: usize = 4 * 1024;
 /// A client is sent a ping after this, shortened at random by a tenth at most.

@@ -9,7 +9,6 @@
 //! ```
 //! A connection is one task. The source is a [`topic`] or an operation; [`socket`] has the bytes, [`session`] the times.
 
-use futures::future::BoxFuture;
 use http::request::Parts;
 use http::{Response, Version};
 use hyper::upgrade::OnUpgrade;
@@ -115,13 +114,11 @@ impl Opening {
             return handshake::refused(&Problem::new(Kind::UpgradeRequired, detail), self.version);
         };
         let (cut, place) = (cut.clone(), connection.take_place());
-        // Boxed: until then the task is small.
-        let serve = move |upgraded| -> BoxFuture<'static, ()> {
-            Box::pin(async move { session::serve(TokioIo::new(upgraded), source, most, &cut).await })
-        };
+        // Boxed: what is passed on by value has its room in each future on the way.
+        let source = Box::new(source);
         sockets.spawn(async move {
             match upgrade.await {
-                Ok(upgraded) => serve(upgraded).await,
+                Ok(upgraded) => Box::pin(session::serve(TokioIo::new(upgraded), source, most, cut)).await,
                 Err(error) => tracing::debug!(%error, "a client left before its connection became one of WebSocket"),
             }
             drop(place);

@@ -121,6 +121,12 @@ impl<C> Parked<C> {
         }
     }
 
+    /// None yet, and never more than one.
+    #[must_use]
+    pub fn of_one(mailbox: Arc<Mailbox>, phase: stop::Phase, now: Instant) -> Self {
+        Self { polls: Slab::with_capacity(1), lists: Slab::with_capacity(1), ..Self::new(mailbox, phase, now) }
+    }
+
     /// From now on the changes of this operation are left in the mailbox. To be called before a poll is compared with the
     /// current state: then a change that the comparison has missed is still to come.
     pub fn follow(&mut self, subscription: &Subscription) {

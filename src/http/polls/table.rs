@@ -33,6 +33,11 @@ impl<W> Polls<W> {
         if held.is_zero() { fan_out } else { fan_out.or_else(|| self.parked.fan_out()) }
     }
 
+    /// Keeps nothing for others who may be told the same.
+    pub(in crate::http) fn release_kept(&mut self) {
+        self.events.release();
+    }
+
     /// The process drains, or closes.
     pub(in crate::http) fn on_phase(&mut self, phase: stop::Phase) {
         self.parked.on_phase(phase);

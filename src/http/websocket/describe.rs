@@ -62,6 +62,7 @@ pub(in crate::http) struct OperationSource {
 
 /// What is needed to take what the client says of states.
 struct Acknowledges {
+    /// None: nobody knows whose words they are.
     asking: Option<Asking>,
     agent: Option<String>,
     /// What it has said last, as its agent's entry knows it.
@@ -91,7 +92,7 @@ impl OperationSource {
             phase,
             withdrawn: withdrawals.count(),
             withdrawals,
-            polls: Polls::new(Parked::new(Arc::clone(&mailbox), phase, now)),
+            polls: Polls::new(Parked::of_one(Arc::clone(&mailbox), phase, now)),
             mailbox,
             waits: None,
             stream: None,
@@ -108,7 +109,8 @@ impl OperationSource {
         source.acknowledges.agent = crate::describe::request::agent(&parts.headers).ok().flatten();
         let caller = admitted.caller.clone();
         source.admitted(CLIENT, parts, Arc::clone(operation), admitted);
-        let request = source.stream.as_ref().map(|stream| stream.request());
+        let is_known = source.acknowledges.agent.is_some() || caller.identity().is_some();
+        let request = source.stream.as_ref().filter(|_| is_known).map(|stream| stream.request());
         source.acknowledges.asking = request.and_then(|request| {
             let request = PollRequest { stream: None, hold: std::time::Duration::ZERO, ..(*request).clone() };
             Asking::new(Arc::clone(operation), Arc::new(request), caller).ok()
@@ -155,6 +157,8 @@ impl Source for OperationSource {
             if is_busy || !self.said.is_empty() || self.goes_on {
                 continue;
             }
+            // The client waits, perhaps for long.
+            self.polls.release_kept();
             let deadline = self.polls.parked.deadline();
             let mut changes = Vec::new();
             tokio::select! {
@@ -208,11 +212,9 @@ impl Acknowledges {
         let state = |name: &str, text: &str| {
             Since::parse(text).ok_or_else(|| wrong(format!("{name} is {text:.128?}, which is no id of a state")))
         };
-        let Some(asking) = &self.asking else { return Ok(()) };
-        if self.agent.is_none() && asking.caller.identity().is_none() {
-            let reason = "who says this is not known: send an Agent-Id with the request, or a credential";
-            return Err(wrong(reason.to_owned()));
-        }
+        let asking = self.asking.as_ref().ok_or_else(|| {
+            wrong("who says this is not known: send an Agent-Id with the request, or a credential".to_owned())
+        })?;
         let held = |held: Option<String>| held.map(|held| state("held", &held)).transpose();
         let (mut rejected, mut applying, mut reason) = (None, None, None);
         let since = match message {
@@ -346,6 +348,14 @@ impl Owner for OperationSource {
 
     fn find_out(&mut self, task: impl Future<Output = Found> + Send + 'static) {
         self.finding = Some(Box::pin(task));
+    }
+}
+
+impl Drop for OperationSource {
+    fn drop(&mut self) {
+        if let Some(Waits::Parked(parked)) = self.waits.take() {
+            self.polls.parked.abandon(parked);
+        }
     }
 }
 

@@ -63,13 +63,13 @@ enum End {
 }
 
 /// Serves a connection whose messages may have so many bytes, to its end.
-pub(super) async fn serve<S, T>(io: S, mut source: T, most: usize, cut: &IntCounter)
+pub(super) async fn serve<S, T>(io: S, mut source: Box<T>, most: usize, cut: IntCounter)
 where
     S: AsyncRead + AsyncWrite + Unpin,
     T: Source,
 {
     let mut socket = Socket::new(io, most);
-    let end = run(&mut socket, &mut source).await;
+    let end = run(&mut socket, &mut *source).await;
     drop(source);
     match end {
         End::Cut => cut.inc(),

@@ -49,7 +49,9 @@ async fn a_topic_comes_changes_and_goes_by_kubectl_alone() {
     serves(&server, "/chat", 404).await;
     // One stays to the end: that there is none is believed only once a list has confirmed it.
     apply(plane, &topic(&namespace, "other", &json!({ "path": "/other" }))).await;
-    apply(plane, &topic(&namespace, "chat", &json!({ "path": "/chat" }))).await;
+    // So fast that what was published says nothing of how fast one may publish later.
+    let fast = json!({ "path": "/chat", "publishRate": { "perSecond": 100_000 } });
+    apply(plane, &topic(&namespace, "chat", &fast)).await;
     serves(&server, "/chat", 200).await;
     say(&server, "/chat", "one").await;
     let last = say(&server, "/chat", "two").await;

@@ -45,6 +45,11 @@ impl<W> Events<W> {
         self.requests.clear();
     }
 
+    /// The same, and gives the room back: who has one client shares nothing.
+    pub(in crate::http) fn release(&mut self) {
+        *self = Self::default();
+    }
+
     pub(super) fn kept(&self, form: Form, served: &Arc<Served>, wanted: Wanted) -> Option<(Arc<W>, Payload)> {
         let is_it = |kept: &&Kept<W>| kept.form == form && Arc::ptr_eq(&kept.served, served) && kept.wanted == wanted;
         self.kept.iter().find(is_it).map(|kept| (Arc::clone(&kept.written), kept.payload.clone()))

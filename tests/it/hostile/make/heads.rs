@@ -229,9 +229,9 @@ fn upgrades(book: &mut Book) {
         let other = raw("Connection: upgrade\r\nUpgrade: frobnicate/7\r\n");
         book.add(&format!("upgrade-unknown-{name}"), &format!("{status} open"), other);
     }
-    let websocket = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+    let websocket = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 8\r\n\
         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
-    book.add("upgrade-websocket", "200 open", get("/describe", websocket));
+    book.add("upgrade-websocket", "426 open", get("/describe", websocket));
     for (name, fields) in [
         ("names-a-field", "Connection: X-Auth\r\nX-Auth: 1\r\n"),
         ("names-host", "Connection: host\r\n"),
