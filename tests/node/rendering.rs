@@ -496,6 +496,7 @@ fn changes() -> Vec<(&'static str, Value, &'static str)> {
         ("prometheusRule.labels", json!({"a": "b"}), everything),
         ("prometheusRule.queuedSeconds", json!(7), everything),
         ("exchanges", json!([{"path": "/other"}]), everything),
+        ("topics", json!([{"path": "/chat"}]), everything),
         ("nats.servers", json!(["nats://other:4222"]), everything),
         ("nats.credentials.secretName", json!("other"), access),
         ("nats.credentials.key", json!("other"), everything),
