@@ -120,6 +120,9 @@ impl Output {
     fn clean(&self, start: Start) {
         if let Some(tree) = self.tree() {
             tree.remove_leftovers();
+            if start == Start::Settled {
+                let _ = tree.prune();
+            }
         }
         for entry in self.entries().unwrap_or_default() {
             entry.remove_leftovers();

@@ -449,6 +449,32 @@ fn old_trees_go_and_what_is_not_ours_stays() {
     assert!(folder.path().join("victim").exists() && tree.join("current").is_symlink());
 }
 
+/// The next process may have nothing to publish, so that it is the start which removes what is in nobody's use.
+#[test]
+fn a_kill_while_old_trees_go_leaves_nothing_behind_the_next_start() {
+    let models = ["e.1.a", "e.2.b", "e.3.c"].map(|id| Model::new(id, r#"{"a":{},"b":""}"#));
+    for killed_at in 0.. {
+        let folder = faults::folder();
+        let output = open(folder.path(), Kind::Tree, Start::Settled);
+        publish(&output, &models[0]);
+        publish(&output, &models[1]);
+        output.settle().expect("there is room");
+        publish(&output, &models[2]);
+        let kill = faults::kill_at(killed_at);
+        let result = output.settle();
+        let was_killed = kill.end();
+        assert_eq!(result.is_err(), was_killed, "{result:?}");
+        open(folder.path(), Kind::Tree, Start::Settled);
+        assert_eq!(leftovers(folder.path()), Vec::<String>::new(), "killed at {killed_at}");
+        let left = models.each_ref().map(|model| folder.path().join("tree").join(model.id).exists());
+        assert_eq!(left, [false, true, true], "killed at {killed_at}");
+        if !was_killed {
+            assert!(killed_at > 4);
+            break;
+        }
+    }
+}
+
 #[test]
 fn of_several_files_those_are_put_back_that_were_replaced() {
     let (one, two) = models();

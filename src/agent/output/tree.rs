@@ -26,6 +26,8 @@ const NEW: &str = ".tidewait-new";
 const OLD: &str = ".tidewait-old";
 /// The names of the trees that were made here, oldest first, each on a line: nothing else is ever removed.
 const MADE: &str = ".tidewait-trees";
+/// Beside it, while it is written anew.
+const MADE_NEW: &str = ".tidewait-trees.tmp";
 /// Bytes of a tree's name.
 const NAME_BYTES: usize = 200;
 /// What an id of ours has, which is not escaped.
@@ -69,6 +71,7 @@ impl<'s> Tree<'s> {
         for name in [NEW, OLD] {
             let _ = files::remove_folder(&self.folder.join(name));
         }
+        let _ = files::remove(&self.folder.join(MADE_NEW));
     }
 
     /// Creates the folder where it is missing.
@@ -153,7 +156,7 @@ impl<'s> Tree<'s> {
     fn write_made(&self, names: &[String]) -> Result<(), FileError> {
         let path = self.folder.join(MADE);
         let text: Vec<String> = names.iter().map(|name| name.clone() + "\n").collect();
-        files::replace(&path, &self.folder.join(format!("{MADE}.tmp")), &[text.concat().as_bytes()])
+        files::replace(&path, &self.folder.join(MADE_NEW), &[text.concat().as_bytes()])
     }
 
     fn note(&self, name: &str) -> Result<(), FileError> {
