@@ -190,6 +190,8 @@ pub const STREAM_SAME: Duration = Duration::from_secs(30);
 pub const STREAM_AGE: Duration = Duration::from_secs(60);
 /// The life of a stream whose client asks for none.
 pub const STREAM_LIFE: Duration = Duration::from_secs(600);
+/// How long a browser remembers what a page may send (Fetch, section 3.3.3).
+pub const PREFLIGHT_AGE: Duration = Duration::from_secs(600);
 /// The longest life of a stream.
 pub const STREAM_LIFE_MAX: Duration = Duration::from_secs(3600);
 /// Bytes of a request body that has no use, which are read and dropped so that the connection can go on; with more of them

@@ -41,7 +41,7 @@ pub use exchange::{
 pub use problem::{Problem, Problems};
 pub use resolve::custom::{Grants, custom, custom_exchange, custom_topic};
 pub use source::{Objects, Refresh, Source};
-pub use topic::{PublishRate, Topic, TopicHistory};
+pub use topic::{Presence, PublishRate, Topic, TopicHistory};
 
 pub(crate) use value::brief;
 pub use value::{FormatName, log_level};

@@ -181,6 +181,7 @@ impl Router {
         let (progress, record) = begun.map(|begun| (begun.progress, begun.record)).unzip();
         let record = record.unwrap_or_else(|| self.record(&parts, &connection.client));
         let http2 = parts.version == Version::HTTP_2;
+        let page = self.origins().listed(&parts.headers);
         let (route, mut response, held) = match progress {
             Some(progress) => self.exchange(progress, parts, body, connection).await,
             None => self.route(parts, body, connection).await,
@@ -192,6 +193,12 @@ impl Router {
             && closes_after(self.stop.phase(), route, connection.is_half_closed(), connection.is_last())
         {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        // What the app and workers let pages read is theirs to say.
+        if matches!(route, Route::Describe | Route::Topic) {
+            for (name, value) in self.origins().fields(page) {
+                response.headers_mut().append(name, value.clone());
+            }
         }
         let outcome = Outcome { route, status: response.status(), bytes: response.body().length(), held };
         self.answered(record, &outcome);
@@ -229,6 +236,11 @@ impl Router {
     fn unknown(&self) -> Option<&'static str> {
         let others = || self.exchanges.registry().unknown().or_else(|| self.topics.registry().unknown());
         self.operations.unknown().or_else(others)
+    }
+
+    /// The origins whose pages may read what they are answered.
+    fn origins(&self) -> &origin::Origins {
+        &self.topics.origins
     }
 
     /// Whether requests are logged.

@@ -28,6 +28,8 @@ pub mod message;
 pub mod metrics;
 pub mod nats;
 mod pace;
+pub mod presence;
+mod present;
 pub mod reader;
 pub mod registry;
 pub mod request;
@@ -40,6 +42,7 @@ use id::{Epoch, MessageId};
 use kept::{Page, Part};
 use metrics::Metrics;
 use pace::Pace;
+use present::Presence;
 use request::Poll;
 
 /// A topic: the one owner of its messages.
@@ -62,6 +65,7 @@ pub struct Topic {
     /// Tells tasks that read.
     changed: watch::Sender<u64>,
     parking: Arc<Parking>,
+    presence: Presence,
     metrics: Metrics,
 }
 
@@ -83,6 +87,7 @@ impl Topic {
             announcer: Announcer::new(),
             changed: watch::Sender::new(0),
             parking: Arc::new(Parking::new(TOPIC_READERS, metrics.readers.clone())),
+            presence: Presence::new(now),
             metrics,
         })
     }

@@ -103,6 +103,10 @@ fn messages(topic: &Topic) -> Value {
         "messages": extent.messages,
         "bytes": extent.bytes,
         "readers": topic.readers(),
+        "presence": topic.present().map(|present| json!({
+            "readers": present.readers,
+            "names": present.names.iter().map(|name| escape(name)).collect::<Vec<_>>(),
+        })),
     })
 }
 

@@ -8,14 +8,14 @@ use jiff::Timestamp;
 use prometheus::Registry;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::task::TaskTracker;
 
 use super::AppError;
-use crate::bounds::STATE_ANSWER;
+use crate::bounds::{STATE_ANSWER, TOPIC_PRESENCE_LOOK};
 use crate::config::{self, Config};
 use crate::exchange::random;
-use crate::lifecycle::tasks::Tasks;
+use crate::lifecycle::tasks::{TaskResult, Tasks};
 use crate::lifecycle::wanted::Wanted;
 use crate::nats::Connection;
 use crate::topic::Topic;
@@ -43,7 +43,20 @@ pub(super) async fn start(
     topics.reconcile(&config.topics).await.map_err(AppError::Topic)?;
     let table = topics.registry();
     tasks.spawn("topics", topics.run(wants));
+    tasks.spawn("presence", look_who_reads(Arc::clone(&table)));
     Ok((table, wanted))
+}
+
+/// Tells readers of topics who reads, without end.
+async fn look_who_reads(topics: Arc<TopicRegistry>) -> TaskResult {
+    let mut looks = interval(TOPIC_PRESENCE_LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let now = looks.tick().await.into_std();
+        for topic in topics.all() {
+            topic.look_who_reads(now);
+        }
+    }
 }
 
 /// Where topics have their messages.

@@ -56,3 +56,15 @@ pub const TOPIC_NATS_BATCH: usize = 128;
 pub const TOPIC_NATS_AROUND: usize = 512;
 /// Lines of the log about one topic in such a time that NATS does not store.
 pub const TOPIC_NATS_LOG: (u32, Duration) = (2, Duration::from_secs(60));
+/// How long a client counts among those that read after its last poll was answered.
+pub const TOPIC_AWAY: Duration = Duration::from_secs(10);
+/// How often it is looked who reads a topic: readers are told of it that often at most.
+pub const TOPIC_PRESENCE_LOOK: Duration = Duration::from_secs(1);
+/// Names of readers of one topic that are known and told.
+pub const TOPIC_PRESENCE_NAMES: usize = 200;
+/// Other replicas of which it is known who reads there.
+pub const TOPIC_PRESENCE_REPLICAS: usize = 256;
+/// How often a replica says to others who reads there, if nothing changes.
+pub const TOPIC_PRESENCE_SAID: Duration = Duration::from_secs(10);
+/// How long what a replica has said of its readers counts.
+pub const TOPIC_PRESENCE_HEARD: Duration = Duration::from_secs(30);

@@ -108,7 +108,7 @@ pub struct Options {
     /// Take credentials over connections that others can read: not encrypted, and from another host
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = TRAFFIC)]
     pub allow_clear_credentials: Option<String>,
-    /// Origins (scheme, host and perhaps a port) whose pages may publish to topics and open connections of WebSocket beside those of the server's own
+    /// Origins (scheme, host and perhaps a port) whose pages may read, publish to topics and open connections of WebSocket beside those of the server's own
     #[arg(long, value_name = "ORIGIN[,ORIGIN]", value_delimiter = ',', help_heading = TRAFFIC)]
     pub access_origins: Vec<String>,
     /// Pass credentials on to the app; without it, they are taken out of its requests where clients are asked for them

@@ -21,6 +21,35 @@ pub struct Topic {
     pub rate: PublishRate,
     /// Where its messages are.
     pub backend: Backend,
+    /// Whether readers are told who reads.
+    pub presence: Presence,
+}
+
+/// Whether readers are told who reads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Presence {
+    /// They are not.
+    Off,
+    /// How many do.
+    #[default]
+    Count,
+    /// That, and the names of those that have one.
+    Named,
+}
+
+impl Presence {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Off, Self::Count, Self::Named];
+
+    /// As settings name it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Count => "count",
+            Self::Named => "named",
+        }
+    }
 }
 
 /// Bounds of the messages that are kept.
@@ -55,6 +84,7 @@ impl Topic {
             dedupe: Duration::from_mins(2),
             rate: PublishRate { per_second: 20, burst: 50 },
             backend: Backend::Memory,
+            presence: Presence::Count,
         }
     }
 }

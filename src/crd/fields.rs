@@ -108,6 +108,7 @@ fields! {
     share => json_schema!({ "type": "string", "enum": ["none", "identicalGets"] });
     transport => json_schema!({ "type": "string", "enum": ["claims", "http1", "http2"] });
     backend => json_schema!({ "type": "string", "enum": ["memory", "nats"] });
+    presence => json_schema!({ "type": "string", "enum": ["off", "count", "named"] });
     no_worker => json_schema!({ "type": "string", "enum": ["wait", "refuse"] });
     operator => json_schema!({ "type": "string", "enum": ["In", "NotIn", "Exists", "DoesNotExist"] });
 }

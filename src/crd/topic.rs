@@ -70,6 +70,11 @@ pub struct TopicSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "fields::backend")]
     pub backend: Option<String>,
+    /// Whether streams that ask for it (presence=1) are told who reads the topic: off, count (how many) or named (also the names of
+    /// those that have one). Default: count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "fields::presence")]
+    pub presence: Option<String>,
 }
 
 /// Which messages are kept: as many as all three allow, the newest.

@@ -1,22 +1,74 @@
-//! PURE. Whether a page may publish, or open a connection of WebSocket: a browser sends any page's requests, and the cookies of the
-//! origin along.
+//! PURE. What pages may do: a browser sends any page's requests, and the cookies of the server's origin along, and lets a page of
+//! another origin read an answer only if that says so (Fetch, section 3.3: CORS).
+
+use std::num::NonZeroU16;
+use std::sync::Arc;
 
 use http::request::Parts;
-use http::{HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
-use crate::describe::Problem;
+use crate::bounds::PREFLIGHT_AGE;
 use crate::describe::problem::Kind;
+use crate::describe::{Answer, Problem};
 use crate::protocol::fields::IDEMPOTENCY_KEY;
 
-/// Pages of which origins may do more than read: those of the server's own, and these.
+/// The fields that a page may read of an answer, beside those that browsers show it anyway.
+const EXPOSED: &str = "Delta-Base, ETag, Idempotency-Replayed, Link, Location, Preference-Applied, Reconnect-Within, Retry-After, \
+                       State-Age, State-Digest, State-Id, Topic-First, Topic-Last, WWW-Authenticate";
+
+/// Pages of which origins may do more than read: those of the server's own, and these, which may read what is answered to them.
 #[derive(Debug, Clone, Default)]
-pub struct Origins(Box<[String]>);
+pub struct Origins(Arc<[Origin]>);
+
+#[derive(Debug)]
+struct Origin {
+    text: String,
+    /// What an answer to a page of it has.
+    fields: [(HeaderName, HeaderValue); 4],
+}
+
+/// An origin that is listed, by its place in the list, from one on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Listed(NonZeroU16);
 
 impl Origins {
     /// Those that are listed, each a scheme, a host and perhaps a port.
     #[must_use]
     pub fn new(listed: &[String]) -> Self {
-        Self(listed.iter().map(|origin| origin.to_ascii_lowercase()).collect())
+        Self(listed.iter().filter_map(|origin| Origin::new(origin.to_ascii_lowercase())).collect())
+    }
+
+    /// The listed origin of the page that has sent a request; none: no page has, or one of another origin.
+    pub(super) fn listed(&self, fields: &HeaderMap) -> Option<Listed> {
+        let origin = fields.get(header::ORIGIN).filter(|_| !self.0.is_empty())?;
+        self.find(&origin.to_str().ok()?.to_ascii_lowercase())
+    }
+
+    fn find(&self, origin: &str) -> Option<Listed> {
+        let at = self.0.iter().position(|listed| listed.text == origin)?;
+        u16::try_from(at + 1).ok().and_then(NonZeroU16::new).map(Listed)
+    }
+
+    /// The fields that let a page of this origin read an answer.
+    pub(super) fn fields(&self, listed: Option<Listed>) -> &[(HeaderName, HeaderValue)] {
+        let at = listed.map(|Listed(at)| usize::from(at.get()) - 1);
+        at.and_then(|at| self.0.get(at)).map_or(&[], |origin| &origin.fields)
+    }
+
+    /// The answer to a browser that asks, before it sends it, whether a page of a listed origin may send a request with one of these
+    /// methods (Fetch, section 3.3.2); none: that is not asked. It comes without credentials, so it is answered to anybody.
+    pub(super) fn preflight(&self, parts: &Parts, methods: &'static str) -> Option<Answer> {
+        let asks = parts.method == Method::OPTIONS && parts.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        self.listed(&parts.headers).filter(|_| asks)?;
+        // Beside those that every answer to such a page has.
+        let mut fields = vec![
+            (header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods)),
+            (header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from(PREFLIGHT_AGE.as_secs())),
+        ];
+        // Whatever it is: who is listed may send what any other client may.
+        let asked = parts.headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+        fields.extend(asked.map(|asked| (header::ACCESS_CONTROL_ALLOW_HEADERS, asked)));
+        Some(Answer::other(StatusCode::NO_CONTENT, fields, None))
     }
 
     /// Refuses what a page of another origin has sent.
@@ -25,7 +77,7 @@ impl Origins {
     pub(super) fn check(&self, parts: &Parts) -> Result<(), Problem> {
         let Some(origin) = parts.headers.get(header::ORIGIN) else { return Ok(()) };
         let origin = String::from_utf8_lossy(origin.as_bytes()).into_owned();
-        if self.0.contains(&origin.to_ascii_lowercase()) {
+        if self.find(&origin.to_ascii_lowercase()).is_some() {
             return Ok(());
         }
         let host = parts.headers.get(header::HOST).and_then(|host| HeaderValue::to_str(host).ok());
@@ -52,6 +104,19 @@ impl Origins {
             return Err(Problem::new(Kind::ForeignOrigin, detail));
         }
         Ok(())
+    }
+}
+
+impl Origin {
+    fn new(text: String) -> Option<Self> {
+        let fields = [
+            (header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_str(&text).ok()?),
+            (header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true")),
+            (header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED)),
+            // Answers are not stored, but what is in between may not know that of each.
+            (header::VARY, HeaderValue::from_static("Origin")),
+        ];
+        Some(Self { text, fields })
     }
 }
 

@@ -41,10 +41,31 @@ impl Router {
             return Box::pin(self.exchange(Progress::Judged(asked, judged), parts, body, connection)).await;
         }
         if let Some(topic) = self.topics.get(parts.uri.path()) {
+            if let Some(answer) = self.origins().preflight(&parts, "GET, HEAD, POST") {
+                return self.preflight(Route::Topic, answer, parts, body).await;
+            }
             return Box::pin(self.topic(&topic, parts, body, connection)).await;
         }
         let operation = self.operations.get(parts.uri.path());
+        if operation.is_some()
+            && let Some(answer) = self.origins().preflight(&parts, "GET, HEAD")
+        {
+            return self.preflight(Route::Describe, answer, parts, body).await;
+        }
         self.serve(operation, parts, body, connection).await
+    }
+
+    /// Answers a browser that asks what a page may send.
+    async fn preflight(
+        &self,
+        route: Route,
+        answer: Answer,
+        parts: Parts,
+        body: RequestBody,
+    ) -> (Route, Response<Body>, Duration) {
+        let http2 = parts.version == Version::HTTP_2;
+        let is_read = Box::pin(unwanted::read(body, &parts)).await;
+        (route, ending(response(answer, None), http2 || is_read), Duration::ZERO)
     }
 
     /// Answers a request of an operation, or for the app.
@@ -192,6 +213,7 @@ impl Router {
             }
             let publisher = Publisher::of((&self.topics, topic), &admitted.caller, connection, &parts)?;
             let request = ReadRequest::parse(&parts.method, parts.uri.query(), &parts.headers, true)?;
+            let request = ReadRequest { name: topic::reader(topic, &admitted.caller, &parts)?, ..request };
             Ok((request, admitted.caller, publisher))
         });
         let begun = match begun {

@@ -29,9 +29,11 @@ use crate::lifecycle::stop;
 use crate::topic::Topic;
 use crate::topic::registry::TopicRegistry;
 
+mod by;
 pub mod publish;
 pub mod read;
 
+pub(super) use by::reader;
 pub use read::TopicBody;
 pub(super) use read::refuse;
 

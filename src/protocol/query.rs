@@ -36,6 +36,8 @@ pub const LIMIT: &str = "limit";
 pub const MAX_BYTES: &str = "max-bytes";
 /// Of a topic: `close` where a reader that has missed messages does not go on.
 pub const ON_GAP: &str = "on-gap";
+/// Of a topic: `1` where a stream is told who reads.
+pub const PRESENCE: &str = "presence";
 /// Of a topic: `1` where events carry the whole object of a message.
 pub const ENVELOPE: &str = "envelope";
 /// Of a topic: who publishes, where no credential and no `Agent-Id` says it.

@@ -16,6 +16,7 @@ use futures::future::BoxFuture;
 
 use super::Topic;
 use super::core::{Entry, Published, Refused, Start};
+use super::presence::Summary;
 
 /// Where the messages of a topic are stored.
 #[derive(Debug)]
@@ -41,6 +42,9 @@ pub trait Store: Debug + Send + Sync {
     fn catch_up<'a>(&'a self, _topic: &'a Topic, _start: &'a Start) -> BoxFuture<'a, Result<(), NotCaughtUp>> {
         Box::pin(ready(Ok(())))
     }
+
+    /// Says to other replicas who reads here.
+    fn say_who_reads(&self, _here: Summary) {}
 
     /// Whether it can store anything, as far as is known.
     fn is_up(&self) -> bool {

@@ -7,6 +7,8 @@ use serde::Serialize;
 use super::core::Gap;
 use super::id::MessageId;
 use super::message::Message;
+use super::presence::Summary;
+use crate::bounds::TOPIC_PRESENCE_NAMES;
 use crate::describe::stream::{Form, frame};
 
 /// How a reader is given messages.
@@ -67,6 +69,26 @@ pub(super) fn same(form: Form, id: MessageId, out: &mut Vec<u8>) {
         Form::WebSocket => {
             frame::text(format!("{{\"type\":\"same\",\"id\":\"{id}\"}}").as_bytes(), out);
             Ok(())
+        }
+    };
+}
+
+/// Writes who reads.
+pub(super) fn presence(form: Form, summary: &Summary, with_names: bool, out: &mut Vec<u8>) {
+    let mut data = serde_json::json!({ "readers": summary.readers });
+    if with_names {
+        data["names"] = summary.names.iter().take(TOPIC_PRESENCE_NAMES).map(|name| &**name).collect();
+    }
+    let _ = match form {
+        Form::Events => write!(out, "event: presence\ndata: {data}\n\n"),
+        Form::Lines | Form::WebSocket => {
+            data["type"] = "presence".into();
+            if form == Form::Lines {
+                writeln!(out, "{data}")
+            } else {
+                frame::text(data.to_string().as_bytes(), out);
+                Ok(())
+            }
         }
     };
 }

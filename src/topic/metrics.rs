@@ -37,6 +37,7 @@ pub struct Families {
     kept: IntGaugeVec,
     kept_bytes: IntGaugeVec,
     readers: IntGaugeVec,
+    present: IntGaugeVec,
     streams: IntGaugeVec,
     gaps: IntCounterVec,
     disk_bytes: IntGaugeVec,
@@ -56,6 +57,7 @@ pub struct Metrics {
     pub(super) kept: IntGauge,
     pub(super) kept_bytes: IntGauge,
     pub(super) readers: IntGauge,
+    pub(super) present: IntGauge,
     streams: [IntGauge; FORMS.len()],
     pub(super) gaps: IntCounter,
     pub(super) disk: Disk,
@@ -114,6 +116,11 @@ impl Families {
             kept: gauges("tidewait_topic_messages", "Messages kept", topic)?,
             kept_bytes: gauges("tidewait_topic_bytes", "Bytes of the messages kept, as they are sent", topic)?,
             readers: gauges("tidewait_topic_readers", "Readers that wait: parked polls and streams", topic)?,
+            present: gauges(
+                "tidewait_topic_present",
+                "Clients that read, at all replicas, those included whose last poll was answered a moment ago; 0 where presence is off",
+                topic,
+            )?,
             streams: gauges("tidewait_topic_streams", "Streams that clients read, by form", &["topic", "form"])?,
             backend_up: gauges(
                 "tidewait_topic_backend_up",
@@ -139,7 +146,7 @@ impl Families {
             remove(vec, of);
         }
         remove(&self.disk_seconds, of);
-        for vec in [&self.kept, &self.kept_bytes, &self.readers, &self.disk_bytes, &self.pending] {
+        for vec in [&self.kept, &self.kept_bytes, &self.readers, &self.present, &self.disk_bytes, &self.pending] {
             remove(vec, of);
         }
         for (_, reason) in REASONS {
@@ -162,6 +169,7 @@ impl Families {
             kept: self.kept.with_label_values(of),
             kept_bytes: self.kept_bytes.with_label_values(of),
             readers: self.readers.with_label_values(of),
+            present: self.present.with_label_values(of),
             streams: FORMS.map(|form| self.streams.with_label_values(&[name, form.as_str()])),
             gaps: self.gaps.with_label_values(of),
             disk: Disk {

@@ -23,12 +23,14 @@ use tokio::time::{Instant, timeout_at};
 use super::Topic;
 use super::backend::{NotCaughtUp, NotStored, PublishError, Store};
 use super::core::{Entry, Published, Receipt, Refused, Start};
+use super::presence::Summary;
 use crate::bounds::{TOPIC_NATS, TOPIC_NATS_LOG, TOPIC_NATS_PUBLISHES};
 use crate::config;
 use crate::nats::{Connection, NatsFailure, room};
 use crate::telemetry::seldom::Seldom;
 
 mod catch_up;
+mod presence;
 mod record;
 mod run;
 mod stream;
@@ -61,6 +63,8 @@ struct Inner {
     looks: AtomicU64,
     /// The look that was over last, and what it has shown; none: NATS did not answer.
     looked: watch::Sender<(u64, Option<Standing>)>,
+    /// Who reads here; none: that is not told.
+    here: watch::Sender<Option<Summary>>,
     lines: Seldom,
 }
 
@@ -103,13 +107,14 @@ impl Shared {
             wants_look: Notify::new(),
             looks: AtomicU64::new(0),
             looked: watch::Sender::new((0, None)),
+            here: watch::Sender::new(None),
             lines: Seldom::new(TOPIC_NATS_LOG),
         }))
     }
 
     /// Follows the stream, without end.
     pub async fn run(self, topic: Arc<Topic>) {
-        run::run(&self.0, &topic).await;
+        tokio::join!(run::run(&self.0, &topic), presence::run(&self.0, &topic));
     }
 }
 
@@ -134,6 +139,16 @@ impl Store for Shared {
 
     fn catch_up<'a>(&'a self, topic: &'a Topic, start: &'a Start) -> BoxFuture<'a, Result<(), NotCaughtUp>> {
         Box::pin(self.0.catch_up(topic, start))
+    }
+
+    fn say_who_reads(&self, here: Summary) {
+        self.0.here.send_if_modified(|said| {
+            let is_new = said.as_ref() != Some(&here);
+            if is_new {
+                *said = Some(here);
+            }
+            is_new
+        });
     }
 
     fn is_up(&self) -> bool {

@@ -20,8 +20,11 @@ use super::core::{Gap, Place};
 use super::event::{self, Shape};
 use super::kept::Kept;
 use super::metrics::StreamGuard;
+use super::presence::Kind as ReaderKind;
+use super::present::Present;
 use super::request::{How, Poll, ReadRequest};
 use crate::bounds::{STREAM_LIFE_MAX, STREAM_SILENCE, TOPIC_READERS};
+use crate::config;
 use crate::describe::problem::Kind;
 use crate::describe::request::preference_applied;
 use crate::describe::stream::event::{Event, RETRY, retry, written};
@@ -30,6 +33,7 @@ use crate::describe::{Answer, Problem};
 use crate::hub::ParkPermit;
 use crate::protocol::answer::time_to_reconnect;
 use crate::protocol::fields::{PREFERENCE_APPLIED, TOPIC_FIRST, TOPIC_LAST};
+use crate::protocol::query::PRESENCE;
 use crate::protocol::websocket::CloseCode;
 
 /// A reader.
@@ -50,6 +54,9 @@ pub struct Reader {
     is_parked: bool,
     /// The head of the stream is sent.
     has_begun: bool,
+    /// The number of what it was told last of who reads.
+    told_who_reads: u64,
+    present: Option<Present>,
     _permit: Option<ParkPermit>,
     _stream: Option<StreamGuard>,
 }
@@ -102,6 +109,10 @@ impl Reader {
             let detail = "this replica stops: come back, to another one";
             return Err(Problem::retry(Kind::Overloaded, 1, detail));
         }
+        if request.asks_who_reads && topic.config().presence == config::Presence::Off {
+            let remedy = "this topic does not tell who reads it (presence: off): leave it out";
+            return Err(Problem::parameter(PRESENCE, "1", remedy));
+        }
         let place = topic.start(&request.start, now);
         if let (true, Some(gap)) = (request.closes_on_gap, &place.gap) {
             return Err(history_gone(gap));
@@ -114,6 +125,7 @@ impl Reader {
             }
         };
         let permit = if waits { Some(topic.park().map_err(|()| full(topic))?) } else { None };
+        let present = (!request.head).then(|| present(topic, &request, now));
         Ok(Self {
             topic: Arc::clone(topic),
             place,
@@ -123,6 +135,8 @@ impl Reader {
             silence: silence(&request),
             is_parked: false,
             has_begun: false,
+            told_who_reads: 0,
+            present,
             request,
             _permit: permit,
             _stream: stream,
@@ -156,7 +170,11 @@ impl Reader {
         match &self.request.how {
             How::Poll(poll) => {
                 let poll = *poll;
-                self.poll(&poll, now, kept)
+                let step = self.poll(&poll, now, kept);
+                if let (Step::Tell(_), Some(present)) = (&step, &mut self.present) {
+                    present.answered(now);
+                }
+                step
             }
             How::Stream { asked, .. } if self.request.head => {
                 let answer = Answer::stream(asked.form);
@@ -259,6 +277,11 @@ impl Reader {
         if self.until <= now {
             return Step::Tell(last(Vec::new()));
         }
+        if let Some(shown) = self.request.asks_who_reads.then(|| self.topic.shown_since(self.told_who_reads)).flatten()
+        {
+            (self.told_who_reads, self.told) = (shown.number, now);
+            return Step::Tell(Told::Part(Part { first: None, bytes: shown.event(shape.form), is_last: false }));
+        }
         // Before the look for news, so that the last message is seen.
         let has_ended = self.topic.has_ended();
         if let Some(next) = self.next_part(shape, now, kept) {
@@ -297,6 +320,14 @@ impl Reader {
         self.place.read = part.last;
         Some(Part { first: None, bytes: part.bytes, is_last: false })
     }
+}
+
+/// Counts a reader among those that read the topic.
+fn present(topic: &Arc<Topic>, request: &ReadRequest, now: Instant) -> Present {
+    let has_read = matches!(request.start, super::core::Start::Since(_));
+    let is_stream = matches!(request.how, How::Stream { .. });
+    let kind = if is_stream { ReaderKind::Stream } else { ReaderKind::Poll { has_read } };
+    Present::new(topic, kind, request.name.clone(), is_stream && request.asks_who_reads, now)
 }
 
 /// For how long a stream may say nothing. A connection of WebSocket has pings of its own.

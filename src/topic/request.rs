@@ -9,7 +9,9 @@
 //! | `on-gap=close` | it does not go on where it has missed messages |
 //! | `Accept`, `life`, `ping`, `Prefer: status` | a stream, as one of a describe operation |
 //! | `envelope=1` | events carry whole objects |
+//! | `presence=1` | a stream is told who reads |
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Method, header};
@@ -24,7 +26,7 @@ use crate::describe::request::{envoy_timeout, preferred};
 use crate::describe::stream::{Form, StreamRequest, chosen, last_event};
 use crate::model::{Document, Invalid};
 use crate::protocol::fields::IDEMPOTENCY_KEY;
-use crate::protocol::query::{self, ENVELOPE, FROM, LIMIT, MAX_BYTES, ON_GAP, SINCE, TAIL, WAIT};
+use crate::protocol::query::{self, ENVELOPE, FROM, LIMIT, MAX_BYTES, ON_GAP, PRESENCE, SINCE, TAIL, WAIT};
 
 /// What a reader asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +37,10 @@ pub struct ReadRequest {
     pub closes_on_gap: bool,
     /// Whether the body is left out.
     pub head: bool,
+    /// Whether it is told, as a stream, who reads.
+    pub asks_who_reads: bool,
+    /// How others are told that it reads; none: without a name.
+    pub name: Option<Arc<str>>,
     /// How it reads.
     pub how: How,
 }
@@ -73,6 +79,7 @@ impl ReadRequest {
         let head = *method == Method::HEAD;
         let closes_on_gap = chosen(text, ON_GAP, &[("close", true)])?;
         let envelope = chosen(text, ENVELOPE, &[("1", true), ("0", false)])?;
+        let asks_who_reads = chosen(text, PRESENCE, &[("1", true), ("0", false)])?;
         let since = query::id_of(text, SINCE)?;
         let stream = if may_stream { StreamRequest::parse(fields, text)? } else { None };
         let read = match &stream {
@@ -87,7 +94,7 @@ impl ReadRequest {
             Some((asked, _)) => How::Stream { shape: Shape { form: asked.form, envelope }, asked },
             None => How::Poll(poll(text, fields, head || !matches!(start, Start::Since(_)))?),
         };
-        Ok(Self { start, closes_on_gap, head, how })
+        Ok(Self { start, closes_on_gap, head, asks_who_reads, name: None, how })
     }
 }
 

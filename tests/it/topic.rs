@@ -6,6 +6,8 @@ mod docs; // the lines of docs/topics.md, as they stand
 mod file; // messages that survive a restart
 mod many; // many readers and publishers at once
 mod nats; // replicas that share a topic by NATS
+mod pages; // pages of other origins
+mod presence; // who reads, as readers are told
 mod publish; // what publishers are told
 mod read; // what polls are given
 mod streams; // what streams are told

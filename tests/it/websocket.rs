@@ -24,7 +24,7 @@ const PONG: u8 = 10;
 const FINAL: u8 = 0x80;
 
 /// A client.
-struct WebSocket {
+pub(crate) struct WebSocket {
     stream: TcpStream,
     /// The head of the answer.
     head: String,
@@ -62,7 +62,7 @@ impl WebSocket {
     }
 
     /// Opens a connection.
-    async fn open(address: SocketAddr, target: &str, fields: &str) -> Self {
+    pub(crate) async fn open(address: SocketAddr, target: &str, fields: &str) -> Self {
         let opened = Self::ask(address, target, fields).await;
         assert!(opened.head.starts_with("http/1.1 101 "), "{}", opened.head);
         assert!(opened.head.contains(&format!("sec-websocket-accept: {}", ACCEPT.to_ascii_lowercase())));
@@ -144,7 +144,7 @@ impl WebSocket {
     }
 
     /// The next message, which is JSON.
-    async fn json(&mut self) -> Value {
+    pub(crate) async fn json(&mut self) -> Value {
         let received = self.next().await;
         let Received::Text(text) = &received else { panic!("{received:?}") };
         serde_json::from_str(text).expect("JSON")

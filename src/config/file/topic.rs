@@ -28,4 +28,5 @@ pub(super) const TOPIC: Fields = &[
         ),
     ),
     ("backend", Text("topic.backend")),
+    ("presence", Text("topic.presence")),
 ];

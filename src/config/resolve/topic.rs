@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::exchange::backend;
 use super::{Layer, Reader};
 use crate::config::problem::quote;
-use crate::config::{Exchange, Operation, PublishRate, Topic, TopicHistory, ranges, value};
+use crate::config::{Exchange, Operation, Presence, PublishRate, Topic, TopicHistory, ranges, value};
 
 /// All topics, each with its origin: `flags` has the paths of `--topic`, which come last.
 pub(super) fn topics(
@@ -88,10 +88,16 @@ pub(super) fn topic(reader: &mut Reader<'_>) -> Option<Topic> {
     let of = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     let rate = PublishRate { per_second: of(per_second), burst: of(burst) };
     let backend = reader.optional("topic.backend", backend).unwrap_or_default();
+    let presence = reader.optional("topic.presence", presence).unwrap_or_default();
     let path = path?;
     let last = path.rsplit('/').find(|word| !word.is_empty()).unwrap_or("root");
     let name = name.unwrap_or_else(|| value::name_of_path(&format!("/{last}")));
-    Some(Topic { name, path, history, message_bytes, dedupe, rate, backend })
+    Some(Topic { name, path, history, message_bytes, dedupe, rate, backend, presence })
+}
+
+fn presence(text: &str) -> Result<Presence, String> {
+    let known = Presence::ALL.into_iter().find(|presence| presence.as_str() == text);
+    known.ok_or_else(|| "is none of off, count and named: write one of them".to_owned())
 }
 
 /// One path: nothing stands for others.
@@ -157,10 +163,10 @@ mod tests {
     #[test]
     fn all_fields_of_the_file_are_read() {
         let yaml = "topics: [{name: c, path: /chat, history: {messages: 7, bytes: 2Ki, age: 5m}, messageBytes: 1Ki, dedupe: 9s, \
-                    publishRate: {perSecond: 3, burst: 4}, backend: memory}]";
+                    publishRate: {perSecond: 3, burst: 4}, backend: memory, presence: named}]";
         let one = resolved(&[], yaml).expect("good").remove(0);
         assert_eq!((one.history.messages, one.history.bytes, one.history.age.as_secs()), (7, 2048, 300));
-        assert_eq!((one.message_bytes, one.dedupe.as_secs()), (1024, 9));
+        assert_eq!((one.message_bytes, one.dedupe.as_secs(), one.presence), (1024, 9, crate::config::Presence::Named));
         assert_eq!((&*one.name, one.rate.per_second, one.rate.burst), ("c", 3, 4));
         let small = resolved(&[], "topics: [{path: /a, history: {bytes: 2Ki}}]").expect("good").remove(0);
         assert_eq!(small.message_bytes, 2048, "what nobody chose gives way");
@@ -187,6 +193,11 @@ mod tests {
                 &[],
                 "topics: [{path: /a, history: {bytes: 2Ki}, messageBytes: 4Ki}]",
                 "f: topics[0].messageBytes: \"4Ki\" is more than the whole history has, 2048: lower it, or raise history.bytes",
+            ),
+            (
+                &[],
+                "topics: [{path: /a, presence: all}]",
+                "f: topics[0].presence: \"all\" is none of off, count and named: write one of them",
             ),
             (&[], "topics: [{path: /a, messageBytes: 1Mi}]", "f: topics[0].messageBytes: \"1Mi\""),
             (&[], "topics: [{path: /a, publishRate: {perSecond: 0}}]", "f: topics[0].publishRate.perSecond: \"0\""),

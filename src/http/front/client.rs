@@ -10,6 +10,7 @@ use super::topics::{Reading, TopicRequest};
 use crate::http::Record;
 use crate::http::head::Reader;
 use crate::http::metrics::SlowReader;
+use crate::http::origin::Listed;
 use crate::http::polls::Waits;
 use crate::http::polls::streams::Stream;
 use crate::hub::FanOutGuard;
@@ -54,6 +55,8 @@ pub(super) struct Flags {
     pub(super) awaits_rest: bool,
     /// It is to be looked at again without an event.
     pub(super) again: bool,
+    /// The origin of the page that has sent the request which is being answered, where it is listed.
+    pub(super) page: Option<Listed>,
 }
 
 /// Bytes, and how far they are read.

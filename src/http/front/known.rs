@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::access::Credential;
 use crate::bounds::{HEAD_BYTES, KNOWN_HEADS};
 use crate::describe::PollRequest;
+use crate::http::origin::Listed;
 use crate::operation::Operation;
 
 /// The heads that were read last.
@@ -26,6 +27,8 @@ pub(super) struct KnownHead {
     pub(super) request: Arc<PollRequest>,
     /// The client closes the connection after the answer.
     pub(super) closes: bool,
+    /// The origin of the page that sends it, where it is listed.
+    pub(super) page: Option<Listed>,
     /// The settings by which it was read.
     settings: u64,
 }
@@ -61,11 +64,11 @@ impl KnownHead {
         bytes: &[u8],
         operation: &Arc<Operation>,
         request: &Arc<PollRequest>,
-        closes: bool,
+        (closes, page): (bool, Option<Listed>),
         settings: u64,
     ) -> Option<Self> {
         let (operation, request) = (Arc::clone(operation), Arc::clone(request));
-        Some(Self { text: Text::of(bytes)?, operation, request, closes, settings })
+        Some(Self { text: Text::of(bytes)?, operation, request, closes, page, settings })
     }
 }
 

@@ -23,7 +23,18 @@ impl<P: Poller> EventLoop<P> {
     /// Counts an answer and sends it.
     pub(super) fn send_by(&mut self, route: Route, key: u32, written: &Written, sending: Sending) {
         self.count(route, key, written, &sending);
-        self.send_bytes(key, written, sending);
+        self.send_head(key, written, sending);
+    }
+
+    /// Sends an answer, or the first part of a stream. A page of a listed origin gets one that says it may read it.
+    pub(super) fn send_head(&mut self, key: u32, written: &Written, sending: Sending) {
+        match self.clients.get(key as usize).and_then(|client| client.flags.page) {
+            None => self.send_bytes(key, written, sending),
+            page @ Some(_) => {
+                let written = written.with_fields(self.router.origins().fields(page));
+                self.send_bytes(key, &written, sending);
+            }
+        }
     }
 
     /// Counts an answer, or the first part of a stream.

@@ -28,7 +28,7 @@ impl<P: Poller> EventLoop<P> {
     pub(super) fn poll(&mut self, key: u32, head: &[u8], passed: &Passed, operation: Arc<Operation>) {
         let Some(parts) = self.plain_parts(key, head, passed) else { return };
         let Some(client) = self.clients.get(key as usize) else { return };
-        let closes = client.flags.closes;
+        let (closes, page) = (client.flags.closes, client.flags.page);
         let peer = client.place.as_peer();
         // Before the settings are read: if they change meanwhile, the head is read again.
         let settings = operation.settings_generation();
@@ -41,7 +41,7 @@ impl<P: Poller> EventLoop<P> {
             let request = Arc::new(request);
             if report.agent.is_none()
                 && request.stream.is_none()
-                && let Some(known) = KnownHead::new(head, &operation, &request, closes, settings)
+                && let Some(known) = KnownHead::new(head, &operation, &request, (closes, page), settings)
             {
                 self.known.keep(known);
             }
@@ -68,6 +68,7 @@ impl<P: Poller> EventLoop<P> {
         let client = self.clients.get_mut(key as usize)?;
         client.flags.closes = passed.closes;
         client.flags.head = parts.method == Method::HEAD;
+        client.flags.page = self.router.origins().listed(&parts.headers);
         if self.router.records() {
             let connection = client.place.connection();
             client.record = Some(Box::new(self.router.record(parts, &connection)));
@@ -103,6 +104,7 @@ impl<P: Poller> EventLoop<P> {
         let Some(client) = self.clients.get_mut(key as usize) else { return };
         client.flags.closes = known.closes;
         client.flags.head = known.request.head;
+        client.flags.page = known.page;
         self.asked(key, caller, known.operation, known.request, Report::default());
     }
 }
@@ -184,10 +186,11 @@ impl<P: Poller> Owner for EventLoop<P> {
     }
 
     fn send_part(&mut self, key: u32, written: &Written, sending: Sending, place: PartPlace) {
+        let ends = sending.ends && place.is_last;
         if place.is_first {
             self.count(Route::Describe, key, written, &sending);
+            return self.send_head(key, written, Sending { ends, ..sending });
         }
-        let ends = sending.ends && place.is_last;
         self.send_bytes(key, written, Sending { ends, ..sending });
     }
 

@@ -226,6 +226,7 @@ impl<P: Poller> EventLoop<P> {
         client.flags.has_begun = true;
         client.flags.awaits_rest = false;
         client.flags.more = more;
+        client.flags.page = None;
         self.timers.set(key, None);
     }
 

@@ -22,6 +22,7 @@ use crate::http::describe::slot;
 use crate::http::head::Passed;
 use crate::http::metrics::Route;
 use crate::http::polls::{ClientRef, Owner as _, Sending};
+use crate::http::topic::reader as topic_reader;
 use crate::lifecycle::stop;
 use crate::topic::Topic;
 use crate::topic::reader::{Part, Reader, Step, Told, refused};
@@ -111,7 +112,9 @@ impl<P: Poller> EventLoop<P> {
     }
 
     fn reader_begins(&mut self, key: u32, parts: Parts, topic: Arc<Topic>, (admitted, has_asked): (Admitted, bool)) {
-        let request = match ReadRequest::parse(&parts.method, parts.uri.query(), &parts.headers, true) {
+        let request = ReadRequest::parse(&parts.method, parts.uri.query(), &parts.headers, true);
+        let named = |request| Ok(ReadRequest { name: topic_reader(&topic, &admitted.caller, &parts)?, ..request });
+        let request = match request.and_then(named) {
             Ok(request) => request,
             Err(problem) => return self.reader_refused(key, None, refused(None, &problem)),
         };
@@ -207,7 +210,7 @@ impl<P: Poller> EventLoop<P> {
         let ends = is_last && self.ends_with(key, Route::Topic);
         let sending = Sending { held, ends, fan_out: None };
         if is_first {
-            self.count(Route::Topic, key, written, &sending);
+            return self.send_by(Route::Topic, key, written, sending);
         }
         self.send_bytes(key, written, sending);
     }

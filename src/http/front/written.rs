@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use bytes::Bytes;
-use http::{StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use crate::describe::Answer;
 use crate::http::date::Date;
@@ -56,6 +56,20 @@ impl Written {
         head.extend_from_slice(b"transfer-encoding: chunked\r\n\r\n");
         writing::chunk(first, &mut head);
         Self { status: answer.status, head: head.into(), body: part.head.clone(), length: first.len() + part.length }
+    }
+
+    /// The same answer with more fields.
+    pub(super) fn with_fields(&self, fields: &[(HeaderName, HeaderValue)]) -> Self {
+        // Behind the status line.
+        let at = self.head.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let (line, rest) = self.head.split_at(at);
+        let mut head = Vec::with_capacity(self.head.len() + 512);
+        head.extend_from_slice(line);
+        for (name, value) in fields {
+            writing::field(name, value, &mut head);
+        }
+        head.extend_from_slice(rest);
+        Self { head: head.into(), body: self.body.clone(), ..*self }
     }
 }
 

@@ -322,7 +322,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if let Some(operation) = operation.filter(|_| head::check(&Head::of(&parts)).is_ok()) {
             drop(body);
             let head = parts.method == http::Method::HEAD;
-            let stream = Stream { respond, waits: None, head, record: None, answering, events: None, sent: None };
+            let page = self.router.origins().listed(&parts.headers);
+            let stream = Stream { respond, waits: None, head, page, record: None, answering, events: None, sent: None };
             let key = self.streams.insert(stream);
             let short = u32::try_from(key).unwrap_or(u32::MAX);
             self.poll_arrives(short, &parts, operation);

@@ -55,7 +55,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let outcome = Outcome { route: Route::Describe, status: written.status, bytes, held: sending.held };
         let record = stream.record.take().map(|record| *record).unwrap_or_default();
         self.router.answered(record, &outcome);
-        let begun = stream.respond.send_response(written.head(), false);
+        let begun = stream.respond.send_response(written.head(self.router.origins().fields(stream.page)), false);
         stream.sent = begun.ok().map(|stream| Box::new(Sent { stream, waits: None }));
         stream.sent.is_some() && stream.poll_reset(&mut Context::from_waker(&self.waker)).is_pending()
     }

@@ -105,7 +105,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Owner for Connection<S> {
         let bytes = Some(written.body.len() as u64);
         let outcome = Outcome { route: Route::Describe, status: written.status, bytes, held };
         self.router.answered(stream.record.map(|record| *record).unwrap_or_default(), &outcome);
-        let unsent = written.send(&mut stream.respond).and_then(|left| {
+        let unsent = written.send(&mut stream.respond, self.router.origins().fields(stream.page)).and_then(|left| {
             let Some(left) = left else { return Ok(None) };
             let fan_out = self.polls.fan_out(fan_out, held);
             Unsent::send(left, written.body.clone(), Arc::clone(&self.notice), fan_out).map(Some)

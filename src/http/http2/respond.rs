@@ -9,7 +9,7 @@ use bytes::{Buf, Bytes};
 use h2::SendStream;
 use h2::server::SendResponse;
 use http::header::Entry;
-use http::{HeaderMap, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
 use super::notice::Notice;
 use crate::describe::Answer;
@@ -74,17 +74,24 @@ impl Written {
         Self { first: Bytes::copy_from_slice(first), body: part.body.clone(), ..head }
     }
 
-    /// The head.
-    pub(super) fn head(&self) -> Response<()> {
+    /// The head, with more fields.
+    pub(super) fn head(&self, further: &[(HeaderName, HeaderValue)]) -> Response<()> {
         let mut head = Response::new(());
         *head.status_mut() = self.status;
         head.headers_mut().clone_from(&self.fields);
+        for (name, value) in further {
+            head.headers_mut().append(name, value.clone());
+        }
         head
     }
 
     /// Hands it to h2. An error is that of a stream that is gone already.
-    pub(super) fn send(&self, respond: &mut SendResponse<Piece>) -> Result<Option<SendStream<Piece>>, h2::Error> {
-        let mut stream = respond.send_response(self.head(), self.body.is_empty())?;
+    pub(super) fn send(
+        &self,
+        respond: &mut SendResponse<Piece>,
+        further: &[(HeaderName, HeaderValue)],
+    ) -> Result<Option<SendStream<Piece>>, h2::Error> {
+        let mut stream = respond.send_response(self.head(further), self.body.is_empty())?;
         if self.body.is_empty() {
             return Ok(None);
         }

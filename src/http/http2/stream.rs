@@ -10,6 +10,7 @@ use super::respond::{Piece, Progress, Unsent};
 use crate::http::Record;
 use crate::http::connection;
 use crate::http::metrics::SlowReader;
+use crate::http::origin::Listed;
 use crate::http::polls::Waits;
 use crate::http::polls::streams::Stream as Events;
 
@@ -20,6 +21,8 @@ pub(super) struct Stream {
     pub(super) waits: Option<Waits>,
     /// Whether only the fields of an answer are sent.
     pub(super) head: bool,
+    /// The origin of the page that has sent it, where it is listed.
+    pub(super) page: Option<Listed>,
     /// Boxed: few ask for logs or traces of each request.
     pub(super) record: Option<Box<Record>>,
     pub(super) answering: connection::Answering,

@@ -12,10 +12,10 @@ use jiff::Timestamp;
 use tokio::time::{Instant, timeout};
 
 use super::Topics;
+use super::by::by;
 use crate::access::Caller;
 use crate::bounds::TOPIC_BODY;
 use crate::describe::problem::Kind;
-use crate::describe::request::agent;
 use crate::describe::{Answer, Problem};
 use crate::http::client_address;
 use crate::http::connection::ConnectionState;
@@ -23,16 +23,12 @@ use crate::http::exchange::Answered;
 use crate::http::request_body::RequestBody;
 use crate::http::response::response;
 use crate::protocol::fields::IDEMPOTENCY_REPLAYED;
-use crate::protocol::query::{self, NAME};
 use crate::topic::Topic;
 use crate::topic::backend::{NotStored, PublishError};
 use crate::topic::core::{Digest, Publication, Published, Receipt, Refused};
 use crate::topic::id::MessageId;
 use crate::topic::message::By;
 use crate::topic::request::{MediaType, digest, key};
-
-/// Characters of the name of a publisher.
-const NAME_CHARACTERS: usize = 64;
 
 /// Answers a POST.
 pub(super) async fn answer(
@@ -118,25 +114,6 @@ impl Publisher {
         let publication = Publication { client: Arc::clone(client), once, draft, bytes: body.len() };
         let published = topic.publish(publication, Instant::now().into_std(), &at).await;
         published.map_err(|error| problem(topic, error))
-    }
-}
-
-/// Who publishes, as it is shown: its identity, else its `Agent-Id`, else the name that it gives itself.
-fn by(caller: &Caller, parts: &Parts) -> Result<Option<By>, Problem> {
-    if let Some(identity) = caller.identity() {
-        return Ok(Some(By { name: (&**identity).into(), is_proven: true }));
-    }
-    let unproven = |name: Box<str>| By { name, is_proven: false };
-    if let Some(agent) = agent(&parts.headers)? {
-        return Ok(Some(unproven(agent.into())));
-    }
-    let name = query::value_of(parts.uri.query().unwrap_or(""), NAME)?.filter(|name| !name.is_empty());
-    match name {
-        Some(name) if name.chars().count() > NAME_CHARACTERS || name.chars().any(char::is_control) => {
-            let allowed = format!("give at most {NAME_CHARACTERS} characters, and no control characters");
-            Err(Problem::parameter(NAME, &name, &allowed))
-        }
-        name => Ok(name.map(|name| unproven(name.into()))),
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::by::reader;
 use crate::access::Caller;
 use crate::authentication::Withdrawals;
 use crate::describe::stream::{Form, StreamRequest};
@@ -72,6 +73,7 @@ pub(super) async fn answer(
     let may_stream = parts.version == Version::HTTP_2;
     let has_no_body = parts.method == Method::HEAD;
     let request = ReadRequest::parse(&parts.method, parts.uri.query(), &parts.headers, may_stream);
+    let request = request.and_then(|request| Ok(ReadRequest { name: reader(topic, &caller, &parts)?, ..request }));
     let request = match request {
         Ok(request) => request,
         Err(problem) => return Answered { is_read, ..Answered::of(refusal(&problem, has_no_body)) },

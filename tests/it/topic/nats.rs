@@ -11,14 +11,14 @@ use crate::server::{Reply, Server, tidewait, until};
 const UP: &str = "tidewait_topic_backend_up{topic=\"chat\"}";
 
 /// The configuration of some replicas.
-struct Shared {
+pub(super) struct Shared {
     file: String,
     _folder: tempfile::TempDir,
 }
 
 impl Shared {
     /// With further settings of the topic.
-    fn new(url: &str, copies: usize, settings: &str) -> Self {
+    pub(super) fn new(url: &str, copies: usize, settings: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("serve.yaml");
         let rate = "publishRate: {perSecond: 100000, burst: 100000}";
@@ -31,7 +31,7 @@ impl Shared {
     }
 
     /// One more replica, that has what the others have.
-    async fn replica(&self) -> Server {
+    pub(super) async fn replica(&self) -> Server {
         let replica = self.begun().await;
         replica.metric_becomes(UP, 1.0).await;
         replica

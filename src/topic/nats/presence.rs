@@ -1,0 +1,63 @@
+//! Replicas say to each other who reads there, by messages that nobody keeps.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+
+use super::{Inner, Topic};
+use crate::bounds::TOPIC_PRESENCE_SAID;
+use crate::nats::plain;
+use crate::topic::presence::Summary;
+
+/// How long it takes until others are listened to again, after that has failed.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// What a replica says.
+#[derive(Debug, Serialize, Deserialize)]
+struct Said {
+    /// Which one.
+    replica: u64,
+    #[serde(flatten)]
+    summary: Summary,
+}
+
+/// Says who reads here when that changes and now and then, and hears who reads at other replicas, without end.
+pub(super) async fn run(inner: &Inner, topic: &Arc<Topic>) {
+    let client = &inner.connection.client;
+    let subject = format!("tw.p.{}", plain(topic.name()));
+    let mut here = inner.here.subscribe();
+    let mut said: Option<Summary> = None;
+    let mut again = interval(TOPIC_PRESENCE_SAID);
+    again.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let Ok(mut heard) = client.subscribe(subject.clone()).await else {
+            sleep(AGAIN).await;
+            continue;
+        };
+        loop {
+            tokio::select! {
+                // The sender is the topic's.
+                _ = here.wait_for(|here| *here != said) => {}
+                _ = again.tick() => {}
+                message = heard.next() => {
+                    let Some(message) = message else { break };
+                    if let Ok(said) = serde_json::from_slice::<Said>(&message.payload)
+                        && said.replica != inner.replica
+                    {
+                        topic.others_said(said.replica, said.summary, Instant::now().into_std());
+                    }
+                    continue;
+                }
+            }
+            said.clone_from(&here.borrow());
+            let Some(summary) = said.clone() else { continue };
+            let message = serde_json::to_vec(&Said { replica: inner.replica, summary }).unwrap_or_default();
+            if let Err(error) = client.publish(subject.clone(), message.into()).await {
+                tracing::debug!(topic = %topic.name(), %error, "other replicas were not told who reads here");
+            }
+        }
+    }
+}
