@@ -14,8 +14,8 @@ pub const WEBSOCKET_AROUND: usize = 4 * 1024;
 pub const WEBSOCKET_RATE: u32 = 10;
 /// Bytes that a connection has room for before a message is there.
 pub const WEBSOCKET_READ: usize = 256;
-/// Bytes of pongs that wait for room; beyond, nothing more is read from their client.
-pub const WEBSOCKET_PONGS: usize = 4 * 1024;
+/// Bytes of pongs, and bytes of replies to messages, that wait for room; beyond, nothing more is read from their client.
+pub const WEBSOCKET_REPLIES: usize = 4 * 1024;
 /// A client is sent a ping after this, shortened at random by a tenth at most.
 pub const WEBSOCKET_PING: Duration = Duration::from_secs(25);
 /// A connection from which no byte came for this long is dead, and ends.

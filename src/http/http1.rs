@@ -76,7 +76,7 @@ where
     Ok(back.zip(connection.take_place()))
 }
 
-fn builder() -> http1::Builder {
+pub(super) fn builder() -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         // How long a head may take is for `ClientStream` and the event loop to say.

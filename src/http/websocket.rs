@@ -29,6 +29,8 @@ mod handshake;
 mod message;
 mod session;
 mod socket;
+#[cfg(test)]
+mod tests;
 pub mod topic;
 
 use handshake::Handshake;

@@ -12,6 +12,7 @@ mod files;
 mod issuers;
 mod kept;
 mod logs;
+mod moved;
 mod operators;
 mod output;
 mod permissions;

@@ -80,7 +80,7 @@ impl ClientMessage {
 
 /// How many messages have come within a second.
 #[derive(Debug)]
-pub(super) struct Rate {
+pub(in crate::http) struct Rate {
     since: Instant,
     count: u32,
 }

@@ -11,8 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Duration, Instant, sleep_until, timeout};
 
 use super::message::{self, ClientMessage, Rate};
-use super::socket::{Event, Piece, Socket};
-use crate::bounds::{STREAM_STALLED, WEBSOCKET_CLOSING, WEBSOCKET_DEAD, WEBSOCKET_PING};
+use super::socket::{Event, Payload, Piece, Socket};
+use crate::bounds::{STREAM_STALLED, WEBSOCKET_CLOSING, WEBSOCKET_DEAD, WEBSOCKET_PING, WEBSOCKET_REPLIES};
 use crate::describe::stream::frame;
 use crate::protocol::websocket::CloseCode;
 
@@ -23,6 +23,15 @@ pub(in crate::http) trait Source {
 
     /// A message has come.
     fn take(&mut self, message: ClientMessage) -> Taken;
+
+    /// The same, as it came.
+    fn receive(&mut self, received: Payload, rate: &mut Rate) -> Taken {
+        let read = match received {
+            Payload::Text(text) => message::read(&text, rate, Instant::now().into_std()),
+            Payload::Binary(_) => Err((CloseCode::NotText, "send messages as text, in JSON".to_owned())),
+        };
+        read.map_or_else(|(code, reason)| Taken::Wrong(code, reason), |message| self.take(message))
+    }
 }
 
 /// What a client is told.
@@ -58,6 +67,8 @@ enum End {
     Closed,
     /// We close it.
     Closing,
+    /// What the client has sent is wrong: nothing more of it is looked at.
+    Failed,
     /// The client takes nothing, or sends nothing.
     Cut,
 }
@@ -74,7 +85,8 @@ where
     match end {
         End::Cut => cut.inc(),
         End::Closed => socket.shut().await,
-        End::Closing => closed(&mut socket).await,
+        End::Closing => closed(&mut socket, true).await,
+        End::Failed => closed(&mut socket, false).await,
     }
 }
 
@@ -82,7 +94,7 @@ where
 pub(super) async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(io: S, code: CloseCode, reason: &str) {
     let mut socket = Socket::new(io, 0);
     socket.close(code, reason);
-    closed(&mut socket).await;
+    closed(&mut socket, true).await;
 }
 
 async fn run<S, T>(socket: &mut Socket<S>, source: &mut T) -> End
@@ -94,8 +106,15 @@ where
     let (mut ping, mut rate, mut work) =
         (now + between_pings(), Rate::new(now.into_std()), None::<BoxFuture<'static, Bytes>>);
     let mut timer = pin!(sleep_until(ping));
+    // Bytes of replies since all was written.
+    let mut replied = 0;
     loop {
         let now = Instant::now();
+        let is_full = replied >= WEBSOCKET_REPLIES;
+        if is_full {
+            // Nothing is read, so that nothing is heard.
+            socket.heard = now;
+        }
         let is_stalled = !socket.is_idle() && socket.moved + STREAM_STALLED <= now;
         if is_stalled || socket.heard + WEBSOCKET_DEAD <= now {
             return End::Cut;
@@ -112,21 +131,21 @@ where
         if timer.is_elapsed() || deadline < timer.deadline() {
             timer.as_mut().reset(deadline);
         }
-        let (is_free, is_idle) = (work.is_none(), socket.is_idle());
+        let (is_free, is_idle) = (work.is_none() && !is_full, socket.is_idle());
         tokio::select! {
             biased;
             event = poll_fn(|cx| socket.poll(cx, is_free)) => match event {
-                Event::Written => {}
+                Event::Written => replied = 0,
                 Event::Ended => return End::Closed,
-                Event::Wrong(code, reason) => socket.close(code, &reason),
-                Event::Received(text) => {
-                    let read = message::read(&text, &mut rate, Instant::now().into_std());
-                    match read.map_or_else(|(code, reason)| Taken::Wrong(code, reason), |message| source.take(message)) {
-                        Taken::Done => {}
-                        Taken::Later(later) => work = Some(later),
-                        Taken::Wrong(code, reason) => socket.close(code, &reason),
-                    }
+                Event::Wrong(code, reason) => {
+                    socket.close(code, &reason);
+                    return End::Failed;
                 }
+                Event::Received(payload) => match source.receive(payload, &mut rate) {
+                    Taken::Done => {}
+                    Taken::Later(later) => work = Some(later),
+                    Taken::Wrong(code, reason) => socket.close(code, &reason),
+                },
             },
             reply = async {
                 match &mut work {
@@ -135,6 +154,7 @@ where
                 }
             } => {
                 work = None;
+                replied += reply.len();
                 socket.push(reply);
             }
             said = source.next(), if is_idle => {
@@ -156,18 +176,13 @@ fn between_pings() -> Duration {
 }
 
 /// Writes what waits and the close, and waits until the client has answered it: to close while bytes of the client arrive would be
-/// a reset, which can take the close from it.
-async fn closed<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut Socket<S>) {
+/// a reset, which can take the close from it. `reads`: what it sends is read as messages, and its close is the answer; else its end
+/// alone is (RFC 6455, section 7.1.7).
+async fn closed<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut Socket<S>, reads: bool) {
     let ended = async {
-        loop {
-            match poll_fn(|cx| socket.poll(cx, true)).await {
-                Event::Ended => return,
-                // It may have sent more before it was told.
-                Event::Written | Event::Received(_) => {}
-                Event::Wrong(..) => break,
-            }
+        if reads && has_answered(socket).await {
+            return;
         }
-        // What it sends cannot be read as messages.
         while !socket.is_idle() {
             if let Event::Ended = poll_fn(|cx| socket.poll(cx, false)).await {
                 return;
@@ -179,4 +194,16 @@ async fn closed<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut Socket<S>) {
     // Whoever does not answer is cut.
     let _ = timeout(WEBSOCKET_CLOSING, ended).await;
     let _ = timeout(WEBSOCKET_CLOSING, socket.shut()).await;
+}
+
+/// Reads until the client has answered a close, or is gone; false: what it sends cannot be read as messages.
+async fn has_answered<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut Socket<S>) -> bool {
+    loop {
+        match poll_fn(|cx| socket.poll(cx, true)).await {
+            Event::Ended => return true,
+            // It may have sent more before it was told.
+            Event::Written | Event::Received(_) => {}
+            Event::Wrong(..) => return false,
+        }
+    }
 }

@@ -14,7 +14,7 @@ use tungstenite::Utf8Bytes;
 use tungstenite::error::{Error, ProtocolError};
 use tungstenite::protocol::{Message, Role, WebSocketConfig, WebSocketContext};
 
-use crate::bounds::{WEBSOCKET_FRAGMENT, WEBSOCKET_PONGS, WEBSOCKET_READ};
+use crate::bounds::{WEBSOCKET_FRAGMENT, WEBSOCKET_READ, WEBSOCKET_REPLIES};
 use crate::describe::stream::frame;
 use crate::protocol::websocket::CloseCode;
 
@@ -51,11 +51,19 @@ pub(in crate::http) struct Piece {
     pub(in crate::http) ends_frame: bool,
 }
 
+/// A message of a client.
+#[derive(Debug)]
+pub(in crate::http) enum Payload {
+    Text(Utf8Bytes),
+    #[cfg_attr(not(test), expect(dead_code, reason = "all that is served is text"))]
+    Binary(Bytes),
+}
+
 /// What happens on a connection.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// A text message has come.
-    Received(Utf8Bytes),
+    /// A message has come.
+    Received(Payload),
     /// All is written.
     Written,
     /// What has come is wrong: the connection is to be closed so.
@@ -154,7 +162,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         if !was_idle && self.is_idle() {
             return Poll::Ready(Event::Written);
         }
-        if !reads || self.replies.len() > WEBSOCKET_PONGS {
+        if !reads || self.replies.len() > WEBSOCKET_REPLIES {
             return Poll::Pending;
         }
         loop {
@@ -165,8 +173,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 self.replies.clear();
             }
             let event = match read {
-                Ok(Message::Text(text)) => Event::Received(text),
-                Ok(Message::Binary(_)) => Event::Wrong(CloseCode::NotText, "send messages as text, in JSON".to_owned()),
+                Ok(Message::Text(text)) => Event::Received(Payload::Text(text)),
+                Ok(Message::Binary(bytes)) => Event::Received(Payload::Binary(bytes)),
                 Ok(Message::Close(_)) => {
                     // The next read answers it.
                     if self.closing == Closing::No {
