@@ -158,7 +158,7 @@ fn cast(count: u64) -> f64 {
 }
 
 /// Each client is a descriptor here, too.
-fn raise_descriptors() {
+pub(crate) fn raise_descriptors() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let enough = limit.maximum.is_none_or(|most| most >= 17_000);
