@@ -7,7 +7,7 @@ mod demos; // the lines of docs/exchange.md, as they stand
 mod faults; // what happens when something goes wrong
 mod operators; // what operators are told
 mod parked; // what waits, and what it costs
-mod proxies; // behind nginx and haproxy
+pub(crate) mod proxies; // behind nginx and haproxy
 mod reverse; // workers that dial in
 mod shared; // replicas that share an exchange
 

@@ -2,6 +2,7 @@
 
 mod frames; // what comes wrong, and how the connection is closed
 mod operation; // an operation, and what its client says of states
+mod proxies; // behind nginx and haproxy, with event streams beside
 mod topic; // a topic: read and published to
 
 use std::net::SocketAddr;
@@ -143,16 +144,26 @@ impl WebSocket {
         read.is_ok().then_some((first, payload))
     }
 
+    /// The same, without pings, which are answered.
+    async fn beyond_pings(&mut self) -> Received {
+        loop {
+            match self.next().await {
+                Received::Ping => self.frame(FINAL | PONG, b"").await,
+                received => return received,
+            }
+        }
+    }
+
     /// The next message, which is JSON.
     pub(crate) async fn json(&mut self) -> Value {
-        let received = self.next().await;
+        let received = self.beyond_pings().await;
         let Received::Text(text) = &received else { panic!("{received:?}") };
         serde_json::from_str(text).expect("JSON")
     }
 
     /// Waits for a close with this code; gives the reason. The server has ended the connection then.
     async fn closed(&mut self, code: u16) -> String {
-        let Received::Close(found, reason) = self.next().await else { panic!("no close") };
+        let Received::Close(found, reason) = self.beyond_pings().await else { panic!("no close") };
         assert_eq!(found, code, "{reason}");
         // The answer to it.
         self.frame(FINAL | CLOSE, &code.to_be_bytes()).await;

@@ -18,7 +18,7 @@ use crate::server::{STEP, Server, tidewait, until};
 use crate::worker::{Port, found, head, write};
 
 /// Longer than the timeout of either proxy, and shorter than twice [`IDLE`].
-const LONGER: Duration = Duration::from_secs(70);
+pub(crate) const LONGER: Duration = Duration::from_secs(70);
 
 /// Where the server closes an idle connection of HTTP/1.1.
 const IDLE: Duration = Duration::from_secs(45);
@@ -36,15 +36,15 @@ const OWN: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(50)];
 const UPGRADES: &str = r#"tidewait_http_requests_total{code="1xx",route="exchange"}"#;
 
 /// A running haproxy; killed when dropped.
-struct Haproxy {
-    address: SocketAddr,
+pub(crate) struct Haproxy {
+    pub(crate) address: SocketAddr,
     _child: Child,
     _folder: TempDir,
 }
 
 impl Haproxy {
     /// Starts it in front of a server, by the lines of the page without those that have this text.
-    async fn before(server: SocketAddr, without: &str) -> Self {
+    pub(crate) async fn before(server: SocketAddr, without: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let address = SocketAddr::from(([127, 0, 0, 1], port()));
         let page = block("abortonclose");
@@ -61,7 +61,7 @@ impl Haproxy {
 }
 
 /// nginx in front of a server, by the lines of the page.
-async fn nginx(server: SocketAddr) -> Nginx {
+pub(crate) async fn nginx(server: SocketAddr) -> Nginx {
     Nginx::of(|address, _| moved(&block("proxy_pass"), address, server)).await
 }
 
