@@ -3,7 +3,7 @@
 //! Most deadlines are replaced by later ones long before they come: a client is told of a change and polls again. So a
 //! deadline that is moved back or cleared stays in its slot, and is only looked at again when that comes.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// A key that is in no slot.
@@ -13,8 +13,8 @@ const NOWHERE: u64 = u64::MAX;
 #[derive(Debug)]
 pub struct Timers {
     start: Instant,
-    /// Keys to look at, by milliseconds from the start.
-    slots: BTreeMap<u64, Vec<u32>>,
+    /// Keys to look at, each behind its milliseconds from the start.
+    slots: BTreeSet<(u64, u32)>,
     keys: Vec<Key>,
 }
 
@@ -29,13 +29,17 @@ impl Timers {
     /// None yet. No deadline is before `start`.
     #[must_use]
     pub fn new(start: Instant) -> Self {
-        Self { start, slots: BTreeMap::new(), keys: Vec::new() }
+        Self { start, slots: BTreeSet::new(), keys: Vec::new() }
     }
 
     /// Sets the deadline of a key, or clears it.
     pub fn set(&mut self, key: u32, deadline: Option<Instant>) {
         let index = key as usize;
         if self.keys.len() <= index {
+            if self.keys.is_empty() {
+                // An owner of one client keeps no room for others.
+                self.keys.reserve_exact(index + 1);
+            }
             self.keys.resize(index + 1, Key { deadline: None, slot: NOWHERE });
         }
         let slot = deadline.map_or(NOWHERE, |deadline| self.slot(deadline));
@@ -43,28 +47,24 @@ impl Timers {
         known.deadline = deadline;
         if slot < known.slot {
             known.slot = slot;
-            self.slots.entry(slot).or_default().push(key);
+            self.slots.insert((slot, key));
         }
     }
 
     /// When [`Self::expired`] is to be called. There may be nothing to do then.
     #[must_use]
     pub fn next(&self) -> Option<Instant> {
-        self.slots.first_key_value().map(|(slot, _)| self.start + Duration::from_millis(*slot))
+        self.slots.first().map(|(slot, _)| self.start + Duration::from_millis(*slot))
     }
 
     /// Clears a deadline that has come, and gives its key.
     pub fn expired(&mut self, now: Instant) -> Option<u32> {
         loop {
-            let mut first = self.slots.first_entry()?;
-            let slot = *first.key();
+            let (slot, key) = *self.slots.first()?;
             if self.start + Duration::from_millis(slot) > now {
                 return None;
             }
-            let Some(key) = first.get_mut().pop() else {
-                first.remove();
-                continue;
-            };
+            self.slots.pop_first();
             let known = &mut self.keys[key as usize];
             if known.slot != slot {
                 continue;

@@ -159,6 +159,7 @@ impl Source for OperationSource {
             }
             // The client waits, perhaps for long.
             self.polls.release_kept();
+            self.said = VecDeque::new();
             let deadline = self.polls.parked.deadline();
             let mut changes = Vec::new();
             tokio::select! {
