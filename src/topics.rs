@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep};
 
 use crate::bounds::TOPIC_BEGIN_PAUSE;
@@ -20,10 +21,29 @@ use crate::topic::metrics::{Families, Metrics};
 use crate::topic::registry::TopicRegistry;
 
 /// Makes a topic that begins now, with the messages that it has already.
-pub type Begin =
-    Box<dyn Fn(config::Topic, Metrics) -> BoxFuture<'static, Result<Arc<Topic>, BeginError>> + Send + Sync>;
+pub type Begin = Box<dyn Fn(config::Topic, Metrics) -> BoxFuture<'static, Result<Begun, BeginError>> + Send + Sync>;
 /// Why one cannot begin.
 pub type BeginError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A topic that has begun.
+pub struct Begun {
+    /// The topic.
+    pub topic: Arc<Topic>,
+    /// What is to run for as long as the topic does, if anything is.
+    pub follows: Option<BoxFuture<'static, ()>>,
+}
+
+impl fmt::Debug for Begun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Begun").field("topic", &self.topic).finish_non_exhaustive()
+    }
+}
+
+impl From<Arc<Topic>> for Begun {
+    fn from(topic: Arc<Topic>) -> Self {
+        Self { topic, follows: None }
+    }
+}
 
 /// The topics that run.
 pub struct Topics {
@@ -31,6 +51,8 @@ pub struct Topics {
     begin: Begin,
     table: Arc<TopicRegistry>,
     running: Vec<Arc<Topic>>,
+    /// What runs for topics.
+    follows: JoinSet<()>,
 }
 
 impl fmt::Debug for Topics {
@@ -43,7 +65,7 @@ impl Topics {
     /// None runs yet.
     #[must_use]
     pub fn new(families: Families, begin: Begin) -> Self {
-        Self { families, begin, table: Arc::default(), running: Vec::new() }
+        Self { families, begin, table: Arc::default(), running: Vec::new(), follows: JoinSet::new() }
     }
 
     /// Where requests find them.
@@ -60,16 +82,15 @@ impl Topics {
             let begun = self.reconcile(&next.configs).await;
             // Not before they are found: until then a path may be one of theirs.
             self.table.wait_for(next.unknown);
-            next = match begun {
-                Ok(()) => wanted.next().await,
+            let pause = begun.err().map(|error| {
+                tracing::error!(error = %chain(&*error), "a topic cannot begin, which is tried again");
+                TOPIC_BEGIN_PAUSE
+            });
+            next = tokio::select! {
+                other = wanted.next() => other,
                 // One of the same name may have ended a moment ago, and a disk may come back.
-                Err(error) => {
-                    tracing::error!(error = %chain(&*error), "a topic cannot begin, which is tried again");
-                    tokio::select! {
-                        other = wanted.next() => other,
-                        () = sleep(TOPIC_BEGIN_PAUSE) => next,
-                    }
-                }
+                () = sleep(pause.unwrap_or_default()), if pause.is_some() => next,
+                panicked = panicked(&mut self.follows) => return Err(panicked.into()),
             };
         }
     }
@@ -112,7 +133,10 @@ impl Topics {
 
     async fn start(&mut self, config: config::Topic) -> Result<(), BeginError> {
         let metrics = self.families.of(&config.name);
-        let topic = (self.begin)(config, metrics).await?;
+        let Begun { topic, follows } = (self.begin)(config, metrics).await?;
+        if let Some(follows) = follows {
+            self.follows.spawn(follows);
+        }
         let last = topic.extent(Instant::now().into_std()).last;
         tracing::info!(topic = %topic.name(), path = %topic.config().path, %last, "topic started");
         self.running.push(topic);
@@ -121,6 +145,17 @@ impl Topics {
 
     fn publish(&self) {
         self.table.replace(self.running.clone());
+    }
+}
+
+/// Waits until one of these panics: its topic would hear nothing any more, and look well.
+async fn panicked(tasks: &mut JoinSet<()>) -> JoinError {
+    loop {
+        match tasks.join_next().await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => return error,
+            None => std::future::pending().await,
+        }
     }
 }
 
@@ -143,7 +178,7 @@ mod tests {
                 families,
                 Box::new(move |config, metrics| {
                     let topic = Topic::new(config, Epoch::of(1).at(0), Backend::Memory, metrics, now);
-                    Box::pin(std::future::ready(Ok(topic)))
+                    Box::pin(std::future::ready(Ok(topic.into())))
                 }),
             ),
         )
@@ -188,6 +223,19 @@ mod tests {
         assert_eq!(named(&registry), ["a", "b"]);
         topics.reconcile(&[]).await.expect("they begin");
         assert_eq!((table.all().len(), named(&registry).len()), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_in_what_runs_for_a_topic_ends_them_all() {
+        let (_, mut topics) = topics();
+        let (panics, panic) = tokio::sync::oneshot::channel::<()>();
+        topics.follows.spawn(async {});
+        topics.follows.spawn(async move { panic.await.expect("it is told to panic") });
+        let (_wants, wanted) = watch::channel(Wanted::all(vec![at("a", "/a")]));
+        let running = topics.run(wanted);
+        drop(panics);
+        let error = running.await.expect_err("it panicked");
+        assert!(error.to_string().contains("panicked"), "{error}");
     }
 
     #[tokio::test(start_paused = true)]

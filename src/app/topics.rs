@@ -9,7 +9,6 @@ use prometheus::Registry;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
-use tokio_util::task::TaskTracker;
 
 use super::AppError;
 use crate::bounds::{STATE_ANSWER, TOPIC_PRESENCE_LOOK};
@@ -25,7 +24,7 @@ use crate::topic::id::Epoch;
 use crate::topic::metrics::{Families, Metrics};
 use crate::topic::nats::Shared;
 use crate::topic::registry::TopicRegistry;
-use crate::topics::{BeginError, Topics};
+use crate::topics::{BeginError, Begun, Topics};
 
 /// Starts those of the configuration; what is then sent to the sender runs in their place.
 pub(super) async fn start(
@@ -37,7 +36,7 @@ pub(super) async fn start(
     if config.topics.is_empty() && config.controller.is_none() {
         return Ok((Arc::default(), wanted));
     }
-    let begins = Begins { directory: config.state_dir.clone(), nats, follows: TaskTracker::new() };
+    let begins = Begins { directory: config.state_dir.clone(), nats };
     let mut topics =
         Topics::new(Families::register(registry)?, Box::new(move |config, metrics| begins.begin(config, metrics)));
     topics.reconcile(&config.topics).await.map_err(AppError::Topic)?;
@@ -65,53 +64,46 @@ struct Begins {
     nats: Option<Connection>,
     /// In files below this; none: in memory.
     directory: Option<PathBuf>,
-    /// Those that follow streams.
-    follows: TaskTracker,
 }
 
 impl Begins {
     /// A topic with the messages that a former process has left. Without any it begins a history of its own.
-    fn begin(&self, config: config::Topic, metrics: Metrics) -> BoxFuture<'static, Result<Arc<Topic>, BeginError>> {
+    fn begin(&self, config: config::Topic, metrics: Metrics) -> BoxFuture<'static, Result<Begun, BeginError>> {
         #[expect(clippy::cast_possible_truncation, reason = "any half of random bits is random")]
         let epoch = Epoch::of(random() as u64);
         let now = Instant::now().into_std();
         if let (config::Backend::Nats, Some(connection)) = (config.backend, &self.nats) {
-            return Box::pin(std::future::ready(Ok(shared(config, epoch, metrics, (connection, &self.follows)))));
+            return Box::pin(std::future::ready(Ok(shared(config, epoch, metrics, connection))));
         }
         let directory = self.directory.clone();
         Box::pin(async move {
             let Some(directory) = directory else {
-                return Ok(Topic::new(config, epoch.at(0), Backend::Memory, metrics, now));
+                return Ok(Topic::new(config, epoch.at(0), Backend::Memory, metrics, now).into());
             };
             let hangs = Hangs { topic: config.name.clone(), directory: directory.clone() };
             let open = move || file::open(&directory, config, epoch, metrics, (now, Timestamp::now()));
             // The thread is gone only while the runtime shuts down.
             let opened = timeout(STATE_ANSWER, spawn_blocking(open)).await.ok().and_then(Result::ok);
-            Ok(opened.ok_or(hangs)??)
+            Ok(opened.ok_or(hangs)??.into())
         })
     }
 }
 
 /// A topic of a stream at NATS, which is followed until the topic ends.
-fn shared(
-    config: config::Topic,
-    epoch: Epoch,
-    metrics: Metrics,
-    (connection, tasks): (&Connection, &TaskTracker),
-) -> Arc<Topic> {
+fn shared(config: config::Topic, epoch: Epoch, metrics: Metrics, connection: &Connection) -> Begun {
     let shared = Shared::new(&config, connection.clone());
     let backend = Backend::Stored(Box::new(shared.clone()));
     let topic = Topic::new(config, epoch.at(0), backend, metrics, Instant::now().into_std());
-    let follows = Arc::clone(&topic);
-    tasks.spawn(async move {
-        let mut changes = follows.changes();
+    let followed = Arc::clone(&topic);
+    let follows = async move {
+        let mut changes = followed.changes();
         tokio::select! {
-            () = shared.run(Arc::clone(&follows)) => {}
+            () = shared.run(Arc::clone(&followed)) => {}
             // The sender is the topic's, which is here.
-            _ = changes.wait_for(|_| follows.has_ended()) => {}
+            _ = changes.wait_for(|_| followed.has_ended()) => {}
         }
-    });
-    topic
+    };
+    Begun { topic, follows: Some(Box::pin(follows)) }
 }
 
 /// The disk does not answer.
