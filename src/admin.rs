@@ -7,44 +7,47 @@
 //! | `GET /metrics` | Prometheus text format |
 //! | `GET /state` | operations, ids, sizes, parked requests, agents in numbers, health of sources, of files that are followed and of issuers, as JSON |
 //! | `GET /agents` | which agent holds, lacks or rejects which state, as JSON: [`agents`] |
+//! | `GET /` | the [`page`] for people, with `/page.css` and `/page.js` |
+//! | `GET /events` | what `/state` and `/agents` say, as it changes, as server-sent events: [`events`] |
 //! | `GET /log-level` | the level of logs |
 //! | `PUT /log-level` | changes it |
 //! | `POST /drain` | answers parked requests over the grace period, and then this one |
 //! | `GET /openapi.json` | the protocol as an OpenAPI 3.1 document |
 //!
-//! [`access`] says who may.
+//! [`access`] says who may. A page of another origin changes nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Either, Full, Limited};
 use hyper::body::Incoming;
 use prometheus::{IntCounter, Registry};
 
 use self::access::Access;
-use self::followed::Followed;
+use self::events::{Asking, EventBody, Events};
 use self::listen::{Answers, Limit};
 use self::response::{json, neither, refusal, text};
 use self::route::{PATHS, Route};
+use self::state::Shown;
 use crate::access::{Caller, Connection};
 use crate::bounds::ADMIN_BODY_BYTES;
 use crate::describe::Problem;
 use crate::describe::problem::Kind;
 use crate::exchange::Exchange;
-use crate::exchange::registry::ExchangeRegistry;
 use crate::lifecycle::ready::{Missing, Readiness, ReadinessCheck};
 use crate::lifecycle::stop::Stop;
-use crate::operation::OperationRegistry;
 use crate::telemetry::Level;
-use crate::topic::registry::TopicRegistry;
 
 pub mod access;
 mod agents;
 pub mod ask;
+pub mod events;
 pub mod followed;
 pub mod listen;
+mod page;
 pub mod response;
 mod route;
 pub mod state;
@@ -58,20 +61,16 @@ const DRAIN_LOOK: Duration = Duration::from_millis(50);
 /// What the admin port knows.
 #[derive(Debug)]
 pub struct Admin {
-    /// All operations.
-    pub operations: Arc<OperationRegistry>,
-    /// All exchanges.
-    pub exchanges: Arc<ExchangeRegistry>,
-    /// All topics.
-    pub topics: Arc<TopicRegistry>,
+    /// Everything that is shown.
+    pub shown: Arc<Shown>,
+    /// Streams of events.
+    pub events: Arc<Events>,
     /// Whether the process is ready.
     pub readiness: ReadinessCheck,
-    /// Files and issuers that say who may poll, and certificates.
-    pub followed: Followed,
     /// Begins a drain.
     pub stop: Arc<Stop>,
     /// Who may ask from another host.
-    pub access: Access,
+    pub access: Arc<Access>,
     /// Changes the level of logs.
     pub level: Level,
     /// All metrics.
@@ -90,38 +89,41 @@ pub fn closed_connections(registry: &Registry) -> prometheus::Result<IntCounter>
     Ok(closed)
 }
 
+/// What an answer carries: all at once, or events.
+type Answer = Either<Full<Bytes>, EventBody>;
+
 impl Answers for Admin {
-    async fn answer(&self, request: Request<Incoming>, peer: &Connection, limit: &Limit) -> Response<Full<Bytes>> {
+    type Body = Answer;
+
+    async fn answer(&self, request: Request<Incoming>, peer: &Connection, limit: &Limit) -> Response<Answer> {
         let (head, body) = request.into_parts();
-        let path = head.uri.path();
         // Read in any case: a connection that is closed with bytes unread is reset, and its answer may be lost.
         let Ok(body) = Limited::new(body, ADMIN_BODY_BYTES).collect().await else {
             let detail = format!("send at most {ADMIN_BODY_BYTES} bytes");
-            return refusal(&Problem::new(Kind::BodyTooLarge, detail));
+            return refusal(&Problem::new(Kind::BodyTooLarge, detail)).map(Either::Left);
         };
-        let route = Route::of(&head.method, path);
-        let caller = match self.access.admit(&head.headers, peer, route).await {
+        let route = Route::of(&head.method, head.uri.path());
+        let admitted = match self.access.own_page(&head, route) {
+            Ok(()) => self.access.admit(&head.headers, peer, route).await,
+            Err(problem) => Err(problem),
+        };
+        let caller = match admitted {
             Ok(caller) => caller,
-            Err(problem) => return refusal(&problem),
+            Err(problem) => return refusal(&problem).map(Either::Left),
         };
-        match route {
-            Some(Route::Livez) => text(StatusCode::OK, "ok\n"),
-            Some(Route::Readyz) => self.ready(),
-            Some(Route::Metrics) => self.metrics(),
-            Some(Route::State) => {
-                let (operations, exchanges) = (self.operations.all(), self.exchanges.all());
-                json(state::of(&operations, &exchanges, &self.topics.all(), &self.followed).to_string())
-            }
-            Some(Route::Agents) => match agents::of(&self.operations.all(), head.uri.query().unwrap_or("")) {
-                Ok(page) => json(page.to_string()),
-                Err(problem) => refusal(&problem),
-            },
-            Some(Route::OpenApi) => json(OPENAPI),
-            Some(Route::Level) => text(StatusCode::OK, self.level.get() + "\n"),
-            Some(Route::SetLevel) => self.set_level(&body.to_bytes(), by(caller.as_ref())),
-            Some(Route::Drain) => self.drain(limit, by(caller.as_ref())).await,
-            None => neither(&PATHS, head.method.as_str(), path),
+        if route == Some(Route::Events) {
+            let asking = Asking {
+                shown: Arc::clone(&self.shown),
+                events: Arc::clone(&self.events),
+                access: Arc::clone(&self.access),
+                headers: head.headers,
+                connection: peer.again(),
+                limit: limit.clone(),
+                stop: self.stop.watch(),
+            };
+            return events::answer(asking, &head.method);
         }
+        self.whole(&head, route, (&body.to_bytes(), caller.as_ref()), limit).await.map(Either::Left)
     }
 
     fn made_room(&self) {
@@ -130,15 +132,41 @@ impl Answers for Admin {
 }
 
 impl Admin {
+    /// An answer that is there at once, or once a drain is over.
+    async fn whole(
+        &self,
+        head: &Parts,
+        route: Option<Route>,
+        (body, caller): (&[u8], Option<&Caller>),
+        limit: &Limit,
+    ) -> Response<Full<Bytes>> {
+        match route {
+            Some(Route::Livez) => text(StatusCode::OK, "ok\n"),
+            Some(Route::Readyz) => self.ready(),
+            Some(Route::Metrics) => self.metrics(),
+            Some(Route::State) => json(self.shown.state().to_string()),
+            Some(Route::Agents) => match agents::of(&self.shown.operations.all(), head.uri.query().unwrap_or("")) {
+                Ok(page) => json(page.to_string()),
+                Err(problem) => refusal(&problem),
+            },
+            Some(Route::Page(file)) => file.answer(),
+            Some(Route::OpenApi) => json(OPENAPI),
+            Some(Route::Level) => text(StatusCode::OK, self.level.get() + "\n"),
+            Some(Route::SetLevel) => self.set_level(body, by(caller)),
+            Some(Route::Drain) => self.drain(limit, by(caller)).await,
+            Some(Route::Events) | None => neither(&PATHS, head.method.as_str(), head.uri.path()),
+        }
+    }
+
     fn ready(&self) -> Response<Full<Bytes>> {
-        let (mut snapshots, servers) = (self.operations.missing(), self.operations.cut_off());
+        let (mut snapshots, servers) = (self.shown.operations.missing(), self.shown.operations.cut_off());
         // Operations, exchanges and topics mostly wait for the same.
-        for unknown in [self.exchanges.unknown(), self.topics.unknown()].into_iter().flatten() {
+        for unknown in [self.shown.exchanges.unknown(), self.shown.topics.unknown()].into_iter().flatten() {
             if !snapshots.iter().any(|known| known == unknown) {
                 snapshots.push(unknown.to_owned());
             }
         }
-        let missing = Missing { snapshots, keys: self.followed.without_keys(), servers };
+        let missing = Missing { snapshots, keys: self.shown.followed.without_keys(), servers };
         match self.readiness.check(missing) {
             Readiness::Ready(missing) if missing.is_empty() => text(StatusCode::OK, "ok\n"),
             Readiness::Ready(missing) => text(StatusCode::OK, format!("ok, but without {missing}\n")),
@@ -148,10 +176,10 @@ impl Admin {
     }
 
     fn metrics(&self) -> Response<Full<Bytes>> {
-        for operation in self.operations.all() {
+        for operation in self.shown.operations.all() {
             operation.scrape();
         }
-        self.exchanges.all().iter().for_each(|exchange| exchange.scrape());
+        self.shown.exchanges.all().iter().for_each(|exchange| exchange.scrape());
         response::metrics(&self.registry.gather())
     }
 
@@ -167,18 +195,19 @@ impl Admin {
     }
 
     async fn drain(&self, limit: &Limit, by: &str) -> Response<Full<Bytes>> {
-        self.exchanges.withhold();
+        self.shown.exchanges.withhold();
         let drain = self.stop.drain();
         limit.extend(drain.deadline());
         tracing::info!(by, "draining, asked for at the admin port");
-        let of_exchanges =
-            |count: fn(&Exchange) -> u64| self.exchanges.all().iter().map(|exchange| count(exchange)).sum::<u64>();
+        let of_exchanges = |count: fn(&Exchange) -> u64| {
+            self.shown.exchanges.all().iter().map(|exchange| count(exchange)).sum::<u64>()
+        };
         let left = || (of_exchanges(Exchange::waiting), of_exchanges(Exchange::in_flight));
         let emptied = async {
-            for operation in self.operations.all() {
+            for operation in self.shown.operations.all() {
                 operation.hub.emptied().await;
             }
-            for topic in self.topics.all() {
+            for topic in self.shown.topics.all() {
                 topic.emptied().await;
             }
             // What workers have may end, too.
@@ -187,8 +216,8 @@ impl Admin {
             }
         };
         let parked = || {
-            let readers = self.topics.all().iter().map(|topic| topic.readers()).sum::<usize>();
-            readers + self.operations.all().iter().map(|operation| operation.hub.parked()).sum::<usize>()
+            let readers = self.shown.topics.all().iter().map(|topic| topic.readers()).sum::<usize>();
+            readers + self.shown.operations.all().iter().map(|operation| operation.hub.parked()).sum::<usize>()
         };
         // Whoever is in the last slots is answered within the rest of the grace period.
         let _ = tokio::time::timeout_at(drain.deadline(), emptied).await;

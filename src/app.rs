@@ -12,11 +12,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::followed::Followed;
+use crate::admin::state::{Port as ClientPort, Shown};
 use crate::admin::{self, Admin};
 use crate::config::{self, Config, Judges};
 use crate::controller;
+use crate::describe::origin::Origins;
 use crate::exchange::registry::ExchangeRegistry;
-use crate::http::origin::Origins;
 use crate::http::topic::Topics;
 use crate::http::websocket::WebSockets;
 use crate::http::{Router, listen, metrics, proxy};
@@ -319,13 +320,17 @@ impl App {
         let router = router.with_exchanges(Arc::new(port)).with_topics(port_of_topics).with_websockets(websockets);
         let router = Arc::new(router);
         let admin = Admin {
-            operations: Arc::clone(&table),
-            exchanges: Arc::clone(&exchanges),
-            topics: Arc::clone(&topics),
-            followed,
+            shown: Arc::new(Shown {
+                operations: Arc::clone(&table),
+                exchanges: Arc::clone(&exchanges),
+                topics: Arc::clone(&topics),
+                followed,
+                clients: ClientPort { listen: self.listen, tls: tls.is_some() },
+            }),
+            events: admin::events::Events::register(&registry)?,
             readiness: ReadinessCheck::new(stop.watch(), self.config.upstream.is_some()),
             stop: Arc::clone(&stop),
-            access: admin::access::Access::new(others, &registry)?,
+            access: Arc::new(admin::access::Access::new(others, &registry)?),
             level: telemetry.level(),
             closed: admin::closed_connections(&registry)?,
             registry,

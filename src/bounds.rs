@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+mod admin;
 mod chat;
 mod edge;
 mod exchange;
@@ -10,6 +11,7 @@ mod topic;
 mod websocket;
 mod worker;
 
+pub use admin::*;
 pub use chat::*;
 pub use edge::*;
 pub use exchange::*;
@@ -230,12 +232,6 @@ pub const LOG_END: Duration = Duration::from_secs(1);
 /// Threads beside those of the runtime that must be to be had at the start: for the log, notices about files, files
 /// that are read, and spans.
 pub const SPARE_THREADS: usize = 4;
-/// Bytes of a request body to the admin port; more is 413.
-pub const ADMIN_BODY_BYTES: usize = 4 * 1024;
-/// Connections to the admin port; for one more the one is closed whose time ends first.
-pub const ADMIN_CONNECTIONS: usize = 64;
-/// From the connection to the admin port to the last byte of the answer; a drain comes on top.
-pub const ADMIN_EXCHANGE: Duration = Duration::from_secs(15);
 /// Idle connections kept to the app.
 pub const UPSTREAM_IDLE_CONNECTIONS: usize = 64;
 /// An idle connection to the app is closed after this.

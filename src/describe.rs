@@ -5,6 +5,7 @@ pub mod accept;
 pub mod answer;
 pub mod decision;
 pub mod encode;
+pub mod origin;
 pub mod poll;
 pub mod problem;
 pub mod request;

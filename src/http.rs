@@ -17,6 +17,7 @@ use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use tokio::time::Duration;
 
 use crate::access::Connection;
+use crate::describe::origin::Origins;
 use crate::lifecycle::stop;
 use crate::operation::{Operation, OperationRegistry};
 use crate::topic::Topic;
@@ -36,7 +37,6 @@ pub mod http2;
 mod linger;
 pub mod listen;
 pub mod metrics;
-pub mod origin;
 pub mod polls;
 pub mod proxy;
 mod report;
@@ -239,7 +239,7 @@ impl Router {
     }
 
     /// The origins whose pages may read what they are answered.
-    fn origins(&self) -> &origin::Origins {
+    fn origins(&self) -> &Origins {
         &self.topics.origins
     }
 

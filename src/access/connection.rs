@@ -49,6 +49,12 @@ impl Connection {
         Self { certificate: Some(certificate), ..Self::new(peer, Scheme::Https) }
     }
 
+    /// The same, for who goes on with it after its request was answered.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self { certificate: self.certificate.clone(), ..Self::new(self.peer, self.scheme) }
+    }
+
     /// It has ended at `now`. Only the first end counts.
     pub fn end(&self, now: Instant) {
         let _ = self.ended.set(now);

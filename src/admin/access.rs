@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use http::HeaderMap;
+use http::request::Parts;
 use prometheus::{IntCounterVec, Opts, Registry};
 
 use super::route::{Need, Route};
@@ -14,6 +15,7 @@ use crate::access::{Caller, Connection};
 use crate::authentication::Authentication;
 use crate::authorization::{Authorization, Denied};
 use crate::describe::Problem;
+use crate::describe::origin::Origins;
 use crate::describe::problem::Kind;
 use crate::refusals::Asks;
 
@@ -46,20 +48,36 @@ pub struct Access {
 /// Why a request is refused: for operators, and for who has sent it.
 struct Refused(&'static str, Problem);
 
-const REASONS: [&str; 8] = ["missing", "invalid", "clear", "withdrawn", "forbidden", "unknown", "crowded", "limited"];
+const REASONS: [&str; 9] =
+    ["origin", "missing", "invalid", "clear", "withdrawn", "forbidden", "unknown", "crowded", "limited"];
 
 impl Access {
     /// Other hosts may this.
     pub fn new(others: Others, registry: &Registry) -> prometheus::Result<Self> {
         let help = "Requests from other hosts that the admin port refused: without a credential, with one that is not good, over \
                     a connection that others can read, or withdrawn (401), not allowed (403), since who judges did not \
-                    answer or too many are judged (503), or after too many bad credentials (429).";
+                    answer or too many are judged (503), or after too many bad credentials (429); and from any host, what a page of \
+                    another origin would have changed (403).";
         let refused = IntCounterVec::new(Opts::new("tidewait_admin_refused_total", help), &["reason"])?;
         registry.register(Box::new(refused.clone()))?;
         for reason in REASONS {
             refused.with_label_values(&[reason]);
         }
         Ok(Self { others, refused })
+    }
+
+    /// Refuses what would change something and was sent by a page of another origin: a browser on this host sends it as if its user
+    /// did.
+    pub(super) fn own_page(&self, head: &Parts, route: Option<Route>) -> Result<(), Problem> {
+        if !matches!(route.map(Route::need), Some(Need::Verb(Verb::Admin, _))) {
+            return Ok(());
+        }
+        Origins::default().check(head).map_err(|_| {
+            self.refused.with_label_values(&["origin"]).inc();
+            let detail =
+                "a page of another origin may not change anything here: send the request without Origin, as curl does";
+            Problem::new(Kind::ForeignOrigin, detail)
+        })
     }
 
     /// Who asks for this, if it may. Absent: the same host, or a probe.

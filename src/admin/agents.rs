@@ -44,10 +44,36 @@ pub(super) fn of(operations: &[Arc<Operation>], query: &str) -> Result<Value, Pr
     });
     // Few enough for one page.
     if listing.after.is_none() {
-        let relays = operation.list_relays(facts.state_id());
-        page["relays"] = relays.iter().map(relay).collect::<Vec<_>>().into();
+        page["relays"] = relays(&operation.list_relays(facts.state_id()));
     }
     Ok(page)
+}
+
+/// What who watches an operation is to see first: at most `most` agents, those that reject before those that lag, and these before
+/// others; and how many they are.
+pub(super) fn watched(operation: &Operation, most: usize) -> (Value, usize) {
+    let facts = operation.facts();
+    let (mut shown, mut more) = (Vec::new(), false);
+    for sync_status in [SyncStatus::Rejecting, SyncStatus::Lagging, SyncStatus::Converged] {
+        let limit = PAGE.min(most).saturating_sub(shown.len());
+        let listing = Listing { after: None, sync_status: Some(sync_status), limit };
+        let (agents, are_more) = operation.agents(&listing, facts.state_id());
+        shown.extend(agents.iter().map(one));
+        more |= are_more;
+    }
+    let count = shown.len();
+    let page = json!({
+        "operation": operation.name,
+        "stateId": facts.state_id().map(ToString::to_string),
+        "agents": shown,
+        "more": more,
+        "relays": relays(&operation.list_relays(facts.state_id())),
+    });
+    (page, count)
+}
+
+fn relays(relays: &[Relay]) -> Value {
+    relays.iter().map(relay).collect()
 }
 
 /// A relay with the agents below it, of which nothing is proved.

@@ -1,15 +1,15 @@
 //! Connections to an admin port, that of `serve` or that of an agent. The kubelet's probe comes here, so it is always answered: a connection carries one
 //! request, has [`ADMIN_EXCHANGE`] from its first byte to its last, and where [`ADMIN_CONNECTIONS`] are open the next one
-//! takes the place of the one whose time ends first. Only a drain may take longer.
+//! takes the place of the one whose time ends first. A drain may take longer, and so may a stream while its client reads.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -31,20 +31,23 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What answers the requests of a port.
 pub trait Answers: Send + Sync + 'static {
+    /// What its answers carry.
+    type Body: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static;
+
     /// Answers a request of this peer. `limit` is the time of its connection.
     fn answer(
         &self,
         request: Request<Incoming>,
         peer: &Connection,
         limit: &Limit,
-    ) -> impl Future<Output = Response<Full<Bytes>>> + Send;
+    ) -> impl Future<Output = Response<Self::Body>> + Send;
 
     /// A connection was closed to make room for a newer one.
     fn made_room(&self);
 }
 
 /// When a connection ends at the latest.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Limit(watch::Sender<Instant>);
 
 impl Limit {

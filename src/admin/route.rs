@@ -2,6 +2,7 @@
 
 use http::Method;
 
+use super::page::File;
 use crate::access::policy::Verb;
 
 /// What can be asked for.
@@ -12,6 +13,8 @@ pub(super) enum Route {
     Metrics,
     State,
     Agents,
+    Events,
+    Page(File),
     OpenApi,
     Level,
     SetLevel,
@@ -30,7 +33,7 @@ pub(super) enum Need {
 }
 
 /// Every path, with the methods it has.
-pub(super) const PATHS: [(&str, &str); 8] = [
+pub(super) const PATHS: [(&str, &str); 12] = [
     ("/livez", "GET, HEAD"),
     ("/readyz", "GET, HEAD"),
     ("/metrics", "GET, HEAD"),
@@ -39,6 +42,10 @@ pub(super) const PATHS: [(&str, &str); 8] = [
     ("/log-level", "GET, HEAD, PUT"),
     ("/drain", "POST"),
     ("/openapi.json", "GET, HEAD"),
+    ("/events", "GET, HEAD"),
+    ("/", "GET, HEAD"),
+    ("/page.css", "GET, HEAD"),
+    ("/page.js", "GET, HEAD"),
 ];
 
 impl Route {
@@ -50,6 +57,10 @@ impl Route {
             ("GET" | "HEAD", "/metrics") => Self::Metrics,
             ("GET" | "HEAD", "/state") => Self::State,
             ("GET" | "HEAD", "/agents") => Self::Agents,
+            ("GET" | "HEAD", "/events") => Self::Events,
+            ("GET" | "HEAD", "/") => Self::Page(File::Html),
+            ("GET" | "HEAD", "/page.css") => Self::Page(File::Css),
+            ("GET" | "HEAD", "/page.js") => Self::Page(File::Js),
             ("GET" | "HEAD", "/openapi.json") => Self::OpenApi,
             ("GET" | "HEAD", "/log-level") => Self::Level,
             ("PUT", "/log-level") => Self::SetLevel,
@@ -64,6 +75,8 @@ impl Route {
             Self::Metrics => Need::Verb(Verb::Get, "/metrics"),
             Self::State => Need::Verb(Verb::Get, "/state"),
             Self::Agents => Need::Verb(Verb::Get, "/agents"),
+            Self::Events => Need::Verb(Verb::Get, "/events"),
+            Self::Page(file) => Need::Verb(Verb::Get, file.path()),
             Self::OpenApi => Need::Verb(Verb::Get, "/openapi.json"),
             Self::Level => Need::Verb(Verb::Get, "/log-level"),
             Self::SetLevel => Need::Verb(Verb::Admin, "/log-level"),

@@ -1,32 +1,65 @@
 //! `/state`: what each operation holds, and how it is with what is followed, for people with `curl` and `jq`.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::followed::Followed;
 use crate::escape::escape;
+use crate::exchange::registry::ExchangeRegistry;
 use crate::exchange::workers::Worker;
 use crate::exchange::{Exchange, ShownItem};
-use crate::operation::{Operation, Status};
+use crate::operation::{Operation, OperationRegistry, Status};
 use crate::registry::Totals;
 use crate::topic::Topic;
+use crate::topic::registry::TopicRegistry;
 
-/// All operations, by name, and what is followed beside them.
+/// Everything that is shown.
+#[derive(Debug)]
+pub struct Shown {
+    /// All operations.
+    pub operations: Arc<OperationRegistry>,
+    /// All exchanges.
+    pub exchanges: Arc<ExchangeRegistry>,
+    /// All topics.
+    pub topics: Arc<TopicRegistry>,
+    /// Files and issuers that say who may poll, and certificates.
+    pub followed: Followed,
+    /// The port for clients.
+    pub clients: Port,
+}
+
+/// The port for clients.
+#[derive(Debug)]
+pub struct Port {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Whether it speaks TLS.
+    pub tls: bool,
+}
+
+impl Shown {
+    /// All operations, exchanges and topics, by name, and what is followed beside them.
+    #[must_use]
+    pub fn state(&self) -> Value {
+        let scheme = if self.clients.tls { "https" } else { "http" };
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "clients": { "listen": self.clients.listen.to_string(), "scheme": scheme },
+            "operations": operations(&self.operations.all()),
+            "exchanges": self.exchanges.all().iter().map(|exchange| waiting(exchange)).collect::<Vec<_>>(),
+            "topics": self.topics.all().iter().map(|topic| messages(topic)).collect::<Vec<_>>(),
+            "files": self.followed.files(),
+            "issuers": self.followed.issuers(),
+        })
+    }
+}
+
+/// What is shown of operations.
 #[must_use]
-pub fn of(
-    operations: &[Arc<Operation>],
-    exchanges: &[Arc<Exchange>],
-    topics: &[Arc<Topic>],
-    followed: &Followed,
-) -> Value {
-    json!({
-        "operations": operations.iter().map(|operation| one(operation)).collect::<Vec<_>>(),
-        "exchanges": exchanges.iter().map(|exchange| waiting(exchange)).collect::<Vec<_>>(),
-        "topics": topics.iter().map(|topic| messages(topic)).collect::<Vec<_>>(),
-        "files": followed.files(),
-        "issuers": followed.issuers(),
-    })
+pub fn operations(operations: &[Arc<Operation>]) -> Value {
+    operations.iter().map(|operation| one(operation)).collect()
 }
 
 fn one(operation: &Operation) -> Value {

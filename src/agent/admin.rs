@@ -83,6 +83,8 @@ impl Port {
 }
 
 impl Answers for Answerer {
+    type Body = Full<Bytes>;
+
     async fn answer(&self, request: Request<Incoming>, _peer: &Connection, _limit: &Limit) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
         // Read in any case: a connection that is closed with bytes unread is reset, and its answer may be lost.

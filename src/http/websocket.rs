@@ -18,9 +18,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connection::ConnectionState;
-use super::origin::Origins;
 use super::response::Body;
 use crate::describe::Problem;
+use crate::describe::origin::Origins;
 use crate::describe::problem::Kind;
 use crate::protocol::websocket::CloseCode;
 

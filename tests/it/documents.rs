@@ -30,10 +30,11 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The pages of docs/, as paths from the root.
+/// The pages of docs/, as paths from the root. Pictures are no pages.
 fn pages() -> Vec<String> {
     let entries = fs::read_dir(root().join("docs")).expect("a folder").map(|entry| entry.expect("an entry").path());
     let mut pages: Vec<_> = entries
+        .filter(|path| path.extension().is_none_or(|extension| extension != "png"))
         .map(|path| path.strip_prefix(root()).expect("below the root").to_str().expect("UTF-8").to_owned())
         .collect();
     pages.sort();

@@ -34,6 +34,7 @@ mod model_file; // a model in a file, changed the ways that people change files
 mod nats; // real NATS servers, alone and in a cluster of three
 mod openapi; // the protocol as a document, held to the code
 mod packaging; // the unit for systemd, and the recipes of deploy/agent
+mod page; // the page of the admin port, in Chromium, and the events that it reads
 mod process; // the built binary as its user sees it
 mod proxy; // the way to the app and back
 mod relay; // a tier between a server and its clients

@@ -357,6 +357,7 @@ fn the_page_of_the_worker_lists_every_option() {
 fn constants() -> BTreeSet<String> {
     let text = [
         "src/bounds.rs",
+        "src/bounds/admin.rs",
         "src/bounds/chat.rs",
         "src/bounds/edge.rs",
         "src/bounds/exchange.rs",

@@ -35,7 +35,7 @@ pub(crate) struct WebSocket {
 
 /// What a server has sent.
 #[derive(Debug, PartialEq, Eq)]
-enum Received {
+pub(crate) enum Received {
     Text(String),
     Ping,
     Pong(Vec<u8>),
@@ -95,7 +95,7 @@ impl WebSocket {
         let _ = self.stream.write_all(bytes).await;
     }
 
-    async fn say(&mut self, text: &str) {
+    pub(crate) async fn say(&mut self, text: &str) {
         self.frame(FINAL | TEXT, text.as_bytes()).await;
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::access::Credential;
 use crate::bounds::{HEAD_BYTES, KNOWN_HEADS};
 use crate::describe::PollRequest;
-use crate::http::origin::Listed;
+use crate::describe::origin::Listed;
 use crate::operation::Operation;
 
 /// The heads that were read last.

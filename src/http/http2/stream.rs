@@ -7,10 +7,10 @@ use h2::server::SendResponse;
 use h2::{Reason, SendStream};
 
 use super::respond::{Piece, Progress, Unsent};
+use crate::describe::origin::Listed;
 use crate::http::Record;
 use crate::http::connection;
 use crate::http::metrics::SlowReader;
-use crate::http::origin::Listed;
 use crate::http::polls::Waits;
 use crate::http::polls::streams::Stream as Events;
 

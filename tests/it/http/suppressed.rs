@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidewait::admin::followed::Followed;
 use tidewait::model::RemovalApproval;
 use tokio::time::Instant;
 
@@ -22,7 +21,7 @@ async fn offered(rig: &Rig, version: u64, json: &str) {
 
 /// What `/state` of the admin port says of the operation.
 fn shown_state(rig: &Rig) -> serde_json::Value {
-    tidewait::admin::state::of(&[Arc::clone(&rig.operation)], &[], &[], &Followed::default())["operations"][0].clone()
+    tidewait::admin::state::operations(&[Arc::clone(&rig.operation)])[0].clone()
 }
 
 fn confirm(rig: &Rig, text: &str) {

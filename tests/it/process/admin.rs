@@ -81,6 +81,10 @@ async fn every_405_says_what_is_allowed() {
         ("/log-level", "GET, HEAD, PUT"),
         ("/drain", "POST"),
         ("/openapi.json", "GET, HEAD"),
+        ("/events", "GET, HEAD"),
+        ("/", "GET, HEAD"),
+        ("/page.css", "GET, HEAD"),
+        ("/page.js", "GET, HEAD"),
     ] {
         for method in ["DELETE", "OPTIONS", "BREW"] {
             let mut client = Client::connect(server.admin).await;

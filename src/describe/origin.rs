@@ -1,5 +1,5 @@
-//! PURE. What pages may do: a browser sends any page's requests, and the cookies of the server's origin along, and lets a page of
-//! another origin read an answer only if that says so (Fetch, section 3.3: CORS).
+//! PURE. What pages may do at either port: a browser sends any page's requests, and the cookies of the server's origin along, and lets
+//! a page of another origin read an answer only if that says so (Fetch, section 3.3: CORS).
 
 use std::num::NonZeroU16;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ struct Origin {
 
 /// An origin that is listed, by its place in the list, from one on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Listed(NonZeroU16);
+pub struct Listed(NonZeroU16);
 
 impl Origins {
     /// Those that are listed, each a scheme, a host and perhaps a port.
@@ -39,7 +39,8 @@ impl Origins {
     }
 
     /// The listed origin of the page that has sent a request; none: no page has, or one of another origin.
-    pub(super) fn listed(&self, fields: &HeaderMap) -> Option<Listed> {
+    #[must_use]
+    pub fn listed(&self, fields: &HeaderMap) -> Option<Listed> {
         let origin = fields.get(header::ORIGIN).filter(|_| !self.0.is_empty())?;
         self.find(&origin.to_str().ok()?.to_ascii_lowercase())
     }
@@ -50,14 +51,16 @@ impl Origins {
     }
 
     /// The fields that let a page of this origin read an answer.
-    pub(super) fn fields(&self, listed: Option<Listed>) -> &[(HeaderName, HeaderValue)] {
+    #[must_use]
+    pub fn fields(&self, listed: Option<Listed>) -> &[(HeaderName, HeaderValue)] {
         let at = listed.map(|Listed(at)| usize::from(at.get()) - 1);
         at.and_then(|at| self.0.get(at)).map_or(&[], |origin| &origin.fields)
     }
 
     /// The answer to a browser that asks, before it sends it, whether a page of a listed origin may send a request with one of these
     /// methods (Fetch, section 3.3.2); none: that is not asked. It comes without credentials, so it is answered to anybody.
-    pub(super) fn preflight(&self, parts: &Parts, methods: &'static str) -> Option<Answer> {
+    #[must_use]
+    pub fn preflight(&self, parts: &Parts, methods: &'static str) -> Option<Answer> {
         let asks = parts.method == Method::OPTIONS && parts.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
         self.listed(&parts.headers).filter(|_| asks)?;
         // Beside those that every answer to such a page has.
@@ -74,7 +77,7 @@ impl Origins {
     /// Refuses what a page of another origin has sent.
     ///
     /// The scheme of the server's own is not compared: what ends TLS before the server is not known here.
-    pub(super) fn check(&self, parts: &Parts) -> Result<(), Problem> {
+    pub fn check(&self, parts: &Parts) -> Result<(), Problem> {
         let Some(origin) = parts.headers.get(header::ORIGIN) else { return Ok(()) };
         let origin = String::from_utf8_lossy(origin.as_bytes()).into_owned();
         if self.find(&origin.to_ascii_lowercase()).is_some() {
@@ -97,7 +100,7 @@ impl Origins {
     /// Refuses a publication that a page of another origin has sent, or could have sent.
     ///
     /// A form or a simple `fetch` cannot send a field of its own, so beside cookies one is needed, and the key is of use anyway.
-    pub(super) fn check_publication(&self, parts: &Parts) -> Result<(), Problem> {
+    pub fn check_publication(&self, parts: &Parts) -> Result<(), Problem> {
         self.check(parts)?;
         if parts.headers.contains_key(header::COOKIE) && !parts.headers.contains_key(IDEMPOTENCY_KEY) {
             let detail = "a request with cookies needs an Idempotency-Key, which no form can send: send one";
