@@ -22,7 +22,6 @@ use super::response::response;
 use super::unwanted;
 use crate::access::Caller;
 use crate::access::policy::TopicVerb;
-use crate::describe::origin::Origins;
 use crate::describe::problem::Kind;
 use crate::describe::{Answer, Problem};
 use crate::lifecycle::stop;
@@ -33,6 +32,7 @@ mod by;
 pub mod publish;
 pub mod read;
 
+pub use crate::describe::origin::Origins;
 pub(super) use by::reader;
 pub use read::TopicBody;
 pub(super) use read::refuse;

@@ -55,7 +55,8 @@ async fn streams_are_told_at_once_and_a_poll_is_told_later() {
         "{ways:?}"
     );
 
-    // Of somebody else, and no markup.
+    // Of somebody else, and no markup. A slow poll shows the last of what has come since the one before it.
+    browser.eval("document.getElementById('rate').value = 1").await;
     let reply = ask(serves.listen, "POST", "/chat", &[TEXT], HOSTILE).await;
     assert_eq!(reply.status, 201);
     let now = format!(
