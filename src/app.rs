@@ -22,7 +22,7 @@ use crate::http::websocket::WebSockets;
 use crate::http::{Router, listen, metrics, proxy};
 use crate::hub;
 use crate::lifecycle::ready::ReadinessCheck;
-use crate::lifecycle::stop::{Signals, Stop};
+use crate::lifecycle::stop::{Signals, Stop, Watch};
 use crate::lifecycle::tasks::{Fatal, Tasks};
 use crate::lifecycle::wanted::Wanted;
 use crate::nats;
@@ -340,14 +340,7 @@ impl App {
             Ok(())
         });
         let accept = listen::serve(self.listener, self.connections, tls, router, stop.watch(), connections.clone());
-        let closing = stop.watch();
-        tasks.spawn("client port", async move {
-            accept.await?;
-            // On request: the owner of all tasks ends them.
-            let mut closing = closing;
-            closing.closing().await;
-            std::future::pending().await
-        });
+        serve_clients(&mut tasks, accept, stop.watch());
         tokio::select! {
             fatal = tasks.first_exit() => return Err(fatal.into()),
             signal = stops() => drain::begin(&stop, &exchanges, signal),
@@ -366,6 +359,19 @@ impl App {
         tracing::info!("stopped");
         Ok(())
     }
+}
+
+/// Accepts connections of clients until that is over on request: then the owner of all tasks ends them.
+fn serve_clients<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+    tasks: &mut Tasks,
+    accept: impl Future<Output = Result<(), E>> + Send + 'static,
+    mut closing: Watch,
+) {
+    tasks.spawn("client port", async move {
+        accept.await.map_err(Into::into)?;
+        closing.closing().await;
+        std::future::pending().await
+    });
 }
 
 /// The way to the app; none: no app is behind.
