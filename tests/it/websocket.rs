@@ -149,7 +149,9 @@ impl WebSocket {
         loop {
             match self.next().await {
                 Received::Ping => self.frame(FINAL | PONG, b"").await,
-                received => return received,
+                received @ (Received::Text(_) | Received::Pong(_) | Received::Close(..) | Received::End) => {
+                    return received;
+                }
             }
         }
     }
