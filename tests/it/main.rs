@@ -37,6 +37,7 @@ mod packaging; // the unit for systemd, and the recipes of deploy/agent
 mod page; // the page of the admin port, in Chromium, and the events that it reads
 mod process; // the built binary as its user sees it
 mod proxy; // the way to the app and back
+mod readers; // clients of others that read streams
 mod relay; // a tier between a server and its clients
 mod server; // the built binary, started for a test
 mod talk; // a client that sends any bytes, in pieces
