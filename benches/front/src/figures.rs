@@ -49,6 +49,13 @@ pub(crate) enum What {
     Queued,
     /// A poll of a worker.
     Polling,
+    /// From the moment at which a message of a topic is sent until a reader has it.
+    TopicMedian,
+    TopicTail,
+    /// For each message that a reader is told: its requests, and bytes of these and of the answers.
+    TopicRequests,
+    TopicBytes,
+    TopicCpu,
 }
 
 /// What was measured of whom, with how many clients.

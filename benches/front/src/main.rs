@@ -29,6 +29,7 @@ mod report;
 mod run;
 mod streams;
 mod tls;
+mod topic;
 
 #[expect(clippy::print_stderr, reason = "the last line of a run that failed")]
 fn main() -> ExitCode {

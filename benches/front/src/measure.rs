@@ -19,6 +19,7 @@ pub(crate) mod pothead;
 pub(crate) mod proxy;
 pub(crate) mod reverse;
 pub(crate) mod start;
+pub(crate) mod topics;
 
 /// Clients that come and go before anything is measured, so that code and tables are in memory.
 const FIRST_CLIENTS: usize = 10;
@@ -40,6 +41,11 @@ pub(crate) struct Extent {
     pub(crate) exchanged: usize,
     /// Requests that wait for a worker; half as many polls of workers.
     pub(crate) queued: usize,
+    /// Messages a second that are published at a topic, and its readers.
+    pub(crate) rates: Vec<usize>,
+    pub(crate) readers: usize,
+    /// For how many seconds, at a rate of a few messages and at one of many.
+    pub(crate) published: (usize, usize),
 }
 
 impl Extent {

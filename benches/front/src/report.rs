@@ -12,6 +12,7 @@ use crate::measure::{Extent, agents, cluster, http2, nodes, proxy, start};
 mod exchange;
 mod table;
 mod targets;
+mod topics;
 
 /// The servers that park, as tables list them.
 pub(crate) const KINDS: [Kind; 4] = [Kind::Floor, Kind::Tidewait, Kind::Hyper, Kind::Nchan];
@@ -43,6 +44,7 @@ pub(crate) fn write(figures: &Figures, extent: &Extent, rounds: usize, tidewait:
         exchange::kept(figures),
         exchange::through_workers(figures),
         exchange::waiting(figures, extent),
+        topics::read(figures, extent),
         targets::table(figures, extent),
         million(figures, most),
     ];

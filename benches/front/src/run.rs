@@ -10,7 +10,7 @@ use crate::exchange;
 use crate::figures::Figures;
 use crate::measure::http2::Shared;
 use crate::measure::pothead::{self, Hub};
-use crate::measure::{Extent, agents, cluster, curve, http2, nodes, proxy, reverse, start};
+use crate::measure::{Extent, agents, cluster, curve, http2, nodes, proxy, reverse, start, topics};
 use crate::outcome::{Outcome, because};
 use crate::report;
 
@@ -20,7 +20,7 @@ const USAGE: &str = "usage: tidewait-bench PROGRAM [--small] [--only NAME[,NAME]
   --small    a few hundred clients, once: counts are checked, times mean nothing
   --only     measures what begins with one of these names alone: floor, tidewait, hyper, nchan, agents, http2, selections,
              patches, proxy, nginx, start,
-             cluster, pothead, exchange
+             cluster, pothead, exchange, topics
   --rounds   how often each is measured; fewer where ten minutes are not enough for the next
   --clients  ascending numbers of clients
   --into     writes the tables into this file, too, between its lines <!-- run --> and <!-- /run -->";
@@ -48,6 +48,9 @@ impl Wanted {
             jobs: 100,
             exchanged: 50_000,
             queued: 10_000,
+            rates: vec![1, 10, 100, 1000],
+            readers: 50,
+            published: (12, 4),
         };
         let mut wanted =
             Self { tidewait: tidewait.into(), only: Vec::new(), small: false, rounds: 3, extent, into: None };
@@ -64,6 +67,9 @@ impl Wanted {
                         jobs: 20,
                         exchanged: 2000,
                         queued: 300,
+                        rates: vec![10],
+                        readers: 5,
+                        published: (2, 2),
                     };
                     rest
                 }
@@ -103,6 +109,7 @@ enum Step {
     Pothead(Hub),
     Exchange,
     ExchangeWaits,
+    Topics,
 }
 
 impl Step {
@@ -120,6 +127,7 @@ impl Step {
             Self::Pothead(hub) => format!("pothead: {}", hub.name()),
             Self::Exchange => "exchange".to_owned(),
             Self::ExchangeWaits => "exchange: what waits".to_owned(),
+            Self::Topics => "topics".to_owned(),
         }
     }
 
@@ -134,7 +142,8 @@ impl Step {
             | Self::Start
             | Self::Cluster
             | Self::Exchange
-            | Self::ExchangeWaits => true,
+            | Self::ExchangeWaits
+            | Self::Topics => true,
         }
     }
 
@@ -153,7 +162,8 @@ impl Step {
             | Self::Start
             | Self::Pothead(Hub::Http2)
             | Self::Exchange
-            | Self::ExchangeWaits => Ok(()),
+            | Self::ExchangeWaits
+            | Self::Topics => Ok(()),
         }
     }
 
@@ -169,6 +179,7 @@ impl Step {
             Self::Pothead(hub) => pothead::run(hub, place, extent, figures),
             Self::Exchange => reverse::run(place, extent, figures),
             Self::ExchangeWaits => reverse::wait(place, extent, figures),
+            Self::Topics => topics::run(place, extent, figures),
         }
     }
 }
@@ -182,7 +193,7 @@ fn steps(only: &[String]) -> (Vec<Step>, Vec<&'static str>) {
     steps.extend(proxy::BOTH.map(Step::Proxy));
     steps.extend([Step::Start, Step::Cluster]);
     steps.extend(Hub::ALL.map(Step::Pothead));
-    steps.extend([Step::Exchange, Step::ExchangeWaits]);
+    steps.extend([Step::Exchange, Step::ExchangeWaits, Step::Topics]);
     steps.retain(|step| only.is_empty() || only.iter().any(|name| step.name().starts_with(name)));
     let left_out = steps.iter().filter_map(|step| step.possible().err()).collect();
     steps.retain(|step| step.possible().is_ok());
@@ -201,8 +212,12 @@ pub(crate) fn run(arguments: &[&str]) -> Outcome<()> {
     let mut figures = Figures::default();
     let (mut done, mut longest, mut ours_failed) = (0, Duration::ZERO, None);
     while done < rounds && start.elapsed() + longest < AT_MOST {
-        let begun = Instant::now();
+        let (begun, is_alone) = (Instant::now(), order.len() == 1);
         order.retain(|step| {
+            // It takes more than a minute, and has many samples in each round.
+            if done > 0 && !is_alone && matches!(step, Step::Topics) {
+                return true;
+            }
             eprintln!("{:4.0} s  round {}: {}", start.elapsed().as_secs_f64(), done + 1, step.name());
             let Err(error) = step.run(&place, &extent, &mut figures) else { return true };
             let sentence = format!("{} failed: {error}", step.name()).replace(['\r', '\n'], " ");
