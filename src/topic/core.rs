@@ -101,6 +101,14 @@ pub enum Refused {
     /// The topic has ended.
     #[error("the topic has ended")]
     Ended,
+    /// Where messages are stored none may be so long.
+    #[error("the message has {bytes} bytes with what stands around it, and NATS takes {most} (max_payload)")]
+    TooLong {
+        /// Its bytes.
+        bytes: usize,
+        /// How many there may be.
+        most: usize,
+    },
     /// The client has published as much as it may.
     #[error("this client has published as fast as it may")]
     TooFast {

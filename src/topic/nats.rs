@@ -221,9 +221,9 @@ impl Inner {
         }
         let _waits = Waits { inner: self, number };
         let record = Record { draft: entry.draft.clone(), once: entry.once, publish: Some(self.mark(number)) };
-        if record.bytes() > room(&self.connection.client) {
-            self.tell_of(topic, &"it is longer than max_payload of its servers allows");
-            return Err(NotStored::Failed { after: AGAIN }.into());
+        let (bytes, most) = (record.bytes(), room(&self.connection.client));
+        if bytes > most {
+            return Err(Refused::TooLong { bytes, most }.into());
         }
         let sent = async {
             let acknowledged = self.log.send(&record).await?;

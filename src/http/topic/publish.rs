@@ -159,6 +159,10 @@ fn problem(topic: &Topic, error: PublishError) -> Problem {
         PublishError::Refused(refused @ Refused::KeyUnderWay) => {
             Problem::retry(Kind::KeyUnderWay, 1, format!("{refused}: send it again after Retry-After, for its answer"))
         }
+        PublishError::Refused(refused @ Refused::TooLong { .. }) => {
+            let detail = format!("{refused}: send a shorter one, or have max_payload of its servers raised");
+            Problem::new(Kind::BodyTooLarge, detail)
+        }
         PublishError::Refused(refused @ Refused::TooFast { after }) => {
             let rate = topic.config().rate;
             let detail = format!(
@@ -182,5 +186,6 @@ fn problem(topic: &Topic, error: PublishError) -> Problem {
 }
 
 fn seconds(time: Duration) -> u32 {
-    u32::try_from(time.as_millis().div_ceil(1000)).unwrap_or(u32::MAX)
+    // What is over within a millisecond is worth a second, too.
+    u32::try_from(time.as_millis().div_ceil(1000)).unwrap_or(u32::MAX).max(1)
 }

@@ -183,3 +183,14 @@ async fn the_stream_has_the_limits_of_the_topic_and_is_no_one_elses() {
     let mut refused = few.begun().await;
     refused.logged("NATS has a stream tidewait_topic-chat already, and it is not that of this topic").await;
 }
+
+#[tokio::test]
+async fn a_message_that_nats_does_not_take_is_refused_for_good() {
+    let nats = NatsServer::start_with("max_payload: 16384").await;
+    let server = Shared::new(&nats.url(), 1, "").replica().await;
+    let refused = publish(&server, "long", &"x".repeat(14_000)).await;
+    assert_eq!(refused.status, 413, "{}", text(&refused));
+    assert!(text(&refused).contains("NATS takes 12288 (max_payload): send a shorter one"), "{}", text(&refused));
+    // Its key is free.
+    assert_eq!(publish(&server, "long", "short").await.status, 201);
+}
