@@ -318,14 +318,9 @@ impl App {
         let websockets = WebSockets::new(connections.clone(), cut.clone(), origins);
         let router = router.with_exchanges(Arc::new(port)).with_topics(port_of_topics).with_websockets(websockets);
         let router = Arc::new(router);
+        let clients = ClientPort { listen: self.listen, tls: tls.is_some() };
         let admin = Admin {
-            shown: Arc::new(Shown {
-                operations: Arc::clone(&table),
-                exchanges: Arc::clone(&exchanges),
-                topics: Arc::clone(&topics),
-                followed,
-                clients: ClientPort { listen: self.listen, tls: tls.is_some() },
-            }),
+            shown: Arc::new(Shown::new((&table, &exchanges, &topics), followed, clients)),
             events: admin::events::Events::register(&registry)?,
             readiness: ReadinessCheck::new(stop.watch(), self.config.upstream.is_some()),
             stop: Arc::clone(&stop),

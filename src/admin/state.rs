@@ -40,6 +40,17 @@ pub struct Port {
 }
 
 impl Shown {
+    /// All of these, and what is followed beside them.
+    #[must_use]
+    pub fn new(
+        (operations, exchanges, topics): (&Arc<OperationRegistry>, &Arc<ExchangeRegistry>, &Arc<TopicRegistry>),
+        followed: Followed,
+        clients: Port,
+    ) -> Self {
+        let (operations, exchanges, topics) = (Arc::clone(operations), Arc::clone(exchanges), Arc::clone(topics));
+        Self { operations, exchanges, topics, followed, clients }
+    }
+
     /// All operations, exchanges and topics, by name, and what is followed beside them.
     #[must_use]
     pub fn state(&self) -> Value {

@@ -459,7 +459,7 @@ const demonstration = {
 
   begin() {
     this.ways = [
-      new Way("Poll each 3 s", "Asks, is answered at once, and waits 3 s."),
+      new Way("Poll each 3 s", "Asks, is answered at once, and waits 3\u00a0s."),
       new Way("Long poll", "Asks, and is answered when there is something."),
       new Way("Server-sent events", "One answer that does not end, by EventSource."),
       new Way("WebSocket", "One connection, subprotocol tidewait.v1."),
