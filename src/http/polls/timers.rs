@@ -3,7 +3,7 @@
 //! Most deadlines are replaced by later ones long before they come: a client is told of a change and polls again. So a
 //! deadline that is moved back or cleared stays in its slot, and is only looked at again when that comes.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// A key that is in no slot.
@@ -13,8 +13,8 @@ const NOWHERE: u64 = u64::MAX;
 #[derive(Debug)]
 pub struct Timers {
     start: Instant,
-    /// Keys to look at, each behind its milliseconds from the start.
-    slots: BTreeSet<(u64, u32)>,
+    /// Keys to look at, by milliseconds from the start.
+    slots: BTreeMap<u64, Vec<u32>>,
     keys: Vec<Key>,
 }
 
@@ -29,7 +29,7 @@ impl Timers {
     /// None yet. No deadline is before `start`.
     #[must_use]
     pub fn new(start: Instant) -> Self {
-        Self { start, slots: BTreeSet::new(), keys: Vec::new() }
+        Self { start, slots: BTreeMap::new(), keys: Vec::new() }
     }
 
     /// Sets the deadline of a key, or clears it.
@@ -47,24 +47,28 @@ impl Timers {
         known.deadline = deadline;
         if slot < known.slot {
             known.slot = slot;
-            self.slots.insert((slot, key));
+            self.slots.entry(slot).or_default().push(key);
         }
     }
 
     /// When [`Self::expired`] is to be called. There may be nothing to do then.
     #[must_use]
     pub fn next(&self) -> Option<Instant> {
-        self.slots.first().map(|(slot, _)| self.start + Duration::from_millis(*slot))
+        self.slots.first_key_value().map(|(slot, _)| self.start + Duration::from_millis(*slot))
     }
 
     /// Clears a deadline that has come, and gives its key.
     pub fn expired(&mut self, now: Instant) -> Option<u32> {
         loop {
-            let (slot, key) = *self.slots.first()?;
+            let mut first = self.slots.first_entry()?;
+            let slot = *first.key();
             if self.start + Duration::from_millis(slot) > now {
                 return None;
             }
-            self.slots.pop_first();
+            let Some(key) = first.get_mut().pop() else {
+                first.remove();
+                continue;
+            };
             let known = &mut self.keys[key as usize];
             if known.slot != slot {
                 continue;
