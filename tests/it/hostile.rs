@@ -18,6 +18,7 @@ use crate::talk::Talk;
 
 mod app;
 mod drive;
+mod h2spec;
 mod limits;
 pub(crate) mod make;
 

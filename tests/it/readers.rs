@@ -31,7 +31,8 @@ const READERS: [(&str, &str); 8] = [
 /// A state or a message, as a reader has it.
 type Told = (String, Value);
 
-async fn tools() -> PathBuf {
+/// The folder of `tests/streams/build.sh`, made on first use.
+pub(crate) async fn tools() -> PathBuf {
     const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/streams/build.sh");
     let output = Command::new(SCRIPT).stderr(Stdio::inherit()).output().await.expect("the script runs");
     assert!(output.status.success(), "tests/streams/build.sh failed: run it and see why");
