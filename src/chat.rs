@@ -1,5 +1,7 @@
 //! `tidewait tail`, `publish` and `chat`: topics for people and shells. What is asked for, and what comes of it, is in docs/topics.md.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -8,7 +10,7 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
-use crate::bounds::{CHAT_PAUSE, CLIENT_PROBLEM_BYTES};
+use crate::bounds::{CHAT_OWN, CHAT_PAUSE, CLIENT_PROBLEM_BYTES};
 use crate::client::fetch::{Fetch, FetchError, Fetched, Pause};
 use crate::config::chat::{Publish, Tail};
 use crate::fetch::output::{self, say};
@@ -34,25 +36,48 @@ enum Failure {
 /// Reads a topic, until it is told to end.
 #[must_use]
 pub fn tail(tail: &Tail) -> Exit {
-    on_this_thread(async { until_told(tail::run(tail)).await })
+    on_this_thread(async { until_told(tail::run(tail, &Own::default())).await })
 }
 
 /// Publishes messages, until all are stored.
 #[must_use]
 pub fn publish(publish: &Publish) -> Exit {
-    on_this_thread(async { publish::run(publish, Lines::of(tokio::io::stdin())).await })
+    on_this_thread(async { until_told(publish::run(publish, Lines::of(tokio::io::stdin()), &Own::default())).await })
 }
 
 /// Reads, and publishes what is typed, until that ends.
 #[must_use]
 pub fn chat(tail: &Tail, publish: &Publish) -> Exit {
+    let own = Own::default();
     let both = async {
         tokio::select! {
-            exit = tail::run(tail) => exit,
-            exit = publish::run(publish, Lines::of(tokio::io::stdin())) => exit,
+            exit = tail::run(tail, &own) => exit,
+            exit = publish::run(publish, Lines::of(tokio::io::stdin()), &own) => exit,
         }
     };
     on_this_thread(async { until_told(both).await })
+}
+
+/// What was published here and has not been read yet: whoever types a line sees it, and is not shown it again.
+#[derive(Debug, Default)]
+struct Own(RefCell<VecDeque<String>>);
+
+impl Own {
+    /// This is published.
+    fn sends(&self, text: &[u8]) {
+        let mut texts = self.0.borrow_mut();
+        if texts.len() == CHAT_OWN {
+            texts.pop_front();
+        }
+        texts.push_back(String::from_utf8_lossy(text).into_owned());
+    }
+
+    /// Whether a message with this text is the one that was published here.
+    fn reads(&self, text: &str) -> bool {
+        let mut texts = self.0.borrow_mut();
+        let at = texts.iter().position(|own| own == text);
+        at.and_then(|at| texts.remove(at)).is_some()
+    }
 }
 
 fn on_this_thread(work: impl Future<Output = Exit>) -> Exit {
@@ -138,6 +163,11 @@ impl Patience {
         Self { most, seen: Instant::now(), pause: CHAT_PAUSE.0 }
     }
 
+    /// How long the server may still be away.
+    fn left(&self) -> Duration {
+        self.most.saturating_sub(self.seen.elapsed())
+    }
+
     /// The server is there.
     fn seen(&mut self) {
         (self.seen, self.pause) = (Instant::now(), CHAT_PAUSE.0);
@@ -145,7 +175,7 @@ impl Patience {
 
     /// Waits before it is asked again, and says why; false: it was away for too long.
     async fn wait(&mut self, why: &str, quiet: bool) -> bool {
-        let left = self.most.saturating_sub(self.seen.elapsed());
+        let left = self.left();
         if left.is_zero() {
             say(&format!("{why}; it was away for {} s, which is all that it may (--give-up)", self.most.as_secs()));
             return false;

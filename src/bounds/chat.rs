@@ -15,3 +15,5 @@ pub const CHAT_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Durati
 /// How long a server may be away before such a command gives up, unless set; the least and the most.
 pub const CHAT_GIVE_UP: (Duration, Duration, Duration) =
     (Duration::from_mins(1), Duration::from_secs(1), Duration::from_hours(24));
+/// Messages that `tidewait chat` has published and not read yet.
+pub const CHAT_OWN: usize = 1000;

@@ -1,29 +1,31 @@
 //! PURE. A message as a line for people. What others wrote drives no terminal.
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::escape::escape;
 
 /// A message, as far as it is shown.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub(super) struct Message {
     /// Names it.
     pub(super) id: String,
     /// Who has published it.
     pub(super) by: Option<String>,
-    data: Value,
+    /// As it came: what a number or a depth may be is for whoever uses it to say.
+    data: Box<RawValue>,
 }
 
 impl Message {
+    /// What it says, if that is a text.
+    pub(super) fn text(&self) -> Option<String> {
+        serde_json::from_str(self.data.get()).ok()
+    }
+
     /// Its line, which ends with LF.
     pub(super) fn line(&self, is_coloured: bool) -> String {
-        let data = match &self.data {
-            Value::String(text) => escape(text).into_owned(),
-            other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
-                escape(&other.to_string()).into_owned()
-            }
-        };
+        let text = self.text();
+        let data = escape(text.as_deref().unwrap_or(self.data.get()));
         match self.by.as_deref().map(escape) {
             None => format!("{data}\n"),
             Some(by) if is_coloured => format!("\u{1b}[1;3{}m{by}\u{1b}[0m: {data}\n", color_of(&by)),
@@ -53,6 +55,17 @@ mod tests {
         ] {
             let message: Message = serde_json::from_str(json).expect("a message");
             assert_eq!(message.line(false), expected);
+        }
+        // What no program here could hold as a value is shown as it came.
+        let deep = format!("{}{}", "[".repeat(500), "]".repeat(500));
+        for data in [
+            "1e400",
+            "{\"b\":[1e400,123456789012345678901234567890]}",
+            "{\"$serde_json::private::RawValue\":\"[1\"}",
+            &deep,
+        ] {
+            let message: Message = serde_json::from_str(&format!("{{\"id\":\"a.1\",\"data\":{data}}}")).expect(data);
+            assert_eq!(message.line(false), format!("{data}\n"));
         }
         let message: Message = serde_json::from_str(r#"{"id":"a.1","by":"ann","data":"x"}"#).expect("a message");
         let line = message.line(true);

@@ -6,7 +6,7 @@ use http::HeaderValue;
 use serde_json::Value;
 use tokio::io::AsyncRead;
 
-use super::{Exit, Failure, Patience, ask, print, say};
+use super::{Exit, Failure, Own, Patience, ask, print, say};
 use crate::bounds::CLIENT_PROBLEM_BYTES;
 use crate::client::fetch::Fetch;
 use crate::config::chat::Publish;
@@ -14,7 +14,7 @@ use crate::config::chat::Publish;
 use super::lines::Lines;
 
 /// Publishes the messages that were given, or else the lines of an input.
-pub(super) async fn run<R: AsyncRead + Unpin>(publish: &Publish, mut lines: Lines<R>) -> Exit {
+pub(super) async fn run<R: AsyncRead + Unpin>(publish: &Publish, mut lines: Lines<R>, own: &Own) -> Exit {
     let prefix = format!("{:016x}", fastrand::u64(..));
     let mut patience = Patience::new(publish.give_up);
     let mut given = publish.messages.iter();
@@ -31,6 +31,7 @@ pub(super) async fn run<R: AsyncRead + Unpin>(publish: &Publish, mut lines: Line
             given.next().map(|text| Bytes::from(text.clone()))
         };
         let Some(body) = body else { break };
+        own.sends(&body);
         // What the server was not asked meanwhile does not count.
         patience.seen();
         if let Err(exit) = one(publish, (number, &format!("{prefix}-{number}")), body, &mut patience).await {

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::line::Message;
 use super::websocket::{Received, Said, WebSocket};
-use super::{Exit, Failure, Patience, ask, print, say};
+use super::{Exit, Failure, Own, Patience, ask, print, say};
 use crate::bounds::{STREAM_LOST, TAIL_PAGE_BYTES};
 use crate::client::events::{Event, Events};
 use crate::client::fetch::Fetch;
@@ -20,6 +20,8 @@ use crate::config::chat::{Mode, Tail};
 
 /// A server that ends streams, or answers long polls, at once is not asked without a pause.
 const AT_LEAST: Duration = Duration::from_secs(1);
+/// How long a long poll may take, and its answer.
+const WAITS: Duration = Duration::from_secs(30);
 /// How long a stream is read at most before it is asked for again.
 const LIFE: Duration = Duration::from_hours(2);
 
@@ -48,21 +50,23 @@ enum Next {
 
 struct Reader<'t> {
     tail: &'t Tail,
+    /// What is published beside it.
+    own: &'t Own,
     is_coloured: bool,
     /// The message that was read last, or the place where it is to begin; none: the server has named none yet.
     since: Option<String>,
 }
 
 /// Reads until it is refused, the server is away for too long, or (`once`) all is read.
-pub(super) async fn run(tail: &Tail) -> Exit {
+pub(super) async fn run(tail: &Tail, own: &Own) -> Exit {
     let is_coloured = tail.color.unwrap_or_else(|| std::io::stdout().is_terminal());
-    let mut reader = Reader { tail, is_coloured, since: None };
+    let mut reader = Reader { tail, own, is_coloured, since: None };
     let mut patience = Patience::new(tail.give_up);
     loop {
         let asked = match tail.mode {
             Mode::Events if !tail.once => reader.stream(&mut patience).await,
             Mode::WebSocket if !tail.once => reader.websocket(&mut patience).await,
-            Mode::Events | Mode::WebSocket | Mode::LongPoll | Mode::Poll(_) => reader.poll().await,
+            Mode::Events | Mode::WebSocket | Mode::LongPoll | Mode::Poll(_) => reader.poll(&patience).await,
         };
         match asked {
             Ok(Next::Done) => return Exit::Good,
@@ -96,11 +100,12 @@ impl Reader<'_> {
         Fetch { url: format!("{url}{begin}{place}{further}"), deadline, ..self.tail.fetch.clone() }
     }
 
-    async fn poll(&mut self) -> Result<Next, Failure> {
+    async fn poll(&mut self, patience: &Patience) -> Result<Next, Failure> {
         let waits = self.tail.mode == Mode::LongPoll && !self.tail.once;
         let further = if waits { "wait=25&limit=1000" } else { "wait=0&limit=1000" };
         let begun = Instant::now();
-        let fetched = ask(&self.request(further, Duration::from_secs(90)), self.tail.quiet).await?;
+        let deadline = patience.left() + if waits { WAITS } else { AT_LEAST };
+        let fetched = ask(&self.request(further, deadline), self.tail.quiet).await?;
         let pause = match self.tail.mode {
             Mode::Poll(interval) => interval,
             Mode::LongPoll | Mode::Events | Mode::WebSocket => AT_LEAST.saturating_sub(begun.elapsed()),
@@ -134,7 +139,7 @@ impl Reader<'_> {
     async fn stream(&mut self, patience: &mut Patience) -> Result<Next, Failure> {
         let mut request = self.request("envelope=1", LIFE);
         request.fields.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
-        let mut fetched = ask(&request, self.tail.quiet).await?;
+        let mut fetched = begin(patience, ask(&request, self.tail.quiet)).await?;
         let media_type = fetched.fields.get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
         if !media_type.as_deref().is_some_and(|found| found.starts_with("text/event-stream")) {
             let text = format!(
@@ -163,7 +168,7 @@ impl Reader<'_> {
     }
 
     async fn websocket(&mut self, patience: &mut Patience) -> Result<Next, Failure> {
-        let mut socket = WebSocket::open(&self.request("", LIFE), self.tail.quiet).await?;
+        let mut socket = begin(patience, WebSocket::open(&self.request("", LIFE), self.tail.quiet)).await?;
         loop {
             let text = match socket.next().await? {
                 Received::Text(text) => text,
@@ -210,13 +215,20 @@ impl Reader<'_> {
         let message: Message = serde_json::from_str(json).map_err(|error| {
             Failure::Final(Exit::Refused, format!("what was sent is no message ({error}): is it the URL of a topic?"))
         })?;
-        if self.tail.without.is_some() && self.tail.without == message.by {
+        if message.text().is_some_and(|text| self.own.reads(&text)) {
             return Ok(message.id);
         }
         let line = if self.tail.json { format!("{json}\n") } else { message.line(self.is_coloured) };
         print(&line).await?;
         Ok(message.id)
     }
+}
+
+/// Waits until a stream begins, no longer than its server may be away.
+async fn begin<T>(patience: &Patience, begins: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    timeout(patience.left() + AT_LEAST, begins)
+        .await
+        .unwrap_or_else(|_| Err(Failure::Lost("no stream has begun".to_owned())))
 }
 
 fn missed(gap: &Gap) {

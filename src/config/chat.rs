@@ -148,8 +148,6 @@ pub struct Tail {
     pub color: Option<bool>,
     /// Nothing is said while it waits.
     pub quiet: bool,
-    /// Whose messages are not printed.
-    pub without: Option<String>,
 }
 
 /// What is published.
@@ -201,7 +199,7 @@ pub fn resolve_tail(options: &TailOptions) -> Result<Tail, Problems> {
     fetch.fields = connection::fields(&options.header, &mut problems);
     checked(&fetch, problems)?;
     let (once, json, quiet) = (options.once, options.json, options.quiet);
-    Ok(Tail { fetch, mode, start, once, give_up, json, color, quiet, without: None })
+    Ok(Tail { fetch, mode, start, once, give_up, json, color, quiet })
 }
 
 /// What is to be published by `tidewait publish`, if all of it can be.
@@ -241,8 +239,7 @@ pub fn resolve_chat(options: &ChatOptions) -> Result<(Tail, Publish), Problems> 
         PublishOptions { url: url.clone(), name, connection: connection.clone(), ..PublishOptions::default() };
     let publish = resolve_publish(&publish)?;
     let tail = TailOptions { url, mode: Some(mode.to_owned()), connection, ..TailOptions::default() };
-    let tail = Tail { without: Some(options.name.clone()), ..resolve_tail(&tail)? };
-    Ok((tail, publish))
+    Ok((resolve_tail(&tail)?, publish))
 }
 
 /// Where it begins, by one of three options.
@@ -337,11 +334,8 @@ mod tests {
             (Method::POST, &"text/plain; charset=utf-8".parse::<HeaderValue>().expect("a value"))
         );
         let options = ChatOptions { url: "http://a/".to_owned(), name: "ann".to_owned(), ..ChatOptions::default() };
-        let (read, said) = resolve_chat(&options).expect("good");
-        assert_eq!(
-            (read.without.as_deref(), &said.fetch.fields["agent-id"]),
-            (Some("ann"), &"ann".parse::<HeaderValue>().expect("a value"))
-        );
+        let (_, said) = resolve_chat(&options).expect("good");
+        assert_eq!(said.fetch.fields["agent-id"], "ann");
     }
 
     #[test]

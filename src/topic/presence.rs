@@ -84,7 +84,8 @@ impl Local {
             Kind::Stream => _ = self.streams.fetch_sub(1, Ordering::Relaxed),
             Kind::Poll { .. } => {
                 self.polls.fetch_sub(1, Ordering::Relaxed);
-                if let Some(now) = answered {
+                // One that has read nothing says who it is by what it reads next.
+                if let (Kind::Poll { has_read: true }, Some(now)) = (kind, answered) {
                     self.away.goes(now);
                 }
             }
@@ -93,7 +94,7 @@ impl Local {
         let mut named = self.named();
         let Some(known) = named.get_mut(name) else { return };
         known.here = known.here.saturating_sub(1);
-        if let Some(now) = answered {
+        if let (Kind::Poll { has_read: true }, Some(now)) = (kind, answered) {
             known.until = now + TOPIC_AWAY;
         } else if known.here == 0 {
             named.remove(name);
@@ -213,6 +214,9 @@ mod tests {
         local.comes(FIRST, None, start);
         assert_eq!(count(start), 1);
         local.goes(FIRST, None, Some(start));
+        assert_eq!(count(start), 0, "whoever reads on says what it has read");
+        local.comes(AGAIN, None, start);
+        local.goes(AGAIN, None, Some(start));
         assert_eq!(count(after(start, 2)), 1, "it is expected back");
         for second in [3, 6, 9, 18] {
             local.comes(AGAIN, None, after(start, second));
@@ -235,13 +239,13 @@ mod tests {
         let [ann, bob]: [Arc<str>; 2] = ["ann".into(), "bob".into()];
         local.comes(Kind::Stream, Some(&ann), start);
         local.comes(Kind::Stream, Some(&ann), start);
-        local.comes(FIRST, Some(&bob), start);
+        local.comes(AGAIN, Some(&bob), start);
         local.comes(Kind::Stream, None, start);
         let summary = |now| local.summary(true, now);
         assert_eq!(summary(start), Summary { readers: 4, names: [ann.clone(), bob.clone()].into() });
         assert!(local.summary(false, start).names.is_empty());
         local.goes(Kind::Stream, Some(&ann), None);
-        local.goes(FIRST, Some(&bob), Some(start));
+        local.goes(AGAIN, Some(&bob), Some(start));
         assert_eq!(summary(after(start, 9)), Summary { readers: 3, names: [ann.clone(), bob].into() });
         assert_eq!(summary(after(start, 10)), Summary { readers: 2, names: [ann.clone()].into() });
         local.goes(Kind::Stream, Some(&ann), None);

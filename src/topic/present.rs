@@ -1,6 +1,6 @@
 //! Who reads a topic, as its readers are told.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -23,6 +23,10 @@ pub(super) struct Presence {
     /// What they are told; none: nothing yet, or nobody is told.
     shown: ArcSwapOption<Shown>,
     shows: AtomicU64,
+    /// Looks at who reads that have begun, and those that are over.
+    looks: (AtomicU64, AtomicU64),
+    /// A reader that is to be told has come, and no look has begun since.
+    has_come: AtomicBool,
 }
 
 /// What readers are told.
@@ -50,6 +54,8 @@ impl Presence {
             asking: AtomicUsize::new(0),
             shown: ArcSwapOption::empty(),
             shows: AtomicU64::new(0),
+            looks: (AtomicU64::new(0), AtomicU64::new(0)),
+            has_come: AtomicBool::new(false),
         }
     }
 
@@ -67,6 +73,8 @@ pub(super) struct Present {
     name: Option<Arc<str>>,
     /// It is to be told who reads.
     asks: bool,
+    /// The last look that had begun when it came: the next one counts it.
+    look: u64,
     answered: Option<Instant>,
 }
 
@@ -74,10 +82,19 @@ impl Present {
     pub(super) fn new(topic: &Arc<Topic>, kind: Kind, name: Option<Arc<str>>, asks: bool, now: Instant) -> Self {
         let presence = &topic.presence;
         presence.local.comes(kind, name.as_ref(), now);
+        let look = presence.looks.0.load(Ordering::SeqCst);
         if asks {
             presence.asking.fetch_add(1, Ordering::Relaxed);
+            presence.has_come.store(true, Ordering::SeqCst);
         }
-        Self { topic: Arc::clone(topic), kind, name, asks, answered: None }
+        Self { topic: Arc::clone(topic), kind, name, asks, look, answered: None }
+    }
+
+    /// What it is told of who reads, itself included; none: it knows that, the one with this number, or it was not looked since it came.
+    pub(super) fn who_reads(&self, told: u64) -> Option<Arc<Shown>> {
+        let presence = &self.topic.presence;
+        let is_seen = self.asks && presence.looks.1.load(Ordering::SeqCst) > self.look;
+        presence.shown.load_full().filter(|shown| is_seen && shown.number != told)
     }
 
     /// It is a poll that is answered now.
@@ -103,11 +120,6 @@ impl Topic {
         self.presence.shown.load().as_ref().map(|shown| shown.summary.clone())
     }
 
-    /// What readers are told of that; none: they know it.
-    pub(super) fn shown_since(&self, told: u64) -> Option<Arc<Shown>> {
-        self.presence.shown.load_full().filter(|shown| shown.number != told)
-    }
-
     /// Another replica has said who reads there.
     pub(super) fn others_said(&self, replica: u64, summary: Summary, now: Instant) {
         self.presence.others().said(replica, summary, now);
@@ -121,6 +133,8 @@ impl Topic {
             self.metrics.present.set(0);
             return;
         }
+        let look = self.presence.looks.0.fetch_add(1, Ordering::SeqCst) + 1;
+        let has_come = self.presence.has_come.swap(false, Ordering::SeqCst);
         let with_names = mode == config::Presence::Named;
         let here = self.presence.local.summary(with_names, now);
         let mut all = here.clone();
@@ -135,9 +149,10 @@ impl Topic {
                 (form, bytes.into())
             });
             self.presence.shown.store(Some(Arc::new(Shown { number, summary: all, events })));
-            if self.presence.asking.load(Ordering::Relaxed) > 0 {
-                self.tell();
-            }
+        }
+        self.presence.looks.1.store(look, Ordering::SeqCst);
+        if (is_new || has_come) && self.presence.asking.load(Ordering::Relaxed) > 0 {
+            self.tell();
         }
         if let Backend::Stored(store) = &self.backend {
             store.say_who_reads(here);

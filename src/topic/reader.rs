@@ -277,8 +277,7 @@ impl Reader {
         if self.until <= now {
             return Step::Tell(last(Vec::new()));
         }
-        if let Some(shown) = self.request.asks_who_reads.then(|| self.topic.shown_since(self.told_who_reads)).flatten()
-        {
+        if let Some(shown) = self.present.as_ref().and_then(|present| present.who_reads(self.told_who_reads)) {
             (self.told_who_reads, self.told) = (shown.number, now);
             return Step::Tell(Told::Part(Part { first: None, bytes: shown.event(shape.form), is_last: false }));
         }

@@ -48,7 +48,8 @@ struct Fields {
     kind: String,
     #[serde(default)]
     key: Option<String>,
-    #[serde(default)]
+    /// A null is data, too.
+    #[serde(default, deserialize_with = "there")]
     data: Option<Box<RawValue>>,
     #[serde(default)]
     id: Option<String>,
@@ -56,6 +57,10 @@ struct Fields {
     held: Option<String>,
     #[serde(default)]
     reason: Option<String>,
+}
+
+fn there<'de, D: serde::Deserializer<'de>>(data: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::<RawValue>::deserialize(data).map(Some)
 }
 
 impl ClientMessage {

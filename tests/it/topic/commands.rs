@@ -2,11 +2,13 @@
 
 use std::process::Stdio;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout};
 
-use super::{configured, say, start};
-use crate::server::{STEP, Server, tidewait};
+use super::{TEXT, configured, say, start};
+use crate::exchange::ask;
+use crate::server::{Client, STEP, Server, tidewait};
 
 /// A command that runs, and the lines that it prints.
 struct Running {
@@ -88,6 +90,14 @@ async fn who_chats_sees_others_and_not_itself() {
         input.write_all(format!("{line}\n").as_bytes()).await.expect("sent");
         assert_eq!(bob.next().await.as_deref(), Some(&*format!("ann: {line}")), "{number}");
     }
+    // Another one of the same name is another one, and the same line of somebody else is hidden once at most.
+    for (by, line) in [("ann", "from elsewhere"), ("cat", "hello")] {
+        let target = format!("/chat?name={by}");
+        assert_eq!(ask(server.listen, "POST", &target, &[TEXT], line).await.status, 201);
+        let expected = format!("{by}: {line}");
+        assert_eq!(ann.next().await.as_deref(), Some(&*expected));
+        assert_eq!(bob.next().await.as_deref(), Some(&*expected));
+    }
     bob.child.stdin.as_mut().expect("piped").write_all(b"yes").await.expect("sent");
     assert_eq!(bob.code().await, Some(0), "at the end of its input, once all is stored");
     assert_eq!(ann.next().await.as_deref(), Some("bob: yes"));
@@ -111,6 +121,50 @@ async fn what_there_is_can_be_read_once_and_what_was_missed_is_said() {
     assert_eq!((printed.lines().count(), said.contains("1 messages were missed")), (2, true), "{said}");
     let mut stream = Running::start(&["tail", &url, "--since", &first, "--color", "never"]);
     assert_eq!(stream.next().await.as_deref(), Some("two\\nlines"));
+}
+
+/// Numbers that no float holds, depths that no parser follows, and names that mean something to one.
+#[tokio::test]
+async fn whatever_json_a_message_is_it_is_read() {
+    let server = start(&[]).await;
+    let url = url(&server);
+    let deep = format!("{}{}", "[".repeat(128), "]".repeat(128));
+    let odd = ["1e400", "{\"b\":[1e400]}", &deep, "{\"$serde_json::private::RawValue\":\"[1\"}", "null"];
+    for body in odd {
+        let published = ask(server.listen, "POST", "/chat", &[("Content-Type", "application/json")], body).await;
+        assert_eq!(published.status, 201, "{body}");
+    }
+    for mode in ["poll", "long-poll", "sse", "ws"] {
+        let mut reader = Running::start(&["tail", &url, "--mode", mode]);
+        for body in odd {
+            assert_eq!(reader.next().await.as_deref(), Some(body), "{mode}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_publisher_that_is_told_to_ends_with_0_and_give_up_holds_where_streams_are_refused() {
+    let server = start(&[]).await;
+    let mut publisher = Running::start(&["publish", &url(&server), "--ids"]);
+    publisher.child.stdin.as_mut().expect("piped").write_all(b"one\n").await.expect("sent");
+    // It waits for the next line then.
+    publisher.next().await.expect("an id");
+    let id = publisher.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)).expect("it runs");
+    kill_process(id, Signal::TERM).expect("it is there");
+    assert_eq!(
+        tokio::time::timeout(STEP, publisher.child.wait()).await.expect("in time").expect("ends").code(),
+        Some(0)
+    );
+    // It stops for as long as somebody polls, and refuses streams meanwhile.
+    let mut stopping = start(&["--grace", "50s"]).await;
+    let next = stopping.get("/chat").await.json()["next"].as_str().expect("an id").to_owned();
+    let mut parked = Client::connect(stopping.listen).await;
+    parked.send("GET", &format!("/chat?since={next}&wait=50"), &[]).await;
+    stopping.metric_becomes("tidewait_topic_readers{topic=\"chat\"}", 1.0).await;
+    stopping.signal(Signal::TERM);
+    stopping.logged("drain").await;
+    let (code, _, said) = run(&["tail", &url(&stopping), "--mode", "ws", "--give-up", "1s"]).await;
+    assert!(code == Some(1) && said.contains("--give-up"), "{said}");
 }
 
 /// Each stream ends within a second, before there is anything to read.

@@ -6,7 +6,7 @@ use super::nats::Shared;
 use super::{Stream, configured, say};
 use crate::exchange::text;
 use crate::nats::NatsServer;
-use crate::server::{Client, Server};
+use crate::server::{Client, STEP, Server};
 use crate::websocket::WebSocket;
 
 const PRESENT: &str = "tidewait_topic_present{topic=\"chat\"}";
@@ -24,7 +24,8 @@ async fn told(stream: &mut Stream) -> Value {
 
 /// Reads what a stream is told until it is this.
 async fn becomes(stream: &mut Stream, expected: &Value) {
-    while told(stream).await != *expected {}
+    let becomes = async { while told(stream).await != *expected {} };
+    tokio::time::timeout(2 * STEP, becomes).await.unwrap_or_else(|_| panic!("never {expected}"));
 }
 
 async fn events(server: &Server, query: &str, fields: &str) -> Stream {
@@ -59,12 +60,13 @@ async fn streams_and_polls_are_counted_in_each_form() {
 
     let mut client = Client::connect(server.listen).await;
     let page = client.get("/chat", &[]).await.json();
-    becomes(&mut stream, &json!({ "readers": 2 })).await;
-    // Until it comes back, and while it waits.
     client.send("GET", &format!("/chat?since={}", page["next"].as_str().expect("an id")), &[]).await;
-    server.metric_becomes("tidewait_topic_readers{topic=\"chat\"}", 2.0).await;
-    server.metric_becomes(PRESENT, 2.0).await;
-    drop(client);
+    becomes(&mut stream, &json!({ "readers": 2 })).await;
+    // Answered, it is expected back for a while.
+    say(&server, "two").await;
+    assert_eq!(client.reply().await.status, 200);
+    assert!(stream.event().await.contains("data: two\n"));
+    assert_eq!(server.admin("/state").await.json()["topics"][0]["presence"]["readers"], 2);
     becomes(&mut stream, &json!({ "readers": 1 })).await;
 }
 

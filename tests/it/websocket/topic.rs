@@ -58,6 +58,10 @@ async fn messages_are_published_and_read_on_one_connection() {
     let message = one.json().await["message"].clone();
     assert_eq!((&message["type"], &message["by"]), (&json!("application/json"), &json!("bob")));
     assert_eq!((&message["data"], &message["unproven"]), (&json!({"b": [1], "a": null}), &json!(true)));
+    other.say(r#"{"type":"publish","data":null}"#).await;
+    // Behind its own message of before.
+    while other.json().await["type"] != "published" {}
+    assert_eq!(one.json().await["message"]["data"], json!(null));
     let long = format!(r#"{{"type":"publish","data":"{}"}}"#, "x".repeat((16 << 10) + 1));
     one.say(&long).await;
     assert_eq!(one.json().await["problem"]["status"], 413);
