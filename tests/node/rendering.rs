@@ -170,7 +170,7 @@ fn sources(spec: &Value, volume: &str) -> Vec<String> {
 #[tokio::test]
 async fn prometheus_takes_the_alerts_and_the_queries_of_the_dashboard() {
     let mut led = 0;
-    for (case, count) in [("inject-everything", 14), ("agent-everything", 5)] {
+    for (case, count) in [("inject-everything", 16), ("agent-everything", 5)] {
         let rendered = render(&["--values", &cases()[case], "--show-only=templates/around/metrics.yaml"]).await;
         let rule = rendered.split("---\n").find(|part| part.contains("kind: PrometheusRule")).expect("a rule");
         let rule: Value = serde_yaml::from_str(rule).expect("YAML");
