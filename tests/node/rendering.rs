@@ -183,7 +183,7 @@ async fn prometheus_takes_the_alerts_and_the_queries_of_the_dashboard() {
         };
         led += rules.iter().filter(|rule| rule["annotations"]["runbook_url"] == url(rule)).count();
     }
-    assert_eq!(led, 19, "each leads to its section (tests/it/chart.rs: which is there)");
+    assert_eq!(led, 21, "each leads to its section (tests/it/chart.rs: which is there)");
     let dashboard = fs::read_to_string(chart().join("files/dashboard.json")).expect("text");
     let dashboard: Value = serde_json::from_str(&dashboard).expect("JSON");
     let panels = dashboard["panels"].as_array().expect("panels").iter().filter(|panel| panel["type"] != "row");
