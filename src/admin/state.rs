@@ -142,6 +142,7 @@ fn messages(topic: &Topic) -> Value {
         "path": topic.config().path,
         "backend": topic.config().backend.as_str(),
         "shared": topic.is_shared().then(|| json!({ "up": topic.is_up() })),
+        "stores": topic.is_up(),
         "first": extent.first.to_string(),
         "last": extent.last.to_string(),
         "messages": extent.messages,

@@ -165,6 +165,10 @@ impl Store for FileStore {
             Ok(Published { receipt, is_repeated: false })
         })
     }
+
+    fn is_up(&self) -> bool {
+        self.0.queue().paused.is_none()
+    }
 }
 
 impl Files {

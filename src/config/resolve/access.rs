@@ -98,7 +98,10 @@ fn origin(text: &str) -> Result<String, String> {
             && uri.path_and_query().is_none_or(|path| path == "/")
     });
     if is_origin {
-        Ok(text.to_ascii_lowercase())
+        // As a browser sends it: in small letters, and without the port of its scheme.
+        let origin = text.to_ascii_lowercase();
+        let port = if origin.starts_with("https:") { ":443" } else { ":80" };
+        Ok(origin.strip_suffix(port).unwrap_or(&origin).to_owned())
     } else {
         Err("give a scheme, a host and perhaps a port, such as https://chat.example.com".to_owned())
     }

@@ -244,11 +244,11 @@ const PRECEDENCE: [Case; 38] = [
     ),
     (
         "access-origins",
-        "https://a",
+        "https://A:443",
         "http://b:1",
-        "access: {origins: [\"https://c\"]}",
+        "access: {origins: [\"http://c:80\"]}",
         |c| c.access.origins.concat(),
-        ["https://a", "http://b:1", "https://c"],
+        ["https://a", "http://b:1", "http://c"],
     ),
     (
         "forward-credentials",

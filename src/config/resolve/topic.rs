@@ -107,7 +107,7 @@ fn path(text: &str) -> Result<String, String> {
             "has a { or }, and a topic has one path alone: write one such as /chat, once for each topic".to_owned()
         );
     }
-    value::operation_path(text)
+    value::operation_path(text).map_err(|error| error.replace("such as /describe", "such as /chat"))
 }
 
 /// A message fits into the history, or nobody could read it. A default that nobody chose gives way.
@@ -193,6 +193,11 @@ mod tests {
                 &[],
                 "topics: [{path: /a, history: {bytes: 2Ki}, messageBytes: 4Ki}]",
                 "f: topics[0].messageBytes: \"4Ki\" is more than the whole history has, 2048: lower it, or raise history.bytes",
+            ),
+            (
+                &[],
+                "topics: [{path: chat}]",
+                "f: topics[0].path: \"chat\" does not begin with /: write a path such as /chat",
             ),
             (
                 &[],

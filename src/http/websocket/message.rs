@@ -65,7 +65,9 @@ fn there<'de, D: serde::Deserializer<'de>>(data: D) -> Result<Option<Box<RawValu
 
 impl ClientMessage {
     fn parse(text: &str) -> Result<Self, String> {
-        let fields: Fields = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let fields: Fields = serde_json::from_str(text).map_err(|error| {
+            format!("it is no JSON object of a message ({error}), such as {{\"type\":\"held\",\"id\":\"...\"}}")
+        })?;
         let Fields { kind, key, data, id, held, reason } = fields;
         let id = || id.ok_or_else(|| format!("a message of type {kind} needs the id of a state"));
         match &*kind {
@@ -134,7 +136,7 @@ mod tests {
         let publish = format!(r#"{{"type":"publish","data":"{}"}}"#, "x".repeat(WEBSOCKET_MESSAGE));
         assert!(matches!(one(&publish), Ok(ClientMessage::Publish { key: None, .. })));
         for (text, code, named) in [
-            ("", CloseCode::Limits, "not understood"),
+            ("", CloseCode::Limits, "no JSON object of a message"),
             (r#"{"type":"hold"}"#, CloseCode::Limits, "type is"),
             (r#"{"type":"publish"}"#, CloseCode::Limits, "needs data"),
             (r#"{"type":"held"}"#, CloseCode::Limits, "id"),

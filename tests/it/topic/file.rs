@@ -249,6 +249,7 @@ async fn a_full_disk_refuses_publishers_alone_and_is_tried_again() {
     let told = server.logged("messages cannot be stored").await;
     assert!(told.contains("No space left on device") && told.contains("free space"), "{told}");
     assert!(server.metric("tidewait_topic_disk_errors_total{topic=\"chat\"}").await >= 1.0);
+    assert_eq!(server.admin("/state").await.json()["topics"][0]["stores"], false);
     assert_eq!(
         server.get("/chat?from=earliest&limit=1000").await.json()["messages"].as_array().map(Vec::len),
         Some(stored)
@@ -262,6 +263,7 @@ async fn a_full_disk_refuses_publishers_alone_and_is_tried_again() {
     let last = last.await;
     assert!(last.ends_with(&format!(".{}", stored + 1)), "{last}");
     server.logged("messages can be stored again").await;
+    assert_eq!(server.admin("/state").await.json()["topics"][0]["stores"], true);
     let lines = server.log.borrow().iter().filter(|line| line.contains("cannot be stored")).count();
     assert_eq!(lines, 1, "it is said once");
 }
