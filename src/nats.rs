@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{Client, ConnectOptions, Event};
+use async_nats::{Client, ConnectOptions, Event, Subscriber};
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 use crate::bounds::{EXCHANGE_NATS, EXCHANGE_NATS_LOG};
 use crate::config::Nats;
@@ -81,6 +82,19 @@ fn tell(event: &Event, lines: &Seldom, servers: &str) {
         }
         Event::LameDuckMode | Event::Draining | Event::Closed | Event::SlowConsumer(_) => {
             tracing::debug!(%event, "NATS");
+        }
+    }
+}
+
+/// How long it takes until a subject is listened to again, after that has failed.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Listens to a subject, as soon as that can be done.
+pub async fn listen(client: &Client, subject: &str) -> Subscriber {
+    loop {
+        match client.subscribe(subject.to_owned()).await {
+            Ok(heard) => return heard,
+            Err(_) => sleep(AGAIN).await,
         }
     }
 }

@@ -2,9 +2,9 @@
 //! Other replicas say the same of theirs, and all is added up.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
@@ -37,7 +37,7 @@ pub(super) struct Local {
     polls: AtomicUsize,
     away: Away,
     /// By name, where names are told.
-    named: std::sync::Mutex<HashMap<Arc<str>, Named>>,
+    named: Mutex<HashMap<Arc<str>, Named>>,
 }
 
 #[derive(Debug)]
@@ -55,7 +55,7 @@ pub(super) struct Others(HashMap<u64, (Instant, Summary)>);
 impl Local {
     pub(super) fn new(now: Instant) -> Self {
         let (streams, polls) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Self { streams, polls, away: Away::new(now), named: std::sync::Mutex::default() }
+        Self { streams, polls, away: Away::new(now), named: Mutex::default() }
     }
 
     /// A reader has come.
@@ -110,15 +110,19 @@ impl Local {
         Summary { readers: here as u64 + self.away.count(now), names }
     }
 
-    fn named(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<str>, Named>> {
+    fn named(&self) -> MutexGuard<'_, HashMap<Arc<str>, Named>> {
         // No step leaves it half done.
-        self.named.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.named.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Others {
     /// Another replica has said this.
-    pub(super) fn said(&mut self, replica: u64, summary: Summary, now: Instant) {
+    pub(super) fn said(&mut self, replica: u64, mut summary: Summary, now: Instant) {
+        // Whatever stands in a message of NATS.
+        if let Some(beyond) = summary.names.iter().nth(TOPIC_PRESENCE_NAMES).cloned() {
+            summary.names.split_off(&beyond);
+        }
         if self.0.contains_key(&replica) || self.0.len() < TOPIC_PRESENCE_REPLICAS {
             self.0.insert(replica, (now, summary));
         }
@@ -128,7 +132,7 @@ impl Others {
     pub(super) fn add_to(&mut self, summary: &mut Summary, with_names: bool, now: Instant) {
         self.0.retain(|_, (heard, _)| now.saturating_duration_since(*heard) < TOPIC_PRESENCE_HEARD);
         for (_, said) in self.0.values() {
-            summary.readers += said.readers;
+            summary.readers = summary.readers.saturating_add(said.readers);
             if with_names {
                 summary.names.extend(said.names.iter().cloned());
             }
@@ -193,10 +197,12 @@ fn of(stored: u64, second: u64) -> u64 {
 }
 
 const _: () = assert!(TOPIC_AWAY.as_secs() < SECONDS as u64, "a second is told apart from those that do not count");
-const _: () = assert!(TOPIC_AWAY.subsec_nanos() == 0 && Duration::ZERO.as_secs() < TOPIC_AWAY.as_secs());
+const _: () = assert!(TOPIC_AWAY.as_secs() > 0 && TOPIC_AWAY.subsec_nanos() == 0, "it is whole seconds");
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const FIRST: Kind = Kind::Poll { has_read: false };
@@ -269,8 +275,13 @@ mod tests {
         assert_eq!(sum(after(start, 20), false), (7, 1));
         assert_eq!((sum(after(start, 30), true), sum(after(start, 50), true)), ((5, 2), (1, 1)));
         for replica in 0..TOPIC_PRESENCE_REPLICAS as u64 + 9 {
-            others.said(replica, said(1, "x"), start);
+            others.said(replica, said(u64::MAX, "x"), start);
         }
         assert_eq!(others.0.len(), TOPIC_PRESENCE_REPLICAS);
+        let names = (0..TOPIC_PRESENCE_NAMES + 9).map(|number| number.to_string().into()).collect();
+        others.said(0, Summary { readers: u64::MAX, names }, start);
+        let mut sum = said(1, "me");
+        others.add_to(&mut sum, true, start);
+        assert_eq!((sum.readers, sum.names.len()), (u64::MAX, TOPIC_PRESENCE_NAMES + 2));
     }
 }

@@ -131,7 +131,7 @@ impl Topic {
         if mode == config::Presence::Off {
             self.presence.shown.store(None);
             self.metrics.present.set(0);
-            return;
+            return self.say_who_reads(Summary::default());
         }
         let look = self.presence.looks.0.fetch_add(1, Ordering::SeqCst) + 1;
         let has_come = self.presence.has_come.swap(false, Ordering::SeqCst);
@@ -154,6 +154,11 @@ impl Topic {
         if (is_new || has_come) && self.presence.asking.load(Ordering::Relaxed) > 0 {
             self.tell();
         }
+        self.say_who_reads(here);
+    }
+
+    /// Says to other replicas who reads here.
+    fn say_who_reads(&self, here: Summary) {
         if let Backend::Stored(store) = &self.backend {
             store.say_who_reads(here);
         }

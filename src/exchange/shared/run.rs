@@ -23,7 +23,7 @@ use crate::exchange::core::{Ended, Failure};
 use crate::exchange::entry::Answer;
 use crate::exchange::id::{ItemId, ReplicaId};
 use crate::exchange::result::Buffer;
-use crate::nats::Connection;
+use crate::nats::{self, Connection};
 
 /// How long it takes until the stream is opened again, after that has failed.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -217,10 +217,7 @@ async fn beats(exchange: &Arc<Exchange>, client: &Client, me: ReplicaId, readers
     let mut ticks = interval(EXCHANGE_REPLICA_BEAT);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let Ok(mut heard) = client.subscribe(subject.clone()).await else {
-            sleep(AGAIN).await;
-            continue;
-        };
+        let mut heard = nats::listen(client, &subject).await;
         loop {
             tokio::select! {
                 _ = ticks.tick() => {
@@ -256,10 +253,7 @@ pub(super) async fn leave(exchange: &Exchange, client: &Client) {
 /// Lets others read what is here.
 async fn serve(exchange: &Arc<Exchange>, (client, store): (&Client, &Store), me: ReplicaId, readers: &Arc<Readers>) {
     loop {
-        let Ok(mut asked) = client.subscribe(super::pull::subject(me, "*")).await else {
-            sleep(AGAIN).await;
-            continue;
-        };
+        let mut asked = nats::listen(client, &super::pull::subject(me, "*")).await;
         let mut tasks = JoinSet::new();
         loop {
             let message = tokio::select! {

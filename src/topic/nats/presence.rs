@@ -1,19 +1,15 @@
 //! Replicas say to each other who reads there, by messages that nobody keeps.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::{Inner, Topic};
 use crate::bounds::TOPIC_PRESENCE_SAID;
-use crate::nats::plain;
+use crate::nats::{listen, plain};
 use crate::topic::presence::Summary;
-
-/// How long it takes until others are listened to again, after that has failed.
-const AGAIN: Duration = Duration::from_millis(500);
 
 /// What a replica says.
 #[derive(Debug, Serialize, Deserialize)]
@@ -33,10 +29,7 @@ pub(super) async fn run(inner: &Inner, topic: &Arc<Topic>) {
     let mut again = interval(TOPIC_PRESENCE_SAID);
     again.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let Ok(mut heard) = client.subscribe(subject.clone()).await else {
-            sleep(AGAIN).await;
-            continue;
-        };
+        let mut heard = listen(client, &subject).await;
         loop {
             tokio::select! {
                 // The sender is the topic's.

@@ -42,8 +42,11 @@ async fn streams_and_polls_are_counted_in_each_form() {
     let mut socket = WebSocket::open(server.listen, "/chat?presence=1", "").await;
     becomes(&mut stream, &json!({ "readers": 3 })).await;
     let expected = json!({ "type": "presence", "readers": 3 });
-    while serde_json::from_str::<Value>(&lines.up_to("\n").await).expect("JSON") != expected {}
-    while socket.json().await != expected {}
+    let in_both = async {
+        while serde_json::from_str::<Value>(&lines.up_to("\n").await).expect("JSON") != expected {}
+        while socket.json().await != expected {}
+    };
+    tokio::time::timeout(2 * STEP, in_both).await.expect("it is told in each form");
     // One that did not ask is told of messages alone.
     let mut other = events(&server, "from=latest", "").await;
     becomes(&mut stream, &json!({ "readers": 4 })).await;

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::WebSocket;
 use crate::exchange::ask;
 use crate::process::tokens::made;
-use crate::server::Server;
+use crate::server::{STEP, Server};
 use crate::topic::configured;
 
 const READERS: &str = "tidewait_topic_readers{topic=\"chat\"}";
@@ -60,7 +60,8 @@ async fn messages_are_published_and_read_on_one_connection() {
     assert_eq!((&message["data"], &message["unproven"]), (&json!({"b": [1], "a": null}), &json!(true)));
     other.say(r#"{"type":"publish","data":null}"#).await;
     // Behind its own message of before.
-    while other.json().await["type"] != "published" {}
+    let published = async { while other.json().await["type"] != "published" {} };
+    tokio::time::timeout(STEP, published).await.expect("it is answered");
     assert_eq!(one.json().await["message"]["data"], json!(null));
     let long = format!(r#"{{"type":"publish","data":"{}"}}"#, "x".repeat((16 << 10) + 1));
     one.say(&long).await;
